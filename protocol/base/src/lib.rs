@@ -1,0 +1,31 @@
+//! The few nouns everyone shares: time, ids, bitfields, rates, sizes, seeded randomness.
+//!
+//! This crate never asks the operating system anything: time is a number that somebody else
+//! passes in, and randomness comes from a seed.
+//!
+//! ```
+//! use dunlin_base::{Bitfield, PieceIndex, Time};
+//! use std::time::Duration;
+//!
+//! let start = Time::ZERO + Duration::from_millis(250);
+//! assert_eq!(start.since(Time::ZERO), Duration::from_millis(250));
+//! let mut have = Bitfield::new(10);
+//! have.set(PieceIndex(9));
+//! assert_eq!(have.to_bytes(), [0x00, 0x40]);
+//! ```
+
+mod bitfield;
+mod ids;
+mod rate;
+mod rng;
+mod size;
+mod time;
+
+pub use bitfield::{Bitfield, BitfieldError};
+pub use ids::{
+    BlockRef, ConnId, Endpoint, FileIndex, InfoHash, PeerId, PieceIndex, Rank, TorrentId, hex,
+};
+pub use rate::{Rate, RateMeter, TokenBucket};
+pub use rng::Rng;
+pub use size::{SizeError, format_rate, format_size, parse_rate, parse_size};
+pub use time::Time;
