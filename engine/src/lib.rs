@@ -1,1 +1,3 @@
-//! placeholder
+//! The engine decides.
+
+pub mod io;
