@@ -70,12 +70,21 @@ pub enum Control {
 pub struct Register {
     /// Every file it has, whole or in part.
     pub files: Vec<OwnedFile>,
-    /// Names and patterns that it wants.
-    pub wants: Vec<String>,
+    /// What it wants.
+    pub wants: Vec<Want>,
     /// False if it serves nobody (`--no-share`).
     pub shares: bool,
     /// Where its wanted files will be written: to add up space by device.
     pub space: Option<Space>,
+}
+
+/// What a peer wants.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Want {
+    /// The file of this name.
+    Name(String),
+    /// Every file whose name matches this glob.
+    Glob(String),
 }
 
 /// Free space at a destination.

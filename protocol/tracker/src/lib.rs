@@ -4,5 +4,5 @@ mod control;
 
 pub use control::{
     Control, FailedFile, Go, Load, Member, Outline, OwnedFile, Refresh, Register, ShutdownReason,
-    Space, Standing, Swarm,
+    Space, Standing, Swarm, Want,
 };
