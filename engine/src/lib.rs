@@ -1,3 +1,5 @@
 //! The engine decides.
 
+pub mod choker;
+pub mod config;
 pub mod io;

@@ -1,0 +1,143 @@
+//! How an engine works: policies by name, and the numbers that come with them.
+
+use crate::choker::ChokerKind;
+use dunlin_base::{PeerId, Rank};
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// A name that is none of a policy's values.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{found}` is no {what}: use one of {expected}")]
+pub struct UnknownName {
+    what: &'static str,
+    found: String,
+    expected: String,
+}
+
+macro_rules! policy {
+    ($(#[$doc:meta])* $name:ident, $what:literal { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name { $($(#[$vdoc])* $variant,)+ }
+
+        impl $name {
+            /// Every value, in the order of the documentation.
+            pub const ALL: &'static [$name] = &[$($name::$variant,)+];
+
+            /// The value's name on a command line.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $($name::$variant => $text,)+ }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.name())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = UnknownName;
+            fn from_str(text: &str) -> Result<Self, UnknownName> {
+                Self::ALL.iter().copied().find(|value| value.name() == text).ok_or_else(|| UnknownName {
+                    what: $what,
+                    found: text.to_owned(),
+                    expected: Self::ALL.iter().map(|value| value.name()).collect::<Vec<_>>().join(", "),
+                })
+            }
+        }
+    };
+}
+pub(crate) use policy;
+
+policy! {
+    /// How a peer works: a bundle of defaults.
+    Profile, "profile" {
+        /// Bitfields and HAVE, many requests in flight.
+        BitTorrent = "bittorrent",
+        /// The classic algorithm: files one after another, one request in flight, every member may be
+        /// asked, refreshes every few pieces.
+        Course = "course",
+    }
+}
+
+policy! {
+    /// Which piece next.
+    PieceOrder, "piece order" {
+        /// The piece that the fewest peers have.
+        Rarest = "rarest",
+        /// In order of the index.
+        Sequential = "sequential",
+        /// In an order drawn from the seed.
+        Random = "random",
+    }
+}
+
+policy! {
+    /// From whom.
+    SourceOrder, "source order" {
+        /// The source that will have answered first: (in flight + 1) / measured rate.
+        Fastest = "fastest",
+        /// One after another.
+        RoundRobin = "round-robin",
+        /// Any, drawn from the seed.
+        Random = "random",
+        /// The less loaded of two drawn from the seed.
+        TwoChoices = "two-choices",
+        /// The first of the tracker's order by reported load, until the next refresh.
+        LeastBusy = "least-busy",
+        /// The least reported load plus what we have asked of it since, ties rotated.
+        LeastLoaded = "least-loaded",
+    }
+}
+
+policy! {
+    /// What a refresh asks for.
+    RefreshScope, "refresh scope" {
+        /// The swarm of the file at hand.
+        File = "file",
+        /// The swarms of all unfinished files.
+        All = "all",
+    }
+}
+
+/// Everything an engine is told once.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Our rank in a cluster.
+    pub rank: Rank,
+    /// Who we say we are in handshakes.
+    pub peer_id: PeerId,
+    /// The profile.
+    pub profile: Profile,
+    /// Which piece next.
+    pub pieces: PieceOrder,
+    /// From whom.
+    pub sources: SourceOrder,
+    /// Whom to serve.
+    pub choker: ChokerKind,
+    /// Whether availability is what the tracker says (map `pieces`) instead of bitfields and HAVE.
+    pub tracker_pieces: bool,
+    /// Whether we serve anybody (`--no-share`).
+    pub shares: bool,
+    /// A refresh after so many verified pieces; 0 means never.
+    pub refresh_every: u32,
+    /// What a refresh asks for.
+    pub refresh_scope: RefreshScope,
+    /// A file that no live source can give for so long has failed.
+    pub stall_timeout: Duration,
+    /// The memory budget of the process, in bytes: pieces above a quarter of it are streamed.
+    pub memory: u64,
+    /// The seed of every random choice.
+    pub seed: u64,
+}
+
+impl Config {
+    /// Whether a piece of so many bytes is hashed in order and written block by block.
+    #[must_use]
+    pub fn streamed(&self, piece_bytes: u32) -> bool {
+        u64::from(piece_bytes) > self.memory / 4
+    }
+}
