@@ -1,0 +1,268 @@
+//! Globs over relative names: `*` and `?` stay in one component, `[a-z]` and `[!a-z]` are classes,
+//! `**` stands for any number of components. A leading dot is a character like any other.
+
+use crate::name::check_component;
+use std::fmt;
+use thiserror::Error;
+
+/// The longest pattern in bytes: the longest path that Linux opens.
+pub const MAX_PATTERN: usize = 4096;
+
+/// Why a text is no pattern. Each says what to do.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum PatternError {
+    /// No text at all.
+    #[error("it is empty; write `**` for everything")]
+    Empty,
+    /// Over [`MAX_PATTERN`] bytes.
+    #[error("it has {0} bytes; at most {MAX_PATTERN} are a path")]
+    TooLong(usize),
+    /// It begins with `/`.
+    #[error("it is absolute; names are relative to the peer's folder")]
+    Absolute,
+    /// A component is `.` or `..`.
+    #[error("it has a `{0}`; names stay below the peer's folder")]
+    Dots(String),
+    /// Two slashes in a row or one at the end.
+    #[error("it has an empty part; write `folder/**` for all below a folder")]
+    EmptyComponent,
+    /// A backslash, which escapes nothing here.
+    #[error("it has a backslash; folders are parted by `/`, and `[*]` is a plain star")]
+    Backslash,
+    /// A control character.
+    #[error("it has a control character; no name may have one")]
+    Control,
+    /// `**` beside other characters.
+    #[error("it has `**` beside other characters; `**` stands alone between slashes")]
+    DoubleStar,
+    /// A `[` without its `]`.
+    #[error("it has a `[` without its `]`; write `[[]` for a plain bracket")]
+    OpenClass,
+    /// A range like `z-a`.
+    #[error("it has the range `{0}-{1}`, which is backwards; turn it round")]
+    Backwards(char, char),
+}
+
+/// A name or glob. Two are equal if their texts are.
+#[derive(Clone)]
+pub struct Pattern {
+    text: String,
+    components: Vec<Component>,
+    literal: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Component {
+    /// `**`: any number of components, none too.
+    Any,
+    Glob(Vec<Part>),
+}
+
+#[derive(Clone, Debug)]
+enum Part {
+    Star,
+    One,
+    Char(char),
+    Class { negated: bool, ranges: Vec<(char, char)> },
+}
+
+impl Pattern {
+    /// Reads a pattern.
+    ///
+    /// # Errors
+    /// If the text is empty, too long, absolute, could leave its folder, or is no glob.
+    ///
+    /// ```
+    /// let pattern = dunlin_plan::Pattern::parse("model/**/layer-[0-4].bin")?;
+    /// assert!(pattern.matches("model/layer-3.bin"));
+    /// assert!(pattern.matches("model/a/b/layer-0.bin"));
+    /// assert!(!pattern.matches("model/layer-7.bin"));
+    /// # Ok::<(), dunlin_plan::PatternError>(())
+    /// ```
+    pub fn parse(text: &str) -> Result<Pattern, PatternError> {
+        check(text)?;
+        let mut components = Vec::new();
+        let mut literal = true;
+        for component in text.split('/') {
+            match component {
+                "**" if matches!(components.last(), Some(Component::Any)) => {}
+                "**" => components.push(Component::Any),
+                _ => {
+                    let parts = parse_component(component)?;
+                    literal &= parts.iter().all(|part| matches!(part, Part::Char(_)));
+                    components.push(Component::Glob(parts));
+                    continue;
+                }
+            }
+            literal = false;
+        }
+        // A folder is no file: `model/**` needs something below `model`.
+        if matches!(components.last(), Some(Component::Any)) {
+            components.push(Component::Glob(vec![Part::Star]));
+        }
+        Ok(Pattern { text: text.to_owned(), components, literal })
+    }
+
+    /// Whether the pattern stands for `name`, a relative path with `/`. The work is at most the
+    /// product of the two lengths, whatever the pattern.
+    #[must_use]
+    pub fn matches(&self, name: &str) -> bool {
+        if self.literal {
+            return self.text == name;
+        }
+        let is_any = |component: &Component| matches!(component, Component::Any);
+        wild(&self.components, name.split('/'), is_any, |component, part: &str| match component {
+            Component::Any => true,
+            Component::Glob(parts) => matches_component(parts, part),
+        })
+    }
+
+    /// Whether the pattern is a plain name: no `*`, `?`, `[` or `**`.
+    #[must_use]
+    pub fn is_literal(&self) -> bool {
+        self.literal
+    }
+
+    /// The text as it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+fn check(text: &str) -> Result<(), PatternError> {
+    match text {
+        "" => return Err(PatternError::Empty),
+        _ if text.len() > MAX_PATTERN => return Err(PatternError::TooLong(text.len())),
+        _ if text.starts_with('/') => return Err(PatternError::Absolute),
+        _ if text.contains('\\') => return Err(PatternError::Backslash),
+        _ if text.chars().any(char::is_control) => return Err(PatternError::Control),
+        _ => {}
+    }
+    for component in text.split('/') {
+        match component {
+            "" => return Err(PatternError::EmptyComponent),
+            "." | ".." => return Err(PatternError::Dots(component.to_owned())),
+            "**" => {}
+            _ if component.contains("**") => return Err(PatternError::DoubleStar),
+            _ => debug_assert!(check_component(component).is_ok()),
+        }
+    }
+    Ok(())
+}
+
+fn parse_component(text: &str) -> Result<Vec<Part>, PatternError> {
+    let mut parts = Vec::with_capacity(text.len());
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        parts.push(match c {
+            '*' => Part::Star,
+            '?' => Part::One,
+            '[' => parse_class(&mut chars)?,
+            _ => Part::Char(c),
+        });
+    }
+    Ok(parts)
+}
+
+/// The rest of a class after its `[`. A `]` that comes first is a member, as in the shell.
+fn parse_class(chars: &mut std::str::Chars<'_>) -> Result<Part, PatternError> {
+    let mut next = || chars.next().ok_or(PatternError::OpenClass);
+    let mut ranges = Vec::new();
+    let mut c = next()?;
+    let negated = matches!(c, '!' | '^');
+    if negated {
+        c = next()?;
+    }
+    loop {
+        let mut after = next()?;
+        let mut last = c;
+        if after == '-' {
+            after = next()?;
+            if after == ']' {
+                ranges.extend([(c, c), ('-', '-')]);
+                return Ok(Part::Class { negated, ranges });
+            }
+            last = after;
+            after = next()?;
+        }
+        if c > last {
+            return Err(PatternError::Backwards(c, last));
+        }
+        ranges.push((c, last));
+        if after == ']' {
+            return Ok(Part::Class { negated, ranges });
+        }
+        c = after;
+    }
+}
+
+fn matches_component(parts: &[Part], component: &str) -> bool {
+    let is_star = |part: &Part| matches!(part, Part::Star);
+    wild(parts, component.chars(), is_star, |part, c| match part {
+        Part::Star | Part::One => true,
+        Part::Char(expected) => *expected == c,
+        Part::Class { negated, ranges } => {
+            ranges.iter().any(|(first, last)| (*first..=*last).contains(&c)) != *negated
+        }
+    })
+}
+
+/// Matches items against a pattern with stars. Only the last star is ever tried again: what an
+/// earlier one could win, the last can win too. So the cost is a product and never a power.
+fn wild<P, I: Iterator + Clone>(
+    pattern: &[P],
+    mut items: I,
+    is_star: impl Fn(&P) -> bool,
+    fits: impl Fn(&P, I::Item) -> bool,
+) -> bool {
+    let mut at = 0;
+    let mut retry: Option<(usize, I)> = None;
+    loop {
+        match pattern.get(at) {
+            Some(part) if is_star(part) => {
+                at += 1;
+                retry = Some((at, items.clone()));
+                continue;
+            }
+            Some(part) => {
+                if items.next().is_some_and(|item| fits(part, item)) {
+                    at += 1;
+                    continue;
+                }
+            }
+            None if items.next().is_none() => return true,
+            None => {}
+        }
+        let Some((after_star, from)) = &mut retry else { return false };
+        if from.next().is_none() {
+            return false;
+        }
+        at = *after_star;
+        items = from.clone();
+    }
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Pattern) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Pattern {}
+
+impl fmt::Debug for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.text.fmt(f)
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests;

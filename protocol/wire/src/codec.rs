@@ -1,0 +1,243 @@
+//! Messages to bytes and back (BEP 3, "peer messages"; BEP 6): `length ‖ id ‖ payload`, numbers
+//! big-endian.
+
+use crate::{BlockRange, Message, WireError};
+use bytes::Bytes;
+
+/// The id of `bitfield`, whose length depends on the torrent.
+pub(crate) const BITFIELD: u8 = 5;
+/// The id of `piece`, whose length depends on the block.
+pub(crate) const PIECE: u8 = 7;
+/// Length of a `piece` message without its data: id, piece and begin.
+pub(crate) const PIECE_OVERHEAD: u32 = 9;
+
+/// The name and the one right length of a message of fixed length, id included; `None` for the ids
+/// whose length varies and for those that we do not know.
+pub(crate) fn fixed_length(id: u8) -> Option<(&'static str, u32)> {
+    Some(match id {
+        0 => ("choke", 1),
+        1 => ("unchoke", 1),
+        2 => ("interested", 1),
+        3 => ("not-interested", 1),
+        4 => ("have", 5),
+        6 => ("request", 13),
+        8 => ("cancel", 13),
+        9 => ("port", 3),
+        13 => ("suggest-piece", 5),
+        14 => ("have-all", 1),
+        15 => ("have-none", 1),
+        16 => ("reject-request", 13),
+        17 => ("allowed-fast", 5),
+        _ => return None,
+    })
+}
+
+/// Appends the message as it stands on the wire, length prefix included. Of a `piece` it is the
+/// header: the data follows from elsewhere.
+pub fn encode_into(message: &Message, out: &mut Vec<u8>) {
+    match message {
+        Message::KeepAlive => out.extend_from_slice(&[0; 4]),
+        Message::Choke => plain(0, out),
+        Message::Unchoke => plain(1, out),
+        Message::Interested => plain(2, out),
+        Message::NotInterested => plain(3, out),
+        Message::Have { piece } => index(4, *piece, out),
+        Message::Bitfield(bits) => {
+            let length = u32::try_from(bits.len()).unwrap_or(u32::MAX).saturating_add(1);
+            out.extend_from_slice(&length.to_be_bytes());
+            out.push(BITFIELD);
+            out.extend_from_slice(bits);
+        }
+        Message::Request(block) => range(6, *block, out),
+        Message::Piece(block) => encode_piece_header(*block, out),
+        Message::Cancel(block) => range(8, *block, out),
+        Message::Port(port) => {
+            out.extend_from_slice(&[0, 0, 0, 3, 9]);
+            out.extend_from_slice(&port.to_be_bytes());
+        }
+        Message::SuggestPiece { piece } => index(13, *piece, out),
+        Message::HaveAll => plain(14, out),
+        Message::HaveNone => plain(15, out),
+        Message::RejectRequest(block) => range(16, *block, out),
+        Message::AllowedFast { piece } => index(17, *piece, out),
+    }
+}
+
+/// Appends the first 13 bytes of a `piece` message; the sender follows up with `range.length` bytes of
+/// data.
+pub fn encode_piece_header(range: BlockRange, out: &mut Vec<u8>) {
+    out.extend_from_slice(&range.length.saturating_add(PIECE_OVERHEAD).to_be_bytes());
+    out.push(PIECE);
+    out.extend_from_slice(&range.piece.to_be_bytes());
+    out.extend_from_slice(&range.begin.to_be_bytes());
+}
+
+fn plain(id: u8, out: &mut Vec<u8>) {
+    out.extend_from_slice(&[0, 0, 0, 1, id]);
+}
+
+fn index(id: u8, piece: u32, out: &mut Vec<u8>) {
+    out.extend_from_slice(&[0, 0, 0, 5, id]);
+    out.extend_from_slice(&piece.to_be_bytes());
+}
+
+fn range(id: u8, range: BlockRange, out: &mut Vec<u8>) {
+    out.extend_from_slice(&[0, 0, 0, 13, id]);
+    for number in [range.piece, range.begin, range.length] {
+        out.extend_from_slice(&number.to_be_bytes());
+    }
+}
+
+impl Message {
+    /// Reads a message from all that follows its length prefix; nothing at all is a keep-alive. `None`
+    /// is an id that we do not know, to be skipped. Of a `piece` it is the header, its length filled in
+    /// from the number of bytes. The cap on the length is the [`Framer`](crate::Framer)'s.
+    ///
+    /// # Errors
+    /// If a message of fixed length has another one, or a `piece` has no data.
+    pub fn decode(body: &[u8]) -> Result<Option<Message>, WireError> {
+        let Some((id, payload)) = body.split_first() else { return Ok(Some(Message::KeepAlive)) };
+        let found = u32::try_from(body.len()).unwrap_or(u32::MAX);
+        check_length(*id, found)?;
+        Ok(decode_checked(*id, payload, found))
+    }
+
+    /// Whether only a peer that speaks the fast extension may send it (BEP 6).
+    #[must_use]
+    pub fn needs_fast(&self) -> bool {
+        matches!(
+            self,
+            Message::SuggestPiece { .. }
+                | Message::HaveAll
+                | Message::HaveNone
+                | Message::RejectRequest(_)
+                | Message::AllowedFast { .. }
+        )
+    }
+}
+
+/// Checks the length of a message, id included, as far as its id alone tells it.
+pub(crate) fn check_length(id: u8, found: u32) -> Result<(), WireError> {
+    match fixed_length(id) {
+        Some((name, expected)) if expected != found => {
+            Err(WireError::Length { name, expected, found })
+        }
+        None if id == PIECE && found <= PIECE_OVERHEAD => Err(WireError::EmptyPiece { found }),
+        _ => Ok(()),
+    }
+}
+
+/// Reads the payload of a message whose `length` has passed [`check_length`].
+pub(crate) fn decode_checked(id: u8, payload: &[u8], length: u32) -> Option<Message> {
+    let block = || BlockRange {
+        piece: number(payload, 0),
+        begin: number(payload, 4),
+        length: number(payload, 8),
+    };
+    Some(match id {
+        0 => Message::Choke,
+        1 => Message::Unchoke,
+        2 => Message::Interested,
+        3 => Message::NotInterested,
+        4 => Message::Have { piece: number(payload, 0) },
+        BITFIELD => Message::Bitfield(Bytes::copy_from_slice(payload)),
+        6 => Message::Request(block()),
+        PIECE => {
+            Message::Piece(BlockRange { length: length.saturating_sub(PIECE_OVERHEAD), ..block() })
+        }
+        8 => Message::Cancel(block()),
+        9 => Message::Port((number(payload, 0) >> 16) as u16),
+        13 => Message::SuggestPiece { piece: number(payload, 0) },
+        14 => Message::HaveAll,
+        15 => Message::HaveNone,
+        16 => Message::RejectRequest(block()),
+        17 => Message::AllowedFast { piece: number(payload, 0) },
+        _ => return None,
+    })
+}
+
+/// The big-endian number at `at`; bytes past the end count as 0.
+fn number(bytes: &[u8], at: usize) -> u32 {
+    let mut four = [0; 4];
+    for (to, from) in four.iter_mut().zip(bytes.iter().skip(at)) {
+        *to = *from;
+    }
+    u32::from_be_bytes(four)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fuzzing::from_hex;
+
+    fn wire(message: &Message) -> String {
+        let mut out = Vec::new();
+        encode_into(message, &mut out);
+        dunlin_base::hex(&out)
+    }
+
+    /// Every message: W-5 to W-8, and the rest by the tables of BEP 3 and BEP 6.
+    fn table() -> Vec<(Message, &'static str)> {
+        let block = BlockRange { piece: 1, begin: 16384, length: 16384 };
+        vec![
+            (Message::KeepAlive, "00000000"),
+            (Message::Choke, "0000000100"),
+            (Message::Unchoke, "0000000101"),
+            (Message::Interested, "0000000102"),
+            (Message::NotInterested, "0000000103"),
+            (Message::Have { piece: 258 }, "000000050400000102"),
+            (Message::Bitfield(Bytes::from_static(&[0xa0, 0x40])), "0000000305a040"),
+            (Message::Bitfield(Bytes::new()), "0000000105"),
+            (Message::Request(block), "0000000d06000000010000400000004000"),
+            (Message::Cancel(block), "0000000d08000000010000400000004000"),
+            (Message::Port(6881), "00000003091ae1"),
+            (Message::SuggestPiece { piece: 5 }, "000000050d00000005"),
+            (Message::HaveAll, "000000010e"),
+            (Message::HaveNone, "000000010f"),
+            (Message::RejectRequest(block), "0000000d10000000010000400000004000"),
+            (Message::AllowedFast { piece: u32::MAX }, "0000000511ffffffff"),
+        ]
+    }
+
+    #[test]
+    fn every_message_both_ways() {
+        for (message, hex) in table() {
+            assert_eq!(wire(&message), hex, "{message:?}");
+            let bytes = from_hex(hex);
+            assert_eq!(Message::decode(&bytes[4..]), Ok(Some(message)), "{hex}");
+        }
+        let block = BlockRange { piece: 1, begin: 16384, length: 3 };
+        assert_eq!(wire(&Message::Piece(block)), "0000000c070000000100004000");
+        let body = from_hex("070000000100004000aabbcc");
+        assert_eq!(Message::decode(&body), Ok(Some(Message::Piece(block))));
+    }
+
+    #[test]
+    fn another_length_is_an_error() {
+        for id in 0..=255 {
+            let Some((name, expected)) = fixed_length(id) else { continue };
+            for found in (1..20).filter(|found| *found != expected) {
+                let body: Vec<u8> =
+                    std::iter::once(id).chain(vec![0; found as usize - 1]).collect();
+                let error = WireError::Length { name, expected, found };
+                assert_eq!(Message::decode(&body), Err(error), "{name}");
+            }
+        }
+        assert_eq!(Message::decode(&[7; 9]), Err(WireError::EmptyPiece { found: 9 }));
+    }
+
+    #[test]
+    fn unknown_ids_are_nothing() {
+        for id in [10, 11, 12, 18, 19, 20, 21, 255] {
+            assert_eq!(Message::decode(&[id, 1, 2]), Ok(None));
+        }
+    }
+
+    #[test]
+    fn what_needs_the_fast_extension() {
+        for (message, hex) in table() {
+            let id = from_hex(hex).get(4).copied().unwrap_or(0);
+            assert_eq!(message.needs_fast(), (13..=17).contains(&id), "{message:?}");
+        }
+    }
+}
