@@ -31,7 +31,7 @@ impl Limits {
     pub const TORRENT: Limits = Limits { depth: 100, tokens: 3_000_000 };
     /// An info dictionary that came from peers (BEP 9).
     pub const METADATA: Limits = Limits { depth: 100, tokens: 2_500_000 };
-    /// A tracker's reply: a list of peers, never deep; 100 000 tokens are 14 000 peers in full form.
+    /// A tracker's reply: a list of peers, never deep; 100 000 tokens are 14 000 peers in full.
     pub const TRACKER: Limits = Limits { depth: 8, tokens: 100_000 };
     /// A message of an extension or of the DHT, which fits in a packet or a frame.
     pub const MESSAGE: Limits = Limits { depth: 100, tokens: 10_000 };

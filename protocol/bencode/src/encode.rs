@@ -64,8 +64,8 @@ impl Writer {
         self.value_ends()
     }
 
-    /// Writes a value that is encoded already, as it stands. That it is one value, and canonical, is
-    /// the caller's promise.
+    /// Writes a value that is encoded already, as it stands. That it is one value, and canonical,
+    /// is the caller's promise.
     pub fn raw(&mut self, encoded: &[u8]) -> &mut Writer {
         self.value_begins();
         self.out.extend_from_slice(encoded);

@@ -1,5 +1,5 @@
-//! Typed access to the values of a document. A wrong type is `None`: for an optional key that is the
-//! same as an absent one.
+//! Typed access to the values of a document. A wrong type is `None`: for an optional key that is
+//! the same as an absent one.
 
 use crate::decode::Token;
 use crate::error::Flaw;

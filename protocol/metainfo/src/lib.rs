@@ -1,1 +1,43 @@
-//! placeholder
+//! What a torrent is: .torrent files, the geometry of pieces, blocks and files, the sets of a
+//! cluster, token files, and file names that are safe to create.
+//!
+//! This crate never reads or writes a file and never hashes payload: it says which bytes belong
+//! where, and which hash they must have.
+//!
+//! ```
+//! use dunlin_metainfo::{BLOCK_LENGTH, Geometry};
+//!
+//! // Two files of 20 000 and 5 000 bytes share the second of two pieces (BEP 3).
+//! let geometry = Geometry::contiguous(16_384, BLOCK_LENGTH, &[20_000, 5_000])?;
+//! let piece = geometry.piece(1).ok_or("no such piece")?;
+//! assert_eq!(geometry.data_len(piece), 8_616);
+//! let extents: Vec<_> = geometry.extents(geometry.block(piece, 0)).collect();
+//! assert_eq!((extents[0].file.0, extents[0].offset, extents[0].len), (0, 16_384, 3_616));
+//! assert_eq!((extents[1].file.0, extents[1].offset, extents[1].len), (1, 0, 5_000));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#[doc(hidden)]
+pub mod fuzzing;
+mod geometry;
+mod path;
+mod set;
+mod token;
+mod torrent;
+
+pub use geometry::{BLOCK_LENGTH, Entry, Extent, Geometry, GeometryError, MAX_PIECES};
+pub use path::{
+    MAX_COMPONENT, MAX_DEPTH, MAX_DUPLICATES, NameError, PathError, PathRules, check_name,
+    resolve_duplicates, sanitize, sanitize_component, sanitize_name,
+};
+pub use set::{
+    CLUSTER_BLOCK_LENGTH, HashKind, MAX_SET_PIECE_LENGTH, PieceHashes, SetError, SetFile, SetInfo,
+    check_piece_length, cluster_block_length, piece_length_for,
+};
+pub use token::{
+    MAX_TOKEN, TokenError, check_token, parse_token_file, token_info_hash, write_token_file,
+};
+pub use torrent::{
+    Attributes, MAX_INFO_SIZE, MAX_PIECE_LENGTH, MAX_TORRENT_SIZE, MetainfoError, Torrent,
+    TorrentFile,
+};

@@ -161,10 +161,13 @@ impl<'a> Words<'a> {
         let space = |c: char| matches!(c, ' ' | '\t' | '\n' | '\r' | '\x0b' | '\x0c');
         let start = self.rest.find(|c| !space(c)).unwrap_or(self.rest.len());
         let (gap, rest) = self.rest.split_at(start);
-        self.line += gap.bytes().filter(|byte| *byte == b'\n').count();
         let (word, rest) = rest.split_at(rest.find(space).unwrap_or(rest.len()));
         self.rest = rest;
-        (!word.is_empty()).then_some(word)
+        if word.is_empty() {
+            return None;
+        }
+        self.line += gap.bytes().filter(|byte| *byte == b'\n').count();
+        Some(word)
     }
 
     /// The next word as a count of things that take at least `words_each` words. It is compared

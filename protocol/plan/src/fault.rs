@@ -13,8 +13,8 @@ pub struct PlanError {
     pub file: String,
     /// The line, from 1.
     pub line: usize,
-    /// What is wrong there.
-    pub fault: Fault,
+    /// What is wrong there; in a box, so that a result stays small.
+    pub fault: Box<Fault>,
 }
 
 /// What is wrong in a file of a plan.
@@ -158,6 +158,12 @@ pub enum Fault {
         /// What is wrong with it.
         error: PatternError,
     },
+    /// A node whose ranks and patterns multiply beyond reason.
+    #[error("expected at most {most} patterns times ranks in a [[node]], found more; use globs")]
+    TooManyPatterns {
+        /// The limit.
+        most: usize,
+    },
     /// A rank, host or path stands twice in the plan.
     #[error("expected every {what} once, found {found} again (first on line {first}); remove one")]
     Twice {
@@ -169,8 +175,10 @@ pub enum Fault {
         first: usize,
     },
     /// A folder or file inside another one that is somebody else's.
-    #[error("expected separate places, found `{inner}` of {inner_of} inside `{outer}` of \
-         {outer_of}; give each its own, like `work/{{rank}}`")]
+    #[error(
+        "expected separate places, found `{inner}` of {inner_of} inside `{outer}` of \
+         {outer_of}; give each its own, like `work/{{rank}}`"
+    )]
     Nested {
         /// The path that lies inside.
         inner: String,
@@ -193,18 +201,32 @@ pub enum Fault {
         next: Rank,
     },
     /// A node with hosts where only ranks make sense.
-    #[error("expected `ranks` in this [[node]], found `hosts`, which are for a launcher on many \
-         machines; give ranks, like ranks = \"1-4\"")]
+    #[error(
+        "expected `ranks` in this [[node]], found `hosts`, which are for a launcher on many \
+         machines; give ranks, like ranks = \"1-4\""
+    )]
     HostsOnly,
 }
 
 /// How many characters of a wrong word a message shows: enough to recognise it on one line.
 const SHOWN: usize = 60;
 
-/// Cuts foreign text to a length that a message can carry, control characters escaped.
+/// How many characters of the TOML parser's own words a message repeats.
+const REPEATED: usize = 160;
+
+/// Cuts a wrong word to a length that a message can carry, control characters escaped.
 pub(crate) fn shown(text: &str) -> String {
-    let mut out: String = text.chars().take(SHOWN).flat_map(char::escape_debug).collect();
-    if text.chars().nth(SHOWN).is_some() {
+    cut(text, SHOWN)
+}
+
+/// The same for what the TOML parser says.
+pub(crate) fn repeated(text: &str) -> String {
+    cut(text, REPEATED)
+}
+
+fn cut(text: &str, most: usize) -> String {
+    let mut out: String = text.chars().take(most).flat_map(char::escape_debug).collect();
+    if text.chars().nth(most).is_some() {
         out.push('…');
     }
     out
@@ -234,7 +256,7 @@ impl<'a> Place<'a> {
 }
 
 pub(crate) fn error(file: &str, line: usize, fault: Fault) -> PlanError {
-    PlanError { file: file.to_owned(), line, fault }
+    PlanError { file: file.to_owned(), line, fault: Box::new(fault) }
 }
 
 /// Reads bytes as text: UTF-8 (a byte order mark is skipped) without control characters other

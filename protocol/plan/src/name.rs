@@ -1,5 +1,7 @@
 //! Which names and paths a plan may write: relative, with `/`, inside their folder.
 
+use dunlin_metainfo::{NameError, check_name};
+
 /// Whether `name` is one component: what a file of the course format may be called.
 ///
 /// # Errors
@@ -16,28 +18,23 @@ pub(crate) fn check_component(name: &str) -> Result<(), String> {
     Err(why.to_owned())
 }
 
-/// Whether `path` is a relative path that stays below its folder: components with `/` between
-/// them, none empty, `.` or `..`.
+/// Whether `path` is a relative path that stays below its folder.
 ///
 /// # Errors
 /// A clause that says what is wrong.
 pub(crate) fn check_path(path: &str) -> Result<(), String> {
-    if path.starts_with('/') {
-        return Err("which is absolute".to_owned());
-    }
-    if path.split('/').any(|component| component == "..") {
-        return Err("which has `..` and could leave its folder".to_owned());
-    }
-    if path.contains('\\') {
-        return Err("which has a backslash: `/` stands between folders".to_owned());
-    }
-    match path.split('/').find_map(|component| check_component(component).err()) {
-        Some(why) if path.is_empty() => Err(why),
-        Some(_) if path.split('/').any(str::is_empty) => Err("which has an empty part".to_owned()),
-        Some(_) if path.split('/').any(|part| part == ".") => Err("which has a `.`".to_owned()),
-        Some(why) => Err(why),
-        None => Ok(()),
-    }
+    let why = match check_name(path) {
+        Ok(()) => return Ok(()),
+        Err(NameError::Empty) => "which is empty".to_owned(),
+        Err(NameError::Absolute(_)) => "which is absolute".to_owned(),
+        Err(NameError::Dots(_)) => "which has a `.` or `..`".to_owned(),
+        Err(NameError::EmptyComponent(_)) => "which has an empty part".to_owned(),
+        Err(NameError::Backslash(_)) => "which has a backslash: folders are parted by `/`".into(),
+        Err(NameError::Control(_)) => "which has a control character".to_owned(),
+        Err(NameError::LongComponent { found, .. }) => format!("which has a part of {found} bytes"),
+        Err(NameError::TooDeep { found, .. }) => format!("which is {found} folders deep"),
+    };
+    Err(why)
 }
 
 /// Whether `inner` is `outer` or lies below it. The empty path is the folder that holds all.

@@ -1,8 +1,34 @@
-//! The tracker: control messages of a cluster, the swarm table and its orders.
+//! The tracker of a cluster: control messages and their codec, the sets that registrations make, the
+//! swarm table and its orders.
+//!
+//! It only computes: it never sends a message, asks a clock, or opens a file. Whatever bytes or
+//! registrations it is given, it returns a value or says who is wrong.
+//!
+//! ```
+//! use dunlin_tracker::{Control, decode, encode};
+//!
+//! let lookup = Control::Lookup { name: "model/weights.bin".into() };
+//! assert_eq!(decode(&encode(&lookup)), Ok(lookup));
+//! assert!(decode(&[4, 0, 0, 0, 200, b'x']).is_err());
+//! ```
 
+mod check;
+mod codec;
 mod control;
+#[doc(hidden)]
+pub mod fuzzing;
+mod order;
+mod sets;
+mod table;
 
+pub use codec::{ControlError, decode, encode};
 pub use control::{
     Control, FailedFile, Go, Load, Member, Outline, OwnedFile, Refresh, Register, ShutdownReason,
     Space, Standing, Swarm, Want,
 };
+pub use order::{TrackerMap, TrackerOrder, UnknownPolicy};
+pub use sets::{
+    Conflict, Holding, LooseFile, MAX_SET_PIECES, Move, Obstacle, OnConflict, SetPlan, Sets,
+    make_sets,
+};
+pub use table::{DumpRow, SwarmTable};

@@ -183,8 +183,10 @@ impl Framer {
                     return Ok(Some(Frame::Handshake(handshake)));
                 }
                 State::Head => match self.head(input).map_err(|error| self.fail(error))? {
-                    Step::More if input.is_empty() => return Ok(None),
-                    Step::More => {}
+                    Step::More if !input.is_empty() => {}
+                    // A body of no bytes is complete without any input.
+                    Step::More if !matches!(self.state, State::Head) => {}
+                    Step::More => return Ok(None),
                     Step::Message(message) => return Ok(Some(Frame::Message(message))),
                     Step::Header => return Ok(Some(Frame::PieceHeader { range: self.range })),
                 },

@@ -39,6 +39,7 @@ pub(crate) fn run(
                     bytes.extend_from_slice(direct);
                 }
             }
+            flush(framer, &mut block, &mut frames);
             match framer.next_frame(&mut input) {
                 Err(error) => {
                     assert_eq!(framer.next_frame(&mut input), Err(error), "an error is for ever");
@@ -63,19 +64,19 @@ pub(crate) fn run(
                     bytes.extend_from_slice(data);
                 }
             }
-            if framer.payload_left() == 0
-                && let Some((range, bytes)) = block.take()
-            {
-                frames.push(Owned::Piece(range, bytes));
-            }
+            flush(framer, &mut block, &mut frames);
         }
-        if framer.payload_left() == 0
-            && let Some((range, bytes)) = block.take()
-        {
-            frames.push(Owned::Piece(range, bytes));
-        }
+        flush(framer, &mut block, &mut frames);
     }
     (frames, None)
+}
+
+fn flush(framer: &Framer, block: &mut Option<(BlockRange, Vec<u8>)>, frames: &mut Vec<Owned>) {
+    if framer.payload_left() == 0
+        && let Some((range, bytes)) = block.take()
+    {
+        frames.push(Owned::Piece(range, bytes));
+    }
 }
 
 /// The framer over any bytes in any cut, in both modes, and every message that comes of them. The

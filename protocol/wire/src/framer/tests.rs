@@ -57,6 +57,12 @@ fn keep_alives_are_messages() {
 }
 
 #[test]
+fn an_empty_bitfield_needs_no_further_byte() {
+    let empty = Owned::Message(Message::Bitfield(Bytes::new()));
+    assert_eq!(one(SMALL, "0000000105"), (vec![empty], None));
+}
+
+#[test]
 fn a_block_can_be_received_elsewhere() {
     let mut framer = Framer::after_handshake(SMALL, PieceMode::Direct);
     let bytes = from_hex("0000000d07000000020000000361626364");

@@ -1,0 +1,151 @@
+use super::*;
+use proptest::prelude::*;
+
+const UNIX: PathRules = PathRules { windows: false, fold_case: false };
+const WINDOWS: PathRules = PathRules { windows: true, fold_case: true };
+
+#[test]
+fn names_of_a_cluster() {
+    let long = "x".repeat(256);
+    let deep = ["d"; 101].join("/");
+    let good = ["a", "a/b.bin", "...", ".hidden", "a b/ü", "-", &long[1..], &deep[2..]];
+    for name in good {
+        assert_eq!(check_name(name), Ok(()), "{name}");
+    }
+    let bad = [
+        ("", "a file name is empty"),
+        ("/etc/passwd", "`/etc/passwd` begins with `/`"),
+        ("a//b", "`a//b` has an empty component"),
+        ("a/", "`a/` has an empty component"),
+        ("../a", "`../a` has a component `.` or `..`"),
+        ("a/./b", "`a/./b` has a component `.` or `..`"),
+        ("a\\b", "`a\\b` has a backslash"),
+        ("a\0b", "\"a\\0b\" has a control character"),
+        ("a\nb", "\"a\\nb\" has a control character"),
+        (&long, "`xxxx"),
+        (&deep, "`d/d/"),
+    ];
+    for (name, expected) in bad {
+        let text = check_name(name).map_err(|error| error.to_string());
+        assert!(text.as_ref().is_err_and(|text| text.starts_with(expected)), "{text:?}");
+    }
+    let found = |name: &str| check_name(name).map_err(|error| error.to_string()).unwrap_err();
+    assert!(found(&long).ends_with("has a component of 256 bytes, expected at most 255"));
+    assert!(found(&deep).ends_with("has 101 components, expected at most 100"));
+}
+
+#[test]
+fn components_of_torrents() {
+    let cases: &[(&[u8], &str, &str)] = &[
+        (b"plain.txt", "plain.txt", "plain.txt"),
+        (b"", "_", "_"),
+        (b".", "_", "_"),
+        (b"..", "_", "_"),
+        (b"...", "...", "_"),
+        (b"../../etc", "....etc", "....etc"),
+        (b"a\\b/c", "abc", "abc"),
+        (b"./.", "_", "_"),
+        (b"bad\xff\xfename", "bad__name", "bad__name"),
+        (b"over\xc0\xaflong", "over__long", "over__long"),
+        (b"half\xe2\x82", "half_", "half_"),
+        (b"nul\0tab\tdel\x7f", "nul_tab_del_", "nul_tab_del_"),
+        ("c1\u{85}".as_bytes(), "c1_", "c1_"),
+        ("bidi\u{202e}txt.exe".as_bytes(), "biditxt.exe", "biditxt.exe"),
+        ("\u{200b}\u{feff}".as_bytes(), "_", "_"),
+        (b"a:b*?", "a:b*?", "a_b__"),
+        (b"trail. . ", "trail. . ", "trail"),
+        (b"CON", "CON", "_CON"),
+        (b"nul.txt", "nul.txt", "_nul.txt"),
+        (b"com7", "com7", "_com7"),
+        (b"COM10", "COM10", "COM10"),
+        (b"CONSOLE", "CONSOLE", "CONSOLE"),
+        (b"lpt1. ", "lpt1. ", "_lpt1"),
+    ];
+    for (bytes, unix, windows) in cases {
+        assert_eq!(sanitize_component(bytes, UNIX), *unix);
+        assert_eq!(sanitize_component(bytes, WINDOWS), *windows);
+    }
+    assert_eq!(sanitize_name(b"..", UNIX), None);
+    assert_eq!(sanitize(&[], UNIX), ["_"]);
+    assert_eq!(sanitize(&[b"a", b"", b"b"], UNIX), ["a", "_", "b"]);
+}
+
+#[test]
+fn long_components_keep_a_short_extension() {
+    let cases = [
+        ("x".repeat(300), "x".repeat(240)),
+        ("x".repeat(300) + ".tar", "x".repeat(236) + ".tar"),
+        ("x".repeat(300) + ".123456789", "x".repeat(230) + ".123456789"),
+        ("x".repeat(300) + ".1234567890", "x".repeat(240)),
+        ("ü".repeat(150), "ü".repeat(120)),
+        ("ü".repeat(150) + ".md", "ü".repeat(118) + ".md"),
+        ("x".repeat(300) + ".", "x".repeat(240)),
+    ];
+    for (name, expected) in cases {
+        assert_eq!(sanitize_component(name.as_bytes(), UNIX), expected);
+    }
+}
+
+fn resolved(paths: &[&str], rules: PathRules) -> Result<Vec<String>, PathError> {
+    let mut paths: Vec<Vec<String>> =
+        paths.iter().map(|path| path.split('/').map(str::to_owned).collect()).collect();
+    resolve_duplicates(&mut paths, rules)?;
+    Ok(paths.into_iter().map(|path| path.join("/")).collect())
+}
+
+#[test]
+fn duplicates_get_a_number() {
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["a", "b"], &["a", "b"]),
+        (&["a.txt", "a.txt", "a.txt"], &["a.txt", "a.1.txt", "a.2.txt"]),
+        (&["a", "a", "a.1"], &["a", "a.2", "a.1"]),
+        (&[".rc", ".rc"], &[".rc", ".rc.1"]),
+        (&["d", "d/x"], &["d.1", "d/x"]),
+        (&["d/x/y", "d/x"], &["d/x/y", "d/x.1"]),
+        (&["d", "d.1/x", "d/y"], &["d.2", "d.1/x", "d/y"]),
+        (&["d", "d-", "d/x"], &["d.1", "d-", "d/x"]),
+        (&["A", "a"], &["A", "a"]),
+    ];
+    for (paths, expected) in cases {
+        assert_eq!(resolved(paths, UNIX).unwrap(), *expected);
+    }
+    let folded = resolved(&["A", "a", "D", "d/x"], WINDOWS).unwrap();
+    assert_eq!(folded, ["A", "a.1", "D.1", "d/x"]);
+    assert!(resolved(&["a"; 501], UNIX).is_ok());
+    assert_eq!(resolved(&["a"; 502], UNIX), Err(PathError::TooManyDuplicates));
+}
+
+proptest! {
+    #[test]
+    fn sanitised_names_are_safe_and_stay(
+        mut bytes in prop::collection::vec(any::<u8>(), 0..300),
+        text in "\\PC{0,130}(\\.[a ]{0,12})?",
+        device in prop::sample::select(&["", "CON", "aux.", "LPT9"][..]),
+    ) {
+        bytes.splice(0..0, device.bytes());
+        let text = format!("{device}{text}");
+        for rules in [UNIX, WINDOWS] {
+            for name in [bytes.as_slice(), text.as_bytes()] {
+                let once = sanitize_component(name, rules);
+                prop_assert_eq!(check_name(&once), Ok(()));
+                prop_assert!(once.len() <= 240 && !once.contains('/'));
+                prop_assert_eq!(sanitize_component(once.as_bytes(), rules), once);
+            }
+        }
+    }
+
+    #[test]
+    fn resolved_paths_are_unique_and_no_folders(
+        paths in prop::collection::vec("[ab](/[ab](/[ab])?)?", 0..12),
+    ) {
+        let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+        let resolved = resolved(&paths, UNIX).unwrap();
+        for (index, path) in resolved.iter().enumerate() {
+            let folder = format!("{path}/");
+            for (other_index, other) in resolved.iter().enumerate() {
+                let apart = path != other && !other.starts_with(&folder);
+                prop_assert!(index == other_index || apart);
+            }
+        }
+    }
+}

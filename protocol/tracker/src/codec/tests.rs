@@ -1,0 +1,277 @@
+use super::*;
+use crate::{
+    FailedFile, Go, Load, Member, Outline, OwnedFile, Refresh, Register, ShutdownReason, Space,
+    Standing, Swarm, Want,
+};
+use bytes::Bytes;
+use dunlin_base::{Bitfield, FileIndex, PieceIndex, Rank, TorrentId};
+use dunlin_metainfo::{HashKind, PieceHashes, SetFile, SetInfo};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use std::sync::Arc;
+
+/// Bytes that must be refused, each for its own reason.
+#[test]
+fn what_is_no_message() {
+    let cases: [(&[u8], &str); 12] = [
+        (b"", "a message needs 1 bytes, found 0"),
+        (&[14], "14 is no tag of a message"),
+        (&[2, 0], "1 bytes after its end"),
+        (&[0, 0, 0], "progress needs 8 bytes, found 2"),
+        (&[4, 255, 255, 255, 255], "a name needs 4294967295 bytes, found 0"),
+        (&[4, 0, 0, 0, 1, 0xff], "a name is not UTF-8"),
+        (&[4, 0, 0, 0, 4, b'a', b'/', b'.', b'.'], "`a/..` is refused"),
+        (&[4, 0, 0, 0, 2, b'.', b'.'], "`..` is refused"),
+        (&[4, 0, 0, 0, 0], "`` is refused"),
+        (&[10, 0, 0, 0, 0, 255, 255, 255, 255], "files needs 17179869180 bytes, found 0"),
+        (&[7, 0, 0, 0, 0, 2], "2 is no tag of forced"),
+        (&[13, 9], "9 is no tag of a shutdown"),
+    ];
+    for (bytes, expected) in cases {
+        let error = decode(bytes).unwrap_err().to_string();
+        assert!(error.contains(expected), "{bytes:?}: {error}");
+    }
+}
+
+fn token_file(name: &str, tokens: &'static [&'static str]) -> OwnedFile {
+    let hashes = tokens.iter().map(|token| Bytes::from_static(token.as_bytes())).collect();
+    OwnedFile {
+        name: name.to_owned(),
+        length: tokens.len() as u64,
+        piece_length: 1,
+        hashes: PieceHashes::Tokens(hashes),
+        pieces: None,
+        standing: Standing::Owner,
+        bytes: 3,
+    }
+}
+
+#[test]
+fn registrations_that_do_not_fit_together() {
+    let good = token_file("a", &["x", "y"]);
+    let cases: [(&str, fn(&mut OwnedFile)); 9] = [
+        ("expected 3", |file| file.length = 3),
+        ("its piece length is 0", |file| file.piece_length = 0),
+        ("its piece length is 2, expected 1", |file| {
+            file.piece_length = 2;
+            file.length = 4;
+        }),
+        ("its bitfield is for 3 pieces, expected 2", |file| file.pieces = Some(Bitfield::new(3))),
+        ("has no `/`", |file| file.name = "a/b".to_owned()),
+        ("it names no file", |file| file.name = "..".to_owned()),
+        ("control characters", |file| file.name = "a\n".to_owned()),
+        ("a token is none", |file| *file = token_file("a", &["x", ""])),
+        ("a token is none", |file| *file = token_file("a", &["x y", "z"])),
+    ];
+    for (expected, spoil) in cases {
+        let mut file = good.clone();
+        spoil(&mut file);
+        let register = Register { files: vec![file], ..Register::default() };
+        let error = register.check().unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+        let bytes = encode(&Control::Register(Box::new(register)));
+        assert_eq!(decode(&bytes), Err(error));
+    }
+    let wants = vec![Want::Glob("a[".to_owned())];
+    let register = Register { wants, ..Register::default() };
+    assert!(decode(&encode(&Control::Register(Box::new(register)))).is_err());
+}
+
+#[test]
+fn course_names_may_be_long() {
+    let name = "n".repeat(5_000);
+    let register = Register { files: vec![token_file(&name, &["x"])], ..Register::default() };
+    let message = Control::Register(Box::new(register));
+    assert_eq!(decode(&encode(&message)), Ok(message));
+    let lookup = Control::Lookup { name };
+    assert_eq!(decode(&encode(&lookup)), Ok(lookup));
+}
+
+#[test]
+fn owners_must_fit_the_metainfo() {
+    let swarm = |lens: [u32; 2]| {
+        let owners = lens.map(|len| (Rank(len), Bitfield::full(len))).into();
+        let name = "a".to_owned();
+        let (torrent, members) = (TorrentId(0), vec![]);
+        let swarm = Swarm { torrent, name, info: None, members, owners: Some(owners) };
+        decode(&encode(&Control::Swarm(Box::new(swarm))))
+    };
+    assert!(swarm([9, 9]).is_ok());
+    assert!(matches!(swarm([9, 8]), Err(ControlError::File { .. })));
+}
+
+fn bits() -> impl Strategy<Value = Bitfield> {
+    vec(any::<bool>(), 0..70).prop_map(|bools| bitfield(&bools))
+}
+
+fn bitfield(bools: &[bool]) -> Bitfield {
+    let mut field = Bitfield::new(bools.len() as u32);
+    for (index, _) in bools.iter().enumerate().filter(|(_, bit)| **bit) {
+        field.set(PieceIndex(index as u32));
+    }
+    field
+}
+
+fn sha1_file() -> impl Strategy<Value = OwnedFile> {
+    let hashes = vec(any::<([u8; 20], bool)>(), 0..20);
+    let standing =
+        prop_oneof![Just(Standing::Owner), Just(Standing::InPlace), Just(Standing::Part)];
+    ("[a-z]{1,5}(/[a-z]{1,5}){0,2}", 1_u32.., hashes, standing, any::<(bool, u64)>()).prop_map(
+        |(name, piece_length, hashes, standing, (whole, bytes))| {
+            let (hashes, bools): (Vec<[u8; 20]>, Vec<bool>) = hashes.into_iter().unzip();
+            OwnedFile {
+                name,
+                length: hashes.len() as u64 * u64::from(piece_length),
+                piece_length,
+                hashes: PieceHashes::Sha1(hashes.into()),
+                pieces: (!whole).then(|| bitfield(&bools)),
+                standing,
+                bytes,
+            }
+        },
+    )
+}
+
+fn register() -> impl Strategy<Value = Register> {
+    let file = prop_oneof![sha1_file(), Just(token_file("course.txt", &["a", "bc", "a"]))];
+    let want = prop_oneof![
+        "[a-z]{1,8}".prop_map(Want::Name),
+        "[a-z]{1,4}/(\\*|\\*\\*|[a-z]\\?)".prop_map(Want::Glob),
+    ];
+    let space = proptest::option::of(any::<(u64, u64)>());
+    (vec(file, 0..5), vec(want, 0..5), any::<bool>(), space).prop_map(
+        |(files, wants, shares, space)| {
+            let space = space.map(|(device, free)| Space { device, free });
+            Register { files, wants, shares, space }
+        },
+    )
+}
+
+fn go() -> impl Strategy<Value = Go> {
+    let names = || vec("[a-z]{1,5}(/[a-z]{1,5}){0,2}", 0..4);
+    let outline = (any::<u32>(), names(), any::<(bool, bool)>()).prop_map(
+        |(torrent, names, (holds_all, wants))| Outline {
+            torrent: TorrentId(torrent),
+            names,
+            holds_all,
+            wants,
+        },
+    );
+    let absent = vec(any::<u32>().prop_map(Rank), 0..4);
+    (vec(outline, 0..4), vec(".{0,9}", 0..4), absent, names())
+        .prop_map(|(torrents, missing, absent, replace)| Go { torrents, missing, absent, replace })
+}
+
+fn info() -> impl Strategy<Value = SetInfo> {
+    vec(vec(any::<[u8; 20]>(), 0..5), 1..5).prop_map(|files| {
+        let names = files.iter().enumerate().map(|(index, hashes)| SetFile {
+            name: format!("dir/{index}"),
+            length: (hashes.len() * 16) as u64,
+        });
+        let hashes = PieceHashes::Sha1(files.concat().into());
+        SetInfo::new(HashKind::Sha1, 16, names.collect(), hashes).unwrap()
+    })
+}
+
+fn swarm() -> impl Strategy<Value = Swarm> {
+    let members = vec(any::<(u32, u64)>(), 0..6);
+    let owners = proptest::option::of(vec(any::<u32>(), 0..5));
+    (any::<u32>(), proptest::option::of(info()), members, owners, bits()).prop_map(
+        |(torrent, info, members, owners, bits)| {
+            let bits = match &info {
+                Some(info) => Bitfield::full(info.hashes.len() as u32),
+                None => bits,
+            };
+            let owner = |rank| (Rank(rank), bits.clone());
+            Swarm {
+                torrent: TorrentId(torrent),
+                name: "dir/0".to_owned(),
+                info: info.map(Arc::new),
+                members: members
+                    .into_iter()
+                    .map(|(rank, load)| Member { rank: Rank(rank), load })
+                    .collect(),
+                owners: owners.map(|ranks| ranks.into_iter().map(owner).collect()),
+            }
+        },
+    )
+}
+
+fn refresh() -> impl Strategy<Value = Refresh> {
+    (vec((any::<u32>(), vec(any::<u32>(), 0..5)), 0..5), any::<bool>()).prop_map(
+        |(torrents, forced)| Refresh {
+            torrents: torrents
+                .into_iter()
+                .map(|(torrent, pieces)| {
+                    (TorrentId(torrent), pieces.into_iter().map(PieceIndex).collect())
+                })
+                .collect(),
+            forced,
+        },
+    )
+}
+
+fn control() -> impl Strategy<Value = Control> {
+    let failed = (".{0,9}", ".{0,9}").prop_map(|(name, reason)| FailedFile { name, reason });
+    let files = vec(any::<u32>().prop_map(FileIndex), 0..5);
+    let shutdown = prop_oneof![
+        Just(ShutdownReason::Done),
+        ".{0,20}".prop_map(ShutdownReason::Refused),
+        Just(ShutdownReason::Checked),
+        Just(ShutdownReason::Interrupted),
+    ];
+    prop_oneof![
+        any::<(u64, u64)>().prop_map(|(done, total)| Control::Checking { done, total }),
+        register().prop_map(|register| Control::Register(Box::new(register))),
+        Just(Control::Alive),
+        go().prop_map(|go| Control::Go(Box::new(go))),
+        "[a-z]{1,9}".prop_map(|name| Control::Lookup { name }),
+        swarm().prop_map(|swarm| Control::Swarm(Box::new(swarm))),
+        (".{0,9}", ".{0,9}").prop_map(|(name, reason)| Control::Refused { name, reason }),
+        refresh().prop_map(Control::Refresh),
+        Just(Control::LoadQuery),
+        any::<(u64, u64)>()
+            .prop_map(|(served, in_flight)| Control::Load(Load { served, in_flight })),
+        (any::<u32>(), files).prop_map(|(torrent, files)| Control::FileComplete {
+            torrent: TorrentId(torrent),
+            files,
+        }),
+        vec(failed, 0..4).prop_map(|failed| Control::AllComplete { failed }),
+        any::<u32>().prop_map(|rank| Control::Departed { rank: Rank(rank) }),
+        shutdown.prop_map(Control::Shutdown),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn every_message_survives(message in control()) {
+        let bytes = encode(&message);
+        prop_assert_eq!(decode(&bytes), Ok(message));
+        crate::fuzzing::control(&bytes);
+    }
+
+    #[test]
+    fn every_cut_is_refused(message in control(), cut in any::<prop::sample::Index>()) {
+        let bytes = encode(&message);
+        let cut = cut.index(bytes.len());
+        prop_assert!(decode(&bytes[..cut]).is_err());
+    }
+
+    #[test]
+    fn spoilt_bytes_keep_the_properties(
+        message in control(),
+        at in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+    ) {
+        let mut bytes = encode(&message);
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        crate::fuzzing::control(&bytes);
+    }
+
+    #[test]
+    fn any_bytes_keep_the_properties(data in vec(any::<u8>(), 0..200), tag in 0_u8..14) {
+        crate::fuzzing::control(&data);
+        crate::fuzzing::control(&[&[tag][..], &data].concat());
+    }
+}

@@ -1,0 +1,341 @@
+use super::*;
+use crate::Standing;
+use bytes::Bytes;
+use std::fmt::Write as _;
+
+/// Registrations drawn as text, one rank a line: `1: a=ABC b@AB c~ABC/101 t#xy +a *dir/**`. `=` is an
+/// owner's file, `@` one in place, `~` a part with its pieces, `#` an owner's token file; every
+/// letter is a piece (of 4 bytes, the last one of 3) or a token. `+` wants a name, `*` a glob.
+pub(crate) fn registers(text: &str) -> Vec<(Rank, Register)> {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines
+        .map(|line| {
+            let (rank, rest) = line.split_once(':').unwrap();
+            let mut register = Register { shares: true, ..Register::default() };
+            for word in rest.split_whitespace() {
+                if let Some(name) = word.strip_prefix('+') {
+                    register.wants.push(Want::Name(name.to_owned()));
+                } else if let Some(glob) = word.strip_prefix('*') {
+                    register.wants.push(Want::Glob(glob.to_owned()));
+                } else {
+                    register.files.push(owned(word));
+                }
+            }
+            register.check().unwrap();
+            (Rank(rank.parse().unwrap()), register)
+        })
+        .collect()
+}
+
+fn owned(word: &str) -> OwnedFile {
+    let at = word.find(['=', '@', '~', '#']).unwrap();
+    let (name, kind, rest) = (&word[..at], &word[at..=at], &word[at + 1..]);
+    let (letters, bits) = rest.split_once('/').unwrap_or((rest, ""));
+    let (hashes, piece_length): (_, u32) = if kind == "#" {
+        let tokens = letters.chars().map(|token| Bytes::from(token.to_string()));
+        (PieceHashes::Tokens(tokens.collect()), 1)
+    } else {
+        (PieceHashes::Sha1(letters.bytes().map(|letter| [letter; 20]).collect()), 4)
+    };
+    let pieces = letters.len() as u32;
+    let length = u64::from((pieces * piece_length).saturating_sub(u32::from(piece_length == 4)));
+    let pieces = (!bits.is_empty()).then(|| {
+        let mut field = Bitfield::new(pieces);
+        let ones = bits.bytes().enumerate().filter(|(_, bit)| *bit == b'1');
+        ones.for_each(|(index, _)| {
+            field.set(dunlin_base::PieceIndex(index as u32));
+        });
+        field
+    });
+    let standing = match kind {
+        "@" => Standing::InPlace,
+        "~" => Standing::Part,
+        _ => Standing::Owner,
+    };
+    OwnedFile {
+        name: name.to_owned(),
+        length,
+        piece_length,
+        hashes,
+        pieces,
+        standing,
+        bytes: length,
+    }
+}
+
+pub(crate) fn sets_of(text: &str, policy: OnConflict, force: bool) -> Sets {
+    let registers = registers(text);
+    let borrowed: Vec<_> = registers.iter().map(|(rank, register)| (*rank, register)).collect();
+    let sets = make_sets(&borrowed, policy, force);
+    sets.check();
+    sets
+}
+
+/// The sets as text: `t0 a b: 1=whole 2=all 3=101 -> 4 5`.
+fn draw(sets: &Sets) -> String {
+    let mut out = String::new();
+    for (number, set) in sets.torrents.iter().enumerate() {
+        let names: Vec<&str> = set.info.files.iter().map(|file| file.name.as_str()).collect();
+        write!(out, "t{number} {}:", names.join(" ")).unwrap();
+        for held in &set.holders {
+            write!(out, " {}=", held.rank).unwrap();
+            match &held.pieces {
+                None => out.push_str(if held.whole { "whole" } else { "all" }),
+                Some(pieces) => write!(out, "{pieces:?}").unwrap(),
+            }
+        }
+        out.push_str(" ->");
+        set.wanters.iter().for_each(|rank| write!(out, " {rank}").unwrap());
+        out.push('\n');
+    }
+    for file in &sets.loose {
+        let ranks: Vec<String> = file.holders.iter().map(|(rank, _)| rank.to_string()).collect();
+        writeln!(out, "loose {}: {}", file.name, ranks.join(" ")).unwrap();
+    }
+    for conflict in &sets.conflicts {
+        let Conflict { name, first, second, piece, .. } = conflict;
+        writeln!(out, "conflict {name}: {first} {second} {piece:?}").unwrap();
+    }
+    for Obstacle { rank, name } in &sets.obstacles {
+        writeln!(out, "obstacle {name}: {rank}").unwrap();
+    }
+    for (rank, names) in &sets.replace {
+        writeln!(out, "replace {rank}: {}", names.join(" ")).unwrap();
+    }
+    for (rank, names) in &sets.missing {
+        writeln!(out, "missing {rank}: {}", names.join(" ")).unwrap();
+    }
+    for (rank, Move { files, bytes, bytes_here }) in &sets.moves {
+        writeln!(out, "move {rank}: {files} {bytes}+{bytes_here}").unwrap();
+    }
+    out
+}
+
+#[track_caller]
+fn expect(text: &str, policy: OnConflict, force: bool, expected: &str) {
+    let drawn = draw(&sets_of(text, policy, force));
+    let expected: Vec<&str> =
+        expected.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    assert_eq!(drawn.lines().collect::<Vec<_>>(), expected, "{text}");
+}
+
+const REFUSE: OnConflict = OnConflict::Refuse;
+const LOWEST: OnConflict = OnConflict::LowestRank;
+
+#[test]
+fn equal_holders_and_wanters_make_one_set() {
+    expect(
+        "1: b=AB a=C d=D x=X
+         2: b=AB a=C
+         3: +a +b +d
+         4: +b +a",
+        REFUSE,
+        false,
+        "t0 a b: 1=whole 2=whole -> 3 4
+         t1 d: 1=whole -> 3
+         loose x: 1
+         move 3: 3 13+0
+         move 4: 2 10+0",
+    );
+}
+
+#[test]
+fn owners_that_want_do_not_part_a_set() {
+    // Rank 2 holds half of what it wants: one set, of which it has some pieces.
+    expect(
+        "1: m/a=AB m/b=CD
+         2: m/a=AB *m/**
+         3: ***",
+        REFUSE,
+        false,
+        "t0 m/a m/b: 1=whole 2=1100 -> 2 3
+         move 2: 1 7+7
+         move 3: 2 14+0",
+    );
+}
+
+#[test]
+fn owned_and_wanted_is_whole() {
+    expect("1: a=AB +a", REFUSE, false, "t0 a: 1=whole -> 1\nmove 1: 0 0+7");
+}
+
+#[test]
+fn token_files_stand_alone() {
+    expect(
+        "1: s#xyx t#xyx
+         2: +s +t",
+        REFUSE,
+        false,
+        "t0 s: 1=whole -> 2
+         t1 t: 1=whole -> 2
+         move 2: 2 6+0",
+    );
+}
+
+#[test]
+fn owners_that_disagree() {
+    let text = "1: a=ABC b=A
+                2: a=ABD b=AB c=A
+                3: a=ABC +a
+                4: a=XBC +a";
+    let rest = "loose b: 1\nloose c: 2\n";
+    let set = "t0 a: 1=whole 3=whole -> 3 4\n";
+    let moves = "move 3: 0 0+11\nmove 4: 1 11+0";
+    let conflicts = "conflict a: 1 2 Some(2)
+                     conflict a: 1 4 Some(0)
+                     conflict b: 1 2 None\n";
+    expect(text, REFUSE, true, &format!("{set}{rest}{conflicts}{moves}"));
+    // The lowest rank counts; the copy of rank 4, which wants the file, stands in the way.
+    expect(text, LOWEST, false, &format!("{set}{rest}obstacle a: 4\n{moves}"));
+    expect(text, LOWEST, true, &format!("{set}{rest}replace 4: a\n{moves}"));
+}
+
+#[test]
+fn a_conflict_names_the_file_both_ranks_and_the_piece() {
+    let sets = sets_of("1: a=ABC b=A t#xy\n2: a=ABD b=AB t=A", REFUSE, false);
+    let texts: Vec<String> = sets.conflicts.iter().map(ToString::to_string).collect();
+    let expected = [
+        "rank 1 and rank 2 have different files `a`: piece 2 is the first that differs",
+        "rank 1 and rank 2 have different files `b`: they have 3 and 7 bytes",
+        "rank 1 and rank 2 have different files `t`: they have 2 and 3 bytes",
+    ];
+    assert_eq!(texts, expected);
+}
+
+#[test]
+fn what_stands_in_place() {
+    // It agrees with the owner: nothing moves there. It differs: in the way.
+    let text = "1: a=AB
+                2: a@AB +a
+                3: a@AX +a
+                4: a@AX";
+    let expected = "t0 a: 1=whole 2=whole -> 2 3\n";
+    let moves = "move 2: 0 0+7\nmove 3: 1 7+0";
+    expect(text, REFUSE, false, &format!("{expected}obstacle a: 3\n{moves}"));
+    expect(text, REFUSE, true, &format!("{expected}replace 3: a\n{moves}"));
+    // Without an owner it is the truth, and must agree.
+    let text = "1: +a\n2: a@AB +a\n3: a@AX +a";
+    let set = "t0 a: 2=whole -> 1 2 3\n";
+    let moves = "move 1: 1 7+0\nmove 2: 0 0+7\nmove 3: 1 7+0";
+    expect(text, REFUSE, false, &format!("{set}conflict a: 2 3 Some(1)\n{moves}"));
+    expect(text, LOWEST, false, &format!("{set}obstacle a: 3\n{moves}"));
+}
+
+#[test]
+fn parts() {
+    // A part of the same content counts by its pieces, another one for nothing.
+    expect(
+        "1: a=ABC
+         2: a~ABC/101 +a
+         3: a~ABD/111 +a
+         4: a~ABC/111 +a
+         5: a~ABC/000 +a",
+        REFUSE,
+        false,
+        "t0 a: 1=whole 2=101 4=all -> 2 3 4 5
+         move 2: 1 4+7
+         move 3: 1 11+0
+         move 4: 1 0+11
+         move 5: 1 11+0",
+    );
+    // With nothing better the lowest rank's list is the truth, and holders of parts serve.
+    expect(
+        "2: a~ABC/100 +a
+         3: a~ABX/111 +a
+         4: a~ABC/010 +a",
+        REFUSE,
+        false,
+        "t0 a: 2=100 4=010 -> 2 3 4
+         move 2: 1 7+4
+         move 3: 1 11+0
+         move 4: 1 7+4",
+    );
+    // A part beside a whole file of the same rank adds nothing.
+    expect(
+        "1: a=AB\n2: a~AB/10 a@AB +a",
+        REFUSE,
+        false,
+        "t0 a: 1=whole 2=whole -> 2
+         move 2: 0 0+7",
+    );
+}
+
+#[test]
+fn wants_that_nobody_can_meet_fail_by_themselves() {
+    expect(
+        "1: a=A m/x=B
+         2: +a +ghost *m/*.bin *m/* +a
+         3: *ghost/**",
+        REFUSE,
+        false,
+        "t0 a m/x: 1=whole -> 2
+         missing 2: ghost m/*.bin
+         missing 3: ghost/**
+         move 2: 2 6+0",
+    );
+}
+
+#[test]
+fn empty_files_have_holders_and_wanters_too() {
+    expect(
+        "1: a= b=A
+         2: +a +b
+         3: a@ +a",
+        REFUSE,
+        false,
+        "t0 a: 1=whole 3=whole -> 2 3
+         t1 b: 1=whole -> 2
+         move 2: 2 3+0
+         move 3: 0 0+0",
+    );
+}
+
+#[test]
+fn a_file_and_a_folder_of_one_name_part_the_set() {
+    expect(
+        "1: a=A a/b=B c=C
+         2: ***",
+        REFUSE,
+        false,
+        "t0 a: 1=whole -> 2
+         t1 a/b: 1=whole -> 2
+         t2 c: 1=whole -> 2
+         move 2: 3 9+0",
+    );
+}
+
+#[test]
+fn large_sets_are_split() {
+    let hashes = PieceHashes::Sha1(vec![[0; 20]; 700_000].into());
+    let file = |name: &str| OwnedFile {
+        name: name.to_owned(),
+        length: 700_000,
+        piece_length: 1,
+        hashes: hashes.clone(),
+        pieces: None,
+        standing: Standing::Owner,
+        bytes: 700_000,
+    };
+    let owner = Register { files: ["d", "a", "c", "b"].map(file).into(), ..Register::default() };
+    let wants = vec![Want::Glob("**".to_owned())];
+    let wanter = Register { wants, ..Register::default() };
+    let sets = make_sets(&[(Rank(2), &wanter), (Rank(1), &owner)], REFUSE, false);
+    sets.check();
+    let files: Vec<usize> = sets.torrents.iter().map(|set| set.info.files.len()).collect();
+    assert_eq!(files, [2, 2]);
+}
+
+#[test]
+fn many_files_and_ranks_take_linear_time() {
+    // A hundred ranks that have and want two thousand files; what is quadratic would take minutes.
+    let word = |file: u32| owned(&format!("dir{}/file{file}=A", file % 7));
+    let all = Register {
+        files: (0..2_000).map(word).collect(),
+        wants: vec![Want::Glob("**".to_owned())],
+        ..Register::default()
+    };
+    let registers: Vec<_> = (1..=100).map(|rank| (Rank(rank), &all)).collect();
+    let sets = make_sets(&registers, REFUSE, false);
+    assert_eq!((sets.torrents.len(), sets.torrents[0].info.files.len()), (1, 2_000));
+    assert!(sets.torrents[0].holders.iter().all(|held| held.whole));
+}
