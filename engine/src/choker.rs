@@ -140,10 +140,8 @@ impl Choker {
 
     /// Slots that nobody earned go to whoever waits longest: an idle uplink helps nobody.
     fn fill_free_slots(&self, peers: &[Candidate], unchoked: &mut Vec<ConnId>, taken: usize) {
-        let mut waiting: Vec<&Candidate> = peers
-            .iter()
-            .filter(|peer| peer.interested && !unchoked.contains(&peer.conn))
-            .collect();
+        let mut waiting: Vec<&Candidate> =
+            peers.iter().filter(|peer| peer.interested && !unchoked.contains(&peer.conn)).collect();
         waiting.sort_by_key(|peer| (peer.since_round, peer.conn));
         let free = (SLOTS - 1).saturating_sub(taken);
         unchoked.extend(waiting.into_iter().take(free).map(|peer| peer.conn));

@@ -10,9 +10,12 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{found}` is no {what}: use one of {expected}")]
 pub struct UnknownName {
-    what: &'static str,
-    found: String,
-    expected: String,
+    /// The kind of policy.
+    pub what: &'static str,
+    /// The name that was given.
+    pub found: String,
+    /// The names that there are.
+    pub expected: String,
 }
 
 macro_rules! policy {
@@ -39,9 +42,9 @@ macro_rules! policy {
         }
 
         impl FromStr for $name {
-            type Err = UnknownName;
-            fn from_str(text: &str) -> Result<Self, UnknownName> {
-                Self::ALL.iter().copied().find(|value| value.name() == text).ok_or_else(|| UnknownName {
+            type Err = $crate::config::UnknownName;
+            fn from_str(text: &str) -> Result<Self, $crate::config::UnknownName> {
+                Self::ALL.iter().copied().find(|value| value.name() == text).ok_or_else(|| $crate::config::UnknownName {
                     what: $what,
                     found: text.to_owned(),
                     expected: Self::ALL.iter().map(|value| value.name()).collect::<Vec<_>>().join(", "),

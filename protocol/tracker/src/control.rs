@@ -147,6 +147,8 @@ pub struct Outline {
     pub torrent: TorrentId,
     /// The names of its files, in order.
     pub names: Vec<String>,
+    /// How many pieces it has.
+    pub pieces: u32,
     /// Whether this rank holds every file of it (then it has all hashes itself).
     pub holds_all: bool,
     /// Whether this rank wants it.

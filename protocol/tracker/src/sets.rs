@@ -43,7 +43,7 @@ pub struct Conflict {
     /// The first piece that differs; `None` if the files are not comparable piece by piece, because
     /// their lengths, piece lengths or kinds differ.
     pub piece: Option<u32>,
-    /// The lengths of both, in the order of the ranks.
+    /// The lengths of both, in the order of the ranks: bytes, or tokens of a token file.
     pub lengths: (u64, u64),
 }
 
@@ -54,7 +54,7 @@ impl fmt::Display for Conflict {
         match piece {
             Some(piece) => write!(f, "piece {piece} is the first that differs"),
             None if lengths.0 != lengths.1 => {
-                write!(f, "they have {} and {} bytes", lengths.0, lengths.1)
+                write!(f, "their lengths are {} and {}", lengths.0, lengths.1)
             }
             None => f.write_str("they are cut into other pieces, from the first piece on"),
         }

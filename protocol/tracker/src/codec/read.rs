@@ -233,10 +233,11 @@ impl<'a> Reader<'a> {
 
     fn go(&mut self) -> Read<Go> {
         Ok(Go {
-            torrents: self.list("torrents", 10, |from| {
+            torrents: self.list("torrents", 14, |from| {
                 Ok(Outline {
                     torrent: from.torrent()?,
                     names: from.names()?,
+                    pieces: from.u32("pieces")?,
                     holds_all: from.flag("holds all")?,
                     wants: from.flag("wants")?,
                 })

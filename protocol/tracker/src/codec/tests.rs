@@ -48,8 +48,9 @@ fn token_file(name: &str, tokens: &'static [&'static str]) -> OwnedFile {
 
 #[test]
 fn registrations_that_do_not_fit_together() {
+    type Spoil = fn(&mut OwnedFile);
     let good = token_file("a", &["x", "y"]);
-    let cases: [(&str, fn(&mut OwnedFile)); 9] = [
+    let cases: [(&str, Spoil); 9] = [
         ("expected 3", |file| file.length = 3),
         ("its piece length is 0", |file| file.piece_length = 0),
         ("its piece length is 2, expected 1", |file| {
@@ -149,10 +150,11 @@ fn register() -> impl Strategy<Value = Register> {
 
 fn go() -> impl Strategy<Value = Go> {
     let names = || vec("[a-z]{1,5}(/[a-z]{1,5}){0,2}", 0..4);
-    let outline = (any::<u32>(), names(), any::<(bool, bool)>()).prop_map(
-        |(torrent, names, (holds_all, wants))| Outline {
+    let outline = (any::<u32>(), names(), any::<(u32, bool, bool)>()).prop_map(
+        |(torrent, names, (pieces, holds_all, wants))| Outline {
             torrent: TorrentId(torrent),
             names,
+            pieces,
             holds_all,
             wants,
         },

@@ -162,6 +162,7 @@ impl Writer {
 
     fn outline(&mut self, outline: &Outline) {
         self.u32(outline.torrent.0).texts(&outline.names);
+        self.u32(outline.pieces);
         self.flag(outline.holds_all).flag(outline.wants);
     }
 

@@ -196,8 +196,8 @@ fn a_conflict_names_the_file_both_ranks_and_the_piece() {
     let texts: Vec<String> = sets.conflicts.iter().map(ToString::to_string).collect();
     let expected = [
         "rank 1 and rank 2 have different files `a`: piece 2 is the first that differs",
-        "rank 1 and rank 2 have different files `b`: they have 3 and 7 bytes",
-        "rank 1 and rank 2 have different files `t`: they have 2 and 3 bytes",
+        "rank 1 and rank 2 have different files `b`: their lengths are 3 and 7",
+        "rank 1 and rank 2 have different files `t`: their lengths are 2 and 3",
     ];
     assert_eq!(texts, expected);
 }

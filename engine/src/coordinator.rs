@@ -1,0 +1,323 @@
+//! Rank 0 of a cluster: it collects registrations, opens the start barrier, answers look-ups and
+//! refreshes, asks for loads, counts completions, notices the dead, and ends the run.
+//!
+//! ```text
+//!             all registered, or absent, or dead            all complete, or absent, or dead
+//!  Collecting ──────────────────────────────────▶ Running ──────────────────────────────────▶ Finished
+//!      │  refused, only a check, nobody alive, interrupt ──────────────────────────────────────▲
+//!
+//!  a rank:  Expected ─▶ Registered ─▶ Complete
+//!              │ no progress  └──────────┴─▶ Dead (silent, or the world says so)
+//!              └─▶ Absent
+//! ```
+//!
+//! A hub that routes: what the sets are and what the swarm table says is decided in `dunlin-tracker`.
+//! Invariants, held by [`Coordinator::check`]: nobody is awaited once the barrier is open; the dead are in
+//! no swarm; after [`CoordinatorOutput::Finished`] nothing follows.
+
+mod life;
+mod outcome;
+mod start;
+mod swarm;
+
+use crate::io::{CoordinatorOutput, Reason, Wake};
+use dunlin_base::{Rank, Rng, Time};
+use dunlin_tracker::{
+    Control, OnConflict, Register, ShutdownReason, SwarmTable, TrackerMap, TrackerOrder,
+};
+pub use outcome::{Outcome, PlannedMove, Refusal, RefusalKind};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// How a run is coordinated.
+#[derive(Clone, Debug)]
+pub struct CoordinatorConfig {
+    /// How many peers there are: ranks 1 to `peers`.
+    pub peers: u32,
+    /// In which order members are listed.
+    pub order: TrackerOrder,
+    /// Whether answers say who has which piece.
+    pub map: TrackerMap,
+    /// What happens when owners disagree.
+    pub on_conflict: OnConflict,
+    /// Whether wanted files of other content that stand in place are replaced.
+    pub force: bool,
+    /// Whether to say what would move, and move nothing.
+    pub check_only: bool,
+    /// Whether peers are asked how busy they are.
+    pub loads: bool,
+    /// How old a reported load must be before it is asked for again.
+    pub load_min_age: Duration,
+    /// How long the barrier waits for a rank that shows no progress. Counted from [`Time::ZERO`] at first.
+    pub start_timeout: Duration,
+    /// How long a registered rank may say nothing before it is dead.
+    pub silence: Duration,
+    /// The seed of the random order.
+    pub seed: u64,
+}
+
+/// What the world tells the coordinator.
+#[derive(Clone, Debug)]
+pub enum CoordinatorInput {
+    /// A peer's message.
+    Message {
+        /// The peer.
+        from: Rank,
+        /// What it says.
+        message: Control,
+    },
+    /// The time that `next_timeout` named has come. Early calls do no harm.
+    Timeout,
+    /// The world knows that this rank is gone.
+    Lost {
+        /// The rank.
+        rank: Rank,
+    },
+    /// A person wants the run to stop.
+    Interrupt,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Collecting,
+    Running,
+    Finished,
+}
+
+/// Where a rank is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    /// It has not registered yet.
+    Expected,
+    /// It has registered, and wants something still or may serve.
+    Registered,
+    /// It has all that it wanted, or a reason why not.
+    Complete,
+    /// It never registered, and nobody waits for it any more.
+    Absent,
+    /// It was heard of and is gone.
+    Dead,
+}
+
+/// What is known of a rank.
+#[derive(Clone, Debug)]
+struct Peer {
+    life: Life,
+    /// When it last said anything.
+    heard: Time,
+    /// When it last showed progress towards its registration.
+    progress: Time,
+    /// What it last said of its checking: bytes done and to do.
+    checked: Option<(u64, u64)>,
+    /// Its registration, until the sets are made.
+    register: Option<Box<Register>>,
+    /// Whether it owes an answer to a load query.
+    asked: bool,
+    /// When it last reported its load.
+    loaded: Option<Time>,
+}
+
+/// The coordinator of a cluster: `handle`, then `poll` until `None`, then the next input.
+#[derive(Clone, Debug)]
+pub struct Coordinator {
+    config: CoordinatorConfig,
+    phase: Phase,
+    /// Rank 1 first.
+    peers: Vec<Peer>,
+    /// How many ranks are [`Life::Expected`].
+    expected: u32,
+    /// How many ranks are [`Life::Registered`].
+    open: u32,
+    table: SwarmTable,
+    rng: Rng,
+    outcome: Outcome,
+    queue: VecDeque<CoordinatorOutput>,
+}
+
+impl Coordinator {
+    /// A coordinator at [`Time::ZERO`]. Without any peers it is finished at once.
+    #[must_use]
+    pub fn new(config: CoordinatorConfig) -> Coordinator {
+        let peer = Peer {
+            life: Life::Expected,
+            heard: Time::ZERO,
+            progress: Time::ZERO,
+            checked: None,
+            register: None,
+            asked: false,
+            loaded: None,
+        };
+        let mut coordinator = Coordinator {
+            phase: Phase::Collecting,
+            peers: vec![peer; config.peers as usize],
+            expected: config.peers,
+            open: 0,
+            table: SwarmTable::new(&dunlin_tracker::Sets::default(), config.map),
+            rng: Rng::new(config.seed),
+            outcome: Outcome::default(),
+            queue: VecDeque::new(),
+            config,
+        };
+        coordinator.advance(Time::ZERO);
+        coordinator
+    }
+
+    /// Takes one input. Nonsense changes nothing.
+    pub fn handle(&mut self, now: Time, input: CoordinatorInput) {
+        if self.phase == Phase::Finished {
+            return;
+        }
+        match input {
+            CoordinatorInput::Message { from, message } => self.message(now, from, message),
+            CoordinatorInput::Timeout => self.expire(now),
+            CoordinatorInput::Lost { rank } => self.die(rank),
+            CoordinatorInput::Interrupt => {
+                self.outcome.interrupted = true;
+                self.end(&ShutdownReason::Interrupted);
+            }
+        }
+        self.advance(now);
+    }
+
+    /// The next thing to do; `None` when the input is dealt with.
+    pub fn poll(&mut self) -> Option<CoordinatorOutput> {
+        let mut output = self.queue.pop_front()?;
+        if let CoordinatorOutput::Send { message: Control::Go(go), .. } = &mut output {
+            // Filled in here and not when queued: names for every rank at once would be a lot.
+            for outline in &mut go.torrents {
+                let info = self.table.info(outline.torrent);
+                let files = info.map(|info| info.files.as_slice()).unwrap_or_default();
+                outline.names = files.iter().map(|file| file.name.clone()).collect();
+            }
+        }
+        Some(output)
+    }
+
+    /// When [`CoordinatorInput::Timeout`] is wanted, and why: the earliest moment at which a rank counts
+    /// as absent or dead. Looks at every rank once.
+    #[must_use]
+    pub fn next_timeout(&self) -> Wake {
+        if self.phase == Phase::Finished {
+            return None;
+        }
+        self.peers.iter().filter_map(|peer| self.deadline(peer)).min()
+    }
+
+    /// What has come of the run so far. Complete after [`CoordinatorOutput::Finished`].
+    #[must_use]
+    pub fn outcome(&self) -> &Outcome {
+        &self.outcome
+    }
+
+    /// Every registered file and who has its pieces, as [`SwarmTable::dump`] gives it; nothing before
+    /// the start.
+    #[must_use]
+    pub fn dump(&self) -> Vec<(String, Vec<dunlin_tracker::DumpRow>)> {
+        self.table.dump()
+    }
+
+    fn message(&mut self, now: Time, from: Rank, message: Control) {
+        let running = self.phase == Phase::Running;
+        let Some(peer) = self.peer_mut(from) else { return };
+        match peer.life {
+            Life::Dead => return,
+            Life::Absent => {
+                let too_late = ShutdownReason::Refused(self.too_late(from));
+                return self.send(from, Control::Shutdown(too_late));
+            }
+            Life::Expected | Life::Registered | Life::Complete => peer.heard = now,
+        }
+        match message {
+            Control::Checking { done, total } => peer.checking(now, done, total),
+            Control::Register(register) => self.register(from, register),
+            Control::Load(load) => self.load(now, from, load),
+            Control::Lookup { name } if running => self.lookup(now, from, name),
+            Control::Refresh(refresh) if running => self.refresh(now, from, refresh),
+            Control::FileComplete { torrent, files } if running => {
+                self.table.completed(torrent, from, &files);
+            }
+            Control::AllComplete { failed } if running => self.complete(from, failed),
+            _ => {}
+        }
+    }
+
+    /// Opens the barrier or ends the run, if it is time.
+    fn advance(&mut self, now: Time) {
+        if self.phase == Phase::Collecting && self.expected == 0 {
+            self.start(now);
+        }
+        if self.phase == Phase::Running && self.open == 0 {
+            self.end(&ShutdownReason::Done);
+        }
+    }
+
+    fn peer(&self, rank: Rank) -> Option<&Peer> {
+        self.peers.get(rank.0.checked_sub(1)? as usize)
+    }
+
+    fn peer_mut(&mut self, rank: Rank) -> Option<&mut Peer> {
+        self.peers.get_mut(rank.0.checked_sub(1)? as usize)
+    }
+
+    /// Every rank and its life, in order.
+    fn lives(&self) -> impl Iterator<Item = (Rank, Life)> + '_ {
+        (1..).map(Rank).zip(self.peers.iter().map(|peer| peer.life))
+    }
+
+    fn set_life(&mut self, rank: Rank, life: Life) {
+        let Some(peer) = self.peer_mut(rank) else { return };
+        let before = std::mem::replace(&mut peer.life, life);
+        self.expected -= u32::from(before == Life::Expected);
+        self.expected += u32::from(life == Life::Expected);
+        self.open -= u32::from(before == Life::Registered);
+        self.open += u32::from(life == Life::Registered);
+    }
+
+    fn send(&mut self, to: Rank, message: Control) {
+        self.queue.push_back(CoordinatorOutput::Send { to, message });
+    }
+
+    fn deadline(&self, peer: &Peer) -> Option<(Time, Reason)> {
+        match peer.life {
+            Life::Expected => Some((peer.progress + self.config.start_timeout, Reason::Start)),
+            Life::Registered | Life::Complete => {
+                Some((peer.heard + self.config.silence, Reason::Silence))
+            }
+            Life::Absent | Life::Dead => None,
+        }
+    }
+
+    /// Asserts every invariant.
+    ///
+    /// # Panics
+    /// If one does not hold.
+    pub fn check(&self) {
+        self.table.check();
+        let count = |life| self.lives().filter(|(_, other)| *other == life).count();
+        assert_eq!(count(Life::Expected), self.expected as usize);
+        assert_eq!(count(Life::Registered), self.open as usize);
+        assert_eq!(count(Life::Dead), self.outcome.dead.len());
+        assert_eq!(count(Life::Absent), self.outcome.absent.len());
+        assert!(self.outcome.dead.is_sorted() && self.outcome.absent.is_sorted());
+        match self.phase {
+            Phase::Collecting => assert!(self.expected > 0 && count(Life::Complete) == 0),
+            Phase::Running => assert!(self.expected == 0 && self.open > 0),
+            Phase::Finished => assert_eq!(self.next_timeout(), None),
+        }
+        for (rank, life) in self.lives() {
+            let waits = self.phase == Phase::Collecting && life == Life::Registered;
+            let has = self.peer(rank).is_some_and(|peer| peer.register.is_some());
+            assert!(has == waits || self.phase == Phase::Finished, "{rank:?} keeps what it needs");
+            if matches!(life, Life::Dead | Life::Absent) {
+                let torrents = (0..self.table.torrents()).map(dunlin_base::TorrentId);
+                assert!(torrents.into_iter().all(|torrent| !self.table.is_member(torrent, rank)));
+            }
+        }
+        let finished = |output: &CoordinatorOutput| *output == CoordinatorOutput::Finished;
+        let at = self.queue.iter().position(finished);
+        assert!(at.is_none_or(|at| at + 1 == self.queue.len()), "nothing follows the end");
+    }
+}
+
+#[cfg(test)]
+mod tests;

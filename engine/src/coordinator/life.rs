@@ -1,0 +1,77 @@
+//! Completion, silence, death, and the end of the run.
+
+use super::{Coordinator, Life, Phase};
+use crate::io::CoordinatorOutput;
+use dunlin_base::{Rank, Time};
+use dunlin_tracker::{Control, FailedFile, ShutdownReason};
+
+impl Coordinator {
+    /// A rank has all that it wanted, or says why not. It goes on serving.
+    pub(super) fn complete(&mut self, from: Rank, failed: Vec<FailedFile>) {
+        if !self.peer(from).is_some_and(|peer| peer.life == Life::Registered) {
+            return;
+        }
+        self.set_life(from, Life::Complete);
+        self.outcome.completed.push(from);
+        if !failed.is_empty() {
+            self.outcome.failed.insert(from, failed);
+        }
+    }
+
+    /// Deals with every deadline that has passed.
+    pub(super) fn expire(&mut self, now: Time) {
+        let due = |index: &usize| {
+            let deadline = self.peers.get(*index).and_then(|peer| self.deadline(peer));
+            deadline.is_some_and(|(time, _)| time <= now)
+        };
+        let passed: Vec<usize> = (0..self.peers.len()).filter(due).collect();
+        for rank in passed.into_iter().map(|index| Rank(index as u32 + 1)) {
+            match self.peer(rank).map(|peer| peer.life) {
+                Some(Life::Expected) => self.give_up(rank),
+                _ => self.die(rank),
+            }
+        }
+    }
+
+    /// A rank is gone: it leaves all swarms, and the others are told. Who is absent or dead already
+    /// cannot die.
+    pub(super) fn die(&mut self, rank: Rank) {
+        match self.peer(rank).map(|peer| peer.life) {
+            Some(Life::Expected | Life::Registered | Life::Complete) => {}
+            Some(Life::Absent | Life::Dead) | None => return,
+        }
+        self.set_life(rank, Life::Dead);
+        if let Some(peer) = self.peer_mut(rank) {
+            peer.register = None;
+        }
+        self.table.leave(rank);
+        let at = self.outcome.dead.partition_point(|other| *other < rank);
+        self.outcome.dead.insert(at, rank);
+        let others: Vec<Rank> = self
+            .lives()
+            .filter(|(_, life)| matches!(life, Life::Registered | Life::Complete))
+            .map(|(rank, _)| rank)
+            .collect();
+        for other in others {
+            self.send(other, Control::Departed { rank });
+        }
+    }
+
+    /// Tells everyone who may be listening, and is finished.
+    pub(super) fn end(&mut self, reason: &ShutdownReason) {
+        let lives: Vec<(Rank, Life)> = self.lives().collect();
+        for (rank, life) in lives {
+            let reason = match life {
+                Life::Dead => continue,
+                // It has done nothing: it must not think so.
+                Life::Absent if *reason == ShutdownReason::Done => {
+                    ShutdownReason::Refused(self.too_late(rank))
+                }
+                _ => reason.clone(),
+            };
+            self.send(rank, Control::Shutdown(reason));
+        }
+        self.phase = Phase::Finished;
+        self.queue.push_back(CoordinatorOutput::Finished);
+    }
+}

@@ -1,0 +1,60 @@
+//! What comes of a run, for the report and the exit code.
+
+use dunlin_base::Rank;
+use dunlin_tracker::FailedFile;
+use std::collections::BTreeMap;
+
+/// What has come of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Outcome {
+    /// Why nothing was moved, if nothing was.
+    pub refusal: Option<Refusal>,
+    /// Ranks that never registered, in order.
+    pub absent: Vec<Rank>,
+    /// Ranks that were lost, in order. One that had completed before stays in `completed` too.
+    pub dead: Vec<Rank>,
+    /// What ranks could not get, in their own words.
+    pub failed: BTreeMap<Rank, Vec<FailedFile>>,
+    /// Ranks that reported all complete (or failed for a stated reason), in the order of their reports.
+    pub completed: Vec<Rank>,
+    /// What every rank that wants something has to fetch, by rank. Filled in at the start, also when
+    /// nothing moves.
+    pub plan: Vec<PlannedMove>,
+    /// Payload bytes of all wanted files, for all ranks together, whether or not they are there already.
+    pub bytes_wanted: u64,
+    /// Whether a person stopped the run.
+    pub interrupted: bool,
+}
+
+/// What a rank has to fetch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlannedMove {
+    /// The rank.
+    pub rank: Rank,
+    /// Wanted files that are not whole there.
+    pub files: u64,
+    /// Payload bytes of them that must still come.
+    pub bytes: u64,
+    /// Payload bytes of wanted files that are there already.
+    pub bytes_here: u64,
+}
+
+/// Why nothing was moved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Which kind of reason it is; it decides the exit code.
+    pub kind: RefusalKind,
+    /// The whole message for people: what, where, and what to do.
+    pub text: String,
+}
+
+/// Which kind of reason a refusal has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusalKind {
+    /// Owners disagree about a file.
+    Conflict,
+    /// A file of other content stands where a wanted one goes.
+    Obstacle,
+    /// The wanted files do not fit.
+    NoSpace,
+}

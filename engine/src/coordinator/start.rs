@@ -1,0 +1,179 @@
+//! The start barrier: who is awaited, and what happens when nobody is any more.
+
+use super::{Coordinator, Life, Peer, Phase, PlannedMove, Refusal, RefusalKind};
+use dunlin_base::{Rank, Time, TorrentId, format_size};
+use dunlin_tracker::{
+    Control, Go, Outline, Register, Sets, ShutdownReason, Space, SwarmTable, make_sets,
+};
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
+impl Peer {
+    /// Only progress keeps the barrier waiting: a rank that repeats itself is stuck.
+    pub(super) fn checking(&mut self, now: Time, done: u64, total: u64) {
+        if self.life == Life::Expected && self.checked.replace((done, total)) != Some((done, total))
+        {
+            self.progress = now;
+        }
+    }
+}
+
+impl Coordinator {
+    /// The first registration of a rank counts. One that makes no sense is refused, and the others go
+    /// on without that rank.
+    pub(super) fn register(&mut self, from: Rank, register: Box<Register>) {
+        if !self.peer(from).is_some_and(|peer| peer.life == Life::Expected) {
+            return;
+        }
+        if let Err(fault) = register.check() {
+            let text = format!("rank {from} cannot take part: {fault}");
+            self.give_up(from);
+            return self.send(from, Control::Shutdown(ShutdownReason::Refused(text)));
+        }
+        self.set_life(from, Life::Registered);
+        if let Some(peer) = self.peer_mut(from) {
+            peer.register = Some(register);
+        }
+    }
+
+    /// Nobody waits for this rank any more.
+    pub(super) fn give_up(&mut self, rank: Rank) {
+        self.set_life(rank, Life::Absent);
+        let at = self.outcome.absent.partition_point(|other| *other < rank);
+        self.outcome.absent.insert(at, rank);
+    }
+
+    /// What an absent rank is told.
+    pub(super) fn too_late(&self, rank: Rank) -> String {
+        let seconds = self.config.start_timeout.as_secs_f64();
+        format!(
+            "rank {rank} did not register in time (no progress for {seconds} s), and the others \
+             went on without it; start again, or allow more time with --start-timeout"
+        )
+    }
+
+    /// Everyone who will come is here: makes the sets, and opens the barrier unless something speaks
+    /// against it.
+    pub(super) fn start(&mut self, now: Time) {
+        let registers: Vec<(Rank, Box<Register>)> = (1..)
+            .map(Rank)
+            .zip(&mut self.peers)
+            .filter_map(|(rank, peer)| peer.register.take().map(|register| (rank, register)))
+            .collect();
+        if registers.is_empty() {
+            return self.end(&ShutdownReason::Done);
+        }
+        let borrowed: Vec<(Rank, &Register)> =
+            registers.iter().map(|(rank, register)| (*rank, &**register)).collect();
+        let sets = make_sets(&borrowed, self.config.on_conflict, self.config.force);
+        self.plan(&sets);
+        if let Some(refusal) = refusal(&sets, &borrowed) {
+            let reason = ShutdownReason::Refused(refusal.text.clone());
+            self.outcome.refusal = Some(refusal);
+            return self.end(&reason);
+        }
+        self.table = SwarmTable::new(&sets, self.config.map);
+        if self.config.check_only {
+            return self.end(&ShutdownReason::Checked);
+        }
+        for (rank, register) in &registers {
+            if !register.shares {
+                self.table.hide(*rank);
+            }
+        }
+        self.phase = Phase::Running;
+        self.go(now, sets);
+    }
+
+    fn plan(&mut self, sets: &Sets) {
+        for (rank, moved) in &sets.moves {
+            let (files, bytes, bytes_here) = (moved.files, moved.bytes, moved.bytes_here);
+            self.outcome.plan.push(PlannedMove { rank: *rank, files, bytes, bytes_here });
+            let wanted = bytes.saturating_add(bytes_here);
+            self.outcome.bytes_wanted = self.outcome.bytes_wanted.saturating_add(wanted);
+        }
+    }
+
+    fn go(&mut self, now: Time, mut sets: Sets) {
+        let mut outlines: BTreeMap<Rank, Vec<Outline>> = BTreeMap::new();
+        for (number, set) in (0..).map(TorrentId).zip(&sets.torrents) {
+            let mut parts: BTreeMap<Rank, bool> =
+                set.wanters.iter().map(|rank| (*rank, false)).collect();
+            parts.extend(set.holders.iter().map(|held| (held.rank, held.whole)));
+            for (rank, holds_all) in parts {
+                // The names are filled in when the message leaves.
+                let (names, wants) = (Vec::new(), set.wants(rank));
+                let pieces = set.info.hashes.len() as u32;
+                let outline = Outline { torrent: number, names, pieces, holds_all, wants };
+                outlines.entry(rank).or_default().push(outline);
+            }
+        }
+        let living: Vec<Rank> = self
+            .lives()
+            .filter(|(_, life)| *life == Life::Registered)
+            .map(|(rank, _)| rank)
+            .collect();
+        for rank in living {
+            if let Some(peer) = self.peer_mut(rank) {
+                // The barrier may have taken long for the tracker itself: silence counts from now on.
+                peer.heard = peer.heard.max(now);
+            }
+            let go = Go {
+                torrents: outlines.remove(&rank).unwrap_or_default(),
+                missing: sets.missing.remove(&rank).unwrap_or_default(),
+                absent: self.outcome.absent.clone(),
+                replace: sets.replace.remove(&rank).unwrap_or_default(),
+            };
+            self.send(rank, Control::Go(Box::new(go)));
+        }
+    }
+}
+
+/// Why nothing may move, the weightiest reason first.
+fn refusal(sets: &Sets, registers: &[(Rank, &Register)]) -> Option<Refusal> {
+    let equal = "make the copies equal, or let the lowest rank's content count with --on-conflict \
+                 lowest-rank";
+    if let Some(text) = first_of(&sets.conflicts, equal) {
+        return Some(Refusal { kind: RefusalKind::Conflict, text });
+    }
+    let aside = "move such files out of the way, or let them be replaced with --force";
+    if let Some(text) = first_of(&sets.obstacles, aside) {
+        return Some(Refusal { kind: RefusalKind::Obstacle, text });
+    }
+    no_space(sets, registers).map(|text| Refusal { kind: RefusalKind::NoSpace, text })
+}
+
+fn first_of<T: Display>(found: &[T], what_to_do: &str) -> Option<String> {
+    let first = found.first()?;
+    let more = match found.len() {
+        1 => String::new(),
+        all => format!(" (and {} more like it)", all - 1),
+    };
+    Some(format!("{first}{more}; nothing was moved: {what_to_do}"))
+}
+
+/// Adds up what is still to come by device, against the least free space that any rank saw there.
+fn no_space(sets: &Sets, registers: &[(Rank, &Register)]) -> Option<String> {
+    let mut devices: BTreeMap<u64, (u64, u64, Vec<Rank>)> = BTreeMap::new();
+    for (rank, register) in registers {
+        let Some(Space { device, free }) = register.space else { continue };
+        let entry = devices.entry(device).or_insert((0, free, Vec::new()));
+        entry.1 = entry.1.min(free);
+        let bytes = sets.moves.get(rank).map_or(0, |moved| moved.bytes);
+        if bytes > 0 {
+            entry.0 = entry.0.saturating_add(bytes);
+            entry.2.push(*rank);
+        }
+    }
+    let (needed, free, ranks) = devices.into_values().find(|(needed, free, _)| needed > free)?;
+    let names: Vec<String> = ranks.iter().take(8).map(ToString::to_string).collect();
+    let (noun, more) =
+        (if ranks.len() == 1 { "rank" } else { "ranks" }, if ranks.len() > 8 { ", …" } else { "" });
+    Some(format!(
+        "{noun} {}{more} would write {} ({needed} bytes), but only {} ({free} bytes) are free there; \
+         nothing was moved: make room, or write to another place",
+        names.join(", "),
+        format_size(needed),
+        format_size(free),
+    ))
+}

@@ -1,0 +1,634 @@
+//! A peer's side of a cluster: registers, looks files up, keeps swarms fresh, reports what is complete.
+//! Drives a [`Session`], which does the rest.
+//!
+//! ```text
+//!   Checked ─▶ register ─▶ (start barrier) ─▶ go
+//!     for each wanted torrent:   lookup ─▶ swarm ─▶ Open ─▶ download ─▶ FinishFile ─▶ file complete
+//!                                             ▲ refresh every N pieces, or at once when starved
+//!   nothing left ─▶ all complete ─▶ serve until shutdown
+//! ```
+
+mod refresh;
+
+use crate::config::{Config, Profile};
+use crate::io::{Command, Event, Input, LocalError, Output, Reason, Wake};
+use crate::session::Session;
+use crate::stats::{Progress, Stats};
+use crate::torrent::Happened;
+use dunlin_base::{Bitfield, Endpoint, FileIndex, PieceIndex, Time, TorrentId};
+use dunlin_metainfo::{Geometry, HashKind, PieceHashes, SetFile, SetInfo, cluster_block_length};
+use dunlin_tracker::{Control, FailedFile, Go, Load, Outline, Register, Swarm, Want};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Torrents that are downloaded at the same time; the others wait their turn.
+const ACTIVE_TORRENTS: usize = 64;
+/// The tracker hears from us at least so often.
+pub const ALIVE: Duration = Duration::from_secs(1);
+/// With tit-for-tat a choked peer waits its turn: a file has stalled after so many stall timeouts.
+const CHOKED_PATIENCE: u32 = 5;
+
+/// Where a torrent of ours is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Waiting,
+    LookingUp,
+    Opening,
+    Running,
+    Done,
+}
+
+/// A torrent that this rank takes part in.
+#[derive(Debug)]
+struct Part {
+    outline: Outline,
+    phase: Phase,
+    info: Option<Arc<SetInfo>>,
+    geometry: Option<Geometry>,
+    /// The swarm of the lookup, until the storage is open.
+    swarm: Option<Box<Swarm>>,
+    /// Pieces each file still lacks.
+    lacks: Vec<u32>,
+    /// Files that are neither finished nor failed.
+    unfinished: Vec<bool>,
+    refresh: refresh::Pace,
+    disk_full_since: Option<Time>,
+}
+
+/// A peer of a cluster.
+#[derive(Debug)]
+pub struct Member {
+    session: Session,
+    register: Option<Register>,
+    running: bool,
+    complete: bool,
+    stopped: bool,
+    parts: BTreeMap<TorrentId, Part>,
+    queue: VecDeque<TorrentId>,
+    failed: Vec<FailedFile>,
+    /// Verified pieces of all torrents (refresh scope `all`).
+    verified: u64,
+    last_sent: Time,
+}
+
+impl Member {
+    /// A member that has not registered yet.
+    #[must_use]
+    pub fn new(config: Config) -> Member {
+        Member {
+            session: Session::new(config),
+            register: None,
+            running: false,
+            complete: false,
+            stopped: false,
+            parts: BTreeMap::new(),
+            queue: VecDeque::new(),
+            failed: Vec::new(),
+            verified: 0,
+            last_sent: Time::ZERO,
+        }
+    }
+
+    /// One input. Drain [`Member::poll`] before the next.
+    pub fn handle(&mut self, now: Time, input: Input) {
+        if self.stopped {
+            return;
+        }
+        match input {
+            Input::Timeout => self.timeout(now),
+            Input::Command(Command::Stop) => self.stop(now),
+            Input::Checked(register) => {
+                self.register = Some((*register).clone());
+                self.tell(now, Control::Register(register));
+            }
+            Input::Control(message) => self.control(now, message),
+            Input::Opened { torrent, have, resumed } => self.opened(now, torrent, have, resumed),
+            Input::OpenFailed { torrent, error } => self.open_failed(now, torrent, &error),
+            Input::FileFinished { torrent, file } => self.file_finished(now, torrent, file),
+            Input::FileFailed { torrent, file, error } => {
+                self.fail_file(now, torrent, file, &error.message);
+            }
+            other => self.pass_on(now, other),
+        }
+        self.drain(now);
+        self.finish_if_complete(now);
+    }
+
+    /// What concerns the session alone.
+    fn pass_on(&mut self, now: Time, input: Input) {
+        let session = &mut self.session;
+        match input {
+            Input::Connected { torrent, conn, remote } => {
+                session.connected(now, torrent, conn, remote);
+            }
+            Input::DialFailed { torrent, remote } => {
+                session.with(now, torrent, |t, shared| t.dial_failed(shared, now, remote));
+            }
+            Input::Incoming { conn, remote } => session.incoming(conn, remote),
+            Input::Disconnected { conn } => session.disconnected(now, conn),
+            Input::Handshake { conn, handshake } => session.handshake(now, conn, &handshake),
+            Input::Message { conn, message } => session.message(now, conn, &message),
+            Input::Malformed { conn } => session.malformed(now, conn),
+            Input::Reserved { torrent, piece } => {
+                if session.with(now, torrent, |t, s| t.reserved(s, now, piece)).is_none() {
+                    session.push(Output::Release { torrent, piece });
+                }
+            }
+            Input::NoMemory { torrent, piece } => {
+                session.with(now, torrent, |t, shared| t.no_memory(shared, piece));
+            }
+            Input::MemoryFree => session.memory_free(now),
+            Input::MemoryWanted => session.memory_wanted(now),
+            Input::BlockArrived { conn, block } => session.block(now, conn, block),
+            Input::BlockSent { conn, block } => session.sent(now, conn, block),
+            Input::ServeFailed { conn, block, error } => {
+                session.serve_failed(now, conn, block, &error);
+            }
+            Input::PieceHashed { torrent, piece, matches } => {
+                session.with(now, torrent, |t, s| t.hashed(s, now, piece, matches));
+            }
+            Input::BlockDigests { torrent, piece, digests } => {
+                session.with(now, torrent, |t, s| t.digested(s, now, piece, &digests));
+            }
+            Input::PieceWritten { torrent, piece } => {
+                session.with(now, torrent, |t, shared| t.written(shared, now, piece));
+            }
+            Input::DiskFailed { torrent, piece, error } => {
+                session.with(now, torrent, |t, s| t.disk_failed(s, now, piece, error));
+            }
+            _ => {}
+        }
+    }
+
+    /// The next thing to do, until `None`.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.session.poll()
+    }
+
+    /// When to call again for the time's sake, and why.
+    #[must_use]
+    pub fn next_timeout(&self) -> Wake {
+        self.session.next_timeout()
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn stats(&self) -> &Stats {
+        self.session.stats()
+    }
+
+    /// How far it is with what it wants.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        let mut progress = Progress { complete: self.complete, ..Progress::default() };
+        for (id, part) in self.parts.iter().filter(|(_, part)| part.outline.wants) {
+            let pieces = u64::from(part.outline.pieces);
+            progress.pieces_wanted += pieces;
+            progress.pieces_have += match (part.phase, self.session.torrent(*id)) {
+                (Phase::Running | Phase::Done, Some(torrent)) => u64::from(torrent.have.count()),
+                _ => 0,
+            };
+        }
+        progress
+    }
+
+    /// What it could not get, so far.
+    #[must_use]
+    pub fn failed(&self) -> &[FailedFile] {
+        &self.failed
+    }
+
+    fn tell(&mut self, now: Time, message: Control) {
+        self.last_sent = now;
+        self.session.push(Output::SendControl(message));
+        self.session.timers().set(Reason::Alive, now + ALIVE);
+    }
+
+    fn event(&mut self, event: Event) {
+        self.session.push(Output::Event(event));
+    }
+
+    fn control(&mut self, now: Time, message: Control) {
+        match message {
+            Control::Go(go) => self.go(now, *go),
+            Control::Swarm(swarm) => self.swarm(now, swarm),
+            Control::Refused { name, reason } => self.refused(now, &name, &reason),
+            Control::LoadQuery => {
+                let in_flight = self.session.torrents().map(|torrent| torrent.owed()).sum();
+                let served = self.session.stats().pieces_served;
+                self.tell(now, Control::Load(Load { served, in_flight }));
+            }
+            Control::Departed { rank } => self.session.departed(now, Endpoint::Rank(rank)),
+            Control::Shutdown(reason) => {
+                self.stop(now);
+                self.event(Event::Shutdown(reason));
+            }
+            // What peers say to the tracker is none of ours.
+            Control::Checking { .. }
+            | Control::Register(_)
+            | Control::Alive
+            | Control::Lookup { .. }
+            | Control::Refresh(_)
+            | Control::Load(_)
+            | Control::FileComplete { .. }
+            | Control::AllComplete { .. } => {}
+        }
+    }
+
+    fn stop(&mut self, now: Time) {
+        self.session.stop(now);
+        self.stopped = true;
+    }
+
+    /// The start barrier is open.
+    fn go(&mut self, now: Time, go: Go) {
+        if self.running || self.register.is_none() {
+            return;
+        }
+        self.running = true;
+        let wanted = go
+            .torrents
+            .iter()
+            .filter(|outline| outline.wants)
+            .map(|outline| outline.names.len() as u64)
+            .sum();
+        self.event(Event::Started { wanted, missing: go.missing.clone() });
+        for name in go.missing {
+            self.fail(FailedFile { name, reason: "nobody has it".to_owned() });
+        }
+        let mut wanted = Vec::new();
+        for outline in go.torrents {
+            let id = outline.torrent;
+            let lookup = outline.wants && !outline.holds_all;
+            if lookup {
+                wanted.push((self.place_of(&outline), id));
+            }
+            let unfinished = vec![outline.wants; outline.names.len()];
+            let part = Part {
+                phase: Phase::Waiting,
+                info: None,
+                geometry: None,
+                swarm: None,
+                lacks: Vec::new(),
+                unfinished,
+                refresh: refresh::Pace::default(),
+                disk_full_since: None,
+                outline,
+            };
+            self.parts.insert(id, part);
+            if !lookup {
+                self.open_own(now, id);
+            }
+        }
+        wanted.sort_unstable();
+        self.queue.extend(wanted.into_iter().map(|(_, id)| id));
+        self.look_up_next(now);
+    }
+
+    /// The place of a torrent in the order of our own wishes: the classic algorithm takes files one
+    /// after another in that order.
+    fn place_of(&self, outline: &Outline) -> usize {
+        let wants = self.register.iter().flat_map(|register| &register.wants);
+        wants
+            .enumerate()
+            .find(|(_, want)| match want {
+                Want::Name(name) => outline.names.contains(name),
+                Want::Glob(_) => false,
+            })
+            .map_or(usize::MAX, |(place, _)| place)
+    }
+
+    /// A torrent that we hold whole: its metainfo is what we registered.
+    fn open_own(&mut self, now: Time, id: TorrentId) {
+        let Some(part) = self.parts.get(&id) else { return };
+        let Some(info) = self.own_info(&part.outline) else {
+            let reason = "the tracker says that we have files which we never registered";
+            tracing::warn!(torrent = %id, reason);
+            self.fail_part(now, id, reason);
+            return;
+        };
+        let wants = part.outline.wants;
+        self.open(id, Arc::new(info), wants);
+    }
+
+    fn own_info(&self, outline: &Outline) -> Option<SetInfo> {
+        let register = self.register.as_ref()?;
+        let mut files = Vec::new();
+        let mut sha1 = Vec::new();
+        let mut tokens = Vec::new();
+        let mut piece_length = None;
+        let by_name: BTreeMap<&str, _> =
+            register.files.iter().map(|file| (file.name.as_str(), file)).collect();
+        for name in &outline.names {
+            let file = by_name.get(name.as_str())?;
+            piece_length.get_or_insert(file.piece_length);
+            files.push(SetFile { name: file.name.clone(), length: file.length });
+            match &file.hashes {
+                PieceHashes::Sha1(hashes) => sha1.extend_from_slice(hashes),
+                PieceHashes::Tokens(list) => tokens.extend(list.iter().cloned()),
+            }
+        }
+        let first = by_name.get(outline.names.first()?.as_str())?;
+        let (kind, hashes) = match first.hashes.kind() {
+            HashKind::Sha1 => (HashKind::Sha1, PieceHashes::Sha1(sha1.into())),
+            HashKind::Token => (HashKind::Token, PieceHashes::Tokens(tokens.into())),
+        };
+        SetInfo::new(kind, piece_length?, files, hashes).ok()
+    }
+
+    fn open(&mut self, id: TorrentId, info: Arc<SetInfo>, wants: bool) {
+        let Some(part) = self.parts.get_mut(&id) else { return };
+        part.phase = Phase::Opening;
+        part.geometry = Some(info.geometry(cluster_block_length(info.piece_length)));
+        part.info = Some(info.clone());
+        self.session.push(Output::Open { torrent: id, info, wants });
+    }
+
+    /// Looks up as many torrents as may run at a time: one under the course profile.
+    fn look_up_next(&mut self, now: Time) {
+        let limit = match self.session.config().profile {
+            Profile::BitTorrent => ACTIVE_TORRENTS,
+            Profile::Course => 1,
+        };
+        let busy = |part: &&Part| {
+            part.outline.wants
+                && matches!(part.phase, Phase::LookingUp | Phase::Opening | Phase::Running)
+        };
+        let mut active = self.parts.values().filter(busy).count();
+        while active < limit {
+            let Some(id) = self.queue.pop_front() else { return };
+            let Some(part) = self.parts.get_mut(&id) else { continue };
+            part.phase = Phase::LookingUp;
+            active += 1;
+            let name = part.outline.names[0].clone();
+            self.tell(now, Control::Lookup { name });
+        }
+    }
+
+    fn swarm(&mut self, now: Time, mut swarm: Box<Swarm>) {
+        let id = swarm.torrent;
+        let Some(part) = self.parts.get_mut(&id) else { return };
+        part.refresh.answered();
+        match (part.phase, swarm.info.take()) {
+            (Phase::LookingUp, Some(info)) => {
+                part.swarm = Some(swarm);
+                self.open(id, info, true);
+            }
+            (Phase::Running, _) => {
+                self.session.with(now, id, |torrent, shared| {
+                    torrent.refreshed(shared, now, &swarm.members, swarm.owners.as_deref());
+                });
+            }
+            _ => {}
+        }
+    }
+
+    fn refused(&mut self, now: Time, name: &str, reason: &str) {
+        let id = self
+            .parts
+            .iter()
+            .find(|(_, part)| {
+                part.phase == Phase::LookingUp && part.outline.names.iter().any(|n| n == name)
+            })
+            .map(|(id, _)| *id);
+        if let Some(id) = id {
+            self.fail_part(now, id, reason);
+        }
+    }
+
+    fn opened(&mut self, now: Time, id: TorrentId, have: Bitfield, resumed: u32) {
+        let Some(part) = self.parts.get_mut(&id).filter(|part| part.phase == Phase::Opening) else {
+            return;
+        };
+        let (Some(info), Some(geometry)) = (&part.info, &part.geometry) else { return };
+        if have.len() != geometry.pieces() {
+            return;
+        }
+        part.phase = Phase::Running;
+        part.lacks = (0..geometry.files())
+            .map(|file| {
+                let pieces = geometry.file_pieces(FileIndex(file));
+                pieces.filter(|raw| !have.has(PieceIndex(*raw))).count() as u32
+            })
+            .collect();
+        let whole: Vec<FileIndex> = (0u32..)
+            .zip(&part.lacks)
+            .filter(|(_, lacks)| **lacks == 0)
+            .map(|(file, _)| FileIndex(file))
+            .collect();
+        let (wants, swarm) = (part.outline.wants, part.swarm.take());
+        let (info_hash, geometry) = (info.info_hash(), geometry.clone());
+        self.session.stats_mut().pieces_resumed += u64::from(resumed);
+        self.session.add(now, id, info_hash, geometry, have, wants);
+        if wants {
+            for file in whole {
+                self.session.push(Output::FinishFile { torrent: id, file });
+            }
+            self.watch_for_stalls(now);
+        }
+        if let Some(swarm) = swarm {
+            self.session.with(now, id, |torrent, shared| {
+                torrent.refreshed(shared, now, &swarm.members, swarm.owners.as_deref());
+            });
+        }
+    }
+
+    fn open_failed(&mut self, now: Time, id: TorrentId, error: &LocalError) {
+        tracing::warn!(torrent = %id, %error, "storage could not be opened");
+        self.fail_part(now, id, &error.message);
+    }
+
+    fn drain(&mut self, now: Time) {
+        while let Some(happened) = self.session.happened() {
+            match happened {
+                Happened::PieceDone { torrent, piece } => self.piece_done(now, torrent, piece),
+                Happened::Starved { torrent } => self.starved(now, torrent),
+                Happened::DiskFailed { torrent, piece, error } => {
+                    self.disk_failed(now, torrent, piece, &error);
+                }
+            }
+        }
+    }
+
+    fn piece_done(&mut self, now: Time, id: TorrentId, piece: PieceIndex) {
+        let Some(part) = self.parts.get_mut(&id) else { return };
+        part.disk_full_since = None;
+        let Some(geometry) = &part.geometry else { return };
+        let mut finished = Vec::new();
+        for file in geometry.piece_files(piece) {
+            let index = file as usize;
+            if geometry.file_pieces(FileIndex(file)).contains(&piece.0)
+                && let Some(lacks) = part.lacks.get_mut(index)
+            {
+                *lacks = lacks.saturating_sub(1);
+                if *lacks == 0 && part.unfinished[index] {
+                    finished.push(FileIndex(file));
+                }
+            }
+        }
+        for file in finished {
+            self.session.push(Output::FinishFile { torrent: id, file });
+        }
+        self.count_for_refresh(now, id, piece);
+    }
+
+    fn disk_failed(&mut self, now: Time, id: TorrentId, piece: PieceIndex, error: &LocalError) {
+        let patience = self.session.config().stall_timeout;
+        let Some(part) = self.parts.get_mut(&id) else { return };
+        if error.disk_full {
+            let since = *part.disk_full_since.get_or_insert(now);
+            if now.since(since) < patience {
+                return;
+            }
+        }
+        let Some(geometry) = &part.geometry else { return };
+        let files: Vec<FileIndex> = geometry
+            .piece_files(piece)
+            .filter(|file| geometry.file_pieces(FileIndex(*file)).contains(&piece.0))
+            .map(FileIndex)
+            .collect();
+        for file in files {
+            self.fail_file(now, id, file, &error.message);
+        }
+    }
+
+    fn file_finished(&mut self, now: Time, id: TorrentId, file: FileIndex) {
+        if !self.settle(id, file) {
+            return;
+        }
+        self.event(Event::FileComplete { torrent: id, file });
+        self.tell(now, Control::FileComplete { torrent: id, files: vec![file] });
+        self.close_part(now, id);
+    }
+
+    /// Marks a file as finished or failed; false if it was already.
+    fn settle(&mut self, id: TorrentId, file: FileIndex) -> bool {
+        let unfinished =
+            self.parts.get_mut(&id).and_then(|part| part.unfinished.get_mut(file.index()));
+        unfinished.is_some_and(std::mem::take)
+    }
+
+    fn fail(&mut self, failed: FailedFile) {
+        self.failed.push(failed.clone());
+        self.event(Event::FileFailed(failed));
+    }
+
+    fn fail_file(&mut self, now: Time, id: TorrentId, file: FileIndex, reason: &str) {
+        if !self.settle(id, file) {
+            return;
+        }
+        let name = self.parts[&id].outline.names.get(file.index()).cloned().unwrap_or_default();
+        self.fail(FailedFile { name, reason: reason.to_owned() });
+        self.session.abandon(now, id, file);
+        self.close_part(now, id);
+    }
+
+    fn fail_part(&mut self, now: Time, id: TorrentId, reason: &str) {
+        let files = self.parts.get(&id).map_or(0, |part| part.outline.names.len() as u32);
+        for file in (0..files).map(FileIndex) {
+            self.fail_file(now, id, file, reason);
+        }
+        self.close_part(now, id);
+    }
+
+    /// A torrent of which every file is finished or failed makes room for the next.
+    fn close_part(&mut self, now: Time, id: TorrentId) {
+        let Some(part) = self.parts.get_mut(&id) else { return };
+        if part.phase != Phase::Done && part.unfinished.iter().all(|unfinished| !unfinished) {
+            part.phase = Phase::Done;
+            self.look_up_next(now);
+        }
+    }
+
+    fn finish_if_complete(&mut self, now: Time) {
+        if !self.running || self.complete || self.stopped || !self.queue.is_empty() {
+            return;
+        }
+        let open = |part: &Part| part.unfinished.iter().any(|unfinished| *unfinished);
+        if self.parts.values().any(open) {
+            return;
+        }
+        self.complete = true;
+        let failed = self.failed.clone();
+        self.event(Event::AllComplete);
+        self.tell(now, Control::AllComplete { failed });
+    }
+
+    fn timeout(&mut self, now: Time) {
+        self.session.timeout(now);
+        self.refresh_if_due(now);
+        if self.session.timers().take(Reason::Stall, now) {
+            self.fail_stalled(now);
+        }
+        if self.session.timers().take(Reason::Alive, now) {
+            self.tell(now, Control::Alive);
+        }
+    }
+
+    fn stall_deadline(&self, id: TorrentId) -> Option<Time> {
+        let torrent = self.session.torrent(id).filter(|torrent| torrent.downloads())?;
+        let timeout = self.session.config().stall_timeout;
+        let choked = torrent.is_choked_by_somebody();
+        Some(torrent.last_gain + if choked { timeout * CHOKED_PATIENCE } else { timeout })
+    }
+
+    fn watch_for_stalls(&mut self, now: Time) {
+        let running = self.parts.iter().filter(|(_, part)| part.phase == Phase::Running);
+        let next = running.filter_map(|(id, _)| self.stall_deadline(*id)).min();
+        if let Some(at) = next {
+            let soonest = now + Duration::from_millis(1);
+            self.session.timers().by(Reason::Stall, at.max(soonest));
+        }
+    }
+
+    fn fail_stalled(&mut self, now: Time) {
+        let stalled: Vec<TorrentId> = self
+            .parts
+            .iter()
+            .filter(|(_, part)| part.phase == Phase::Running)
+            .filter(|(id, _)| self.stall_deadline(**id).is_some_and(|at| at <= now))
+            .map(|(id, _)| *id)
+            .collect();
+        let seconds = self.session.config().stall_timeout.as_secs_f64();
+        for id in stalled {
+            let part = &self.parts[&id];
+            let files: Vec<FileIndex> = (0u32..)
+                .zip(&part.unfinished)
+                .filter(|(_, unfinished)| **unfinished)
+                .map(|(file, _)| FileIndex(file))
+                .collect();
+            for file in files {
+                let Some(piece) = self.session.first_missing(id, file) else { continue };
+                let pieces = self.parts[&id].geometry.as_ref().map(|g| g.file_pieces(file));
+                let pieces = pieces.unwrap_or_default();
+                let reason = format!(
+                    "no live source gave piece {} of {} for {seconds} s",
+                    piece.0 - pieces.start,
+                    pieces.len()
+                );
+                self.fail_file(now, id, file, &reason);
+            }
+        }
+        self.watch_for_stalls(now);
+    }
+
+    /// Checks all invariants; tests call it after every step.
+    ///
+    /// # Panics
+    /// If one does not hold.
+    pub fn check(&self) {
+        self.session.check();
+        for (id, part) in &self.parts {
+            let Some(torrent) = self.session.torrent(*id) else { continue };
+            for (file, lacks) in (0u32..).zip(&part.lacks) {
+                let pieces = torrent.geometry.file_pieces(FileIndex(file));
+                let missing = pieces.filter(|raw| !torrent.have.has(PieceIndex(*raw))).count();
+                assert_eq!(*lacks as usize, missing, "file {file} of {id:?}");
+            }
+        }
+        if self.complete {
+            assert!(self.queue.is_empty());
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! When to ask the tracker for a fresh swarm: after every N verified pieces, or at once when nobody in the
+//! swarm gives a wanted piece, then with a bounded back-off.
+
+use super::{Member, Phase};
+use crate::config::RefreshScope;
+use crate::io::{Event, Reason};
+use dunlin_base::{PieceIndex, Time, TorrentId};
+use dunlin_tracker::{Control, Refresh};
+use std::time::Duration;
+
+/// The second forced refresh in a row waits so long; each further one twice as long as the last.
+const FIRST_BACKOFF: Duration = Duration::from_millis(2);
+/// No forced refresh waits longer than this.
+const MAX_BACKOFF: Duration = Duration::from_millis(500);
+
+/// The pace of one torrent's refreshes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Pace {
+    verified: u64,
+    gained: Vec<PieceIndex>,
+    /// A refresh is on its way.
+    asked: bool,
+    starved: bool,
+    /// No forced refresh before.
+    not_before: Time,
+    backoff: Option<Duration>,
+}
+
+impl Pace {
+    pub(super) fn answered(&mut self) {
+        self.asked = false;
+    }
+}
+
+impl Member {
+    /// A piece is verified: perhaps a refresh is due.
+    pub(super) fn count_for_refresh(&mut self, now: Time, id: TorrentId, piece: PieceIndex) {
+        let (every, scope, reports) = {
+            let config = self.session.config();
+            (u64::from(config.refresh_every), config.refresh_scope, config.tracker_pieces)
+        };
+        let Some(part) = self.parts.get_mut(&id) else { return };
+        part.refresh.verified += 1;
+        part.refresh.backoff = None;
+        part.refresh.not_before = Time::ZERO;
+        part.refresh.starved = false;
+        if reports {
+            part.refresh.gained.push(piece);
+        }
+        self.verified += 1;
+        let count = match scope {
+            RefreshScope::File => part.refresh.verified,
+            RefreshScope::All => self.verified,
+        };
+        if every > 0 && count.is_multiple_of(every) {
+            let torrents = match scope {
+                RefreshScope::File => vec![id],
+                RefreshScope::All => self
+                    .parts
+                    .iter()
+                    .filter(|(_, part)| part.outline.wants && part.phase == Phase::Running)
+                    .map(|(id, _)| *id)
+                    .collect(),
+            };
+            self.send_refresh(now, &torrents, false);
+        }
+    }
+
+    fn send_refresh(&mut self, now: Time, torrents: &[TorrentId], forced: bool) {
+        let mut asked = Vec::new();
+        for id in torrents {
+            let Some(part) = self.parts.get_mut(id) else { continue };
+            part.refresh.asked = true;
+            asked.push((*id, std::mem::take(&mut part.refresh.gained)));
+        }
+        let stats = self.session.stats_mut();
+        stats.refreshes += 1;
+        stats.refreshes_forced += u64::from(forced);
+        self.event(Event::Refreshed { forced });
+        self.tell(now, Control::Refresh(Refresh { torrents: asked, forced }));
+    }
+
+    /// Nobody in the swarm gives a wanted piece.
+    pub(super) fn starved(&mut self, now: Time, id: TorrentId) {
+        let Some(part) = self.parts.get_mut(&id).filter(|part| part.phase == Phase::Running) else {
+            return;
+        };
+        let pace = &mut part.refresh;
+        pace.starved = true;
+        if pace.asked {
+            return;
+        }
+        if now < pace.not_before {
+            let at = pace.not_before;
+            self.session.timers().by(Reason::Refresh, at);
+            return;
+        }
+        let backoff = pace.backoff.map_or(FIRST_BACKOFF, |last| (last * 2).min(MAX_BACKOFF));
+        pace.backoff = Some(backoff);
+        pace.not_before = now + backoff;
+        pace.starved = false;
+        self.send_refresh(now, &[id], true);
+    }
+
+    pub(super) fn refresh_if_due(&mut self, now: Time) {
+        if !self.session.timers().take(Reason::Refresh, now) {
+            return;
+        }
+        let starved: Vec<TorrentId> = self
+            .parts
+            .iter()
+            .filter(|(_, part)| part.refresh.starved && part.phase == Phase::Running)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in starved {
+            if self.session.torrent(id).is_some_and(|torrent| torrent.downloads()) {
+                self.starved(now, id);
+            }
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! One connection: interest and choke both ways, what we asked for, what we owe.
+//!
+//! ```text
+//!   we download                               we upload
+//!   ───────────                               ─────────
+//!   they have what we lack                    they are interested
+//!     → interested ─▶ they unchoke              → unchoke (the choker decides)
+//!         │              │                          │
+//!         │           request ─▶ Asked              request ─▶ queued ─▶ Serve ─▶ sent
+//!         │              ├ piece  → kept              ├ cancel → reject (BEP 6: one answer)
+//!         │              ├ reject → open again        └ choke  → reject all
+//!         │              └ deadline → late, snubbed
+//!   they have nothing → not interested
+//! ```
+
+use crate::requests::Window;
+use dunlin_base::{Bitfield, BlockRef, Endpoint, PieceIndex, Rate, RateMeter, Time};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Requests that a peer may queue with us before we reject (BEP 10, `reqq`; our own rule: 500).
+pub const MAX_QUEUED: usize = 500;
+/// Blocks on their way to one destination: one travels while the next is read, and a slow destination
+/// never holds what a fast one needs.
+pub const UPLOAD_WINDOW: usize = 2;
+/// Rejects of requests we never made before we hang up (BEP 6: should close; our own rule: 50).
+pub const MAX_STRANGE_REJECTS: u32 = 50;
+
+/// What a peer has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pieces {
+    /// It has not said.
+    Unknown,
+    /// Everything; or, under the course profile, it may be asked for anything.
+    All,
+    /// These.
+    Some(Bitfield),
+}
+
+impl Pieces {
+    /// Whether it has the piece.
+    #[must_use]
+    pub fn has(&self, piece: PieceIndex) -> bool {
+        match self {
+            Pieces::Unknown => false,
+            Pieces::All => true,
+            Pieces::Some(field) => field.has(piece),
+        }
+    }
+}
+
+/// How a request of ours stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AskState {
+    /// An answer is expected.
+    Live,
+    /// The deadline has passed; others may be asked, a late answer is still welcome.
+    Late,
+    /// Taken back; the answer (BEP 6: there is one) changes nothing.
+    Cancelled,
+}
+
+/// A request of ours.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask {
+    /// The block.
+    pub block: BlockRef,
+    /// When it was sent.
+    pub at: Time,
+    /// When it is late.
+    pub deadline: Time,
+    /// How it stands.
+    pub state: AskState,
+}
+
+/// One connection.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Who it leads to.
+    pub remote: Endpoint,
+    /// When it was made.
+    pub since: Time,
+    /// We have sent our handshake.
+    pub greeted: bool,
+    /// Its handshake has come.
+    pub handshaken: bool,
+    /// Both speak the fast extension (BEP 6).
+    pub fast: bool,
+    /// It has said what it has.
+    pub announced: bool,
+    /// What it has.
+    pub pieces: Pieces,
+    /// How many pieces it has that we want and lack (kept for [`Pieces::Some`]).
+    pub useful: u32,
+    /// We choke it.
+    pub am_choking: bool,
+    /// We have said that we are interested.
+    pub am_interested: bool,
+    /// It chokes us.
+    pub peer_choking: bool,
+    /// It is interested.
+    pub peer_interested: bool,
+    /// It owes us blocks past their deadline.
+    pub snubbed: bool,
+    /// What we may ask of it.
+    pub window: Window,
+    /// Bytes of pieces planned for it that were not yet asked for.
+    pub planned: u64,
+    /// Our requests, oldest first.
+    pub asks: VecDeque<Ask>,
+    /// Rejects that matched no request.
+    pub strange_rejects: u32,
+    /// Its requests that wait.
+    pub queue: VecDeque<BlockRef>,
+    /// Its requests that the world is serving.
+    pub serving: Vec<BlockRef>,
+    /// What we give it.
+    pub given: RateMeter,
+    /// Bytes given in its present upload slot.
+    pub given_in_slot: u64,
+    /// The choker's round in which its slot or its wait began.
+    pub since_round: u64,
+}
+
+impl Peer {
+    /// A fresh connection: both sides choke and nobody is interested (BEP 3).
+    #[must_use]
+    pub fn new(remote: Endpoint, now: Time, window: Window) -> Peer {
+        Peer {
+            remote,
+            since: now,
+            greeted: false,
+            handshaken: false,
+            fast: false,
+            announced: false,
+            pieces: Pieces::Unknown,
+            useful: 0,
+            am_choking: true,
+            am_interested: false,
+            peer_choking: true,
+            peer_interested: false,
+            snubbed: false,
+            window,
+            planned: 0,
+            asks: VecDeque::new(),
+            strange_rejects: 0,
+            queue: VecDeque::new(),
+            serving: Vec::new(),
+            given: RateMeter::new(Duration::from_secs(20)),
+            given_in_slot: 0,
+            since_round: 0,
+        }
+    }
+
+    /// Whether it can be asked for blocks at all.
+    #[must_use]
+    pub fn gives(&self) -> bool {
+        self.handshaken && !self.peer_choking && self.am_interested
+    }
+
+    /// Whether a new piece may be planned for it.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.window.room() > self.planned
+    }
+
+    /// Whether a block may be asked for now.
+    #[must_use]
+    pub fn may_ask(&self) -> bool {
+        self.window.room() > 0
+    }
+
+    /// Takes the request for exactly this block off the list.
+    pub fn take_ask(&mut self, block: BlockRef) -> Option<Ask> {
+        let index = self.asks.iter().position(|ask| ask.block == block)?;
+        self.asks.remove(index)
+    }
+
+    /// The rate at which it gives.
+    pub fn rate(&mut self, now: Time) -> Rate {
+        self.window.rate(now)
+    }
+
+    /// Blocks it has asked for and not got.
+    #[must_use]
+    pub fn owed(&self) -> usize {
+        self.queue.len() + self.serving.len()
+    }
+}

@@ -1,0 +1,165 @@
+//! Peers that are known for a torrent, connected or not: what the tracker says of them, what they
+//! refused, and when they may be dialled again.
+
+use crate::sources::Source;
+use dunlin_base::{Bitfield, ConnId, Endpoint, PieceIndex, Rate, Time};
+use dunlin_tracker::Member;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// Time before a peer that could not be reached, or hung up, is dialled again.
+pub const REDIAL: Duration = Duration::from_secs(2);
+/// Dialled and accepted connections of one torrent: enough to find any piece, few enough that a HAVE
+/// to all of them stays cheap (practice of the field: 50 to 100).
+pub const MAX_CONNECTIONS: usize = 80;
+
+/// What is known of a peer.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// Its place in the tracker's order; `u32::MAX` if the tracker did not name it.
+    pub place: u32,
+    /// Its load as last reported.
+    pub load: u64,
+    /// Pieces asked of it since that report.
+    pub asked: u64,
+    /// When we last chose it (a counter).
+    pub last_chosen: u64,
+    /// Pieces it refused since the last refresh.
+    pub rejected: BTreeSet<PieceIndex>,
+    /// It could not be reached since the last refresh.
+    pub unreachable: bool,
+    /// Our connection to it.
+    pub conn: Option<ConnId>,
+    /// A dial is under way.
+    pub dialling: bool,
+    /// Not to be dialled before.
+    pub redial_at: Time,
+    /// What the tracker says it has (map `pieces`).
+    pub owned: Option<Bitfield>,
+}
+
+impl Known {
+    /// The peer as the choice of a source sees it.
+    #[must_use]
+    pub fn source(&self, in_flight: u64, rate: Rate) -> Source {
+        Source {
+            place: self.place,
+            load: self.load,
+            asked: self.asked,
+            in_flight,
+            rate,
+            last_chosen: self.last_chosen,
+        }
+    }
+}
+
+/// All known peers of one torrent.
+#[derive(Clone, Debug, Default)]
+pub struct PeerList {
+    peers: BTreeMap<Endpoint, Known>,
+}
+
+impl PeerList {
+    /// Takes the tracker's answer: the order and the loads are news, and what was refused may be asked
+    /// for again. Peers the tracker no longer names stay while they are connected.
+    pub fn refresh(
+        &mut self,
+        own: Endpoint,
+        members: &[Member],
+        owners: Option<&[(dunlin_base::Rank, Bitfield)]>,
+    ) {
+        let named: BTreeSet<Endpoint> =
+            members.iter().map(|member| Endpoint::Rank(member.rank)).collect();
+        self.peers.retain(|remote, known| {
+            known.place = u32::MAX;
+            named.contains(remote) || known.conn.is_some() || known.dialling
+        });
+        for (place, member) in (0u32..).zip(members) {
+            let remote = Endpoint::Rank(member.rank);
+            if remote == own {
+                continue;
+            }
+            let known = self.peers.entry(remote).or_default();
+            known.place = place;
+            known.load = member.load;
+            known.asked = 0;
+            known.unreachable = false;
+            known.rejected.clear();
+        }
+        for (rank, pieces) in owners.unwrap_or_default() {
+            if let Some(known) = self.peers.get_mut(&Endpoint::Rank(*rank)) {
+                known.owned = Some(pieces.clone());
+            }
+        }
+    }
+
+    /// What is known of a peer.
+    #[must_use]
+    pub fn get(&self, remote: Endpoint) -> Option<&Known> {
+        self.peers.get(&remote)
+    }
+
+    /// What is known of a peer, to change it.
+    pub fn get_mut(&mut self, remote: Endpoint) -> Option<&mut Known> {
+        self.peers.get_mut(&remote)
+    }
+
+    /// A peer that came by itself.
+    pub fn entry(&mut self, remote: Endpoint) -> &mut Known {
+        self.peers.entry(remote).or_insert_with(|| Known { place: u32::MAX, ..Known::default() })
+    }
+
+    /// Forgets a peer.
+    pub fn remove(&mut self, remote: Endpoint) -> Option<Known> {
+        self.peers.remove(&remote)
+    }
+
+    /// All known peers, by address.
+    pub fn iter(&self) -> impl Iterator<Item = (Endpoint, &Known)> {
+        self.peers.iter().map(|(remote, known)| (*remote, known))
+    }
+
+    /// All known peers, to change them.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (Endpoint, &mut Known)> {
+        self.peers.iter_mut().map(|(remote, known)| (*remote, known))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dunlin_base::Rank;
+
+    fn members(ranks: &[u32]) -> Vec<Member> {
+        ranks.iter().map(|rank| Member { rank: Rank(*rank), load: u64::from(*rank) * 10 }).collect()
+    }
+
+    fn at(rank: u32) -> Endpoint {
+        Endpoint::Rank(Rank(rank))
+    }
+
+    #[test]
+    fn a_refresh_forgets_refusals_and_never_lists_ourselves() {
+        let mut list = PeerList::default();
+        list.refresh(at(9), &members(&[2, 1, 9]), None);
+        assert_eq!(list.iter().map(|(remote, _)| remote).collect::<Vec<_>>(), [at(1), at(2)]);
+        assert_eq!((list.get(at(2)).unwrap().place, list.get(at(1)).unwrap().place), (0, 1));
+        let known = list.get_mut(at(2)).unwrap();
+        known.rejected.insert(PieceIndex(3));
+        known.asked = 5;
+        list.refresh(at(9), &members(&[1, 2, 9]), None);
+        let known = list.get(at(2)).unwrap();
+        assert!(known.rejected.is_empty());
+        assert_eq!((known.place, known.load, known.asked), (1, 20, 0));
+    }
+
+    #[test]
+    fn who_is_no_longer_named_stays_only_while_connected() {
+        let mut list = PeerList::default();
+        list.refresh(at(9), &members(&[1, 2, 9]), None);
+        list.get_mut(at(1)).unwrap().conn = Some(dunlin_base::ConnId(4));
+        list.refresh(at(9), &members(&[9]), None);
+        assert_eq!(list.iter().map(|(remote, _)| remote).collect::<Vec<_>>(), [at(1)]);
+        assert_eq!(list.get(at(1)).unwrap().place, u32::MAX);
+    }
+}

@@ -1,0 +1,230 @@
+//! How much to ask of one peer, and until when. The window follows bandwidth × delay instead of a
+//! constant: it doubles every round trip until the rate stops growing, and then stays at twice what the
+//! path holds plus a little queue.
+
+use dunlin_base::{Rate, RateMeter, Time};
+use std::time::Duration;
+
+/// What a peer may owe us at first, in blocks.
+const INITIAL_BLOCKS: u64 = 4;
+/// The window never falls below so many blocks, so that one is asked for while one travels.
+const MIN_BLOCKS: u64 = 2;
+/// Queue at the source that rides out its pauses (scheduling, a disk read).
+const QUEUE: Duration = Duration::from_millis(20);
+/// Rounds without a quarter more rate before the start-up ends.
+const FLAT_ROUNDS: u32 = 3;
+/// How long the shortest delay is believed: a route or a neighbour may change.
+const DELAY_MEMORY: Duration = Duration::from_secs(10);
+/// A request is late after so long at the earliest.
+pub const MIN_DEADLINE: Duration = Duration::from_secs(4);
+/// A request is late after so many times the time it should take.
+const DEADLINE_FACTOR: u32 = 8;
+/// The window over which a peer's rate is measured.
+const METER: Duration = Duration::from_secs(2);
+
+/// The request window of one peer, in bytes.
+#[derive(Clone, Debug)]
+pub struct Window {
+    block: u64,
+    size: u64,
+    in_flight: u64,
+    meter: RateMeter,
+    starting: bool,
+    flat_rounds: u32,
+    round_ends: Time,
+    round_bytes: u64,
+    round_began: Time,
+    best_rate: Rate,
+    min_delay: Duration,
+    min_delay_at: Time,
+    cap: u64,
+}
+
+impl Window {
+    /// A window for blocks of `block` bytes, of at most `cap` bytes.
+    #[must_use]
+    pub fn new(block: u32, cap: u64) -> Window {
+        let block = u64::from(block.max(1));
+        Window {
+            block,
+            size: (INITIAL_BLOCKS * block).min(cap.max(block)),
+            in_flight: 0,
+            meter: RateMeter::new(METER),
+            starting: true,
+            flat_rounds: 0,
+            round_ends: Time::ZERO,
+            round_bytes: 0,
+            round_began: Time::ZERO,
+            best_rate: Rate(0),
+            min_delay: Duration::MAX,
+            min_delay_at: Time::ZERO,
+            cap: cap.max(block),
+        }
+    }
+
+    /// Bytes that may still be asked for.
+    #[must_use]
+    pub fn room(&self) -> u64 {
+        self.size.saturating_sub(self.in_flight)
+    }
+
+    /// Bytes asked for and not answered.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        self.in_flight
+    }
+
+    /// The whole window in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// What the peer gives us, averaged over two seconds.
+    #[must_use]
+    pub fn rate(&mut self, now: Time) -> Rate {
+        self.meter.rate(now)
+    }
+
+    /// All bytes it ever gave.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.meter.total()
+    }
+
+    /// `bytes` were asked for.
+    pub fn asked(&mut self, bytes: u32) {
+        self.in_flight += u64::from(bytes);
+    }
+
+    /// `bytes` that were asked for will not come, or came too late to count.
+    pub fn gave_up(&mut self, bytes: u32) {
+        self.in_flight = self.in_flight.saturating_sub(u64::from(bytes));
+    }
+
+    /// A block that was asked for at `asked_at` has come.
+    pub fn arrived(&mut self, now: Time, asked_at: Time, bytes: u32) {
+        let bytes = u64::from(bytes);
+        self.in_flight = self.in_flight.saturating_sub(bytes);
+        self.meter.add(now, bytes);
+        let delay = now.since(asked_at).max(Duration::from_nanos(1));
+        if delay <= self.min_delay || now.since(self.min_delay_at) > DELAY_MEMORY {
+            self.min_delay = delay;
+            self.min_delay_at = now;
+        }
+        if self.starting {
+            self.size = (self.size + bytes).min(self.cap);
+        }
+        self.round_bytes += bytes;
+        if now >= self.round_ends {
+            self.end_round(now, delay);
+        }
+    }
+
+    fn end_round(&mut self, now: Time, delay: Duration) {
+        let rate = Rate::of(self.round_bytes, now.since(self.round_began));
+        if rate.0 > self.best_rate.0 + self.best_rate.0 / 4 {
+            self.flat_rounds = 0;
+        } else {
+            self.flat_rounds += 1;
+        }
+        self.best_rate = if self.starting {
+            self.best_rate.max(rate)
+        } else {
+            // Follow a path that grows at once, one that shrinks slowly: a pause is no new path.
+            rate.max(Rate(self.best_rate.0 - self.best_rate.0 / 8))
+        };
+        if self.flat_rounds >= FLAT_ROUNDS {
+            self.starting = false;
+        }
+        if !self.starting {
+            let held = self.min_delay.saturating_mul(2).saturating_add(QUEUE);
+            let bytes = u128::from(self.best_rate.0) * held.as_nanos() / 1_000_000_000;
+            let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+            self.size = bytes.clamp((MIN_BLOCKS * self.block).min(self.cap), self.cap);
+        }
+        self.round_began = now;
+        self.round_ends = now + delay;
+        self.round_bytes = 0;
+    }
+
+    /// The peer did not answer in time: ask it for one block at a time until it does.
+    pub fn snub(&mut self) {
+        self.size = self.block;
+        self.starting = true;
+        self.flat_rounds = 0;
+        self.best_rate = Rate(0);
+        self.min_delay = Duration::MAX;
+    }
+
+    /// When a request that is made now is late: eight times what it should take, four seconds at the
+    /// least. What is already in flight comes first.
+    #[must_use]
+    pub fn deadline(&mut self, now: Time) -> Time {
+        let rate = self.meter.rate(now);
+        let expected =
+            if rate.0 == 0 { Duration::ZERO } else { rate.time_for(self.in_flight + self.block) };
+        now + expected.saturating_mul(DEADLINE_FACTOR).max(MIN_DEADLINE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A path of `rate` bytes/s and `delay`: keeps the window full for `blocks` blocks and returns it.
+    fn run(rate: u64, delay: Duration, blocks: u64) -> Window {
+        let block = 16384;
+        let mut window = Window::new(block, 1 << 30);
+        let mut now = Time::ZERO;
+        let mut queue = std::collections::VecDeque::new();
+        let mut free_at = Time::ZERO;
+        for _ in 0..blocks {
+            while window.room() >= u64::from(block) {
+                window.asked(block);
+                free_at = free_at.max(now + delay) + Rate(rate).time_for(u64::from(block));
+                queue.push_back((now, free_at));
+            }
+            let (asked, arrives) = queue.pop_front().unwrap();
+            now = arrives;
+            window.arrived(now, asked, block);
+        }
+        window
+    }
+
+    #[test]
+    fn the_window_follows_bandwidth_times_delay() {
+        // (bytes/s, delay in ms)
+        for (rate, delay) in [(1_000_000, 10), (100_000_000, 20), (1_000_000_000, 100)] {
+            let window = run(rate, Duration::from_millis(delay), 40_000);
+            let product = rate / 1000 * delay;
+            let queue = rate / 1000 * 20;
+            assert!(
+                (product..4 * (product + queue) + 40_000).contains(&window.size()),
+                "{rate} B/s, {delay} ms: {} for a path of {product}",
+                window.size()
+            );
+        }
+    }
+
+    #[test]
+    fn a_snubbing_peer_gets_one_request_and_recovers() {
+        let mut window = run(10_000_000, Duration::from_millis(5), 1000);
+        window.snub();
+        assert_eq!(window.size(), 16384);
+        window.asked(16384);
+        window.arrived(Time(1 << 40), Time((1 << 40) - 1_000_000), 16384);
+        assert!(window.size() > 16384);
+    }
+
+    #[test]
+    fn deadlines_grow_with_what_is_owed() {
+        let mut window = Window::new(16384, 1 << 20);
+        assert_eq!(window.deadline(Time::ZERO), Time::ZERO + MIN_DEADLINE);
+        let mut slow = run(10_000, Duration::from_millis(5), 50);
+        let now = Time::ZERO + Duration::from_secs(80);
+        let _ = slow.rate(now);
+        slow.asked(16384);
+        assert!(slow.deadline(now) > now + MIN_DEADLINE);
+    }
+}

@@ -1,0 +1,395 @@
+//! Routes inputs to torrents; decides nothing but who is let in. One session is one peer: all its
+//! torrents, all its connections.
+
+use crate::config::Config;
+use crate::io::{Event, HangUpReason, LocalError, Output, Reason, Wake};
+use crate::stats::Stats;
+use crate::timer::Timers;
+use crate::torrent::{Happened, Shared, Torrent};
+use dunlin_base::{
+    Bitfield, BlockRef, ConnId, Endpoint, FileIndex, InfoHash, PieceIndex, Rng, Time, TorrentId,
+};
+use dunlin_metainfo::Geometry;
+use dunlin_wire::{Handshake, Message};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// Connections that have not said what they are for: more than so many are strangers that wait.
+const MAX_UNGREETED: usize = 1000;
+
+/// All torrents and connections of one peer.
+#[derive(Debug)]
+pub struct Session {
+    shared: Shared,
+    torrents: BTreeMap<TorrentId, Torrent>,
+    by_hash: BTreeMap<InfoHash, TorrentId>,
+    conns: BTreeMap<ConnId, TorrentId>,
+    /// Incoming connections without a handshake.
+    ungreeted: BTreeMap<ConnId, Endpoint>,
+}
+
+impl Session {
+    /// A session without torrents.
+    #[must_use]
+    pub fn new(config: Config) -> Session {
+        let rng = Rng::fork(config.seed, u64::from(config.rank.0));
+        let shared = Shared {
+            config,
+            rng,
+            out: VecDeque::new(),
+            happened: VecDeque::new(),
+            stats: Stats::default(),
+            timers: Timers::default(),
+            banned: BTreeSet::new(),
+            to_ban: BTreeSet::new(),
+            out_of_memory: false,
+            chosen: 0,
+        };
+        Session {
+            shared,
+            torrents: BTreeMap::new(),
+            by_hash: BTreeMap::new(),
+            conns: BTreeMap::new(),
+            ungreeted: BTreeMap::new(),
+        }
+    }
+
+    /// Adds a torrent of which `have` is here; `wants` says whether the rest is wanted.
+    pub fn add(
+        &mut self,
+        now: Time,
+        id: TorrentId,
+        info_hash: InfoHash,
+        geometry: Geometry,
+        have: Bitfield,
+        wants: bool,
+    ) {
+        let torrent = Torrent::new(&mut self.shared, now, id, info_hash, geometry, have, wants);
+        self.by_hash.insert(info_hash, id);
+        self.torrents.insert(id, torrent);
+    }
+
+    pub(crate) fn torrent(&self, id: TorrentId) -> Option<&Torrent> {
+        self.torrents.get(&id)
+    }
+
+    pub(crate) fn torrents(&self) -> impl Iterator<Item = &Torrent> {
+        self.torrents.values()
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
+    pub(crate) fn timers(&mut self) -> &mut Timers {
+        &mut self.shared.timers
+    }
+
+    pub(crate) fn push(&mut self, output: Output) {
+        self.shared.out.push_back(output);
+    }
+
+    pub(crate) fn happened(&mut self) -> Option<Happened> {
+        self.shared.happened.pop_front()
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn stats(&self) -> &Stats {
+        &self.shared.stats
+    }
+
+    pub(crate) fn stats_mut(&mut self) -> &mut Stats {
+        &mut self.shared.stats
+    }
+
+    /// The next thing to do, until `None`.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.shared.out.pop_front()
+    }
+
+    /// When to call again for the time's sake, and why.
+    #[must_use]
+    pub fn next_timeout(&self) -> Wake {
+        self.shared.timers.next()
+    }
+
+    /// Runs `f` on a torrent, then bans whoever it caught.
+    pub(crate) fn with<R>(
+        &mut self,
+        now: Time,
+        id: TorrentId,
+        f: impl FnOnce(&mut Torrent, &mut Shared) -> R,
+    ) -> Option<R> {
+        let result = f(self.torrents.get_mut(&id)?, &mut self.shared);
+        self.ban_liars(now);
+        Some(result)
+    }
+
+    fn with_conn<R>(
+        &mut self,
+        now: Time,
+        conn: ConnId,
+        f: impl FnOnce(&mut Torrent, &mut Shared) -> R,
+    ) -> Option<R> {
+        let id = *self.conns.get(&conn)?;
+        self.with(now, id, f)
+    }
+
+    fn ban_liars(&mut self, now: Time) {
+        while let Some(remote) = self.shared.to_ban.pop_first() {
+            if !self.shared.banned.insert(remote) {
+                continue;
+            }
+            self.shared.stats.banned.insert(remote);
+            self.shared.event(Event::Banned { remote });
+            for torrent in self.torrents.values_mut() {
+                torrent.ban(&mut self.shared, now, remote);
+            }
+            self.forget_closed();
+        }
+    }
+
+    fn forget_closed(&mut self) {
+        let torrents = &self.torrents;
+        self.conns.retain(|conn, id| {
+            torrents.get(id).is_some_and(|torrent| torrent.peers.contains_key(conn))
+        });
+    }
+
+    /// A dial came through.
+    pub fn connected(&mut self, now: Time, id: TorrentId, conn: ConnId, remote: Endpoint) {
+        if self.shared.banned.contains(&remote) {
+            self.shared.out.push_back(Output::HangUp { conn, reason: HangUpReason::Banned });
+            return;
+        }
+        let stands = self.with(now, id, |torrent, shared| {
+            let stands = torrent.connected(shared, now, conn, remote);
+            if stands {
+                torrent.greet(shared, conn);
+            }
+            stands
+        });
+        match stands {
+            Some(true) => {
+                self.conns.insert(conn, id);
+            }
+            Some(false) => {}
+            None => self
+                .shared
+                .out
+                .push_back(Output::HangUp { conn, reason: HangUpReason::UnknownTorrent }),
+        }
+    }
+
+    /// Somebody connected to us.
+    pub fn incoming(&mut self, conn: ConnId, remote: Endpoint) {
+        let reason = if self.shared.banned.contains(&remote) {
+            HangUpReason::Banned
+        } else if self.ungreeted.len() >= MAX_UNGREETED {
+            HangUpReason::Useless
+        } else {
+            self.ungreeted.insert(conn, remote);
+            return;
+        };
+        self.shared.out.push_back(Output::HangUp { conn, reason });
+    }
+
+    /// A handshake: of a dial of ours, or of a stranger who now says what he came for.
+    pub fn handshake(&mut self, now: Time, conn: ConnId, handshake: &Handshake) {
+        if let Some(remote) = self.ungreeted.remove(&conn) {
+            let Some(id) = self.by_hash.get(&handshake.info_hash).copied() else {
+                let reason = HangUpReason::UnknownTorrent;
+                self.shared.out.push_back(Output::HangUp { conn, reason });
+                return;
+            };
+            let stands =
+                self.with(now, id, |torrent, shared| torrent.connected(shared, now, conn, remote));
+            if stands != Some(true) {
+                return;
+            }
+            self.conns.insert(conn, id);
+        }
+        self.try_conn(now, conn, |torrent, shared| {
+            if torrent.info_hash != handshake.info_hash {
+                return Err("handshake of another torrent");
+            }
+            if torrent.peers.get(&conn).is_some_and(|peer| peer.handshaken) {
+                return Err("a second handshake");
+            }
+            torrent.on_handshake(shared, conn, handshake);
+            Ok(())
+        });
+    }
+
+    /// A message.
+    pub fn message(&mut self, now: Time, conn: ConnId, message: &Message) {
+        if self.ungreeted.remove(&conn).is_some() {
+            let reason = HangUpReason::Violation("a message before the handshake");
+            self.shared.out.push_back(Output::HangUp { conn, reason });
+            return;
+        }
+        self.try_conn(now, conn, |torrent, shared| {
+            if torrent.peers.get(&conn).is_some_and(|peer| !peer.handshaken) {
+                return Err("a message before the handshake");
+            }
+            torrent.on_message(shared, now, conn, message)
+        });
+    }
+
+    /// Payload is parked.
+    pub fn block(&mut self, now: Time, conn: ConnId, block: BlockRef) {
+        if !self.conns.contains_key(&conn) {
+            self.shared.out.push_back(Output::Drop { conn, block });
+            return;
+        }
+        self.try_conn(now, conn, |torrent, shared| {
+            torrent.on_block(shared, now, conn, block)?;
+            torrent.fill(shared, now);
+            Ok(())
+        });
+    }
+
+    /// Runs `f` on the torrent of a connection; a breach of the protocol closes the connection.
+    fn try_conn(
+        &mut self,
+        now: Time,
+        conn: ConnId,
+        f: impl FnOnce(&mut Torrent, &mut Shared) -> Result<(), &'static str>,
+    ) {
+        let breach = self.with_conn(now, conn, |torrent, shared| {
+            let Err(what) = f(torrent, shared) else { return false };
+            torrent.hang_up(shared, now, conn, HangUpReason::Violation(what));
+            true
+        });
+        if breach == Some(true) {
+            self.conns.remove(&conn);
+        }
+    }
+
+    /// The bytes of a connection make no sense.
+    pub fn malformed(&mut self, now: Time, conn: ConnId) {
+        if self.ungreeted.remove(&conn).is_some() {
+            let reason = HangUpReason::Violation("no handshake");
+            self.shared.out.push_back(Output::HangUp { conn, reason });
+            return;
+        }
+        self.try_conn(now, conn, |_, _| Err("malformed bytes"));
+    }
+
+    /// A connection is gone.
+    pub fn disconnected(&mut self, now: Time, conn: ConnId) {
+        self.ungreeted.remove(&conn);
+        self.with_conn(now, conn, |torrent, shared| torrent.disconnected(shared, now, conn));
+        self.conns.remove(&conn);
+    }
+
+    /// A peer is gone for good: nobody dials it again.
+    pub fn departed(&mut self, now: Time, remote: Endpoint) {
+        for torrent in self.torrents.values_mut() {
+            let conn = torrent.known.get(remote).and_then(|known| known.conn);
+            torrent.known.remove(remote);
+            if let Some(conn) = conn {
+                torrent.known.entry(remote).conn = Some(conn);
+                torrent.hang_up(&mut self.shared, now, conn, HangUpReason::Dead);
+                torrent.known.remove(remote);
+            }
+            torrent.fill(&mut self.shared, now);
+        }
+        self.forget_closed();
+    }
+
+    /// A block was sent.
+    pub fn sent(&mut self, now: Time, conn: ConnId, block: BlockRef) {
+        self.with_conn(now, conn, |torrent, shared| torrent.sent(shared, now, conn, block));
+    }
+
+    /// A block could not be read.
+    pub fn serve_failed(&mut self, now: Time, conn: ConnId, block: BlockRef, error: &LocalError) {
+        tracing::warn!(%error, ?block, "a block could not be served");
+        self.with_conn(now, conn, |torrent, shared| torrent.serve_failed(shared, conn, block));
+    }
+
+    /// There is memory again.
+    pub fn memory_free(&mut self, now: Time) {
+        self.shared.out_of_memory = false;
+        // Whoever is furthest behind comes first: its turn would not come otherwise.
+        let mut ids: Vec<(Time, TorrentId)> =
+            self.torrents.iter().map(|(id, torrent)| (torrent.last_gain, *id)).collect();
+        ids.sort_unstable();
+        for (_, id) in ids {
+            self.with(now, id, |torrent, shared| torrent.fill(shared, now));
+        }
+    }
+
+    /// Others starve for memory.
+    pub fn memory_wanted(&mut self, now: Time) {
+        for torrent in self.torrents.values_mut() {
+            torrent.spill(&mut self.shared, now);
+        }
+    }
+
+    /// Nobody gives what this file lacks.
+    pub(crate) fn abandon(&mut self, now: Time, id: TorrentId, file: FileIndex) {
+        self.with(now, id, |torrent, shared| torrent.abandon(shared, now, file));
+    }
+
+    /// The session's own timers that are due.
+    pub fn timeout(&mut self, now: Time) {
+        let requests = self.shared.timers.take(Reason::Request, now);
+        let dial = self.shared.timers.take(Reason::Dial, now);
+        let choke = self.shared.timers.take(Reason::Choke, now);
+        if !requests && !dial && !choke {
+            return;
+        }
+        let ids: Vec<TorrentId> = self.torrents.keys().copied().collect();
+        for id in ids {
+            self.with(now, id, |torrent, shared| {
+                if choke {
+                    torrent.rechoke(shared, now);
+                }
+                if requests || dial {
+                    torrent.on_timers(shared, now, requests, dial);
+                }
+            });
+        }
+    }
+
+    /// Hangs up everywhere.
+    pub fn stop(&mut self, now: Time) {
+        let ids: Vec<TorrentId> = self.torrents.keys().copied().collect();
+        for id in ids {
+            self.with(now, id, |torrent, shared| {
+                torrent.missing = Bitfield::new(torrent.geometry.pieces());
+                let conns: Vec<ConnId> = torrent.peers.keys().copied().collect();
+                for conn in conns {
+                    torrent.hang_up(shared, now, conn, HangUpReason::Stopping);
+                }
+            });
+            self.torrents.remove(&id);
+        }
+        self.conns.clear();
+        self.by_hash.clear();
+    }
+
+    /// The first piece of a file that is still missing.
+    pub(crate) fn first_missing(&self, id: TorrentId, file: FileIndex) -> Option<PieceIndex> {
+        self.torrents.get(&id)?.first_missing(file)
+    }
+
+    /// Checks all invariants; tests call it after every step.
+    ///
+    /// # Panics
+    /// If one does not hold.
+    pub fn check(&self) {
+        for (conn, id) in &self.conns {
+            assert!(self.torrents[id].peers.contains_key(conn), "{conn:?} of {id:?} is unknown");
+        }
+        for (id, torrent) in &self.torrents {
+            torrent.check();
+            for (conn, peer) in &torrent.peers {
+                assert_eq!(self.conns.get(conn), Some(id));
+                assert!(!self.shared.banned.contains(&peer.remote), "{conn:?} leads to a liar");
+            }
+        }
+    }
+}

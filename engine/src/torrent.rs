@@ -1,0 +1,343 @@
+//! The life of one torrent: routes what happens to the part that decides about it.
+//!
+//! - `connect`: handshakes, who has what, interest;
+//! - `fill`: which block to ask of whom (many requests in flight);
+//! - `course`: the same for the classic algorithm (one request in flight);
+//! - `blocks`: blocks that arrive, are refused or are late;
+//! - `verify`: hashing, blame, writing;
+//! - `serve`: requests of others, choking.
+
+mod blocks;
+mod connect;
+mod course;
+mod fill;
+mod serve;
+mod verify;
+
+use crate::choker::Choker;
+use crate::config::{Config, Profile};
+use crate::io::{Event, HangUpReason, Output};
+use crate::partials::{Block, Partials, Stage};
+use crate::peer::{AskState, Peer};
+use crate::peer_list::PeerList;
+use crate::picker::Picker;
+use crate::smart_ban::SmartBan;
+use crate::stats::Stats;
+use crate::timer::Timers;
+use dunlin_base::{
+    Bitfield, ConnId, Endpoint, FileIndex, InfoHash, PieceIndex, Rank, Rng, Time, TorrentId,
+};
+use dunlin_metainfo::Geometry;
+use dunlin_tracker::Member;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+/// What all torrents of a session share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) rng: Rng,
+    pub(crate) out: VecDeque<Output>,
+    pub(crate) happened: VecDeque<Happened>,
+    pub(crate) stats: Stats,
+    pub(crate) timers: Timers,
+    pub(crate) banned: BTreeSet<Endpoint>,
+    /// Liars whose connections are still to be closed.
+    pub(crate) to_ban: BTreeSet<Endpoint>,
+    /// A reservation failed; nothing is reserved until there is memory again.
+    pub(crate) out_of_memory: bool,
+    /// Counts choices of sources.
+    pub(crate) chosen: u64,
+}
+
+impl Shared {
+    pub(crate) fn event(&mut self, event: Event) {
+        self.out.push_back(Output::Event(event));
+    }
+}
+
+/// What a torrent tells whoever drives the session (the member of a cluster).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Happened {
+    /// A piece is verified and on disk.
+    PieceDone { torrent: TorrentId, piece: PieceIndex },
+    /// Nobody in the swarm gives a wanted piece.
+    Starved { torrent: TorrentId },
+    /// Our disk fails.
+    DiskFailed { torrent: TorrentId, piece: PieceIndex, error: crate::io::LocalError },
+}
+
+/// Time after a full disk before another piece is tried.
+const DISK_FULL_PAUSE: Duration = Duration::from_secs(1);
+/// Partial pieces that got no block for so long are spilled when others starve for memory.
+const STALE: Duration = Duration::from_secs(2);
+
+/// One torrent.
+#[derive(Debug)]
+pub(crate) struct Torrent {
+    pub(crate) id: TorrentId,
+    pub(crate) info_hash: InfoHash,
+    pub(crate) geometry: Geometry,
+    pub(crate) have: Bitfield,
+    /// Wanted and not here.
+    pub(crate) missing: Bitfield,
+    picker: Picker,
+    partials: Partials,
+    smart_ban: SmartBan,
+    /// Pieces that failed with several senders: one peer alone must give them.
+    alone: BTreeSet<PieceIndex>,
+    pub(crate) peers: BTreeMap<ConnId, Peer>,
+    pub(crate) known: PeerList,
+    choker: Choker,
+    /// Course profile: the member that was chosen and does not answer requests yet.
+    courting: Option<(Endpoint, Time)>,
+    /// When a block last arrived, or the torrent was started.
+    pub(crate) last_gain: Time,
+    paused_until: Time,
+}
+
+impl Torrent {
+    /// A torrent of which `have` is here; `wants` says whether the rest is wanted.
+    pub(crate) fn new(
+        shared: &mut Shared,
+        now: Time,
+        id: TorrentId,
+        info_hash: InfoHash,
+        geometry: Geometry,
+        have: Bitfield,
+        wants: bool,
+    ) -> Torrent {
+        let mut missing = Bitfield::new(geometry.pieces());
+        if wants {
+            have.zeros().for_each(|piece| {
+                missing.set(piece);
+            });
+        }
+        let mut picker = Picker::new(shared.config.pieces, geometry.pieces());
+        picker.open_all(missing.ones(), &mut shared.rng);
+        Torrent {
+            id,
+            info_hash,
+            geometry,
+            have,
+            missing,
+            picker,
+            partials: Partials::default(),
+            smart_ban: SmartBan::default(),
+            alone: BTreeSet::new(),
+            peers: BTreeMap::new(),
+            known: PeerList::default(),
+            choker: Choker::default(),
+            courting: None,
+            last_gain: now,
+            paused_until: Time::ZERO,
+        }
+    }
+
+    /// Whether something is wanted that is not here.
+    pub(crate) fn downloads(&self) -> bool {
+        self.missing.count() > 0
+    }
+
+    /// Asks for whatever may be asked for now. Called after everything that may have changed it.
+    pub(crate) fn fill(&mut self, shared: &mut Shared, now: Time) {
+        if !self.downloads() || now < self.paused_until {
+            return;
+        }
+        match shared.config.profile {
+            Profile::BitTorrent => self.fill_many(shared, now),
+            Profile::Course => self.fill_one(shared, now),
+        }
+    }
+
+    /// Takes the tracker's answer.
+    pub(crate) fn refreshed(
+        &mut self,
+        shared: &mut Shared,
+        now: Time,
+        members: &[Member],
+        owners: Option<&[(Rank, Bitfield)]>,
+    ) {
+        let pieces = self.geometry.pieces();
+        let owners = owners.filter(|owners| owners.iter().all(|(_, field)| field.len() == pieces));
+        self.known.refresh(Endpoint::Rank(shared.config.rank), members, owners);
+        if shared.config.tracker_pieces {
+            let conns: Vec<ConnId> = self.peers.keys().copied().collect();
+            for conn in conns {
+                self.take_tracker_pieces(shared, conn);
+            }
+        }
+        if shared.config.profile == Profile::BitTorrent && self.downloads() {
+            self.dial_members(shared, now);
+        }
+        self.fill(shared, now);
+    }
+
+    /// The timers of this torrent that are due.
+    pub(crate) fn on_timers(&mut self, shared: &mut Shared, now: Time, requests: bool, dial: bool) {
+        if requests {
+            self.expire_requests(shared, now);
+            if self.courting.is_some_and(|(_, until)| until <= now) {
+                self.give_up_courting();
+            }
+        }
+        if dial && shared.config.profile == Profile::BitTorrent && self.downloads() {
+            self.dial_members(shared, now);
+        }
+        self.fill(shared, now);
+    }
+
+    /// Nobody may be asked for what this file still lacks: it has failed.
+    pub(crate) fn abandon(&mut self, shared: &mut Shared, now: Time, file: FileIndex) {
+        for raw in self.geometry.file_pieces(file) {
+            let piece = PieceIndex(raw);
+            if !self.missing.has(piece) {
+                continue;
+            }
+            self.drop_partial(shared, piece);
+            self.picker.close(piece);
+            self.no_longer_missing(shared, piece);
+        }
+        self.fill(shared, now);
+    }
+
+    /// Takes a started piece back: what it holds is dropped, what was asked for is cancelled. The piece
+    /// is open again.
+    fn drop_partial(&mut self, shared: &mut Shared, piece: PieceIndex) {
+        let Some(partial) = self.partials.get(piece) else { return };
+        if matches!(partial.stage, Stage::Storing { .. }) {
+            return;
+        }
+        let stage = partial.stage;
+        self.cancel_piece(shared, piece);
+        self.unplan(piece);
+        self.partials.remove(piece);
+        self.picker.open(piece);
+        if stage != Stage::Spilled {
+            shared.out.push_back(Output::Release { torrent: self.id, piece });
+        }
+    }
+
+    /// Others starve for memory: what makes no progress goes to its part file.
+    pub(crate) fn spill(&mut self, shared: &mut Shared, now: Time) {
+        let stale: Vec<PieceIndex> = self
+            .partials
+            .iter()
+            .filter(|(_, partial)| {
+                partial.stage == Stage::Active
+                    && partial.stream_blocks.is_none()
+                    && now.since(partial.progress) >= STALE
+            })
+            .map(|(piece, _)| piece)
+            .collect();
+        for piece in stale {
+            self.cancel_piece(shared, piece);
+            self.unplan(piece);
+            if self.partials.get(piece).is_some_and(|partial| partial.held() > 0) {
+                self.partials.set_stage(piece, Stage::Spilled);
+                shared.out.push_back(Output::Spill { torrent: self.id, piece });
+            } else {
+                self.drop_partial(shared, piece);
+            }
+        }
+    }
+
+    /// Closes a connection and takes back everything that hung on it.
+    pub(crate) fn hang_up(&mut self, shared: &mut Shared, now: Time, conn: ConnId, reason: HangUpReason) {
+        shared.out.push_back(Output::HangUp { conn, reason });
+        self.disconnected(shared, now, conn);
+    }
+
+    /// A peer was caught lying: it is nobody we know any more.
+    pub(crate) fn ban(&mut self, shared: &mut Shared, now: Time, remote: Endpoint) {
+        if let Some(conn) = self.known.get(remote).and_then(|known| known.conn) {
+            self.hang_up(shared, now, conn, HangUpReason::Banned);
+        }
+        self.known.remove(remote);
+        if self.courting.is_some_and(|(courted, _)| courted == remote) {
+            self.courting = None;
+        }
+        // What it gave of unverified pieces is worth nothing.
+        let tainted: Vec<PieceIndex> = self
+            .partials
+            .iter()
+            .filter(|(_, partial)| matches!(partial.stage, Stage::Active | Stage::Spilled))
+            .filter(|(_, partial)| partial.blocks.contains(&Block::Held(remote)))
+            .map(|(piece, _)| piece)
+            .collect();
+        for piece in tainted {
+            self.drop_partial(shared, piece);
+        }
+        self.fill(shared, now);
+    }
+
+    /// Whether any source that is alive could still give something: it is connected and chokes us.
+    pub(crate) fn is_choked_by_somebody(&self) -> bool {
+        self.peers.values().any(|peer| peer.handshaken && peer.am_interested && peer.peer_choking)
+    }
+
+    /// The first wanted piece that is not here, for messages.
+    pub(crate) fn first_missing(&self, file: FileIndex) -> Option<PieceIndex> {
+        self.geometry.file_pieces(file).map(PieceIndex).find(|piece| self.missing.has(*piece))
+    }
+
+    /// Checks all invariants.
+    ///
+    /// # Panics
+    /// If one does not hold.
+    pub(crate) fn check(&self) {
+        self.picker.check();
+        self.partials.check(&self.geometry);
+        assert!(self.missing.ones().all(|piece| !self.have.has(piece)));
+        for (piece, _) in self.partials.iter() {
+            assert!(self.missing.has(piece), "{piece:?} is started and not wanted");
+            assert!(!self.picker.is_open(piece), "{piece:?} is started and open");
+        }
+        for piece in self.missing.ones() {
+            assert!(
+                self.picker.is_open(piece) || self.partials.get(piece).is_some(),
+                "{piece:?} is missing, not open and not started"
+            );
+        }
+        let mut planned: BTreeMap<ConnId, u64> = BTreeMap::new();
+        for (piece, partial) in self.partials.iter() {
+            for (index, block) in (0u32..).zip(&partial.blocks) {
+                let range = self.geometry.block(piece, index);
+                match block {
+                    Block::Open => {
+                        if let Some(conn) = partial.planned {
+                            *planned.entry(conn).or_default() += u64::from(range.len);
+                        }
+                    }
+                    Block::Held(_) => {}
+                    Block::Asked(first, second) => {
+                        for conn in std::iter::once(first).chain(second) {
+                            let peer = &self.peers[conn];
+                            assert!(
+                                peer.asks.iter().any(|ask| {
+                                    ask.block == range && ask.state == AskState::Live
+                                }),
+                                "{range:?} is asked of {conn:?}, which does not know"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+        for (conn, peer) in &self.peers {
+            assert_eq!(self.known.get(peer.remote).and_then(|known| known.conn), Some(*conn));
+            assert_eq!(peer.planned, planned.get(conn).copied().unwrap_or(0), "{conn:?}");
+            let owed: u64 = peer
+                .asks
+                .iter()
+                .filter(|ask| ask.state != AskState::Cancelled)
+                .map(|ask| u64::from(ask.block.len))
+                .sum();
+            assert_eq!(peer.window.in_flight(), owed, "{conn:?}");
+            if let crate::peer::Pieces::Some(field) = &peer.pieces {
+                let useful = field.ones().filter(|piece| self.missing.has(*piece)).count();
+                assert_eq!(peer.useful as usize, useful, "{conn:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! Connections of a torrent: handshakes, who has what, interest (BEP 3, "peer messages"; BEP 6).
+
+use super::{Shared, Torrent};
+use crate::choker::ChokerKind;
+use crate::config::Profile;
+use crate::io::{HangUpReason, Output, Reason};
+use crate::peer::{Peer, Pieces};
+use crate::peer_list::{MAX_CONNECTIONS, REDIAL};
+use crate::requests::Window;
+use dunlin_base::{Bitfield, ConnId, Endpoint, PieceIndex, Time};
+use dunlin_wire::{Handshake, Message, Reserved};
+
+/// A breach of the protocol: legal bytes that are illegal now.
+pub(super) type Violation = &'static str;
+
+impl Torrent {
+    /// A connection to `remote` stands; whoever dialled greets first.
+    pub(crate) fn connected(
+        &mut self,
+        shared: &mut Shared,
+        now: Time,
+        conn: ConnId,
+        remote: Endpoint,
+    ) -> bool {
+        let known = self.known.entry(remote);
+        known.dialling = false;
+        if known.conn.is_some() {
+            shared.out.push_back(Output::HangUp { conn, reason: HangUpReason::Duplicate });
+            return false;
+        }
+        known.conn = Some(conn);
+        let cap = (shared.config.memory / 2).max(u64::from(self.geometry.block_length()));
+        let window = Window::new(self.geometry.block_length(), cap);
+        let mut peer = Peer::new(remote, now, window);
+        peer.since_round = self.choker.round();
+        self.peers.insert(conn, peer);
+        if shared.config.choker == ChokerKind::TitForTat {
+            shared.timers.by(Reason::Choke, now + crate::choker::ROUND);
+        }
+        true
+    }
+
+    /// Sends our handshake, once.
+    pub(crate) fn greet(&mut self, shared: &mut Shared, conn: ConnId) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        if std::mem::replace(&mut peer.greeted, true) {
+            return;
+        }
+        let handshake = Handshake {
+            reserved: Reserved::OURS,
+            info_hash: self.info_hash,
+            peer_id: shared.config.peer_id,
+        };
+        shared.out.push_back(Output::SendHandshake { conn, handshake });
+    }
+
+    /// The other side's handshake: answer it, and say what we have.
+    pub(crate) fn on_handshake(&mut self, shared: &mut Shared, conn: ConnId, handshake: &Handshake) {
+        self.greet(shared, conn);
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        peer.handshaken = true;
+        peer.fast = handshake.reserved.fast() && Reserved::OURS.fast();
+        let message = if shared.config.profile == Profile::Course || !shared.config.shares {
+            Message::HaveNone
+        } else if self.have.count() == 0 {
+            Message::HaveNone
+        } else if self.have.is_full() {
+            Message::HaveAll
+        } else {
+            Message::Bitfield(self.have.to_bytes().into())
+        };
+        let fast = peer.fast;
+        let message = match message {
+            Message::HaveNone if !fast => None,
+            Message::HaveAll if !fast => Some(Message::Bitfield(self.have.to_bytes().into())),
+            message => Some(message),
+        };
+        if let Some(message) = message {
+            shared.out.push_back(Output::Send { conn, message });
+        }
+        if shared.config.tracker_pieces {
+            self.take_tracker_pieces(shared, conn);
+        } else if shared.config.profile == Profile::Course {
+            // Nobody says what it has: every member may be asked.
+            self.set_pieces(shared, conn, Pieces::All);
+        }
+    }
+
+    /// What the tracker says this peer has (map `pieces`).
+    pub(super) fn take_tracker_pieces(&mut self, shared: &mut Shared, conn: ConnId) {
+        let Some(peer) = self.peers.get(&conn) else { return };
+        if !peer.handshaken {
+            return;
+        }
+        let owned = self.known.get(peer.remote).and_then(|known| known.owned.clone());
+        if let Some(field) = owned {
+            self.set_pieces(shared, conn, Pieces::Some(field));
+        }
+    }
+
+    /// A message about what the peer has.
+    pub(super) fn on_pieces(
+        &mut self,
+        shared: &mut Shared,
+        conn: ConnId,
+        message: &Message,
+    ) -> Result<(), Violation> {
+        let pieces = self.geometry.pieces();
+        let Some(peer) = self.peers.get_mut(&conn) else { return Ok(()) };
+        let first = !std::mem::replace(&mut peer.announced, true);
+        let fast_only = matches!(message, Message::HaveAll | Message::HaveNone);
+        if fast_only && !peer.fast {
+            return Err("have all and have none need the fast extension");
+        }
+        let listens = shared.config.profile == Profile::BitTorrent && !shared.config.tracker_pieces;
+        match message {
+            Message::Have { piece } => {
+                let piece =
+                    self.geometry.piece(*piece).ok_or("have of a piece that is not there")?;
+                if listens {
+                    self.gained(shared, conn, piece);
+                }
+                return Ok(());
+            }
+            _ if !first => return Err("a bitfield is only allowed as the first message"),
+            Message::Bitfield(bytes) => {
+                let field =
+                    Bitfield::from_bytes(pieces, bytes).map_err(|_| "bitfield of wrong size")?;
+                if listens {
+                    let said = if field.is_full() { Pieces::All } else { Pieces::Some(field) };
+                    self.set_pieces(shared, conn, said);
+                }
+            }
+            Message::HaveAll if listens => self.set_pieces(shared, conn, Pieces::All),
+            Message::HaveNone if listens => {
+                self.set_pieces(shared, conn, Pieces::Some(Bitfield::new(pieces)));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Replaces what a peer has, and everything that is counted from it.
+    fn set_pieces(&mut self, shared: &mut Shared, conn: ConnId, pieces: Pieces) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        let old = std::mem::replace(&mut peer.pieces, pieces);
+        uncount(&mut self.picker, &old);
+        peer.useful = 0;
+        match &peer.pieces {
+            Pieces::Unknown => {}
+            Pieces::All => self.picker.seed_came(),
+            Pieces::Some(field) => {
+                for piece in field.ones() {
+                    self.picker.gained(piece);
+                    peer.useful += u32::from(self.missing.has(piece));
+                }
+            }
+        }
+        self.update_interest(shared, conn);
+    }
+
+    fn gained(&mut self, shared: &mut Shared, conn: ConnId, piece: PieceIndex) {
+        let pieces = self.geometry.pieces();
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        if peer.pieces == Pieces::Unknown {
+            peer.pieces = Pieces::Some(Bitfield::new(pieces));
+        }
+        let Pieces::Some(field) = &mut peer.pieces else { return };
+        if !field.set(piece) {
+            return;
+        }
+        self.picker.gained(piece);
+        if self.missing.has(piece) {
+            peer.useful += 1;
+            self.update_interest(shared, conn);
+        }
+    }
+
+    /// Interested if and only if the peer has a wanted piece that we lack (BEP 3), also while choked.
+    pub(super) fn update_interest(&mut self, shared: &mut Shared, conn: ConnId) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        let interested = match peer.pieces {
+            Pieces::Unknown => false,
+            Pieces::All => self.missing.count() > 0,
+            Pieces::Some(_) => peer.useful > 0,
+        };
+        if peer.handshaken && interested != peer.am_interested {
+            peer.am_interested = interested;
+            let message = if interested { Message::Interested } else { Message::NotInterested };
+            shared.out.push_back(Output::Send { conn, message });
+        }
+    }
+
+    /// A wanted piece is here now, or no longer wanted.
+    pub(super) fn no_longer_missing(&mut self, shared: &mut Shared, piece: PieceIndex) {
+        if !self.missing.clear(piece) {
+            return;
+        }
+        let mut changed = Vec::new();
+        for (conn, peer) in &mut self.peers {
+            if let Pieces::Some(field) = &peer.pieces
+                && field.has(piece)
+            {
+                peer.useful -= 1;
+            }
+            if peer.am_interested {
+                changed.push(*conn);
+            }
+        }
+        for conn in changed {
+            self.update_interest(shared, conn);
+        }
+    }
+
+    /// Dials members that are not connected, in the tracker's order.
+    pub(super) fn dial_members(&mut self, shared: &mut Shared, now: Time) {
+        let mut free = MAX_CONNECTIONS.saturating_sub(
+            self.known.iter().filter(|(_, known)| known.conn.is_some() || known.dialling).count(),
+        );
+        let mut wanted: Vec<(u32, Endpoint)> = Vec::new();
+        for (remote, known) in self.known.iter() {
+            if known.conn.is_some() || known.dialling || known.place == u32::MAX {
+                continue;
+            }
+            if shared.banned.contains(&remote) {
+                continue;
+            }
+            if known.redial_at > now {
+                shared.timers.by(Reason::Dial, known.redial_at);
+                continue;
+            }
+            wanted.push((known.place, remote));
+        }
+        wanted.sort_unstable();
+        for (_, remote) in wanted {
+            if free == 0 {
+                break;
+            }
+            free -= 1;
+            self.dial(shared, remote);
+        }
+    }
+
+    pub(super) fn dial(&mut self, shared: &mut Shared, remote: Endpoint) {
+        self.known.entry(remote).dialling = true;
+        shared.out.push_back(Output::Dial { torrent: self.id, remote });
+    }
+
+    /// A dial failed.
+    pub(crate) fn dial_failed(&mut self, shared: &mut Shared, now: Time, remote: Endpoint) {
+        let known = self.known.entry(remote);
+        known.dialling = false;
+        known.unreachable = true;
+        known.redial_at = now + REDIAL;
+        shared.timers.by(Reason::Dial, known.redial_at);
+        if self.courting.is_some_and(|(courted, _)| courted == remote) {
+            self.courting = None;
+        }
+        self.fill(shared, now);
+    }
+
+    /// The connection is gone: what was asked of it is open again.
+    pub(crate) fn disconnected(&mut self, shared: &mut Shared, now: Time, conn: ConnId) {
+        self.take_back(conn);
+        let Some(peer) = self.peers.remove(&conn) else { return };
+        uncount(&mut self.picker, &peer.pieces);
+        let known = self.known.entry(peer.remote);
+        known.conn = None;
+        known.unreachable = true;
+        known.redial_at = now + REDIAL;
+        shared.timers.by(Reason::Dial, known.redial_at);
+        if self.courting.is_some_and(|(courted, _)| courted == peer.remote) {
+            self.courting = None;
+        }
+        self.fill(shared, now);
+    }
+}
+
+fn uncount(picker: &mut crate::picker::Picker, pieces: &Pieces) {
+    match pieces {
+        Pieces::Unknown => {}
+        Pieces::All => picker.seed_left(),
+        Pieces::Some(field) => field.ones().for_each(|piece| picker.lost(piece)),
+    }
+}

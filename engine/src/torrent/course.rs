@@ -1,0 +1,219 @@
+//! The classic algorithm: one request in flight, every member of the swarm may be asked, and a refusal is
+//! remembered for (peer, piece) until the next refresh.
+
+use super::{Happened, Shared, Torrent};
+use crate::config::Profile;
+use crate::io::Reason;
+use crate::partials::Stage;
+use crate::peer::AskState;
+use crate::requests::MIN_DEADLINE;
+use crate::sources::{Source, choose};
+use dunlin_base::{ConnId, Endpoint, PieceIndex, Rate, Time};
+
+impl Torrent {
+    pub(super) fn fill_one(&mut self, shared: &mut Shared, now: Time) {
+        if self.request_under_way() || shared.out_of_memory {
+            return;
+        }
+        if let Some(conn) = self.courted() {
+            self.courting = None;
+            self.unplan_unless(conn);
+            if self.continue_started(shared, now, Some(conn)) {
+                return;
+            }
+            if let Some(piece) = self.next_piece(shared, Some(conn)) {
+                self.start(shared, now, piece, conn);
+                self.plan(piece, conn);
+                return;
+            }
+        }
+        if self.courting.is_some() {
+            return;
+        }
+        if self.continue_started(shared, now, None) {
+            return;
+        }
+        let started = self.partials.ready().next();
+        let spilled = self
+            .partials
+            .iter()
+            .find(|(_, partial)| partial.stage == Stage::Spilled)
+            .map(|(piece, _)| piece);
+        let next = started.or(spilled).or_else(|| self.next_piece(shared, None));
+        let Some(piece) = next else {
+            if self.partials.is_empty() {
+                shared.happened.push_back(Happened::Starved { torrent: self.id });
+            }
+            return;
+        };
+        let Some(remote) = self.choose_member(shared, now, piece) else {
+            shared.happened.push_back(Happened::Starved { torrent: self.id });
+            return;
+        };
+        self.court(shared, now, remote, piece);
+    }
+
+    /// Whether something is asked for, or memory for it is.
+    fn request_under_way(&self) -> bool {
+        let asked =
+            |conn: &crate::peer::Peer| conn.asks.iter().any(|ask| ask.state == AskState::Live);
+        self.peers.values().any(asked)
+            || self.partials.iter().any(|(_, partial)| partial.stage == Stage::Reserving)
+    }
+
+    /// The connection of the member that was chosen, once it answers requests.
+    fn courted(&self) -> Option<ConnId> {
+        let (remote, _) = self.courting?;
+        let conn = self.known.get(remote)?.conn?;
+        self.peers.get(&conn).filter(|peer| peer.gives() && peer.may_ask())?;
+        Some(conn)
+    }
+
+    fn unplan_unless(&mut self, conn: ConnId) {
+        let others: Vec<PieceIndex> = self
+            .partials
+            .iter()
+            .filter(|(_, partial)| partial.planned.is_some_and(|planned| planned != conn))
+            .map(|(piece, _)| piece)
+            .collect();
+        for piece in others {
+            self.unplan(piece);
+        }
+    }
+
+    /// Asks for the next block of a started piece: of `conn`, or of whoever gives that piece already.
+    fn continue_started(&mut self, shared: &mut Shared, now: Time, conn: Option<ConnId>) -> bool {
+        let ready: Vec<PieceIndex> = self.partials.ready().collect();
+        for piece in ready {
+            let Some(partial) = self.partials.get(piece) else { continue };
+            let (Some(index), alone) = (partial.first_open(), partial.alone) else { continue };
+            let begun = partial.held() > 0;
+            let giver = conn.or(partial.planned);
+            if alone && begun && conn.is_some() && partial.planned.is_none() {
+                self.drop_partial(shared, piece);
+                continue;
+            }
+            let able = giver.filter(|conn| {
+                self.gives_piece(*conn, piece)
+                    && self.peers.get(conn).is_some_and(|peer| peer.gives() && peer.may_ask())
+            });
+            if let Some(conn) = able {
+                self.plan(piece, conn);
+                self.ask(shared, now, conn, piece, index);
+                return true;
+            }
+        }
+        false
+    }
+
+    fn next_piece(&self, shared: &Shared, of: Option<ConnId>) -> Option<PieceIndex> {
+        self.picker.pick(None, |piece| match of {
+            Some(conn) => self.gives_piece(conn, piece),
+            None => self.candidates(shared, piece).next().is_some(),
+        })
+    }
+
+    /// Members that may be asked for a piece.
+    fn candidates<'a>(
+        &'a self,
+        shared: &'a Shared,
+        piece: PieceIndex,
+    ) -> impl Iterator<Item = Endpoint> + 'a {
+        self.known
+            .iter()
+            .filter(move |(remote, known)| {
+                known.place != u32::MAX
+                    && !known.unreachable
+                    && !known.rejected.contains(&piece)
+                    && !shared.banned.contains(remote)
+                    && (!shared.config.tracker_pieces
+                        || known.owned.as_ref().is_some_and(|owned| owned.has(piece)))
+            })
+            .filter(|(_, known)| {
+                // A peer that owes us an answer is not asked for more.
+                known
+                    .conn
+                    .and_then(|conn| self.peers.get(&conn))
+                    .is_none_or(|peer| peer.asks.iter().all(|ask| ask.state == AskState::Cancelled))
+            })
+            .map(|(remote, _)| remote)
+    }
+
+    fn choose_member(
+        &mut self,
+        shared: &mut Shared,
+        now: Time,
+        piece: PieceIndex,
+    ) -> Option<Endpoint> {
+        let members: Vec<Endpoint> = self.candidates(shared, piece).collect();
+        let sources: Vec<Source> = members
+            .iter()
+            .map(|remote| {
+                let known = self.known.entry(*remote);
+                let peer = known.conn.and_then(|conn| self.peers.get_mut(&conn));
+                let rate = peer.map_or(Rate(0), |peer| peer.rate(now));
+                known.source(0, rate)
+            })
+            .collect();
+        let remote = members[choose(shared.config.sources, &sources, &mut shared.rng)?];
+        shared.chosen += 1;
+        let known = self.known.entry(remote);
+        known.last_chosen = shared.chosen;
+        known.asked += 1;
+        Some(remote)
+    }
+
+    /// Turns to a member: asks it at once if it answers requests, or waits until it does.
+    fn court(&mut self, shared: &mut Shared, now: Time, remote: Endpoint, piece: PieceIndex) {
+        let until = now + MIN_DEADLINE;
+        self.courting = Some((remote, until));
+        let Some(known) = self.known.get(remote) else { return };
+        if known.conn.is_none() {
+            shared.timers.by(Reason::Request, until);
+            if !known.dialling {
+                self.dial(shared, remote);
+            }
+            return;
+        }
+        let Some(conn) = self.courted() else {
+            shared.timers.by(Reason::Request, until);
+            return;
+        };
+        self.courting = None;
+        self.unplan_unless(conn);
+        if self.partials.get(piece).is_some() {
+            if self.partials.get(piece).map(|partial| partial.stage) == Some(Stage::Spilled) {
+                self.partials.set_stage(piece, Stage::Reserving);
+                self.reserve(shared, piece);
+                self.plan(piece, conn);
+            } else {
+                self.continue_started(shared, now, Some(conn));
+            }
+        } else {
+            self.start(shared, now, piece, conn);
+            self.plan(piece, conn);
+        }
+    }
+
+    /// The chosen member does not answer: it is not asked again before the next refresh.
+    pub(super) fn give_up_courting(&mut self) {
+        if let Some((remote, _)) = self.courting.take() {
+            self.known.entry(remote).unreachable = true;
+        }
+    }
+
+    /// Course profile: after a full round of refusals the tracker is asked, at once.
+    pub(super) fn starve_if_nobody_gives(
+        &mut self,
+        shared: &mut Shared,
+        _now: Time,
+        piece: PieceIndex,
+    ) {
+        if shared.config.profile != Profile::Course || !self.missing.has(piece) {
+            return;
+        }
+        if self.candidates(shared, piece).next().is_none() {
+            shared.happened.push_back(Happened::Starved { torrent: self.id });
+        }
+    }
+}

@@ -1,0 +1,350 @@
+//! Which block to ask of whom, with many requests in flight.
+//!
+//! 1. Pieces that were started come first (strict priority).
+//! 2. Then new pieces: the picker says which, the source order from whom. A fast peer is planned for the
+//!    whole piece, slow peers share one. Memory is reserved before anything is asked for.
+//! 3. When there is nothing left to start, idle peers take open blocks that others planned.
+//! 4. Endgame: every block is asked for; idle peers ask for what is slow to come a second time.
+
+use super::{Happened, Shared, Torrent};
+use crate::config::PieceOrder;
+use crate::io::Output;
+use crate::partials::{Block, Stage};
+use crate::peer::AskState;
+use crate::picker::RANDOM_FIRST_PIECES;
+use crate::sources::{Source, choose};
+use dunlin_base::{ConnId, PieceIndex, Time};
+use std::time::Duration;
+
+/// A peer that gives a piece in this time gets whole pieces; slower ones share (practice of the field:
+/// under 20 s for pieces of the internet; here pieces are asked for by the megabyte).
+const WHOLE_PIECE: Duration = Duration::from_secs(2);
+/// A block is asked for a second time when it has been under way for so many times what the idle peer
+/// would need for it.
+const ENDGAME_PATIENCE: u32 = 2;
+/// … and for at least so long.
+const ENDGAME_AGE: Duration = Duration::from_millis(100);
+
+impl Torrent {
+    pub(super) fn fill_many(&mut self, shared: &mut Shared, now: Time) {
+        let mut givers: Vec<ConnId> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.gives() && peer.may_ask())
+            .map(|(conn, _)| *conn)
+            .collect();
+        if !givers.is_empty() {
+            self.continue_pieces(shared, now, &mut givers);
+            self.revive_spilled(shared, &givers);
+            let all_started = self.start_pieces(shared, now, &givers);
+            if all_started && !shared.out_of_memory {
+                self.help_out(shared, now, &mut givers);
+                self.endgame(shared, now, &givers);
+            }
+        }
+        self.starve_if_idle(shared);
+    }
+
+    /// Whether the peer has the piece and has not refused it since the last refresh.
+    pub(super) fn gives_piece(&self, conn: ConnId, piece: PieceIndex) -> bool {
+        self.peers.get(&conn).is_some_and(|peer| {
+            peer.pieces.has(piece)
+                && self.known.get(peer.remote).is_none_or(|known| !known.rejected.contains(&piece))
+        })
+    }
+
+    fn source(&mut self, conn: ConnId, now: Time) -> Source {
+        let Some(peer) = self.peers.get_mut(&conn) else { return Source::default() };
+        let (in_flight, rate) = (peer.window.in_flight() + peer.planned, peer.rate(now));
+        let known = self.known.entry(peer.remote);
+        known.source(in_flight, rate)
+    }
+
+    /// Chooses one of `conns` and counts the choice.
+    fn choose_conn(&mut self, shared: &mut Shared, now: Time, conns: &[ConnId]) -> Option<ConnId> {
+        let sources: Vec<Source> = conns.iter().map(|conn| self.source(*conn, now)).collect();
+        let conn = conns[choose(shared.config.sources, &sources, &mut shared.rng)?];
+        Some(conn)
+    }
+
+    /// Counts that a piece is asked of a peer.
+    fn count_choice(&mut self, shared: &mut Shared, conn: ConnId) {
+        if let Some(peer) = self.peers.get(&conn) {
+            shared.chosen += 1;
+            let known = self.known.entry(peer.remote);
+            known.last_chosen = shared.chosen;
+            known.asked += 1;
+        }
+    }
+
+    /// Step 1: open blocks of started pieces.
+    fn continue_pieces(&mut self, shared: &mut Shared, now: Time, givers: &mut Vec<ConnId>) {
+        let ready: Vec<PieceIndex> = self.partials.ready().collect();
+        for piece in ready {
+            if givers.is_empty() {
+                return;
+            }
+            self.continue_piece(shared, now, piece, givers);
+            givers.retain(|conn| self.peers[conn].may_ask());
+        }
+    }
+
+    fn continue_piece(
+        &mut self,
+        shared: &mut Shared,
+        now: Time,
+        piece: PieceIndex,
+        givers: &[ConnId],
+    ) {
+        loop {
+            let Some(partial) = self.partials.get(piece) else { return };
+            let Some(index) = partial.first_open() else { return };
+            let (planned, alone, held) = (partial.planned, partial.alone, partial.held());
+            let able: Vec<ConnId> = givers
+                .iter()
+                .copied()
+                .filter(|conn| self.gives_piece(*conn, piece) && self.peers[conn].may_ask())
+                .collect();
+            let conn = match planned {
+                Some(conn) if self.keeps_plan(conn, piece) => {
+                    if !able.contains(&conn) {
+                        return;
+                    }
+                    conn
+                }
+                _ => {
+                    self.unplan(piece);
+                    if alone && held > 0 {
+                        // Whoever began it is gone: what it gave cannot stand beside another's.
+                        self.drop_partial(shared, piece);
+                        return;
+                    }
+                    let Some(conn) = self.choose_conn(shared, now, &able) else { return };
+                    if alone {
+                        self.plan(piece, conn);
+                    }
+                    conn
+                }
+            };
+            self.ask(shared, now, conn, piece, index);
+        }
+    }
+
+    /// Whether a peer is still able to give what was planned for it.
+    fn keeps_plan(&self, conn: ConnId, piece: PieceIndex) -> bool {
+        self.peers.get(&conn).is_some_and(|peer| peer.gives() && !peer.snubbed)
+            && self.gives_piece(conn, piece)
+    }
+
+    /// Spilled pieces come back before new ones are started.
+    fn revive_spilled(&mut self, shared: &mut Shared, givers: &[ConnId]) {
+        if shared.out_of_memory {
+            return;
+        }
+        let spilled: Vec<PieceIndex> = self
+            .partials
+            .iter()
+            .filter(|(_, partial)| partial.stage == Stage::Spilled)
+            .map(|(piece, _)| piece)
+            .collect();
+        for piece in spilled {
+            if givers.iter().any(|conn| self.gives_piece(*conn, piece)) {
+                self.partials.set_stage(piece, Stage::Reserving);
+                self.reserve(shared, piece);
+            }
+        }
+    }
+
+    /// Step 2. Returns whether every piece that anybody gives is started.
+    fn start_pieces(&mut self, shared: &mut Shared, now: Time, givers: &[ConnId]) -> bool {
+        let mut roomy: Vec<ConnId> = givers.to_vec();
+        loop {
+            roomy.retain(|conn| self.peers[conn].has_room());
+            if roomy.is_empty() || shared.out_of_memory {
+                return false;
+            }
+            let random_first = shared.config.pieces == PieceOrder::Rarest
+                && self.have.count() < RANDOM_FIRST_PIECES;
+            let (peers, known) = (&self.peers, &self.known);
+            let gives = |piece: PieceIndex| {
+                roomy.iter().any(|conn| {
+                    let peer = &peers[conn];
+                    peer.pieces.has(piece)
+                        && known
+                            .get(peer.remote)
+                            .is_none_or(|known| !known.rejected.contains(&piece))
+                })
+            };
+            let random_first = random_first.then_some(&mut shared.rng);
+            let Some(piece) = self.picker.pick(random_first, gives) else {
+                return true;
+            };
+            let able: Vec<ConnId> =
+                roomy.iter().copied().filter(|conn| self.gives_piece(*conn, piece)).collect();
+            let Some(conn) = self.choose_conn(shared, now, &able) else { return true };
+            self.count_choice(shared, conn);
+            self.start(shared, now, piece, conn);
+        }
+    }
+
+    /// Starts a piece that `conn` is to give.
+    pub(super) fn start(
+        &mut self,
+        shared: &mut Shared,
+        now: Time,
+        piece: PieceIndex,
+        conn: ConnId,
+    ) {
+        let bytes = self.geometry.data_len(piece);
+        let block = self.geometry.block_length().max(1);
+        self.picker.close(piece);
+        let partial = self.partials.start(piece, self.geometry.blocks(piece), now);
+        partial.alone = self.alone.contains(&piece);
+        if shared.config.streamed(bytes) {
+            let window = (shared.config.memory / 8 / u64::from(block)).max(1);
+            partial.stream_blocks = Some(window as u32);
+        }
+        let rate = self.peers.get_mut(&conn).map(|peer| peer.rate(now)).unwrap_or_default();
+        let slow = rate.0 > 0 && rate.time_for(u64::from(bytes)) > WHOLE_PIECE;
+        if !slow || self.alone.contains(&piece) {
+            self.plan(piece, conn);
+        }
+        self.reserve(shared, piece);
+    }
+
+    pub(super) fn reserve(&mut self, shared: &mut Shared, piece: PieceIndex) {
+        let bytes = self.geometry.data_len(piece);
+        let streamed = self.partials.get(piece).and_then(|partial| partial.stream_blocks);
+        // A streamed piece holds its window twice: what is asked for, and what waits to be written.
+        let window = |blocks: u32| blocks.saturating_mul(2 * self.geometry.block_length());
+        shared.out.push_back(Output::Reserve {
+            torrent: self.id,
+            piece,
+            bytes: streamed.map_or(bytes, |blocks| bytes.min(window(blocks))),
+            streamed: streamed.is_some(),
+        });
+    }
+
+    /// The memory is there.
+    pub(crate) fn reserved(&mut self, shared: &mut Shared, now: Time, piece: PieceIndex) {
+        match self.partials.get(piece).map(|partial| partial.stage) {
+            Some(Stage::Reserving) => {
+                self.partials.set_stage(piece, Stage::Active);
+                let full = self.partials.get_mut(piece).is_some_and(|partial| {
+                    partial.progress = now;
+                    partial.held() as usize == partial.blocks.len()
+                });
+                if full {
+                    self.partials.set_stage(piece, Stage::Hashing);
+                    shared.out.push_back(Output::Hash { torrent: self.id, piece });
+                }
+            }
+            // The piece was taken back while the world was at it.
+            None => shared.out.push_back(Output::Release { torrent: self.id, piece }),
+            Some(_) => {}
+        }
+        self.fill(shared, now);
+    }
+
+    /// There is no memory now.
+    pub(crate) fn no_memory(&mut self, shared: &mut Shared, piece: PieceIndex) {
+        shared.out_of_memory = true;
+        let Some(partial) = self.partials.get(piece) else { return };
+        if partial.stage != Stage::Reserving {
+            return;
+        }
+        if partial.held() > 0 {
+            self.unplan(piece);
+            self.partials.set_stage(piece, Stage::Spilled);
+        } else {
+            self.unplan(piece);
+            self.partials.remove(piece);
+            self.picker.open(piece);
+        }
+    }
+
+    /// Step 3: idle peers take open blocks that a busy peer planned.
+    fn help_out(&mut self, shared: &mut Shared, now: Time, givers: &mut Vec<ConnId>) {
+        let ready: Vec<PieceIndex> = self.partials.ready().collect();
+        for piece in ready {
+            givers.retain(|conn| self.peers[conn].has_room() && !self.peers[conn].snubbed);
+            if givers.is_empty() {
+                return;
+            }
+            let Some(partial) = self.partials.get(piece) else { continue };
+            if partial.alone || partial.planned.is_none() {
+                continue;
+            }
+            let helper = givers
+                .iter()
+                .copied()
+                .find(|conn| partial.planned != Some(*conn) && self.gives_piece(*conn, piece));
+            if helper.is_some() {
+                self.unplan(piece);
+                self.continue_piece(shared, now, piece, givers);
+            }
+        }
+    }
+
+    /// Step 4: a peer with nothing to do asks for a block that is slow to come from another.
+    fn endgame(&mut self, shared: &mut Shared, now: Time, givers: &[ConnId]) {
+        if self.partials.any_ready() {
+            return;
+        }
+        for conn in givers {
+            let Some(peer) = self.peers.get_mut(conn) else { continue };
+            if !peer.asks.is_empty() || peer.snubbed {
+                continue;
+            }
+            let rate = peer.rate(now);
+            let block = u64::from(self.geometry.block_length());
+            let would_take = if rate.0 == 0 { Duration::ZERO } else { rate.time_for(block) };
+            let patience = would_take.saturating_mul(ENDGAME_PATIENCE).max(ENDGAME_AGE);
+            if let Some((piece, index)) = self.slowest_block(now, *conn, patience) {
+                self.ask(shared, now, *conn, piece, index);
+            }
+        }
+    }
+
+    /// The block, asked of one other peer, that has been under way longest and for at least `age`.
+    fn slowest_block(&self, now: Time, idle: ConnId, age: Duration) -> Option<(PieceIndex, u32)> {
+        let mut slowest: Option<(Time, PieceIndex, u32)> = None;
+        for (conn, peer) in &self.peers {
+            let Some(ask) = peer.asks.iter().find(|ask| ask.state == AskState::Live) else {
+                continue;
+            };
+            let Some(index) = self.geometry.block_index(ask.block) else { continue };
+            let piece = ask.block.piece;
+            let Some(partial) = self.partials.get(piece) else { continue };
+            let single = partial.blocks[index as usize] == Block::Asked(*conn, None);
+            if *conn == idle || !single || partial.alone || !self.gives_piece(idle, piece) {
+                continue;
+            }
+            if now.since(ask.at) >= age && slowest.is_none_or(|(at, ..)| ask.at < at) {
+                slowest = Some((ask.at, piece, index));
+            }
+        }
+        slowest.map(|(_, piece, index)| (piece, index))
+    }
+
+    /// Nothing is under way and nobody has what is missing: ask the tracker.
+    fn starve_if_idle(&mut self, shared: &mut Shared) {
+        let idle = self.partials.is_empty()
+            || self.partials.iter().all(|(_, partial)| {
+                partial.stage == Stage::Spilled
+                    || partial.stage == Stage::Active
+                        && partial.open() as usize + partial.held() as usize == partial.blocks.len()
+            });
+        if idle && !shared.out_of_memory && self.downloads() {
+            let able = self.peers.iter().any(|(conn, peer)| {
+                peer.am_interested
+                    && (peer.peer_choking || !peer.may_ask())
+                    && peer.pieces != crate::peer::Pieces::Unknown
+                    && self.missing.ones().any(|piece| self.gives_piece(*conn, piece))
+            });
+            if !able {
+                shared.happened.push_back(Happened::Starved { torrent: self.id });
+            }
+        }
+    }
+}

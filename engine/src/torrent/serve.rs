@@ -1,0 +1,198 @@
+//! Requests of others, and choking (BEP 3, "choking"; BEP 6: every request gets exactly one answer).
+
+use super::blocks::range;
+use super::connect::Violation;
+use super::{Shared, Torrent};
+use crate::choker::{Candidate, ChokerKind, ROUND, SLOTS};
+use crate::io::{Output, Reason};
+use crate::peer::{MAX_QUEUED, UPLOAD_WINDOW};
+use dunlin_base::{BlockRef, ConnId, PieceIndex, Time};
+use dunlin_wire::{BlockRange, Message};
+
+impl Torrent {
+    /// A peer wants something of us, or nothing any more.
+    pub(super) fn on_interest(&mut self, shared: &mut Shared, conn: ConnId, interested: bool) {
+        let slots =
+            self.peers.values().filter(|peer| !peer.am_choking && peer.peer_interested).count();
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        peer.peer_interested = interested;
+        let free = shared.config.choker == ChokerKind::Cooperative || slots < SLOTS;
+        if interested && peer.am_choking && free && shared.config.shares {
+            self.unchoke(shared, conn);
+        }
+    }
+
+    fn unchoke(&mut self, shared: &mut Shared, conn: ConnId) {
+        let round = self.choker.round();
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        peer.am_choking = false;
+        peer.given_in_slot = 0;
+        peer.since_round = round;
+        shared.out.push_back(Output::Send { conn, message: Message::Unchoke });
+    }
+
+    /// Chokes a peer: with the fast extension every waiting request is rejected, after the choke.
+    fn choke(&mut self, shared: &mut Shared, conn: ConnId) {
+        let round = self.choker.round();
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        peer.am_choking = true;
+        peer.since_round = round;
+        shared.out.push_back(Output::Send { conn, message: Message::Choke });
+        let queue = std::mem::take(&mut peer.queue);
+        if peer.fast {
+            for block in queue {
+                let message = Message::RejectRequest(range(block));
+                shared.out.push_back(Output::Send { conn, message });
+            }
+        }
+    }
+
+    /// One round of the choker.
+    pub(crate) fn rechoke(&mut self, shared: &mut Shared, now: Time) {
+        if shared.config.choker == ChokerKind::Cooperative || self.peers.is_empty() {
+            return;
+        }
+        let piece_length = u64::from(self.geometry.piece_length().max(1));
+        let candidates: Vec<Candidate> = self
+            .peers
+            .iter_mut()
+            .filter(|(_, peer)| peer.handshaken)
+            .map(|(conn, peer)| Candidate {
+                conn: *conn,
+                interested: peer.peer_interested,
+                choked: peer.am_choking,
+                gives: peer.window.rate(now),
+                takes: peer.given.rate(now),
+                pieces_in_slot: peer.given_in_slot / piece_length,
+                since_round: peer.since_round,
+                newcomer: now.since(peer.since) < ROUND * 3,
+                snubbed: peer.snubbed,
+            })
+            .collect();
+        let seeding = !self.downloads();
+        let kind = shared.config.choker;
+        let open = self.choker.rechoke(kind, seeding, &candidates, &mut shared.rng);
+        for candidate in candidates {
+            let unchoke = open.contains(&candidate.conn) && shared.config.shares;
+            if unchoke && candidate.choked {
+                self.unchoke(shared, candidate.conn);
+            } else if !unchoke && !candidate.choked {
+                self.choke(shared, candidate.conn);
+            }
+        }
+        shared.timers.by(Reason::Choke, now + ROUND);
+    }
+
+    /// A peer asks for a block.
+    pub(super) fn on_request(
+        &mut self,
+        shared: &mut Shared,
+        conn: ConnId,
+        asked: BlockRange,
+    ) -> Result<(), Violation> {
+        let block = self.geometry.check_request(asked.piece, asked.begin, asked.length);
+        let Some(peer) = self.peers.get_mut(&conn) else { return Ok(()) };
+        let servable = block.filter(|block| self.have.has(block.piece) && shared.config.shares);
+        match servable {
+            Some(block) if !peer.am_choking && peer.owed() < MAX_QUEUED => {
+                // A request that is repeated is one request.
+                if !peer.queue.contains(&block) && !peer.serving.contains(&block) {
+                    peer.queue.push_back(block);
+                    self.pump(shared, conn);
+                }
+            }
+            _ if peer.fast => {
+                let message = Message::RejectRequest(asked);
+                shared.out.push_back(Output::Send { conn, message });
+            }
+            // Without the fast extension a choked request is ignored, a wrong one closes (BEP 3).
+            None if block.is_none() => return Err("request outside the piece"),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A peer takes a request back. With the fast extension it still gets its one answer.
+    pub(super) fn on_cancel(&mut self, shared: &mut Shared, conn: ConnId, cancelled: BlockRange) {
+        let block = BlockRef {
+            piece: PieceIndex(cancelled.piece),
+            begin: cancelled.begin,
+            len: cancelled.length,
+        };
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        let Some(index) = peer.queue.iter().position(|queued| *queued == block) else { return };
+        peer.queue.remove(index);
+        if peer.fast {
+            let message = Message::RejectRequest(cancelled);
+            shared.out.push_back(Output::Send { conn, message });
+        }
+    }
+
+    /// Hands waiting requests to the world, as many as the window of this destination takes.
+    fn pump(&mut self, shared: &mut Shared, conn: ConnId) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        while peer.serving.len() < UPLOAD_WINDOW {
+            let Some(block) = peer.queue.pop_front() else { return };
+            peer.serving.push(block);
+            shared.out.push_back(Output::Serve { conn, block });
+        }
+    }
+
+    /// A block is on its way.
+    pub(crate) fn sent(&mut self, shared: &mut Shared, now: Time, conn: ConnId, block: BlockRef) {
+        let piece_len = self.geometry.data_len(block.piece);
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        peer.serving.retain(|serving| *serving != block);
+        peer.given.add(now, u64::from(block.len));
+        peer.given_in_slot += u64::from(block.len);
+        shared.stats.served(block, piece_len);
+        self.pump(shared, conn);
+    }
+
+    /// A block could not be read from our disk: the peer is told, and nobody is blamed.
+    pub(crate) fn serve_failed(&mut self, shared: &mut Shared, conn: ConnId, block: BlockRef) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        peer.serving.retain(|serving| *serving != block);
+        if peer.fast {
+            let message = Message::RejectRequest(range(block));
+            shared.out.push_back(Output::Send { conn, message });
+        }
+        self.pump(shared, conn);
+    }
+
+    /// Blocks that others have asked for and not got: part of our load.
+    pub(crate) fn owed(&self) -> u64 {
+        self.peers.values().map(|peer| peer.owed() as u64).sum()
+    }
+
+    /// One message of a connection whose handshake is done.
+    pub(crate) fn on_message(
+        &mut self,
+        shared: &mut Shared,
+        now: Time,
+        conn: ConnId,
+        message: &Message,
+    ) -> Result<(), Violation> {
+        match message {
+            Message::KeepAlive | Message::Port(_) | Message::SuggestPiece { .. } => {}
+            Message::AllowedFast { .. } => {}
+            Message::Choke => self.on_choke(conn),
+            Message::Unchoke => {
+                if let Some(peer) = self.peers.get_mut(&conn) {
+                    peer.peer_choking = false;
+                }
+            }
+            Message::Interested => self.on_interest(shared, conn, true),
+            Message::NotInterested => self.on_interest(shared, conn, false),
+            Message::Have { .. } | Message::Bitfield(_) | Message::HaveAll | Message::HaveNone => {
+                self.on_pieces(shared, conn, message)?
+            }
+            Message::Request(range) => self.on_request(shared, conn, *range)?,
+            Message::Cancel(range) => self.on_cancel(shared, conn, *range),
+            Message::RejectRequest(range) => self.on_reject(shared, now, conn, *range)?,
+            Message::Piece(_) => return Err("a piece message without its payload"),
+        }
+        self.fill(shared, now);
+        Ok(())
+    }
+}

@@ -1,0 +1,143 @@
+//! Pieces that are complete: hashing, blame, writing, and what follows once they are ours.
+
+use super::{DISK_FULL_PAUSE, Happened, Shared, Torrent};
+use crate::config::Profile;
+use crate::io::{Event, LocalError, Output, Reason};
+use crate::partials::{Block, Stage};
+use dunlin_base::{Endpoint, PieceIndex, Time};
+use dunlin_wire::Message;
+
+impl Torrent {
+    /// The hash of a piece is known.
+    pub(crate) fn hashed(&mut self, shared: &mut Shared, now: Time, piece: PieceIndex, matches: bool) {
+        if self.partials.get(piece).map(|partial| partial.stage) != Some(Stage::Hashing) {
+            return;
+        }
+        if matches {
+            let digested = !self.smart_ban.waits_for(piece);
+            self.partials.set_stage(piece, Stage::Storing { written: false, digested });
+            if !digested {
+                shared.out.push_back(Output::Digest { torrent: self.id, piece });
+            }
+            shared.out.push_back(Output::Write { torrent: self.id, piece });
+        } else {
+            self.failed(shared, now, piece);
+        }
+    }
+
+    fn failed(&mut self, shared: &mut Shared, now: Time, piece: PieceIndex) {
+        let Some(partial) = self.partials.get(piece) else { return };
+        let senders: Vec<Endpoint> = partial.senders().into_keys().collect();
+        shared.stats.bad_pieces += 1;
+        for sender in &senders {
+            *shared.stats.bad_from.entry(*sender).or_default() += 1;
+        }
+        shared.event(Event::BadPiece { torrent: self.id, piece, from: senders.clone() });
+        if senders.len() > 1 {
+            self.partials.set_stage(piece, Stage::Failed);
+            shared.out.push_back(Output::Digest { torrent: self.id, piece });
+            return;
+        }
+        // One peer gave every block: there is nobody else to blame.
+        shared.to_ban.extend(senders);
+        self.start_over(shared, now, piece);
+    }
+
+    /// A failed piece is open again. From now on one peer alone must give it.
+    fn start_over(&mut self, shared: &mut Shared, now: Time, piece: PieceIndex) {
+        self.partials.remove(piece);
+        self.alone.insert(piece);
+        self.picker.open(piece);
+        shared.out.push_back(Output::Release { torrent: self.id, piece });
+        self.fill(shared, now);
+    }
+
+    /// The digests of a piece's blocks are known.
+    pub(crate) fn digested(&mut self, shared: &mut Shared, now: Time, piece: PieceIndex, digests: &[u64]) {
+        match self.partials.get(piece).map(|partial| partial.stage) {
+            Some(Stage::Failed) => {
+                let senders = self.partials.get(piece).into_iter().flat_map(|partial| {
+                    partial.blocks.iter().filter_map(|block| match block {
+                        Block::Held(from) => Some(*from),
+                        Block::Open | Block::Asked(..) => None,
+                    })
+                });
+                let copy: Vec<(Endpoint, u64)> = senders.zip(digests.iter().copied()).collect();
+                shared.to_ban.extend(self.smart_ban.failed(piece, copy.into_iter()));
+                self.start_over(shared, now, piece);
+            }
+            Some(Stage::Storing { written, .. }) => {
+                shared.to_ban.extend(self.smart_ban.convict(piece, digests));
+                self.partials.set_stage(piece, Stage::Storing { written, digested: true });
+                self.finish_piece(shared, piece);
+            }
+            _ => {}
+        }
+    }
+
+    /// A piece is on disk: only now it is ours, announced and served.
+    pub(crate) fn written(&mut self, shared: &mut Shared, now: Time, piece: PieceIndex) {
+        let Some(partial) = self.partials.get(piece) else { return };
+        let Stage::Storing { written: false, digested } = partial.stage else { return };
+        let most = partial.senders().into_iter().max_by_key(|(_, blocks)| *blocks);
+        self.partials.set_stage(piece, Stage::Storing { written: true, digested });
+        self.have.set(piece);
+        self.alone.remove(&piece);
+        if let Some((from, _)) = most {
+            *shared.stats.pieces_from.entry(from).or_default() += 1;
+            shared.event(Event::Verified { torrent: self.id, piece, from });
+        }
+        // While the piece is being stored it is still in the list of started pieces.
+        self.finish_piece(shared, piece);
+        self.announce(shared, piece);
+        shared.happened.push_back(Happened::PieceDone { torrent: self.id, piece });
+        self.fill(shared, now);
+    }
+
+    fn finish_piece(&mut self, shared: &mut Shared, piece: PieceIndex) {
+        let stage = self.partials.get(piece).map(|partial| partial.stage);
+        if stage == Some(Stage::Storing { written: true, digested: true }) {
+            self.partials.remove(piece);
+            shared.out.push_back(Output::Release { torrent: self.id, piece });
+        }
+        if self.have.has(piece) && self.partials.get(piece).is_none() {
+            self.no_longer_missing(shared, piece);
+        }
+    }
+
+    /// HAVE to everybody who lacks the piece (BEP 3). The classic algorithm sends none.
+    fn announce(&mut self, shared: &mut Shared, piece: PieceIndex) {
+        if shared.config.profile == Profile::Course || !shared.config.shares {
+            return;
+        }
+        for (conn, peer) in &self.peers {
+            if peer.handshaken && !peer.pieces.has(piece) {
+                let message = Message::Have { piece: piece.0 };
+                shared.out.push_back(Output::Send { conn: *conn, message });
+            }
+        }
+    }
+
+    /// Our disk failed: nobody is blamed. After a full disk there is a pause.
+    pub(crate) fn disk_failed(
+        &mut self,
+        shared: &mut Shared,
+        now: Time,
+        piece: PieceIndex,
+        error: LocalError,
+    ) {
+        if self.partials.get(piece).is_some() {
+            self.cancel_piece(shared, piece);
+            self.unplan(piece);
+            self.partials.remove(piece);
+            self.picker.open(piece);
+            shared.out.push_back(Output::Release { torrent: self.id, piece });
+        }
+        if error.disk_full {
+            self.paused_until = now + DISK_FULL_PAUSE;
+            shared.timers.by(Reason::Dial, self.paused_until);
+        }
+        shared.happened.push_back(Happened::DiskFailed { torrent: self.id, piece, error });
+        self.fill(shared, now);
+    }
+}
