@@ -1,1 +1,67 @@
-//! placeholder
+//! Files on disk, the memory budget, hashing and resume files: what worlds share to get payload
+//! from memory to disk and back.
+//!
+//! A piece is hashed in memory before it is written, and never read back. A file stands under its
+//! final name only when all of it is there, right and durable; until then it is a part file beside
+//! its place. Nothing is claimed in a resume file that was not synced. Memory is bounded by one
+//! [`Budget`] for the whole process, open files by a number, and syncs are batched.
+//!
+//! This crate never decides what to fetch or whom to serve, never talks to the engine, never
+//! follows a link that it finds in a folder, and never replaces a file that it was not told to replace.
+//!
+//! ```
+//! use dunlin_base::{FileIndex, PieceIndex, TorrentId};
+//! use dunlin_disk::{FilePlace, Fs, HashJob, MemFs, Storage, StorageConfig, hash_pieces};
+//! use dunlin_metainfo::{HashKind, PieceHashes, SetFile, SetInfo};
+//! use std::{path::Path, sync::Arc};
+//!
+//! let bytes = bytes::Bytes::from_static(b"hello");
+//! let hashes = hash_pieces(&[HashJob { parts: vec![bytes.clone()], zeros: 16_384 - 5 }]);
+//! let files = vec![SetFile { name: "greeting".into(), length: 5 }];
+//! let info = SetInfo::new(HashKind::Sha1, 16_384, files, PieceHashes::Sha1(hashes.into()))?;
+//!
+//! let disk = MemFs::new();
+//! let storage = Storage::new(StorageConfig::new(Arc::new(disk.clone()), "/out".into()));
+//! let place = FilePlace::Wanted { dest: "/out/greeting".into(), replace: false };
+//! let geometry = info.geometry(16_384);
+//! let opened = storage.open(TorrentId(1), Arc::new(info), geometry, vec![place])?;
+//! assert_eq!(opened.have.count(), 0);
+//! storage.write_piece(TorrentId(1), PieceIndex(0), &[bytes])?;
+//! storage.finish_file(TorrentId(1), FileIndex(0))?;
+//! assert_eq!(storage.close().finished, [(TorrentId(1), FileIndex(0))]);
+//! assert_eq!(disk.read_all(Path::new("/out/greeting"), 100)?, b"hello");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod atomic;
+mod budget;
+mod clean;
+mod copy;
+mod error;
+mod fs;
+#[doc(hidden)]
+pub mod fuzzing;
+mod hash;
+mod lock;
+mod mem_fs;
+mod names;
+mod open_files;
+mod opening;
+mod resume;
+mod scan;
+mod storage;
+mod sync;
+mod torrent_files;
+
+pub use atomic::write_file;
+pub use budget::{Budget, Charge, Queued, Waker, streamed};
+pub use clean::{CleanError, Leftover, find_leftovers, remove_leftovers};
+pub use error::{DiskError, DiskErrorKind};
+pub use fs::{DirEntry, Fs, FsFile, Meta, RealFs};
+pub use hash::{HashJob, HashPool, StreamHash, block_digest, hash_file, hash_pieces};
+pub use lock::{LockError, OutputLock};
+pub use mem_fs::MemFs;
+pub use names::{PART_SUFFIX, STATE_DIR, is_part_name, part_path};
+pub use scan::PartClaim;
+pub use storage::{Counters, FilePlace, Opened, Storage, StorageConfig};
+pub use sync::SyncReport;

@@ -1,0 +1,64 @@
+//! Writing a small file so that its name always stands for a whole one.
+
+use crate::fs::Fs;
+use crate::names::{folder_of, part_path};
+use bytes::Bytes;
+use std::io;
+use std::path::Path;
+
+/// Writes `bytes` under a part name, makes them durable, and only then gives them the name `path`,
+/// replacing an older file. The folder must be there.
+///
+/// # Errors
+/// What the operating system says; the old file, if any, then still stands.
+pub fn write_file(fs: &dyn Fs, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let part = part_path(path);
+    let done = write_part(fs, &part, bytes).and_then(|()| fs.rename(&part, path));
+    if let Err(error) = done {
+        // The first error is the one that matters.
+        let _ = fs.remove_file(&part);
+        return Err(error);
+    }
+    fs.sync_dir(folder_of(path))
+}
+
+fn write_part(fs: &dyn Fs, part: &Path, bytes: &[u8]) -> io::Result<()> {
+    let file = write_fresh(fs, part, bytes)?;
+    file.sync()
+}
+
+/// Writes a file that nobody relies on yet, from the start and without syncing it.
+pub(crate) fn write_fresh(
+    fs: &dyn Fs,
+    part: &Path,
+    bytes: &[u8],
+) -> io::Result<std::sync::Arc<dyn crate::fs::FsFile>> {
+    let file = fs.open_write(part)?;
+    file.set_len(0)?;
+    file.write_at(&[Bytes::copy_from_slice(bytes)], 0)?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::MemFs;
+
+    #[test]
+    fn a_name_stands_for_the_old_or_the_new_whole() {
+        for at_sync in 0..3 {
+            for seed in 0..50 {
+                let fs = MemFs::new();
+                fs.create_dir_all(Path::new("/d")).unwrap();
+                fs.sync_dir(Path::new("/")).unwrap();
+                let path = Path::new("/d/report");
+                write_file(&fs, path, b"old").unwrap();
+                fs.freeze_at_sync(fs.syncs() + at_sync);
+                let done = write_file(&fs, path, &[7; 3000]);
+                let found = fs.crash(seed).read_all(path, 10_000).unwrap();
+                assert!(found == b"old" || found == [7; 3000], "torn: {}", found.len());
+                assert!(done.is_err() || found.len() == 3000, "durable when it says so");
+            }
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Files that are owned at one place and wanted at another: copied, and checked on the way.
+
+use crate::error::{DiskError, DiskErrorKind};
+use crate::fs::FsFile;
+use crate::hash::StreamHash;
+use crate::names::part_path;
+use crate::storage::Storage;
+use crate::torrent_files::{Part, TorrentFiles};
+use bytes::Bytes;
+use dunlin_base::{FileIndex, PieceIndex};
+use std::io;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+
+/// Bytes that are copied at a time from a source to a place of our own.
+const COPY: u64 = 256 * 1024;
+
+impl Storage {
+    /// Copies an owned file to its part file, checking every piece on the way.
+    pub(crate) fn copy(
+        &self,
+        files: &TorrentFiles,
+        file: FileIndex,
+        source: &Path,
+        dest: &Path,
+    ) -> Result<(), DiskError> {
+        let part = self.make_part(files, file, dest)?;
+        let copied = self.copy_pieces(files, file, source, dest, &*part);
+        if copied.is_err() {
+            let mut inner = files.inner();
+            inner.dirty.remove(&file.0);
+            inner.new_names.remove(&file.0);
+            if let Some(slot) = inner.slots.get_mut(file.index()) {
+                slot.part = Part::None;
+            }
+            drop(inner);
+            // What is left of it is replaced when the copy is tried again.
+            let _ = self.fs().remove_file(&part_path(dest));
+        }
+        copied
+    }
+
+    fn copy_pieces(
+        &self,
+        files: &TorrentFiles,
+        file: FileIndex,
+        source: &Path,
+        dest: &Path,
+        part: &dyn FsFile,
+    ) -> Result<(), DiskError> {
+        let named = |error: io::Error| DiskError::io(source, &error);
+        let part_name = part_path(dest);
+        let length = files.geometry.file_length(file);
+        self.check_source(source, length)?;
+        let from = self.fs().open_read(source).map_err(named)?;
+        let mut at = 0;
+        for piece in files.geometry.file_pieces(file).map(PieceIndex) {
+            let end = (at + u64::from(files.geometry.data_len(piece))).min(length);
+            let mut hash = StreamHash::new();
+            while at < end {
+                let mut buffer = vec![0; COPY.min(end - at) as usize];
+                from.read_at(&mut buffer, at).map_err(named)?;
+                hash.update(&buffer);
+                let bytes = Bytes::from(buffer);
+                let written = part.write_at(std::slice::from_ref(&bytes), at);
+                written.map_err(|error| DiskError::io(&part_name, &error))?;
+                at += bytes.len() as u64;
+                self.read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                self.wrote.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            }
+            if Some(hash.finish(files.zeros(piece))) != files.expected(piece) {
+                return Err(DiskError::new(source, DiskErrorKind::Changed));
+            }
+        }
+        self.note_written(length);
+        Ok(())
+    }
+}

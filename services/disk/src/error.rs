@@ -1,0 +1,126 @@
+//! What goes wrong on a disk, said so that a person can act on it. Nothing here blames a peer.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// An operation on a file failed for a reason of this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiskError {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// What happened to it.
+    pub kind: DiskErrorKind,
+}
+
+/// What happened to a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DiskErrorKind {
+    /// No space, or a quota is used up. Waiting can help.
+    Full,
+    /// It is not there.
+    Missing,
+    /// A file that we only read is not what it was: another length, or other bytes.
+    Changed,
+    /// Permissions, or a file system that is mounted read-only.
+    Denied,
+    /// The file system has no room for a name that long.
+    NameTooLong,
+    /// Something else stands where our file belongs.
+    Exists,
+    /// What the caller asked for makes no sense for this file; a defect of the program.
+    Misuse(&'static str),
+    /// Anything else, in the words of the operating system.
+    Io(String),
+}
+
+impl DiskError {
+    /// An error of `kind` at `path`.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>, kind: DiskErrorKind) -> DiskError {
+        DiskError { path: path.into(), kind }
+    }
+
+    /// Translates what the operating system said about `path`.
+    #[must_use]
+    pub fn io(path: &Path, error: &io::Error) -> DiskError {
+        use io::ErrorKind as K;
+        let kind = match error.kind() {
+            K::StorageFull | K::QuotaExceeded => DiskErrorKind::Full,
+            K::NotFound => DiskErrorKind::Missing,
+            K::UnexpectedEof => DiskErrorKind::Changed,
+            K::PermissionDenied | K::ReadOnlyFilesystem => DiskErrorKind::Denied,
+            K::InvalidFilename => DiskErrorKind::NameTooLong,
+            K::AlreadyExists | K::IsADirectory | K::NotADirectory => DiskErrorKind::Exists,
+            _ => DiskErrorKind::Io(error.to_string()),
+        };
+        DiskError::new(path, kind)
+    }
+
+    /// Whether the disk is full, so that waiting for space can help.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.kind == DiskErrorKind::Full
+    }
+}
+
+impl fmt::Display for DiskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        match &self.kind {
+            DiskErrorKind::Full => {
+                write!(f, "{path}: the disk is full or the quota is used up; make room and go on")
+            }
+            DiskErrorKind::Missing => {
+                write!(f, "{path}: not there; it was moved or removed, put it back and start again")
+            }
+            DiskErrorKind::Changed => write!(
+                f,
+                "{path}: changed while it was in use; leave it alone during a run and start again"
+            ),
+            DiskErrorKind::Denied => {
+                write!(f, "{path}: permission denied; check owner, mode and mount options")
+            }
+            DiskErrorKind::NameTooLong => write!(
+                f,
+                "{path}: the file system refuses this name; choose a shorter one or another disk"
+            ),
+            DiskErrorKind::Exists => write!(
+                f,
+                "{path}: something else stands there and is not replaced; move it away first"
+            ),
+            DiskErrorKind::Misuse(what) => {
+                write!(f, "{path}: {what}; this is a defect of the program, please report it")
+            }
+            DiskErrorKind::Io(text) => {
+                write!(f, "{path}: {text}; check the disk, then start again to resume")
+            }
+        }
+    }
+}
+
+impl std::error::Error for DiskError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_is_a_full_sentence_that_names_the_file() {
+        let cases = [
+            (io::ErrorKind::StorageFull, DiskErrorKind::Full),
+            (io::ErrorKind::NotFound, DiskErrorKind::Missing),
+            (io::ErrorKind::UnexpectedEof, DiskErrorKind::Changed),
+            (io::ErrorKind::ReadOnlyFilesystem, DiskErrorKind::Denied),
+            (io::ErrorKind::InvalidFilename, DiskErrorKind::NameTooLong),
+            (io::ErrorKind::AlreadyExists, DiskErrorKind::Exists),
+            (io::ErrorKind::Other, DiskErrorKind::Io("other error".into())),
+        ];
+        for (from, kind) in cases {
+            let error = DiskError::io(Path::new("/a/b"), &io::Error::from(from));
+            assert_eq!(error.kind, kind);
+            assert!(error.to_string().starts_with("/a/b: "), "{error}");
+            assert!(error.to_string().contains("; "), "says what to do: {error}");
+        }
+    }
+}

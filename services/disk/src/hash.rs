@@ -1,0 +1,364 @@
+//! Hashing of pieces (BEP 3: SHA-1), several at once, on a pool of threads.
+
+use crate::budget::{Budget, Charge};
+use crate::error::{DiskError, DiskErrorKind};
+use crate::fs::{Fs, FsFile};
+use bytes::Bytes;
+use sha1::{Digest, Sha1};
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+/// The zeros that pad a piece are hashed from here.
+static ZEROS: [u8; 16 * 1024] = [0; 16 * 1024];
+
+/// Pieces that one worker takes in one go: as many as the widest vector unit hashes side by side.
+const MAX_AT_ONCE: usize = 16;
+
+/// Batches that may wait for a worker; who submits more waits. Their memory is bounded by the
+/// budget, so this bounds only the queue itself.
+const MAX_WAITING: usize = 1024;
+
+/// Bytes that are read at a time when a file is checked: large enough for full disk speed.
+const READ_AT_LEAST: u64 = 1 << 20;
+
+/// Files up to this length are hashed by the calling thread: handing them over costs more.
+const HASH_HERE: u64 = 256 * 1024;
+
+/// The bytes of one piece, then that many zero bytes (BEP 47 padding).
+#[derive(Clone, Debug, Default)]
+pub struct HashJob {
+    /// The bytes, in order.
+    pub parts: Vec<Bytes>,
+    /// How many zero bytes follow.
+    pub zeros: u32,
+}
+
+/// SHA-1 of several pieces, in order. This is the place where hashing side by side belongs.
+#[must_use]
+pub fn hash_pieces(jobs: &[HashJob]) -> Vec<[u8; 20]> {
+    jobs.iter()
+        .map(|job| {
+            let mut hash = StreamHash::new();
+            job.parts.iter().for_each(|part| hash.update(part));
+            hash.finish(job.zeros)
+        })
+        .collect()
+}
+
+/// A keyed digest of a block: the first 64 bits of SHA-1 over key (big-endian) and bytes. It tells
+/// later who sent the bad copy, without keeping the bytes; nobody can aim for a collision without
+/// the key.
+#[must_use]
+pub fn block_digest(key: u64, bytes: &[u8]) -> u64 {
+    let digest: [u8; 20] =
+        Sha1::new().chain_update(key.to_be_bytes()).chain_update(bytes).finalize().into();
+    digest.iter().take(8).fold(0, |value, byte| value << 8 | u64::from(*byte))
+}
+
+/// SHA-1 of a piece whose bytes come one after another.
+#[derive(Clone, Default)]
+pub struct StreamHash(Sha1);
+
+impl StreamHash {
+    /// The hash of nothing yet.
+    #[must_use]
+    pub fn new() -> StreamHash {
+        StreamHash::default()
+    }
+
+    /// Takes the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The hash of all bytes, followed by `zeros` zero bytes.
+    #[must_use]
+    pub fn finish(mut self, zeros: u32) -> [u8; 20] {
+        let mut left = zeros as usize;
+        while left > 0 {
+            let now = ZEROS.get(..left).unwrap_or(&ZEROS);
+            self.0.update(now);
+            left -= now.len();
+        }
+        self.0.finalize().into()
+    }
+}
+
+impl std::fmt::Debug for StreamHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("StreamHash")
+    }
+}
+
+type Done = Box<dyn FnOnce(Vec<[u8; 20]>) + Send>;
+
+/// Threads that hash pieces. Dropping the pool finishes what is queued and joins them.
+pub struct HashPool {
+    shared: Arc<Shared>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    work: Condvar,
+    room: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<(Vec<HashJob>, Done)>,
+    closed: bool,
+}
+
+impl HashPool {
+    /// A pool of `threads` workers, named `hash-0`, `hash-1`, …; at least one.
+    ///
+    /// # Panics
+    /// If the system gives no thread at all.
+    #[must_use]
+    pub fn new(threads: usize) -> Arc<HashPool> {
+        let shared = Arc::new(Shared::default());
+        let threads = threads.max(1);
+        let spawn = |index: usize| {
+            let shared = Arc::clone(&shared);
+            let thread = std::thread::Builder::new().name(format!("hash-{index}"));
+            thread.spawn(move || shared.work(threads)).ok()
+        };
+        let workers: Vec<_> = (0..threads).filter_map(spawn).collect();
+        assert!(!workers.is_empty(), "the system gives no thread; raise the process limit");
+        Arc::new(HashPool { shared, workers })
+    }
+
+    /// Hashes the pieces on the pool and calls `done` with their hashes, in order, on a worker.
+    /// Waits while too many batches are queued; so `done` must not submit.
+    pub fn submit(&self, jobs: Vec<HashJob>, done: Done) {
+        let mut queue = self.shared.queue();
+        while queue.waiting.len() >= MAX_WAITING {
+            queue = self.shared.room.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        queue.waiting.push_back((jobs, done));
+        drop(queue);
+        self.shared.work.notify_one();
+    }
+
+    /// How many workers there are.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.workers.len()
+    }
+}
+
+impl std::fmt::Debug for HashPool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "HashPool({} threads)", self.workers.len())
+    }
+}
+
+impl Drop for HashPool {
+    fn drop(&mut self) {
+        self.shared.queue().closed = true;
+        self.shared.work.notify_all();
+        let me = std::thread::current().id();
+        for worker in self.workers.drain(..) {
+            // The last owner may be a callback on a worker, which cannot join itself.
+            if worker.thread().id() != me && worker.join().is_err() {
+                tracing::error!("a hashing thread has panicked");
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work(&self, threads: usize) {
+        loop {
+            let mut queue = self.queue();
+            while queue.waiting.is_empty() {
+                if queue.closed {
+                    return;
+                }
+                queue = self.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            }
+            // An even share, so that no worker idles while another holds a pile.
+            let share = queue.waiting.len().div_ceil(threads).min(MAX_AT_ONCE);
+            let batch: Vec<_> = queue.waiting.drain(..share).collect();
+            drop(queue);
+            self.room.notify_all();
+            let (mut jobs, mut dones) = (Vec::new(), Vec::new());
+            for (some, done) in batch {
+                dones.push((some.len(), done));
+                jobs.extend(some);
+            }
+            let mut hashes = hash_pieces(&jobs).into_iter();
+            drop(jobs);
+            for (count, done) in dones {
+                done(hashes.by_ref().take(count).collect());
+            }
+        }
+    }
+}
+
+/// Length and piece hashes of a file, each file padded with zeros to whole pieces (BEP 47), as sets
+/// need it. `progress` is called with the bytes hashed so far. Buffers are charged to the serving
+/// share of `budget`; all threads of `pool` are kept busy.
+///
+/// # Errors
+/// If the file cannot be read, or its length changes meanwhile.
+pub fn hash_file(
+    fs: &dyn Fs,
+    path: &Path,
+    piece_length: u32,
+    pool: &HashPool,
+    budget: &Arc<Budget>,
+    progress: &mut dyn FnMut(u64),
+) -> Result<(u64, Vec<[u8; 20]>), DiskError> {
+    let named = |error: std::io::Error| DiskError::io(path, &error);
+    if piece_length == 0 {
+        return Err(DiskError::new(path, DiskErrorKind::Misuse("pieces of no bytes")));
+    }
+    let file = fs.open_read(path).map_err(named)?;
+    let len = file.len().map_err(named)?;
+    let check = FileCheck { file, len, piece_length, budget };
+    let hashes = if len > HASH_HERE && u64::from(piece_length) <= budget.short_share() / 2 {
+        check.on_pool(pool, progress)
+    } else {
+        check.here(progress)
+    }
+    .map_err(named)?;
+    if check.file.len().map_err(named)? != len {
+        return Err(DiskError::new(path, DiskErrorKind::Changed));
+    }
+    Ok((len, hashes))
+}
+
+struct FileCheck<'a> {
+    file: Arc<dyn FsFile>,
+    len: u64,
+    piece_length: u32,
+    budget: &'a Arc<Budget>,
+}
+
+impl FileCheck<'_> {
+    /// A buffer at a time, on this thread: small files, and pieces too large to be held whole.
+    fn here(&self, progress: &mut dyn FnMut(u64)) -> std::io::Result<Vec<[u8; 20]>> {
+        let size = self.len.min(HASH_HERE);
+        let _charge = self.budget.charge_blocking(size);
+        let mut buffer = vec![0; size as usize];
+        let mut hashes = Vec::new();
+        let mut at = 0;
+        while at < self.len {
+            let end = (at + u64::from(self.piece_length)).min(self.len);
+            let zeros = self.piece_length - (end - at) as u32;
+            hashes.push(hash_range(&*self.file, at..end, zeros, &mut buffer)?);
+            at = end;
+            progress(at);
+        }
+        Ok(hashes)
+    }
+
+    /// Groups of whole pieces, read here and hashed on the pool.
+    fn on_pool(
+        &self,
+        pool: &HashPool,
+        progress: &mut dyn FnMut(u64),
+    ) -> std::io::Result<Vec<[u8; 20]>> {
+        let piece = u64::from(self.piece_length);
+        // Several groups must fit into the share, or reading and hashing would take turns.
+        let group = READ_AT_LEAST.min(self.budget.short_share() / 4) / piece * piece;
+        let group = group.max(piece);
+        let (send, receive) = channel();
+        let mut results =
+            Results { hashes: vec![Vec::new(); self.len.div_ceil(group) as usize], done: 0 };
+        for index in 0..self.len.div_ceil(group) {
+            let start = index * group;
+            let size = group.min(self.len - start);
+            // Whoever holds a charge here waits for nobody: its buffer is already being hashed.
+            let charge = self.budget.charge_blocking(size);
+            let mut buffer = vec![0; size as usize];
+            self.file.read_at(&mut buffer, start)?;
+            self.hash_group(pool, &Bytes::from(buffer), charge, (index as usize, send.clone()));
+            results.take(&receive, progress, false);
+        }
+        drop(send);
+        results.take(&receive, progress, true);
+        Ok(results.hashes.into_iter().flatten().collect())
+    }
+
+    fn hash_group(
+        &self,
+        pool: &HashPool,
+        bytes: &Bytes,
+        charge: Charge,
+        to: (usize, Sender<Group>),
+    ) {
+        let piece = self.piece_length as usize;
+        let job = |start: usize| {
+            let part = bytes.slice(start..bytes.len().min(start + piece));
+            HashJob { zeros: (piece - part.len()) as u32, parts: vec![part] }
+        };
+        let jobs = (0..bytes.len()).step_by(piece).map(job).collect();
+        let done = move |hashes| {
+            let (index, send) = to;
+            let bytes = charge.bytes();
+            drop(charge);
+            // Nobody listens after a read error.
+            let _ = send.send(Group { index, bytes, hashes });
+        };
+        pool.submit(jobs, Box::new(done));
+    }
+}
+
+/// Hashes a range of a file through `buffer`, then `zeros` zero bytes.
+pub(crate) fn hash_range(
+    file: &dyn FsFile,
+    range: std::ops::Range<u64>,
+    zeros: u32,
+    buffer: &mut [u8],
+) -> std::io::Result<[u8; 20]> {
+    let mut hash = StreamHash::new();
+    let mut at = range.start;
+    while at < range.end {
+        let size = usize::try_from(range.end - at).unwrap_or(usize::MAX).min(buffer.len());
+        let place = buffer.get_mut(..size).filter(|place| !place.is_empty());
+        let place = place.ok_or(std::io::ErrorKind::InvalidInput)?;
+        file.read_at(place, at)?;
+        hash.update(place);
+        at += size as u64;
+    }
+    Ok(hash.finish(zeros))
+}
+
+struct Group {
+    index: usize,
+    bytes: u64,
+    hashes: Vec<[u8; 20]>,
+}
+
+struct Results {
+    hashes: Vec<Vec<[u8; 20]>>,
+    done: u64,
+}
+
+impl Results {
+    /// Takes the groups that are done; all of them if `wait`.
+    fn take(&mut self, from: &Receiver<Group>, progress: &mut dyn FnMut(u64), wait: bool) {
+        let next = || if wait { from.recv().ok() } else { from.try_recv().ok() };
+        while let Some(group) = next() {
+            if let Some(place) = self.hashes.get_mut(group.index) {
+                *place = group.hashes;
+            }
+            self.done += group.bytes;
+            progress(self.done);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,100 @@
+use super::*;
+use crate::MemFs;
+use dunlin_base::{Rng, hex};
+
+fn random(len: usize) -> Vec<u8> {
+    let mut rng = Rng::new(len as u64);
+    (0..len).map(|_| rng.next_u64() as u8).collect()
+}
+
+#[test]
+fn hashes_are_sha1() {
+    let abc =
+        HashJob { parts: vec![Bytes::from_static(b"a"), Bytes::from_static(b"bc")], zeros: 0 };
+    let zeros = HashJob { parts: Vec::new(), zeros: 40_000 };
+    let hashes = hash_pieces(&[abc, zeros, HashJob::default()]);
+    assert_eq!(hex(&hashes[0]), "a9993e364706816aba3e25717850c26c9cd0d89d");
+    assert_eq!(hashes[1].as_slice(), Sha1::digest(vec![0; 40_000]).as_slice());
+    assert_eq!(hex(&hashes[2]), "da39a3ee5e6b4b0d3255bfef95601890afd80709");
+}
+
+#[test]
+fn digests_depend_on_the_key() {
+    let first = Sha1::digest([&[0, 0, 0, 0, 0, 0, 0, 7][..], b"block"].concat());
+    assert_eq!(block_digest(7, b"block").to_be_bytes(), first[..8]);
+    assert_ne!(block_digest(7, b"block"), block_digest(8, b"block"));
+}
+
+#[test]
+fn a_pool_answers_every_batch_and_joins() {
+    let pool = HashPool::new(3);
+    let (send, receive) = channel();
+    for index in 0..500_u32 {
+        let send = send.clone();
+        let jobs = vec![HashJob { parts: Vec::new(), zeros: index }; (index % 3) as usize];
+        pool.submit(jobs, Box::new(move |hashes| send.send((index, hashes)).unwrap()));
+    }
+    assert_eq!(pool.threads(), 3);
+    drop((send, pool));
+    let mut answers: Vec<_> = receive.into_iter().collect();
+    answers.sort_unstable();
+    assert_eq!(answers.len(), 500);
+    for (index, hashes) in answers {
+        let expected = StreamHash::new().finish(index);
+        assert_eq!(hashes, vec![expected; (index % 3) as usize]);
+    }
+}
+
+#[test]
+fn files_are_hashed_in_padded_pieces_within_the_budget() {
+    let fs = MemFs::new();
+    let path = Path::new("/f");
+    let pool = HashPool::new(2);
+    // (length, piece length, budget): here and on the pool; pieces larger than the share.
+    let cases = [
+        (0, 16, 100),
+        (1, 16, 100),
+        (32, 16, 100),
+        (33, 16, 100_000_000),
+        (3_000_000, 16_384, 4 << 20),
+        (3_000_001, 1 << 20, 64 << 20),
+        (2_500_000, 1 << 20, 1 << 20),
+    ];
+    for (len, piece, total) in cases {
+        let content = random(len);
+        let file = fs.open_write(path).unwrap();
+        file.set_len(0).unwrap();
+        file.write_at(&[Bytes::from(content.clone())], 0).unwrap();
+        let budget = Budget::new(total);
+        let mut last = 0;
+        let mut progress = |bytes| {
+            assert!(bytes > last);
+            last = bytes;
+        };
+        let found = hash_file(&fs, path, piece, &pool, &budget, &mut progress).unwrap();
+        let expected: Vec<[u8; 20]> = content
+            .chunks(piece as usize)
+            .map(|bytes| {
+                let mut padded = bytes.to_vec();
+                padded.resize(piece as usize, 0);
+                Sha1::digest(padded).into()
+            })
+            .collect();
+        assert_eq!(found, (len as u64, expected));
+        assert_eq!((last, budget.used()), (len as u64, 0));
+        assert!(budget.peak() <= (total / 4).max(HASH_HERE), "{} of {total}", budget.peak());
+    }
+}
+
+#[test]
+fn a_file_that_grows_meanwhile_is_refused() {
+    let fs = MemFs::new();
+    let path = Path::new("/f");
+    let file = fs.open_write(path).unwrap();
+    file.write_at(&[Bytes::from(random(100))], 0).unwrap();
+    let budget = Budget::new(1 << 20);
+    let pool = HashPool::new(1);
+    let mut grow = |_| file.set_len(101).unwrap();
+    let error = hash_file(&fs, path, 16, &pool, &budget, &mut grow).unwrap_err();
+    assert_eq!((error.kind, error.path.as_path()), (DiskErrorKind::Changed, path));
+}

@@ -1,0 +1,570 @@
+//! A file system in memory for tests: it can fail, fill up, and lose power.
+//!
+//! After a power loss only what was synced is sure to stand. Of everything else (writes, changes of
+//! length, creations, renames, removals) any subset may have reached the disk, in any order, and
+//! each write may be torn between sectors. [`MemFs::crash`] draws one such outcome by a seed. It is
+//! harsher than real file systems, on purpose.
+
+use crate::fs::{DirEntry, Fs, FsFile, Meta};
+use bytes::Bytes;
+use dunlin_base::Rng;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Writes are torn between sectors of this many bytes, as disks do.
+const SECTOR: u64 = 512;
+
+/// Holes are told from data in pages of this many bytes, as file systems do.
+const PAGE: usize = 4096;
+
+/// A disk in memory. Clones share it. Absolute and relative paths both work; `/` is always there.
+#[derive(Clone, Debug, Default)]
+pub struct MemFs {
+    disk: Arc<Mutex<Disk>>,
+}
+
+#[derive(Debug, Default)]
+struct Disk {
+    names: BTreeMap<PathBuf, Node>,
+    durable_names: BTreeMap<PathBuf, Node>,
+    name_changes: Vec<NameChange>,
+    files: BTreeMap<u64, Content>,
+    next_inode: u64,
+    syncs: u64,
+    freeze_at: Option<u64>,
+    frozen: bool,
+    space: Option<u64>,
+    broken: BTreeSet<PathBuf>,
+    broken_syncs: BTreeSet<PathBuf>,
+    open: BTreeMap<u64, u64>,
+    most_open: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Node {
+    Dir,
+    File(u64),
+}
+
+#[derive(Clone, Debug)]
+enum NameChange {
+    Add(PathBuf, Node),
+    Remove(PathBuf),
+    Rename(PathBuf, PathBuf, Node),
+}
+
+#[derive(Clone, Debug, Default)]
+struct Content {
+    now: Vec<u8>,
+    durable: Vec<u8>,
+    changes: Vec<Change>,
+    locked: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    Write(u64, Vec<u8>),
+    SetLen(u64),
+}
+
+#[derive(Debug)]
+struct MemFile {
+    disk: Arc<Mutex<Disk>>,
+    inode: u64,
+    path: PathBuf,
+    holds_lock: AtomicBool,
+}
+
+impl NameChange {
+    fn folder(&self) -> &Path {
+        let path = match self {
+            NameChange::Add(path, _)
+            | NameChange::Remove(path)
+            | NameChange::Rename(_, path, _) => path,
+        };
+        path.parent().unwrap_or(Path::new(""))
+    }
+
+    fn apply(&self, names: &mut BTreeMap<PathBuf, Node>) {
+        match self {
+            NameChange::Add(path, node) => {
+                names.insert(path.clone(), *node);
+            }
+            NameChange::Remove(path) => {
+                names.remove(path);
+            }
+            NameChange::Rename(from, to, node) => {
+                names.remove(from);
+                names.insert(to.clone(), *node);
+            }
+        }
+    }
+}
+
+impl Change {
+    fn apply(&self, content: &mut Vec<u8>) {
+        match self {
+            Change::SetLen(len) => content.resize(*len as usize, 0),
+            Change::Write(offset, bytes) => {
+                let (start, end) = (*offset as usize, *offset as usize + bytes.len());
+                if content.len() < end {
+                    content.resize(end, 0);
+                }
+                if let Some(place) = content.get_mut(start..end) {
+                    place.copy_from_slice(bytes);
+                }
+            }
+        }
+    }
+
+    /// The parts of the change that each reach the disk, or not, by themselves.
+    fn torn(&self) -> Vec<Change> {
+        let Change::Write(offset, bytes) = self else { return vec![self.clone()] };
+        let mut pieces = Vec::new();
+        let (mut at, mut rest) = (*offset, bytes.as_slice());
+        while !rest.is_empty() {
+            let room = (SECTOR - at % SECTOR) as usize;
+            let (head, tail) = rest.split_at(room.min(rest.len()));
+            pieces.push(Change::Write(at, head.to_vec()));
+            at += head.len() as u64;
+            rest = tail;
+        }
+        pieces
+    }
+}
+
+impl Disk {
+    fn check(&self, path: &Path) -> io::Result<()> {
+        if self.frozen {
+            return Err(io::Error::other("the power is out"));
+        }
+        if self.broken.contains(path) {
+            return Err(io::Error::other("input/output error"));
+        }
+        Ok(())
+    }
+
+    fn folder_exists(&self, path: &Path) -> bool {
+        path == Path::new("") || path == Path::new("/") || self.names.get(path) == Some(&Node::Dir)
+    }
+
+    fn inode(&self, path: &Path) -> io::Result<u64> {
+        match self.names.get(path) {
+            Some(Node::File(inode)) => Ok(*inode),
+            Some(Node::Dir) => Err(io::ErrorKind::IsADirectory.into()),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn change_names(&mut self, change: NameChange) {
+        change.apply(&mut self.names);
+        self.name_changes.push(change);
+    }
+
+    fn change(&mut self, inode: u64, change: Change) {
+        if let Some(content) = self.files.get_mut(&inode) {
+            change.apply(&mut content.now);
+            content.changes.push(change);
+        }
+    }
+
+    /// Counts a sync, and freezes if it is the one.
+    fn begin_sync(&mut self) -> io::Result<()> {
+        if self.freeze_at.is_some_and(|at| self.syncs >= at) {
+            self.frozen = true;
+        }
+        self.check(Path::new(""))?;
+        self.syncs += 1;
+        Ok(())
+    }
+
+    fn sync_file(&mut self, inode: u64) {
+        if let Some(content) = self.files.get_mut(&inode) {
+            content.changes.clear();
+            content.durable.clone_from(&content.now);
+        }
+    }
+
+    fn sync_names(&mut self, folder: &Path) {
+        let (now, later): (Vec<_>, Vec<_>) =
+            self.name_changes.drain(..).partition(|change| change.folder() == folder);
+        now.iter().for_each(|change| change.apply(&mut self.durable_names));
+        self.name_changes = later;
+    }
+
+    fn sync_path(&mut self, path: &Path) -> io::Result<()> {
+        self.check(path)?;
+        if self.broken_syncs.remove(path) {
+            return Err(io::Error::other("input/output error"));
+        }
+        if self.folder_exists(path) {
+            self.sync_names(path);
+        } else {
+            let inode = self.inode(path)?;
+            self.sync_file(inode);
+        }
+        Ok(())
+    }
+}
+
+impl MemFs {
+    /// An empty disk.
+    #[must_use]
+    pub fn new() -> MemFs {
+        MemFs::default()
+    }
+
+    fn disk(&self) -> MutexGuard<'_, Disk> {
+        self.disk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many syncs were done: one a file, a folder or a batch.
+    #[must_use]
+    pub fn syncs(&self) -> u64 {
+        self.disk().syncs
+    }
+
+    /// The most files that were open at one time.
+    #[must_use]
+    pub fn most_open(&self) -> u64 {
+        self.disk().most_open
+    }
+
+    /// The power goes out when sync number `sync` (from 0, over the life of the disk) begins: it
+    /// and all later operations fail.
+    pub fn freeze_at_sync(&self, sync: u64) {
+        self.disk().freeze_at = Some(sync);
+    }
+
+    /// Whether the power is out.
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        self.disk().frozen
+    }
+
+    /// Lets that many more bytes be written, then the disk is full; `None`: no end.
+    pub fn set_space(&self, bytes: Option<u64>) {
+        self.disk().space = bytes;
+    }
+
+    /// Every operation on this path fails from now on, or works again.
+    pub fn set_broken(&self, path: &Path, broken: bool) {
+        let mut disk = self.disk();
+        if broken {
+            disk.broken.insert(path.to_owned());
+        } else {
+            disk.broken.remove(path);
+        }
+    }
+
+    /// The next sync of this path fails, once.
+    pub fn break_next_sync(&self, path: &Path) {
+        self.disk().broken_syncs.insert(path.to_owned());
+    }
+
+    /// What the disk may hold after a power loss now, drawn by `seed`. Nothing is frozen, full,
+    /// broken or locked on the new disk, and all of it is durable.
+    #[must_use]
+    pub fn crash(&self, seed: u64) -> MemFs {
+        let disk = self.disk();
+        let mut rng = Rng::new(seed);
+        let mut names = disk.durable_names.clone();
+        let mut changes: Vec<_> =
+            disk.name_changes.iter().filter(|_| rng.chance(1, 2)).cloned().collect();
+        rng.shuffle(&mut changes);
+        changes.iter().for_each(|change| change.apply(&mut names));
+        // A name whose folder was lost is lost.
+        let all = names.clone();
+        names.retain(|path, _| {
+            let above = path.ancestors().skip(1);
+            above
+                .filter(|up| *up != Path::new("") && *up != Path::new("/"))
+                .all(|up| all.get(up) == Some(&Node::Dir))
+        });
+        let mut files = BTreeMap::new();
+        for (inode, content) in &disk.files {
+            let mut left = content.durable.clone();
+            let torn = content.changes.iter().flat_map(Change::torn);
+            // Whole batches come through or are lost, too: a coin a sector would never show it.
+            let share = [0, 1, 2, 4].get(rng.below(4) as usize).copied().unwrap_or(1);
+            let mut kept: Vec<_> = torn.filter(|_| rng.chance(share, 4)).collect();
+            rng.shuffle(&mut kept);
+            kept.iter().for_each(|change| change.apply(&mut left));
+            let content = Content { durable: left.clone(), now: left, ..Content::default() };
+            files.insert(*inode, content);
+        }
+        let next_inode = disk.next_inode;
+        let durable_names = names.clone();
+        let image = Disk { names, durable_names, files, next_inode, ..Disk::default() };
+        MemFs { disk: Arc::new(Mutex::new(image)) }
+    }
+
+    fn open(&self, disk: &mut Disk, path: &Path, inode: u64) -> Arc<dyn FsFile> {
+        *disk.open.entry(inode).or_default() += 1;
+        disk.most_open = disk.most_open.max(disk.open.values().sum());
+        Arc::new(MemFile {
+            disk: Arc::clone(&self.disk),
+            inode,
+            path: path.to_owned(),
+            holds_lock: AtomicBool::new(false),
+        })
+    }
+
+    fn create(&self, path: &Path, fresh: bool) -> io::Result<Arc<dyn FsFile>> {
+        let mut disk = self.disk();
+        disk.check(path)?;
+        match disk.inode(path) {
+            Ok(_) if fresh => return Err(io::ErrorKind::AlreadyExists.into()),
+            Ok(inode) => return Ok(self.open(&mut disk, path, inode)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        if path.file_name().is_some_and(|name| name.len() > 255) {
+            return Err(io::ErrorKind::InvalidFilename.into());
+        }
+        if !path.parent().is_some_and(|folder| disk.folder_exists(folder)) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        disk.next_inode += 1;
+        let inode = disk.next_inode;
+        disk.files.insert(inode, Content::default());
+        disk.change_names(NameChange::Add(path.to_owned(), Node::File(inode)));
+        Ok(self.open(&mut disk, path, inode))
+    }
+}
+
+impl Fs for MemFs {
+    fn open_read(&self, path: &Path) -> io::Result<Arc<dyn FsFile>> {
+        let mut disk = self.disk();
+        disk.check(path)?;
+        let inode = disk.inode(path)?;
+        Ok(self.open(&mut disk, path, inode))
+    }
+
+    fn open_write(&self, path: &Path) -> io::Result<Arc<dyn FsFile>> {
+        self.create(path, false)
+    }
+
+    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn FsFile>> {
+        self.create(path, true)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut disk = self.disk();
+        disk.check(from).and_then(|()| disk.check(to))?;
+        let inode = disk.inode(from)?;
+        if disk.names.get(to) == Some(&Node::Dir) {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        let change = NameChange::Rename(from.to_owned(), to.to_owned(), Node::File(inode));
+        disk.change_names(change);
+        Ok(())
+    }
+
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        if self.disk().names.contains_key(to) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        self.rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        let mut disk = self.disk();
+        disk.check(path)?;
+        disk.inode(path)?;
+        disk.change_names(NameChange::Remove(path.to_owned()));
+        Ok(())
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        let mut disk = self.disk();
+        disk.check(path)?;
+        if disk.names.get(path) != Some(&Node::Dir) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        if disk.names.keys().any(|name| name.parent() == Some(path)) {
+            return Err(io::ErrorKind::DirectoryNotEmpty.into());
+        }
+        disk.change_names(NameChange::Remove(path.to_owned()));
+        Ok(())
+    }
+
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        let mut disk = self.disk();
+        disk.check(path)?;
+        let mut above: Vec<&Path> = path.ancestors().collect();
+        above.reverse();
+        for folder in above {
+            if disk.folder_exists(folder) {
+                continue;
+            }
+            if disk.names.contains_key(folder) {
+                return Err(io::ErrorKind::NotADirectory.into());
+            }
+            disk.change_names(NameChange::Add(folder.to_owned(), Node::Dir));
+        }
+        Ok(())
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        let mut disk = self.disk();
+        disk.begin_sync()?;
+        disk.sync_path(path)
+    }
+
+    fn sync_many(&self, paths: &[PathBuf]) -> Vec<(usize, io::Error)> {
+        let mut disk = self.disk();
+        if paths.is_empty() {
+            return Vec::new();
+        }
+        if disk.begin_sync().is_err() {
+            let out = |index| (index, io::Error::other("the power is out"));
+            return (0..paths.len()).map(out).collect();
+        }
+        let tried = paths.iter().map(|path| disk.sync_path(path)).enumerate();
+        tried.filter_map(|(index, done)| Some((index, done.err()?))).collect()
+    }
+
+    fn metadata(&self, path: &Path) -> io::Result<Meta> {
+        let disk = self.disk();
+        disk.check(path)?;
+        if disk.folder_exists(path) {
+            return Ok(Meta { len: 0, is_file: false, is_dir: true, device: 1, inode: 0 });
+        }
+        let inode = disk.inode(path)?;
+        let len = disk.files.get(&inode).map_or(0, |content| content.now.len() as u64);
+        Ok(Meta { len, is_file: true, is_dir: false, device: 1, inode })
+    }
+
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        let disk = self.disk();
+        disk.check(path)?;
+        if !disk.folder_exists(path) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let inside = disk.names.iter().filter(|(name, _)| name.parent() == Some(path));
+        let entry = |(name, node): (&PathBuf, &Node)| DirEntry {
+            path: name.clone(),
+            is_file: *node != Node::Dir,
+            is_dir: *node == Node::Dir,
+        };
+        Ok(inside.map(entry).collect())
+    }
+
+    fn free_space(&self, _path: &Path) -> io::Result<u64> {
+        Ok(self.disk().space.unwrap_or(u64::MAX))
+    }
+}
+
+impl MemFile {
+    fn disk(&self) -> MutexGuard<'_, Disk> {
+        self.disk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl FsFile for MemFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let disk = self.disk();
+        disk.check(&self.path)?;
+        let start = usize::try_from(offset).map_err(io::Error::other)?;
+        let content = disk.files.get(&self.inode);
+        let found = content.and_then(|content| content.now.get(start..start + buffer.len()));
+        buffer.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn write_at(&self, parts: &[Bytes], offset: u64) -> io::Result<()> {
+        let mut disk = self.disk();
+        disk.check(&self.path)?;
+        let mut bytes: Vec<u8> = parts.concat();
+        let wanted = bytes.len() as u64;
+        if let Some(space) = disk.space {
+            bytes.truncate(usize::try_from(space).unwrap_or(usize::MAX));
+            disk.space = Some(space.saturating_sub(wanted));
+        }
+        let fits = bytes.len() as u64 == wanted;
+        disk.change(self.inode, Change::Write(offset, bytes));
+        if fits { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let mut disk = self.disk();
+        disk.check(&self.path)?;
+        disk.change(self.inode, Change::SetLen(len));
+        Ok(())
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.meta().map(|meta| meta.len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut disk = self.disk();
+        disk.begin_sync()?;
+        disk.check(&self.path)?;
+        if disk.broken_syncs.remove(&self.path) {
+            return Err(io::Error::other("input/output error"));
+        }
+        disk.sync_file(self.inode);
+        Ok(())
+    }
+
+    fn data_ranges(&self) -> io::Result<Vec<Range<u64>>> {
+        let disk = self.disk();
+        disk.check(&self.path)?;
+        let content = disk.files.get(&self.inode).map_or(&[][..], |content| &content.now);
+        let mut ranges: Vec<Range<u64>> = Vec::new();
+        for (index, page) in content.chunks(PAGE).enumerate() {
+            if page.iter().all(|byte| *byte == 0) {
+                continue;
+            }
+            let start = (index * PAGE) as u64;
+            let end = start + page.len() as u64;
+            match ranges.last_mut() {
+                Some(last) if last.end == start => last.end = end,
+                _ => ranges.push(start..end),
+            }
+        }
+        Ok(ranges)
+    }
+
+    fn meta(&self) -> io::Result<Meta> {
+        let disk = self.disk();
+        disk.check(&self.path)?;
+        let len = disk.files.get(&self.inode).map_or(0, |content| content.now.len() as u64);
+        Ok(Meta { len, is_file: true, is_dir: false, device: 1, inode: self.inode })
+    }
+
+    fn try_lock(&self) -> io::Result<bool> {
+        let mut disk = self.disk();
+        disk.check(&self.path)?;
+        let Some(content) = disk.files.get_mut(&self.inode) else { return Ok(false) };
+        if content.locked && !self.holds_lock.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        content.locked = true;
+        self.holds_lock.store(true, Ordering::Relaxed);
+        Ok(true)
+    }
+}
+
+impl Drop for MemFile {
+    fn drop(&mut self) {
+        let mut disk = self.disk();
+        if self.holds_lock.load(Ordering::Relaxed)
+            && let Some(content) = disk.files.get_mut(&self.inode)
+        {
+            content.locked = false;
+        }
+        if let Some(count) = disk.open.get_mut(&self.inode) {
+            *count = count.saturating_sub(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! Opening a torrent: what is here already, and room for what is not.
+
+use crate::error::{DiskError, DiskErrorKind};
+use crate::names::{folder_of, part_path};
+use crate::scan::Check;
+use crate::storage::{FilePlace, Opened, Storage, lock, misuse};
+use crate::torrent_files::{Inner, Part, Slot, TorrentFiles};
+use dunlin_base::{Bitfield, FileIndex, PieceIndex, TorrentId};
+use dunlin_metainfo::{Geometry, HashKind, PieceHashes, SetInfo};
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+
+impl Storage {
+    /// Opens the files of a torrent, one place a file. All pieces of sources are there; of wanted
+    /// files, those that earlier runs left, if they match the hashes. Folders are made, part files
+    /// only at the first write.
+    ///
+    /// # Errors
+    /// If a source is missing or has another length, or a folder cannot be made.
+    pub fn open(
+        &self,
+        torrent: TorrentId,
+        info: Arc<SetInfo>,
+        geometry: Geometry,
+        places: Vec<FilePlace>,
+    ) -> Result<Opened, DiskError> {
+        if info.kind != HashKind::Sha1
+            || places.len() != info.files.len()
+            || geometry.files() as usize != places.len()
+            || geometry.pieces() as usize != info.hashes.len()
+        {
+            return Err(misuse(&self.config.root, "places, files and pieces that do not agree"));
+        }
+        if lock(&self.torrents).contains_key(&torrent) {
+            return Err(misuse(&self.config.root, "a torrent that is open already"));
+        }
+        let pieces = geometry.pieces();
+        let mut inner = Inner::new(pieces);
+        let mut have = Bitfield::new(pieces);
+        let mut folders = BTreeSet::new();
+        for (place, index) in places.into_iter().zip(0..) {
+            let file = FileIndex(index);
+            let replace = match &place {
+                FilePlace::Wanted { replace, .. } => *replace,
+                FilePlace::Copy { dest, .. } => self.fs().metadata(dest).is_ok(),
+                FilePlace::Source(_) | FilePlace::Absent => false,
+            };
+            let slot = Slot { place, part: Part::None, replace, fault: None };
+            folders.extend(slot.dest().map(|dest| folder_of(dest).to_owned()));
+            if let FilePlace::Source(source) | FilePlace::Copy { source, .. } = &slot.place {
+                self.check_source(source, geometry.file_length(file))?;
+                geometry.file_pieces(file).for_each(|piece| _ = have.set(PieceIndex(piece)));
+            }
+            inner.slots.push(slot);
+            self.resume_part(&info, &geometry, &mut inner, file)?;
+        }
+        self.make_folders(&folders)?;
+        let resumed = inner.durable.count() + inner.written.count();
+        have.union_with(&inner.durable);
+        have.union_with(&inner.written);
+        let unsynced = u64::from(inner.written.count()) * u64::from(geometry.piece_length());
+        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
+        let (hash, gate, inner) = (info.info_hash(), Mutex::default(), Mutex::new(inner));
+        let files =
+            Arc::new(TorrentFiles { id: torrent, info, geometry, hash, sequence, gate, inner });
+        lock(&self.torrents).insert(torrent, files);
+        if unsynced > 0 {
+            self.note_written(unsynced);
+        }
+        Ok(Opened { have, resumed })
+    }
+
+    pub(crate) fn check_source(&self, source: &Path, length: u64) -> Result<(), DiskError> {
+        let meta = self.fs().metadata(source).map_err(|error| DiskError::io(source, &error))?;
+        if meta.is_file && meta.len == length {
+            return Ok(());
+        }
+        Err(DiskError::new(source, DiskErrorKind::Changed))
+    }
+
+    /// Takes over the part file that an earlier run left of a wanted file, if there is one.
+    fn resume_part(
+        &self,
+        info: &SetInfo,
+        geometry: &Geometry,
+        inner: &mut Inner,
+        file: FileIndex,
+    ) -> Result<(), DiskError> {
+        let Some(slot) = inner.slots.get_mut(file.index()) else { return Ok(()) };
+        let FilePlace::Wanted { dest, .. } = &slot.place else { return Ok(()) };
+        let claim = self.with_leavings(|leavings| leavings.parts.remove(dest))?;
+        let part = part_path(dest);
+        let named = |error: io::Error| DiskError::io(&part, &error);
+        let meta = match self.fs().metadata(&part) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            meta => meta.map_err(named)?,
+        };
+        let (length, piece_length) = (geometry.file_length(file), geometry.piece_length());
+        slot.part = Part::Stale;
+        if !meta.is_file || meta.len != length {
+            return Ok(());
+        }
+        let PieceHashes::Sha1(hashes) = info.file_hashes(file) else { return Ok(()) };
+        let same = claim.filter(|found| {
+            let file = &found.file;
+            file.length == length && file.piece_length == piece_length && *file.hashes == *hashes
+        });
+        let (durable, pieces) = match same {
+            Some(found) => (found.durable, found.pieces),
+            None => {
+                let none = Bitfield::new(hashes.len() as u32);
+                let opened = self.fs().open_read(&part).map_err(named)?;
+                let check = Check { piece_length, length };
+                let pieces = check.rescue(&*opened, &hashes, &none).map_err(named)?;
+                (none, pieces)
+            }
+        };
+        if pieces.count() == 0 {
+            return Ok(());
+        }
+        slot.part = Part::There(meta.inode);
+        let first = geometry.file_pieces(file).start;
+        for piece in pieces.ones() {
+            let set = if durable.has(piece) { &mut inner.durable } else { &mut inner.written };
+            set.set(PieceIndex(first + piece.0));
+        }
+        if pieces.count() > durable.count() {
+            inner.dirty.insert(file.0);
+            inner.new_names.insert(file.0);
+        }
+        Ok(())
+    }
+
+    /// Makes folders that are not there, durably.
+    pub(crate) fn make_folders(&self, folders: &BTreeSet<PathBuf>) -> Result<(), DiskError> {
+        let mut parents = BTreeSet::new();
+        for folder in folders {
+            let missing = folder.ancestors().take_while(|above| {
+                !above.as_os_str().is_empty() && self.fs().metadata(above).is_err()
+            });
+            let new: Vec<_> = missing.map(|above| folder_of(above).to_owned()).collect();
+            self.fs().create_dir_all(folder).map_err(|error| DiskError::io(folder, &error))?;
+            parents.extend(new);
+        }
+        let parents: Vec<_> = parents.into_iter().collect();
+        for (index, error) in self.sync_paths(&parents) {
+            let path = parents.get(index).map_or(Path::new(""), PathBuf::as_path);
+            // A folder that we may enter but not read cannot be synced; its names last anyway.
+            if error.kind() != io::ErrorKind::PermissionDenied {
+                return Err(DiskError::io(path, &error));
+            }
+        }
+        Ok(())
+    }
+}

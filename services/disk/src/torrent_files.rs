@@ -1,0 +1,207 @@
+//! The files of one torrent: where each is, what of it is written, and what of that is durable.
+
+use crate::error::{DiskError, DiskErrorKind};
+use crate::names::part_path;
+use crate::resume::{Resume, ResumeFile, relative};
+use crate::storage::FilePlace;
+use dunlin_base::{Bitfield, BlockRef, FileIndex, InfoHash, PieceIndex, TorrentId};
+use dunlin_metainfo::{Geometry, PieceHashes, SetInfo};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// One torrent of one rank.
+#[derive(Debug)]
+pub(crate) struct TorrentFiles {
+    pub(crate) id: TorrentId,
+    pub(crate) info: Arc<SetInfo>,
+    pub(crate) geometry: Geometry,
+    pub(crate) hash: InfoHash,
+    pub(crate) sequence: u64,
+    /// Held while a part file is made, so that it is made once. Taken before `inner`, never after.
+    pub(crate) gate: Mutex<()>,
+    pub(crate) inner: Mutex<Inner>,
+}
+
+/// What changes. The sets of pieces are disjoint.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) slots: Vec<Slot>,
+    /// Right and synced: the resume file may claim them.
+    pub(crate) durable: Bitfield,
+    /// Right and handed to the operating system.
+    pub(crate) written: Bitfield,
+    /// Written before a sync that failed: the system may have dropped them while it still shows
+    /// them. They are written once more before the next sync.
+    pub(crate) suspect: Bitfield,
+    /// Files with writes since the last sync.
+    pub(crate) dirty: BTreeSet<u32>,
+    /// Files whose part's name is new since the last sync.
+    pub(crate) new_names: BTreeSet<u32>,
+    /// Whether a durable resume file of this run names the files.
+    pub(crate) marked: bool,
+    /// Whether the resume file says less than we know.
+    pub(crate) changed: bool,
+    /// Bytes that became durable since the resume file was saved.
+    pub(crate) since_save: u64,
+}
+
+/// One file.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) place: FilePlace,
+    pub(crate) part: Part,
+    /// Whether what stands under the final name is replaced.
+    pub(crate) replace: bool,
+    /// Why a sync of the file failed. From then on pieces made of earlier blocks are suspects.
+    pub(crate) fault: Option<DiskError>,
+}
+
+/// The part file of a file that is written here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// There is none yet.
+    None,
+    /// One stands there with other content; it is removed before ours is made.
+    Stale,
+    /// It is there, with this inode.
+    There(u64),
+    /// It has its final name.
+    Done,
+}
+
+impl Inner {
+    /// No files yet, and nothing of `pieces` pieces.
+    pub(crate) fn new(pieces: u32) -> Inner {
+        Inner {
+            slots: Vec::new(),
+            durable: Bitfield::new(pieces),
+            written: Bitfield::new(pieces),
+            suspect: Bitfield::new(pieces),
+            dirty: BTreeSet::new(),
+            new_names: BTreeSet::new(),
+            marked: false,
+            changed: false,
+            since_save: 0,
+        }
+    }
+}
+
+impl Slot {
+    /// Where the file will stand, if it is written here.
+    pub(crate) fn dest(&self) -> Option<&Path> {
+        match &self.place {
+            FilePlace::Copy { dest, .. } | FilePlace::Wanted { dest, .. } => Some(dest),
+            FilePlace::Source(_) | FilePlace::Absent => None,
+        }
+    }
+
+    /// Any path that names the file for people.
+    pub(crate) fn shown(&self) -> PathBuf {
+        match &self.place {
+            FilePlace::Source(path) => path.clone(),
+            FilePlace::Copy { dest, .. } | FilePlace::Wanted { dest, .. } => dest.clone(),
+            FilePlace::Absent => PathBuf::new(),
+        }
+    }
+
+    pub(crate) fn is_wanted(&self) -> bool {
+        matches!(self.place, FilePlace::Wanted { .. })
+    }
+
+    fn unfinished(&self) -> Option<&Path> {
+        match &self.place {
+            FilePlace::Wanted { dest, .. } if self.part != Part::Done => Some(dest),
+            _ => None,
+        }
+    }
+
+    /// Where the bytes can be read now, and of a part file the inode.
+    pub(crate) fn readable(&self) -> Result<(PathBuf, Option<u64>), DiskError> {
+        match (&self.place, self.part) {
+            (FilePlace::Source(path) | FilePlace::Copy { source: path, .. }, _) => {
+                Ok((path.clone(), None))
+            }
+            (FilePlace::Wanted { dest, .. }, Part::There(inode)) => {
+                Ok((part_path(dest), Some(inode)))
+            }
+            (FilePlace::Wanted { dest, .. }, Part::Done) => Ok((dest.clone(), None)),
+            _ => Err(DiskError::new(self.shown(), DiskErrorKind::Misuse("read before written"))),
+        }
+    }
+}
+
+impl TorrentFiles {
+    pub(crate) fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The whole data of a piece.
+    pub(crate) fn whole(&self, piece: PieceIndex) -> BlockRef {
+        BlockRef { piece, begin: 0, len: self.geometry.data_len(piece) }
+    }
+
+    /// Zero bytes that follow the data in the hash.
+    pub(crate) fn zeros(&self, piece: PieceIndex) -> u32 {
+        self.geometry.hashed_len(piece).saturating_sub(self.geometry.data_len(piece))
+    }
+
+    pub(crate) fn expected(&self, piece: PieceIndex) -> Option<[u8; 20]> {
+        match &self.info.hashes {
+            PieceHashes::Sha1(hashes) => hashes.get(piece.index()).copied(),
+            PieceHashes::Tokens(_) => None,
+        }
+    }
+
+    /// The first file of `piece` of which `test` holds.
+    pub(crate) fn file_of(&self, piece: PieceIndex, test: impl Fn(u32) -> bool) -> Option<u32> {
+        self.geometry.piece_files(piece).find(|file| test(*file))
+    }
+
+    /// Whether every piece of `file` is in one of the sets that `held` looks at.
+    pub(crate) fn all_pieces(&self, file: FileIndex, held: impl Fn(PieceIndex) -> bool) -> bool {
+        self.geometry.file_pieces(file).all(|piece| held(PieceIndex(piece)))
+    }
+
+    /// What the resume file should say; `None` if nothing is unfinished.
+    pub(crate) fn resume(&self, root: &Path) -> Option<Resume> {
+        let inner = self.inner();
+        let unfinished = inner.slots.iter().enumerate();
+        let files: Vec<_> = unfinished
+            .filter_map(|(index, slot)| self.resume_file(&inner, index, slot.unfinished()?, root))
+            .collect();
+        (!files.is_empty()).then_some(Resume { sequence: self.sequence, files })
+    }
+
+    fn resume_file(
+        &self,
+        inner: &Inner,
+        index: usize,
+        dest: &Path,
+        root: &Path,
+    ) -> Option<ResumeFile> {
+        let file = self.info.files.get(index)?;
+        let number = FileIndex(u32::try_from(index).ok()?);
+        let PieceHashes::Sha1(hashes) = self.info.file_hashes(number) else { return None };
+        let pieces = self.geometry.file_pieces(number);
+        let mut claimed = Bitfield::new(pieces.len() as u32);
+        for (place, piece) in pieces.enumerate() {
+            if inner.durable.has(PieceIndex(piece)) {
+                claimed.set(PieceIndex(place as u32));
+            }
+        }
+        let inode = match inner.slots.get(index)?.part {
+            Part::There(inode) => inode,
+            Part::None | Part::Stale | Part::Done => 0,
+        };
+        Some(ResumeFile {
+            name: file.name.clone(),
+            dest: relative(root, dest),
+            length: file.length,
+            piece_length: self.info.piece_length,
+            inode,
+            claimed,
+            hashes: hashes.to_vec(),
+        })
+    }
+}
