@@ -2,18 +2,18 @@
 //! refreshes, asks for loads, counts completions, notices the dead, and ends the run.
 //!
 //! ```text
-//!             all registered, or absent, or dead            all complete, or absent, or dead
-//!  Collecting ──────────────────────────────────▶ Running ──────────────────────────────────▶ Finished
-//!      │  refused, only a check, nobody alive, interrupt ──────────────────────────────────────▲
+//!             all registered, absent or dead          all complete, absent or dead
+//!  Collecting ─────────────────────────────▶ Running ─────────────────────────────▶ Finished
+//!      │  refused, only a check, nobody alive, interrupt ──────────────────────────────▲
 //!
 //!  a rank:  Expected ─▶ Registered ─▶ Complete
 //!              │ no progress  └──────────┴─▶ Dead (silent, or the world says so)
 //!              └─▶ Absent
 //! ```
 //!
-//! A hub that routes: what the sets are and what the swarm table says is decided in `dunlin-tracker`.
-//! Invariants, held by [`Coordinator::check`]: nobody is awaited once the barrier is open; the dead are in
-//! no swarm; after [`CoordinatorOutput::Finished`] nothing follows.
+//! A hub that routes: what the sets are and what the swarm table says is decided in
+//! `dunlin-tracker`. Invariants, held by [`Coordinator::check`]: nobody is awaited once the barrier
+//! is open; the dead are in no swarm; after [`CoordinatorOutput::Finished`] nothing follows.
 
 mod life;
 mod outcome;
@@ -48,7 +48,8 @@ pub struct CoordinatorConfig {
     pub loads: bool,
     /// How old a reported load must be before it is asked for again.
     pub load_min_age: Duration,
-    /// How long the barrier waits for a rank that shows no progress. Counted from [`Time::ZERO`] at first.
+    /// How long the barrier waits for a rank that shows no progress. Counted from [`Time::ZERO`] at
+    /// first.
     pub start_timeout: Duration,
     /// How long a registered rank may say nothing before it is dead.
     pub silence: Duration,
@@ -193,8 +194,8 @@ impl Coordinator {
         Some(output)
     }
 
-    /// When [`CoordinatorInput::Timeout`] is wanted, and why: the earliest moment at which a rank counts
-    /// as absent or dead. Looks at every rank once.
+    /// When [`CoordinatorInput::Timeout`] is wanted, and why: the earliest moment at which a rank
+    /// counts as absent or dead. Looks at every rank once.
     #[must_use]
     pub fn next_timeout(&self) -> Wake {
         if self.phase == Phase::Finished {
@@ -209,8 +210,8 @@ impl Coordinator {
         &self.outcome
     }
 
-    /// Every registered file and who has its pieces, as [`SwarmTable::dump`] gives it; nothing before
-    /// the start.
+    /// Every registered file and who has its pieces, as [`SwarmTable::dump`] gives it; nothing
+    /// before the start.
     #[must_use]
     pub fn dump(&self) -> Vec<(String, Vec<dunlin_tracker::DumpRow>)> {
         self.table.dump()

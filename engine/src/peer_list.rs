@@ -2,7 +2,7 @@
 //! refused, and when they may be dialled again.
 
 use crate::sources::Source;
-use dunlin_base::{Bitfield, ConnId, Endpoint, PieceIndex, Rate, Time};
+use dunlin_base::{Bitfield, ConnId, Endpoint, PieceIndex, Rank, Rate, Time};
 use dunlin_tracker::Member;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -61,18 +61,24 @@ pub struct PeerList {
 
 impl PeerList {
     /// Takes the tracker's answer: the order and the loads are news, and what was refused may be asked
-    /// for again. Peers the tracker no longer names stay while they are connected.
+    /// for again. Peers the tracker no longer names stay while they are connected. `changed` is told
+    /// what the tracker said of a peer before and says now (map `pieces`).
     pub fn refresh(
         &mut self,
         own: Endpoint,
         members: &[Member],
-        owners: Option<&[(dunlin_base::Rank, Bitfield)]>,
+        owners: Option<&[(Rank, Bitfield)]>,
+        mut changed: impl FnMut(Option<&Bitfield>, Option<&Bitfield>),
     ) {
         let named: BTreeSet<Endpoint> =
             members.iter().map(|member| Endpoint::Rank(member.rank)).collect();
         self.peers.retain(|remote, known| {
             known.place = u32::MAX;
-            named.contains(remote) || known.conn.is_some() || known.dialling
+            let stays = named.contains(remote) || known.conn.is_some() || known.dialling;
+            if !stays {
+                changed(known.owned.as_ref(), None);
+            }
+            stays
         });
         for (place, member) in (0u32..).zip(members) {
             let remote = Endpoint::Rank(member.rank);
@@ -88,6 +94,7 @@ impl PeerList {
         }
         for (rank, pieces) in owners.unwrap_or_default() {
             if let Some(known) = self.peers.get_mut(&Endpoint::Rank(*rank)) {
+                changed(known.owned.as_ref(), Some(pieces));
                 known.owned = Some(pieces.clone());
             }
         }
@@ -128,7 +135,6 @@ impl PeerList {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dunlin_base::Rank;
 
     fn members(ranks: &[u32]) -> Vec<Member> {
         ranks.iter().map(|rank| Member { rank: Rank(*rank), load: u64::from(*rank) * 10 }).collect()
@@ -141,13 +147,13 @@ mod tests {
     #[test]
     fn a_refresh_forgets_refusals_and_never_lists_ourselves() {
         let mut list = PeerList::default();
-        list.refresh(at(9), &members(&[2, 1, 9]), None);
+        list.refresh(at(9), &members(&[2, 1, 9]), None, |_, _| {});
         assert_eq!(list.iter().map(|(remote, _)| remote).collect::<Vec<_>>(), [at(1), at(2)]);
         assert_eq!((list.get(at(2)).unwrap().place, list.get(at(1)).unwrap().place), (0, 1));
         let known = list.get_mut(at(2)).unwrap();
         known.rejected.insert(PieceIndex(3));
         known.asked = 5;
-        list.refresh(at(9), &members(&[1, 2, 9]), None);
+        list.refresh(at(9), &members(&[1, 2, 9]), None, |_, _| {});
         let known = list.get(at(2)).unwrap();
         assert!(known.rejected.is_empty());
         assert_eq!((known.place, known.load, known.asked), (1, 20, 0));
@@ -156,9 +162,9 @@ mod tests {
     #[test]
     fn who_is_no_longer_named_stays_only_while_connected() {
         let mut list = PeerList::default();
-        list.refresh(at(9), &members(&[1, 2, 9]), None);
+        list.refresh(at(9), &members(&[1, 2, 9]), None, |_, _| {});
         list.get_mut(at(1)).unwrap().conn = Some(dunlin_base::ConnId(4));
-        list.refresh(at(9), &members(&[9]), None);
+        list.refresh(at(9), &members(&[9]), None, |_, _| {});
         assert_eq!(list.iter().map(|(remote, _)| remote).collect::<Vec<_>>(), [at(1)]);
         assert_eq!(list.get(at(1)).unwrap().place, u32::MAX);
     }

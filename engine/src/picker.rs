@@ -80,8 +80,10 @@ impl Picker {
             // Every bucket above moves up by one: its first piece goes to its new end.
             for above in (bucket + 1..self.bounds.len() - 1).rev() {
                 let first = self.bounds[above] as usize;
-                self.put(self.list[first], hole);
-                hole = first;
+                if first < self.bounds[above + 1] as usize {
+                    self.put(self.list[first], hole);
+                    hole = first;
+                }
             }
             for bound in &mut self.bounds[bucket + 1..] {
                 *bound += 1;

@@ -12,7 +12,7 @@ const MIN_BLOCKS: u64 = 2;
 /// Queue at the source that rides out its pauses (scheduling, a disk read).
 const QUEUE: Duration = Duration::from_millis(20);
 /// Rounds without a quarter more rate before the start-up ends.
-const FLAT_ROUNDS: u32 = 3;
+const FLAT_ROUNDS: u32 = 2;
 /// How long the shortest delay is believed: a route or a neighbour may change.
 const DELAY_MEMORY: Duration = Duration::from_secs(10);
 /// A request is late after so long at the earliest.
@@ -37,6 +37,8 @@ pub struct Window {
     best_rate: Rate,
     min_delay: Duration,
     min_delay_at: Time,
+    /// Since when the window is small, so that our own queue is no part of the delay.
+    probing: Option<Time>,
     cap: u64,
 }
 
@@ -58,6 +60,7 @@ impl Window {
             best_rate: Rate(0),
             min_delay: Duration::MAX,
             min_delay_at: Time::ZERO,
+            probing: None,
             cap: cap.max(block),
         }
     }
@@ -108,10 +111,7 @@ impl Window {
         self.in_flight = self.in_flight.saturating_sub(bytes);
         self.meter.add(now, bytes);
         let delay = now.since(asked_at).max(Duration::from_nanos(1));
-        if delay <= self.min_delay || now.since(self.min_delay_at) > DELAY_MEMORY {
-            self.min_delay = delay;
-            self.min_delay_at = now;
-        }
+        self.measure_delay(now, asked_at, delay);
         if self.starting {
             self.size = (self.size + bytes).min(self.cap);
         }
@@ -119,6 +119,39 @@ impl Window {
         if now >= self.round_ends {
             self.end_round(now, delay);
         }
+    }
+
+    /// The shortest delay. When it is old the window is made small until a request that was made since
+    /// is answered: otherwise our own queue would be taken for the path, and the window would grow on
+    /// itself.
+    fn measure_delay(&mut self, now: Time, asked_at: Time, delay: Duration) {
+        if self.probing.is_some_and(|since| asked_at >= since) {
+            self.probing = None;
+            self.min_delay = delay;
+            self.min_delay_at = now;
+            self.resize();
+        } else if delay <= self.min_delay {
+            self.min_delay = delay;
+            self.min_delay_at = now;
+        } else if !self.starting
+            && self.probing.is_none()
+            && now.since(self.min_delay_at) > DELAY_MEMORY
+        {
+            self.probing = Some(now);
+            self.resize();
+        }
+    }
+
+    /// Twice what the path holds, and a little queue.
+    fn resize(&mut self) {
+        let least = (MIN_BLOCKS * self.block).min(self.cap);
+        if self.probing.is_some() {
+            self.size = least;
+            return;
+        }
+        let held = self.min_delay.saturating_mul(2).saturating_add(QUEUE);
+        let bytes = u128::from(self.best_rate.0) * held.as_nanos() / 1_000_000_000;
+        self.size = u64::try_from(bytes).unwrap_or(u64::MAX).clamp(least, self.cap);
     }
 
     fn end_round(&mut self, now: Time, delay: Duration) {
@@ -138,10 +171,7 @@ impl Window {
             self.starting = false;
         }
         if !self.starting {
-            let held = self.min_delay.saturating_mul(2).saturating_add(QUEUE);
-            let bytes = u128::from(self.best_rate.0) * held.as_nanos() / 1_000_000_000;
-            let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-            self.size = bytes.clamp((MIN_BLOCKS * self.block).min(self.cap), self.cap);
+            self.resize();
         }
         self.round_began = now;
         self.round_ends = now + delay;
@@ -152,6 +182,7 @@ impl Window {
     pub fn snub(&mut self) {
         self.size = self.block;
         self.starting = true;
+        self.probing = None;
         self.flat_rounds = 0;
         self.best_rate = Rate(0);
         self.min_delay = Duration::MAX;
@@ -196,7 +227,7 @@ mod tests {
     fn the_window_follows_bandwidth_times_delay() {
         // (bytes/s, delay in ms)
         for (rate, delay) in [(1_000_000, 10), (100_000_000, 20), (1_000_000_000, 100)] {
-            let window = run(rate, Duration::from_millis(delay), 40_000);
+            let window = run(rate, Duration::from_millis(delay), 200_000);
             let product = rate / 1000 * delay;
             let queue = rate / 1000 * 20;
             assert!(

@@ -286,14 +286,7 @@ impl Session {
     /// A peer is gone for good: nobody dials it again.
     pub fn departed(&mut self, now: Time, remote: Endpoint) {
         for torrent in self.torrents.values_mut() {
-            let conn = torrent.known.get(remote).and_then(|known| known.conn);
-            torrent.known.remove(remote);
-            if let Some(conn) = conn {
-                torrent.known.entry(remote).conn = Some(conn);
-                torrent.hang_up(&mut self.shared, now, conn, HangUpReason::Dead);
-                torrent.known.remove(remote);
-            }
-            torrent.fill(&mut self.shared, now);
+            torrent.departed(&mut self.shared, now, remote);
         }
         self.forget_closed();
     }

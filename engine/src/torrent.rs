@@ -160,7 +160,14 @@ impl Torrent {
     ) {
         let pieces = self.geometry.pieces();
         let owners = owners.filter(|owners| owners.iter().all(|(_, field)| field.len() == pieces));
-        self.known.refresh(Endpoint::Rank(shared.config.rank), members, owners);
+        let picker = &mut self.picker;
+        let none = Bitfield::new(pieces);
+        let own = Endpoint::Rank(shared.config.rank);
+        self.known.refresh(own, members, owners, |before, after| {
+            let (before, after) = (before.unwrap_or(&none), after.unwrap_or(&none));
+            after.minus(before).for_each(|piece| picker.gained(piece));
+            before.minus(after).for_each(|piece| picker.lost(piece));
+        });
         if shared.config.tracker_pieces {
             let conns: Vec<ConnId> = self.peers.keys().copied().collect();
             for conn in conns {
@@ -243,7 +250,13 @@ impl Torrent {
     }
 
     /// Closes a connection and takes back everything that hung on it.
-    pub(crate) fn hang_up(&mut self, shared: &mut Shared, now: Time, conn: ConnId, reason: HangUpReason) {
+    pub(crate) fn hang_up(
+        &mut self,
+        shared: &mut Shared,
+        now: Time,
+        conn: ConnId,
+        reason: HangUpReason,
+    ) {
         shared.out.push_back(Output::HangUp { conn, reason });
         self.disconnected(shared, now, conn);
     }
@@ -253,7 +266,7 @@ impl Torrent {
         if let Some(conn) = self.known.get(remote).and_then(|known| known.conn) {
             self.hang_up(shared, now, conn, HangUpReason::Banned);
         }
-        self.known.remove(remote);
+        self.forget(remote);
         if self.courting.is_some_and(|(courted, _)| courted == remote) {
             self.courting = None;
         }
@@ -268,6 +281,22 @@ impl Torrent {
         for piece in tainted {
             self.drop_partial(shared, piece);
         }
+        self.fill(shared, now);
+    }
+
+    /// Nothing is known of this peer any more.
+    pub(crate) fn forget(&mut self, remote: Endpoint) {
+        if let Some(owned) = self.known.remove(remote).and_then(|known| known.owned) {
+            owned.ones().for_each(|piece| self.picker.lost(piece));
+        }
+    }
+
+    /// A peer is gone for good.
+    pub(crate) fn departed(&mut self, shared: &mut Shared, now: Time, remote: Endpoint) {
+        if let Some(conn) = self.known.get(remote).and_then(|known| known.conn) {
+            self.hang_up(shared, now, conn, HangUpReason::Dead);
+        }
+        self.forget(remote);
         self.fill(shared, now);
     }
 

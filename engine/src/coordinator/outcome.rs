@@ -15,12 +15,14 @@ pub struct Outcome {
     pub dead: Vec<Rank>,
     /// What ranks could not get, in their own words.
     pub failed: BTreeMap<Rank, Vec<FailedFile>>,
-    /// Ranks that reported all complete (or failed for a stated reason), in the order of their reports.
+    /// Ranks that reported all complete (or failed for a stated reason), in the order of their
+    /// reports.
     pub completed: Vec<Rank>,
-    /// What every rank that wants something has to fetch, by rank. Filled in at the start, also when
-    /// nothing moves.
+    /// What every rank that wants something has to fetch, by rank. Filled in at the start, also
+    /// when nothing moves.
     pub plan: Vec<PlannedMove>,
-    /// Payload bytes of all wanted files, for all ranks together, whether or not they are there already.
+    /// Payload bytes of all wanted files, for all ranks together, whether or not they are there
+    /// already.
     pub bytes_wanted: u64,
     /// Whether a person stopped the run.
     pub interrupted: bool,

@@ -19,8 +19,8 @@ impl Peer {
 }
 
 impl Coordinator {
-    /// The first registration of a rank counts. One that makes no sense is refused, and the others go
-    /// on without that rank.
+    /// The first registration of a rank counts. One that makes no sense is refused, and the others
+    /// go on without that rank.
     pub(super) fn register(&mut self, from: Rank, register: Box<Register>) {
         if !self.peer(from).is_some_and(|peer| peer.life == Life::Expected) {
             return;
@@ -52,8 +52,8 @@ impl Coordinator {
         )
     }
 
-    /// Everyone who will come is here: makes the sets, and opens the barrier unless something speaks
-    /// against it.
+    /// Everyone who will come is here: makes the sets, and opens the barrier unless something
+    /// speaks against it.
     pub(super) fn start(&mut self, now: Time) {
         let registers: Vec<(Rank, Box<Register>)> = (1..)
             .map(Rank)
@@ -115,7 +115,8 @@ impl Coordinator {
             .collect();
         for rank in living {
             if let Some(peer) = self.peer_mut(rank) {
-                // The barrier may have taken long for the tracker itself: silence counts from now on.
+                // The barrier may have taken long for the tracker itself: silence counts from now
+                // on.
                 peer.heard = peer.heard.max(now);
             }
             let go = Go {
@@ -170,8 +171,8 @@ fn no_space(sets: &Sets, registers: &[(Rank, &Register)]) -> Option<String> {
     let (noun, more) =
         (if ranks.len() == 1 { "rank" } else { "ranks" }, if ranks.len() > 8 { ", …" } else { "" });
     Some(format!(
-        "{noun} {}{more} would write {} ({needed} bytes), but only {} ({free} bytes) are free there; \
-         nothing was moved: make room, or write to another place",
+        "{noun} {}{more} would write {} ({needed} bytes), but only {} ({free} bytes) are free \
+         there; nothing was moved: make room, or write to another place",
         names.join(", "),
         format_size(needed),
         format_size(free),

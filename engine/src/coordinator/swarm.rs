@@ -53,8 +53,8 @@ impl Coordinator {
         self.send(to, Control::Swarm(Box::new(swarm)));
     }
 
-    /// Asks the other members how busy they are, for the answers to come. A member that owes an answer,
-    /// or gave one lately, is left in peace.
+    /// Asks the other members how busy they are, for the answers to come. A member that owes an
+    /// answer, or gave one lately, is left in peace.
     fn query_loads(&mut self, now: Time, asker: Rank, torrent: TorrentId) {
         if !self.config.loads {
             return;

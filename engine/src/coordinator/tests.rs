@@ -90,8 +90,9 @@ impl Run {
     }
 }
 
-/// A registration drawn as text: `a=ABC` owned, `a@ABC` in place, `a~ABC/101` a part, `+a` and `*a/**` wanted, `!` shares nothing, `%7/100` 100 bytes free on device 7. A letter is a
-/// piece of 4 bytes.
+/// A registration drawn as text: `a=ABC` owned, `a@ABC` in place, `a~ABC/101` a part, `+a` and
+/// `*a/**` wanted, `!` shares nothing, `%7/100` 100 bytes free on device 7. A letter is a piece of
+/// 4 bytes.
 fn registration(text: &str) -> Register {
     let mut register = Register { shares: true, ..Register::default() };
     for word in text.split_whitespace() {
@@ -360,7 +361,8 @@ fn a_check_moves_nothing_and_says_what_would_move() {
 
 #[test]
 fn who_is_in_the_swarm_at_go() {
-    // Rank 2 has all that it wants and counts as a holder; rank 3 has a part and does not know the set.
+    // Rank 2 has all that it wants and counts as a holder; rank 3 has a part and does not know the
+    // set.
     let texts = ["a=ABC", "+a a@ABC", "+a a~ABC/011", "+a"];
     let (mut run, go) = Run::all(config(4), &texts);
     assert_eq!(go, ["1 go t0(a)!", "2 go t0(a)!?", "3 go t0(a)?", "4 go t0(a)?"]);

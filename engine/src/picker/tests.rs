@@ -35,10 +35,10 @@ fn rarest_first() {
     use PieceOrder::Rarest;
     // (the swarm, what the asking peer has, the piece)
     let cases = [
-        ("1110 1100 1001 xxxx", "1111", Some(2)),
-        ("1110 1100 1001 xxxx", "1101", Some(3)),
-        ("1110 1100 1001 xx--", "1111", Some(1)),
-        ("1110 1100 1001 ----", "1111", None),
+        ("1110 1101 1001 xxxx", "1111", Some(2)),
+        ("1110 1101 1001 xxxx", "1100", Some(1)),
+        ("1110 1101 1001 xx--", "1111", Some(1)),
+        ("1110 1101 1001 ----", "1111", None),
         ("1111 1100 1101 xxxx", "1111", Some(2)),
         ("0000 0001 xxxx", "1111", Some(3)),
         ("0100 xxxx", "1011", None),

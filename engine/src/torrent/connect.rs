@@ -55,7 +55,12 @@ impl Torrent {
     }
 
     /// The other side's handshake: answer it, and say what we have.
-    pub(crate) fn on_handshake(&mut self, shared: &mut Shared, conn: ConnId, handshake: &Handshake) {
+    pub(crate) fn on_handshake(
+        &mut self,
+        shared: &mut Shared,
+        conn: ConnId,
+        handshake: &Handshake,
+    ) {
         self.greet(shared, conn);
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         peer.handshaken = true;
@@ -144,16 +149,19 @@ impl Torrent {
     fn set_pieces(&mut self, shared: &mut Shared, conn: ConnId, pieces: Pieces) {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         let old = std::mem::replace(&mut peer.pieces, pieces);
-        uncount(&mut self.picker, &old);
-        peer.useful = 0;
-        match &peer.pieces {
-            Pieces::Unknown => {}
-            Pieces::All => self.picker.seed_came(),
+        peer.useful = match &peer.pieces {
+            Pieces::Unknown | Pieces::All => 0,
             Pieces::Some(field) => {
-                for piece in field.ones() {
-                    self.picker.gained(piece);
-                    peer.useful += u32::from(self.missing.has(piece));
-                }
+                field.ones().filter(|piece| self.missing.has(*piece)).count() as u32
+            }
+        };
+        // With map `pieces` availability is what the tracker says, connected or not.
+        if !shared.config.tracker_pieces {
+            uncount(&mut self.picker, &old);
+            match &peer.pieces {
+                Pieces::Unknown => {}
+                Pieces::All => self.picker.seed_came(),
+                Pieces::Some(field) => field.ones().for_each(|piece| self.picker.gained(piece)),
             }
         }
         self.update_interest(shared, conn);
@@ -263,7 +271,9 @@ impl Torrent {
     pub(crate) fn disconnected(&mut self, shared: &mut Shared, now: Time, conn: ConnId) {
         self.take_back(conn);
         let Some(peer) = self.peers.remove(&conn) else { return };
-        uncount(&mut self.picker, &peer.pieces);
+        if !shared.config.tracker_pieces {
+            uncount(&mut self.picker, &peer.pieces);
+        }
         let known = self.known.entry(peer.remote);
         known.conn = None;
         known.unreachable = true;

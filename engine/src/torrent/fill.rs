@@ -7,7 +7,7 @@
 //! 4. Endgame: every block is asked for; idle peers ask for what is slow to come a second time.
 
 use super::{Happened, Shared, Torrent};
-use crate::config::PieceOrder;
+use crate::config::{PieceOrder, SourceOrder};
 use crate::io::Output;
 use crate::partials::{Block, Stage};
 use crate::peer::AskState;
@@ -24,6 +24,9 @@ const WHOLE_PIECE: Duration = Duration::from_secs(2);
 const ENDGAME_PATIENCE: u32 = 2;
 /// … and for at least so long.
 const ENDGAME_AGE: Duration = Duration::from_millis(100);
+
+/// Round robin passes over a source that is so many times slower than the next.
+const LAGGARD: u64 = 4;
 
 impl Torrent {
     pub(super) fn fill_many(&mut self, shared: &mut Shared, now: Time) {
@@ -182,9 +185,36 @@ impl Torrent {
             let able: Vec<ConnId> =
                 roomy.iter().copied().filter(|conn| self.gives_piece(*conn, piece)).collect();
             let Some(conn) = self.choose_conn(shared, now, &able) else { return true };
+            if shared.config.sources == SourceOrder::RoundRobin
+                && !self.is_its_turn(shared, now, piece, conn)
+            {
+                return false;
+            }
             self.count_choice(shared, conn);
             self.start(shared, now, piece, conn);
         }
+    }
+
+    /// Round robin waits for whoever's turn it is, though its window is full, unless it is much slower
+    /// than the one that would take its place: a slow source must not set the pace.
+    fn is_its_turn(
+        &mut self,
+        shared: &mut Shared,
+        now: Time,
+        piece: PieceIndex,
+        conn: ConnId,
+    ) -> bool {
+        let all: Vec<ConnId> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.gives() && !peer.snubbed)
+            .map(|(conn, _)| *conn)
+            .filter(|conn| self.gives_piece(*conn, piece))
+            .collect();
+        let Some(turn) = self.choose_conn(shared, now, &all) else { return true };
+        let (holder, other) = (self.source(turn, now).rate, self.source(conn, now).rate);
+        let lags = holder.0 > 0 && holder.0.saturating_mul(LAGGARD) < other.0;
+        turn == conn || lags
     }
 
     /// Starts a piece that `conn` is to give.

@@ -9,7 +9,13 @@ use dunlin_wire::Message;
 
 impl Torrent {
     /// The hash of a piece is known.
-    pub(crate) fn hashed(&mut self, shared: &mut Shared, now: Time, piece: PieceIndex, matches: bool) {
+    pub(crate) fn hashed(
+        &mut self,
+        shared: &mut Shared,
+        now: Time,
+        piece: PieceIndex,
+        matches: bool,
+    ) {
         if self.partials.get(piece).map(|partial| partial.stage) != Some(Stage::Hashing) {
             return;
         }
@@ -53,7 +59,13 @@ impl Torrent {
     }
 
     /// The digests of a piece's blocks are known.
-    pub(crate) fn digested(&mut self, shared: &mut Shared, now: Time, piece: PieceIndex, digests: &[u64]) {
+    pub(crate) fn digested(
+        &mut self,
+        shared: &mut Shared,
+        now: Time,
+        piece: PieceIndex,
+        digests: &[u64],
+    ) {
         match self.partials.get(piece).map(|partial| partial.stage) {
             Some(Stage::Failed) => {
                 let senders = self.partials.get(piece).into_iter().flat_map(|partial| {

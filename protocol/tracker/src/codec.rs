@@ -1,9 +1,9 @@
-//! Control messages as bytes, for fabrics that carry bytes: a tag, then the fields in order. Numbers are
-//! big-endian; text, lists and bitfields have their length in front as a `u32`; an option is a byte 0
-//! or 1. Every message has exactly one encoding.
+//! Control messages as bytes, for fabrics that carry bytes: a tag, then the fields in order.
+//! Numbers are big-endian; text, lists and bitfields have their length in front as a `u32`; an
+//! option is a byte 0 or 1. Every message has exactly one encoding.
 //!
-//! The decoder is strict: every byte is used, and a length is checked against the bytes that are left
-//! before anything is allocated, so that memory is bounded by a small multiple of the message.
+//! The decoder is strict: every byte is used, and a length is checked against the bytes that are
+//! left before anything is allocated, so that memory is bounded by a small multiple of the message.
 
 mod read;
 mod write;
@@ -31,8 +31,8 @@ mod tag {
     pub(super) const SHUTDOWN: u8 = 13;
 }
 
-/// Why bytes are no control message, or a registration counts for nothing. The sender is to blame; the
-/// message is dropped.
+/// Why bytes are no control message, or a registration counts for nothing. The sender is to blame;
+/// the message is dropped.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ControlError {

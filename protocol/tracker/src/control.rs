@@ -139,8 +139,8 @@ pub struct Go {
     pub replace: Vec<String>,
 }
 
-/// What a rank is told of a torrent at the start: enough for a holder to serve it, and for a wanter to
-/// know what to look up. The file names are the set's, in its order.
+/// What a rank is told of a torrent at the start: enough for a holder to serve it, and for a wanter
+/// to know what to look up. The file names are the set's, in its order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outline {
     /// Its number.

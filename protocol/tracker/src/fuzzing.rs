@@ -3,8 +3,8 @@
 use crate::{Control, OnConflict, SwarmTable, TrackerMap, decode, encode, make_sets};
 use dunlin_base::Rank;
 
-/// Any bytes: a message whose one encoding they are, or an error. A registration makes sets, and the
-/// sets a table that holds together.
+/// Any bytes: a message whose one encoding they are, or an error. A registration makes sets, and
+/// the sets a table that holds together.
 ///
 /// # Panics
 /// If a property does not hold.

@@ -1,5 +1,5 @@
-//! The tracker of a cluster: control messages and their codec, the sets that registrations make, the
-//! swarm table and its orders.
+//! The tracker of a cluster: control messages and their codec, the sets that registrations make,
+//! the swarm table and its orders.
 //!
 //! It only computes: it never sends a message, asks a clock, or opens a file. Whatever bytes or
 //! registrations it is given, it returns a value or says who is wrong.

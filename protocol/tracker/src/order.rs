@@ -41,8 +41,8 @@ pub enum TrackerMap {
 }
 
 impl TrackerOrder {
-    /// Puts `members`, which are in the order of their arrival, into this order. The asker stands last
-    /// in every order, as in the classic programs: nobody asks itself.
+    /// Puts `members`, which are in the order of their arrival, into this order. The asker stands
+    /// last in every order, as in the classic programs: nobody asks itself.
     pub fn arrange(self, members: &mut Vec<Member>, asker: Rank, rng: &mut Rng) {
         let own = members.iter().position(|member| member.rank == asker);
         let own = own.map(|at| members.remove(at));

@@ -1,9 +1,10 @@
-//! From all registrations to what will move: the true content of every name, conflicts and obstacles,
-//! the sets, and who wants what. Pure, and near-linear in the number of registered copies.
+//! From all registrations to what will move: the true content of every name, conflicts and
+//! obstacles, the sets, and who wants what. Pure, and near-linear in the number of registered
+//! copies.
 //!
 //! ```text
 //!  registrations ─▶ copies by name ─▶ truth (owners, else in place, else parts) ─▶ who holds what
-//!        └ wants (names, globs) ──────────────▶ wanters of every name ─▶ sets by (holders, wanters)
+//!        └ wants (names, globs) ──────────────▶ wanters of a name ─▶ sets by (holders, wanters)
 //! ```
 
 use crate::{OwnedFile, Register, Want};
@@ -17,8 +18,8 @@ use std::sync::Arc;
 mod build;
 mod truth;
 
-/// The most pieces of a set. Larger ones are split, so that a torrent's bitfield stays under 256 KiB
-/// and below the most pieces of a torrent; a single file may go up to the latter.
+/// The most pieces of a set. Larger ones are split, so that a torrent's bitfield stays under 256
+/// KiB and below the most pieces of a torrent; a single file may go up to the latter.
 pub const MAX_SET_PIECES: u64 = 2_000_000;
 
 /// What happens when owners of a name disagree (`--on-conflict`).
@@ -198,8 +199,8 @@ struct Held<'a> {
     whole: bool,
 }
 
-/// Works out what all registrations come to. Each should have passed [`Register::check`]; what does not
-/// fit together is left out. With `force`, what stands in the way is replaced.
+/// Works out what all registrations come to. Each should have passed [`Register::check`]; what does
+/// not fit together is left out. With `force`, what stands in the way is replaced.
 #[must_use]
 pub fn make_sets(registers: &[(Rank, &Register)], policy: OnConflict, force: bool) -> Sets {
     let mut by_rank = registers.to_vec();

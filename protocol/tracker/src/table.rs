@@ -1,8 +1,8 @@
 //! The swarm table: who takes part in which torrent, who has which piece, and how busy everyone is.
 //!
-//! A member costs one entry of an ordered map per torrent; a seed costs nothing more. Invariants, held by
-//! [`SwarmTable::check`]: a bitfield is neither empty nor full and fits its torrent; no two members of a
-//! torrent arrived at once.
+//! A member costs one entry of an ordered map per torrent; a seed costs nothing more. Invariants,
+//! held by [`SwarmTable::check`]: a bitfield is neither empty nor full and fits its torrent; no two
+//! members of a torrent arrived at once.
 
 use crate::{Load, Member, Sets, TrackerMap, TrackerOrder};
 use dunlin_base::{Bitfield, FileIndex, PieceIndex, Rank, Rng, TorrentId};
@@ -33,8 +33,8 @@ struct Torrent {
     arrivals: u32,
 }
 
-/// What is known of a rank in a torrent. Who has something but has not asked for the swarm yet is no
-/// member: it could not serve, for it does not know the set.
+/// What is known of a rank in a torrent. Who has something but has not asked for the swarm yet is
+/// no member: it could not serve, for it does not know the set.
 #[derive(Clone, Debug)]
 struct Seat {
     arrival: Option<u32>,
@@ -276,8 +276,8 @@ impl SwarmTable {
         members
     }
 
-    /// Who has which pieces, by rank, for `asker`: the members that share and have something, the asker
-    /// left out. `None` with map `swarm`, which does not say.
+    /// Who has which pieces, by rank, for `asker`: the members that share and have something, the
+    /// asker left out. `None` with map `swarm`, which does not say.
     #[must_use]
     pub fn owners(&self, torrent: TorrentId, asker: Rank) -> Option<Vec<(Rank, Bitfield)>> {
         if self.map == TrackerMap::Swarm {
@@ -298,9 +298,9 @@ impl SwarmTable {
         Some(owners)
     }
 
-    /// Every registered file by name, also those that nobody wants, and for each of its pieces the hash
-    /// and the ranks, in order: with map `swarm` the swarm's members in each row, with map `pieces` who
-    /// has the piece.
+    /// Every registered file by name, also those that nobody wants, and for each of its pieces the
+    /// hash and the ranks, in order: with map `swarm` the swarm's members in each row, with map
+    /// `pieces` who has the piece.
     #[must_use]
     pub fn dump(&self) -> Vec<(String, Vec<DumpRow>)> {
         let rows = |hashes: &PieceHashes, first: u32, holders: &BTreeMap<Rank, &Have>| {

@@ -13,8 +13,8 @@ const MAX_DRAWS: usize = 500;
 
 /// The allowed fast set of the peer at `ip` for a torrent of `pieces` pieces, in the order of
 /// generation, without repeats. `size` is the number of pieces asked for ([`ALLOWED_FAST_SET`] by
-/// default); with `size >= pieces` it is every piece. The canonical algorithm of BEP 6, which exists
-/// for IPv4 only. Both sides can compute it, so it is a hint that cannot be farmed with many
+/// default); with `size >= pieces` it is every piece. The canonical algorithm of BEP 6, which
+/// exists for IPv4 only. Both sides can compute it, so it is a hint that cannot be farmed with many
 /// addresses of one network.
 #[must_use]
 pub fn allowed_fast_set(ip: Ipv4Addr, info_hash: InfoHash, pieces: u32, size: usize) -> Vec<u32> {

@@ -63,8 +63,8 @@ pub fn encode_into(message: &Message, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends the first 13 bytes of a `piece` message; the sender follows up with `range.length` bytes of
-/// data.
+/// Appends the first 13 bytes of a `piece` message; the sender follows up with `range.length` bytes
+/// of data.
 pub fn encode_piece_header(range: BlockRange, out: &mut Vec<u8>) {
     out.extend_from_slice(&range.length.saturating_add(PIECE_OVERHEAD).to_be_bytes());
     out.push(PIECE);
@@ -89,9 +89,10 @@ fn range(id: u8, range: BlockRange, out: &mut Vec<u8>) {
 }
 
 impl Message {
-    /// Reads a message from all that follows its length prefix; nothing at all is a keep-alive. `None`
-    /// is an id that we do not know, to be skipped. Of a `piece` it is the header, its length filled in
-    /// from the number of bytes. The cap on the length is the [`Framer`](crate::Framer)'s.
+    /// Reads a message from all that follows its length prefix; nothing at all is a keep-alive.
+    /// `None` is an id that we do not know, to be skipped. Of a `piece` it is the header, its
+    /// length filled in from the number of bytes. The cap on the length is the
+    /// [`Framer`](crate::Framer)'s.
     ///
     /// # Errors
     /// If a message of fixed length has another one, or a `piece` has no data.

@@ -2,8 +2,8 @@
 
 use thiserror::Error;
 
-/// Why bytes are not the peer wire protocol. The sender is to blame, and the connection is of no more
-/// use: nobody can tell where the next message begins.
+/// Why bytes are not the peer wire protocol. The sender is to blame, and the connection is of no
+/// more use: nobody can tell where the next message begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum WireError {
     /// The first twenty bytes are not those of BEP 3.

@@ -1,5 +1,5 @@
-//! The framer (BEP 3, "peer protocol"): a stream of bytes, cut anywhere, becomes a handshake and then
-//! messages.
+//! The framer (BEP 3, "peer protocol"): a stream of bytes, cut anywhere, becomes a handshake and
+//! then messages.
 //!
 //! ```text
 //!              68 bytes          17 bytes hold all but bitfield and piece
@@ -10,8 +10,8 @@
 //!  any ── error ─▶ Failed (for ever)
 //! ```
 //!
-//! A length is checked when its id is there, before a byte of the rest is stored, and memory grows only
-//! with bytes that have come.
+//! A length is checked when its id is there, before a byte of the rest is stored, and memory grows
+//! only with bytes that have come.
 
 use crate::codec::{BITFIELD, PIECE, PIECE_OVERHEAD, check_length, decode_checked};
 use crate::{BlockRange, Handshake, HandshakeDecoder, Message, WireError};
@@ -125,8 +125,8 @@ impl Framer {
         }
     }
 
-    /// The torrent that a connection is for, once that much of the handshake has come, and until the
-    /// handshake is complete.
+    /// The torrent that a connection is for, once that much of the handshake has come, and until
+    /// the handshake is complete.
     #[must_use]
     pub fn early_info_hash(&self) -> Option<dunlin_base::InfoHash> {
         match &self.state {
@@ -135,8 +135,8 @@ impl Framer {
         }
     }
 
-    /// How many bytes of a block are still to come ([`PieceMode::Direct`]; otherwise 0). So many may
-    /// be received straight into the block's place, once the input at hand is used up.
+    /// How many bytes of a block are still to come ([`PieceMode::Direct`]; otherwise 0). So many
+    /// may be received straight into the block's place, once the input at hand is used up.
     #[must_use]
     pub fn payload_left(&self) -> u32 {
         match self.state {
@@ -162,8 +162,8 @@ impl Framer {
         }
     }
 
-    /// Takes the next frame from the front of `input`; `None` when all of it is used up. Call it until
-    /// then.
+    /// Takes the next frame from the front of `input`; `None` when all of it is used up. Call it
+    /// until then.
     ///
     /// # Errors
     /// If the bytes are not the protocol. Every later call gives the same error.
@@ -242,7 +242,7 @@ impl Framer {
         if self.head_len < 4 {
             return Ok(Step::More);
         }
-        let [a, b, c, d, id, ..] = self.head;
+        let [a, b, c, d, ..] = self.head;
         let length = u32::from_be_bytes([a, b, c, d]);
         if length == 0 {
             self.head_len = 0;
@@ -252,7 +252,7 @@ impl Framer {
         if self.head_len < ID_END {
             return Ok(Step::More);
         }
-        let id = if self.head_len == ID_END { self.head[4] } else { id };
+        let [_, _, _, _, id, ..] = self.head;
         self.check(id, length)?;
         match id {
             PIECE => return Ok(self.piece_head(input, length)),

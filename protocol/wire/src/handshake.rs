@@ -72,7 +72,8 @@ impl Handshake {
 }
 
 /// Reads a handshake that arrives in pieces. Who accepts a connection may look at
-/// [`HandshakeDecoder::info_hash`] at byte 48 and answer before the peer id has come, as BEP 3 wants.
+/// [`HandshakeDecoder::info_hash`] at byte 48 and answer before the peer id has come, as BEP 3
+/// wants.
 #[derive(Clone, Debug)]
 pub struct HandshakeDecoder {
     bytes: [u8; HANDSHAKE_LEN],

@@ -1,8 +1,8 @@
 //! The peer wire protocol (BEP 3, BEP 6): handshake, messages, framer.
 //!
-//! Bytes become [`Handshake`]s and [`Message`]s here, and back. The crate never touches a socket, never
-//! blocks, and never keeps payload longer than it must: with [`PieceMode::Direct`] the bytes of a block
-//! do not pass through it at all.
+//! Bytes become [`Handshake`]s and [`Message`]s here, and back. The crate never touches a socket,
+//! never blocks, and never keeps payload longer than it must: with [`PieceMode::Direct`] the bytes
+//! of a block do not pass through it at all.
 //!
 //! ```
 //! use dunlin_wire::{Frame, Framer, FramerLimits, Message, PieceMode, encode_into};

@@ -1,5 +1,5 @@
-//! The messages between peers (BEP 3, "peer messages"; BEP 6). Payload-free: a `piece` message is its
-//! header, and the data of the block stays with whoever moves bytes.
+//! The messages between peers (BEP 3, "peer messages"; BEP 6). Payload-free: a `piece` message is
+//! its header, and the data of the block stays with whoever moves bytes.
 
 use bytes::Bytes;
 

@@ -27,9 +27,10 @@ struct Draft<'a, 'f> {
     pieces: u64,
 }
 
-/// What files must have in common to be one set: the piece length, who has them whole without wanting
-/// them, and who wants them.
-type Key<'f> = (u32, Vec<Rank>, &'f [Rank]);
+/// What files must have in common to be one set: the piece length, who has them (whole or in part)
+/// without wanting them, and who wants them. So whoever does not want a set but serves it has
+/// registered every file of it, and need not look it up.
+type Key<'f> = (u32, Vec<(Rank, bool)>, &'f [Rank]);
 
 /// Fills in torrents, loose files and moves. `files` are in the order of their names.
 pub(super) fn build(files: &[File<'_>], sets: &mut Sets) {
@@ -80,10 +81,12 @@ fn loose(truth: &OwnedFile, held: &[Held<'_>]) -> LooseFile {
     }
 }
 
-fn pure_holders(file: &Wanted<'_, '_>) -> Vec<Rank> {
+/// Who has something of the file without wanting it, and whether it is whole there.
+fn pure_holders(file: &Wanted<'_, '_>) -> Vec<(Rank, bool)> {
     let wants = |rank: Rank| file.wanters.binary_search(&rank).is_ok();
-    let pure = file.held.iter().filter(|held| held.whole && !wants(held.rank));
-    pure.map(|held| held.rank).collect()
+    let has_any = |held: &Held<'_>| held.pieces.is_none_or(|pieces| pieces.count() > 0);
+    let pure = file.held.iter().filter(|held| has_any(held) && !wants(held.rank));
+    pure.map(|held| (held.rank, held.whole)).collect()
 }
 
 fn count_moves(file: &Wanted<'_, '_>, moves: &mut BTreeMap<Rank, Move>) {

@@ -3,8 +3,8 @@ use crate::Standing;
 use bytes::Bytes;
 use std::fmt::Write as _;
 
-/// Registrations drawn as text, one rank a line: `1: a=ABC b@AB c~ABC/101 t#xy +a *dir/**`. `=` is an
-/// owner's file, `@` one in place, `~` a part with its pieces, `#` an owner's token file; every
+/// Registrations drawn as text, one rank a line: `1: a=ABC b@AB c~ABC/101 t#xy +a *dir/**`. `=` is
+/// an owner's file, `@` one in place, `~` a part with its pieces, `#` an owner's token file; every
 /// letter is a piece (of 4 bytes, the last one of 3) or a token. `+` wants a name, `*` a glob.
 pub(crate) fn registers(text: &str) -> Vec<(Rank, Register)> {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
@@ -151,6 +151,20 @@ fn owners_that_want_do_not_part_a_set() {
         "t0 m/a m/b: 1=whole 2=1100 -> 2 3
          move 2: 1 7+7
          move 3: 2 14+0",
+    );
+}
+
+#[test]
+fn who_serves_without_wanting_has_registered_every_file() {
+    expect(
+        "1: a=A b=B c=C
+         2: b~B/1 c~C/0
+         3: ***",
+        REFUSE,
+        false,
+        "t0 a c: 1=whole -> 3
+         t1 b: 1=whole 2=all -> 3
+         move 3: 3 9+0",
     );
 }
 

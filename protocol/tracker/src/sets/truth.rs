@@ -18,7 +18,8 @@ pub(super) struct Verdict<'a> {
 
 impl Judge<'_> {
     /// The best standing that any copy has says what the name holds: owners, else what stands in
-    /// place, else unfinished files. Among equals the lowest rank speaks first. `None` for no copies.
+    /// place, else unfinished files. Among equals the lowest rank speaks first. `None` for no
+    /// copies.
     pub(super) fn judge<'a>(&mut self, named: &Named<'a>, wanters: &[Rank]) -> Option<Verdict<'a>> {
         let best = named.copies.iter().map(|copy| copy.file.standing).min()?;
         let first = named.copies.iter().find(|copy| copy.file.standing == best)?;

@@ -31,7 +31,8 @@ fn dump(table: &SwarmTable) -> Vec<String> {
 #[test]
 fn members_come_in_the_order_of_their_arrival() {
     let mut table = table(TrackerMap::Swarm);
-    // Holders first, and who has everything that it wants; rank 3 has a part but does not know the set.
+    // Holders first, and who has everything that it wants; rank 3 has a part but does not know the
+    // set.
     assert_eq!(ranks(&table), [1, 2, 6]);
     for rank in [5, 3, 5, 1] {
         table.join(T0, Rank(rank));

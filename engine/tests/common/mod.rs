@@ -1,0 +1,528 @@
+//! A world without bytes: members and a coordinator on one hand-cranked clock. A block is only the word
+//! of who sent it; a liar's blocks are bad. Every invariant is checked after every step.
+
+#![allow(dead_code)] // Each test file uses a part of it.
+
+use dunlin_base::{
+    Bitfield, BlockRef, ConnId, Endpoint, PeerId, PieceIndex, Rank, Time, TorrentId,
+};
+use dunlin_engine::choker::ChokerKind;
+use dunlin_engine::config::{Config, PieceOrder, Profile, RefreshScope, SourceOrder};
+use dunlin_engine::coordinator::{Coordinator, CoordinatorConfig, CoordinatorInput};
+use dunlin_engine::io::{CoordinatorOutput, Event, Input, LocalError, Output};
+use dunlin_engine::member::Member;
+use dunlin_metainfo::{Geometry, PieceHashes, SetInfo, cluster_block_length};
+use dunlin_tracker::{
+    Control, OnConflict, OwnedFile, Register, Standing, TrackerMap, TrackerOrder, Want,
+};
+use dunlin_wire::{BlockRange, Handshake, Message};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub const PIECE: u64 = 1 << 20;
+
+/// What travels.
+#[derive(Clone, Debug)]
+enum Parcel {
+    Control(Control),
+    Handshake(TorrentId, Handshake),
+    Message(TorrentId, Message),
+    Piece(TorrentId, BlockRef, bool),
+    HangUp(TorrentId),
+}
+
+struct Storage {
+    geometry: Geometry,
+    /// Who holds what of each started piece: good or bad blocks.
+    blocks: BTreeMap<PieceIndex, BTreeMap<u32, bool>>,
+    written: BTreeSet<PieceIndex>,
+}
+
+pub struct Node {
+    pub member: Member,
+    conns: BTreeMap<(Rank, TorrentId), (ConnId, bool)>,
+    remotes: BTreeMap<ConnId, (Rank, TorrentId)>,
+    storage: BTreeMap<TorrentId, Storage>,
+    parked: BTreeMap<(ConnId, BlockRef), bool>,
+    next_conn: u64,
+    reserved: BTreeMap<(TorrentId, PieceIndex), u64>,
+    inputs: VecDeque<Input>,
+    pub lies: bool,
+    pub dead: bool,
+    pub mute_data: bool,
+    pub events: Vec<Event>,
+    pub peak_memory: u64,
+}
+
+pub struct World {
+    pub now: Time,
+    pub coordinator: Coordinator,
+    pub nodes: BTreeMap<Rank, Node>,
+    /// In flight: (arrives, sequence) → parcel.
+    mail: BTreeMap<(Time, u64), (Rank, Rank, Parcel)>,
+    sequence: u64,
+    pub delay: Duration,
+    /// Bytes a second that each rank uploads; 0 is without limit.
+    pub uplink: BTreeMap<Rank, u64>,
+    busy_until: BTreeMap<Rank, Time>,
+    pub memory: u64,
+    pub log: String,
+    pub finished: bool,
+    pub disk_full: bool,
+}
+
+#[derive(Clone)]
+pub struct Setup {
+    pub profile: Profile,
+    pub pieces: PieceOrder,
+    pub sources: SourceOrder,
+    pub choker: ChokerKind,
+    pub map: TrackerMap,
+    pub refresh: u32,
+    pub memory: u64,
+    pub seed: u64,
+    pub no_share: Vec<u32>,
+}
+
+impl Default for Setup {
+    fn default() -> Setup {
+        Setup {
+            profile: Profile::BitTorrent,
+            pieces: PieceOrder::Rarest,
+            sources: SourceOrder::Fastest,
+            choker: ChokerKind::Cooperative,
+            map: TrackerMap::Swarm,
+            refresh: 10,
+            memory: 1 << 30,
+            seed: 1,
+            no_share: Vec::new(),
+        }
+    }
+}
+
+/// A file of `pieces` pieces of 1 MiB, whose hashes say its name.
+pub fn file(name: &str, pieces: u32, have: Option<Bitfield>) -> OwnedFile {
+    let hashes: Vec<[u8; 20]> = (0..pieces)
+        .map(|piece| {
+            let mut hash = [0; 20];
+            hash[..4].copy_from_slice(&piece.to_be_bytes());
+            for (to, from) in hash[4..].iter_mut().zip(name.bytes()) {
+                *to = from;
+            }
+            hash
+        })
+        .collect();
+    OwnedFile {
+        name: name.to_owned(),
+        length: u64::from(pieces) * PIECE,
+        piece_length: PIECE as u32,
+        hashes: PieceHashes::Sha1(hashes.into()),
+        pieces: have,
+        standing: Standing::Owner,
+        bytes: u64::from(pieces) * PIECE,
+    }
+}
+
+impl World {
+    /// One line a rank: `has a:8 b:4 wants c d`.
+    pub fn new(setup: &Setup, drawing: &[&str]) -> World {
+        let config = CoordinatorConfig {
+            peers: drawing.len() as u32,
+            order: TrackerOrder::Arrival,
+            map: setup.map,
+            on_conflict: OnConflict::Refuse,
+            force: false,
+            check_only: false,
+            loads: true,
+            load_min_age: Duration::from_millis(2),
+            start_timeout: Duration::from_secs(60),
+            silence: Duration::from_secs(10),
+            seed: setup.seed,
+        };
+        let mut world = World {
+            now: Time::ZERO,
+            coordinator: Coordinator::new(config),
+            nodes: BTreeMap::new(),
+            mail: BTreeMap::new(),
+            sequence: 0,
+            delay: Duration::from_millis(1),
+            uplink: BTreeMap::new(),
+            busy_until: BTreeMap::new(),
+            memory: setup.memory,
+            log: String::new(),
+            finished: false,
+            disk_full: false,
+        };
+        for (rank, line) in (1u32..).zip(drawing) {
+            let config = Config {
+                rank: Rank(rank),
+                peer_id: PeerId::of_rank(Rank(rank)),
+                profile: setup.profile,
+                pieces: setup.pieces,
+                sources: setup.sources,
+                choker: setup.choker,
+                tracker_pieces: setup.map == TrackerMap::Pieces,
+                shares: !setup.no_share.contains(&rank),
+                refresh_every: setup.refresh,
+                refresh_scope: RefreshScope::File,
+                stall_timeout: Duration::from_secs(60),
+                memory: setup.memory,
+                seed: setup.seed,
+            };
+            let mut register = Register { shares: true, ..Register::default() };
+            let mut wanting = false;
+            for word in line.split_whitespace() {
+                match word {
+                    "has" => wanting = false,
+                    "wants" => wanting = true,
+                    name if wanting => register.wants.push(Want::Name(name.to_owned())),
+                    owned => {
+                        let (name, pieces) = owned.split_once(':').unwrap();
+                        register.files.push(file(name, pieces.parse().unwrap(), None));
+                    }
+                }
+            }
+            let node = Node {
+                member: Member::new(config),
+                conns: BTreeMap::new(),
+                remotes: BTreeMap::new(),
+                storage: BTreeMap::new(),
+                parked: BTreeMap::new(),
+                next_conn: 0,
+                reserved: BTreeMap::new(),
+                inputs: VecDeque::from([Input::Checked(Box::new(register))]),
+                lies: false,
+                dead: false,
+                mute_data: false,
+                events: Vec::new(),
+                peak_memory: 0,
+            };
+            world.nodes.insert(Rank(rank), node);
+        }
+        world
+    }
+
+    pub fn node(&mut self, rank: u32) -> &mut Node {
+        self.nodes.get_mut(&Rank(rank)).unwrap()
+    }
+
+    pub fn events(&self, rank: u32) -> &[Event] {
+        &self.nodes[&Rank(rank)].events
+    }
+
+    fn post(&mut self, from: Rank, to: Rank, parcel: Parcel) {
+        self.sequence += 1;
+        let mut at = self.now + self.delay;
+        if let Parcel::Piece(_, block, _) = &parcel {
+            let rate = self.uplink.get(&from).copied().unwrap_or(0);
+            if rate > 0 {
+                let busy = self.busy_until.entry(from).or_default();
+                let began = (*busy).max(self.now);
+                *busy = began + dunlin_base::Rate(rate).time_for(u64::from(block.len));
+                at = *busy + self.delay;
+            }
+        }
+        self.mail.insert((at, self.sequence), (from, to, parcel));
+    }
+
+    /// Runs until the coordinator has finished, or `until`.
+    pub fn run(&mut self, until: Duration) -> bool {
+        let end = Time::from_duration(until);
+        let mut steps = 0u64;
+        loop {
+            steps += 1;
+            assert!(steps < 5_000_000, "the world does not come to rest");
+            self.settle();
+            if self.finished {
+                return true;
+            }
+            let mail = self.mail.keys().next().map(|(at, _)| *at);
+            let timers = self.nodes.values().filter(|node| !node.dead);
+            let wake = timers.filter_map(|node| node.member.next_timeout()).map(|(at, _)| at).min();
+            let coordinator = self.coordinator.next_timeout().map(|(at, _)| at);
+            let next = [mail, wake, coordinator].into_iter().flatten().min();
+            let Some(next) = next.filter(|next| *next <= end) else { return false };
+            self.now = self.now.max(next);
+            self.deliver_due();
+            self.wake_due();
+        }
+    }
+
+    fn wake_due(&mut self) {
+        let now = self.now;
+        if self.coordinator.next_timeout().is_some_and(|(at, _)| at <= now) {
+            self.coordinator.handle(now, CoordinatorInput::Timeout);
+            self.drain_coordinator();
+        }
+        for node in self.nodes.values_mut().filter(|node| !node.dead) {
+            if node.member.next_timeout().is_some_and(|(at, _)| at <= now) {
+                node.inputs.push_back(Input::Timeout);
+            }
+        }
+    }
+
+    fn deliver_due(&mut self) {
+        while let Some(entry) = self.mail.first_entry() {
+            if entry.key().0 > self.now {
+                return;
+            }
+            let (from, to, parcel) = entry.remove();
+            self.deliver(from, to, parcel);
+            self.settle();
+        }
+    }
+
+    fn deliver(&mut self, from: Rank, to: Rank, parcel: Parcel) {
+        writeln!(self.log, "{:?} {from:?} {to:?} {parcel:?}", self.now).unwrap();
+        if to == Rank::TRACKER {
+            let Parcel::Control(message) = parcel else { panic!("{parcel:?} to the tracker") };
+            self.coordinator.handle(self.now, CoordinatorInput::Message { from, message });
+            self.drain_coordinator();
+            return;
+        }
+        let node = self.nodes.get_mut(&to).unwrap();
+        if node.dead {
+            return;
+        }
+        match parcel {
+            Parcel::Control(message) => node.inputs.push_back(Input::Control(message)),
+            Parcel::Handshake(torrent, handshake) => {
+                let remote = Endpoint::Rank(from);
+                let conn = match node.conns.get_mut(&(from, torrent)) {
+                    Some((conn, greeted)) if !*greeted => {
+                        *greeted = true;
+                        *conn
+                    }
+                    other => {
+                        if let Some((old, _)) = other.map(|known| *known) {
+                            node.remotes.remove(&old);
+                            node.inputs.push_back(Input::Disconnected { conn: old });
+                        }
+                        let conn = node.new_conn(from, torrent, true);
+                        node.inputs.push_back(Input::Incoming { conn, remote });
+                        conn
+                    }
+                };
+                node.inputs.push_back(Input::Handshake { conn, handshake });
+            }
+            Parcel::Message(torrent, message) => {
+                if let Some((conn, _)) = node.conns.get(&(from, torrent)) {
+                    node.inputs.push_back(Input::Message { conn: *conn, message });
+                }
+            }
+            Parcel::Piece(torrent, block, good) => {
+                if let Some((conn, _)) = node.conns.get(&(from, torrent)).copied() {
+                    node.parked.insert((conn, block), good);
+                    node.inputs.push_back(Input::BlockArrived { conn, block });
+                }
+            }
+            Parcel::HangUp(torrent) => {
+                if let Some((conn, _)) = node.conns.remove(&(from, torrent)) {
+                    node.remotes.remove(&conn);
+                    node.inputs.push_back(Input::Disconnected { conn });
+                }
+            }
+        }
+    }
+
+    fn drain_coordinator(&mut self) {
+        self.coordinator.check();
+        while let Some(output) = self.coordinator.poll() {
+            match output {
+                CoordinatorOutput::Send { to, message } => {
+                    self.post(Rank::TRACKER, to, Parcel::Control(message));
+                }
+                CoordinatorOutput::Finished => self.finished = true,
+            }
+        }
+    }
+
+    /// Works off every input until nothing moves.
+    pub fn settle(&mut self) {
+        loop {
+            let ranks: Vec<Rank> = self.nodes.keys().copied().collect();
+            let mut moved = false;
+            for rank in ranks {
+                while let Some(input) = self.nodes.get_mut(&rank).unwrap().inputs.pop_front() {
+                    moved = true;
+                    let now = self.now;
+                    let node = self.nodes.get_mut(&rank).unwrap();
+                    if node.dead {
+                        node.inputs.clear();
+                        break;
+                    }
+                    node.member.handle(now, input);
+                    while let Some(output) = self.nodes.get_mut(&rank).unwrap().member.poll() {
+                        writeln!(self.log, "{:?} {rank:?} {output:?}", self.now).unwrap();
+                        self.perform(rank, output);
+                    }
+                    self.nodes[&rank].member.check();
+                }
+            }
+            if !moved {
+                return;
+            }
+        }
+    }
+
+    fn perform(&mut self, rank: Rank, output: Output) {
+        let memory = self.memory * 3 / 4;
+        let disk_full = self.disk_full;
+        let node = self.nodes.get_mut(&rank).unwrap();
+        match output {
+            Output::SendControl(message) => {
+                self.post(rank, Rank::TRACKER, Parcel::Control(message));
+            }
+            Output::Open { torrent, info, wants } => node.open(torrent, &info, wants),
+            Output::Dial { torrent, remote } => {
+                let to = remote.rank().unwrap();
+                let conn = match node.conns.get(&(to, torrent)) {
+                    Some((conn, _)) => *conn,
+                    None => node.new_conn(to, torrent, false),
+                };
+                node.inputs.push_back(Input::Connected { torrent, conn, remote });
+            }
+            Output::HangUp { conn, .. } => {
+                if let Some((to, torrent)) = node.remotes.remove(&conn) {
+                    node.conns.remove(&(to, torrent));
+                    self.post(rank, to, Parcel::HangUp(torrent));
+                }
+            }
+            Output::SendHandshake { conn, handshake } => {
+                let (to, torrent) = node.remotes[&conn];
+                self.post(rank, to, Parcel::Handshake(torrent, handshake));
+            }
+            Output::Send { conn, message } => {
+                let (to, torrent) = node.remotes[&conn];
+                self.post(rank, to, Parcel::Message(torrent, message));
+            }
+            Output::Reserve { torrent, piece, bytes, .. } => {
+                let used: u64 = node.reserved.values().sum();
+                if used > 0 && used + u64::from(bytes) > memory {
+                    node.inputs.push_back(Input::NoMemory { torrent, piece });
+                } else {
+                    node.reserved.insert((torrent, piece), u64::from(bytes));
+                    node.peak_memory = node.peak_memory.max(used + u64::from(bytes));
+                    node.storage(torrent).blocks.entry(piece).or_default();
+                    node.inputs.push_back(Input::Reserved { torrent, piece });
+                }
+            }
+            Output::Release { torrent, piece } => {
+                node.reserved.remove(&(torrent, piece)).expect("released without a reservation");
+                node.storage(torrent).blocks.remove(&piece);
+                node.inputs.push_back(Input::MemoryFree);
+            }
+            Output::Spill { torrent, piece } => {
+                node.reserved.remove(&(torrent, piece)).expect("spilled without a reservation");
+            }
+            Output::Keep { conn, block } => {
+                let good = node.parked.remove(&(conn, block)).expect("kept and never parked");
+                let (_, torrent) = node.remotes[&conn];
+                assert!(node.reserved.contains_key(&(torrent, block.piece)), "kept unreserved");
+                let storage = node.storage(torrent);
+                let index = storage.geometry.block_index(block).unwrap();
+                let old = storage.blocks.get_mut(&block.piece).unwrap().insert(index, good);
+                assert_eq!(old, None, "{block:?} is kept twice");
+            }
+            Output::Drop { conn, block } => {
+                node.parked.remove(&(conn, block)).expect("dropped and never parked");
+            }
+            Output::Hash { torrent, piece } => {
+                let storage = node.storage(torrent);
+                let blocks = &storage.blocks[&piece];
+                assert_eq!(blocks.len() as u32, storage.geometry.blocks(piece), "{piece:?}");
+                let matches = blocks.values().all(|good| *good);
+                node.inputs.push_back(Input::PieceHashed { torrent, piece, matches });
+            }
+            Output::Digest { torrent, piece } => {
+                let blocks = &node.storage(torrent).blocks[&piece];
+                let digests = blocks.values().map(|good| if *good { 1 } else { 666 }).collect();
+                node.inputs.push_back(Input::BlockDigests { torrent, piece, digests });
+            }
+            Output::Write { torrent, piece } => {
+                let storage = node.storage(torrent);
+                assert!(
+                    storage.blocks[&piece].values().all(|good| *good),
+                    "a bad piece is written"
+                );
+                if disk_full {
+                    let error = LocalError { message: "disk full".into(), disk_full: true };
+                    node.inputs.push_back(Input::DiskFailed { torrent, piece, error });
+                } else {
+                    storage.written.insert(piece);
+                    node.inputs.push_back(Input::PieceWritten { torrent, piece });
+                }
+            }
+            Output::FinishFile { torrent, file } => {
+                node.inputs.push_back(Input::FileFinished { torrent, file });
+            }
+            Output::Serve { conn, block } => {
+                let Some((to, torrent)) = node.remotes.get(&conn).copied() else { return };
+                node.inputs.push_back(Input::BlockSent { conn, block });
+                let (good, mute) = (!node.lies, node.mute_data);
+                if !mute {
+                    self.post(rank, to, Parcel::Piece(torrent, block, good));
+                }
+            }
+            Output::Event(event) => node.events.push(event),
+        }
+    }
+
+    /// What a scripted peer sends to `to` as rank `from`.
+    pub fn inject(&mut self, from: u32, to: u32, torrent: u32, message: Message) {
+        self.post(Rank(from), Rank(to), Parcel::Message(TorrentId(torrent), message));
+    }
+
+    pub fn has_all(&self, rank: u32) -> bool {
+        let node = &self.nodes[&Rank(rank)];
+        let progress = node.member.progress();
+        progress.complete && progress.pieces_have == progress.pieces_wanted
+    }
+
+    pub fn pieces_from(&self, rank: u32) -> BTreeMap<u32, u64> {
+        let stats = self.nodes[&Rank(rank)].member.stats();
+        stats.pieces_from.iter().map(|(from, n)| (from.rank().unwrap().0, *n)).collect()
+    }
+
+    pub fn banned(&self, rank: u32) -> Vec<u32> {
+        let stats = self.nodes[&Rank(rank)].member.stats();
+        stats.banned.iter().map(|from| from.rank().unwrap().0).collect()
+    }
+}
+
+impl Node {
+    fn new_conn(&mut self, remote: Rank, torrent: TorrentId, greeted: bool) -> ConnId {
+        self.next_conn += 1;
+        let conn = ConnId(self.next_conn);
+        self.conns.insert((remote, torrent), (conn, greeted));
+        self.remotes.insert(conn, (remote, torrent));
+        conn
+    }
+
+    fn storage(&mut self, torrent: TorrentId) -> &mut Storage {
+        self.storage.get_mut(&torrent).expect("storage is open")
+    }
+
+    fn open(&mut self, torrent: TorrentId, info: &Arc<SetInfo>, wants: bool) {
+        let geometry = info.geometry(cluster_block_length(info.piece_length));
+        let have = if wants && !self.owns(info) {
+            Bitfield::new(geometry.pieces())
+        } else {
+            Bitfield::full(geometry.pieces())
+        };
+        let storage = Storage { geometry, blocks: BTreeMap::new(), written: BTreeSet::new() };
+        self.storage.insert(torrent, storage);
+        self.inputs.push_back(Input::Opened { torrent, have, resumed: 0 });
+    }
+
+    fn owns(&self, _info: &SetInfo) -> bool {
+        false
+    }
+}
+
+/// A request for a whole first block.
+pub fn request(piece: u32, begin: u32, length: u32) -> Message {
+    Message::Request(BlockRange { piece, begin, length })
+}

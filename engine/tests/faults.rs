@@ -1,0 +1,148 @@
+//! Peers that lie, die, say nothing or break the protocol, and a disk that is full.
+
+mod common;
+
+use common::{Setup, World, request};
+use dunlin_base::Rank;
+use dunlin_engine::config::{PieceOrder, Profile, SourceOrder};
+use dunlin_engine::io::Event;
+use dunlin_wire::{BlockRange, Message};
+use std::time::Duration;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn setups() -> [Setup; 4] {
+    let course = Setup {
+        profile: Profile::Course,
+        pieces: PieceOrder::Sequential,
+        sources: SourceOrder::RoundRobin,
+        ..Setup::default()
+    };
+    [
+        Setup::default(),
+        Setup { sources: SourceOrder::RoundRobin, ..Setup::default() },
+        Setup { sources: SourceOrder::Random, memory: 3 << 20, ..Setup::default() },
+        course,
+    ]
+}
+
+#[test]
+fn a_liar_is_banned_and_nobody_else() {
+    for (index, setup) in setups().iter().enumerate() {
+        for seed in 0..10 {
+            let setup = Setup { seed, ..setup.clone() };
+            let plan = ["has a:30", "has a:30", "has a:30", "wants a", "wants a", "wants a"];
+            let mut world = World::new(&setup, &plan);
+            world.uplink.extend((1..=6).map(|rank| (Rank(rank), 20_000_000)));
+            world.node(2).lies = true;
+            assert!(world.run(HOUR), "setup {index} seed {seed}");
+            for rank in 4..=6 {
+                assert!(world.has_all(rank), "setup {index} seed {seed}");
+                assert!(world.banned(rank).iter().all(|liar| *liar == 2));
+            }
+            let bad: u64 = (4..=6).map(|rank| world.node(rank).member.stats().bad_pieces).sum();
+            assert!(bad > 0, "setup {index} seed {seed}: the liar was never asked");
+        }
+    }
+}
+
+#[test]
+fn a_source_that_says_nothing_is_left_for_others() {
+    for setup in setups() {
+        let mut world = World::new(&setup, &["has a:30", "has a:30", "wants a"]);
+        world.node(2).mute_data = true;
+        assert!(world.run(HOUR));
+        assert!(world.has_all(3));
+    }
+}
+
+#[test]
+fn a_dead_owner_leaves_files_failed_with_a_reason() {
+    for setup in setups() {
+        let mut world = World::new(&setup, &["has a:30", "has b:4", "wants a b", "wants b"]);
+        world.uplink.insert(Rank(1), 1_000_000);
+        world.run(Duration::from_secs(8));
+        world.node(1).dead = true;
+        assert!(world.run(HOUR), "the run ends without the dead owner");
+        assert!(world.has_all(4), "what others hold still comes");
+        let failed: Vec<_> = world
+            .events(3)
+            .iter()
+            .filter_map(|event| match event {
+                Event::FileFailed(failed) => Some(failed.clone()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(failed.len(), 1, "{failed:?}");
+        assert_eq!(failed[0].name, "a");
+        assert!(failed[0].reason.contains("no live source"), "{}", failed[0].reason);
+        assert_eq!(world.coordinator.outcome().dead, [Rank(1)]);
+    }
+}
+
+#[test]
+fn a_full_disk_blames_nobody_and_resumes() {
+    for setup in setups() {
+        let mut world = World::new(&setup, &["has a:10", "wants a"]);
+        world.disk_full = true;
+        world.run(Duration::from_secs(20));
+        assert!(!world.has_all(2));
+        world.disk_full = false;
+        assert!(world.run(HOUR));
+        assert!(world.has_all(2));
+        assert!(world.banned(2).is_empty());
+    }
+}
+
+#[test]
+fn a_full_disk_for_too_long_fails_with_its_reason() {
+    let mut world = World::new(&Setup::default(), &["has a:10", "wants a"]);
+    world.disk_full = true;
+    assert!(world.run(HOUR));
+    assert!(world.events(2).iter().any(
+        |event| matches!(event, Event::FileFailed(failed) if failed.reason.contains("disk full"))
+    ));
+}
+
+#[test]
+fn nobody_has_it() {
+    let mut world = World::new(&Setup::default(), &["has a:3", "wants a nothing"]);
+    assert!(world.run(HOUR));
+    let failed = world.node(2).member.failed().to_vec();
+    assert_eq!(failed.len(), 1);
+    assert_eq!(failed[0].name, "nothing");
+}
+
+#[test]
+fn a_breach_of_the_protocol_closes_the_connection_and_harms_nobody() {
+    let breaches = [
+        Message::Have { piece: 1_000_000 },
+        Message::Bitfield(vec![0xff; 3].into()),
+        Message::HaveAll,
+    ];
+    for breach in breaches {
+        let mut world = World::new(&Setup::default(), &["has a:40", "has a:40", "wants a"]);
+        world.uplink.extend((1..=2).map(|rank| (Rank(rank), 5_000_000)));
+        world.run(Duration::from_secs(1));
+        world.inject(2, 3, 0, breach.clone());
+        assert!(world.run(HOUR), "{breach:?}");
+        assert!(world.has_all(3), "{breach:?}");
+        assert!(world.banned(3).is_empty(), "a breach is no lie");
+    }
+}
+
+#[test]
+fn requests_that_make_no_sense_are_rejected() {
+    let mut world = World::new(&Setup::default(), &["has a:4", "wants a", "wants a"]);
+    world.uplink.insert(Rank(1), 1_000_000);
+    world.run(Duration::from_secs(1));
+    for (piece, begin, length) in [(9, 0, 16384), (0, 1 << 20, 16384), (0, 0, u32::MAX), (0, 0, 0)]
+    {
+        world.inject(2, 1, 0, request(piece, begin, length));
+    }
+    let strange = BlockRange { piece: 7, begin: 1, length: 2 };
+    world.inject(2, 1, 0, Message::Cancel(strange));
+    world.inject(1, 2, 0, Message::RejectRequest(strange));
+    assert!(world.run(HOUR));
+    assert!(world.has_all(2) && world.has_all(3));
+}
