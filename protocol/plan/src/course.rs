@@ -16,9 +16,8 @@ use crate::{Fault, PlanError};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The longest token in bytes. A token is one block of one piece, and every fabric carries 64 KiB
-/// in one frame.
-pub const MAX_TOKEN: usize = 64 << 10;
+/// The longest token in bytes. A token is one block of one piece.
+pub const MAX_TOKEN: usize = dunlin_metainfo::MAX_TOKEN;
 
 /// How many tokens a list makes room for before it has seen any, so that a count alone costs
 /// little memory.
