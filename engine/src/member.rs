@@ -131,7 +131,8 @@ impl Member {
             Input::Message { conn, message } => session.message(now, conn, &message),
             Input::Malformed { conn } => session.malformed(now, conn),
             Input::Reserved { torrent, piece } => {
-                if session.with(now, torrent, |t, s| t.reserved(s, now, piece)).is_none() {
+                let known = session.with(now, torrent, |t, s| t.reserved(s, now, piece));
+                if known.is_none() {
                     session.push(Output::Release { torrent, piece });
                 }
             }

@@ -7,6 +7,8 @@
 //!       ▼                   ▼ │ Reserved              ▼
 //!     gone: open again    Spilled                  Failed (its blocks are digested) ──────▶ gone: open again
 //! ```
+//!
+//! A piece that is taken back while it is `Reserving` is `Abandoned` until the world has answered.
 
 use dunlin_base::{BlockRef, ConnId, Endpoint, PieceIndex, Time};
 use dunlin_metainfo::Geometry;
@@ -17,6 +19,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub enum Stage {
     /// Memory was asked for.
     Reserving,
+    /// Memory was asked for and is no longer wanted: it is given back when it comes.
+    Abandoned,
     /// Blocks are asked for and arrive.
     Active,
     /// What it holds lies in the part file; no memory is held.

@@ -198,7 +198,9 @@ impl Torrent {
     pub(crate) fn abandon(&mut self, shared: &mut Shared, now: Time, file: FileIndex) {
         for raw in self.geometry.file_pieces(file) {
             let piece = PieceIndex(raw);
-            if !self.missing.has(piece) {
+            let stage = self.partials.get(piece).map(|partial| partial.stage);
+            let stored = matches!(stage, Some(Stage::Storing { .. }));
+            if stored || !self.missing.has(piece) {
                 continue;
             }
             self.drop_partial(shared, piece);
@@ -218,10 +220,23 @@ impl Torrent {
         let stage = partial.stage;
         self.cancel_piece(shared, piece);
         self.unplan(piece);
+        match stage {
+            // The answer is under way; until it comes the piece cannot be started again.
+            Stage::Reserving | Stage::Abandoned => {
+                self.partials.set_stage(piece, Stage::Abandoned);
+                return;
+            }
+            Stage::Spilled => {}
+            _ => shared.out.push_back(Output::Release { torrent: self.id, piece }),
+        }
+        self.reopen_piece(piece);
+    }
+
+    /// A started piece is no longer started: it may be, if it is still wanted.
+    fn reopen_piece(&mut self, piece: PieceIndex) {
         self.partials.remove(piece);
-        self.picker.open(piece);
-        if stage != Stage::Spilled {
-            shared.out.push_back(Output::Release { torrent: self.id, piece });
+        if self.missing.has(piece) {
+            self.picker.open(piece);
         }
     }
 
@@ -318,8 +333,9 @@ impl Torrent {
         self.picker.check();
         self.partials.check(&self.geometry);
         assert!(self.missing.ones().all(|piece| !self.have.has(piece)));
-        for (piece, _) in self.partials.iter() {
-            assert!(self.missing.has(piece), "{piece:?} is started and not wanted");
+        for (piece, partial) in self.partials.iter() {
+            let given_up = partial.stage == Stage::Abandoned;
+            assert!(given_up || self.missing.has(piece), "{piece:?} is started and not wanted");
             assert!(!self.picker.is_open(piece), "{piece:?} is started and open");
         }
         for piece in self.missing.ones() {

@@ -65,9 +65,8 @@ impl Torrent {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         peer.handshaken = true;
         peer.fast = handshake.reserved.fast() && Reserved::OURS.fast();
-        let message = if shared.config.profile == Profile::Course || !shared.config.shares {
-            Message::HaveNone
-        } else if self.have.count() == 0 {
+        let silent = shared.config.profile == Profile::Course || !shared.config.shares;
+        let message = if silent || self.have.count() == 0 {
             Message::HaveNone
         } else if self.have.is_full() {
             Message::HaveAll

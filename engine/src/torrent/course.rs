@@ -58,7 +58,10 @@ impl Torrent {
         let asked =
             |conn: &crate::peer::Peer| conn.asks.iter().any(|ask| ask.state == AskState::Live);
         self.peers.values().any(asked)
-            || self.partials.iter().any(|(_, partial)| partial.stage == Stage::Reserving)
+            || self
+                .partials
+                .iter()
+                .any(|(_, partial)| matches!(partial.stage, Stage::Reserving | Stage::Abandoned))
     }
 
     /// The connection of the member that was chosen, once it answers requests.

@@ -270,6 +270,10 @@ impl Torrent {
                 }
             }
             // The piece was taken back while the world was at it.
+            Some(Stage::Abandoned) => {
+                shared.out.push_back(Output::Release { torrent: self.id, piece });
+                self.reopen_piece(piece);
+            }
             None => shared.out.push_back(Output::Release { torrent: self.id, piece }),
             Some(_) => {}
         }
@@ -280,16 +284,17 @@ impl Torrent {
     pub(crate) fn no_memory(&mut self, shared: &mut Shared, piece: PieceIndex) {
         shared.out_of_memory = true;
         let Some(partial) = self.partials.get(piece) else { return };
-        if partial.stage != Stage::Reserving {
-            return;
-        }
-        if partial.held() > 0 {
-            self.unplan(piece);
-            self.partials.set_stage(piece, Stage::Spilled);
-        } else {
-            self.unplan(piece);
-            self.partials.remove(piece);
-            self.picker.open(piece);
+        match partial.stage {
+            Stage::Reserving if partial.held() > 0 => {
+                self.unplan(piece);
+                self.partials.set_stage(piece, Stage::Spilled);
+            }
+            Stage::Reserving => {
+                self.unplan(piece);
+                self.reopen_piece(piece);
+            }
+            Stage::Abandoned => self.reopen_piece(piece),
+            _ => {}
         }
     }
 

@@ -92,14 +92,15 @@ impl Torrent {
     ) -> Result<(), Violation> {
         let block = self.geometry.check_request(asked.piece, asked.begin, asked.length);
         let Some(peer) = self.peers.get_mut(&conn) else { return Ok(()) };
-        let servable = block.filter(|block| self.have.has(block.piece) && shared.config.shares);
+        let servable = block
+            .filter(|block| self.have.has(block.piece) && shared.config.shares)
+            .filter(|_| !peer.am_choking && peer.owed() < MAX_QUEUED);
         match servable {
-            Some(block) if !peer.am_choking && peer.owed() < MAX_QUEUED => {
-                // A request that is repeated is one request.
-                if !peer.queue.contains(&block) && !peer.serving.contains(&block) {
-                    peer.queue.push_back(block);
-                    self.pump(shared, conn);
-                }
+            // A request that is repeated is one request.
+            Some(block) if peer.queue.contains(&block) || peer.serving.contains(&block) => {}
+            Some(block) => {
+                peer.queue.push_back(block);
+                self.pump(shared, conn);
             }
             _ if peer.fast => {
                 let message = Message::RejectRequest(asked);

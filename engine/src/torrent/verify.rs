@@ -51,9 +51,8 @@ impl Torrent {
 
     /// A failed piece is open again. From now on one peer alone must give it.
     fn start_over(&mut self, shared: &mut Shared, now: Time, piece: PieceIndex) {
-        self.partials.remove(piece);
+        self.reopen_piece(piece);
         self.alone.insert(piece);
-        self.picker.open(piece);
         shared.out.push_back(Output::Release { torrent: self.id, piece });
         self.fill(shared, now);
     }
@@ -141,8 +140,7 @@ impl Torrent {
         if self.partials.get(piece).is_some() {
             self.cancel_piece(shared, piece);
             self.unplan(piece);
-            self.partials.remove(piece);
-            self.picker.open(piece);
+            self.reopen_piece(piece);
             shared.out.push_back(Output::Release { torrent: self.id, piece });
         }
         if error.disk_full {

@@ -1,0 +1,119 @@
+//! Swarms drawn by seed: plans, policies, memory, uplinks and faults. Every honest rank completes, or
+//! says why it cannot; nobody honest is banned; every invariant holds after every step.
+
+mod common;
+
+use common::{Setup, World};
+use dunlin_base::{Rank, Rng};
+use dunlin_engine::choker::ChokerKind;
+use dunlin_engine::config::{PieceOrder, Profile, SourceOrder};
+use dunlin_tracker::TrackerMap;
+use std::time::Duration;
+
+struct Drawn {
+    setup: Setup,
+    plan: Vec<String>,
+    liars: Vec<u32>,
+    mutes: Vec<u32>,
+    dies: Vec<(u32, u64)>,
+    uplinks: Vec<(u32, u64)>,
+}
+
+fn draw(seed: u64) -> Drawn {
+    let mut rng = Rng::new(seed);
+    let profile = Profile::ALL[rng.below(2) as usize];
+    let map = if rng.chance(1, 2) { TrackerMap::Swarm } else { TrackerMap::Pieces };
+    let mut pieces = PieceOrder::ALL[rng.below(3) as usize];
+    if profile == Profile::Course && map == TrackerMap::Swarm && pieces == PieceOrder::Rarest {
+        pieces = PieceOrder::Sequential;
+    }
+    let ranks = 3 + rng.below(8) as u32;
+    let no_share = (1..=ranks).filter(|_| rng.chance(1, 12)).collect();
+    let setup = Setup {
+        profile,
+        pieces,
+        sources: SourceOrder::ALL[rng.below(6) as usize],
+        choker: if rng.chance(1, 5) { ChokerKind::TitForTat } else { ChokerKind::Cooperative },
+        map,
+        refresh: [0, 1, 3, 10][rng.below(4) as usize],
+        memory: [1 << 19, 2 << 20, 8 << 20, 1 << 30][rng.below(4) as usize],
+        seed,
+        no_share,
+    };
+    let files = ["a", "b", "c"];
+    let sizes: Vec<u64> = files.iter().map(|_| rng.below(25)).collect();
+    let mut plan = Vec::new();
+    for _ in 0..ranks {
+        let (mut has, mut wants) = (String::from("has"), String::from("wants"));
+        for (name, size) in files.iter().zip(&sizes) {
+            match rng.below(5) {
+                0 => has.push_str(&format!(" {name}:{size}")),
+                1..=3 => wants.push_str(&format!(" {name}")),
+                _ => {}
+            }
+        }
+        plan.push(format!("{has} {wants}"));
+    }
+    let mut some = |part: u64| -> Vec<u32> {
+        if rng.chance(1, 2) {
+            (1..=ranks).filter(|_| rng.chance(1, part)).collect()
+        } else {
+            vec![]
+        }
+    };
+    let (liars, mutes, dying) = (some(6), some(8), some(8));
+    let dies = dying.into_iter().map(|rank| (rank, rng.below(3000))).collect();
+    let slow = rng.chance(1, 2);
+    let uplinks =
+        (1..=ranks).filter(|_| slow).map(|rank| (rank, 500_000 << rng.below(8))).collect();
+    Drawn { setup, plan, liars, mutes, dies, uplinks }
+}
+
+fn run(seed: u64) {
+    let drawn = draw(seed);
+    let lines: Vec<&str> = drawn.plan.iter().map(String::as_str).collect();
+    let mut world = World::new(&drawn.setup, &lines);
+    for liar in &drawn.liars {
+        world.node(*liar).lies = true;
+    }
+    for mute in &drawn.mutes {
+        world.node(*mute).mute_data = true;
+    }
+    for (rank, rate) in &drawn.uplinks {
+        world.uplink.insert(Rank(*rank), *rate);
+    }
+    let mut deaths = drawn.dies.clone();
+    deaths.sort_by_key(|(_, at)| *at);
+    for (rank, at_ms) in deaths {
+        world.run(Duration::from_millis(at_ms));
+        world.node(rank).dead = true;
+    }
+    let context = || format!("seed {seed}: {:?}", drawn.plan);
+    assert!(world.run(Duration::from_secs(7200)), "{} does not end", context());
+    for rank in 1..=lines.len() as u32 {
+        if world.nodes[&Rank(rank)].dead {
+            continue;
+        }
+        let progress = world.nodes[&Rank(rank)].member.progress();
+        assert!(progress.complete, "{}: rank {rank}", context());
+        let failed = world.nodes[&Rank(rank)].member.failed();
+        assert!(failed.iter().all(|file| !file.reason.is_empty()));
+        if failed.is_empty() {
+            assert_eq!(progress.pieces_have, progress.pieces_wanted, "{}: {rank}", context());
+        }
+        if drawn.liars.is_empty() && drawn.mutes.is_empty() && drawn.dies.is_empty() {
+            let unknown = failed.iter().all(|file| file.reason.contains("nobody"));
+            let hidden = !drawn.setup.no_share.is_empty();
+            assert!(unknown || hidden, "{}: rank {rank} {failed:?}", context());
+        }
+        for banned in world.banned(rank) {
+            assert!(drawn.liars.contains(&banned), "{}: {rank} banned {banned}", context());
+        }
+    }
+}
+
+#[test]
+fn every_honest_rank_completes_or_says_why() {
+    let seeds = std::env::var("DUNLIN_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(150);
+    (0..seeds).for_each(run);
+}
