@@ -8,7 +8,9 @@
 //!   nothing left ─▶ all complete ─▶ serve until shutdown
 //! ```
 
+mod own;
 mod refresh;
+mod stall;
 
 use crate::config::{Config, Profile};
 use crate::io::{Command, Event, Input, LocalError, Output, Reason, Wake};
@@ -16,7 +18,7 @@ use crate::session::Session;
 use crate::stats::{Progress, Stats};
 use crate::torrent::Happened;
 use dunlin_base::{Bitfield, Endpoint, FileIndex, PieceIndex, Time, TorrentId};
-use dunlin_metainfo::{Geometry, HashKind, PieceHashes, SetFile, SetInfo, cluster_block_length};
+use dunlin_metainfo::{Geometry, SetInfo, cluster_block_length};
 use dunlin_tracker::{Control, FailedFile, Go, Load, Outline, Register, Swarm, Want};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -26,8 +28,6 @@ use std::time::Duration;
 const ACTIVE_TORRENTS: usize = 64;
 /// The tracker hears from us at least so often.
 pub const ALIVE: Duration = Duration::from_secs(1);
-/// With tit-for-tat a choked peer waits its turn: a file has stalled after so many stall timeouts.
-const CHOKED_PATIENCE: u32 = 5;
 
 /// Where a torrent of ours is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -300,44 +300,6 @@ impl Member {
             .map_or(usize::MAX, |(place, _)| place)
     }
 
-    /// A torrent that we hold whole: its metainfo is what we registered.
-    fn open_own(&mut self, now: Time, id: TorrentId) {
-        let Some(part) = self.parts.get(&id) else { return };
-        let Some(info) = self.own_info(&part.outline) else {
-            let reason = "the tracker says that we have files which we never registered";
-            tracing::warn!(torrent = %id, reason);
-            self.fail_part(now, id, reason);
-            return;
-        };
-        let wants = part.outline.wants;
-        self.open(id, Arc::new(info), wants);
-    }
-
-    fn own_info(&self, outline: &Outline) -> Option<SetInfo> {
-        let register = self.register.as_ref()?;
-        let mut files = Vec::new();
-        let mut sha1 = Vec::new();
-        let mut tokens = Vec::new();
-        let mut piece_length = None;
-        let by_name: BTreeMap<&str, _> =
-            register.files.iter().map(|file| (file.name.as_str(), file)).collect();
-        for name in &outline.names {
-            let file = by_name.get(name.as_str())?;
-            piece_length.get_or_insert(file.piece_length);
-            files.push(SetFile { name: file.name.clone(), length: file.length });
-            match &file.hashes {
-                PieceHashes::Sha1(hashes) => sha1.extend_from_slice(hashes),
-                PieceHashes::Tokens(list) => tokens.extend(list.iter().cloned()),
-            }
-        }
-        let first = by_name.get(outline.names.first()?.as_str())?;
-        let (kind, hashes) = match first.hashes.kind() {
-            HashKind::Sha1 => (HashKind::Sha1, PieceHashes::Sha1(sha1.into())),
-            HashKind::Token => (HashKind::Token, PieceHashes::Tokens(tokens.into())),
-        };
-        SetInfo::new(kind, piece_length?, files, hashes).ok()
-    }
-
     fn open(&mut self, id: TorrentId, info: Arc<SetInfo>, wants: bool) {
         let Some(part) = self.parts.get_mut(&id) else { return };
         part.phase = Phase::Opening;
@@ -565,53 +527,6 @@ impl Member {
         if self.session.timers().take(Reason::Alive, now) {
             self.tell(now, Control::Alive);
         }
-    }
-
-    fn stall_deadline(&self, id: TorrentId) -> Option<Time> {
-        let torrent = self.session.torrent(id).filter(|torrent| torrent.downloads())?;
-        let timeout = self.session.config().stall_timeout;
-        let choked = torrent.is_choked_by_somebody();
-        Some(torrent.last_gain + if choked { timeout * CHOKED_PATIENCE } else { timeout })
-    }
-
-    fn watch_for_stalls(&mut self, now: Time) {
-        let running = self.parts.iter().filter(|(_, part)| part.phase == Phase::Running);
-        let next = running.filter_map(|(id, _)| self.stall_deadline(*id)).min();
-        if let Some(at) = next {
-            let soonest = now + Duration::from_millis(1);
-            self.session.timers().by(Reason::Stall, at.max(soonest));
-        }
-    }
-
-    fn fail_stalled(&mut self, now: Time) {
-        let stalled: Vec<TorrentId> = self
-            .parts
-            .iter()
-            .filter(|(_, part)| part.phase == Phase::Running)
-            .filter(|(id, _)| self.stall_deadline(**id).is_some_and(|at| at <= now))
-            .map(|(id, _)| *id)
-            .collect();
-        let seconds = self.session.config().stall_timeout.as_secs_f64();
-        for id in stalled {
-            let part = &self.parts[&id];
-            let files: Vec<FileIndex> = (0u32..)
-                .zip(&part.unfinished)
-                .filter(|(_, unfinished)| **unfinished)
-                .map(|(file, _)| FileIndex(file))
-                .collect();
-            for file in files {
-                let Some(piece) = self.session.first_missing(id, file) else { continue };
-                let pieces = self.parts[&id].geometry.as_ref().map(|g| g.file_pieces(file));
-                let pieces = pieces.unwrap_or_default();
-                let reason = format!(
-                    "no live source gave piece {} of {} for {seconds} s",
-                    piece.0 - pieces.start,
-                    pieces.len()
-                );
-                self.fail_file(now, id, file, &reason);
-            }
-        }
-        self.watch_for_stalls(now);
     }
 
     /// Checks all invariants; tests call it after every step.

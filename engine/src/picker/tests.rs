@@ -1,5 +1,5 @@
 use super::*;
-use proptest::prelude::*;
+use proptest::prelude::{Strategy, any, prop_assert_eq, prop_oneof, proptest};
 
 /// Draws a swarm: one line a peer, `1` where it has the piece; the last line marks open pieces with `x`.
 fn swarm(order: PieceOrder, drawing: &str) -> Picker {

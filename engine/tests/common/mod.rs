@@ -368,8 +368,6 @@ impl World {
     }
 
     fn perform(&mut self, rank: Rank, output: Output) {
-        let memory = self.memory * 3 / 4;
-        let disk_full = self.disk_full;
         let node = self.nodes.get_mut(&rank).unwrap();
         match output {
             Output::SendControl(message) => {
@@ -398,6 +396,17 @@ impl World {
                 let (to, torrent) = node.remotes[&conn];
                 self.post(rank, to, Parcel::Message(torrent, message));
             }
+            Output::Event(event) => node.events.push(event),
+            other => self.perform_on_pieces(rank, other),
+        }
+    }
+
+    /// What concerns memory, blocks, pieces and files.
+    fn perform_on_pieces(&mut self, rank: Rank, output: Output) {
+        let memory = self.memory * 3 / 4;
+        let disk_full = self.disk_full;
+        let node = self.nodes.get_mut(&rank).unwrap();
+        match output {
             Output::Reserve { torrent, piece, bytes, .. } => {
                 let used: u64 = node.reserved.values().sum();
                 if used > 0 && used + u64::from(bytes) > memory {
@@ -466,7 +475,7 @@ impl World {
                     self.post(rank, to, Parcel::Piece(torrent, block, good));
                 }
             }
-            Output::Event(event) => node.events.push(event),
+            other => panic!("{other:?} is no business of pieces"),
         }
     }
 

@@ -1,0 +1,48 @@
+//! Torrents that this rank holds whole: it has every hash itself and looks nothing up.
+
+use super::Member;
+use dunlin_base::{Time, TorrentId};
+use dunlin_metainfo::{HashKind, PieceHashes, SetFile, SetInfo};
+use dunlin_tracker::Outline;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+impl Member {
+    /// A torrent that we hold whole: its metainfo is what we registered.
+    pub(super) fn open_own(&mut self, now: Time, id: TorrentId) {
+        let Some(part) = self.parts.get(&id) else { return };
+        let Some(info) = self.own_info(&part.outline) else {
+            let reason = "the tracker says that we have files which we never registered";
+            tracing::warn!(torrent = %id, reason);
+            self.fail_part(now, id, reason);
+            return;
+        };
+        let wants = part.outline.wants;
+        self.open(id, Arc::new(info), wants);
+    }
+
+    fn own_info(&self, outline: &Outline) -> Option<SetInfo> {
+        let register = self.register.as_ref()?;
+        let mut files = Vec::new();
+        let mut sha1 = Vec::new();
+        let mut tokens = Vec::new();
+        let mut piece_length = None;
+        let by_name: BTreeMap<&str, _> =
+            register.files.iter().map(|file| (file.name.as_str(), file)).collect();
+        for name in &outline.names {
+            let file = by_name.get(name.as_str())?;
+            piece_length.get_or_insert(file.piece_length);
+            files.push(SetFile { name: file.name.clone(), length: file.length });
+            match &file.hashes {
+                PieceHashes::Sha1(hashes) => sha1.extend_from_slice(hashes),
+                PieceHashes::Tokens(list) => tokens.extend(list.iter().cloned()),
+            }
+        }
+        let first = by_name.get(outline.names.first()?.as_str())?;
+        let (kind, hashes) = match first.hashes.kind() {
+            HashKind::Sha1 => (HashKind::Sha1, PieceHashes::Sha1(sha1.into())),
+            HashKind::Token => (HashKind::Token, PieceHashes::Tokens(tokens.into())),
+        };
+        SetInfo::new(kind, piece_length?, files, hashes).ok()
+    }
+}

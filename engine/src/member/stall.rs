@@ -1,0 +1,58 @@
+//! Nothing waits for ever: a file that no live source can give for the stall timeout has failed.
+
+use super::{Member, Phase};
+use crate::io::Reason;
+use dunlin_base::{FileIndex, Time, TorrentId};
+use std::time::Duration;
+
+/// With tit-for-tat a choked peer waits its turn: a file has stalled after so many stall timeouts.
+const CHOKED_PATIENCE: u32 = 5;
+
+impl Member {
+    fn stall_deadline(&self, id: TorrentId) -> Option<Time> {
+        let torrent = self.session.torrent(id).filter(|torrent| torrent.downloads())?;
+        let timeout = self.session.config().stall_timeout;
+        let choked = torrent.is_choked_by_somebody();
+        Some(torrent.last_gain + if choked { timeout * CHOKED_PATIENCE } else { timeout })
+    }
+
+    pub(super) fn watch_for_stalls(&mut self, now: Time) {
+        let running = self.parts.iter().filter(|(_, part)| part.phase == Phase::Running);
+        let next = running.filter_map(|(id, _)| self.stall_deadline(*id)).min();
+        if let Some(at) = next {
+            let soonest = now + Duration::from_millis(1);
+            self.session.timers().by(Reason::Stall, at.max(soonest));
+        }
+    }
+
+    pub(super) fn fail_stalled(&mut self, now: Time) {
+        let stalled: Vec<TorrentId> = self
+            .parts
+            .iter()
+            .filter(|(_, part)| part.phase == Phase::Running)
+            .filter(|(id, _)| self.stall_deadline(**id).is_some_and(|at| at <= now))
+            .map(|(id, _)| *id)
+            .collect();
+        let seconds = self.session.config().stall_timeout.as_secs_f64();
+        for id in stalled {
+            let part = &self.parts[&id];
+            let files: Vec<FileIndex> = (0u32..)
+                .zip(&part.unfinished)
+                .filter(|(_, unfinished)| **unfinished)
+                .map(|(file, _)| FileIndex(file))
+                .collect();
+            for file in files {
+                let Some(piece) = self.session.first_missing(id, file) else { continue };
+                let pieces = self.parts[&id].geometry.as_ref().map(|g| g.file_pieces(file));
+                let pieces = pieces.unwrap_or_default();
+                let reason = format!(
+                    "no live source gave piece {} of {} for {seconds} s",
+                    piece.0 - pieces.start,
+                    pieces.len()
+                );
+                self.fail_file(now, id, file, &reason);
+            }
+        }
+        self.watch_for_stalls(now);
+    }
+}
