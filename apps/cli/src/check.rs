@@ -1,0 +1,173 @@
+//! `--check` of a plan whose test data is not there yet: what would be generated, and what would
+//! move, by names and sizes. Nothing is made, not even a folder.
+
+use crate::exit::Failure;
+use crate::out;
+use crate::peers::{self, Outputs};
+use crate::plan::{self, Loaded};
+use dunlin_base::{Rank, format_size};
+use dunlin_plan::{PeerSource, PlanForm};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// What would move to one peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Move {
+    /// The peer.
+    pub(crate) rank: Rank,
+    /// Wanted files that are not there whole.
+    pub(crate) files: u64,
+    /// Their bytes that are not there.
+    pub(crate) bytes: u64,
+    /// Bytes of wanted files that are there already.
+    pub(crate) here: u64,
+    /// Names and patterns that nobody could give.
+    pub(crate) missing: Vec<String>,
+}
+
+/// Test data that a plan generates and that is not there: path and bytes.
+///
+/// # Errors
+/// If something else stands in its place (exit 4), or it cannot be looked at (exit 5).
+pub(crate) fn ungenerated(loaded: &Loaded) -> Result<Vec<(PathBuf, u64)>, Failure> {
+    let mut missing = Vec::new();
+    for data in &loaded.plan.generate {
+        let there = plan::is_generated(&loaded.dir, data);
+        if !there.map_err(|error| Failure::plan(&error))? {
+            missing.push((loaded.dir.join(&data.path), data.size));
+        }
+    }
+    Ok(missing)
+}
+
+/// What would move, by names and sizes alone, as if `ungenerated` had been made.
+///
+/// # Errors
+/// If a folder cannot be read (exit 4).
+pub(crate) fn by_names(
+    loaded: &Loaded,
+    outputs: &Outputs,
+    ungenerated: &[(PathBuf, u64)],
+) -> Result<Vec<Move>, Failure> {
+    let mut known: BTreeMap<String, u64> = BTreeMap::new();
+    let mut places: BTreeMap<Rank, BTreeMap<String, u64>> = BTreeMap::new();
+    for peer in &loaded.plan.peers {
+        let PeerSource::Files { root, have, wants } = &peer.source else { continue };
+        let root = Path::new(root);
+        let dest = outputs.of_rank(peer.rank, root);
+        let mut here = names(root, ungenerated)?;
+        for (name, length) in here.iter().filter(|(name, _)| peers::offers(have, wants, name)) {
+            known.entry(name.clone()).or_insert(*length);
+        }
+        if dest != root {
+            here = names(&dest, ungenerated)?;
+        }
+        places.insert(peer.rank, here);
+    }
+    let none = BTreeMap::new();
+    let moves = loaded.plan.peers.iter().filter_map(|peer| {
+        let PeerSource::Files { wants, .. } = &peer.source else { return None };
+        let here = places.get(&peer.rank).unwrap_or(&none);
+        let mut wanted = BTreeSet::new();
+        let mut missing = Vec::new();
+        for pattern in wants {
+            let matching = known.iter().filter(|(name, _)| pattern.matches(name));
+            let matching: Vec<_> = matching.collect();
+            if matching.is_empty() {
+                missing.push(pattern.as_str().to_owned());
+            }
+            wanted.extend(matching);
+        }
+        let mut planned = Move { rank: peer.rank, files: 0, bytes: 0, here: 0, missing };
+        for (name, length) in wanted {
+            if here.get(name) == Some(length) {
+                planned.here = planned.here.saturating_add(*length);
+            } else {
+                planned.files += 1;
+                planned.bytes = planned.bytes.saturating_add(*length);
+            }
+        }
+        Some(planned)
+    });
+    Ok(moves.collect())
+}
+
+fn names(folder: &Path, ungenerated: &[(PathBuf, u64)]) -> Result<BTreeMap<String, u64>, Failure> {
+    let found = peers::found(folder, true)?;
+    let mut names: BTreeMap<String, u64> =
+        found.into_iter().map(|file| (file.name, file.length)).collect();
+    for (path, size) in ungenerated {
+        if let Some(name) = path.strip_prefix(folder).ok().and_then(Path::to_str) {
+            names.insert(name.to_owned(), *size);
+        }
+    }
+    Ok(names)
+}
+
+/// Writes what would be generated and what would move.
+///
+/// # Errors
+/// If `to` refuses.
+pub(crate) fn write(
+    form: PlanForm,
+    ungenerated: &[(PathBuf, u64)],
+    moves: &[Move],
+    to: &mut dyn Write,
+) -> io::Result<()> {
+    for (path, size) in ungenerated {
+        writeln!(to, "would generate {}  {}", path.display(), format_size(*size))?;
+    }
+    for planned in moves {
+        let Move { rank, files, bytes, here, missing } = planned;
+        let noun = if *files == 1 { "file" } else { "files" };
+        write!(to, "rank {rank}: would fetch {files} {noun}, {}", format_size(*bytes))?;
+        if form != PlanForm::Course {
+            write!(to, " ({} there already)", format_size(*here))?;
+        }
+        writeln!(to)?;
+        for name in missing {
+            writeln!(to, "rank {rank}: nobody has {name}")?;
+        }
+    }
+    let total = moves.iter().map(|planned| planned.bytes).fold(0, u64::saturating_add);
+    writeln!(to, "would move {} in all; nothing was moved", format_size(total))
+}
+
+/// The document of `--json`.
+pub(crate) fn document(ungenerated: &[(PathBuf, u64)], moves: &[Move]) -> Value {
+    let generate: Vec<Value> = ungenerated
+        .iter()
+        .map(|(path, size)| json!({ "path": path.display().to_string(), "bytes": size }))
+        .collect();
+    let peers: Vec<Value> = moves
+        .iter()
+        .map(|planned| {
+            json!({
+                "rank": planned.rank.0, "files": planned.files, "bytes": planned.bytes,
+                "bytes_here": planned.here, "missing": planned.missing,
+            })
+        })
+        .collect();
+    json!({
+        "schema": crate::json::SCHEMA, "ok": true, "check": true, "generate": generate,
+        "plan": peers,
+    })
+}
+
+/// Prints it, as a document or for people.
+///
+/// # Errors
+/// If stdout takes no more for another reason than that its reader went away.
+pub(crate) fn print(
+    json: bool,
+    form: PlanForm,
+    ungenerated: &[(PathBuf, u64)],
+    moves: &[Move],
+) -> Result<(), Failure> {
+    if json {
+        return out::document(&document(ungenerated, moves));
+    }
+    out::data(|stdout| write(form, ungenerated, moves, stdout))
+}

@@ -1,0 +1,54 @@
+//! The documents of `--json`. Schema 1: fields may be added, none changes its meaning.
+
+use crate::exit::Exit;
+use serde_json::{Value, json};
+
+/// The version of the document's schema.
+pub(crate) const SCHEMA: u32 = 1;
+
+/// The document of a run that never began, or was refused.
+pub(crate) fn failure(exit: Exit, message: &str) -> Value {
+    json!({ "schema": SCHEMA, "ok": false, "error": error(exit, message) })
+}
+
+/// The document of a run: the world's report, with an `error` if it is not ok and has none.
+/// `message` says what went wrong, for people.
+pub(crate) fn report(mut report: Value, exit: Exit, message: &str) -> Value {
+    if let Some(fields) = report.as_object_mut() {
+        fields.insert("schema".to_owned(), SCHEMA.into());
+        fields.insert("ok".to_owned(), (exit == Exit::Ok).into());
+        if exit == Exit::Ok {
+            fields.remove("error");
+        } else {
+            fields.insert("error".to_owned(), error(exit, message));
+        }
+    }
+    report
+}
+
+fn error(exit: Exit, message: &str) -> Value {
+    json!({ "kind": exit.kind(), "message": message })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_a_whole_document() {
+        let document = failure(Exit::Input, "in2.txt:7: …");
+        assert_eq!(
+            document.to_string(),
+            r#"{"error":{"kind":"input","message":"in2.txt:7: …"},"ok":false,"schema":1}"#
+        );
+    }
+
+    #[test]
+    fn a_report_has_an_error_only_if_it_is_not_ok() {
+        let document = report(json!({ "seconds": 1.5, "ok": true }), Exit::Ok, "");
+        assert_eq!(document, json!({ "schema": 1, "ok": true, "seconds": 1.5 }));
+        let document = report(json!({ "seconds": 1.5 }), Exit::Failed, "rank 3 died");
+        assert_eq!(document["error"], json!({ "kind": "failed", "message": "rank 3 died" }));
+        assert_eq!(document["ok"], json!(false));
+    }
+}

@@ -1,0 +1,120 @@
+//! From a plan to what each rank of the world is given: its files as they are found, and the place
+//! where its outputs go.
+
+use crate::args::SwarmArgs;
+use crate::exit::Failure;
+use crate::out;
+use crate::plan::{self, Loaded, Scan, ScannedFile};
+use dunlin_base::Rank;
+use dunlin_cluster::{FoundFile, PeerConfig, PeerContent};
+use dunlin_disk::{Fs, LockError, OutputLock};
+use dunlin_plan::{Have, Pattern, PeerPlan, PeerSource, PlanForm};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Where the outputs of a run go.
+#[derive(Clone, Debug)]
+pub(crate) struct Outputs {
+    form: PlanForm,
+    /// The folder of `--out`, or the plan's own for a course plan.
+    folder: Option<PathBuf>,
+    given: bool,
+}
+
+impl Outputs {
+    /// Decides where outputs go. Touches nothing.
+    pub(crate) fn of(args: &SwarmArgs, loaded: &Loaded) -> Outputs {
+        let form = loaded.plan.form;
+        let own = || (form == PlanForm::Course).then(|| loaded.dir.clone());
+        Outputs { form, folder: args.out.clone().or_else(own), given: args.out.is_some() }
+    }
+
+    /// The folder of a rank's outputs; `root` is the folder of its own files.
+    pub(crate) fn of_rank(&self, rank: Rank, root: &Path) -> PathBuf {
+        match (&self.folder, self.form) {
+            (Some(folder), PlanForm::Course) => folder.clone(),
+            (Some(folder), _) => folder.join(format!("peer{rank}")),
+            (None, _) => root.to_owned(),
+        }
+    }
+
+    /// Makes the folder of all outputs, and for a course plan locks it: its ranks share it. The
+    /// ranks of other plans lock their own folders when the run begins.
+    ///
+    /// # Errors
+    /// If the folder cannot be made or written (exit 5), or another run uses it (exit 4).
+    pub(crate) fn prepare(&self, fs: &Arc<dyn Fs>) -> Result<Option<OutputLock>, Failure> {
+        let Some(folder) = &self.folder else { return Ok(None) };
+        fs::create_dir_all(folder).map_err(|error| self.unwritable(folder, &error))?;
+        if self.form != PlanForm::Course {
+            return Ok(None);
+        }
+        OutputLock::acquire(fs, folder).map(Some).map_err(|error| match error {
+            LockError::Held { .. } => Failure::input(error),
+            LockError::Io { error, .. } => self.unwritable(folder, &error),
+        })
+    }
+
+    fn unwritable(&self, folder: &Path, error: &dyn std::fmt::Display) -> Failure {
+        let advice = if self.given {
+            "give a folder that may be written with --out"
+        } else {
+            "outputs go beside the plan; give another folder with --out DIR"
+        };
+        Failure::disk(format!("cannot write outputs to {}: {error}; {advice}", folder.display()))
+    }
+}
+
+/// The ranks of a plan, with their files as they are on disk now.
+///
+/// # Errors
+/// If a folder cannot be read (exit 5), or holds what no plan may (exit 4).
+pub(crate) fn configure(
+    loaded: &Loaded,
+    outputs: &Outputs,
+    quiet: bool,
+) -> Result<Vec<PeerConfig>, Failure> {
+    loaded.plan.peers.iter().map(|peer| one(peer, outputs, quiet)).collect()
+}
+
+fn one(peer: &PeerPlan, outputs: &Outputs, quiet: bool) -> Result<PeerConfig, Failure> {
+    let content = match &peer.source {
+        PeerSource::Course(input) => PeerContent::Tokens {
+            owned: input.owned.clone(),
+            wanted: input.wanted.clone(),
+            out: outputs.of_rank(peer.rank, Path::new("")),
+        },
+        PeerSource::Files { root, have, wants } => {
+            let root = PathBuf::from(root);
+            let dest = outputs.of_rank(peer.rank, &root);
+            let found = found(&root, quiet)?;
+            let found_dest = if dest == root { Vec::new() } else { self::found(&dest, quiet)? };
+            let (have, wants) = (have.clone(), wants.clone());
+            PeerContent::Files { root, dest, found, found_dest, have, wants }
+        }
+    };
+    Ok(PeerConfig { rank: peer.rank, content })
+}
+
+/// The files below a folder; none if it is not there yet.
+///
+/// # Errors
+/// If it cannot be read (exit 5), or holds what no plan may (exit 4).
+pub(crate) fn found(root: &Path, quiet: bool) -> Result<Vec<FoundFile>, Failure> {
+    let Scan { files, warnings } = plan::scan_root(root).map_err(|error| Failure::plan(&error))?;
+    if !quiet {
+        warnings.iter().for_each(|text| out::warning(text));
+    }
+    let found = |ScannedFile { name, path, length }: ScannedFile| FoundFile { name, path, length };
+    Ok(files.into_iter().map(found).collect())
+}
+
+/// Whether a rank with these wants and this `have` offers a file that is found in its root.
+pub(crate) fn offers(have: &Have, wants: &[Pattern], name: &str) -> bool {
+    match have {
+        Have::Everything => true,
+        Have::Patterns(patterns) => patterns.iter().any(|pattern| pattern.matches(name)),
+        Have::Wanted => wants.iter().any(|pattern| pattern.matches(name)),
+    }
+}

@@ -1,0 +1,102 @@
+//! Test data: pseudo-random bytes that are the same wherever and whenever they are made.
+
+use super::LoadError;
+use super::scan::part_name;
+use dunlin_base::{Rng, format_size};
+use dunlin_plan::Generate;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+/// How many bytes are made at a time: large enough for one system call to cost nothing, small
+/// enough to stop at once.
+const STEP: usize = 1 << 20;
+
+/// Whether the file is there with the length that the plan asks for. Its bytes are not read.
+///
+/// # Errors
+/// If something else stands there (nothing is ever overwritten), or the system refuses.
+pub(crate) fn is_generated(plan_dir: &Path, data: &Generate) -> Result<bool, LoadError> {
+    let path = plan_dir.join(&data.path);
+    let found = match fs::symlink_metadata(&path) {
+        Ok(metadata) if metadata.is_file() && metadata.len() == data.size => return Ok(true),
+        Ok(metadata) if metadata.is_file() => format!("a file of {}", exact(metadata.len())),
+        Ok(metadata) if metadata.is_dir() => "a folder".to_owned(),
+        Ok(_) => "a symlink or device".to_owned(),
+        Err(wrong) if wrong.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(wrong) => return Err(LoadError::io(&path, "looking at it")(wrong)),
+    };
+    Err(LoadError::Occupied { path, expected: data.size, found })
+}
+
+/// Makes the file if it is not there; returns whether it made it. It grows under its part name and
+/// gets its own when it is whole. `progress` hears how many of its bytes are made, after every
+/// MiB, and may stop it.
+///
+/// # Errors
+/// If something else stands there, the system refuses, or `progress` stopped it; the part is
+/// removed then.
+pub(crate) fn generate(
+    plan_dir: &Path,
+    data: &Generate,
+    progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
+) -> Result<bool, LoadError> {
+    if is_generated(plan_dir, data)? {
+        return Ok(false);
+    }
+    let path = plan_dir.join(&data.path);
+    let part = part_of(&path, data);
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(LoadError::io(folder, "making this folder"))?;
+    }
+    match fs::remove_file(&part) {
+        Err(wrong) if wrong.kind() != io::ErrorKind::NotFound => {
+            return Err(LoadError::io(&part, "removing it")(wrong));
+        }
+        _ => {}
+    }
+    let made = fill(&part, data, progress);
+    if made.is_err() {
+        // The first fault is the one to tell; the next run removes the part if this fails.
+        let _ = fs::remove_file(&part);
+    }
+    made?;
+    fs::rename(&part, &path).map_err(LoadError::io(&path, "renaming it"))?;
+    Ok(true)
+}
+
+fn part_of(path: &Path, data: &Generate) -> PathBuf {
+    let name = data.path.rsplit('/').next().unwrap_or(&data.path);
+    path.with_file_name(part_name(name))
+}
+
+fn fill(
+    part: &Path,
+    data: &Generate,
+    progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
+) -> Result<(), LoadError> {
+    let mut file = File::create_new(part).map_err(LoadError::io(part, "making it"))?;
+    let mut rng = Rng::new(data.seed);
+    let mut buffer = vec![0; STEP];
+    let mut done = 0;
+    while done < data.size {
+        let step = usize::try_from(data.size - done).unwrap_or(STEP).min(STEP);
+        let Some(bytes) = buffer.get_mut(..step) else { break };
+        for eight in bytes.chunks_mut(8) {
+            let number = rng.next_u64().to_le_bytes();
+            eight.iter_mut().zip(number).for_each(|(byte, random)| *byte = random);
+        }
+        file.write_all(bytes).map_err(LoadError::io(part, "writing it"))?;
+        done += step as u64;
+        if progress(done).is_break() {
+            return Err(LoadError::Interrupted { path: part.to_owned() });
+        }
+    }
+    Ok(())
+}
+
+/// A size with its bytes, since two sizes may look alike in MiB.
+fn exact(bytes: u64) -> String {
+    format!("{} ({bytes} bytes)", format_size(bytes))
+}

@@ -1,0 +1,213 @@
+//! From options to one set of policies: the profile's defaults, overridden by what was said, and
+//! checked against the plan.
+
+use crate::args::SwarmArgs;
+use crate::exit::Failure;
+use crate::values::Fabric;
+use dunlin_base::Rank;
+use dunlin_cluster::{FabricKind, Fault, VirtualConfig};
+use dunlin_engine::choker::ChokerKind;
+use dunlin_engine::config::{PieceOrder, Profile, RefreshScope, SourceOrder};
+use dunlin_plan::PlanForm;
+use dunlin_tracker::{OnConflict, TrackerMap, TrackerOrder};
+use std::collections::BTreeSet;
+use std::io::Read;
+
+/// The seed of a run in virtual time when none is given: such runs are repeated on purpose.
+const VIRTUAL_SEED: u64 = 1;
+
+/// Every policy of a run, decided.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// How a peer works.
+    pub(crate) profile: Profile,
+    /// Which piece next.
+    pub(crate) pieces: PieceOrder,
+    /// From whom.
+    pub(crate) sources: SourceOrder,
+    /// In what order the tracker names members.
+    pub(crate) tracker_order: TrackerOrder,
+    /// What the tracker knows.
+    pub(crate) tracker_map: TrackerMap,
+    /// Whom to serve.
+    pub(crate) choker: ChokerKind,
+    /// What a refresh asks for.
+    pub(crate) refresh_scope: RefreshScope,
+    /// What if owners disagree.
+    pub(crate) on_conflict: OnConflict,
+    /// Over what the ranks talk.
+    pub(crate) fabric: FabricKind,
+    /// The seed of every random choice.
+    pub(crate) seed: u64,
+    /// Who serves nobody.
+    pub(crate) no_share: BTreeSet<Rank>,
+    /// Who misbehaves, and how.
+    pub(crate) faults: Vec<Fault>,
+    /// Bytes a piece, if it was said and matters.
+    pub(crate) piece_size: Option<u32>,
+    /// What a person should know and that stops nothing.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Settings {
+    /// Decides every policy for a plan of `form` with ranks 1 to `peers`.
+    ///
+    /// # Errors
+    /// If the combination cannot work or a rank is not in the plan (exit 2), or if no seed can be
+    /// drawn (exit 3).
+    pub(crate) fn decide(
+        args: &SwarmArgs,
+        form: PlanForm,
+        peers: u32,
+    ) -> Result<Settings, Failure> {
+        let by_plan = if form == PlanForm::Course { Profile::Course } else { Profile::BitTorrent };
+        let profile = args.profile.unwrap_or(by_plan);
+        let (pieces, sources) = match profile {
+            Profile::Course => (PieceOrder::Sequential, SourceOrder::RoundRobin),
+            Profile::BitTorrent => (PieceOrder::Rarest, SourceOrder::Fastest),
+        };
+        let fabric = match args.fabric {
+            Fabric::Auto | Fabric::Memory => FabricKind::Memory,
+            Fabric::Virtual => FabricKind::Virtual(VirtualConfig::default()),
+        };
+        let mut settings = Settings {
+            profile,
+            pieces: args.pieces.unwrap_or(pieces),
+            sources: args.sources.unwrap_or(sources),
+            tracker_order: args.tracker_order.unwrap_or(TrackerOrder::Arrival),
+            tracker_map: args.tracker_map.unwrap_or(TrackerMap::Swarm),
+            choker: args.choker.unwrap_or(ChokerKind::Cooperative),
+            refresh_scope: args.refresh_scope.unwrap_or(RefreshScope::File),
+            on_conflict: args.on_conflict.unwrap_or(OnConflict::Refuse),
+            seed: seed(args.seed, &fabric)?,
+            fabric,
+            no_share: args.no_share.iter().flat_map(|ranks| ranks.0.iter().copied()).collect(),
+            faults: args.fault.clone(),
+            piece_size: args.piece_size,
+            warnings: Vec::new(),
+        };
+        settings.refuse_blind_rarest()?;
+        settings.refuse_unknown_ranks(peers)?;
+        if form == PlanForm::Course && settings.piece_size.take().is_some() {
+            settings.warnings.push(
+                "--piece-size changes nothing here: a course plan has one token a piece".to_owned(),
+            );
+        }
+        Ok(settings)
+    }
+
+    fn refuse_blind_rarest(&self) -> Result<(), Failure> {
+        let blind = self.profile == Profile::Course && self.tracker_map == TrackerMap::Swarm;
+        if blind && self.pieces == PieceOrder::Rarest {
+            return Err(Failure::usage(
+                "--profile course with --tracker-map swarm and --pieces rarest cannot work: no \
+                 peer says what it has and the tracker knows only who takes part, so nobody knows which \
+                 piece is rarest; use --tracker-map pieces, or --pieces sequential or random",
+            ));
+        }
+        Ok(())
+    }
+
+    fn refuse_unknown_ranks(&self, peers: u32) -> Result<(), Failure> {
+        let known = |rank: Rank| (1..=peers).contains(&rank.0);
+        let advice = format!("the plan's peers are ranks 1 to {peers}");
+        if let Some(rank) = self.no_share.iter().find(|rank| !known(**rank)) {
+            return Err(Failure::usage(format!("--no-share {rank}: no such rank; {advice}")));
+        }
+        match self.faults.iter().find(|fault| !known(fault.rank())) {
+            Some(fault) => {
+                let rank = fault.rank();
+                Err(Failure::usage(format!("--fault for rank {rank}: no such rank; {advice}")))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+fn seed(said: Option<u64>, fabric: &FabricKind) -> Result<u64, Failure> {
+    match (said, fabric) {
+        (Some(seed), _) => Ok(seed),
+        (None, FabricKind::Virtual(_)) => Ok(VIRTUAL_SEED),
+        (None, _) => drawn_seed(),
+    }
+}
+
+/// Eight bytes from the operating system.
+fn drawn_seed() -> Result<u64, Failure> {
+    let mut bytes = [0; 8];
+    std::fs::File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .map(|()| u64::from_le_bytes(bytes))
+        .map_err(|error| {
+            Failure::environment(format!(
+                "cannot draw a seed from /dev/urandom: {error}; give one with --seed"
+            ))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::{Args, Command};
+    use crate::exit::Exit;
+    use clap::Parser;
+
+    fn decide(options: &str, form: PlanForm) -> Result<Settings, Failure> {
+        let words = format!("dunlin swarm plan {options}");
+        let args = Args::try_parse_from(words.split_whitespace()).unwrap();
+        let Command::Swarm(swarm) = args.command else { panic!("no swarm") };
+        Settings::decide(&swarm, form, 4)
+    }
+
+    #[test]
+    fn the_form_of_the_plan_sets_the_profile_and_options_override_it() {
+        let cases = [
+            ("", PlanForm::Course, "course sequential round-robin swarm"),
+            ("", PlanForm::Toml, "bittorrent rarest fastest swarm"),
+            ("", PlanForm::Folders, "bittorrent rarest fastest swarm"),
+            ("--profile course", PlanForm::Toml, "course sequential round-robin swarm"),
+            ("--pieces random", PlanForm::Course, "course random round-robin swarm"),
+            (
+                "--pieces rarest --tracker-map pieces",
+                PlanForm::Course,
+                "course rarest round-robin pieces",
+            ),
+            ("--profile bittorrent", PlanForm::Course, "bittorrent rarest fastest swarm"),
+        ];
+        for (options, form, expected) in cases {
+            let settings = decide(options, form).unwrap();
+            let Settings { profile, pieces, sources, tracker_map, .. } = settings;
+            assert_eq!(format!("{profile} {pieces} {sources} {tracker_map}"), expected);
+        }
+    }
+
+    #[test]
+    fn what_cannot_work_is_a_usage_error_with_a_reason() {
+        let cases = [
+            ("--pieces rarest", "rarest"),
+            ("--no-share 5", "ranks 1 to 4"),
+            ("--fault mute=9", "ranks 1 to 4"),
+        ];
+        for (options, reason) in cases {
+            let failure = decide(options, PlanForm::Course).unwrap_err();
+            assert_eq!(failure.exit, Exit::Usage);
+            assert!(failure.message.contains(reason), "{failure}");
+        }
+    }
+
+    #[test]
+    fn seeds_are_drawn_given_or_one() {
+        assert_eq!(decide("--seed 7", PlanForm::Toml).unwrap().seed, 7);
+        assert_eq!(decide("--fabric virtual", PlanForm::Toml).unwrap().seed, VIRTUAL_SEED);
+        let drawn = || decide("", PlanForm::Toml).unwrap().seed;
+        assert_ne!(drawn(), drawn());
+    }
+
+    #[test]
+    fn a_piece_size_for_tokens_is_a_warning() {
+        let settings = decide("--piece-size 32KiB", PlanForm::Course).unwrap();
+        assert_eq!((settings.piece_size, settings.warnings.len()), (None, 1));
+        let settings = decide("--piece-size 32KiB", PlanForm::Toml).unwrap();
+        assert_eq!((settings.piece_size, settings.warnings.len()), (Some(32 << 10), 0));
+    }
+}

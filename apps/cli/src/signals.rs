@@ -1,0 +1,64 @@
+//! Ctrl-C and SIGTERM: the first stops a run so that it can be resumed, the second stops the
+//! program.
+
+use crate::exit::{Exit, Failure};
+use crate::out;
+use dunlin_cluster::RunControl;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Listens for signals from now until the program ends.
+#[derive(Clone, Debug)]
+pub(crate) struct Watch {
+    interrupted: Arc<AtomicBool>,
+}
+
+impl Watch {
+    /// Starts to listen: the first signal asks the run of `control` to stop.
+    ///
+    /// # Errors
+    /// If the operating system refuses (exit 3).
+    pub(crate) fn start(control: RunControl) -> Result<Watch, Failure> {
+        let refused = |error: std::io::Error| {
+            Failure::environment(format!("cannot listen for Ctrl-C: {error}; try again"))
+        };
+        let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(refused)?;
+        let watch = Watch { interrupted: Arc::default() };
+        let interrupted = watch.interrupted.clone();
+        std::thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(move || listen(&mut signals, &control, &interrupted))
+            .map_err(refused)?;
+        Ok(watch)
+    }
+
+    /// Whether a person asked to stop.
+    pub(crate) fn interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::SeqCst)
+    }
+
+    /// To be asked between the steps before the run.
+    ///
+    /// # Errors
+    /// If a person asked to stop (exit 9).
+    pub(crate) fn go_on(&self) -> Result<(), Failure> {
+        if !self.interrupted() {
+            return Ok(());
+        }
+        let message = "interrupted before anything moved; the same command starts again".to_owned();
+        Err(Failure { exit: Exit::Interrupted, message })
+    }
+}
+
+fn listen(signals: &mut Signals, control: &RunControl, interrupted: &AtomicBool) {
+    for _ in signals.forever() {
+        if interrupted.swap(true, Ordering::SeqCst) {
+            out::say("stopped at once; the same command goes on from what is on disk");
+            std::process::exit(Exit::InterruptedTwice.code().into());
+        }
+        out::say("interrupted: saving what is here (once more stops at once)");
+        control.interrupt();
+    }
+}

@@ -1,0 +1,74 @@
+//! Ctrl-C and SIGTERM: exit 9, how to go on, nothing unfinished under a final name; twice: exit
+//! 130.
+
+use crate::common::{Sandbox, data, end, same, signal, wait_for};
+use std::fs;
+
+fn plan(sandbox: &Sandbox) {
+    sandbox.write("plan/peer1/big", data(1, 8 << 20));
+    sandbox.write("plan/peer2/wants", "big");
+}
+
+#[test]
+fn an_interrupted_run_says_how_to_go_on_and_goes_on() {
+    for name in ["INT", "TERM"] {
+        let sandbox = Sandbox::new();
+        plan(&sandbox);
+        let run = sandbox.start("swarm plan --piece-size 64KiB --fault slow=1:2MB");
+        let part = sandbox.path("plan/peer2/.big.dunlin-part");
+        wait_for("a part file", || fs::metadata(&part).ok().filter(|meta| meta.len() > 0));
+        signal(run.id(), name);
+        let done = end(run);
+        assert_eq!(done.code, 9, "{}", done.stderr);
+        assert!(done.stderr.contains("swarm plan --piece-size 64KiB"), "{}", done.stderr);
+        assert!(!sandbox.path("plan/peer2/big").exists());
+        sandbox.expect(0, "swarm plan --piece-size 64KiB");
+        same(&sandbox.path("plan/peer1/big"), &sandbox.path("plan/peer2/big"));
+    }
+}
+
+#[test]
+fn with_json_an_interrupted_run_leaves_a_document() {
+    let sandbox = Sandbox::new();
+    plan(&sandbox);
+    let run = sandbox.start("swarm plan --fault slow=1:2MB --json");
+    let part = sandbox.path("plan/peer2/.big.dunlin-part");
+    wait_for("a part file", || part.exists().then_some(()));
+    signal(run.id(), "INT");
+    let done = end(run);
+    assert_eq!(done.code, 9, "{}", done.stderr);
+    let document: serde_json::Value = serde_json::from_str(&done.stdout).unwrap();
+    assert_eq!((&document["ok"], &document["schema"]), (&false.into(), &1.into()));
+    assert_eq!(document["error"]["kind"], "interrupted");
+}
+
+#[test]
+fn a_second_signal_stops_at_once() {
+    let sandbox = Sandbox::new();
+    plan(&sandbox);
+    let run = sandbox.start("swarm plan --fault slow=1:2MB");
+    let part = sandbox.path("plan/peer2/.big.dunlin-part");
+    wait_for("a part file", || part.exists().then_some(()));
+    // Both are waiting when the process goes on, so that it cannot end in between.
+    ["STOP", "INT", "TERM", "CONT"].iter().for_each(|name| signal(run.id(), name));
+    assert_eq!(end(run).code, 130);
+    sandbox.expect(0, "swarm plan");
+    same(&sandbox.path("plan/peer1/big"), &sandbox.path("plan/peer2/big"));
+}
+
+#[test]
+fn an_interrupt_while_data_is_generated_leaves_no_part() {
+    let sandbox = Sandbox::new();
+    sandbox.write(
+        "plan/plan.toml",
+        "[[generate]]\npath = \"work/1/big\"\nsize = \"4GiB\"\nseed = 1\n\
+         [[node]]\nranks = \"1\"\nroot = \"work/{rank}\"\nwant = [\"big\"]\n",
+    );
+    let run = sandbox.start("swarm plan");
+    let part = sandbox.path("plan/work/1/.big.dunlin-part");
+    wait_for("a part file", || part.exists().then_some(()));
+    signal(run.id(), "INT");
+    let done = end(run);
+    assert_eq!(done.code, 9, "{}", done.stderr);
+    assert!(!part.exists() && !sandbox.path("plan/work/1/big").exists());
+}

@@ -1,0 +1,201 @@
+//! What the trace of a `course` run must show, and what `dunlin trace` makes of it.
+
+use crate::common::{Course, Sandbox, number, text};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A refresh is due after so many verified pieces.
+const EVERY: usize = 10;
+const PEERS: u64 = 5;
+
+/// One owner of each file rejects half of what it is asked, so that there are full rounds of
+/// rejections; rank 2 is done early and goes on serving.
+fn record(fabric: &str, options: &str) -> (Sandbox, Vec<Value>) {
+    let sandbox = Sandbox::new();
+    Course::new(&[("long", 75), ("short", 12), ("other", 33)])
+        .peer("long short other", "")
+        .peer("", "short")
+        .peer("", "long short other")
+        .peer("", "other long")
+        .peer("", "other short long")
+        .write(&sandbox, "plan");
+    sandbox.expect(0, &format!("swarm plan --fabric {fabric} --trace run.trace {options}"));
+    let text = text(&sandbox.path("run.trace")).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    (sandbox, lines)
+}
+
+fn is(line: &Value, msg: &str) -> bool {
+    line["msg"] == msg
+}
+
+fn places(lines: &[Value], msg: &str) -> Vec<usize> {
+    (0..lines.len()).filter(|at| is(&lines[*at], msg)).collect()
+}
+
+fn file(line: &Value) -> String {
+    line["file"].as_str().unwrap_or_else(|| panic!("no file: {line}")).to_owned()
+}
+
+fn check(lines: &[Value]) {
+    for line in lines {
+        assert!(line["t"].is_number() && line["from"].is_u64() && line["to"].is_u64(), "{line}");
+    }
+    nobody_looks_up_before_all_registered(lines);
+    files_come_one_after_another(lines);
+    refreshes_are_due_after_every_ten(lines);
+    rejections_lead_to_the_next_member_and_then_to_a_refresh(lines);
+    nobody_asks_itself(lines);
+    the_end_comes_after_the_last(lines);
+}
+
+fn nobody_looks_up_before_all_registered(lines: &[Value]) {
+    let registers = places(lines, "register");
+    assert_eq!(registers.len() as u64, PEERS);
+    assert!(places(lines, "lookup")[0] > *registers.last().unwrap());
+    assert!(places(lines, "go")[0] > *registers.last().unwrap());
+}
+
+fn files_come_one_after_another(lines: &[Value]) {
+    for rank in 1..=PEERS {
+        let mut order: Vec<String> = Vec::new();
+        for line in lines.iter().filter(|line| is(line, "verified") && line["from"] == rank) {
+            let file = file(line);
+            if order.last() != Some(&file) {
+                assert!(!order.contains(&file), "rank {rank} came back to {file}");
+                order.push(file);
+            }
+        }
+    }
+}
+
+fn refreshes_are_due_after_every_ten(lines: &[Value]) {
+    for rank in 1..=PEERS {
+        let mine = |line: &&Value| line["from"] == rank;
+        let verified = lines.iter().filter(mine).filter(|line| is(line, "verified")).count();
+        let mut due = 0;
+        let mut so_far = 0;
+        for line in lines.iter().filter(mine) {
+            so_far += usize::from(is(line, "verified"));
+            if is(line, "refresh") && line["forced"] != true {
+                due += 1;
+                assert!(so_far >= due * EVERY, "rank {rank}: refresh {due} after {so_far} pieces");
+            }
+        }
+        // At the end of a file there may be nothing left to refresh.
+        assert!(due <= verified / EVERY, "rank {rank}: {due} refreshes, {verified} pieces");
+        assert!(due + 3 >= verified / EVERY, "rank {rank}: {due} refreshes, {verified} pieces");
+    }
+}
+
+fn rejections_lead_to_the_next_member_and_then_to_a_refresh(lines: &[Value]) {
+    /// What one rank knows of one file: the swarm, and who rejected which piece since.
+    #[derive(Default)]
+    struct Known {
+        members: BTreeSet<u64>,
+        rejected: BTreeMap<u64, BTreeSet<u64>>,
+    }
+    let mut known: BTreeMap<(u64, String), Known> = BTreeMap::new();
+    let mut forced = 0;
+    for line in lines {
+        let (from, to) = (number(&line["from"]), number(&line["to"]));
+        match line["msg"].as_str().unwrap() {
+            "swarm" => {
+                let members = line["members"].as_array().unwrap().iter().map(number);
+                let members = members.filter(|member| *member != to).collect();
+                known.insert((to, file(line)), Known { members, ..Known::default() });
+            }
+            "reject-request" => {
+                let piece = number(&line["piece"]);
+                let known = known.entry((to, file(line))).or_default();
+                known.rejected.entry(piece).or_default().insert(from);
+            }
+            "request" => {
+                let piece = number(&line["piece"]);
+                let Some(known) = known.get(&(from, file(line))) else { panic!("{line}") };
+                let again = known.rejected.get(&piece).is_some_and(|by| by.contains(&to));
+                assert!(!again, "asked again though it rejected: {line}");
+                assert!(known.members.contains(&to), "asked though no member: {line}");
+            }
+            "refresh" if line["forced"] == true => {
+                forced += 1;
+                let Some(known) = known.get(&(from, file(line))) else { panic!("{line}") };
+                let full = known.rejected.values().any(|by| *by == known.members);
+                assert!(full || known.members.is_empty(), "forced without a full round: {line}");
+            }
+            _ => {}
+        }
+    }
+    assert!(forced > 0, "no forced refresh in a run with rejections");
+}
+
+fn nobody_asks_itself(lines: &[Value]) {
+    for line in lines {
+        assert!(!is(line, "request") || line["from"] != line["to"], "{line}");
+        if is(line, "swarm") {
+            assert_eq!(line["members"].as_array().unwrap().last(), Some(&line["to"]), "{line}");
+        }
+    }
+}
+
+fn the_end_comes_after_the_last(lines: &[Value]) {
+    let ends = places(lines, "all-complete");
+    assert_eq!(ends.len() as u64, PEERS);
+    let shutdowns = places(lines, "shutdown");
+    assert!(shutdowns[0] > *ends.last().unwrap());
+    // Rank 2 wanted something, was done, and went on serving.
+    let done = ends.iter().find(|at| lines[**at]["from"] == 2).unwrap();
+    let served = |at: usize| is(&lines[at], "piece") && lines[at]["from"] == 2;
+    assert!((*done..lines.len()).any(served), "rank 2 served nothing after its own completion");
+}
+
+const REFUSING: &str = "--fault refuse=1:60 --seed 3";
+
+#[test]
+fn a_course_run_keeps_the_rules_in_virtual_time() {
+    check(&record("virtual", REFUSING).1);
+}
+
+#[test]
+fn a_course_run_keeps_the_rules_over_memory() {
+    check(&record("memory", REFUSING).1);
+}
+
+#[test]
+fn virtual_time_gives_the_same_trace_twice() {
+    for options in ["", "--profile bittorrent", REFUSING, "--fault corrupt=1 --no-share 3"] {
+        let traces = [1, 2].map(|_| {
+            let sandbox = Sandbox::new();
+            Course::new(&[("a", 30), ("b", 20)])
+                .peer("a b", "")
+                .peer("a b", "")
+                .peer("", "a b")
+                .peer("", "b")
+                .write(&sandbox, "plan");
+            let line = format!("swarm plan --fabric virtual --trace run.trace {options}");
+            sandbox.expect(0, &line);
+            std::fs::read(sandbox.path("run.trace")).unwrap()
+        });
+        assert!(traces[0] == traces[1] && !traces[0].is_empty(), "{options}");
+    }
+}
+
+#[test]
+fn the_chart_shows_names_and_arrows() {
+    let (sandbox, lines) = record("virtual", REFUSING);
+    let chart = sandbox.expect(0, "trace run.trace").stdout;
+    for word in ["register", "lookup", "swarm", "refresh", "request", "all-complete", "shutdown"] {
+        assert!(chart.contains(word), "{word}");
+    }
+    assert!(chart.lines().count() >= lines.len());
+}
+
+#[test]
+fn a_trace_that_is_none_is_bad_input() {
+    let sandbox = Sandbox::new();
+    sandbox.write("t", "{\"t\":0.1,\"from\":1,\"to\":0,\"msg\":\"register\"}\nnot a trace\n");
+    let done = sandbox.expect(4, "trace t");
+    assert!(done.stderr.contains("line 2"), "{}", done.stderr);
+    let done = sandbox.expect(4, "trace nowhere");
+    assert!(done.stderr.contains("nowhere"), "{}", done.stderr);
+}

@@ -1,0 +1,269 @@
+//! What a rank has on disk and where its wanted files go: real files, or token files in memory.
+
+mod files;
+mod tokens;
+
+use crate::run::PeerContent;
+use bytes::Bytes;
+use dunlin_base::{Bitfield, BlockRef, FileIndex, PieceIndex, Rank, TorrentId};
+use dunlin_disk::{Budget, DiskError, Fs, HashPool};
+use dunlin_engine::io::LocalError;
+use dunlin_metainfo::{Geometry, SetInfo, cluster_block_length};
+use dunlin_tracker::Register;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// What all ranks of the process share beside the fabric.
+#[derive(Debug)]
+pub struct Shared {
+    /// Where files are.
+    pub fs: Arc<dyn Fs>,
+    /// Where pieces are hashed.
+    pub pool: Arc<HashPool>,
+    /// The memory of the process.
+    pub budget: Arc<Budget>,
+    /// The piece size that was asked for, in bytes.
+    pub piece_size: Option<u32>,
+    /// Files that one rank keeps open at most.
+    pub open_files: usize,
+    /// Whether another content at a destination may be replaced.
+    pub force: bool,
+    /// Set when nobody needs the results of checking any more.
+    pub stop: AtomicBool,
+}
+
+impl Shared {
+    /// Whether long work should end early.
+    #[must_use]
+    pub fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+/// The files of one rank. The download and the upload thread use it side by side.
+pub struct Content {
+    shares: bool,
+    kind: Kind,
+    shared: Arc<Shared>,
+}
+
+enum Kind {
+    Tokens(tokens::Tokens),
+    Files(Box<files::Files>),
+}
+
+/// What a sync brought under its final name, and what it could not.
+#[derive(Debug, Default)]
+pub struct Synced {
+    /// Files that now stand under their final names.
+    pub finished: Vec<(TorrentId, FileIndex)>,
+    /// Files that could not be finished.
+    pub failed: Vec<(TorrentId, FileIndex, LocalError)>,
+}
+
+/// The geometry that every rank of a cluster gives a set.
+#[must_use]
+pub fn geometry_of(info: &SetInfo) -> Geometry {
+    info.geometry(cluster_block_length(info.piece_length))
+}
+
+impl Content {
+    /// The content of `rank`. Touches nothing on disk.
+    #[must_use]
+    pub fn new(rank: Rank, content: PeerContent, shares: bool, shared: Arc<Shared>) -> Content {
+        let kind = match content {
+            PeerContent::Tokens { owned, wanted, out } => {
+                Kind::Tokens(tokens::Tokens::new(rank, owned, wanted, out))
+            }
+            PeerContent::Files { root, dest, found, found_dest, have, wants } => {
+                let lists = files::Lists { root, dest, found, found_dest, have, wants };
+                Kind::Files(Box::new(files::Files::new(lists, &shared)))
+            }
+        };
+        Content { shares, kind, shared }
+    }
+
+    /// The memory that payload is charged for.
+    #[must_use]
+    pub fn budget(&self) -> &Arc<Budget> {
+        &self.shared.budget
+    }
+
+    /// Where pieces are hashed.
+    #[must_use]
+    pub fn pool(&self) -> &Arc<HashPool> {
+        &self.shared.pool
+    }
+
+    /// Looks at every file, hashes what is whole, and says what the rank has and wants. `progress`
+    /// hears of bytes done and bytes in all.
+    ///
+    /// # Errors
+    /// If a file cannot be read, something stands in the way, or the run was stopped meanwhile.
+    pub fn check(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<Register, LocalError> {
+        let mut register = match &self.kind {
+            Kind::Tokens(tokens) => tokens.register(&*self.shared.fs),
+            Kind::Files(files) => files.register(&self.shared, progress)?,
+        };
+        register.shares = self.shares;
+        Ok(register)
+    }
+
+    /// Opens a torrent's storage: which pieces are here, and how many of them were found in
+    /// unfinished files. Wanted names in `replace` may replace what stands in their place.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn open(
+        &self,
+        torrent: TorrentId,
+        info: &Arc<SetInfo>,
+        wants: bool,
+        replace: &BTreeSet<String>,
+    ) -> Result<(Bitfield, u32), LocalError> {
+        match &self.kind {
+            Kind::Tokens(tokens) => Ok((tokens.open(torrent, info, wants), 0)),
+            Kind::Files(files) => {
+                files.open(&self.shared, torrent, info, wants, replace).map_err(local)
+            }
+        }
+    }
+
+    /// How many bytes the payload of a block has: for a token file those of the token.
+    #[must_use]
+    pub fn payload_len(&self, torrent: TorrentId, block: BlockRef) -> u64 {
+        match &self.kind {
+            Kind::Tokens(tokens) => {
+                tokens.read(torrent, block.piece).map_or(0, |token| token.len() as u64)
+            }
+            Kind::Files(_) => u64::from(block.len),
+        }
+    }
+
+    /// Reads a block, from wherever it is.
+    ///
+    /// # Errors
+    /// If it is not there or the disk fails.
+    pub fn read(&self, torrent: TorrentId, block: BlockRef) -> Result<Bytes, LocalError> {
+        match &self.kind {
+            Kind::Tokens(tokens) => tokens.read(torrent, block.piece).ok_or_else(|| LocalError {
+                message: format!("piece {} of torrent {torrent} is not here", block.piece),
+                disk_full: false,
+            }),
+            Kind::Files(files) => files.storage.read_block(torrent, block).map_err(local),
+        }
+    }
+
+    /// Writes a verified piece.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn write_piece(
+        &self,
+        torrent: TorrentId,
+        piece: PieceIndex,
+        parts: &[Bytes],
+    ) -> Result<(), LocalError> {
+        match &self.kind {
+            Kind::Tokens(tokens) => {
+                tokens.write(torrent, piece, parts);
+                Ok(())
+            }
+            Kind::Files(files) => files.storage.write_piece(torrent, piece, parts).map_err(local),
+        }
+    }
+
+    /// Writes a block of a piece that is not verified yet.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn write_block(
+        &self,
+        torrent: TorrentId,
+        block: BlockRef,
+        bytes: &Bytes,
+    ) -> Result<(), LocalError> {
+        match &self.kind {
+            Kind::Tokens(tokens) => {
+                tokens.write(torrent, block.piece, std::slice::from_ref(bytes));
+                Ok(())
+            }
+            Kind::Files(files) => files.storage.write_block(torrent, block, bytes).map_err(local),
+        }
+    }
+
+    /// A piece that was written by the block is complete and right.
+    pub fn verified(&self, torrent: TorrentId, piece: PieceIndex) {
+        if let Kind::Files(files) = &self.kind {
+            files.storage.verified(torrent, piece);
+        }
+    }
+
+    /// Every piece of the file is here: it gets its final name with the next sync.
+    ///
+    /// # Errors
+    /// If the disk fails at once.
+    pub fn finish_file(&self, torrent: TorrentId, file: FileIndex) -> Result<(), LocalError> {
+        match &self.kind {
+            Kind::Tokens(tokens) => {
+                tokens.finish(&*self.shared.fs, torrent, file);
+                Ok(())
+            }
+            Kind::Files(files) => files.storage.finish_file(torrent, file).map_err(local),
+        }
+    }
+
+    /// When unsynced data should be synced; `None` if there is none.
+    #[must_use]
+    pub fn due(&self) -> Option<Instant> {
+        match &self.kind {
+            Kind::Tokens(_) => None,
+            Kind::Files(files) => files.storage.due(),
+        }
+    }
+
+    /// Makes everything written durable and gives finished files their names.
+    #[must_use]
+    pub fn sync(&self) -> Synced {
+        match &self.kind {
+            Kind::Tokens(tokens) => tokens.synced(),
+            Kind::Files(files) => synced(files.storage.sync()),
+        }
+    }
+
+    /// The last sync.
+    #[must_use]
+    pub fn close(&self) -> Synced {
+        match &self.kind {
+            Kind::Tokens(tokens) => tokens.synced(),
+            Kind::Files(files) => synced(files.storage.close()),
+        }
+    }
+}
+
+fn synced(report: dunlin_disk::SyncReport) -> Synced {
+    let failed = report.failed.into_iter();
+    Synced {
+        finished: report.finished,
+        failed: failed.map(|(torrent, file, error)| (torrent, file, local(error))).collect(),
+    }
+}
+
+/// A disk error, as the engine hears of it.
+#[must_use]
+pub(crate) fn local(error: DiskError) -> LocalError {
+    LocalError { message: error.to_string(), disk_full: error.is_full() }
+}
+
+/// Free space where `path` is or will be, with the number of its device.
+fn space(fs: &dyn Fs, path: &Path) -> Option<dunlin_tracker::Space> {
+    let free = fs.free_space(path).ok()?;
+    let device = path.ancestors().find_map(|folder| {
+        let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        fs.metadata(here).ok()
+    })?;
+    Some(dunlin_tracker::Space { device: device.device, free })
+}

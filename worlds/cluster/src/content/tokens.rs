@@ -1,0 +1,128 @@
+//! Token files: the payload of the course format. They live in memory; a finished one is written
+//! under its final name in one go, one token a line.
+
+use super::{Synced, geometry_of, local};
+use bytes::Bytes;
+use dunlin_base::{Bitfield, FileIndex, PieceIndex, Rank, TorrentId};
+use dunlin_disk::{DiskError, Fs, write_file};
+use dunlin_metainfo::{PieceHashes, SetInfo, write_token_file};
+use dunlin_plan::TokenFile;
+use dunlin_tracker::{OwnedFile, Register, Standing, Want};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub(super) struct Tokens {
+    rank: Rank,
+    owned: BTreeMap<String, PieceHashes>,
+    wanted: Vec<String>,
+    out: PathBuf,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    torrents: BTreeMap<TorrentId, Held>,
+    synced: Synced,
+}
+
+struct Held {
+    name: String,
+    tokens: Vec<Option<Bytes>>,
+}
+
+impl Tokens {
+    pub(super) fn new(
+        rank: Rank,
+        owned: Vec<TokenFile>,
+        wanted: Vec<String>,
+        out: PathBuf,
+    ) -> Tokens {
+        let owned = owned
+            .into_iter()
+            .map(|file| (file.name, PieceHashes::Tokens(file.tokens.into())))
+            .collect();
+        Tokens { rank, owned, wanted, out, state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn register(&self, fs: &dyn Fs) -> Register {
+        let files = self.owned.iter().map(|(name, hashes)| OwnedFile {
+            name: name.clone(),
+            length: hashes.len() as u64,
+            piece_length: 1,
+            hashes: hashes.clone(),
+            pieces: None,
+            standing: Standing::Owner,
+            bytes: bytes_of(hashes),
+        });
+        Register {
+            files: files.collect(),
+            wants: self.wanted.iter().cloned().map(Want::Name).collect(),
+            shares: true,
+            space: super::space(fs, &self.out),
+        }
+    }
+
+    pub(super) fn open(&self, torrent: TorrentId, info: &SetInfo, wants: bool) -> Bitfield {
+        let pieces = geometry_of(info).pieces();
+        let name = info.files.first().map(|file| file.name.clone()).unwrap_or_default();
+        let mut tokens = vec![None; if wants { pieces as usize } else { 0 }];
+        let mut have = Bitfield::new(pieces);
+        if let Some(PieceHashes::Tokens(own)) =
+            self.owned.get(&name).filter(|own| **own == info.hashes)
+        {
+            tokens = own.iter().cloned().map(Some).collect();
+            have = Bitfield::full(pieces);
+        }
+        self.state().torrents.insert(torrent, Held { name, tokens });
+        have
+    }
+
+    pub(super) fn read(&self, torrent: TorrentId, piece: PieceIndex) -> Option<Bytes> {
+        self.state().torrents.get(&torrent)?.tokens.get(piece.index())?.clone()
+    }
+
+    pub(super) fn write(&self, torrent: TorrentId, piece: PieceIndex, parts: &[Bytes]) {
+        let mut state = self.state();
+        let held = state.torrents.get_mut(&torrent);
+        if let Some(place) = held.and_then(|held| held.tokens.get_mut(piece.index())) {
+            *place = parts.first().cloned();
+        }
+    }
+
+    pub(super) fn finish(&self, fs: &dyn Fs, torrent: TorrentId, file: FileIndex) {
+        let mut state = self.state();
+        let Some(held) = state.torrents.get(&torrent) else { return };
+        let tokens: Vec<Bytes> = held.tokens.iter().flatten().cloned().collect();
+        let whole = tokens.len() == held.tokens.len();
+        let path = self.out.join(format!("client{}_{}", self.rank, held.name));
+        let done = if whole {
+            fs.create_dir_all(&self.out)
+                .and_then(|()| write_file(fs, &path, &write_token_file(&tokens)))
+        } else {
+            Err(std::io::Error::other("a piece is missing"))
+        };
+        match done {
+            Ok(()) => state.synced.finished.push((torrent, file)),
+            Err(error) => {
+                let error = local(DiskError::io(&path, &error));
+                state.synced.failed.push((torrent, file, error));
+            }
+        }
+    }
+
+    pub(super) fn synced(&self) -> Synced {
+        std::mem::take(&mut self.state().synced)
+    }
+}
+
+fn bytes_of(hashes: &PieceHashes) -> u64 {
+    match hashes {
+        PieceHashes::Tokens(tokens) => tokens.iter().map(|token| token.len() as u64).sum(),
+        PieceHashes::Sha1(_) => 0,
+    }
+}

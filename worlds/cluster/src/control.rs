@@ -1,0 +1,221 @@
+//! The handle on a run from outside: progress to show, and the way to stop it.
+
+use crate::report::RunError;
+use crate::tracker::TrackerArrival;
+use dunlin_base::Rank;
+use dunlin_engine::io::LocalError;
+use dunlin_engine::stats::Progress;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A handle on a run. Clones are handles on the same run; it costs next to nothing to ask it.
+#[derive(Clone, Debug, Default)]
+pub struct RunControl(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    interrupted: AtomicBool,
+    ending: AtomicBool,
+    errors: Mutex<Vec<RunError>>,
+    tracker: Mutex<Option<Sender<TrackerArrival>>>,
+    gauges: Mutex<Vec<Arc<Gauge>>>,
+}
+
+/// How far a rank is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RankProgress {
+    /// The rank.
+    pub rank: Rank,
+    /// What it is doing.
+    pub state: RankState,
+    /// Wanted pieces that are here; while checking, bytes checked.
+    pub pieces_have: u64,
+    /// Wanted pieces; while checking, bytes to check.
+    pub pieces_wanted: u64,
+    /// Payload bytes received and kept.
+    pub bytes_moved: u64,
+    /// Payload bytes sent.
+    pub bytes_sent: u64,
+}
+
+/// What a rank is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum RankState {
+    /// Nothing yet.
+    Idle = 0,
+    /// Hashing its files.
+    Checking = 1,
+    /// Registered, waiting for the others.
+    Waiting = 2,
+    /// Fetching.
+    Moving = 3,
+    /// It has what it wanted, or knows why not, and goes on serving.
+    Complete = 4,
+    /// It stopped in the middle.
+    Dead = 5,
+    /// The run is over for it.
+    Ended = 6,
+}
+
+const STATES: [RankState; 7] = [
+    RankState::Idle,
+    RankState::Checking,
+    RankState::Waiting,
+    RankState::Moving,
+    RankState::Complete,
+    RankState::Dead,
+    RankState::Ended,
+];
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl RunControl {
+    /// A handle on a run that has not begun.
+    #[must_use]
+    pub fn new() -> RunControl {
+        RunControl::default()
+    }
+
+    /// Stops the run: everyone syncs and saves what it has, so that the next run goes on from
+    /// there.
+    pub fn interrupt(&self) {
+        self.0.interrupted.store(true, Ordering::SeqCst);
+        self.end();
+    }
+
+    /// How far every rank is, by rank; empty before the run begins.
+    #[must_use]
+    pub fn progress(&self) -> Vec<RankProgress> {
+        lock(&self.0.gauges).iter().map(|gauge| gauge.read()).collect()
+    }
+
+    /// Whether a person stopped the run.
+    #[must_use]
+    pub fn interrupted(&self) -> bool {
+        self.0.interrupted.load(Ordering::SeqCst)
+    }
+
+    /// Whether the run is to end now.
+    pub(crate) fn ending(&self) -> bool {
+        self.0.ending.load(Ordering::SeqCst)
+    }
+
+    /// The run cannot go on.
+    pub(crate) fn fail(&self, error: RunError) {
+        lock(&self.0.errors).push(error);
+        self.end();
+    }
+
+    pub(crate) fn take_errors(&self) -> Vec<RunError> {
+        std::mem::take(&mut *lock(&self.0.errors))
+    }
+
+    pub(crate) fn attach(&self, tracker: Sender<TrackerArrival>) {
+        *lock(&self.0.tracker) = Some(tracker);
+        if self.ending() {
+            self.end();
+        }
+    }
+
+    pub(crate) fn detach(&self) {
+        *lock(&self.0.tracker) = None;
+    }
+
+    pub(crate) fn gauge(&self, rank: Rank) -> Arc<Gauge> {
+        let gauge = Arc::new(Gauge { rank, control: self.clone(), numbers: Numbers::default() });
+        // The list must not keep the run alive through its gauges for ever: `finish` empties it.
+        lock(&self.0.gauges).push(Arc::clone(&gauge));
+        gauge
+    }
+
+    /// Forgets the gauges of a run that is over.
+    pub(crate) fn forget_gauges(&self) {
+        lock(&self.0.gauges).clear();
+    }
+
+    fn end(&self) {
+        self.0.ending.store(true, Ordering::SeqCst);
+        if let Some(tracker) = &*lock(&self.0.tracker) {
+            // The tracker may be gone already; then the run is over anyway.
+            let _ = tracker.send(TrackerArrival::Interrupt);
+        }
+    }
+}
+
+/// What one rank shows of itself.
+#[derive(Debug)]
+pub struct Gauge {
+    rank: Rank,
+    control: RunControl,
+    numbers: Numbers,
+}
+
+#[derive(Debug, Default)]
+struct Numbers {
+    state: AtomicU8,
+    have: AtomicU64,
+    wanted: AtomicU64,
+    moved: AtomicU64,
+    sent: AtomicU64,
+}
+
+impl Gauge {
+    fn set(&self, state: RankState) {
+        self.numbers.state.store(state as u8, Ordering::Relaxed);
+    }
+
+    fn read(&self) -> RankProgress {
+        let numbers = &self.numbers;
+        let state = usize::from(numbers.state.load(Ordering::Relaxed));
+        RankProgress {
+            rank: self.rank,
+            state: STATES.get(state).copied().unwrap_or(RankState::Idle),
+            pieces_have: numbers.have.load(Ordering::Relaxed),
+            pieces_wanted: numbers.wanted.load(Ordering::Relaxed),
+            bytes_moved: numbers.moved.load(Ordering::Relaxed),
+            bytes_sent: numbers.sent.load(Ordering::Relaxed),
+        }
+    }
+
+    fn counts(&self, have: u64, wanted: u64) {
+        self.numbers.have.store(have, Ordering::Relaxed);
+        self.numbers.wanted.store(wanted, Ordering::Relaxed);
+    }
+
+    pub(crate) fn checking(&self, done: u64, total: u64) {
+        self.set(RankState::Checking);
+        self.counts(done, total);
+    }
+
+    pub(crate) fn waiting(&self) {
+        self.set(RankState::Waiting);
+        self.counts(0, 0);
+    }
+
+    /// The rank's own files cannot be read: nothing right can come of this run.
+    pub(crate) fn check_failed(&self, error: LocalError) {
+        self.control.fail(RunError::Disk(error.message));
+    }
+
+    pub(crate) fn moved(&self, progress: Progress, started: bool, moved: u64, sent: u64) {
+        if !started {
+            return;
+        }
+        self.set(if progress.complete { RankState::Complete } else { RankState::Moving });
+        self.counts(progress.pieces_have, progress.pieces_wanted);
+        self.numbers.moved.store(moved, Ordering::Relaxed);
+        self.numbers.sent.store(sent, Ordering::Relaxed);
+    }
+
+    pub(crate) fn died(&self) {
+        self.set(RankState::Dead);
+    }
+
+    pub(crate) fn ended(&self) {
+        self.set(RankState::Ended);
+    }
+}

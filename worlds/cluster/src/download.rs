@@ -1,0 +1,567 @@
+//! The download side of a rank: checking files, verifying, writing, finishing. The jobs are the
+//! same in both drivers: the threaded one runs them on the thread `r<R>-download`, virtual time at
+//! once.
+//!
+//! ```text
+//!   state machine ── Verify ──▶ download ── pool ──▶ Hashed ──▶ state machine
+//!                 ── Write ───▶ download ──────────▶ Written
+//!                 ── Finish ──▶ download ─ (sync) ─▶ Synced
+//! ```
+//!
+//! A piece too large for the budget is *streamed*: its blocks are written as they come, and hashed
+//! in order. A block that comes too early is read back when its turn comes, so nothing waits in
+//! memory.
+
+use crate::content::{Content, Synced};
+use crate::frame::Payload;
+use bytes::Bytes;
+use dunlin_base::{Bitfield, BlockRef, FileIndex, PieceIndex, TorrentId};
+use dunlin_disk::{Charge, HashJob, StreamHash, block_digest, hash_pieces};
+use dunlin_engine::io::LocalError;
+use dunlin_metainfo::SetInfo;
+use dunlin_tracker::Register;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::time::{Duration, Instant};
+
+/// A finished file waits this long for others before the sync that gives it its name: small files
+/// come in crowds, and a sync for each would cost more than all the rest.
+pub const FINISH_DELAY: Duration = Duration::from_millis(50);
+/// Syncs may take this part of the time at most when finished files keep coming: one in three.
+const SYNC_SHARE: u32 = 2;
+/// Pieces handed to the pool in one batch: as many as hashing side by side can use.
+const VERIFY_BATCH: usize = 16;
+/// Progress of checking is told this often: the tracker only needs to see that it goes on.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// What a piece must be.
+#[derive(Clone, Debug)]
+pub enum Expected {
+    /// Its SHA-1, with so many zero bytes hashed behind its data.
+    Sha1 {
+        /// The hash.
+        hash: [u8; 20],
+        /// The padding that goes into it, in bytes.
+        zeros: u32,
+    },
+    /// The token itself.
+    Token(Bytes),
+}
+
+/// Something for the download side to do.
+#[derive(Debug)]
+pub enum DownloadJob {
+    /// Look at every file, hash what is whole.
+    Check,
+    /// Open a torrent's storage.
+    Open {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Its metainfo.
+        info: Arc<SetInfo>,
+        /// Whether files are to be written.
+        wants: bool,
+        /// Names that may replace what stands in their place.
+        replace: Arc<BTreeSet<String>>,
+    },
+    /// Hash a piece and compare.
+    Verify {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The piece.
+        piece: PieceIndex,
+        /// Its blocks.
+        parts: Vec<Bytes>,
+        /// What it must be.
+        expected: Expected,
+    },
+    /// Write a verified piece.
+    Write {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The piece.
+        piece: PieceIndex,
+        /// Its blocks.
+        parts: Vec<Bytes>,
+    },
+    /// Digest the blocks of a piece.
+    Digest {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The piece.
+        piece: PieceIndex,
+        /// Its blocks.
+        parts: Vec<Bytes>,
+        /// The key of the digests.
+        key: u64,
+    },
+    /// Move blocks of an incomplete piece to its part file.
+    Spill {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The piece.
+        piece: PieceIndex,
+        /// The blocks.
+        blocks: Vec<(BlockRef, Bytes)>,
+        /// The memory, given back when they are written.
+        charge: Option<Charge>,
+    },
+    /// Read spilled blocks back.
+    Load {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The piece.
+        piece: PieceIndex,
+        /// Which blocks.
+        blocks: Vec<BlockRef>,
+    },
+    /// Write and hash a block of a streamed piece.
+    StreamBlock {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The block.
+        block: BlockRef,
+        /// Its bytes, with their charge: it is given back when they are written.
+        payload: Payload,
+    },
+    /// Compare the hash of a streamed piece.
+    StreamVerify {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The piece.
+        piece: PieceIndex,
+        /// What it must be.
+        expected: Expected,
+    },
+    /// A streamed piece is verified: it may be claimed.
+    StreamWrite {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The piece.
+        piece: PieceIndex,
+    },
+    /// Digest the blocks of a streamed piece.
+    StreamDigest {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The piece.
+        piece: PieceIndex,
+        /// Its blocks.
+        blocks: Vec<BlockRef>,
+        /// The key of the digests.
+        key: u64,
+    },
+    /// Forget what is known of a streamed piece.
+    StreamForget {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The piece.
+        piece: PieceIndex,
+    },
+    /// A file is whole: give it its final name with the next sync.
+    Finish {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The file.
+        file: FileIndex,
+    },
+    /// The last sync. Nothing follows.
+    Close,
+}
+
+/// What the download side has done.
+#[derive(Debug)]
+pub enum DownloadDone {
+    /// Checking goes on.
+    Checking {
+        /// Bytes hashed so far.
+        done: u64,
+        /// Bytes to hash.
+        total: u64,
+    },
+    /// Checking is over.
+    Checked(Result<Box<Register>, LocalError>),
+    /// A torrent's storage is open, or not.
+    Opened {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The pieces that are here, and how many of them were in unfinished files.
+        result: Result<(Bitfield, u32), LocalError>,
+    },
+    /// A piece was hashed.
+    Hashed {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The piece.
+        piece: PieceIndex,
+        /// Whether it is what it must be.
+        matches: bool,
+    },
+    /// The digests of a piece's blocks.
+    Digested {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The piece.
+        piece: PieceIndex,
+        /// One a block.
+        digests: Vec<u64>,
+    },
+    /// A piece is written.
+    Written {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The piece.
+        piece: PieceIndex,
+    },
+    /// Spilled blocks are here again.
+    Loaded {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The piece.
+        piece: PieceIndex,
+        /// The blocks.
+        blocks: Vec<(BlockRef, Bytes)>,
+    },
+    /// Something failed on our own side.
+    Failed {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The piece.
+        piece: PieceIndex,
+        /// Why.
+        error: LocalError,
+    },
+    /// A file cannot be finished.
+    FinishFailed {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The file.
+        file: FileIndex,
+        /// Why.
+        error: LocalError,
+    },
+    /// A sync went through.
+    Synced(Synced),
+    /// The last sync went through.
+    Closed(Synced),
+}
+
+/// Where a streamed piece stands.
+#[derive(Default)]
+struct Stream {
+    hash: StreamHash,
+    /// Bytes hashed so far.
+    at: u32,
+    /// Blocks written beyond `at`, by where they begin.
+    early: BTreeMap<u32, BlockRef>,
+}
+
+/// Runs download jobs for one rank.
+pub struct Downloader {
+    content: Arc<Content>,
+    streams: BTreeMap<(TorrentId, PieceIndex), Stream>,
+    /// Files wait for a sync to get their names.
+    finishing: bool,
+    /// Pieces were written since the last sync.
+    unsynced: bool,
+}
+
+impl Downloader {
+    /// The download side of the rank with this content.
+    #[must_use]
+    pub fn new(content: Arc<Content>) -> Downloader {
+        Downloader { content, streams: BTreeMap::new(), finishing: false, unsynced: false }
+    }
+
+    /// Whether finished files wait for their names.
+    #[must_use]
+    pub fn finishing(&self) -> bool {
+        self.finishing
+    }
+
+    /// Whether pieces were written since the last sync.
+    #[must_use]
+    pub fn unsynced(&self) -> bool {
+        self.unsynced
+    }
+
+    /// Syncs now.
+    pub fn sync(&mut self) -> DownloadDone {
+        (self.finishing, self.unsynced) = (false, false);
+        DownloadDone::Synced(self.content.sync())
+    }
+
+    /// Runs one job. `progress` hears of bytes checked and bytes to check.
+    pub fn run(
+        &mut self,
+        job: DownloadJob,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Option<DownloadDone> {
+        Some(match job {
+            DownloadJob::Check => DownloadDone::Checked(self.content.check(progress).map(Box::new)),
+            DownloadJob::Open { torrent, info, wants, replace } => {
+                let result = self.content.open(torrent, &info, wants, &replace);
+                DownloadDone::Opened { torrent, result }
+            }
+            DownloadJob::Verify { torrent, piece, parts, expected } => {
+                DownloadDone::Hashed { torrent, piece, matches: verify(parts, &expected) }
+            }
+            DownloadJob::Write { torrent, piece, parts } => {
+                let result = self.content.write_piece(torrent, piece, &parts);
+                drop(parts);
+                self.written(torrent, piece, result)
+            }
+            DownloadJob::Digest { torrent, piece, parts, key } => {
+                let digests = parts.iter().map(|part| block_digest(key, part)).collect();
+                DownloadDone::Digested { torrent, piece, digests }
+            }
+            DownloadJob::Spill { torrent, piece, blocks, charge } => {
+                let write = |(block, bytes): &(BlockRef, Bytes)| {
+                    self.content.write_block(torrent, *block, bytes)
+                };
+                let result = blocks.iter().try_for_each(write);
+                drop((blocks, charge));
+                return result.err().map(|error| DownloadDone::Failed { torrent, piece, error });
+            }
+            DownloadJob::Load { torrent, piece, blocks } => self.load(torrent, piece, &blocks),
+            DownloadJob::StreamBlock { torrent, block, payload } => {
+                let piece = block.piece;
+                let result = self.stream_block(torrent, block, payload);
+                return result.err().map(|error| DownloadDone::Failed { torrent, piece, error });
+            }
+            DownloadJob::StreamVerify { torrent, piece, expected } => {
+                self.stream_verify(torrent, piece, &expected)
+            }
+            DownloadJob::StreamWrite { torrent, piece } => {
+                self.streams.remove(&(torrent, piece));
+                self.content.verified(torrent, piece);
+                self.written(torrent, piece, Ok(()))
+            }
+            DownloadJob::StreamDigest { torrent, piece, blocks, key } => {
+                let digest = |block: &BlockRef| {
+                    self.content.read(torrent, *block).map(|bytes| block_digest(key, &bytes))
+                };
+                match blocks.iter().map(digest).collect() {
+                    Ok(digests) => DownloadDone::Digested { torrent, piece, digests },
+                    Err(error) => DownloadDone::Failed { torrent, piece, error },
+                }
+            }
+            DownloadJob::StreamForget { torrent, piece } => {
+                self.streams.remove(&(torrent, piece));
+                return None;
+            }
+            DownloadJob::Finish { torrent, file } => {
+                return match self.content.finish_file(torrent, file) {
+                    Ok(()) => {
+                        self.finishing = true;
+                        None
+                    }
+                    Err(error) => Some(DownloadDone::FinishFailed { torrent, file, error }),
+                };
+            }
+            DownloadJob::Close => DownloadDone::Closed(self.content.close()),
+        })
+    }
+
+    fn written(
+        &mut self,
+        torrent: TorrentId,
+        piece: PieceIndex,
+        result: Result<(), LocalError>,
+    ) -> DownloadDone {
+        match result {
+            Ok(()) => {
+                self.unsynced = true;
+                DownloadDone::Written { torrent, piece }
+            }
+            Err(error) => DownloadDone::Failed { torrent, piece, error },
+        }
+    }
+
+    fn load(&self, torrent: TorrentId, piece: PieceIndex, blocks: &[BlockRef]) -> DownloadDone {
+        let read = |block: &BlockRef| Ok((*block, self.content.read(torrent, *block)?));
+        match blocks.iter().map(read).collect() {
+            Ok(blocks) => DownloadDone::Loaded { torrent, piece, blocks },
+            Err(error) => DownloadDone::Failed { torrent, piece, error },
+        }
+    }
+
+    fn stream_block(
+        &mut self,
+        torrent: TorrentId,
+        block: BlockRef,
+        payload: Payload,
+    ) -> Result<(), LocalError> {
+        self.content.write_block(torrent, block, &payload.data)?;
+        let stream = self.streams.entry((torrent, block.piece)).or_default();
+        if block.begin > stream.at {
+            stream.early.insert(block.begin, block);
+            return Ok(());
+        }
+        if block.begin == stream.at {
+            stream.hash.update(&payload.data);
+            stream.at += block.len;
+        }
+        drop(payload);
+        while let Some(next) = stream.early.remove(&stream.at) {
+            let bytes = self.content.read(torrent, next)?;
+            stream.hash.update(&bytes);
+            stream.at += next.len;
+        }
+        Ok(())
+    }
+
+    fn stream_verify(
+        &mut self,
+        torrent: TorrentId,
+        piece: PieceIndex,
+        expected: &Expected,
+    ) -> DownloadDone {
+        let stream = self.streams.remove(&(torrent, piece)).unwrap_or_default();
+        let matches = match expected {
+            Expected::Sha1 { hash, zeros } => stream.hash.finish(*zeros) == *hash,
+            Expected::Token(_) => false,
+        };
+        DownloadDone::Hashed { torrent, piece, matches }
+    }
+}
+
+fn verify(parts: Vec<Bytes>, expected: &Expected) -> bool {
+    match expected {
+        Expected::Sha1 { hash, zeros } => {
+            hash_pieces(&[HashJob { parts, zeros: *zeros }]).first() == Some(hash)
+        }
+        Expected::Token(token) => matches!(parts.as_slice(), [one] if one == token),
+    }
+}
+
+/// Where the download thread reports to. The pool's callbacks report for it.
+pub(crate) type Report = Arc<dyn Fn(DownloadDone) + Send + Sync>;
+
+/// The thread `r<R>-download`: runs until its jobs end or it was told to close.
+pub(crate) fn download_loop(
+    mut downloader: Downloader,
+    jobs: &Receiver<DownloadJob>,
+    report: &Report,
+) {
+    let mut batch = Vec::new();
+    let mut pace = Pace::default();
+    loop {
+        let next = match jobs.try_recv() {
+            Ok(job) => Some(job),
+            Err(TryRecvError::Disconnected) => return,
+            Err(TryRecvError::Empty) => {
+                submit(&downloader, &mut batch, report);
+                match wait(jobs, pace.deadline(&downloader)) {
+                    Ok(job) => job,
+                    Err(()) => return,
+                }
+            }
+        };
+        match next {
+            Some(DownloadJob::Verify {
+                torrent,
+                piece,
+                parts,
+                expected: Expected::Sha1 { hash, zeros },
+            }) => {
+                batch.push((torrent, piece, hash, HashJob { parts, zeros }));
+                if batch.len() >= VERIFY_BATCH {
+                    submit(&downloader, &mut batch, report);
+                }
+                continue;
+            }
+            Some(job) => {
+                submit(&downloader, &mut batch, report);
+                let last = matches!(job, DownloadJob::Close);
+                if let Some(done) = downloader.run(job, &mut throttled(report)) {
+                    report(done);
+                }
+                if last {
+                    return;
+                }
+            }
+            None => {}
+        }
+        if pace.deadline(&downloader).is_some_and(|at| at <= Instant::now()) {
+            report(pace.sync(&mut downloader));
+        }
+    }
+}
+
+/// The next job; `None` if the deadline came first.
+fn wait(
+    jobs: &Receiver<DownloadJob>,
+    deadline: Option<Instant>,
+) -> Result<Option<DownloadJob>, ()> {
+    let Some(deadline) = deadline else { return jobs.recv().map(Some).map_err(drop) };
+    match jobs.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        Ok(job) => Ok(Some(job)),
+        Err(RecvTimeoutError::Timeout) => Ok(None),
+        Err(RecvTimeoutError::Disconnected) => Err(()),
+    }
+}
+
+type Verifying = (TorrentId, PieceIndex, [u8; 20], HashJob);
+
+/// Hands the collected pieces to the pool; nobody waits for it here.
+fn submit(downloader: &Downloader, batch: &mut Vec<Verifying>, report: &Report) {
+    if batch.is_empty() {
+        return;
+    }
+    let mut jobs = Vec::with_capacity(batch.len());
+    let mut expected = Vec::with_capacity(batch.len());
+    for (torrent, piece, hash, job) in batch.drain(..) {
+        expected.push((torrent, piece, hash));
+        jobs.push(job);
+    }
+    let report = Arc::clone(report);
+    let done = move |hashes: Vec<[u8; 20]>| {
+        for ((torrent, piece, hash), found) in expected.into_iter().zip(hashes) {
+            report(DownloadDone::Hashed { torrent, piece, matches: hash == found });
+        }
+    };
+    downloader.content.pool().submit(jobs, Box::new(done));
+}
+
+/// Tells of progress now and then.
+fn throttled(report: &Report) -> impl FnMut(u64, u64) {
+    let report = Arc::clone(report);
+    let mut last = None::<Instant>;
+    move |done, total| {
+        if last.is_none_or(|last| last.elapsed() >= PROGRESS_EVERY) {
+            last = Some(Instant::now());
+            report(DownloadDone::Checking { done, total });
+        }
+    }
+}
+
+/// When to sync: when the disk says that it is due, and soon after a file is whole.
+#[derive(Default)]
+struct Pace {
+    finish_at: Option<Instant>,
+    last_end: Option<Instant>,
+    last_took: Duration,
+}
+
+impl Pace {
+    fn deadline(&mut self, downloader: &Downloader) -> Option<Instant> {
+        if downloader.finishing && self.finish_at.is_none() {
+            let soon = Instant::now() + FINISH_DELAY;
+            let rested = self.last_end.map(|end| end + self.last_took * SYNC_SHARE);
+            self.finish_at = Some(rested.map_or(soon, |rested| rested.max(soon)));
+        }
+        let due = downloader.content.due();
+        [self.finish_at, due].into_iter().flatten().min()
+    }
+
+    fn sync(&mut self, downloader: &mut Downloader) -> DownloadDone {
+        let start = Instant::now();
+        let done = downloader.sync();
+        self.finish_at = None;
+        self.last_took = start.elapsed();
+        self.last_end = Some(Instant::now());
+        done
+    }
+}

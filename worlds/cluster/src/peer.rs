@@ -1,0 +1,524 @@
+//! One rank: the state machine around the engine's member, used by every driver.
+//!
+//! `handle(now, arrival)` takes what came in; `poll` gives the effects to carry out, in order. The
+//! engine decides; this module keeps what the engine must not hold: payload, memory, connections'
+//! partners, and the books for trace and report.
+//!
+//! ```text
+//!   Mute ── Stop ──▶ Over            Running ── shutdown, Stop ──▶ Closing ── Closed ──▶ Over
+//!                                    Running ── fault `die` ──▶ Over
+//! ```
+
+mod buffers;
+mod ledger;
+mod links;
+mod outputs;
+
+use crate::control::Gauge;
+use crate::download::{DownloadDone, DownloadJob};
+use crate::fault::RankFaults;
+use crate::frame::{Frame, Payload};
+use crate::report::PeerReport;
+use crate::trace::TraceSink;
+use crate::upload::{UploadDone, UploadJob};
+use buffers::Buffers;
+use dunlin_base::{BlockRef, ConnId, Endpoint, PieceIndex, Rank, Rng, Time, TorrentId};
+use dunlin_disk::Budget;
+use dunlin_engine::config::Config;
+use dunlin_engine::io::{Command, Input, LocalError, Wake};
+use dunlin_engine::member::Member;
+use dunlin_metainfo::{HashKind, MAX_TOKEN};
+use dunlin_tracker::Control;
+use dunlin_wire::{BlockRange, Handshake, Message};
+use ledger::Ledger;
+use links::{Greeting, Links};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+/// Handshakes that may wait for their torrents: more than ranks of a large cluster have in common.
+const MAX_EARLY: usize = 65_536;
+
+/// Streams of the run's seed that belong to a rank, so that no two uses share numbers.
+const STREAM_REFUSE: u64 = 1 << 32;
+const STREAM_DIGEST: u64 = 2 << 32;
+
+/// Something that came in for a rank.
+#[derive(Debug)]
+pub enum Arrival {
+    /// A frame of another rank.
+    Frame {
+        /// Who sent it.
+        from: Rank,
+        /// What it says.
+        frame: Frame,
+    },
+    /// The download side has done something.
+    Downloaded(DownloadDone),
+    /// The upload side has done something.
+    Uploaded(UploadDone),
+    /// There is memory again.
+    MemoryFree,
+    /// Others starve for memory.
+    MemoryWanted,
+    /// The time that `next_timeout` named has come.
+    Timeout,
+    /// The run is over for this rank, whatever it thinks.
+    Stop,
+}
+
+/// Something for the driver to carry out.
+#[derive(Debug)]
+pub enum Effect {
+    /// Send a frame.
+    Send {
+        /// To whom.
+        to: Rank,
+        /// What.
+        frame: Frame,
+    },
+    /// Run a job on the download side; jobs run one after another.
+    Download(DownloadJob),
+    /// Give a job to the upload side.
+    Upload(UploadJob),
+    /// Nothing comes from this rank any more.
+    Finished,
+}
+
+/// What a rank is told once.
+#[derive(Clone, Debug)]
+pub struct PeerSetup {
+    /// How the engine works.
+    pub config: Config,
+    /// What is wrong with the rank.
+    pub faults: RankFaults,
+    /// The memory of the process.
+    pub budget: Arc<Budget>,
+    /// Where trace lines go.
+    pub trace: Option<TraceSink>,
+    /// Where progress is shown.
+    pub gauge: Arc<Gauge>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Mute,
+    Running,
+    Closing,
+    Over,
+}
+
+/// The state machine of one rank.
+pub struct Peer {
+    rank: Rank,
+    shares: bool,
+    member: Member,
+    phase: Phase,
+    budget: Arc<Budget>,
+    links: Links,
+    buffers: Buffers,
+    parked: BTreeMap<(ConnId, BlockRef), (TorrentId, Payload)>,
+    inputs: VecDeque<Input>,
+    effects: VecDeque<Effect>,
+    ledger: Ledger,
+    gauge: Arc<Gauge>,
+    faults: RankFaults,
+    refusals: Rng,
+    digest_key: u64,
+    replace: Arc<BTreeSet<String>>,
+    /// Torrents whose storage is being opened.
+    opening: BTreeSet<TorrentId>,
+    /// Handshakes that came before their torrent was open: a holder that has not heard of the start
+    /// yet, or still looks at its files, is no stranger to the torrent.
+    early: BTreeMap<(Rank, TorrentId), Handshake>,
+    /// The budget has us in its queue.
+    queued: bool,
+}
+
+impl Peer {
+    /// The state machine of a rank. Its first effect is to check its files.
+    #[must_use]
+    pub fn new(setup: PeerSetup) -> Peer {
+        let PeerSetup { config, faults, budget, trace, gauge } = setup;
+        let (rank, seed) = (config.rank, config.seed);
+        let mut effects = VecDeque::new();
+        if !faults.mute {
+            effects.push_back(Effect::Download(DownloadJob::Check));
+        }
+        Peer {
+            rank,
+            shares: config.shares,
+            member: Member::new(config),
+            phase: if faults.mute { Phase::Mute } else { Phase::Running },
+            budget,
+            links: Links::default(),
+            buffers: Buffers::default(),
+            parked: BTreeMap::new(),
+            inputs: VecDeque::new(),
+            effects,
+            ledger: Ledger::new(rank, trace),
+            gauge,
+            faults,
+            refusals: Rng::fork(seed, STREAM_REFUSE + u64::from(rank.0)),
+            digest_key: Rng::fork(seed, STREAM_DIGEST + u64::from(rank.0)).next_u64(),
+            replace: Arc::default(),
+            opening: BTreeSet::new(),
+            early: BTreeMap::new(),
+            queued: false,
+        }
+    }
+
+    /// The rank.
+    #[must_use]
+    pub fn rank(&self) -> Rank {
+        self.rank
+    }
+
+    /// Takes what came in at `now`.
+    pub fn handle(&mut self, now: Time, arrival: Arrival) {
+        match self.phase {
+            Phase::Over => return,
+            Phase::Mute => {
+                if matches!(arrival, Arrival::Stop) {
+                    self.over();
+                }
+                return;
+            }
+            Phase::Closing => {
+                if let Arrival::Downloaded(DownloadDone::Closed(synced)) = arrival {
+                    self.closed(synced);
+                }
+                return;
+            }
+            Phase::Running => {}
+        }
+        let mut memory_free = false;
+        match arrival {
+            Arrival::Frame { from, frame } => self.frame(now, from, frame),
+            Arrival::Downloaded(done) => self.downloaded(done),
+            Arrival::Uploaded(done) => self.uploaded(done),
+            Arrival::MemoryFree => {
+                memory_free = true;
+                self.queued = false;
+                self.inputs.push_back(Input::MemoryFree);
+            }
+            Arrival::MemoryWanted => self.inputs.push_back(Input::MemoryWanted),
+            Arrival::Timeout => self.inputs.push_back(Input::Timeout),
+            Arrival::Stop => {
+                self.inputs.push_back(Input::Command(Command::Stop));
+                self.run(now);
+                self.close();
+                return;
+            }
+        }
+        self.run(now);
+        if self.phase == Phase::Running && self.ledger.started() && !self.early.is_empty() {
+            self.take_early();
+            self.run(now);
+        }
+        if memory_free && !self.queued {
+            // Whoever is woken and wants nothing any more must not stand in the way of others.
+            self.budget.cancel(u64::from(self.rank.0));
+        }
+        self.show();
+    }
+
+    /// The next effect to carry out.
+    pub fn poll(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// When to say [`Arrival::Timeout`], and why.
+    #[must_use]
+    pub fn next_timeout(&self) -> Wake {
+        if self.phase == Phase::Running { self.member.next_timeout() } else { None }
+    }
+
+    /// Checks all invariants of the engine.
+    ///
+    /// # Panics
+    /// If one does not hold.
+    pub fn check(&self) {
+        self.member.check();
+    }
+
+    /// What the report says about the rank.
+    #[must_use]
+    pub fn into_report(self, now: Time) -> PeerReport {
+        self.ledger.report(now, self.member.stats(), self.shares, self.faults.mute)
+    }
+
+    /// One input, a full drain, the next input.
+    fn run(&mut self, now: Time) {
+        while let Some(input) = self.inputs.pop_front() {
+            self.member.handle(now, input);
+            while let Some(output) = self.member.poll() {
+                self.output(now, output);
+            }
+            if self.must_die() {
+                self.die();
+                return;
+            }
+        }
+        if self.ledger.shutdown.is_some() {
+            self.close();
+        }
+    }
+
+    fn show(&self) {
+        let progress = self.member.progress();
+        let (moved, sent) = (self.ledger.bytes_moved, self.ledger.bytes_sent);
+        self.gauge.moved(progress, self.ledger.started(), moved, sent);
+    }
+
+    fn must_die(&self) -> bool {
+        let Some(percent) = self.faults.die.filter(|_| self.ledger.started()) else { return false };
+        let progress = self.member.progress();
+        let (has, all) = if self.ledger.wants_anything() {
+            (progress.pieces_have, progress.pieces_wanted)
+        } else {
+            (self.ledger.bytes_sent, self.ledger.bytes_owned)
+        };
+        u128::from(has) * 100 >= u128::from(all) * u128::from(percent)
+    }
+
+    /// Stops without a word: nothing in or out any more, no flush.
+    fn die(&mut self) {
+        self.ledger.dead = true;
+        self.effects.clear();
+        self.gauge.died();
+        self.over();
+    }
+
+    fn close(&mut self) {
+        self.phase = Phase::Closing;
+        self.free();
+        self.effects.push_back(Effect::Download(DownloadJob::Close));
+    }
+
+    fn closed(&mut self, synced: crate::content::Synced) {
+        for (torrent, file) in synced.finished {
+            self.ledger.file_complete(torrent, file);
+        }
+        for (_, _, error) in synced.failed {
+            self.ledger.error(&error);
+        }
+        self.gauge.ended();
+        self.over();
+    }
+
+    fn over(&mut self) {
+        self.phase = Phase::Over;
+        self.free();
+        self.effects.push_back(Effect::Finished);
+    }
+
+    /// Gives all memory back and leaves the queue for more.
+    fn free(&mut self) {
+        self.inputs.clear();
+        self.parked.clear();
+        self.early.clear();
+        self.buffers.clear();
+        self.budget.forget(u64::from(self.rank.0));
+    }
+
+    fn frame(&mut self, now: Time, from: Rank, frame: Frame) {
+        match frame {
+            Frame::Control(control) => self.control(now, control),
+            Frame::Handshake { torrent, handshake } => {
+                let names = ("handshake", None);
+                self.ledger.trace_piece(now, from, torrent, names, None, None);
+                let opening = !self.ledger.started() || self.opening.contains(&torrent);
+                if opening && self.early.len() < MAX_EARLY {
+                    self.early.insert((from, torrent), handshake);
+                } else {
+                    self.greeted(from, torrent, handshake);
+                }
+            }
+            Frame::Wire { torrent, message } => self.wire(now, from, torrent, message),
+            Frame::Piece { torrent, range, payload } => {
+                self.piece(now, from, torrent, range, payload);
+            }
+            Frame::HangUp { torrent } => {
+                self.early.remove(&(from, torrent));
+                if let Some(conn) = self.links.hung_up(from, torrent) {
+                    self.lost(conn);
+                }
+            }
+        }
+    }
+
+    /// Takes the handshakes that came before their torrent was open.
+    fn take_early(&mut self) {
+        let (waiting, ready) = std::mem::take(&mut self.early)
+            .into_iter()
+            .partition(|((_, torrent), _)| self.opening.contains(torrent));
+        self.early = waiting;
+        let ready: BTreeMap<(Rank, TorrentId), Handshake> = ready;
+        for ((from, torrent), handshake) in ready {
+            self.greeted(from, torrent, handshake);
+        }
+    }
+
+    fn greeted(&mut self, from: Rank, torrent: TorrentId, handshake: Handshake) {
+        let remote = Endpoint::Rank(from);
+        let conn = match self.links.greeted(from, torrent) {
+            Greeting::Answer(conn) => conn,
+            Greeting::New(conn) => {
+                self.inputs.push_back(Input::Incoming { conn, remote });
+                conn
+            }
+            Greeting::Anew { old, new } => {
+                self.lost(old);
+                self.inputs.push_back(Input::Incoming { conn: new, remote });
+                new
+            }
+        };
+        self.inputs.push_back(Input::Handshake { conn, handshake });
+    }
+
+    fn control(&mut self, now: Time, control: Control) {
+        self.ledger.trace_control(now, &control);
+        if let Control::Go(go) = &control {
+            self.ledger.went(go);
+            self.replace = Arc::new(go.replace.iter().cloned().collect());
+        }
+        self.inputs.push_back(Input::Control(control));
+    }
+
+    fn wire(&mut self, now: Time, from: Rank, torrent: TorrentId, message: Message) {
+        let Some(conn) = self.links.heard(from, torrent) else { return };
+        self.ledger.trace_wire(now, from, torrent, &message);
+        if let (Message::Request(range), Some(percent)) = (&message, self.faults.refuse)
+            && self.refusals.chance(u64::from(percent), 100)
+        {
+            let message = Message::RejectRequest(*range);
+            let frame = Frame::Wire { torrent, message };
+            self.effects.push_back(Effect::Send { to: from, frame });
+            return;
+        }
+        if let Message::Cancel(range) = &message {
+            // What waits for the disk or for its turn need not be sent any more.
+            let block = block_of(*range);
+            self.effects.push_back(Effect::Upload(UploadJob::Cancel { conn, block }));
+        }
+        self.inputs.push_back(Input::Message { conn, message });
+    }
+
+    fn piece(
+        &mut self,
+        now: Time,
+        from: Rank,
+        torrent: TorrentId,
+        range: BlockRange,
+        payload: Payload,
+    ) {
+        let Some(conn) = self.links.heard(from, torrent) else { return };
+        self.ledger.trace_wire(now, from, torrent, &Message::Piece(range));
+        let known = self.ledger.torrents.get(&torrent);
+        let sound = match known.map(|known| known.info.kind) {
+            Some(HashKind::Token) => (1..=MAX_TOKEN).contains(&payload.data.len()),
+            Some(HashKind::Sha1) => payload.data.len() == range.length as usize && range.length > 0,
+            None => false,
+        };
+        if !sound {
+            self.inputs.push_back(Input::Malformed { conn });
+            return;
+        }
+        let block = block_of(range);
+        self.parked.insert((conn, block), (torrent, payload));
+        self.inputs.push_back(Input::BlockArrived { conn, block });
+    }
+
+    /// A connection is gone, and not by our own wish.
+    fn lost(&mut self, conn: ConnId) {
+        self.forget(conn);
+        self.inputs.push_back(Input::Disconnected { conn });
+    }
+
+    fn forget(&mut self, conn: ConnId) {
+        self.parked.retain(|(owner, _), _| *owner != conn);
+        self.effects.push_back(Effect::Upload(UploadJob::Forget { conn }));
+    }
+
+    fn downloaded(&mut self, done: DownloadDone) {
+        match done {
+            DownloadDone::Checking { done, total } => {
+                self.gauge.checking(done, total);
+                let frame = Frame::Control(Control::Checking { done, total });
+                self.effects.push_back(Effect::Send { to: Rank::TRACKER, frame });
+            }
+            DownloadDone::Checked(Ok(register)) => {
+                self.gauge.waiting();
+                self.ledger.registered(&register);
+                self.inputs.push_back(Input::Checked(register));
+            }
+            DownloadDone::Checked(Err(error)) => {
+                self.ledger.error(&error);
+                self.gauge.check_failed(error);
+            }
+            DownloadDone::Opened { torrent, result: Ok((have, resumed)) } => {
+                self.opening.remove(&torrent);
+                self.inputs.push_back(Input::Opened { torrent, have, resumed });
+            }
+            DownloadDone::Opened { torrent, result: Err(error) } => {
+                self.opening.remove(&torrent);
+                self.ledger.error(&error);
+                self.inputs.push_back(Input::OpenFailed { torrent, error });
+            }
+            DownloadDone::Hashed { torrent, piece, matches } => {
+                self.inputs.push_back(Input::PieceHashed { torrent, piece, matches });
+            }
+            DownloadDone::Digested { torrent, piece, digests } => {
+                self.inputs.push_back(Input::BlockDigests { torrent, piece, digests });
+            }
+            DownloadDone::Written { torrent, piece } => {
+                self.inputs.push_back(Input::PieceWritten { torrent, piece });
+            }
+            DownloadDone::Loaded { torrent, piece, blocks } => {
+                self.loaded(torrent, piece, blocks);
+                self.inputs.push_back(Input::Reserved { torrent, piece });
+            }
+            DownloadDone::Failed { torrent, piece, error } => {
+                self.ledger.error(&error);
+                self.inputs.push_back(Input::DiskFailed { torrent, piece, error });
+            }
+            DownloadDone::FinishFailed { torrent, file, error } => {
+                self.ledger.error(&error);
+                self.inputs.push_back(Input::FileFailed { torrent, file, error });
+            }
+            DownloadDone::Synced(synced) | DownloadDone::Closed(synced) => self.synced(synced),
+        }
+    }
+
+    fn synced(&mut self, synced: crate::content::Synced) {
+        for (torrent, file) in synced.finished {
+            self.inputs.push_back(Input::FileFinished { torrent, file });
+        }
+        for (torrent, file, error) in synced.failed {
+            self.ledger.error(&error);
+            self.inputs.push_back(Input::FileFailed { torrent, file, error });
+        }
+    }
+
+    fn uploaded(&mut self, done: UploadDone) {
+        match done {
+            UploadDone::Sent { conn, block, bytes } => {
+                self.ledger.bytes_sent += bytes;
+                self.inputs.push_back(Input::BlockSent { conn, block });
+            }
+            UploadDone::Failed { conn, block, error } => {
+                self.ledger.error(&error);
+                self.inputs.push_back(Input::ServeFailed { conn, block, error });
+            }
+            UploadDone::Cancelled { conn, block } => {
+                let message = "the request was taken back".to_owned();
+                let error = LocalError { message, disk_full: false };
+                self.inputs.push_back(Input::ServeFailed { conn, block, error });
+            }
+        }
+    }
+}
+
+fn block_of(range: BlockRange) -> BlockRef {
+    BlockRef { piece: PieceIndex(range.piece), begin: range.begin, len: range.length }
+}

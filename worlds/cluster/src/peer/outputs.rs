@@ -1,0 +1,219 @@
+//! What the engine asks of the world, carried out or passed on.
+
+use super::Peer;
+use super::buffers::Reserved;
+use super::ledger::Known;
+use crate::content::geometry_of;
+use crate::download::{DownloadJob, Expected};
+use crate::frame::{Frame, Payload};
+use crate::peer::Effect;
+use crate::upload::{Serve, UploadJob};
+use bytes::Bytes;
+use dunlin_base::{BlockRef, ConnId, Endpoint, PieceIndex, Rank, Time, TorrentId};
+use dunlin_engine::io::{Input, LocalError, Output};
+use dunlin_metainfo::PieceHashes;
+use std::sync::Arc;
+
+impl Peer {
+    pub(super) fn output(&mut self, now: Time, output: Output) {
+        match output {
+            Output::SendControl(control) => {
+                self.send(Rank::TRACKER, Frame::Control(control));
+            }
+            Output::Open { torrent, info, wants } => {
+                let geometry = geometry_of(&info);
+                let known = Known { info: Arc::clone(&info), geometry };
+                self.ledger.torrents.insert(torrent, known);
+                self.opening.insert(torrent);
+                let replace = Arc::clone(&self.replace);
+                self.download(DownloadJob::Open { torrent, info, wants, replace });
+            }
+            Output::Dial { torrent, remote } => self.dial(torrent, remote),
+            Output::HangUp { conn, reason } => {
+                tracing::debug!(rank = self.rank.0, %conn, ?reason, "hang up");
+                if let Some(link) = self.links.remove(conn) {
+                    self.forget(conn);
+                    self.send(link.remote, Frame::HangUp { torrent: link.torrent });
+                }
+            }
+            Output::SendHandshake { conn, handshake } => {
+                if let Some(link) = self.links.get(conn) {
+                    let torrent = link.torrent;
+                    self.send(link.remote, Frame::Handshake { torrent, handshake });
+                }
+            }
+            Output::Send { conn, message } => {
+                if let Some(link) = self.links.get(conn) {
+                    self.send(link.remote, Frame::Wire { torrent: link.torrent, message });
+                }
+            }
+            Output::Reserve { torrent, piece, bytes, streamed } => {
+                self.reserve(torrent, piece, bytes, streamed);
+            }
+            Output::Release { torrent, piece } => self.release(torrent, piece),
+            Output::Spill { torrent, piece } => self.spill(torrent, piece),
+            Output::Keep { conn, block } => self.keep(conn, block),
+            Output::Drop { conn, block } => {
+                self.parked.remove(&(conn, block));
+            }
+            Output::Hash { torrent, piece } => self.hash(torrent, piece),
+            Output::Digest { torrent, piece } => self.digest(torrent, piece),
+            Output::Write { torrent, piece } => self.write(torrent, piece),
+            Output::FinishFile { torrent, file } => {
+                self.download(DownloadJob::Finish { torrent, file });
+            }
+            Output::Serve { conn, block } => self.serve(conn, block),
+            Output::Event(event) => self.ledger.event(now, event),
+        }
+    }
+
+    fn send(&mut self, to: Rank, frame: Frame) {
+        self.effects.push_back(Effect::Send { to, frame });
+    }
+
+    fn download(&mut self, job: DownloadJob) {
+        self.effects.push_back(Effect::Download(job));
+    }
+
+    fn dial(&mut self, torrent: TorrentId, remote: Endpoint) {
+        let conn = remote
+            .rank()
+            .filter(|rank| *rank != self.rank && *rank != Rank::TRACKER)
+            .and_then(|rank| self.links.dial(rank, torrent));
+        self.inputs.push_back(match conn {
+            Some(conn) => Input::Connected { torrent, conn, remote },
+            None => Input::DialFailed { torrent, remote },
+        });
+    }
+
+    fn serve(&mut self, conn: ConnId, block: BlockRef) {
+        let Some(link) = self.links.get(conn) else { return };
+        let serve = Serve { conn, to: link.remote, torrent: link.torrent, block };
+        self.effects.push_back(Effect::Upload(UploadJob::Serve(serve)));
+    }
+
+    fn reserve(&mut self, torrent: TorrentId, piece: PieceIndex, bytes: u32, streamed: bool) {
+        let Some(known) = self.ledger.torrents.get(&torrent) else { return };
+        let blocks = known.geometry.blocks(piece);
+        match self.budget.reserve(u64::from(self.rank.0), u64::from(bytes)) {
+            Ok(charge) => {
+                self.queued = false;
+                match self.buffers.reserve(torrent, piece, charge, streamed, blocks) {
+                    Reserved::Ready => self.inputs.push_back(Input::Reserved { torrent, piece }),
+                    Reserved::Load(blocks) => {
+                        self.download(DownloadJob::Load { torrent, piece, blocks });
+                    }
+                }
+            }
+            Err(_) => {
+                self.queued = true;
+                self.inputs.push_back(Input::NoMemory { torrent, piece });
+            }
+        }
+    }
+
+    fn release(&mut self, torrent: TorrentId, piece: PieceIndex) {
+        let buffer = self.buffers.release(torrent, piece);
+        if buffer.is_some_and(|buffer| buffer.streamed) {
+            self.download(DownloadJob::StreamForget { torrent, piece });
+        }
+    }
+
+    fn spill(&mut self, torrent: TorrentId, piece: PieceIndex) {
+        let Some(known) = self.ledger.torrents.get(&torrent) else { return };
+        let Some((blocks, charge)) = self.buffers.spill(torrent, piece, &known.geometry) else {
+            return;
+        };
+        self.download(DownloadJob::Spill { torrent, piece, blocks, charge });
+    }
+
+    pub(super) fn loaded(
+        &mut self,
+        torrent: TorrentId,
+        piece: PieceIndex,
+        blocks: Vec<(BlockRef, Bytes)>,
+    ) {
+        let Some(known) = self.ledger.torrents.get(&torrent) else { return };
+        for (block, data) in blocks {
+            if let Some(index) = known.geometry.block_index(block) {
+                self.buffers.keep(torrent, piece, index, data);
+            }
+        }
+    }
+
+    fn keep(&mut self, conn: ConnId, block: BlockRef) {
+        let Some((torrent, payload)) = self.parked.remove(&(conn, block)) else { return };
+        self.ledger.bytes_moved += payload.data.len() as u64;
+        let piece = block.piece;
+        if self.buffers.get(torrent, piece).is_some_and(|buffer| buffer.streamed) {
+            self.download(DownloadJob::StreamBlock { torrent, block, payload });
+            return;
+        }
+        let known = self.ledger.torrents.get(&torrent);
+        if let Some(index) = known.and_then(|known| known.geometry.block_index(block)) {
+            // The reservation of the piece covers the block from now on.
+            let Payload { data, charge } = payload;
+            drop(charge);
+            self.buffers.keep(torrent, piece, index, data);
+        }
+    }
+
+    fn is_streamed(&self, torrent: TorrentId, piece: PieceIndex) -> bool {
+        self.buffers.get(torrent, piece).is_some_and(|buffer| buffer.streamed)
+    }
+
+    fn hash(&mut self, torrent: TorrentId, piece: PieceIndex) {
+        let Some(expected) = self.expected(torrent, piece) else { return };
+        if self.is_streamed(torrent, piece) {
+            self.download(DownloadJob::StreamVerify { torrent, piece, expected });
+        } else if let Some(parts) = self.parts(torrent, piece) {
+            self.download(DownloadJob::Verify { torrent, piece, parts, expected });
+        }
+    }
+
+    fn digest(&mut self, torrent: TorrentId, piece: PieceIndex) {
+        let key = self.digest_key;
+        if self.is_streamed(torrent, piece) {
+            let Some(known) = self.ledger.torrents.get(&torrent) else { return };
+            let all = 0..known.geometry.blocks(piece);
+            let blocks = all.map(|index| known.geometry.block(piece, index)).collect();
+            self.download(DownloadJob::StreamDigest { torrent, piece, blocks, key });
+        } else if let Some(parts) = self.parts(torrent, piece) {
+            self.download(DownloadJob::Digest { torrent, piece, parts, key });
+        }
+    }
+
+    fn write(&mut self, torrent: TorrentId, piece: PieceIndex) {
+        if self.is_streamed(torrent, piece) {
+            self.download(DownloadJob::StreamWrite { torrent, piece });
+        } else if let Some(parts) = self.parts(torrent, piece) {
+            self.download(DownloadJob::Write { torrent, piece, parts });
+        }
+    }
+
+    /// The blocks of a complete piece. A hole in it is a defect of ours: the engine hears that the
+    /// piece failed here, and nobody is blamed.
+    fn parts(&mut self, torrent: TorrentId, piece: PieceIndex) -> Option<Vec<Bytes>> {
+        let parts = self.buffers.parts(torrent, piece);
+        if parts.is_none() {
+            debug_assert!(false, "{torrent:?} {piece:?} has a hole");
+            let message =
+                format!("piece {piece} of torrent {torrent} has a hole; please report it");
+            let error = LocalError { message, disk_full: false };
+            self.ledger.error(&error);
+            self.inputs.push_back(Input::DiskFailed { torrent, piece, error });
+        }
+        parts
+    }
+
+    fn expected(&self, torrent: TorrentId, piece: PieceIndex) -> Option<Expected> {
+        let known = self.ledger.torrents.get(&torrent)?;
+        Some(match &known.info.hashes {
+            PieceHashes::Sha1(hashes) => Expected::Sha1 {
+                hash: *hashes.get(piece.index())?,
+                zeros: known.geometry.hashed_len(piece) - known.geometry.data_len(piece),
+            },
+            PieceHashes::Tokens(tokens) => Expected::Token(tokens.get(piece.index())?.clone()),
+        })
+    }
+}

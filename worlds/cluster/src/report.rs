@@ -1,0 +1,379 @@
+//! The report of a run: what everyone has in the end, and how it came by it. Schema 1.
+
+use dunlin_base::Rank;
+use dunlin_engine::coordinator::PlannedMove;
+use dunlin_metainfo::PieceHashes;
+use dunlin_tracker::DumpRow;
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The version of the report's JSON form.
+pub const SCHEMA: u32 = 1;
+
+/// What a run came to.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// How long it took, in seconds (of virtual time where time is virtual).
+    pub seconds: f64,
+    /// Bytes of all wanted files, those that were there already included.
+    pub bytes_wanted: u64,
+    /// Payload bytes that were received and kept.
+    pub bytes_moved: u64,
+    /// The peers, by rank.
+    pub peers: Vec<PeerReport>,
+    /// Why nothing was moved, for people, if the run was refused.
+    pub refused: Option<String>,
+    /// Whether a person stopped it.
+    pub interrupted: bool,
+    /// What went wrong in the run as a whole.
+    pub errors: Vec<RunError>,
+    /// What would move, or moved: known once everyone had registered.
+    pub plan: Vec<PlannedMove>,
+    /// Whether this was only a check.
+    pub checked: bool,
+    /// The tracker's view: file → (piece hash, ranks).
+    pub tracker_dump: Vec<(String, Vec<DumpRow>)>,
+}
+
+/// Something that went wrong in the run as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RunError {
+    /// The disk: a file cannot be read, a folder not be locked.
+    #[error("{0}")]
+    Disk(String),
+    /// What the plan asks for cannot be done as it stands.
+    #[error("{0}")]
+    Input(String),
+    /// Nothing moves any more.
+    #[error("{0}")]
+    Stalled(String),
+    /// A defect of this program, or no threads to be had.
+    #[error("{0}")]
+    Internal(String),
+}
+
+/// What a run came to for one rank.
+#[derive(Debug)]
+pub struct PeerReport {
+    /// The rank.
+    pub rank: Rank,
+    /// What it was to the swarm.
+    pub role: Role,
+    /// How it ended.
+    pub state: PeerState,
+    /// What it wanted.
+    pub files: Vec<FileReport>,
+    /// Verified pieces, by who gave most of each.
+    pub pieces_from: BTreeMap<Rank, u64>,
+    /// Pieces' worth of blocks it served.
+    pub pieces_served: u64,
+    /// Requests of its own that were refused.
+    pub rejected: u64,
+    /// Pieces that came with a wrong hash.
+    pub bad_pieces: u64,
+    /// Bad pieces, by everyone who gave a block of them.
+    pub bad_from: BTreeMap<Rank, u64>,
+    /// Who it banned.
+    pub banned: BTreeSet<Rank>,
+    /// Refreshes it sent.
+    pub refreshes: u64,
+    /// Refreshes it sent out of turn.
+    pub refreshes_forced: u64,
+    /// Pieces it found right in unfinished files.
+    pub pieces_resumed: u64,
+    /// When it was done, in seconds from the start.
+    pub seconds: f64,
+    /// Payload bytes it received and kept.
+    pub bytes_moved: u64,
+    /// Payload bytes it sent.
+    pub bytes_sent: u64,
+    /// Errors of its own disk, for people.
+    pub errors: Vec<String>,
+    /// The hashes of every file that it has whole.
+    pub hashes: BTreeMap<String, PieceHashes>,
+}
+
+/// What a rank was to the swarm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It had whole files and fetched none.
+    Seed,
+    /// It fetched and shared what it had.
+    Peer,
+    /// It shared nothing.
+    Leecher,
+}
+
+/// How a rank ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerState {
+    /// It has everything it wanted.
+    Complete,
+    /// It lacks something, for a stated reason.
+    Failed,
+    /// It stopped in the middle.
+    Dead,
+    /// It never registered.
+    Absent,
+}
+
+/// A wanted file, in the end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileReport {
+    /// Its name, or the pattern that nothing matched.
+    pub name: String,
+    /// How it stands.
+    pub state: FileState,
+    /// Why it failed.
+    pub reason: Option<String>,
+}
+
+/// How a wanted file stands in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileState {
+    /// It stands under its final name, verified.
+    Complete,
+    /// It does not.
+    Failed,
+}
+
+impl Role {
+    /// The role's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Seed => "seed",
+            Role::Peer => "peer",
+            Role::Leecher => "leecher",
+        }
+    }
+}
+
+impl PeerState {
+    /// The state's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            PeerState::Complete => "complete",
+            PeerState::Failed => "failed",
+            PeerState::Dead => "dead",
+            PeerState::Absent => "absent",
+        }
+    }
+}
+
+impl FileState {
+    /// The state's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            FileState::Complete => "complete",
+            FileState::Failed => "failed",
+        }
+    }
+}
+
+/// Everything is there.
+pub const EXIT_OK: u8 = 0;
+/// Some files or peers failed.
+pub const EXIT_FAILED: u8 = 1;
+/// The input cannot be used as it stands.
+pub const EXIT_INPUT: u8 = 4;
+/// The disk.
+pub const EXIT_DISK: u8 = 5;
+/// Nothing moved any more.
+pub const EXIT_STALLED: u8 = 8;
+/// Stopped by a person; can be resumed.
+pub const EXIT_INTERRUPTED: u8 = 9;
+
+impl Report {
+    /// Whether everyone has what it wanted.
+    #[must_use]
+    pub fn ok(&self) -> bool {
+        self.exit_code() == EXIT_OK
+    }
+
+    /// The exit code of a program that did this run.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        if self.refused.is_some() {
+            return EXIT_INPUT;
+        }
+        if let Some(first) = self.errors.first() {
+            return match first {
+                RunError::Disk(_) => EXIT_DISK,
+                RunError::Input(_) => EXIT_INPUT,
+                RunError::Stalled(_) => EXIT_STALLED,
+                RunError::Internal(_) => EXIT_FAILED,
+            };
+        }
+        if self.interrupted {
+            return EXIT_INTERRUPTED;
+        }
+        if self.checked || self.peers.iter().all(|peer| peer.state == PeerState::Complete) {
+            return EXIT_OK;
+        }
+        // A failure is the disk's if every rank that failed has an error of its own disk.
+        let mut failed = self.peers.iter().filter(|peer| peer.state != PeerState::Complete);
+        if failed.all(|peer| peer.state == PeerState::Failed && !peer.errors.is_empty()) {
+            return EXIT_DISK;
+        }
+        EXIT_FAILED
+    }
+
+    /// What went wrong, a sentence each, for people.
+    #[must_use]
+    pub fn error_text(&self) -> Option<String> {
+        let mut all: Vec<String> = self.refused.iter().cloned().collect();
+        all.extend(self.errors.iter().map(RunError::to_string));
+        if all.is_empty() { None } else { Some(all.join("\n")) }
+    }
+
+    /// The report as JSON, schema 1.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let plan = self.plan.iter().map(|planned| {
+            json!({
+                "rank": planned.rank.0,
+                "files": planned.files,
+                "bytes": planned.bytes,
+                "bytes_here": planned.bytes_here,
+            })
+        });
+        let mut value = json!({
+            "schema": SCHEMA,
+            "ok": self.ok(),
+            "exit": self.exit_code(),
+            "interrupted": self.interrupted,
+            "seconds": self.seconds,
+            "bytes_wanted": self.bytes_wanted,
+            "bytes_moved": self.bytes_moved,
+            "plan": plan.collect::<Vec<_>>(),
+            "peers": self.peers.iter().map(PeerReport::to_json).collect::<Vec<_>>(),
+        });
+        if let (Some(text), Some(map)) = (self.error_text(), value.as_object_mut()) {
+            let kind = if self.refused.is_some() { "refused" } else { self.error_kind() };
+            map.insert("error".to_owned(), json!({ "kind": kind, "message": text }));
+        }
+        value
+    }
+
+    fn error_kind(&self) -> &'static str {
+        match self.errors.first() {
+            Some(RunError::Disk(_)) => "disk",
+            Some(RunError::Input(_)) => "input",
+            Some(RunError::Stalled(_)) => "stalled",
+            Some(RunError::Internal(_)) | None => "internal",
+        }
+    }
+
+    /// The tracker's dump: `{"name": [["hash", [ranks…]], …]}`.
+    #[must_use]
+    pub fn tracker_dump_json(&self) -> Value {
+        let rows = |rows: &[DumpRow]| -> Value {
+            let row = |(hash, ranks): &DumpRow| {
+                json!([hash, ranks.iter().map(|rank| rank.0).collect::<Vec<_>>()])
+            };
+            rows.iter().map(row).collect()
+        };
+        let files = self.tracker_dump.iter().map(|(name, all)| (name.clone(), rows(all)));
+        Value::Object(files.collect::<Map<String, Value>>())
+    }
+}
+
+impl PeerReport {
+    /// A rank that a defect of this program ended: nothing is known of it.
+    #[must_use]
+    pub(crate) fn lost(rank: Rank) -> PeerReport {
+        let defect = "a thread of the rank failed; this is a defect, please report it".to_owned();
+        PeerReport {
+            rank,
+            role: Role::Leecher,
+            state: PeerState::Dead,
+            files: Vec::new(),
+            pieces_from: BTreeMap::new(),
+            pieces_served: 0,
+            rejected: 0,
+            bad_pieces: 0,
+            bad_from: BTreeMap::new(),
+            banned: BTreeSet::new(),
+            refreshes: 0,
+            refreshes_forced: 0,
+            pieces_resumed: 0,
+            seconds: 0.0,
+            bytes_moved: 0,
+            bytes_sent: 0,
+            errors: vec![defect],
+            hashes: BTreeMap::new(),
+        }
+    }
+
+    /// How many different ranks gave it verified pieces.
+    #[must_use]
+    pub fn sources(&self) -> usize {
+        self.pieces_from.len()
+    }
+
+    /// The peer's own dump: `{"name": ["hash", …]}` of every file it has whole.
+    #[must_use]
+    pub fn dump_json(&self) -> Value {
+        let hashes = |hashes: &PieceHashes| -> Value {
+            (0..hashes.len()).map(|index| Value::from(hashes.display(index))).collect()
+        };
+        let files = self.hashes.iter().map(|(name, all)| (name.clone(), hashes(all)));
+        Value::Object(files.collect::<Map<String, Value>>())
+    }
+
+    fn to_json(&self) -> Value {
+        let files = self.files.iter().map(|file| {
+            let mut value = json!({ "name": file.name, "state": file.state.name() });
+            if let (Some(reason), Some(map)) = (&file.reason, value.as_object_mut()) {
+                map.insert("reason".to_owned(), Value::from(reason.as_str()));
+            }
+            value
+        });
+        json!({
+            "rank": self.rank.0,
+            "role": self.role.name(),
+            "state": self.state.name(),
+            "files": files.collect::<Vec<_>>(),
+            "pieces_from": counts(&self.pieces_from),
+            "pieces_served": self.pieces_served,
+            "rejected": self.rejected,
+            "bad_pieces": self.bad_pieces,
+            "bad_from": counts(&self.bad_from),
+            "banned": self.banned.iter().map(|rank| rank.0).collect::<Vec<_>>(),
+            "refreshes": self.refreshes,
+            "refreshes_forced": self.refreshes_forced,
+            "pieces_resumed": self.pieces_resumed,
+            "seconds": self.seconds,
+            "bytes_moved": self.bytes_moved,
+            "bytes_sent": self.bytes_sent,
+            "errors": self.errors,
+        })
+    }
+}
+
+fn counts(by_rank: &BTreeMap<Rank, u64>) -> Value {
+    let all = by_rank.iter().map(|(rank, count)| (rank.to_string(), Value::from(*count)));
+    Value::Object(all.collect::<Map<String, Value>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes() {
+        assert_eq!(Report::default().exit_code(), EXIT_OK);
+        let refused = Report { refused: Some("no".into()), ..Report::default() };
+        assert_eq!(refused.exit_code(), EXIT_INPUT);
+        assert_eq!(refused.to_json()["error"]["message"], "no");
+        let stopped = Report { interrupted: true, ..Report::default() };
+        assert_eq!(stopped.exit_code(), EXIT_INTERRUPTED);
+        assert_eq!(stopped.to_json()["ok"], false);
+        let stalled = RunError::Stalled("nothing moves".into());
+        let stalled = Report { errors: vec![stalled], interrupted: true, ..Report::default() };
+        assert_eq!(stalled.exit_code(), EXIT_STALLED);
+    }
+}

@@ -1,0 +1,345 @@
+//! One run of a swarm in this process: everything it is told, and the report it gives back.
+
+use crate::content::{Content, Shared};
+use crate::control::RunControl;
+use crate::fabric::virtual_time::VirtualConfig;
+use crate::fabric::{Ended, Seat, memory, virtual_time};
+use crate::fault::{Fault, RankFaults};
+use crate::peer::PeerSetup;
+use crate::report::{PeerState, Report, RunError};
+use crate::trace::TraceSink;
+use crate::tracker::Tracker;
+use dunlin_base::{PeerId, Rank};
+use dunlin_disk::{Budget, Fs, HashPool, LockError, OutputLock};
+use dunlin_engine::choker::ChokerKind;
+use dunlin_engine::config::{Config, PieceOrder, Profile, RefreshScope, SourceOrder};
+use dunlin_engine::coordinator::{CoordinatorConfig, RefusalKind};
+use dunlin_plan::{Have, Pattern, TokenFile};
+use dunlin_tracker::{OnConflict, TrackerMap, TrackerOrder};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+/// A rank that says nothing for so long is dead. Everyone says something every few seconds.
+const SILENCE: Duration = Duration::from_secs(10);
+/// A load is asked for again when it is older than this: fresh enough to balance by, and no more
+/// than twenty messages a second for each rank.
+const LOAD_MIN_AGE: Duration = Duration::from_millis(50);
+/// Files that all ranks together keep open: under the usual limit of 1024 a process.
+const OPEN_FILES: usize = 640;
+/// Files that one rank keeps open at least and at most.
+const OPEN_FILES_EACH: std::ops::RangeInclusive<usize> = 2..=64;
+
+/// Which fabric carries the frames.
+#[derive(Clone, Debug)]
+pub enum FabricKind {
+    /// Threads over memory.
+    Memory,
+    /// One thread in virtual time.
+    Virtual(VirtualConfig),
+}
+
+/// Everything a run is told.
+#[derive(Debug)]
+pub struct RunConfig {
+    /// The peers: rank 1, 2, … in order, without a gap.
+    pub peers: Vec<PeerConfig>,
+    /// The fabric.
+    pub fabric: FabricKind,
+    /// How peers work.
+    pub profile: Profile,
+    /// Which piece next.
+    pub pieces: PieceOrder,
+    /// From whom.
+    pub sources: SourceOrder,
+    /// In which order the tracker names members.
+    pub tracker_order: TrackerOrder,
+    /// What the tracker knows.
+    pub tracker_map: TrackerMap,
+    /// Whom peers serve.
+    pub choker: ChokerKind,
+    /// A refresh after so many verified pieces; 0 means never.
+    pub refresh_every: u32,
+    /// What a refresh asks for.
+    pub refresh_scope: RefreshScope,
+    /// The piece size in bytes, if it is not to follow from the length.
+    pub piece_size: Option<u32>,
+    /// The memory budget in bytes.
+    pub memory: u64,
+    /// The seed of every random choice.
+    pub seed: u64,
+    /// How long the start waits for a rank that shows no progress.
+    pub start_timeout: Duration,
+    /// How long a file waits for a live source.
+    pub stall_timeout: Duration,
+    /// Ranks that serve nobody.
+    pub no_share: BTreeSet<Rank>,
+    /// Whether another content at a destination may be replaced.
+    pub force: bool,
+    /// Say what would move, move nothing.
+    pub check_only: bool,
+    /// What happens when owners disagree.
+    pub on_conflict: OnConflict,
+    /// Ranks that misbehave.
+    pub faults: Vec<Fault>,
+    /// Where the trace goes.
+    pub trace: Option<TraceSink>,
+    /// Where files are.
+    pub fs: Arc<dyn Fs>,
+    /// Threads that hash.
+    pub hash_threads: usize,
+}
+
+impl RunConfig {
+    /// A run with the defaults of the course format, without peers.
+    #[must_use]
+    pub fn course(fs: Arc<dyn Fs>) -> RunConfig {
+        RunConfig {
+            profile: Profile::Course,
+            pieces: PieceOrder::Sequential,
+            sources: SourceOrder::RoundRobin,
+            ..RunConfig::bittorrent(fs)
+        }
+    }
+
+    /// A run with the defaults for real files, without peers.
+    #[must_use]
+    pub fn bittorrent(fs: Arc<dyn Fs>) -> RunConfig {
+        RunConfig {
+            peers: Vec::new(),
+            fabric: FabricKind::Memory,
+            profile: Profile::BitTorrent,
+            pieces: PieceOrder::Rarest,
+            sources: SourceOrder::Fastest,
+            tracker_order: TrackerOrder::Arrival,
+            tracker_map: TrackerMap::Swarm,
+            choker: ChokerKind::Cooperative,
+            refresh_every: 10,
+            refresh_scope: RefreshScope::File,
+            piece_size: None,
+            memory: 256 << 20,
+            seed: 1,
+            start_timeout: Duration::from_secs(60),
+            stall_timeout: Duration::from_secs(60),
+            no_share: BTreeSet::new(),
+            force: false,
+            check_only: false,
+            on_conflict: OnConflict::Refuse,
+            faults: Vec::new(),
+            trace: None,
+            fs,
+            hash_threads: 2,
+        }
+    }
+}
+
+/// One peer of a run.
+#[derive(Clone, Debug)]
+pub struct PeerConfig {
+    /// Its rank, from 1.
+    pub rank: Rank,
+    /// What it has and wants.
+    pub content: PeerContent,
+}
+
+/// What a peer has and wants.
+#[derive(Clone, Debug)]
+pub enum PeerContent {
+    /// Token files.
+    Tokens {
+        /// The files it has.
+        owned: Vec<TokenFile>,
+        /// The names it wants.
+        wanted: Vec<String>,
+        /// The folder for `client<R>_<name>`.
+        out: PathBuf,
+    },
+    /// Real files.
+    Files {
+        /// Where its files are.
+        root: PathBuf,
+        /// Where wanted files go; the root itself unless there is an output folder.
+        dest: PathBuf,
+        /// What was found below the root.
+        found: Vec<FoundFile>,
+        /// What was found below the destination, where it is another folder.
+        found_dest: Vec<FoundFile>,
+        /// Which of the files below the root it offers.
+        have: Have,
+        /// What it wants.
+        wants: Vec<Pattern>,
+    },
+}
+
+/// A regular file that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundFile {
+    /// Its relative name with `/`.
+    pub name: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Bytes.
+    pub length: u64,
+}
+
+/// Runs a swarm until everyone has what it wanted, or a stated reason why not.
+#[must_use]
+pub fn run(config: RunConfig, control: &RunControl) -> Report {
+    let fs = Arc::clone(&config.fs);
+    let locks = match lock_outputs(&config, &fs) {
+        Ok(locks) => locks,
+        Err(error) => return Report { errors: vec![error], ..Report::default() },
+    };
+    let in_order = config.peers.iter().zip(1..).all(|(peer, rank)| peer.rank == Rank(rank));
+    if !in_order {
+        let text = "the ranks of a run must be 1, 2, 3, … without a gap".to_owned();
+        return Report { errors: vec![RunError::Input(text)], ..Report::default() };
+    }
+    let tracker = Tracker::new(coordinator_config(&config), config.trace.clone());
+    let (trace, checked, seed, fabric) =
+        (config.trace.clone(), config.check_only, config.seed, config.fabric.clone());
+    let seats = seats(config, control);
+    let ended = match fabric {
+        FabricKind::Memory => memory::run(seats, tracker, control),
+        FabricKind::Virtual(world) => virtual_time::run(seats, tracker, control, world, seed),
+    };
+    control.forget_gauges();
+    drop(locks);
+    let mut report = report(ended, control);
+    report.checked = checked;
+    if let Some(Err(error)) = trace.map(|trace| trace.flush()) {
+        report.errors.push(RunError::Disk(format!("the trace could not be written: {error}")));
+    }
+    report
+}
+
+/// One lock for each folder that is written to.
+fn lock_outputs(config: &RunConfig, fs: &Arc<dyn Fs>) -> Result<Vec<OutputLock>, RunError> {
+    let roots: BTreeSet<&PathBuf> = config
+        .peers
+        .iter()
+        .filter_map(|peer| match &peer.content {
+            PeerContent::Files { dest, wants, .. } if !wants.is_empty() => Some(dest),
+            _ => None,
+        })
+        .collect();
+    let mut locks = Vec::new();
+    for root in roots.into_iter().filter(|_| !config.check_only) {
+        let missing: Vec<&Path> = root
+            .ancestors()
+            .take_while(|above| !above.as_os_str().is_empty() && fs.metadata(above).is_err())
+            .collect();
+        locks.push(OutputLock::acquire(fs, root).map_err(|error| match error {
+            LockError::Held { .. } => RunError::Input(error.to_string()),
+            LockError::Io { .. } => RunError::Disk(error.to_string()),
+        })?);
+        // The lock made these folders; what is written into them later lasts only if they do.
+        for parent in missing.iter().filter_map(|folder| folder.parent()) {
+            let here = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            if let Err(error) = fs.sync_dir(here) {
+                tracing::debug!(folder = %here.display(), %error, "a folder cannot be synced");
+            }
+        }
+    }
+    Ok(locks)
+}
+
+fn coordinator_config(config: &RunConfig) -> CoordinatorConfig {
+    let by_load = matches!(
+        config.sources,
+        SourceOrder::LeastBusy | SourceOrder::LeastLoaded | SourceOrder::TwoChoices
+    );
+    CoordinatorConfig {
+        peers: config.peers.len() as u32,
+        order: config.tracker_order,
+        map: config.tracker_map,
+        on_conflict: config.on_conflict,
+        force: config.force,
+        check_only: config.check_only,
+        loads: by_load || config.tracker_order == TrackerOrder::LeastBusy,
+        load_min_age: LOAD_MIN_AGE,
+        start_timeout: config.start_timeout,
+        silence: SILENCE,
+        seed: config.seed,
+    }
+}
+
+fn seats(config: RunConfig, control: &RunControl) -> Vec<Seat> {
+    let budget = Budget::new(config.memory);
+    let each = OPEN_FILES / config.peers.len().max(1);
+    let shared = Arc::new(Shared {
+        fs: Arc::clone(&config.fs),
+        pool: HashPool::new(config.hash_threads),
+        budget: Arc::clone(&budget),
+        piece_size: config.piece_size,
+        open_files: each.clamp(*OPEN_FILES_EACH.start(), *OPEN_FILES_EACH.end()),
+        force: config.force,
+        stop: AtomicBool::new(false),
+    });
+    let engine = |rank: Rank| Config {
+        rank,
+        peer_id: PeerId::of_rank(rank),
+        profile: config.profile,
+        pieces: config.pieces,
+        sources: config.sources,
+        choker: config.choker,
+        tracker_pieces: config.tracker_map == TrackerMap::Pieces,
+        shares: !config.no_share.contains(&rank),
+        refresh_every: config.refresh_every,
+        refresh_scope: config.refresh_scope,
+        stall_timeout: config.stall_timeout,
+        memory: config.memory,
+        seed: config.seed,
+    };
+    let seat = |peer: PeerConfig| {
+        let setup = PeerSetup {
+            config: engine(peer.rank),
+            faults: RankFaults::of(peer.rank, &config.faults),
+            budget: Arc::clone(&budget),
+            trace: config.trace.clone(),
+            gauge: control.gauge(peer.rank),
+        };
+        let shares = setup.config.shares;
+        let shared = Arc::clone(&shared);
+        let content = Arc::new(Content::new(peer.rank, peer.content, shares, shared));
+        Seat { setup, content }
+    };
+    config.peers.into_iter().map(seat).collect()
+}
+
+fn report(ended: Ended, control: &RunControl) -> Report {
+    let mut report = Report {
+        seconds: ended.at.as_secs_f64(),
+        bytes_moved: ended.peers.iter().map(|peer| peer.bytes_moved).sum(),
+        peers: ended.peers,
+        interrupted: control.interrupted(),
+        errors: control.take_errors(),
+        ..Report::default()
+    };
+    report.errors.extend(ended.errors);
+    let Some(tracker) = ended.tracker else { return report };
+    let outcome = tracker.coordinator().outcome();
+    report.bytes_wanted = outcome.bytes_wanted;
+    report.plan = outcome.plan.clone();
+    match &outcome.refusal {
+        Some(refusal) if refusal.kind == RefusalKind::NoSpace => {
+            report.errors.push(RunError::Disk(refusal.text.clone()));
+        }
+        refusal => report.refused = refusal.as_ref().map(|refusal| refusal.text.clone()),
+    }
+    report.tracker_dump = tracker.coordinator().dump();
+    let states: BTreeMap<Rank, PeerState> = outcome
+        .absent
+        .iter()
+        .map(|rank| (*rank, PeerState::Absent))
+        .chain(outcome.dead.iter().map(|rank| (*rank, PeerState::Dead)))
+        .collect();
+    for peer in &mut report.peers {
+        if let Some(state) = states.get(&peer.rank) {
+            peer.state = *state;
+        }
+    }
+    report
+}

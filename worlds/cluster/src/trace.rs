@@ -1,0 +1,243 @@
+//! The trace: one JSON object a line for every message, written when it is handled, and for a few
+//! local events. It is the same in every fabric. The classic programs' names stand beside ours.
+
+use dunlin_base::{Rank, Time};
+use dunlin_tracker::Control;
+use dunlin_wire::Message;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, BufWriter, Write as _};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Bytes of lines that are collected before they go to the file: few enough to lose little when a
+/// process is killed, enough that a line costs no system call.
+const BUFFER: usize = 64 * 1024;
+
+/// Where trace lines go. Clones write to the same place.
+#[derive(Clone)]
+pub struct TraceSink(Arc<Mutex<Place>>);
+
+enum Place {
+    File { writer: BufWriter<File>, failed: Option<io::Error> },
+    Memory(Vec<u8>),
+}
+
+impl std::fmt::Debug for TraceSink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TraceSink")
+    }
+}
+
+impl TraceSink {
+    /// Lines go to a file, which is created, or emptied if it is there.
+    ///
+    /// # Errors
+    /// If the file cannot be created.
+    pub fn create(path: &Path) -> io::Result<TraceSink> {
+        let writer = BufWriter::with_capacity(BUFFER, File::create(path)?);
+        Ok(TraceSink(Arc::new(Mutex::new(Place::File { writer, failed: None }))))
+    }
+
+    /// Lines stay in memory, for tests.
+    #[must_use]
+    pub fn memory() -> TraceSink {
+        TraceSink(Arc::new(Mutex::new(Place::Memory(Vec::new()))))
+    }
+
+    /// What was written so far, of a sink in memory; empty for a file.
+    #[must_use]
+    pub fn text(&self) -> String {
+        match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            Place::Memory(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            Place::File { .. } => String::new(),
+        }
+    }
+
+    /// Brings all lines to the file.
+    ///
+    /// # Errors
+    /// The first error that writing met. A trace that cannot be written never stops a run.
+    pub fn flush(&self) -> io::Result<()> {
+        match &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            Place::File { failed: failed @ Some(_), .. } => failed.take().map_or(Ok(()), Err),
+            Place::File { writer, .. } => writer.flush(),
+            Place::Memory(_) => Ok(()),
+        }
+    }
+
+    /// Writes one line.
+    pub fn write(&self, line: &Line<'_>) {
+        let text = line.to_json();
+        match &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            Place::File { writer, failed } => {
+                if failed.is_none() {
+                    *failed = writer.write_all(text.as_bytes()).err();
+                }
+            }
+            Place::Memory(bytes) => bytes.extend_from_slice(text.as_bytes()),
+        }
+    }
+}
+
+/// One line of a trace.
+#[derive(Clone, Debug, Default)]
+pub struct Line<'a> {
+    /// When the message was handled.
+    pub time: Time,
+    /// Who sent it.
+    pub from: Rank,
+    /// Who handled it; the sender itself for a local event.
+    pub to: Rank,
+    /// Our name of the message or event.
+    pub msg: &'a str,
+    /// The classic programs' name of it, where there is one.
+    pub classic: Option<&'static str>,
+    /// The files it speaks of.
+    pub files: Vec<&'a str>,
+    /// The piece, counted from 0 within the file.
+    pub piece: Option<u32>,
+    /// The swarm, in the tracker's order.
+    pub members: Option<Vec<Rank>>,
+    /// Whether a refresh was out of turn.
+    pub forced: Option<bool>,
+    /// Why, where a reason is stated.
+    pub reason: Option<&'a str>,
+    /// The rank that a local event is about: who gave the piece, who is banned or gone.
+    pub about: Option<(&'static str, Vec<Rank>)>,
+}
+
+impl<'a> Line<'a> {
+    /// A line with nothing but the names.
+    #[must_use]
+    pub fn new(time: Time, from: Rank, to: Rank, msg: &'a str) -> Line<'a> {
+        Line { time, from, to, msg, ..Line::default() }
+    }
+
+    fn to_json(&self) -> String {
+        let mut out = String::with_capacity(128);
+        let (seconds, micros) = (self.time.0 / 1_000_000_000, self.time.0 / 1000 % 1_000_000);
+        // Writing to a string cannot fail.
+        let _ = write!(out, "{{\"t\":{seconds}.{micros:06},\"from\":{}", self.from);
+        let _ = write!(out, ",\"to\":{},\"msg\":{}", self.to, quoted(self.msg));
+        if let Some(classic) = self.classic {
+            let _ = write!(out, ",\"classic\":{}", quoted(classic));
+        }
+        match self.files.as_slice() {
+            [] => {}
+            [file] => {
+                let _ = write!(out, ",\"file\":{}", quoted(file));
+            }
+            [first, ..] => {
+                let all: Vec<String> = self.files.iter().map(|file| quoted(file)).collect();
+                let _ = write!(out, ",\"file\":{},\"files\":[{}]", quoted(first), all.join(","));
+            }
+        }
+        if let Some(piece) = self.piece {
+            let _ = write!(out, ",\"piece\":{piece}");
+        }
+        if let Some(members) = &self.members {
+            let _ = write!(out, ",\"members\":[{}]", ranks(members));
+        }
+        if let Some(forced) = self.forced {
+            let _ = write!(out, ",\"forced\":{forced}");
+        }
+        if let Some((name, about)) = &self.about {
+            match about.as_slice() {
+                [one] => {
+                    let _ = write!(out, ",\"{name}\":{one}");
+                }
+                more => {
+                    let _ = write!(out, ",\"{name}\":[{}]", ranks(more));
+                }
+            }
+        }
+        if let Some(reason) = self.reason {
+            let _ = write!(out, ",\"reason\":{}", quoted(reason));
+        }
+        out.push_str("}\n");
+        out
+    }
+}
+
+fn ranks(ranks: &[Rank]) -> String {
+    ranks.iter().map(Rank::to_string).collect::<Vec<_>>().join(",")
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// What the classic programs call a control message, where they have it.
+#[must_use]
+pub fn classic_control(control: &Control) -> Option<&'static str> {
+    match control {
+        Control::Register(_) => Some("INIT"),
+        Control::Go(_) => Some("ACK"),
+        Control::Lookup { .. } => Some("FILE_REQUEST"),
+        Control::Swarm(_) => Some("SWARM"),
+        Control::Refused { .. } => Some("NACK"),
+        Control::Refresh(_) => Some("UPDATE"),
+        Control::LoadQuery | Control::Load(_) => Some("BUSYNESS"),
+        Control::FileComplete { .. } => Some("FILE_COMPLETE"),
+        Control::AllComplete { .. } => Some("ALL_DONE"),
+        Control::Shutdown(_) => Some("STOP"),
+        Control::Checking { .. } | Control::Alive | Control::Departed { .. } => None,
+    }
+}
+
+/// What the classic programs call a peer wire message, where they have it.
+#[must_use]
+pub fn classic_wire(message: &Message) -> Option<&'static str> {
+    match message {
+        Message::Request(_) => Some("SEGMENT_REQUEST"),
+        Message::Piece(_) => Some("SEGMENT"),
+        Message::RejectRequest(_) => Some("NACK"),
+        _ => None,
+    }
+}
+
+/// Why a run ends, as the trace writes it.
+#[must_use]
+pub fn shutdown_reason(reason: &dunlin_tracker::ShutdownReason) -> &str {
+    use dunlin_tracker::ShutdownReason as Why;
+    match reason {
+        Why::Done => "done",
+        Why::Refused(text) => text,
+        Why::Checked => "checked",
+        Why::Interrupted => "interrupted",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_json_and_leaves_out_what_is_not_there() {
+        let sink = TraceSink::memory();
+        let time = Time(1_234_567_890);
+        sink.write(&Line::new(time, Rank(1), Rank(0), "alive"));
+        sink.write(&Line {
+            classic: Some("SWARM"),
+            files: vec!["a \"b\""],
+            members: Some(vec![Rank(2), Rank(1)]),
+            forced: Some(true),
+            piece: Some(3),
+            about: Some(("peer", vec![Rank(2)])),
+            reason: Some("why\n"),
+            ..Line::new(time, Rank(0), Rank(1), "swarm")
+        });
+        let expected = concat!(
+            r#"{"t":1.234567,"from":1,"to":0,"msg":"alive"}"#,
+            "\n",
+            r#"{"t":1.234567,"from":0,"to":1,"msg":"swarm","classic":"SWARM","file":"a \"b\"","#,
+            r#""piece":3,"members":[2,1],"forced":true,"peer":2,"reason":"why\n"}"#,
+            "\n",
+        );
+        assert_eq!(sink.text(), expected);
+        for line in sink.text().lines() {
+            serde_json::from_str::<serde_json::Value>(line).unwrap();
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Rank 0: the tracker. The engine's coordinator decides; this module names what it hears for the
+//! trace, and runs it on a thread of its own in the threaded driver.
+
+use crate::trace::{Line, TraceSink, classic_control};
+use dunlin_base::{FileIndex, Rank, Time, TorrentId};
+use dunlin_engine::coordinator::{Coordinator, CoordinatorConfig, CoordinatorInput};
+use dunlin_engine::io::{CoordinatorOutput, Wake};
+use dunlin_tracker::Control;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+
+/// Something that came in for the tracker.
+#[derive(Debug)]
+pub enum TrackerArrival {
+    /// A message of a peer.
+    Message {
+        /// Who sent it.
+        from: Rank,
+        /// What it says.
+        message: Control,
+    },
+    /// A rank is known to be gone.
+    Lost {
+        /// The rank.
+        rank: Rank,
+    },
+    /// The time that `next_timeout` named has come.
+    Timeout,
+    /// A person stops the run.
+    Interrupt,
+}
+
+/// The tracker: the coordinator and its books.
+pub struct Tracker {
+    coordinator: Coordinator,
+    trace: Option<TraceSink>,
+    names: BTreeMap<TorrentId, Vec<String>>,
+    sends: VecDeque<(Rank, Control)>,
+    finished: bool,
+}
+
+impl Tracker {
+    /// The tracker of a run.
+    #[must_use]
+    pub fn new(config: CoordinatorConfig, trace: Option<TraceSink>) -> Tracker {
+        Tracker {
+            coordinator: Coordinator::new(config),
+            trace,
+            names: BTreeMap::new(),
+            sends: VecDeque::new(),
+            finished: false,
+        }
+    }
+
+    /// Takes what came in at `now`.
+    pub fn handle(&mut self, now: Time, arrival: TrackerArrival) {
+        let input = match arrival {
+            TrackerArrival::Message { from, message } => {
+                self.trace_line(now, from, &message);
+                CoordinatorInput::Message { from, message }
+            }
+            TrackerArrival::Lost { rank } => CoordinatorInput::Lost { rank },
+            TrackerArrival::Timeout => CoordinatorInput::Timeout,
+            TrackerArrival::Interrupt => CoordinatorInput::Interrupt,
+        };
+        self.coordinator.handle(now, input);
+        while let Some(output) = self.coordinator.poll() {
+            match output {
+                CoordinatorOutput::Send { to, message } => {
+                    if let Control::Go(go) = &message
+                        && self.trace.is_some()
+                    {
+                        for outline in &go.torrents {
+                            let names = || outline.names.clone();
+                            self.names.entry(outline.torrent).or_insert_with(names);
+                        }
+                    }
+                    self.sends.push_back((to, message));
+                }
+                CoordinatorOutput::Finished => self.finished = true,
+            }
+        }
+    }
+
+    /// The next message to send.
+    pub fn poll(&mut self) -> Option<(Rank, Control)> {
+        self.sends.pop_front()
+    }
+
+    /// Whether the run is over. What `poll` still gives must be sent first.
+    #[must_use]
+    pub fn finished(&self) -> bool {
+        self.finished
+    }
+
+    /// When to say [`TrackerArrival::Timeout`], and why.
+    #[must_use]
+    pub fn next_timeout(&self) -> Wake {
+        if self.finished { None } else { self.coordinator.next_timeout() }
+    }
+
+    /// The coordinator, for outcome, dump and checks.
+    #[must_use]
+    pub fn coordinator(&self) -> &Coordinator {
+        &self.coordinator
+    }
+
+    fn file(&self, torrent: TorrentId, file: FileIndex) -> Option<&str> {
+        self.names.get(&torrent)?.get(file.index()).map(String::as_str)
+    }
+
+    fn trace_line(&self, now: Time, from: Rank, message: &Control) {
+        let Some(trace) = &self.trace else { return };
+        let mut line = Line::new(now, from, Rank::TRACKER, message.name());
+        line.classic = classic_control(message);
+        match message {
+            Control::Lookup { name } => line.files = vec![name],
+            Control::Refresh(refresh) => {
+                line.forced = Some(refresh.forced);
+                let torrents = refresh.torrents.iter();
+                let first = |(torrent, _): &(TorrentId, _)| self.file(*torrent, FileIndex(0));
+                line.files = torrents.filter_map(first).collect();
+            }
+            Control::FileComplete { torrent, files } => {
+                line.files = files.iter().filter_map(|file| self.file(*torrent, *file)).collect();
+            }
+            _ => {}
+        }
+        trace.write(&line);
+    }
+}
+
+/// The thread `tracker`: runs until the run is over.
+pub(crate) fn tracker_loop(
+    mut tracker: Tracker,
+    inbox: &Receiver<TrackerArrival>,
+    send: &dyn Fn(Rank, Control),
+    now: &dyn Fn() -> Time,
+) -> Tracker {
+    loop {
+        while let Some((to, message)) = tracker.poll() {
+            send(to, message);
+        }
+        if tracker.finished() {
+            return tracker;
+        }
+        let wake = tracker.next_timeout().map(|(at, _)| at);
+        let arrival = match next(inbox, wake, now) {
+            Some(arrival) => arrival,
+            None => return tracker,
+        };
+        tracker.handle(now(), arrival);
+    }
+}
+
+/// The next arrival, or the timeout if its time has come first; `None` if nothing can come any
+/// more.
+fn next(
+    inbox: &Receiver<TrackerArrival>,
+    wake: Option<Time>,
+    now: &dyn Fn() -> Time,
+) -> Option<TrackerArrival> {
+    if wake.is_some_and(|at| at <= now()) {
+        return Some(TrackerArrival::Timeout);
+    }
+    match inbox.try_recv() {
+        Ok(arrival) => return Some(arrival),
+        Err(TryRecvError::Disconnected) => return None,
+        Err(TryRecvError::Empty) => {}
+    }
+    let Some(at) = wake else { return inbox.recv().ok() };
+    match inbox.recv_timeout(at.since(now())) {
+        Ok(arrival) => Some(arrival),
+        Err(RecvTimeoutError::Timeout) => Some(TrackerArrival::Timeout),
+        Err(RecvTimeoutError::Disconnected) => None,
+    }
+}

@@ -1,0 +1,65 @@
+//! Who serves how much.
+
+mod common;
+
+use common::Run;
+use dunlin_engine::config::{PieceOrder, Profile, SourceOrder};
+
+#[test]
+fn round_robin_asks_everybody_alike() {
+    for profile in Profile::ALL {
+        let run =
+            Run::course(&[("a:200", ""), ("a:200", ""), ("a:200", ""), ("a:200", ""), ("", "a")]);
+        let done = run
+            .with(|config| {
+                config.profile = *profile;
+                config.sources = SourceOrder::RoundRobin;
+            })
+            .go()
+            .ok();
+        let largest = done.peer(5).pieces_from.values().max().copied().unwrap_or(0);
+        assert!(largest <= 60, "{profile}: {:?}", done.peer(5).pieces_from);
+    }
+}
+
+#[test]
+fn least_loaded_does_not_herd() {
+    for (profile, sources) in [
+        (Profile::BitTorrent, SourceOrder::LeastLoaded),
+        (Profile::Course, SourceOrder::LeastLoaded),
+        (Profile::BitTorrent, SourceOrder::LeastBusy),
+        (Profile::Course, SourceOrder::LeastBusy),
+    ] {
+        let mut plan = vec![("a:400", ""); 4];
+        plan.extend([("", "a"); 12]);
+        let run = Run::course(&plan).with(|config| {
+            config.fabric = common::quick();
+            config.trace = None;
+            config.no_share = (5..=16).map(dunlin_base::Rank).collect();
+            config.pieces = PieceOrder::Sequential;
+            (config.profile, config.sources) = (profile, sources);
+        });
+        let done = run.go().ok();
+        let served: Vec<u64> = (1..=4).map(|rank| done.peer(rank).pieces_served).collect();
+        assert_eq!(served.iter().sum::<u64>(), 4800, "{served:?}");
+        if sources == SourceOrder::LeastLoaded {
+            let largest = served.iter().max().copied().unwrap_or(0);
+            assert!(largest * 4 * 100 <= 4800 * 125, "{profile}: {served:?}");
+        }
+    }
+}
+
+#[test]
+fn the_map_of_pieces_shows_every_holder() {
+    let run = Run::course(&[("a:20", ""), ("a:20", ""), ("", "a"), ("b:3", "")]);
+    let run = run.with(|config| config.tracker_map = dunlin_tracker::TrackerMap::Pieces);
+    let done = run.go().ok();
+    let dump = done.report.tracker_dump_json();
+    let rows = dump["a"].as_array().expect("rows");
+    assert_eq!(rows.len(), 20);
+    for row in rows {
+        assert_eq!(row[1], serde_json::json!([1, 2, 3]), "{row}");
+    }
+    assert_eq!(dump["b"][2], serde_json::json!(["b-0002", [4]]));
+    assert_eq!(done.peer(3).dump_json()["a"][19], "a-0013");
+}
