@@ -39,13 +39,14 @@ pub struct Known {
 }
 
 impl Known {
-    /// The peer as the choice of a source sees it.
+    /// The peer as the choice of a source sees it, in a swarm of `members`. Everybody is told the same
+    /// loads and turns to the same source: so what we asked of it since counts for all of them.
     #[must_use]
-    pub fn source(&self, in_flight: u64, rate: Rate) -> Source {
+    pub fn source(&self, members: u64, in_flight: u64, rate: Rate) -> Source {
         Source {
             place: self.place,
             load: self.load,
-            asked: self.asked,
+            asked: self.asked.saturating_mul(members.max(1)),
             in_flight,
             rate,
             last_chosen: self.last_chosen,
@@ -57,6 +58,7 @@ impl Known {
 #[derive(Clone, Debug, Default)]
 pub struct PeerList {
     peers: BTreeMap<Endpoint, Known>,
+    members: u64,
 }
 
 impl PeerList {
@@ -80,6 +82,7 @@ impl PeerList {
             }
             stays
         });
+        self.members = members.len() as u64;
         for (place, member) in (0u32..).zip(members) {
             let remote = Endpoint::Rank(member.rank);
             if remote == own {
@@ -114,6 +117,12 @@ impl PeerList {
     /// A peer that came by itself.
     pub fn entry(&mut self, remote: Endpoint) -> &mut Known {
         self.peers.entry(remote).or_insert_with(|| Known { place: u32::MAX, ..Known::default() })
+    }
+
+    /// How many peers the tracker named.
+    #[must_use]
+    pub fn members(&self) -> u64 {
+        self.members
     }
 
     /// Forgets a peer.

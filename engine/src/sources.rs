@@ -11,7 +11,7 @@ pub struct Source {
     pub place: u32,
     /// Its load as the tracker last reported it.
     pub load: u64,
-    /// Pieces we asked of it since that report.
+    /// Pieces that were asked of it since that report: ours, and as many for each other asker.
     pub asked: u64,
     /// Bytes it owes us.
     pub in_flight: u64,

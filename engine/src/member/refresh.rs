@@ -27,8 +27,10 @@ pub(super) struct Pace {
 }
 
 impl Pace {
+    /// The swarm is fresh: whether somebody in it gives a wanted piece is asked anew.
     pub(super) fn answered(&mut self) {
         self.asked = false;
+        self.starved = false;
     }
 }
 

@@ -149,13 +149,14 @@ impl Torrent {
         piece: PieceIndex,
     ) -> Option<Endpoint> {
         let members: Vec<Endpoint> = self.candidates(shared, piece).collect();
+        let count = self.known.members();
         let sources: Vec<Source> = members
             .iter()
             .map(|remote| {
                 let known = self.known.entry(*remote);
                 let peer = known.conn.and_then(|conn| self.peers.get_mut(&conn));
                 let rate = peer.map_or(Rate(0), |peer| peer.rate(now));
-                known.source(0, rate)
+                known.source(count, 0, rate)
             })
             .collect();
         let remote = members[choose(shared.config.sources, &sources, &mut shared.rng)?];

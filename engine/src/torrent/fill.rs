@@ -59,8 +59,8 @@ impl Torrent {
     fn source(&mut self, conn: ConnId, now: Time) -> Source {
         let Some(peer) = self.peers.get_mut(&conn) else { return Source::default() };
         let (in_flight, rate) = (peer.window.in_flight() + peer.planned, peer.rate(now));
-        let known = self.known.entry(peer.remote);
-        known.source(in_flight, rate)
+        let members = self.known.members();
+        self.known.entry(peer.remote).source(members, in_flight, rate)
     }
 
     /// Chooses one of `conns` and counts the choice.
