@@ -148,6 +148,13 @@ pub enum Input {
         /// The block.
         block: BlockRef,
     },
+    /// A block was not sent because its request was taken back in time.
+    ServeCancelled {
+        /// The connection.
+        conn: ConnId,
+        /// The block.
+        block: BlockRef,
+    },
     /// A block could not be read from our disk.
     ServeFailed {
         /// The connection.
@@ -339,7 +346,8 @@ pub enum Output {
         /// The file.
         file: FileIndex,
     },
-    /// Read this block and send it, answered by [`Input::BlockSent`] or [`Input::ServeFailed`].
+    /// Read this block and send it, answered by [`Input::BlockSent`], [`Input::ServeCancelled`] or
+    /// [`Input::ServeFailed`].
     Serve {
         /// The connection.
         conn: ConnId,

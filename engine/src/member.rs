@@ -143,6 +143,7 @@ impl Member {
             Input::MemoryWanted => session.memory_wanted(now),
             Input::BlockArrived { conn, block } => session.block(now, conn, block),
             Input::BlockSent { conn, block } => session.sent(now, conn, block),
+            Input::ServeCancelled { conn, block } => session.not_served(now, conn, block),
             Input::ServeFailed { conn, block, error } => {
                 session.serve_failed(now, conn, block, &error);
             }

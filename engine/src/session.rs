@@ -299,7 +299,12 @@ impl Session {
     /// A block could not be read.
     pub fn serve_failed(&mut self, now: Time, conn: ConnId, block: BlockRef, error: &LocalError) {
         tracing::warn!(%error, ?block, "a block could not be served");
-        self.with_conn(now, conn, |torrent, shared| torrent.serve_failed(shared, conn, block));
+        self.not_served(now, conn, block);
+    }
+
+    /// A block will not be sent.
+    pub fn not_served(&mut self, now: Time, conn: ConnId, block: BlockRef) {
+        self.with_conn(now, conn, |torrent, shared| torrent.not_served(shared, conn, block));
     }
 
     /// There is memory again.

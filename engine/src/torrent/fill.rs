@@ -42,7 +42,9 @@ impl Torrent {
             let all_started = self.start_pieces(shared, now, &givers);
             if all_started && !shared.out_of_memory {
                 self.help_out(shared, now, &mut givers);
-                self.endgame(shared, now, &givers);
+                if self.picker.open_pieces() == 0 {
+                    self.endgame(shared, now, &givers);
+                }
             }
         }
         self.starve_if_idle(shared);

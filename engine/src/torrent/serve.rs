@@ -150,8 +150,9 @@ impl Torrent {
         self.pump(shared, conn);
     }
 
-    /// A block could not be read from our disk: the peer is told, and nobody is blamed.
-    pub(crate) fn serve_failed(&mut self, shared: &mut Shared, conn: ConnId, block: BlockRef) {
+    /// A block will not be sent, because our disk failed or the request was taken back: the peer gets its
+    /// one answer, and nobody is blamed.
+    pub(crate) fn not_served(&mut self, shared: &mut Shared, conn: ConnId, block: BlockRef) {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         peer.serving.retain(|serving| *serving != block);
         if peer.fast {

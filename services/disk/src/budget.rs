@@ -4,6 +4,7 @@
 //! Receiving may take at most three quarters. The rest is for serving and hashing, whose charges
 //! are short-lived; so neither side can starve the other, and nobody waits for himself.
 
+use crate::buffers::BufferPool;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -15,6 +16,7 @@ pub struct Budget {
     total: u64,
     state: Mutex<State>,
     served: Condvar,
+    buffers: Arc<BufferPool>,
 }
 
 #[derive(Default)]
@@ -105,7 +107,14 @@ impl Budget {
     #[must_use]
     pub fn new(total: u64) -> Arc<Budget> {
         let state = Mutex::new(State::default());
-        Arc::new(Budget { total, state, served: Condvar::new() })
+        let buffers = BufferPool::new(total);
+        Arc::new(Budget { total, state, served: Condvar::new(), buffers })
+    }
+
+    /// Buffers for payload that is charged to this budget.
+    #[must_use]
+    pub fn buffers(&self) -> &Arc<BufferPool> {
+        &self.buffers
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

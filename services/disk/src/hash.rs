@@ -250,13 +250,13 @@ impl FileCheck<'_> {
     fn here(&self, progress: &mut dyn FnMut(u64)) -> std::io::Result<Vec<[u8; 20]>> {
         let size = self.len.min(HASH_HERE);
         let _charge = self.budget.charge_blocking(size);
-        let mut buffer = vec![0; size as usize];
+        let mut buffer = self.budget.buffers().take(size as usize);
         let mut hashes = Vec::new();
         let mut at = 0;
         while at < self.len {
             let end = (at + u64::from(self.piece_length)).min(self.len);
             let zeros = self.piece_length - (end - at) as u32;
-            hashes.push(hash_range(&*self.file, at..end, zeros, &mut buffer)?);
+            hashes.push(hash_range(&*self.file, at..end, zeros, buffer.as_mut())?);
             at = end;
             progress(at);
         }
@@ -281,9 +281,9 @@ impl FileCheck<'_> {
             let size = group.min(self.len - start);
             // Whoever holds a charge here waits for nobody: its buffer is already being hashed.
             let charge = self.budget.charge_blocking(size);
-            let mut buffer = vec![0; size as usize];
-            self.file.read_at(&mut buffer, start)?;
-            self.hash_group(pool, &Bytes::from(buffer), charge, (index as usize, send.clone()));
+            let mut buffer = self.budget.buffers().take(size as usize);
+            self.file.read_at(buffer.as_mut(), start)?;
+            self.hash_group(pool, &buffer.freeze(), charge, (index as usize, send.clone()));
             results.take(&receive, progress, false);
         }
         drop(send);

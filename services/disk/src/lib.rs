@@ -35,6 +35,7 @@
 
 mod atomic;
 mod budget;
+mod buffers;
 mod clean;
 mod copy;
 mod error;
@@ -55,6 +56,7 @@ mod torrent_files;
 
 pub use atomic::write_file;
 pub use budget::{Budget, Charge, Queued, Waker, streamed};
+pub use buffers::{Buffer, BufferPool};
 pub use clean::{CleanError, Leftover, find_leftovers, remove_leftovers};
 pub use error::{DiskError, DiskErrorKind};
 pub use fs::{DirEntry, Fs, FsFile, Meta, RealFs};

@@ -7,6 +7,7 @@
 //!            create
 //! ```
 
+use crate::buffers::BufferPool;
 use crate::error::{DiskError, DiskErrorKind};
 use crate::fs::{Fs, FsFile};
 use crate::names::{STATE_DIR, part_path};
@@ -59,14 +60,17 @@ pub struct StorageConfig {
     pub sync_interval: Duration,
     /// The most bytes that stay unsynced.
     pub sync_bytes: u64,
+    /// Where blocks that are read get their buffers: the budget's, where there is one.
+    pub buffers: Arc<BufferPool>,
 }
 
 impl StorageConfig {
-    /// The defaults: 64 open files, a sync every second or 64 MiB.
+    /// The defaults: 64 open files, a sync every second or 64 MiB, buffers that are not kept.
     #[must_use]
     pub fn new(fs: Arc<dyn Fs>, root: PathBuf) -> StorageConfig {
         let sync_interval = Duration::from_secs(1);
-        StorageConfig { fs, root, open_files: 64, sync_interval, sync_bytes: 64 << 20 }
+        let (open_files, sync_bytes, buffers) = (64, 64 << 20, BufferPool::new(0));
+        StorageConfig { fs, root, open_files, sync_interval, sync_bytes, buffers }
     }
 }
 
@@ -214,8 +218,8 @@ impl Storage {
         if !inside {
             return Err(misuse(&self.config.root, "a block outside of its piece"));
         }
-        let mut buffer = vec![0; block.len as usize];
-        let mut rest = &mut buffer[..];
+        let mut buffer = self.config.buffers.take(block.len as usize);
+        let mut rest = buffer.as_mut();
         for extent in files.geometry.extents(block) {
             let Some((place, tail)) = rest.split_at_mut_checked(extent.len as usize) else { break };
             let (file, path) = self.readable(files, extent.file)?;
@@ -223,8 +227,10 @@ impl Storage {
             done.map_err(|error| DiskError::io(&path, &error))?;
             rest = tail;
         }
+        // What no file covers is padding, and padding is zeros (BEP 47).
+        rest.fill(0);
         self.read.fetch_add(u64::from(block.len), Ordering::Relaxed);
-        Ok(Bytes::from(buffer))
+        Ok(buffer.freeze())
     }
 
     /// An open file to read from, and its path.

@@ -25,7 +25,7 @@ use buffers::Buffers;
 use dunlin_base::{BlockRef, ConnId, Endpoint, PieceIndex, Rank, Rng, Time, TorrentId};
 use dunlin_disk::Budget;
 use dunlin_engine::config::Config;
-use dunlin_engine::io::{Command, Input, LocalError, Wake};
+use dunlin_engine::io::{Command, Input, Wake};
 use dunlin_engine::member::Member;
 use dunlin_metainfo::{HashKind, MAX_TOKEN};
 use dunlin_tracker::Control;
@@ -511,9 +511,7 @@ impl Peer {
                 self.inputs.push_back(Input::ServeFailed { conn, block, error });
             }
             UploadDone::Cancelled { conn, block } => {
-                let message = "the request was taken back".to_owned();
-                let error = LocalError { message, disk_full: false };
-                self.inputs.push_back(Input::ServeFailed { conn, block, error });
+                self.inputs.push_back(Input::ServeCancelled { conn, block });
             }
         }
     }

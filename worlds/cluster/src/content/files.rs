@@ -62,6 +62,7 @@ impl Files {
             open_files: shared.open_files,
             sync_interval: SYNC_INTERVAL,
             sync_bytes: SYNC_BYTES,
+            buffers: Arc::clone(shared.budget.buffers()),
         });
         Files { lists, storage, known: Mutex::default() }
     }
