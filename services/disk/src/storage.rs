@@ -219,16 +219,17 @@ impl Storage {
             return Err(misuse(&self.config.root, "a block outside of its piece"));
         }
         let mut buffer = self.config.buffers.take(block.len as usize);
-        let mut rest = buffer.as_mut();
+        let mut filled = 0;
         for extent in files.geometry.extents(block) {
-            let Some((place, tail)) = rest.split_at_mut_checked(extent.len as usize) else { break };
+            let end = filled + extent.len as usize;
+            let Some(place) = buffer.as_mut().get_mut(filled..end) else { break };
             let (file, path) = self.readable(files, extent.file)?;
             let done = file.read_at(place, extent.offset);
             done.map_err(|error| DiskError::io(&path, &error))?;
-            rest = tail;
+            filled = end;
         }
         // What no file covers is padding, and padding is zeros (BEP 47).
-        rest.fill(0);
+        buffer.as_mut()[filled..].fill(0);
         self.read.fetch_add(u64::from(block.len), Ordering::Relaxed);
         Ok(buffer.freeze())
     }
