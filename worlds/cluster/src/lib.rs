@@ -38,6 +38,8 @@ pub mod download;
 pub mod fabric;
 pub mod fault;
 pub mod frame;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod peer;
 pub mod report;
 pub mod run;

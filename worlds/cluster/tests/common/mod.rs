@@ -68,7 +68,7 @@ impl Run {
         Run { disk, config, trace }
     }
 
-    /// A run over real files in `/work/<rank>`; `owns` is words `name:bytes`, `wants` patterns.
+    /// A run over real files in `/ranks/<rank>`; `owns` is words `name:bytes`, `wants` patterns.
     pub(crate) fn files(peers: &[(&str, &str)]) -> Run {
         let disk = MemFs::new();
         for ((owns, _), rank) in peers.iter().zip(1..) {
@@ -105,7 +105,7 @@ impl Run {
 }
 
 pub(crate) fn root(rank: u32) -> PathBuf {
-    PathBuf::from(format!("/work/{rank}"))
+    PathBuf::from(format!("/ranks/{rank}"))
 }
 
 pub(crate) fn put(disk: &MemFs, rank: u32, name: &str, bytes: &[u8]) {
