@@ -244,7 +244,7 @@ impl Session {
         }
         self.try_conn(now, conn, |torrent, shared| {
             torrent.on_block(shared, now, conn, block)?;
-            torrent.fill(shared, now);
+            torrent.fill_from(shared, now, Some(conn));
             Ok(())
         });
     }

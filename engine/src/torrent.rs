@@ -94,6 +94,8 @@ pub(crate) struct Torrent {
     /// When a block last arrived, or the torrent was started.
     pub(crate) last_gain: Time,
     paused_until: Time,
+    /// [`Happened::Starved`] was said, and nothing was asked for or refreshed since.
+    starved: bool,
 }
 
 impl Torrent {
@@ -131,6 +133,7 @@ impl Torrent {
             courting: None,
             last_gain: now,
             paused_until: Time::ZERO,
+            starved: false,
         }
     }
 
@@ -141,12 +144,25 @@ impl Torrent {
 
     /// Asks for whatever may be asked for now. Called after everything that may have changed it.
     pub(crate) fn fill(&mut self, shared: &mut Shared, now: Time) {
+        self.fill_from(shared, now, None);
+    }
+
+    /// The same, where only `only` has become able to give more than before: a HAVE or a block must not
+    /// cost a look at every peer.
+    pub(crate) fn fill_from(&mut self, shared: &mut Shared, now: Time, only: Option<ConnId>) {
         if !self.downloads() || now < self.paused_until {
             return;
         }
         match shared.config.profile {
-            Profile::BitTorrent => self.fill_many(shared, now),
+            Profile::BitTorrent => self.fill_many(shared, now, only),
             Profile::Course => self.fill_one(shared, now),
+        }
+    }
+
+    /// Nobody in the swarm gives a wanted piece. Said once, until something changes.
+    fn starve(&mut self, shared: &mut Shared) {
+        if !std::mem::replace(&mut self.starved, true) {
+            shared.happened.push_back(Happened::Starved { torrent: self.id });
         }
     }
 
@@ -158,6 +174,7 @@ impl Torrent {
         members: &[Member],
         owners: Option<&[(Rank, Bitfield)]>,
     ) {
+        self.starved = false;
         let pieces = self.geometry.pieces();
         let owners = owners.filter(|owners| owners.iter().all(|(_, field)| field.len() == pieces));
         let picker = &mut self.picker;

@@ -32,6 +32,7 @@ impl Torrent {
             Block::Asked(..) | Block::Held(_) => return,
         };
         let Some(peer) = self.peers.get_mut(&conn) else { return };
+        self.starved = false;
         peer.window.asked(block.len);
         let deadline = peer.window.deadline(now);
         peer.asks.push_back(Ask { block, at: now, deadline, state: AskState::Live });

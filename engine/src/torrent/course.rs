@@ -1,7 +1,7 @@
 //! The classic algorithm: one request in flight, every member of the swarm may be asked, and a refusal is
 //! remembered for (peer, piece) until the next refresh.
 
-use super::{Happened, Shared, Torrent};
+use super::{Shared, Torrent};
 use crate::config::Profile;
 use crate::io::Reason;
 use crate::partials::Stage;
@@ -42,12 +42,12 @@ impl Torrent {
         let next = started.or(spilled).or_else(|| self.next_piece(shared, None));
         let Some(piece) = next else {
             if self.partials.is_empty() {
-                shared.happened.push_back(Happened::Starved { torrent: self.id });
+                self.starve(shared);
             }
             return;
         };
         let Some(remote) = self.choose_member(shared, now, piece) else {
-            shared.happened.push_back(Happened::Starved { torrent: self.id });
+            self.starve(shared);
             return;
         };
         self.court(shared, now, remote, piece);
@@ -217,7 +217,7 @@ impl Torrent {
             return;
         }
         if self.candidates(shared, piece).next().is_none() {
-            shared.happened.push_back(Happened::Starved { torrent: self.id });
+            self.starve(shared);
         }
     }
 }

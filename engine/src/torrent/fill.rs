@@ -6,11 +6,11 @@
 //! 3. When there is nothing left to start, idle peers take open blocks that others planned.
 //! 4. Endgame: every block is asked for; idle peers ask for what is slow to come a second time.
 
-use super::{Happened, Shared, Torrent};
+use super::{Shared, Torrent};
 use crate::config::{PieceOrder, SourceOrder};
 use crate::io::Output;
 use crate::partials::{Block, Stage};
-use crate::peer::AskState;
+use crate::peer::{AskState, Peer};
 use crate::picker::RANDOM_FIRST_PIECES;
 use crate::sources::{Source, choose};
 use dunlin_base::{ConnId, PieceIndex, Time};
@@ -29,13 +29,18 @@ const ENDGAME_AGE: Duration = Duration::from_millis(100);
 const LAGGARD: u64 = 4;
 
 impl Torrent {
-    pub(super) fn fill_many(&mut self, shared: &mut Shared, now: Time) {
-        let mut givers: Vec<ConnId> = self
-            .peers
-            .iter()
-            .filter(|(_, peer)| peer.gives() && peer.may_ask())
-            .map(|(conn, _)| *conn)
-            .collect();
+    pub(super) fn fill_many(&mut self, shared: &mut Shared, now: Time, only: Option<ConnId>) {
+        // Round robin may have waited for just this peer's turn, with others behind it.
+        let only = only.filter(|_| shared.config.sources != SourceOrder::RoundRobin);
+        let able = |peer: &Peer| peer.gives() && peer.may_ask();
+        let mut givers: Vec<ConnId> = match only {
+            Some(conn) => {
+                self.peers.get(&conn).filter(|peer| able(peer)).map(|_| conn).into_iter().collect()
+            }
+            None => {
+                self.peers.iter().filter(|(_, peer)| able(peer)).map(|(conn, _)| *conn).collect()
+            }
+        };
         if !givers.is_empty() {
             self.continue_pieces(shared, now, &mut givers);
             self.revive_spilled(shared, &givers);
@@ -105,19 +110,16 @@ impl Torrent {
             let Some(partial) = self.partials.get(piece) else { return };
             let Some(index) = partial.first_open() else { return };
             let (planned, alone, held) = (partial.planned, partial.alone, partial.held());
-            let able: Vec<ConnId> = givers
-                .iter()
-                .copied()
-                .filter(|conn| self.gives_piece(*conn, piece) && self.peers[conn].may_ask())
-                .collect();
+            let may = |conn: &ConnId| self.gives_piece(*conn, piece) && self.peers[conn].may_ask();
             let conn = match planned {
                 Some(conn) if self.keeps_plan(conn, piece) => {
-                    if !able.contains(&conn) {
+                    if !givers.contains(&conn) || !may(&conn) {
                         return;
                     }
                     conn
                 }
                 _ => {
+                    let able: Vec<ConnId> = givers.iter().copied().filter(may).collect();
                     self.unplan(piece);
                     if alone && held > 0 {
                         // Whoever began it is gone: what it gave cannot stand beside another's.
@@ -170,14 +172,15 @@ impl Torrent {
             }
             let random_first = shared.config.pieces == PieceOrder::Rarest
                 && self.have.count() < RANDOM_FIRST_PIECES;
-            let (peers, known) = (&self.peers, &self.known);
+            // Looked up once, not once a piece.
+            let offers: Vec<_> = roomy
+                .iter()
+                .map(|conn| &self.peers[conn])
+                .map(|peer| (&peer.pieces, self.known.get(peer.remote)))
+                .collect();
             let gives = |piece: PieceIndex| {
-                roomy.iter().any(|conn| {
-                    let peer = &peers[conn];
-                    peer.pieces.has(piece)
-                        && known
-                            .get(peer.remote)
-                            .is_none_or(|known| !known.rejected.contains(&piece))
+                offers.iter().any(|(pieces, known)| {
+                    pieces.has(piece) && known.is_none_or(|known| !known.rejected.contains(&piece))
                 })
             };
             let random_first = random_first.then_some(&mut shared.rng);
@@ -279,7 +282,8 @@ impl Torrent {
             None => shared.out.push_back(Output::Release { torrent: self.id, piece }),
             Some(_) => {}
         }
-        self.fill(shared, now);
+        let planned = self.partials.get(piece).and_then(|partial| partial.planned);
+        self.fill_from(shared, now, planned);
     }
 
     /// There is no memory now.
@@ -366,6 +370,9 @@ impl Torrent {
 
     /// Nothing is under way and nobody has what is missing: ask the tracker.
     fn starve_if_idle(&mut self, shared: &mut Shared) {
+        if self.starved {
+            return;
+        }
         let idle = self.partials.is_empty()
             || self.partials.iter().all(|(_, partial)| {
                 partial.stage == Stage::Spilled
@@ -380,7 +387,7 @@ impl Torrent {
                     && self.missing.ones().any(|piece| self.gives_piece(*conn, piece))
             });
             if !able {
-                shared.happened.push_back(Happened::Starved { torrent: self.id });
+                self.starve(shared);
             }
         }
     }

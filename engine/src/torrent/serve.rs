@@ -176,25 +176,42 @@ impl Torrent {
         message: &Message,
     ) -> Result<(), Violation> {
         match message {
-            Message::KeepAlive | Message::Port(_) | Message::SuggestPiece { .. } => {}
-            Message::AllowedFast { .. } => {}
-            Message::Choke => self.on_choke(conn),
+            Message::KeepAlive
+            | Message::Port(_)
+            | Message::SuggestPiece { .. }
+            | Message::AllowedFast { .. } => {}
+            Message::Interested => self.on_interest(shared, conn, true),
+            Message::NotInterested => self.on_interest(shared, conn, false),
+            Message::Request(range) => self.on_request(shared, conn, *range)?,
+            Message::Cancel(range) => self.on_cancel(shared, conn, *range),
+            Message::Choke => {
+                self.on_choke(conn);
+                self.fill(shared, now);
+            }
             Message::Unchoke => {
                 if let Some(peer) = self.peers.get_mut(&conn) {
                     peer.peer_choking = false;
                 }
+                self.fill_from(shared, now, Some(conn));
             }
-            Message::Interested => self.on_interest(shared, conn, true),
-            Message::NotInterested => self.on_interest(shared, conn, false),
-            Message::Have { .. } | Message::Bitfield(_) | Message::HaveAll | Message::HaveNone => {
-                self.on_pieces(shared, conn, message)?
+            Message::Have { piece } => {
+                self.on_pieces(shared, conn, message)?;
+                let piece = PieceIndex(*piece);
+                let wanted = self.missing.has(piece);
+                if wanted && (self.picker.is_open(piece) || self.partials.any_ready()) {
+                    self.fill_from(shared, now, Some(conn));
+                }
             }
-            Message::Request(range) => self.on_request(shared, conn, *range)?,
-            Message::Cancel(range) => self.on_cancel(shared, conn, *range),
-            Message::RejectRequest(range) => self.on_reject(shared, now, conn, *range)?,
+            Message::Bitfield(_) | Message::HaveAll | Message::HaveNone => {
+                self.on_pieces(shared, conn, message)?;
+                self.fill_from(shared, now, Some(conn));
+            }
+            Message::RejectRequest(range) => {
+                self.on_reject(shared, now, conn, *range)?;
+                self.fill(shared, now);
+            }
             Message::Piece(_) => return Err("a piece message without its payload"),
         }
-        self.fill(shared, now);
         Ok(())
     }
 }

@@ -102,7 +102,9 @@ impl Torrent {
         self.finish_piece(shared, piece);
         self.announce(shared, piece);
         shared.happened.push_back(Happened::PieceDone { torrent: self.id, piece });
-        self.fill(shared, now);
+        if self.partials.is_empty() {
+            self.fill(shared, now);
+        }
     }
 
     fn finish_piece(&mut self, shared: &mut Shared, piece: PieceIndex) {

@@ -96,7 +96,7 @@ impl BufferPool {
 
 impl Buffer {
     /// The buffer, to be filled.
-    pub fn as_mut(&mut self) -> &mut [u8] {
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.bytes[..self.len]
     }
 
@@ -132,7 +132,7 @@ mod tests {
     fn a_buffer_comes_back_and_is_used_again() {
         let pool = BufferPool::new(1 << 20);
         let mut buffer = pool.take(10_000);
-        buffer.as_mut().fill(7);
+        buffer.bytes_mut().fill(7);
         assert_eq!(buffer.as_ref().len(), 10_000);
         let bytes = buffer.freeze();
         let part = bytes.slice(100..200);

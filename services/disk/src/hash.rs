@@ -256,7 +256,7 @@ impl FileCheck<'_> {
         while at < self.len {
             let end = (at + u64::from(self.piece_length)).min(self.len);
             let zeros = self.piece_length - (end - at) as u32;
-            hashes.push(hash_range(&*self.file, at..end, zeros, buffer.as_mut())?);
+            hashes.push(hash_range(&*self.file, at..end, zeros, buffer.bytes_mut())?);
             at = end;
             progress(at);
         }
@@ -282,7 +282,7 @@ impl FileCheck<'_> {
             // Whoever holds a charge here waits for nobody: its buffer is already being hashed.
             let charge = self.budget.charge_blocking(size);
             let mut buffer = self.budget.buffers().take(size as usize);
-            self.file.read_at(buffer.as_mut(), start)?;
+            self.file.read_at(buffer.bytes_mut(), start)?;
             self.hash_group(pool, &buffer.freeze(), charge, (index as usize, send.clone()));
             results.take(&receive, progress, false);
         }

@@ -222,14 +222,14 @@ impl Storage {
         let mut filled = 0;
         for extent in files.geometry.extents(block) {
             let end = filled + extent.len as usize;
-            let Some(place) = buffer.as_mut().get_mut(filled..end) else { break };
+            let Some(place) = buffer.bytes_mut().get_mut(filled..end) else { break };
             let (file, path) = self.readable(files, extent.file)?;
             let done = file.read_at(place, extent.offset);
             done.map_err(|error| DiskError::io(&path, &error))?;
             filled = end;
         }
         // What no file covers is padding, and padding is zeros (BEP 47).
-        buffer.as_mut()[filled..].fill(0);
+        buffer.bytes_mut()[filled..].fill(0);
         self.read.fetch_add(u64::from(block.len), Ordering::Relaxed);
         Ok(buffer.freeze())
     }

@@ -1,0 +1,126 @@
+//! Who may depend on whom.
+
+use crate::manifest::{Dependency, Manifest};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Crates that protocol and engine may use.
+const ALLOWED: &[&str] = &[
+    "bytes",
+    "thiserror",
+    "tracing",
+    "sha1",
+    "sha2",
+    "crc32c",
+    "rustc-hash",
+    "smallvec",
+    "slotmap",
+];
+/// Crates that one crate below the services may use besides.
+const ALLOWED_FOR: &[(&str, &str)] = &[("dunlin-plan", "toml")];
+/// Crates that their tests may use besides.
+const ALLOWED_IN_TESTS: &[&str] = &["proptest", "expect-test"];
+
+/// A floor of the house, the ground floor first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Floor {
+    Protocol,
+    Engine,
+    Services,
+    Worlds,
+    Apps,
+    /// Outside: the tidy test and the fuzz targets.
+    Garden,
+}
+
+fn floor(folder: &str) -> Option<Floor> {
+    match folder.split('/').next()? {
+        "protocol" => Some(Floor::Protocol),
+        "engine" => Some(Floor::Engine),
+        "services" => Some(Floor::Services),
+        "worlds" => Some(Floor::Worlds),
+        "apps" => Some(Floor::Apps),
+        "tests" | "fuzz" => Some(Floor::Garden),
+        _ => None,
+    }
+}
+
+/// Whether a crate of one floor may use a crate of another.
+fn may_use(from: Floor, to: Floor) -> bool {
+    match from {
+        Floor::Protocol => to == Floor::Protocol,
+        Floor::Engine => to == Floor::Protocol,
+        // A service never knows who decides, or it would serve only that one.
+        Floor::Services => matches!(to, Floor::Protocol | Floor::Services),
+        Floor::Worlds | Floor::Apps => to < from,
+        Floor::Garden => true,
+    }
+}
+
+fn complaint(from: &Manifest, dependency: &Dependency, what: &str) -> String {
+    let (path, line, name) = (&from.path, dependency.line, &dependency.name);
+    format!("{path}:{line}: {} depends on {name}: {what}", from.name)
+}
+
+/// Edges point down, worlds do not see one another, nothing goes in circles.
+pub(crate) fn check(crates: &[Manifest]) -> Vec<String> {
+    let by_name: BTreeMap<&str, &Manifest> =
+        crates.iter().map(|each| (each.name.as_str(), each)).collect();
+    let mut found = Vec::new();
+    for from in crates {
+        let Some(from_floor) = floor(from.folder()) else {
+            found.push(format!("{}:1: stands on no floor; move it", from.path));
+            continue;
+        };
+        for dependency in &from.dependencies {
+            let Some(to) = by_name.get(dependency.name.as_str()) else { continue };
+            let to_floor = floor(to.folder()).unwrap_or(Floor::Garden);
+            if !may_use(from_floor, to_floor) {
+                let what = format!("an edge from {from_floor:?} to {to_floor:?}; edges point down");
+                found.push(complaint(from, dependency, &what));
+            }
+        }
+        if reaches(&by_name, &from.name, &from.name, &mut BTreeSet::new()) {
+            found.push(format!("{}:1: {} depends on itself in a circle", from.path, from.name));
+        }
+    }
+    found
+}
+
+fn reaches<'a>(
+    crates: &BTreeMap<&'a str, &'a Manifest>,
+    from: &str,
+    goal: &str,
+    seen: &mut BTreeSet<&'a str>,
+) -> bool {
+    let next = crates.get(from).map_or(&[][..], |manifest| &manifest.dependencies);
+    next.iter().any(|dependency| {
+        let Some((name, _)) = crates.get_key_value(dependency.name.as_str()) else { return false };
+        *name == goal || seen.insert(name) && reaches(crates, name, goal, seen)
+    })
+}
+
+/// Below the services only a short list of other people's crates.
+pub(crate) fn check_allowed(crates: &[Manifest]) -> Vec<String> {
+    let ours: BTreeSet<&str> = crates.iter().map(|each| each.name.as_str()).collect();
+    let mut found = Vec::new();
+    for from in crates.iter().filter(|each| floor(each.folder()) <= Some(Floor::Engine)) {
+        for dependency in &from.dependencies {
+            let name = dependency.name.as_str();
+            let allowed = ours.contains(name)
+                || ALLOWED.contains(&name)
+                || ALLOWED_FOR.contains(&(from.name.as_str(), name))
+                || dependency.dev && ALLOWED_IN_TESTS.contains(&name);
+            if !allowed {
+                let what = "not on the list of crates that protocol and engine may use";
+                found.push(complaint(from, dependency, what));
+            }
+        }
+    }
+    found
+}
+
+/// Every crate takes the lints of the workspace; the fuzz targets are no part of it.
+pub(crate) fn check_lints(crates: &[Manifest]) -> Vec<String> {
+    let inside = crates.iter().filter(|each| each.folder() != "fuzz" && !each.lints);
+    inside.map(|each| format!("{}:1: add `[lints] workspace = true`", each.path)).collect()
+}

@@ -1,0 +1,209 @@
+//! The checks themselves, on snippets that must fail and snippets that must pass.
+
+use crate::manifest::Manifest;
+use crate::scan::Source;
+use crate::{bans, documents, edges, lock};
+
+fn pure(text: &str) -> Vec<String> {
+    bans::check_pure(&Source::new("engine/src/x.rs", text))
+}
+
+#[test]
+fn io_is_found_however_it_is_written() {
+    let cases = [
+        "use std::fs;",
+        "use std::fs::File;",
+        "use ::std::fs::File;",
+        "use core::sync::atomic::AtomicU64;",
+        "use std::{fmt, fs};",
+        "use std::{fmt::{self, Write}, io::{self, Read}};",
+        "use std::{\n    collections::BTreeMap,\n    net::{Ipv4Addr, TcpStream},\n};",
+        "use std as s;\nfn f() { s::fs::read(\"x\"); }",
+        "use std::{self as s};\nfn f() { s::env::var(\"x\"); }",
+        "use std::sync;\nstatic X: sync::Mutex<u8> = sync::Mutex::new(0);",
+        "use std::sync::{self, Arc};\ntype X = sync::RwLock<u8>;",
+        "use std::net;\nfn f() { net::UdpSocket::bind(a); }",
+        "extern crate std as s;\nfn f() { s::process::exit(1) }",
+        "use std::*;",
+        "use std::sync::*;",
+        "pub use std::fs as disk;",
+        "fn f() { let x = std::time::Instant::now(); }",
+        "fn f() { let x = ::std::time::SystemTime::now(); }",
+        "fn f(x: &std::fs::File) {}",
+        "fn f() -> Result<(), std::io::Error> { Ok(()) }",
+        "fn f() { <std::fs::File as Drop>::drop(x) }",
+        "fn f() { std :: thread :: spawn(g); }",
+        "use std::sync::mpsc as m;",
+        "use std::sync::{OnceLock};",
+        "use std::collections::{BTreeMap, HashMap};",
+        "use std::collections::hash_map::Entry;",
+        "fn f() { println!(\"x\"); }",
+        "fn f() { eprintln ! (\"x\"); }",
+        "async fn f() {}",
+        "fn f() { unsafe { g() } }",
+        "mod tests;",
+        "#[path = \"elsewhere.rs\"]\nmod x;",
+        "include!(\"x.in\");",
+        "#[cfg(test)]\nmod tests { fn f() {} }\nuse std::fs;",
+        "#[cfg(test)]\nuse a::{b, c};\nuse std::fs;",
+        "#[cfg(not(test))]\nuse std::fs;",
+        "const A: &str = r#\"a \" b\"#; use std::fs;",
+        "const A: char = '\"'; use std::fs;",
+        "const A: char = '\\''; use std::fs; // '",
+        "fn f<'a>(x: &'a str) { std::fs::read(x) }",
+        "/* a /* b */ c */ use std::fs;",
+    ];
+    for case in cases {
+        assert!(!pure(case).is_empty(), "not found in: {case}");
+    }
+}
+
+#[test]
+fn what_is_allowed_is_not_complained_of() {
+    let cases = [
+        "use std::fmt;",
+        "// use std::fs;",
+        "/// Never opens a [`std::fs::File`].\nfn f() {}",
+        "/* std::fs /* std::io */ std::env */",
+        "const A: &str = \"use std::fs; unsafe async\";",
+        "const A: &str = \"a \\\" std::fs \";",
+        "const A: &str = r##\"x \"# std::fs \"##;",
+        "const A: &[u8] = br\"std::fs\";",
+        "const A: char = '\"'; // std::fs\nconst B: char = '\"';",
+        "#[cfg(test)]\nmod tests {\n    use std::fs;\n    fn f() { unsafe { g() } }\n}",
+        "#[cfg(test)]\nmod tests;",
+        "#[cfg(test)]\n#[allow(dead_code)]\nfn f() { std::fs::read(x) }",
+        "#[cfg(test)]\nuse std::{fs, io};\nfn f() {}",
+        "use std::net::{IpAddr, Ipv4Addr, SocketAddr};",
+        "use std::sync::Arc;\nuse std::time::Duration;",
+        "use std::sync::{Arc, Weak};",
+        "use crate::io::{Input, Output};\nfn f() { crate::io::g(); }",
+        "fn f(x: Io) { x.fs.io.env(); }",
+        "mod fs { pub fn read() {} }\nfn f() { fs::read(); self::fs::read(); }",
+        "fn print() { print(); }",
+        "use std::collections::{BTreeMap, BTreeSet, VecDeque};",
+        "fn r#async_like() {}",
+        "fn f<'a>() -> impl Iterator<Item = &'a u8> + use<'a> { g() }",
+    ];
+    for case in cases {
+        assert_eq!(pure(case), Vec::<String>::new(), "in: {case}");
+    }
+}
+
+#[test]
+fn complaints_name_the_line() {
+    let found = pure("//! Docs.\n\nuse std::{\n    fmt,\n    fs::{File, OpenOptions},\n};\n");
+    assert_eq!(found.len(), 2);
+    assert!(found[0].starts_with("engine/src/x.rs:5: `std::fs::File` may not"), "{found:?}");
+}
+
+#[test]
+fn floats_and_unsafe() {
+    let floats = |text: &str| bans::check_floats(&Source::new("engine/src/x.rs", text)).len();
+    for case in ["let x: f64;", "x.as_secs_f32()", "x * 1.5", "1f64", "y as f32"] {
+        assert_eq!(floats(case), 1, "{case}");
+    }
+    for case in ["0..5", "x.0.1", "1_000", "0..=5", "t.0.len()", "// 1.5", "half(64)", "0xf64"] {
+        assert_eq!(floats(case), 0, "{case}");
+    }
+    let unsafes = |path: &str| bans::check_unsafe(&Source::new(path, "unsafe {}")).len();
+    assert_eq!(unsafes("services/disk/src/hash.rs"), 1);
+    assert_eq!(unsafes("services/disk/src/simd.rs"), 0);
+    assert_eq!(unsafes("worlds/cluster/src/fabric/mpi/abi.rs"), 0);
+    assert_eq!(unsafes("apps/cli/src/main.rs"), 1);
+}
+
+#[test]
+fn tests_do_not_count_as_length() {
+    let code = "fn f() {}\n".repeat(600);
+    let tests = format!("#[cfg(test)]\nmod tests {{\n{code}}}\n");
+    let length = |path: &str, text: &str| bans::check_length(&Source::new(path, text));
+    assert_eq!(length("engine/src/x.rs", &format!("{code}{tests}")), None);
+    let long = format!("{code}fn g() {{}}\n{tests}");
+    assert!(length("engine/src/x.rs", &long).is_some_and(|text| text.contains("601 lines")));
+    assert_eq!(length("engine/src/x/tests.rs", &long), None);
+    assert_eq!(length("engine/tests/x.rs", &long), None);
+}
+
+const WORKSPACE: &str = "[workspace.dependencies]\ntokio = \"1\"\nbytes = { version = \"1.12\" }\n\
+                         dunlin-a = { path = \"protocol/a\" }\n";
+
+fn manifest(folder: &str, name: &str, rest: &str) -> Manifest {
+    let text = format!("[package]\nname = \"{name}\"\n[dependencies]\n{rest}\n");
+    Manifest::read(&format!("{folder}/Cargo.toml"), &text, WORKSPACE)
+}
+
+#[test]
+fn edges_up_and_sideways_are_found() {
+    let path = "path = \"x\"";
+    let on = |name: &str| format!("{name} = {{ {path} }}");
+    let house = |from: Manifest| {
+        let mut all = vec![
+            manifest("protocol/p", "p", ""),
+            manifest("engine", "e", "p.path = \"x\""),
+            manifest("services/s", "s", "p.path = \"x\""),
+            manifest("worlds/w", "w", "e.path = \"x\""),
+            manifest("apps/a", "a", "w.path = \"x\""),
+        ];
+        all.push(from);
+        edges::check(&all)
+    };
+    let cases = [
+        ("protocol/x", "e", false),
+        ("protocol/x", "p", true),
+        ("engine", "s", false),
+        ("services/x", "e", false),
+        ("services/x", "s", true),
+        ("worlds/x", "w", false),
+        ("worlds/x", "s", true),
+        ("worlds/x", "a", false),
+        ("apps/x", "w", true),
+        ("apps/x", "a", false),
+        ("fuzz", "p", true),
+        ("cellar/x", "p", false),
+    ];
+    for (folder, to, fine) in cases {
+        let found = house(manifest(folder, "x", &on(to)));
+        assert_eq!(found.is_empty(), fine, "{folder} → {to}: {found:?}");
+    }
+    let dev = "[package]\nname = \"x\"\n[target.'cfg(unix)'.dev-dependencies]\ne.path = \"x\"";
+    let found = house(Manifest::read("protocol/x/Cargo.toml", dev, WORKSPACE));
+    assert!(found[0].starts_with("protocol/x/Cargo.toml:4: x depends on e"), "{found:?}");
+    let circle = [manifest("protocol/a", "a", &on("b")), manifest("protocol/b", "b", &on("a"))];
+    assert_eq!(edges::check(&circle).len(), 2);
+}
+
+#[test]
+fn other_peoples_crates_are_counted() {
+    let allowed = |folder: &str, name: &str, rest: &str| {
+        edges::check_allowed(&[manifest(folder, name, rest)]).is_empty()
+    };
+    assert!(allowed("engine", "e", "bytes.workspace = true"));
+    assert!(!allowed("engine", "e", "tokio.workspace = true"));
+    assert!(!allowed("engine", "e", "innocent = { package = \"tokio\", version = \"1\" }"));
+    assert!(!allowed("protocol/p", "p", "[build-dependencies]\ncc = \"1\""));
+    assert!(!allowed("protocol/p", "p", "proptest = \"1\""));
+    assert!(allowed("protocol/p", "p", "[dev-dependencies]\nproptest = \"1\""));
+    assert!(allowed("protocol/plan", "dunlin-plan", "toml = \"1\""));
+    assert!(!allowed("protocol/p", "p", "toml = \"1\""));
+    assert!(allowed("services/s", "s", "tokio.workspace = true"));
+    let both = manifest("engine", "e", "bytes.workspace = true\ntokio.workspace = true");
+    let versions: Vec<_> = both.dependencies.iter().map(|each| each.version.as_str()).collect();
+    assert_eq!(versions, ["1.12", "1"]);
+}
+
+#[test]
+fn texts_and_locks() {
+    let text = |line: &str| documents::check_text("x.md", line).len();
+    let wo = concat!("/wo", "rk/");
+    assert_eq!(text(&format!("cd {wo}main")), 1);
+    assert_eq!(text(&format!("\"{wo}main\"")), 1);
+    assert_eq!(text(&format!("root = \".{wo}{{rank}}\"")), 0);
+    assert_eq!(text(&format!("plan{wo}a")), 0);
+    let package = |name: &str| format!("[[package]]\nname = \"{name}\"\n");
+    assert_eq!(lock::check(&[package("rustls"), package("ring")].concat()).len(), 0);
+    assert_eq!(lock::check(&package("aws-lc-sys")).len(), 1);
+    let two = [package("rustls"), package("ring"), package("boring")].concat();
+    assert_eq!(lock::check(&two).len(), 1);
+    assert_eq!(lock::check("source = \"registry+https://elsewhere.example\"").len(), 1);
+}
