@@ -64,12 +64,14 @@ pub struct PeerList {
 impl PeerList {
     /// Takes the tracker's answer: the order and the loads are news, and what was refused may be asked
     /// for again. Peers the tracker no longer names stay while they are connected. `changed` is told
-    /// what the tracker said of a peer before and says now (map `pieces`).
+    /// what the tracker said of a peer before and says now (map `pieces`); `under_way` says how many
+    /// pieces are asked of a peer right now.
     pub fn refresh(
         &mut self,
         own: Endpoint,
         members: &[Member],
         owners: Option<&[(Rank, Bitfield)]>,
+        under_way: impl Fn(Endpoint) -> u64,
         mut changed: impl FnMut(Option<&Bitfield>, Option<&Bitfield>),
     ) {
         let named: BTreeSet<Endpoint> =
@@ -90,8 +92,11 @@ impl PeerList {
             }
             let known = self.peers.entry(remote).or_default();
             known.place = place;
-            known.load = member.load;
-            known.asked = 0;
+            if known.load != member.load {
+                // A new report; what is under way to that peer is not yet in it.
+                known.load = member.load;
+                known.asked = under_way(remote);
+            }
             known.unreachable = false;
             known.rejected.clear();
         }
@@ -156,13 +161,13 @@ mod tests {
     #[test]
     fn a_refresh_forgets_refusals_and_never_lists_ourselves() {
         let mut list = PeerList::default();
-        list.refresh(at(9), &members(&[2, 1, 9]), None, |_, _| {});
+        list.refresh(at(9), &members(&[2, 1, 9]), None, |_| 0, |_, _| {});
         assert_eq!(list.iter().map(|(remote, _)| remote).collect::<Vec<_>>(), [at(1), at(2)]);
         assert_eq!((list.get(at(2)).unwrap().place, list.get(at(1)).unwrap().place), (0, 1));
         let known = list.get_mut(at(2)).unwrap();
         known.rejected.insert(PieceIndex(3));
         known.asked = 5;
-        list.refresh(at(9), &members(&[1, 2, 9]), None, |_, _| {});
+        list.refresh(at(9), &members(&[1, 2, 9]), None, |_| 0, |_, _| {});
         let known = list.get(at(2)).unwrap();
         assert!(known.rejected.is_empty());
         assert_eq!((known.place, known.load, known.asked), (1, 20, 0));
@@ -171,9 +176,9 @@ mod tests {
     #[test]
     fn who_is_no_longer_named_stays_only_while_connected() {
         let mut list = PeerList::default();
-        list.refresh(at(9), &members(&[1, 2, 9]), None, |_, _| {});
+        list.refresh(at(9), &members(&[1, 2, 9]), None, |_| 0, |_, _| {});
         list.get_mut(at(1)).unwrap().conn = Some(dunlin_base::ConnId(4));
-        list.refresh(at(9), &members(&[9]), None, |_, _| {});
+        list.refresh(at(9), &members(&[9]), None, |_| 0, |_, _| {});
         assert_eq!(list.iter().map(|(remote, _)| remote).collect::<Vec<_>>(), [at(1)]);
         assert_eq!(list.get(at(1)).unwrap().place, u32::MAX);
     }

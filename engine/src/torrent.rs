@@ -180,7 +180,15 @@ impl Torrent {
         let picker = &mut self.picker;
         let none = Bitfield::new(pieces);
         let own = Endpoint::Rank(shared.config.rank);
-        self.known.refresh(own, members, owners, |before, after| {
+        let piece_length = u64::from(self.geometry.piece_length().max(1));
+        let owed: BTreeMap<Endpoint, u64> = self
+            .peers
+            .values()
+            .map(|peer| (peer.remote, peer.window.in_flight() + peer.planned))
+            .collect();
+        let under_way =
+            |remote| owed.get(&remote).map_or(0, |bytes: &u64| bytes.div_ceil(piece_length));
+        self.known.refresh(own, members, owners, under_way, |before, after| {
             let (before, after) = (before.unwrap_or(&none), after.unwrap_or(&none));
             after.minus(before).for_each(|piece| picker.gained(piece));
             before.minus(after).for_each(|piece| picker.lost(piece));

@@ -24,9 +24,9 @@ use std::time::Duration;
 
 /// A rank that says nothing for so long is dead. Everyone says something every few seconds.
 const SILENCE: Duration = Duration::from_secs(10);
-/// A load is asked for again when it is older than this: fresh enough to balance by, and no more
-/// than twenty messages a second for each rank.
-const LOAD_MIN_AGE: Duration = Duration::from_millis(50);
+/// A load is asked for again when it is older than this for each rank of the run: as fresh as can be to
+/// balance by, and all ranks together answer no more than four thousand times a second.
+const LOAD_AGE_A_RANK: Duration = Duration::from_micros(250);
 /// Files that all ranks together keep open: under the usual limit of 1024 a process.
 const OPEN_FILES: usize = 640;
 /// Files that one rank keeps open at least and at most.
@@ -259,7 +259,7 @@ fn coordinator_config(config: &RunConfig) -> CoordinatorConfig {
         force: config.force,
         check_only: config.check_only,
         loads: by_load || config.tracker_order == TrackerOrder::LeastBusy,
-        load_min_age: LOAD_MIN_AGE,
+        load_min_age: LOAD_AGE_A_RANK * config.peers.len() as u32,
         start_timeout: config.start_timeout,
         silence: SILENCE,
         seed: config.seed,
