@@ -167,10 +167,14 @@ mod tests {
         let known = list.get_mut(at(2)).unwrap();
         known.rejected.insert(PieceIndex(3));
         known.asked = 5;
-        list.refresh(at(9), &members(&[1, 2, 9]), None, |_| 0, |_, _| {});
+        list.refresh(at(9), &members(&[1, 2, 9]), None, |_| 2, |_, _| {});
         let known = list.get(at(2)).unwrap();
         assert!(known.rejected.is_empty());
-        assert_eq!((known.place, known.load, known.asked), (1, 20, 0));
+        assert_eq!((known.place, known.load, known.asked), (1, 20, 5), "no new report");
+        let news = [Member { rank: Rank(2), load: 26 }];
+        list.refresh(at(9), &news, None, |_| 2, |_, _| {});
+        let known = list.get(at(2)).unwrap();
+        assert_eq!((known.load, known.asked), (26, 2), "what is under way is not in the report");
     }
 
     #[test]

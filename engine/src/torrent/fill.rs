@@ -25,13 +25,21 @@ const ENDGAME_PATIENCE: u32 = 2;
 /// … and for at least so long.
 const ENDGAME_AGE: Duration = Duration::from_millis(100);
 
-/// Round robin passes over a source that is so many times slower than the next.
+/// A strict order passes over a source that is so many times slower than the next.
 const LAGGARD: u64 = 4;
+
+/// Whether the order says exactly whose turn it is.
+fn is_strict(order: SourceOrder) -> bool {
+    match order {
+        SourceOrder::RoundRobin | SourceOrder::LeastBusy | SourceOrder::LeastLoaded => true,
+        SourceOrder::Fastest | SourceOrder::Random | SourceOrder::TwoChoices => false,
+    }
+}
 
 impl Torrent {
     pub(super) fn fill_many(&mut self, shared: &mut Shared, now: Time, only: Option<ConnId>) {
-        // Round robin may have waited for just this peer's turn, with others behind it.
-        let only = only.filter(|_| shared.config.sources != SourceOrder::RoundRobin);
+        // A strict order may have waited for just this peer's turn, with others behind it.
+        let only = only.filter(|_| !is_strict(shared.config.sources));
         let able = |peer: &Peer| peer.gives() && peer.may_ask();
         let mut givers: Vec<ConnId> = match only {
             Some(conn) => {
@@ -190,9 +198,7 @@ impl Torrent {
             let able: Vec<ConnId> =
                 roomy.iter().copied().filter(|conn| self.gives_piece(*conn, piece)).collect();
             let Some(conn) = self.choose_conn(shared, now, &able) else { return true };
-            if shared.config.sources == SourceOrder::RoundRobin
-                && !self.is_its_turn(shared, now, piece, conn)
-            {
+            if is_strict(shared.config.sources) && !self.is_its_turn(shared, now, piece, conn) {
                 return false;
             }
             self.count_choice(shared, conn);
@@ -200,8 +206,9 @@ impl Torrent {
         }
     }
 
-    /// Round robin waits for whoever's turn it is, though its window is full, unless it is much slower
-    /// than the one that would take its place: a slow source must not set the pace.
+    /// A strict order waits for whoever's turn it is, though its window is full, unless it is much slower
+    /// than the one that would take its place: a slow source must not set the pace. Without the wait the
+    /// windows would decide and not the order: a source that gave more has the larger window.
     fn is_its_turn(
         &mut self,
         shared: &mut Shared,
