@@ -1,5 +1,10 @@
 //! The command line: every command, every option, its short help (`-h`) and its long one
 //! (`--help`).
+#![allow(
+    rustdoc::invalid_html_tags,
+    rustdoc::broken_intra_doc_links,
+    reason = "these doc comments are help texts for a terminal"
+)]
 
 use crate::exit::{Exit, Failure};
 use crate::values::{self, Fabric, Ranks};
