@@ -89,6 +89,12 @@ impl Window {
         self.meter.rate(now)
     }
 
+    /// The same, for who may only look.
+    #[must_use]
+    pub fn rate_at(&self, now: Time) -> Rate {
+        self.meter.clone().rate(now)
+    }
+
     /// All bytes it ever gave.
     #[must_use]
     pub fn total(&self) -> u64 {

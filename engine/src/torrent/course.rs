@@ -2,10 +2,11 @@
 //! remembered for (peer, piece) until the next refresh.
 
 use super::{Shared, Torrent};
-use crate::config::Profile;
+use crate::config::{Profile, SourceOrder};
 use crate::io::Reason;
 use crate::partials::Stage;
-use crate::peer::AskState;
+use crate::peer::{AskState, Peer};
+use crate::peer_list::Known;
 use crate::requests::MIN_DEADLINE;
 use crate::sources::{Source, choose};
 use dunlin_base::{ConnId, Endpoint, PieceIndex, Rate, Time};
@@ -55,8 +56,7 @@ impl Torrent {
 
     /// Whether something is asked for, or memory for it is.
     fn request_under_way(&self) -> bool {
-        let asked =
-            |conn: &crate::peer::Peer| conn.asks.iter().any(|ask| ask.state == AskState::Live);
+        let asked = |conn: &Peer| conn.asks.iter().any(|ask| ask.state == AskState::Live);
         self.peers.values().any(asked)
             || self
                 .partials
@@ -121,7 +121,7 @@ impl Torrent {
         &'a self,
         shared: &'a Shared,
         piece: PieceIndex,
-    ) -> impl Iterator<Item = Endpoint> + 'a {
+    ) -> impl Iterator<Item = (Endpoint, &'a Known, Option<&'a Peer>)> + 'a {
         self.known
             .iter()
             .filter(move |(remote, known)| {
@@ -132,14 +132,13 @@ impl Torrent {
                     && (!shared.config.tracker_pieces
                         || known.owned.as_ref().is_some_and(|owned| owned.has(piece)))
             })
-            .filter(|(_, known)| {
-                // A peer that owes us an answer is not asked for more.
-                known
-                    .conn
-                    .and_then(|conn| self.peers.get(&conn))
-                    .is_none_or(|peer| peer.asks.iter().all(|ask| ask.state == AskState::Cancelled))
+            .map(|(remote, known)| {
+                (remote, known, known.conn.and_then(|conn| self.peers.get(&conn)))
             })
-            .map(|(remote, _)| remote)
+            .filter(|(_, _, peer)| {
+                // A peer that owes us an answer is not asked for more.
+                peer.is_none_or(|peer| peer.asks.iter().all(|ask| ask.state == AskState::Cancelled))
+            })
     }
 
     fn choose_member(
@@ -148,17 +147,15 @@ impl Torrent {
         now: Time,
         piece: PieceIndex,
     ) -> Option<Endpoint> {
-        let members: Vec<Endpoint> = self.candidates(shared, piece).collect();
         let count = self.known.members();
-        let sources: Vec<Source> = members
-            .iter()
-            .map(|remote| {
-                let known = self.known.entry(*remote);
-                let peer = known.conn.and_then(|conn| self.peers.get_mut(&conn));
-                let rate = peer.map_or(Rate(0), |peer| peer.rate(now));
-                known.source(count, 0, rate)
+        let timed = shared.config.sources == SourceOrder::Fastest;
+        let (members, sources): (Vec<Endpoint>, Vec<Source>) = self
+            .candidates(shared, piece)
+            .map(|(remote, known, peer)| {
+                let rate = peer.filter(|_| timed).map_or(Rate(0), |peer| peer.window.rate_at(now));
+                (remote, known.source(count, 0, rate))
             })
-            .collect();
+            .unzip();
         let remote = members[choose(shared.config.sources, &sources, &mut shared.rng)?];
         shared.chosen += 1;
         let known = self.known.entry(remote);
