@@ -104,7 +104,9 @@ fn shortest(
     found: &[FoundFile],
     fetched: impl Fn(&FoundFile) -> bool,
 ) -> Vec<PathBuf> {
-    if !found.is_empty() && found.iter().all(&fetched) {
+    // The folder of a peer holds its `wants` too, which nobody could bring back.
+    let wants = root.join("wants").exists();
+    if !found.is_empty() && !wants && found.iter().all(&fetched) {
         return vec![root.to_owned()];
     }
     let mut tops: BTreeMap<&str, Vec<&FoundFile>> = BTreeMap::new();

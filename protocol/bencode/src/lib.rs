@@ -1,6 +1,6 @@
 //! Bencode (BEP 3, "bencoding"): a borrowed tree over the input, and a canonical writer.
 //!
-//! [`decode`] makes one structural pass over the bytes, without recursion, and keeps a span for
+//! [`decode()`] makes one structural pass over the bytes, without recursion, and keeps a span for
 //! every value: the exact bytes of a dictionary can be hashed as they came. Numbers and texts are
 //! converted on demand. Nesting and the number of tokens are limited. [`Mode::Strict`] accepts only
 //! the one valid encoding of a value; [`Mode::Lenient`] tolerates and marks what real programs get
