@@ -159,6 +159,11 @@ impl Torrent {
         }
     }
 
+    /// Whether nobody in the swarm gives a wanted piece.
+    pub(crate) fn starves(&self) -> bool {
+        self.starved && self.downloads()
+    }
+
     /// Nobody in the swarm gives a wanted piece. Said once, until something changes.
     fn starve(&mut self, shared: &mut Shared) {
         if !std::mem::replace(&mut self.starved, true) {

@@ -17,6 +17,8 @@ struct Drawn {
     mutes: Vec<u32>,
     dies: Vec<(u32, u64)>,
     uplinks: Vec<(u32, u64)>,
+    disk_delay: Duration,
+    refusals: Vec<(u32, u64)>,
 }
 
 fn draw(seed: u64) -> Drawn {
@@ -66,13 +68,23 @@ fn draw(seed: u64) -> Drawn {
     let slow = rng.chance(1, 2);
     let uplinks =
         (1..=ranks).filter(|_| slow).map(|rank| (rank, 500_000 << rng.below(8))).collect();
-    Drawn { setup, plan, liars, mutes, dies, uplinks }
+    let disk_delay = Duration::from_millis([0, 0, 1, 7, 300][rng.below(5) as usize]);
+    let refusing = rng.chance(1, 3);
+    let refusals = (1..=ranks)
+        .filter(|_| refusing && rng.chance(1, 2))
+        .map(|rank| (rank, 30 + 30 * u64::from(rank % 3)))
+        .collect();
+    Drawn { setup, plan, liars, mutes, dies, uplinks, disk_delay, refusals }
 }
 
 fn run(seed: u64) {
     let drawn = draw(seed);
     let lines: Vec<&str> = drawn.plan.iter().map(String::as_str).collect();
     let mut world = World::new(&drawn.setup, &lines);
+    world.disk_delay = drawn.disk_delay;
+    for (rank, percent) in &drawn.refusals {
+        world.node(*rank).refuses = *percent;
+    }
     for liar in &drawn.liars {
         world.node(*liar).lies = true;
     }

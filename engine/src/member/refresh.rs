@@ -45,7 +45,7 @@ impl Member {
         part.refresh.verified += 1;
         part.refresh.backoff = None;
         part.refresh.not_before = Time::ZERO;
-        part.refresh.starved = false;
+        let starved = part.refresh.starved;
         if reports {
             part.refresh.gained.push(piece);
         }
@@ -66,6 +66,10 @@ impl Member {
             };
             self.send_refresh(now, &torrents, false);
         }
+        // What is verified now was asked for before the torrent starved: it starves still.
+        if starved {
+            self.starved(now, id);
+        }
     }
 
     fn send_refresh(&mut self, now: Time, torrents: &[TorrentId], forced: bool) {
@@ -84,11 +88,16 @@ impl Member {
 
     /// Nobody in the swarm gives a wanted piece.
     pub(super) fn starved(&mut self, now: Time, id: TorrentId) {
+        // Whatever was asked for since is the end of starving.
+        let still = self.session.torrent(id).is_some_and(|torrent| torrent.starves());
         let Some(part) = self.parts.get_mut(&id).filter(|part| part.phase == Phase::Running) else {
             return;
         };
         let pace = &mut part.refresh;
-        pace.starved = true;
+        pace.starved = still;
+        if !still {
+            return;
+        }
         if pace.asked {
             return;
         }
@@ -115,9 +124,7 @@ impl Member {
             .map(|(id, _)| *id)
             .collect();
         for id in starved {
-            if self.session.torrent(id).is_some_and(|torrent| torrent.downloads()) {
-                self.starved(now, id);
-            }
+            self.starved(now, id);
         }
     }
 }

@@ -5,6 +5,7 @@ use super::{Shared, Torrent};
 use crate::io::{Event, Output, Reason};
 use crate::partials::{Block, Stage, index_of};
 use crate::peer::{Ask, AskState, MAX_STRANGE_REJECTS};
+use crate::requests::MIN_DEADLINE;
 use dunlin_base::{BlockRef, ConnId, PieceIndex, Time};
 use dunlin_wire::{BlockRange, Message};
 
@@ -279,6 +280,20 @@ impl Torrent {
     /// at a time until it answers. A late answer is still welcome.
     pub(super) fn expire_requests(&mut self, shared: &mut Shared, now: Time) {
         let mut late: Vec<(ConnId, BlockRef)> = Vec::new();
+        let silent: Vec<ConnId> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| !peer.snubbed && self.is_silent(shared, peer))
+            .map(|(conn, _)| *conn)
+            .collect();
+        for conn in silent {
+            let Some(peer) = self.peers.get_mut(&conn) else { continue };
+            let until = peer.since + MIN_DEADLINE;
+            peer.snubbed = until <= now;
+            if !peer.snubbed {
+                shared.timers.by(Reason::Request, until);
+            }
+        }
         for (conn, peer) in &mut self.peers {
             for ask in peer.asks.iter_mut().filter(|ask| ask.state == AskState::Live) {
                 if ask.deadline <= now {

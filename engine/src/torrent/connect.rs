@@ -4,9 +4,9 @@ use super::{Shared, Torrent};
 use crate::choker::ChokerKind;
 use crate::config::Profile;
 use crate::io::{HangUpReason, Output, Reason};
-use crate::peer::{Peer, Pieces};
+use crate::peer::{AskState, Peer, Pieces};
 use crate::peer_list::{MAX_CONNECTIONS, REDIAL};
-use crate::requests::Window;
+use crate::requests::{MIN_DEADLINE, Window};
 use dunlin_base::{Bitfield, ConnId, Endpoint, PieceIndex, Time};
 use dunlin_wire::{Handshake, Message, Reserved};
 
@@ -34,6 +34,8 @@ impl Torrent {
         let mut peer = Peer::new(remote, now, window);
         peer.since_round = self.choker.round();
         self.peers.insert(conn, peer);
+        // Whoever says nothing until then is not waited for.
+        shared.timers.by(Reason::Request, now + MIN_DEADLINE);
         if shared.config.choker == ChokerKind::TitForTat {
             shared.timers.by(Reason::Choke, now + crate::choker::ROUND);
         }
@@ -148,6 +150,7 @@ impl Torrent {
     fn set_pieces(&mut self, shared: &mut Shared, conn: ConnId, pieces: Pieces) {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         let old = std::mem::replace(&mut peer.pieces, pieces);
+        peer.snubbed = peer.asks.iter().any(|ask| ask.state == AskState::Late);
         peer.useful = match &peer.pieces {
             Pieces::Unknown | Pieces::All => 0,
             Pieces::Some(field) => {

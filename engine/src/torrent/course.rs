@@ -13,7 +13,7 @@ use dunlin_base::{ConnId, Endpoint, PieceIndex, Rate, Time};
 
 impl Torrent {
     pub(super) fn fill_one(&mut self, shared: &mut Shared, now: Time) {
-        if self.request_under_way() || shared.out_of_memory {
+        if self.request_under_way() {
             return;
         }
         if let Some(conn) = self.courted() {
@@ -22,7 +22,9 @@ impl Torrent {
             if self.continue_started(shared, now, Some(conn)) {
                 return;
             }
-            if let Some(piece) = self.next_piece(shared, Some(conn)) {
+            if let Some(piece) = self.next_piece(shared, Some(conn))
+                && !shared.out_of_memory
+            {
                 self.start(shared, now, piece, conn);
                 self.plan(piece, conn);
                 return;
@@ -40,9 +42,13 @@ impl Torrent {
             .iter()
             .find(|(_, partial)| partial.stage == Stage::Spilled)
             .map(|(piece, _)| piece);
-        let next = started.or(spilled).or_else(|| self.next_piece(shared, None));
+        let next = if shared.out_of_memory {
+            started
+        } else {
+            started.or(spilled).or_else(|| self.next_piece(shared, None))
+        };
         let Some(piece) = next else {
-            if self.partials.is_empty() {
+            if self.partials.is_empty() && !shared.out_of_memory {
                 self.starve(shared);
             }
             return;
@@ -92,10 +98,13 @@ impl Torrent {
             let (Some(index), alone) = (partial.first_open(), partial.alone) else { continue };
             let begun = partial.held() > 0;
             let giver = conn.or(partial.planned);
-            if alone && begun && conn.is_some() && partial.planned.is_none() {
+            let only = self.only_giver(piece);
+            if alone && begun && only.is_none() {
+                // Whoever began it is gone: what it gave cannot stand beside another's.
                 self.drop_partial(shared, piece);
                 continue;
             }
+            let giver = giver.filter(|conn| !(alone && begun) || only == Some(*conn));
             let able = giver.filter(|conn| {
                 self.gives_piece(*conn, piece)
                     && self.peers.get(conn).is_some_and(|peer| peer.gives() && peer.may_ask())

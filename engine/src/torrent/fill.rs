@@ -10,7 +10,7 @@ use super::{Shared, Torrent};
 use crate::config::{PieceOrder, SourceOrder};
 use crate::io::Output;
 use crate::partials::{Block, Stage};
-use crate::peer::{AskState, Peer};
+use crate::peer::{AskState, Peer, Pieces};
 use crate::picker::RANDOM_FIRST_PIECES;
 use crate::sources::{Source, choose};
 use dunlin_base::{ConnId, PieceIndex, Time};
@@ -120,6 +120,15 @@ impl Torrent {
             let (planned, alone, held) = (partial.planned, partial.alone, partial.held());
             let may = |conn: &ConnId| self.gives_piece(*conn, piece) && self.peers[conn].may_ask();
             let conn = match planned {
+                _ if alone && held > 0 => match self.only_giver(piece) {
+                    Some(conn) if givers.contains(&conn) && may(&conn) => conn,
+                    Some(_) => return,
+                    None => {
+                        // Whoever began it is gone: what it gave cannot stand beside another's.
+                        self.drop_partial(shared, piece);
+                        return;
+                    }
+                },
                 Some(conn) if self.keeps_plan(conn, piece) => {
                     if !givers.contains(&conn) || !may(&conn) {
                         return;
@@ -129,11 +138,6 @@ impl Torrent {
                 _ => {
                     let able: Vec<ConnId> = givers.iter().copied().filter(may).collect();
                     self.unplan(piece);
-                    if alone && held > 0 {
-                        // Whoever began it is gone: what it gave cannot stand beside another's.
-                        self.drop_partial(shared, piece);
-                        return;
-                    }
                     let Some(conn) = self.choose_conn(shared, now, &able) else { return };
                     if alone {
                         self.plan(piece, conn);
@@ -143,6 +147,13 @@ impl Torrent {
             };
             self.ask(shared, now, conn, piece, index);
         }
+    }
+
+    /// The peer that began a piece which one peer alone must give, if it is still there and answers.
+    pub(super) fn only_giver(&self, piece: PieceIndex) -> Option<ConnId> {
+        let sender = *self.partials.get(piece)?.senders().keys().next()?;
+        let conn = self.known.get(sender)?.conn?;
+        self.peers.get(&conn).filter(|peer| !peer.snubbed).map(|_| conn)
     }
 
     /// Whether a peer is still able to give what was planned for it.
@@ -377,25 +388,39 @@ impl Torrent {
 
     /// Nothing is under way and nobody has what is missing: ask the tracker.
     fn starve_if_idle(&mut self, shared: &mut Shared) {
-        if self.starved {
+        if self.starved || self.is_under_way() {
             return;
         }
-        let idle = self.partials.is_empty()
-            || self.partials.iter().all(|(_, partial)| {
-                partial.stage == Stage::Spilled
-                    || partial.stage == Stage::Active
-                        && partial.open() as usize + partial.held() as usize == partial.blocks.len()
-            });
-        if idle && !shared.out_of_memory && self.downloads() {
-            let able = self.peers.iter().any(|(conn, peer)| {
-                peer.am_interested
-                    && (peer.peer_choking || !peer.may_ask())
-                    && peer.pieces != crate::peer::Pieces::Unknown
-                    && self.missing.ones().any(|piece| self.gives_piece(*conn, piece))
-            });
-            if !able {
-                self.starve(shared);
-            }
+        let begun = self.partials.iter().any(|(_, partial)| partial.stage == Stage::Active);
+        if shared.out_of_memory && !begun {
+            return;
         }
+        let may_yet_give = self.peers.iter().any(|(conn, peer)| {
+            let silent = self.is_silent(shared, peer);
+            let waits = peer.am_interested && (peer.peer_choking || !peer.may_ask());
+            !peer.snubbed
+                && (silent
+                    || waits && self.missing.ones().any(|piece| self.gives_piece(*conn, piece)))
+        });
+        if !may_yet_give && !self.known.iter().any(|(_, known)| known.dialling) {
+            self.starve(shared);
+        }
+    }
+
+    /// Whether the peer has yet to say what it has. With map `pieces` the tracker says it.
+    pub(super) fn is_silent(&self, shared: &Shared, peer: &Peer) -> bool {
+        let listens = !shared.config.tracker_pieces;
+        !peer.handshaken || listens && peer.pieces == Pieces::Unknown
+    }
+
+    /// Whether any started piece waits for somebody: for blocks, memory, the hash or the disk.
+    fn is_under_way(&self) -> bool {
+        self.partials.iter().any(|(_, partial)| match partial.stage {
+            Stage::Spilled => false,
+            Stage::Active => {
+                partial.open() as usize + (partial.held() as usize) < partial.blocks.len()
+            }
+            _ => true,
+        })
     }
 }

@@ -4,7 +4,7 @@
 #![allow(dead_code, unreachable_pub)] // Each test file uses a part of it.
 
 use dunlin_base::{
-    Bitfield, BlockRef, ConnId, Endpoint, PeerId, PieceIndex, Rank, Time, TorrentId,
+    Bitfield, BlockRef, ConnId, Endpoint, PeerId, PieceIndex, Rank, Rng, Time, TorrentId,
 };
 use dunlin_engine::choker::ChokerKind;
 use dunlin_engine::config::{Config, PieceOrder, Profile, RefreshScope, SourceOrder};
@@ -31,6 +31,8 @@ enum Parcel {
     Message(TorrentId, Message),
     Piece(TorrentId, BlockRef, bool),
     HangUp(TorrentId),
+    /// What the disk says to its own rank.
+    Disk(Input),
 }
 
 struct Storage {
@@ -52,6 +54,9 @@ pub struct Node {
     pub lies: bool,
     pub dead: bool,
     pub mute_data: bool,
+    /// Percent of the requests to it that are refused without the engine's knowledge.
+    pub refuses: u64,
+    dice: Rng,
     pub events: Vec<Event>,
     pub peak_memory: u64,
 }
@@ -64,6 +69,8 @@ pub struct World {
     mail: BTreeMap<(Time, u64), (Rank, Rank, Parcel)>,
     sequence: u64,
     pub delay: Duration,
+    /// How long hashing, writing and finishing take.
+    pub disk_delay: Duration,
     /// Bytes a second that each rank uploads; 0 is without limit.
     pub uplink: BTreeMap<Rank, u64>,
     busy_until: BTreeMap<Rank, Time>,
@@ -148,6 +155,7 @@ impl World {
             mail: BTreeMap::new(),
             sequence: 0,
             delay: Duration::from_millis(1),
+            disk_delay: Duration::ZERO,
             uplink: BTreeMap::new(),
             busy_until: BTreeMap::new(),
             memory: setup.memory,
@@ -196,6 +204,8 @@ impl World {
                 lies: false,
                 dead: false,
                 mute_data: false,
+                refuses: 0,
+                dice: Rng::fork(setup.seed, u64::from(rank)),
                 events: Vec::new(),
                 peak_memory: 0,
             };
@@ -225,6 +235,17 @@ impl World {
             }
         }
         self.mail.insert((at, self.sequence), (from, to, parcel));
+    }
+
+    /// The disk answers at once, or after as long as the world says.
+    fn from_disk(&mut self, rank: Rank, input: Input) {
+        if self.disk_delay == Duration::ZERO {
+            self.nodes.get_mut(&rank).unwrap().inputs.push_back(input);
+        } else {
+            self.sequence += 1;
+            let at = self.now + self.disk_delay;
+            self.mail.insert((at, self.sequence), (rank, rank, Parcel::Disk(input)));
+        }
     }
 
     /// Runs until the coordinator has finished, or `until`.
@@ -288,6 +309,7 @@ impl World {
         }
         match parcel {
             Parcel::Control(message) => node.inputs.push_back(Input::Control(message)),
+            Parcel::Disk(input) => node.inputs.push_back(input),
             Parcel::Handshake(torrent, handshake) => {
                 let remote = Endpoint::Rank(from);
                 let conn = match node.conns.get_mut(&(from, torrent)) {
@@ -306,6 +328,11 @@ impl World {
                     }
                 };
                 node.inputs.push_back(Input::Handshake { conn, handshake });
+            }
+            Parcel::Message(torrent, Message::Request(range))
+                if node.refuses > 0 && node.dice.chance(node.refuses, 100) =>
+            {
+                self.post(to, from, Parcel::Message(torrent, Message::RejectRequest(range)));
             }
             Parcel::Message(torrent, message) => {
                 if let Some((conn, _)) = node.conns.get(&(from, torrent)) {
@@ -443,12 +470,12 @@ impl World {
                 let blocks = &storage.blocks[&piece];
                 assert_eq!(blocks.len() as u32, storage.geometry.blocks(piece), "{piece:?}");
                 let matches = blocks.values().all(|good| *good);
-                node.inputs.push_back(Input::PieceHashed { torrent, piece, matches });
+                self.from_disk(rank, Input::PieceHashed { torrent, piece, matches });
             }
             Output::Digest { torrent, piece } => {
                 let blocks = &node.storage(torrent).blocks[&piece];
                 let digests = blocks.values().map(|good| if *good { 1 } else { 666 }).collect();
-                node.inputs.push_back(Input::BlockDigests { torrent, piece, digests });
+                self.from_disk(rank, Input::BlockDigests { torrent, piece, digests });
             }
             Output::Write { torrent, piece } => {
                 let storage = node.storage(torrent);
@@ -458,14 +485,14 @@ impl World {
                 );
                 if disk_full {
                     let error = LocalError { message: "disk full".into(), disk_full: true };
-                    node.inputs.push_back(Input::DiskFailed { torrent, piece, error });
+                    self.from_disk(rank, Input::DiskFailed { torrent, piece, error });
                 } else {
                     storage.written.insert(piece);
-                    node.inputs.push_back(Input::PieceWritten { torrent, piece });
+                    self.from_disk(rank, Input::PieceWritten { torrent, piece });
                 }
             }
             Output::FinishFile { torrent, file } => {
-                node.inputs.push_back(Input::FileFinished { torrent, file });
+                self.from_disk(rank, Input::FileFinished { torrent, file });
             }
             Output::Serve { conn, block } => {
                 let Some((to, torrent)) = node.remotes.get(&conn).copied() else { return };

@@ -41,7 +41,8 @@ fn least_loaded_does_not_herd() {
         });
         let done = run.go().ok();
         let served: Vec<u64> = (1..=4).map(|rank| done.peer(rank).pieces_served).collect();
-        assert_eq!(served.iter().sum::<u64>(), 4800, "{served:?}");
+        // In endgame a block may be asked for twice.
+        assert!((4800..=4850).contains(&served.iter().sum::<u64>()), "{served:?}");
         if sources == SourceOrder::LeastLoaded {
             let largest = served.iter().max().copied().unwrap_or(0);
             assert!(largest * 4 * 100 <= 4800 * 125, "{profile}: {served:?}");
