@@ -238,7 +238,7 @@ impl World {
     }
 
     /// The disk answers at once, or after as long as the world says.
-    fn from_disk(&mut self, rank: Rank, input: Input) {
+    fn disk_says(&mut self, rank: Rank, input: Input) {
         if self.disk_delay == Duration::ZERO {
             self.nodes.get_mut(&rank).unwrap().inputs.push_back(input);
         } else {
@@ -470,12 +470,12 @@ impl World {
                 let blocks = &storage.blocks[&piece];
                 assert_eq!(blocks.len() as u32, storage.geometry.blocks(piece), "{piece:?}");
                 let matches = blocks.values().all(|good| *good);
-                self.from_disk(rank, Input::PieceHashed { torrent, piece, matches });
+                self.disk_says(rank, Input::PieceHashed { torrent, piece, matches });
             }
             Output::Digest { torrent, piece } => {
                 let blocks = &node.storage(torrent).blocks[&piece];
                 let digests = blocks.values().map(|good| if *good { 1 } else { 666 }).collect();
-                self.from_disk(rank, Input::BlockDigests { torrent, piece, digests });
+                self.disk_says(rank, Input::BlockDigests { torrent, piece, digests });
             }
             Output::Write { torrent, piece } => {
                 let storage = node.storage(torrent);
@@ -485,14 +485,14 @@ impl World {
                 );
                 if disk_full {
                     let error = LocalError { message: "disk full".into(), disk_full: true };
-                    self.from_disk(rank, Input::DiskFailed { torrent, piece, error });
+                    self.disk_says(rank, Input::DiskFailed { torrent, piece, error });
                 } else {
                     storage.written.insert(piece);
-                    self.from_disk(rank, Input::PieceWritten { torrent, piece });
+                    self.disk_says(rank, Input::PieceWritten { torrent, piece });
                 }
             }
             Output::FinishFile { torrent, file } => {
-                self.from_disk(rank, Input::FileFinished { torrent, file });
+                self.disk_says(rank, Input::FileFinished { torrent, file });
             }
             Output::Serve { conn, block } => {
                 let Some((to, torrent)) = node.remotes.get(&conn).copied() else { return };
