@@ -50,18 +50,18 @@ fn random(len: usize) -> Bytes {
 }
 
 fn hashing() {
-    let bytes = random(16 * PIECE);
-    let jobs = |size: usize| -> Vec<HashJob> {
-        let part = |at: usize| HashJob { parts: vec![bytes.slice(at..at + size)], zeros: 0 };
-        (0..16).map(|index| part(index * size)).collect()
-    };
-    let (small, large) = (jobs(256 << 10), jobs(PIECE));
-    measure("hash_pieces, 16 pieces of 256 KiB", 16 * (256 << 10), || {
-        black_box(hash_pieces(black_box(&small)));
-    });
-    measure("hash_pieces, 16 pieces of 1 MiB", 16 * PIECE, || {
-        black_box(hash_pieces(black_box(&large)));
-    });
+    for (name, size) in [("256 KiB", 256 << 10), ("2 MiB", 2 << 20)] {
+        let bytes = random(32 * size);
+        for count in [1, 2, 4, 8, 16, 32] {
+            let part = |at: usize| bytes.slice(at * size..(at + 1) * size);
+            let job = |at| HashJob { parts: vec![part(at)], zeros: 0 };
+            let jobs: Vec<HashJob> = (0..count).map(job).collect();
+            measure(&format!("hash_pieces, {count} of {name}"), count * size, || {
+                black_box(hash_pieces(black_box(&jobs)));
+            });
+        }
+    }
+    let bytes = random(PIECE);
     measure("StreamHash, blocks of 256 KiB", PIECE, || {
         let mut hash = StreamHash::new();
         bytes[..PIECE].chunks(256 << 10).for_each(|block| hash.update(block));

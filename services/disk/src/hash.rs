@@ -3,6 +3,7 @@
 use crate::budget::{Budget, Charge};
 use crate::error::{DiskError, DiskErrorKind};
 use crate::fs::{Fs, FsFile};
+use crate::simd::{Width, sha1_many};
 use bytes::Bytes;
 use sha1::{Digest, Sha1};
 use std::collections::VecDeque;
@@ -12,10 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 /// The zeros that pad a piece are hashed from here.
-static ZEROS: [u8; 16 * 1024] = [0; 16 * 1024];
-
-/// Pieces that one worker takes in one go: as many as the widest vector unit hashes side by side.
-const MAX_AT_ONCE: usize = 16;
+pub(crate) static ZEROS: [u8; 16 * 1024] = [0; 16 * 1024];
 
 /// Batches that may wait for a worker; who submits more waits. Their memory is bounded by the
 /// budget, so this bounds only the queue itself.
@@ -36,16 +34,10 @@ pub struct HashJob {
     pub zeros: u32,
 }
 
-/// SHA-1 of several pieces, in order. This is the place where hashing side by side belongs.
+/// SHA-1 of several pieces, in order: side by side where the processor can and it is faster.
 #[must_use]
 pub fn hash_pieces(jobs: &[HashJob]) -> Vec<[u8; 20]> {
-    jobs.iter()
-        .map(|job| {
-            let mut hash = StreamHash::new();
-            job.parts.iter().for_each(|part| hash.update(part));
-            hash.finish(job.zeros)
-        })
-        .collect()
+    sha1_many(jobs)
 }
 
 /// A keyed digest of a block: the first 64 bits of SHA-1 over key (big-endian) and bytes. It tells
@@ -95,7 +87,9 @@ impl std::fmt::Debug for StreamHash {
 
 type Done = Box<dyn FnOnce(Vec<[u8; 20]>) + Send>;
 
-/// Threads that hash pieces. Dropping the pool finishes what is queued and joins them.
+/// Threads that hash pieces. A worker takes as many waiting pieces as it can hash side by side,
+/// unless idle workers would be done with them sooner; it never waits for more to come. Dropping
+/// the pool finishes what is queued and joins them.
 pub struct HashPool {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
@@ -111,7 +105,42 @@ struct Shared {
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<(Vec<HashJob>, Done)>,
+    /// Pieces in all that waits.
+    pieces: usize,
+    /// Workers that have nothing to do.
+    idle: usize,
     closed: bool,
+}
+
+impl Queue {
+    fn push(&mut self, jobs: Vec<HashJob>, done: Done) {
+        self.pieces += jobs.len();
+        self.waiting.push_back((jobs, done));
+    }
+
+    /// The next batches for one worker: at least one, and no more pieces than its share.
+    fn take(&mut self, width: Width) -> Vec<(Vec<HashJob>, Done)> {
+        let share = share(self.pieces, self.idle, width);
+        let (mut batch, mut pieces) = (Vec::new(), 0);
+        while let Some((jobs, done)) = self.waiting.pop_front() {
+            if !batch.is_empty() && pieces + jobs.len() > share {
+                self.waiting.push_front((jobs, done));
+                break;
+            }
+            pieces += jobs.len();
+            batch.push((jobs, done));
+        }
+        self.pieces -= pieces;
+        batch
+    }
+}
+
+/// How many of the waiting pieces a worker takes while `idle` others have nothing to do. A core
+/// needs for full lanes no longer than for `worth` pieces one after another. So where even shares
+/// are at least as large, one worker is as soon done with all as all workers with their shares,
+/// and leaves the other cores to others. Below that it takes one piece, and looks again.
+fn share(pieces: usize, idle: usize, width: Width) -> usize {
+    if pieces.div_ceil(idle + 1) >= width.worth { width.lanes } else { 1 }
 }
 
 impl HashPool {
@@ -126,7 +155,7 @@ impl HashPool {
         let spawn = |index: usize| {
             let shared = Arc::clone(&shared);
             let thread = std::thread::Builder::new().name(format!("hash-{index}"));
-            thread.spawn(move || shared.work(threads)).ok()
+            thread.spawn(move || shared.work()).ok()
         };
         let workers: Vec<_> = (0..threads).filter_map(spawn).collect();
         assert!(!workers.is_empty(), "the system gives no thread; raise the process limit");
@@ -140,7 +169,7 @@ impl HashPool {
         while queue.waiting.len() >= MAX_WAITING {
             queue = self.shared.room.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
-        queue.waiting.push_back((jobs, done));
+        queue.push(jobs, done);
         drop(queue);
         self.shared.work.notify_one();
     }
@@ -177,20 +206,25 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn work(&self, threads: usize) {
+    fn work(&self) {
+        let width = Width::of_this_machine();
         loop {
             let mut queue = self.queue();
             while queue.waiting.is_empty() {
                 if queue.closed {
                     return;
                 }
+                queue.idle += 1;
                 queue = self.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                queue.idle -= 1;
             }
-            // An even share, so that no worker idles while another holds a pile.
-            let share = queue.waiting.len().div_ceil(threads).min(MAX_AT_ONCE);
-            let batch: Vec<_> = queue.waiting.drain(..share).collect();
+            let batch = queue.take(width);
+            let more = !queue.waiting.is_empty();
             drop(queue);
             self.room.notify_all();
+            if more {
+                self.work.notify_one();
+            }
             let (mut jobs, mut dones) = (Vec::new(), Vec::new());
             for (some, done) in batch {
                 dones.push((some.len(), done));

@@ -50,6 +50,8 @@ mod open_files;
 mod opening;
 mod resume;
 mod scan;
+#[allow(unsafe_code, reason = "vector instructions; every use has its proof beside it")]
+mod simd;
 mod storage;
 mod sync;
 mod torrent_files;

@@ -119,8 +119,10 @@ pub(crate) fn check_allowed(crates: &[Manifest]) -> Vec<String> {
     found
 }
 
-/// Every crate takes the lints of the workspace; the fuzz targets are no part of it.
+/// Every crate has the lints of the workspace; the fuzz targets are no part of it.
 pub(crate) fn check_lints(crates: &[Manifest]) -> Vec<String> {
     let inside = crates.iter().filter(|each| each.folder() != "fuzz" && !each.lints);
-    inside.map(|each| format!("{}:1: add `[lints] workspace = true`", each.path)).collect()
+    let why = "add `[lints] workspace = true`; where a module is unsafe, copy the workspace's \
+               lints with `unsafe_code = \"deny\"`";
+    inside.map(|each| format!("{}:1: {why}", each.path)).collect()
 }

@@ -1,7 +1,12 @@
 //! Manifests: who depends on whom, with the line that says so.
 
+use std::collections::BTreeMap;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+
+/// Folders of crates in which a module may be unsafe. `forbid` cannot be lifted, so they write the
+/// lints of the workspace out themselves, with `unsafe_code = "deny"`.
+const OWN_LINTS: &[&str] = &["services/disk"];
 
 /// A crate's manifest.
 pub(crate) struct Manifest {
@@ -11,7 +16,7 @@ pub(crate) struct Manifest {
     pub(crate) name: String,
     /// All its direct dependencies.
     pub(crate) dependencies: Vec<Dependency>,
-    /// Whether it takes the lints of the workspace.
+    /// Whether it takes the lints of the workspace, or has the same ones where it may be unsafe.
     pub(crate) lints: bool,
 }
 
@@ -30,8 +35,9 @@ pub(crate) struct Dependency {
 impl Manifest {
     /// Reads a manifest; `workspace` is the text of the workspace's.
     pub(crate) fn read(path: &str, text: &str, workspace: &str) -> Manifest {
-        let shared = parse("Cargo.toml", workspace);
-        let shared = table(&shared, "workspace").and_then(|all| table(all, "dependencies"));
+        let whole = parse("Cargo.toml", workspace);
+        let whole = table(&whole, "workspace");
+        let shared = whole.and_then(|all| table(all, "dependencies"));
         let root = parse(path, text);
         let mut tables = vec![&root];
         let targets = table(&root, "target").into_iter().flat_map(DeTable::iter);
@@ -56,8 +62,17 @@ impl Manifest {
         let package = table(&root, "package");
         let name = package.and_then(|package| get(package, "name"));
         let name = name.and_then(|name| name.get_ref().as_str()).unwrap_or_default().to_owned();
-        let lints = table(&root, "lints").and_then(|lints| get(lints, "workspace"));
-        let lints = lints.is_some_and(|value| value.get_ref().as_bool() == Some(true));
+        let folder = path.strip_suffix("/Cargo.toml").unwrap_or(path);
+        let lints = table(&root, "lints");
+        let lints = if OWN_LINTS.contains(&folder) {
+            let mut wanted = rows(workspace, whole.and_then(|all| table(all, "lints")));
+            let key = ("rust".to_owned(), "unsafe_code".to_owned());
+            wanted.insert(key, "\"deny\"".to_owned());
+            rows(text, lints) == wanted
+        } else {
+            let lints = lints.and_then(|lints| get(lints, "workspace"));
+            lints.is_some_and(|value| value.get_ref().as_bool() == Some(true))
+        };
         Manifest { path: path.to_owned(), name, dependencies, lints }
     }
 
@@ -80,6 +95,23 @@ fn get<'a, 't>(table: &'a DeTable<'t>, key: &str) -> Option<&'a Spanned<DeValue<
 
 fn table<'a, 't>(of: &'a DeTable<'t>, key: &str) -> Option<&'a DeTable<'t>> {
     get(of, key)?.get_ref().as_table()
+}
+
+/// A table of lints: for each group and lint, the text of its level.
+fn rows(text: &str, lints: Option<&DeTable<'_>>) -> BTreeMap<(String, String), String> {
+    let mut rows = BTreeMap::new();
+    for (group, all) in lints.into_iter().flat_map(DeTable::iter) {
+        // What is no table stands under the empty name, and so equals nothing that is right.
+        let Some(all) = all.get_ref().as_table() else {
+            rows.insert((group.get_ref().to_string(), String::new()), String::new());
+            continue;
+        };
+        for (lint, level) in all.iter() {
+            let key = (group.get_ref().to_string(), lint.get_ref().to_string());
+            rows.insert(key, text.get(level.span()).unwrap_or_default().to_owned());
+        }
+    }
+    rows
 }
 
 fn string(value: &Spanned<DeValue<'_>>, key: &str) -> Option<String> {

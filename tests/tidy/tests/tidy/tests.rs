@@ -193,6 +193,28 @@ fn other_peoples_crates_are_counted() {
 }
 
 #[test]
+fn lints_are_taken_or_copied() {
+    let workspace = "[workspace.lints.rust]\nunsafe_code = \"forbid\"\nmissing_docs = \"warn\"\n\
+                     [workspace.lints.clippy]\nall = { level = \"warn\", priority = -1 }\n";
+    let lints = |folder: &str, text: &str| {
+        Manifest::read(&format!("{folder}/Cargo.toml"), text, workspace).lints
+    };
+    let shared = "[lints]\nworkspace = true\n";
+    let own = "[lints.rust]\nunsafe_code = \"deny\"\nmissing_docs = \"warn\"\n\
+               [lints.clippy]\nall = { level = \"warn\", priority = -1 }\n";
+    assert!(lints("engine", shared));
+    assert!(lints("services/disk", own));
+    // Only where a module is unsafe; all of them; none weaker; none more.
+    assert!(!lints("engine", own));
+    assert!(!lints("services/disk", shared));
+    assert!(!lints("services/disk", ""));
+    assert!(!lints("services/disk", &own.replace("missing_docs = \"warn\"\n", "")));
+    assert!(!lints("services/disk", &own.replace("deny", "allow")));
+    assert!(!lints("services/disk", &own.replace("-1", "1")));
+    assert!(!lints("services/disk", &format!("{own}style = \"allow\"\n")));
+}
+
+#[test]
 fn texts_and_locks() {
     let text = |line: &str| documents::check_text("x.md", line).len();
     let wo = concat!("/wo", "rk/");
