@@ -131,10 +131,7 @@ impl Member {
             Input::Message { conn, message } => session.message(now, conn, &message),
             Input::Malformed { conn } => session.malformed(now, conn),
             Input::Reserved { torrent, piece } => {
-                let known = session.with(now, torrent, |t, s| t.reserved(s, now, piece));
-                if known.is_none() {
-                    session.push(Output::Release { torrent, piece });
-                }
+                session.reserved(now, torrent, piece);
             }
             Input::NoMemory { torrent, piece } => {
                 session.with(now, torrent, |t, shared| t.no_memory(shared, piece));

@@ -307,6 +307,20 @@ impl Session {
         self.with_conn(now, conn, |torrent, shared| torrent.not_served(shared, conn, block));
     }
 
+    /// The memory for a piece is there.
+    pub fn reserved(&mut self, now: Time, id: TorrentId, piece: PieceIndex) {
+        // Whoever gets memory no longer stands in the queue for more: what was refused before must be
+        // asked for again, or nobody would ever call us.
+        let waited = std::mem::take(&mut self.shared.out_of_memory);
+        let known = self.with(now, id, |torrent, shared| torrent.reserved(shared, now, piece));
+        if known.is_none() {
+            self.push(Output::Release { torrent: id, piece });
+        }
+        if waited {
+            self.memory_free(now);
+        }
+    }
+
     /// There is memory again.
     pub fn memory_free(&mut self, now: Time) {
         self.shared.out_of_memory = false;

@@ -50,6 +50,8 @@ pub struct Node {
     parked: BTreeMap<(ConnId, BlockRef), bool>,
     next_conn: u64,
     reserved: BTreeMap<(TorrentId, PieceIndex), u64>,
+    /// It stands in the queue for memory and will be told.
+    queued: bool,
     inputs: VecDeque<Input>,
     pub lies: bool,
     pub dead: bool,
@@ -123,7 +125,9 @@ pub fn file(name: &str, pieces: u32, have: Option<Bitfield>) -> OwnedFile {
         .collect();
     OwnedFile {
         name: name.to_owned(),
-        length: u64::from(pieces) * PIECE,
+        // The last piece is short, so that pieces need different amounts of memory.
+        length: (u64::from(pieces) * PIECE)
+            .saturating_sub(u64::from(pieces % 2) * (PIECE - 20_000)),
         piece_length: PIECE as u32,
         hashes: PieceHashes::Sha1(hashes.into()),
         pieces: have,
@@ -200,6 +204,7 @@ impl World {
                 parked: BTreeMap::new(),
                 next_conn: 0,
                 reserved: BTreeMap::new(),
+                queued: false,
                 inputs: VecDeque::from([Input::Checked(Box::new(register))]),
                 lies: false,
                 dead: false,
@@ -437,8 +442,11 @@ impl World {
             Output::Reserve { torrent, piece, bytes, .. } => {
                 let used: u64 = node.reserved.values().sum();
                 if used > 0 && used + u64::from(bytes) > memory {
+                    node.queued = true;
                     node.inputs.push_back(Input::NoMemory { torrent, piece });
                 } else {
+                    // Whoever gets memory no longer stands in the queue for it.
+                    node.queued = false;
                     node.reserved.insert((torrent, piece), u64::from(bytes));
                     node.peak_memory = node.peak_memory.max(used + u64::from(bytes));
                     node.storage(torrent).blocks.entry(piece).or_default();
@@ -448,7 +456,9 @@ impl World {
             Output::Release { torrent, piece } => {
                 node.reserved.remove(&(torrent, piece)).expect("released without a reservation");
                 node.storage(torrent).blocks.remove(&piece);
-                node.inputs.push_back(Input::MemoryFree);
+                if std::mem::take(&mut node.queued) {
+                    node.inputs.push_back(Input::MemoryFree);
+                }
             }
             Output::Spill { torrent, piece } => {
                 node.reserved.remove(&(torrent, piece)).expect("spilled without a reservation");
