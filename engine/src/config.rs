@@ -138,6 +138,13 @@ pub struct Config {
 }
 
 impl Config {
+    /// Whether a peer that was caught lying is still served. Cooperating ranks do: what lies is a bad
+    /// disk or bad memory, and its owner wants right files like everybody else. Strangers are shut out.
+    #[must_use]
+    pub fn serves_liars(&self) -> bool {
+        self.choker == ChokerKind::Cooperative
+    }
+
     /// Whether a piece of so many bytes is hashed in order and written block by block.
     #[must_use]
     pub fn streamed(&self, piece_bytes: u32) -> bool {

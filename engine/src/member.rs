@@ -53,7 +53,8 @@ struct Part {
     /// Files that are neither finished nor failed.
     unfinished: Vec<bool>,
     refresh: refresh::Pace,
-    disk_full_since: Option<Time>,
+    /// Since when the disk is full, and what it said.
+    disk_full: Option<(Time, String)>,
 }
 
 /// A peer of a cluster.
@@ -272,7 +273,7 @@ impl Member {
                 lacks: Vec::new(),
                 unfinished,
                 refresh: refresh::Pace::default(),
-                disk_full_since: None,
+                disk_full: None,
                 outline,
             };
             self.parts.insert(id, part);
@@ -414,7 +415,7 @@ impl Member {
 
     fn piece_done(&mut self, now: Time, id: TorrentId, piece: PieceIndex) {
         let Some(part) = self.parts.get_mut(&id) else { return };
-        part.disk_full_since = None;
+        part.disk_full = None;
         let Some(geometry) = &part.geometry else { return };
         let mut finished = Vec::new();
         for file in geometry.piece_files(piece) {
@@ -438,8 +439,8 @@ impl Member {
         let patience = self.session.config().stall_timeout;
         let Some(part) = self.parts.get_mut(&id) else { return };
         if error.disk_full {
-            let since = *part.disk_full_since.get_or_insert(now);
-            if now.since(since) < patience {
+            let (since, _) = part.disk_full.get_or_insert((now, error.message.clone()));
+            if now.since(*since) < patience {
                 return;
             }
         }

@@ -3,6 +3,7 @@
 
 use crate::config::Config;
 use crate::io::{Event, HangUpReason, LocalError, Output, Reason, Wake};
+use crate::peer::{AskState, Pieces};
 use crate::stats::Stats;
 use crate::timer::Timers;
 use crate::torrent::{Happened, Shared, Torrent};
@@ -156,9 +157,13 @@ impl Session {
         });
     }
 
+    fn shuts_out(&self, remote: Endpoint) -> bool {
+        self.shared.banned.contains(&remote) && !self.shared.config.serves_liars()
+    }
+
     /// A dial came through.
     pub fn connected(&mut self, now: Time, id: TorrentId, conn: ConnId, remote: Endpoint) {
-        if self.shared.banned.contains(&remote) {
+        if self.shuts_out(remote) {
             self.shared.out.push_back(Output::HangUp { conn, reason: HangUpReason::Banned });
             return;
         }
@@ -183,7 +188,7 @@ impl Session {
 
     /// Somebody connected to us.
     pub fn incoming(&mut self, conn: ConnId, remote: Endpoint) {
-        let reason = if self.shared.banned.contains(&remote) {
+        let reason = if self.shuts_out(remote) {
             HangUpReason::Banned
         } else if self.ungreeted.len() >= MAX_UNGREETED {
             HangUpReason::Useless
@@ -400,7 +405,12 @@ impl Session {
             torrent.check();
             for (conn, peer) in &torrent.peers {
                 assert_eq!(self.conns.get(conn), Some(id));
-                assert!(!self.shared.banned.contains(&peer.remote), "{conn:?} leads to a liar");
+                if self.shared.banned.contains(&peer.remote) {
+                    assert!(!self.shuts_out(peer.remote), "{conn:?} leads to a liar");
+                    assert_eq!(peer.pieces, Pieces::Unknown, "{conn:?}");
+                    let live = peer.asks.iter().any(|ask| ask.state != AskState::Cancelled);
+                    assert!(!live, "something is asked of the liar at {conn:?}");
+                }
             }
         }
     }

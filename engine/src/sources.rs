@@ -21,15 +21,25 @@ pub struct Source {
     pub last_chosen: u64,
 }
 
-/// Chooses one of `sources`; returns its index, or `None` if there is none.
-pub fn choose(order: SourceOrder, sources: &[Source], rng: &mut Rng) -> Option<usize> {
+/// Chooses one of `sources`; returns its index, or `None` if there is none. `last` is the place of the one
+/// that was chosen last: round robin takes the next in the tracker's order.
+pub fn choose(
+    order: SourceOrder,
+    sources: &[Source],
+    last: Option<u32>,
+    rng: &mut Rng,
+) -> Option<usize> {
     if sources.is_empty() {
         return None;
     }
     let at_random = |rng: &mut Rng| rng.below(sources.len() as u64) as usize;
     match order {
         SourceOrder::Fastest => best(sources, soonest),
-        SourceOrder::RoundRobin => best(sources, |a, b| rotation(a).cmp(&rotation(b))),
+        SourceOrder::RoundRobin => {
+            let turn =
+                |source: &Source| (last.is_some_and(|last| source.place <= last), source.place);
+            best(sources, |a, b| turn(a).cmp(&turn(b)))
+        }
         SourceOrder::Random => Some(at_random(rng)),
         SourceOrder::TwoChoices => {
             let (first, mut second) = (at_random(rng), at_random(rng));
@@ -93,36 +103,49 @@ mod tests {
 
     #[test]
     fn each_order_has_its_reason() {
-        use SourceOrder::{Fastest, LeastBusy, LeastLoaded, RoundRobin};
+        use SourceOrder::{Fastest, LeastBusy, LeastLoaded};
         let cases = [
             (Fastest, "0/0/0/10/1 0/0/0/20/2", 1),
             (Fastest, "0/0/0/10/1 0/0/9/20/2", 0),
             (Fastest, "0/0/0/10/1 0/0/0/0/0", 1),
             (Fastest, "0/0/5/10/1 0/0/5/0/0", 0),
             (Fastest, "0/0/4/10/3 0/0/4/10/2", 1),
-            (RoundRobin, "0/0/0/0/0 0/0/0/0/0 0/0/0/0/0", 0),
-            (RoundRobin, "0/0/0/0/3 0/0/0/0/1 0/0/0/0/2", 1),
             (LeastBusy, "5/0/0/0/0 4/99/0/0/9 4/0/0/0/0", 1),
             (LeastLoaded, "5/0/0/0/0 4/99/0/0/9 4/0/0/0/0", 2),
             (LeastLoaded, "4/1/0/0/7 5/0/0/0/3", 1),
         ];
         for (order, drawing, expected) in cases {
-            let chosen = choose(order, &sources(drawing), &mut Rng::new(1));
+            let chosen = choose(order, &sources(drawing), None, &mut Rng::new(1));
             assert_eq!(chosen, Some(expected), "{order} of {drawing}");
         }
         for order in SourceOrder::ALL {
-            assert_eq!(choose(*order, &[], &mut Rng::new(1)), None);
+            assert_eq!(choose(*order, &[], None, &mut Rng::new(1)), None);
         }
+    }
+
+    #[test]
+    fn round_robin_goes_down_the_list_and_begins_again() {
+        let mut three = sources("0/0/0/0/9 0/0/0/0/0 0/0/0/0/5");
+        let next = |three: &[Source], last| {
+            choose(SourceOrder::RoundRobin, three, last, &mut Rng::new(1)).map(|i| three[i].place)
+        };
+        assert_eq!(next(&three, None), Some(0));
+        assert_eq!(next(&three, Some(0)), Some(1));
+        assert_eq!(next(&three, Some(1)), Some(2));
+        assert_eq!(next(&three, Some(2)), Some(0));
+        three.remove(1);
+        assert_eq!(next(&three, Some(0)), Some(2), "who refused is passed over");
+        assert_eq!(next(&three, Some(1)), Some(2));
     }
 
     #[test]
     fn two_choices_never_takes_the_most_loaded_of_two() {
         let pair = sources("9/0/0/0/0 1/0/0/0/0");
         for seed in 0..50 {
-            assert_eq!(choose(SourceOrder::TwoChoices, &pair, &mut Rng::new(seed)), Some(1));
+            assert_eq!(choose(SourceOrder::TwoChoices, &pair, None, &mut Rng::new(seed)), Some(1));
         }
         let one = sources("9/0/0/0/0");
-        assert_eq!(choose(SourceOrder::TwoChoices, &one, &mut Rng::new(1)), Some(0));
+        assert_eq!(choose(SourceOrder::TwoChoices, &one, None, &mut Rng::new(1)), Some(0));
     }
 
     #[test]
@@ -131,7 +154,7 @@ mod tests {
         let mut rng = Rng::new(5);
         let mut counts = [0; 4];
         for _ in 0..400 {
-            counts[choose(SourceOrder::Random, &four, &mut rng).unwrap()] += 1;
+            counts[choose(SourceOrder::Random, &four, None, &mut rng).unwrap()] += 1;
         }
         assert!(counts.iter().all(|count| *count > 60), "{counts:?}");
     }

@@ -89,6 +89,8 @@ pub(crate) struct Torrent {
     pub(crate) peers: BTreeMap<ConnId, Peer>,
     pub(crate) known: PeerList,
     choker: Choker,
+    /// The place of the source that was chosen last, in the tracker's order.
+    last_place: Option<u32>,
     /// Course profile: the member that was chosen and does not answer requests yet.
     courting: Option<(Endpoint, Time)>,
     /// When a block last arrived, or the torrent was started.
@@ -130,6 +132,7 @@ impl Torrent {
             peers: BTreeMap::new(),
             known: PeerList::default(),
             choker: Choker::default(),
+            last_place: None,
             courting: None,
             last_gain: now,
             paused_until: Time::ZERO,
@@ -306,12 +309,17 @@ impl Torrent {
         self.disconnected(shared, now, conn);
     }
 
-    /// A peer was caught lying: it is nobody we know any more.
+    /// A peer was caught lying: nothing is asked of it any more.
     pub(crate) fn ban(&mut self, shared: &mut Shared, now: Time, remote: Endpoint) {
-        if let Some(conn) = self.known.get(remote).and_then(|known| known.conn) {
-            self.hang_up(shared, now, conn, HangUpReason::Banned);
+        let conn = self.known.get(remote).and_then(|known| known.conn);
+        match conn {
+            Some(conn) if shared.config.serves_liars() => self.distrust(shared, conn),
+            Some(conn) => self.hang_up(shared, now, conn, HangUpReason::Banned),
+            None => {}
         }
-        self.forget(remote);
+        if self.known.get(remote).is_some_and(|known| known.conn.is_none()) {
+            self.forget(remote);
+        }
         if self.courting.is_some_and(|(courted, _)| courted == remote) {
             self.courting = None;
         }

@@ -43,13 +43,17 @@ impl Member {
                 .collect();
             for file in files {
                 let Some(piece) = self.session.first_missing(id, file) else { continue };
-                let pieces = self.parts[&id].geometry.as_ref().map(|g| g.file_pieces(file));
+                let part = &self.parts[&id];
+                let pieces = part.geometry.as_ref().map(|g| g.file_pieces(file));
                 let pieces = pieces.unwrap_or_default();
-                let reason = format!(
-                    "no live source gave piece {} of {} for {seconds} s",
-                    piece.0 - pieces.start,
-                    pieces.len()
-                );
+                let reason = match &part.disk_full {
+                    Some((_, full)) => full.clone(),
+                    None => format!(
+                        "no live source gave piece {} of {} for {seconds} s",
+                        piece.0 - pieces.start,
+                        pieces.len()
+                    ),
+                };
                 self.fail_file(now, id, file, &reason);
             }
         }

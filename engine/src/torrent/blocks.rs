@@ -187,6 +187,18 @@ impl Torrent {
         }
     }
 
+    /// Takes back every request to a peer and every plan for it.
+    pub(super) fn cancel_all(&mut self, shared: &mut Shared, conn: ConnId) {
+        let Some(peer) = self.peers.get(&conn) else { return };
+        let live = peer.asks.iter().filter(|ask| ask.state != AskState::Cancelled);
+        let blocks: Vec<BlockRef> = live.map(|ask| ask.block).collect();
+        for block in blocks {
+            self.cancel(shared, conn, block);
+            self.reopen(conn, block);
+        }
+        self.unplan_all(conn);
+    }
+
     /// A request of ours was refused (BEP 6).
     pub(super) fn on_reject(
         &mut self,

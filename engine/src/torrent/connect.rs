@@ -149,6 +149,9 @@ impl Torrent {
     /// Replaces what a peer has, and everything that is counted from it.
     fn set_pieces(&mut self, shared: &mut Shared, conn: ConnId, pieces: Pieces) {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
+        // What a liar says it has is worth nothing.
+        let liar = shared.banned.contains(&peer.remote);
+        let pieces = if liar { Pieces::Unknown } else { pieces };
         let old = std::mem::replace(&mut peer.pieces, pieces);
         peer.snubbed = peer.asks.iter().any(|ask| ask.state == AskState::Late);
         peer.useful = match &peer.pieces {
@@ -169,9 +172,18 @@ impl Torrent {
         self.update_interest(shared, conn);
     }
 
+    /// Nothing is asked of this peer any more; it is still served.
+    pub(super) fn distrust(&mut self, shared: &mut Shared, conn: ConnId) {
+        self.cancel_all(shared, conn);
+        self.set_pieces(shared, conn, Pieces::Unknown);
+    }
+
     fn gained(&mut self, shared: &mut Shared, conn: ConnId, piece: PieceIndex) {
         let pieces = self.geometry.pieces();
         let Some(peer) = self.peers.get_mut(&conn) else { return };
+        if shared.banned.contains(&peer.remote) {
+            return;
+        }
         if peer.pieces == Pieces::Unknown {
             peer.pieces = Pieces::Some(Bitfield::new(pieces));
         }

@@ -165,11 +165,13 @@ impl Torrent {
                 (remote, known.source(count, 0, rate))
             })
             .unzip();
-        let remote = members[choose(shared.config.sources, &sources, &mut shared.rng)?];
+        let remote =
+            members[choose(shared.config.sources, &sources, self.last_place, &mut shared.rng)?];
         shared.chosen += 1;
         let known = self.known.entry(remote);
         known.last_chosen = shared.chosen;
         known.asked += 1;
+        self.last_place = Some(known.place);
         Some(remote)
     }
 

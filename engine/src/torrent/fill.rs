@@ -81,7 +81,8 @@ impl Torrent {
     /// Chooses one of `conns` and counts the choice.
     fn choose_conn(&mut self, shared: &mut Shared, now: Time, conns: &[ConnId]) -> Option<ConnId> {
         let sources: Vec<Source> = conns.iter().map(|conn| self.source(*conn, now)).collect();
-        let conn = conns[choose(shared.config.sources, &sources, &mut shared.rng)?];
+        let conn =
+            conns[choose(shared.config.sources, &sources, self.last_place, &mut shared.rng)?];
         Some(conn)
     }
 
@@ -92,6 +93,7 @@ impl Torrent {
             let known = self.known.entry(peer.remote);
             known.last_chosen = shared.chosen;
             known.asked += 1;
+            self.last_place = Some(known.place);
         }
     }
 
@@ -399,6 +401,7 @@ impl Torrent {
             let silent = self.is_silent(shared, peer);
             let waits = peer.am_interested && (peer.peer_choking || !peer.may_ask());
             !peer.snubbed
+                && !shared.banned.contains(&peer.remote)
                 && (silent
                     || waits && self.missing.ones().any(|piece| self.gives_piece(*conn, piece)))
         });
