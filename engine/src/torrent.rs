@@ -16,7 +16,7 @@ mod verify;
 
 use crate::choker::Choker;
 use crate::config::{Config, Profile};
-use crate::io::{Event, HangUpReason, Output};
+use crate::io::{Event, HangUpReason, Output, Reason};
 use crate::partials::{Block, Partials, Stage};
 use crate::peer::{AskState, Peer};
 use crate::peer_list::PeerList;
@@ -217,8 +217,10 @@ impl Torrent {
     pub(crate) fn on_timers(&mut self, shared: &mut Shared, now: Time, requests: bool, dial: bool) {
         if requests {
             self.expire_requests(shared, now);
-            if self.courting.is_some_and(|(_, until)| until <= now) {
-                self.give_up_courting();
+            match self.courting {
+                Some((_, until)) if until <= now => self.give_up_courting(),
+                Some((_, until)) => shared.timers.by(Reason::Request, until),
+                None => {}
             }
         }
         if dial && shared.config.profile == Profile::BitTorrent && self.downloads() {
