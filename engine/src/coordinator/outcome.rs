@@ -1,7 +1,7 @@
 //! What comes of a run, for the report and the exit code.
 
 use dunlin_base::Rank;
-use dunlin_tracker::FailedFile;
+use dunlin_tracker::{Conflict, FailedFile};
 use std::collections::BTreeMap;
 
 /// What has come of a run.
@@ -46,8 +46,11 @@ pub struct PlannedMove {
 pub struct Refusal {
     /// Which kind of reason it is; it decides the exit code.
     pub kind: RefusalKind,
-    /// The whole message for people: what, where, and what to do.
+    /// The whole message for people: what, where, and what to do. That of a conflict begins with
+    /// the conflict as text.
     pub text: String,
+    /// Of owners that disagree: the first conflict, for whoever knows where the files come from.
+    pub conflict: Option<Conflict>,
 }
 
 /// Which kind of reason a refusal has.

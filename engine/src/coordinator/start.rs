@@ -3,7 +3,7 @@
 use super::{Coordinator, Life, Peer, Phase, PlannedMove, Refusal, RefusalKind};
 use dunlin_base::{Rank, Time, TorrentId, format_size};
 use dunlin_tracker::{
-    Control, Go, Outline, Register, Sets, ShutdownReason, Space, SwarmTable, make_sets,
+    Conflict, Control, Go, Outline, Register, Sets, ShutdownReason, Space, SwarmTable, make_sets,
 };
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -132,16 +132,30 @@ impl Coordinator {
 
 /// Why nothing may move, the weightiest reason first.
 fn refusal(sets: &Sets, registers: &[(Rank, &Register)]) -> Option<Refusal> {
-    let equal = "make the copies equal, or let the lowest rank's content count with --on-conflict \
-                 lowest-rank";
-    if let Some(text) = first_of(&sets.conflicts, equal) {
-        return Some(Refusal { kind: RefusalKind::Conflict, text });
+    if let Some(text) = first_of(&sets.conflicts, &ways_out(&sets.conflicts)) {
+        let conflict = sets.conflicts.first().cloned();
+        return Some(Refusal { kind: RefusalKind::Conflict, text, conflict });
     }
     let aside = "move such files out of the way, or let them be replaced with --force";
     if let Some(text) = first_of(&sets.obstacles, aside) {
-        return Some(Refusal { kind: RefusalKind::Obstacle, text });
+        return Some(Refusal { kind: RefusalKind::Obstacle, text, conflict: None });
     }
-    no_space(sets, registers).map(|text| Refusal { kind: RefusalKind::NoSpace, text })
+    let refusal = |text| Refusal { kind: RefusalKind::NoSpace, text, conflict: None };
+    no_space(sets, registers).map(refusal)
+}
+
+/// What to do about owners that disagree. `--force` is named only if it is enough.
+fn ways_out(conflicts: &[Conflict]) -> String {
+    let enough = conflicts.iter().all(|conflict| conflict.gives_way.is_some());
+    let gives_way = conflicts.first().and_then(|first| first.gives_way);
+    let force = match gives_way.filter(|_| enough) {
+        Some(rank) => format!("replace the copy of rank {rank}, which wants it, with --force, "),
+        None => String::new(),
+    };
+    format!(
+        "make the copies equal, {force}or let the lowest rank's content count with --on-conflict \
+         lowest-rank"
+    )
 }
 
 fn first_of<T: Display>(found: &[T], what_to_do: &str) -> Option<String> {

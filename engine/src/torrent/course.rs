@@ -96,7 +96,7 @@ impl Torrent {
         for piece in ready {
             let Some(partial) = self.partials.get(piece) else { continue };
             let (Some(index), alone) = (partial.first_open(), partial.alone) else { continue };
-            let begun = partial.held() > 0;
+            let begun = (partial.open() as usize) < partial.blocks.len();
             let giver = conn.or(partial.planned);
             let only = self.only_giver(piece);
             if alone && begun && only.is_none() {

@@ -7,6 +7,7 @@
 //! 4. Endgame: every block is asked for; idle peers ask for what is slow to come a second time.
 
 use super::{Shared, Torrent};
+use crate::choker::ChokerKind;
 use crate::config::{PieceOrder, SourceOrder};
 use crate::io::Output;
 use crate::partials::{Block, Stage};
@@ -119,10 +120,11 @@ impl Torrent {
         loop {
             let Some(partial) = self.partials.get(piece) else { return };
             let Some(index) = partial.first_open() else { return };
-            let (planned, alone, held) = (partial.planned, partial.alone, partial.held());
+            let begun = (partial.open() as usize) < partial.blocks.len();
+            let (planned, alone) = (partial.planned, partial.alone);
             let may = |conn: &ConnId| self.gives_piece(*conn, piece) && self.peers[conn].may_ask();
             let conn = match planned {
-                _ if alone && held > 0 => match self.only_giver(piece) {
+                _ if alone && begun => match self.only_giver(piece) {
                     Some(conn) if givers.contains(&conn) && may(&conn) => conn,
                     Some(_) => return,
                     None => {
@@ -153,8 +155,11 @@ impl Torrent {
 
     /// The peer that began a piece which one peer alone must give, if it is still there and answers.
     pub(super) fn only_giver(&self, piece: PieceIndex) -> Option<ConnId> {
-        let sender = *self.partials.get(piece)?.senders().keys().next()?;
-        let conn = self.known.get(sender)?.conn?;
+        let conn = self.partials.get(piece)?.blocks.iter().find_map(|block| match block {
+            Block::Open => None,
+            Block::Asked(conn, _) => Some(*conn),
+            Block::Held(sender) => self.known.get(*sender)?.conn,
+        })?;
         self.peers.get(&conn).filter(|peer| !peer.snubbed).map(|_| conn)
     }
 
@@ -410,14 +415,18 @@ impl Torrent {
         }
     }
 
-    /// Whether the peer has yet to say what it has. With map `pieces` the tracker says it.
+    /// Whether the peer has yet to say what it has, which with map `pieces` the tracker does, or to let us
+    /// ask for it, which a cooperative one does at once.
     pub(super) fn is_silent(&self, shared: &Shared, peer: &Peer) -> bool {
         let listens = !shared.config.tracker_pieces;
-        !peer.handshaken || listens && peer.pieces == Pieces::Unknown
+        let cooperative = shared.config.choker == ChokerKind::Cooperative;
+        !peer.handshaken
+            || listens && peer.pieces == Pieces::Unknown
+            || cooperative && peer.am_interested && peer.peer_choking
     }
 
     /// Whether any started piece waits for somebody: for blocks, memory, the hash or the disk.
-    fn is_under_way(&self) -> bool {
+    pub(super) fn is_under_way(&self) -> bool {
         self.partials.iter().any(|(_, partial)| match partial.stage {
             Stage::Spilled => false,
             Stage::Active => {

@@ -5,7 +5,7 @@ use super::connect::Violation;
 use super::{Shared, Torrent};
 use crate::choker::{Candidate, ChokerKind, ROUND, SLOTS};
 use crate::io::{Output, Reason};
-use crate::peer::{MAX_QUEUED, UPLOAD_WINDOW};
+use crate::peer::{AskState, MAX_QUEUED, UPLOAD_WINDOW};
 use dunlin_base::{BlockRef, ConnId, PieceIndex, Time};
 use dunlin_wire::{BlockRange, Message};
 
@@ -191,6 +191,7 @@ impl Torrent {
             Message::Unchoke => {
                 if let Some(peer) = self.peers.get_mut(&conn) {
                     peer.peer_choking = false;
+                    peer.snubbed = peer.asks.iter().any(|ask| ask.state == AskState::Late);
                 }
                 self.fill_from(shared, now, Some(conn));
             }

@@ -81,6 +81,9 @@ impl Torrent {
                 shared.to_ban.extend(self.smart_ban.convict(piece, digests));
                 self.partials.set_stage(piece, Stage::Storing { written, digested: true });
                 self.finish_piece(shared, piece);
+                if !self.is_under_way() {
+                    self.fill(shared, now);
+                }
             }
             _ => {}
         }
@@ -102,7 +105,8 @@ impl Torrent {
         self.finish_piece(shared, piece);
         self.announce(shared, piece);
         shared.happened.push_back(Happened::PieceDone { torrent: self.id, piece });
-        if self.partials.is_empty() {
+        // The last one that was under way: perhaps nobody gives the rest.
+        if !self.is_under_way() {
             self.fill(shared, now);
         }
     }

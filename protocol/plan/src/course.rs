@@ -93,6 +93,38 @@ pub fn parse_course(file: &str, bytes: &[u8]) -> Result<CourseInput, PlanError> 
     }
 }
 
+/// The line, from 1, of token number `piece` (from 0) of the owned file `name` in the bytes of an
+/// `in<R>.txt`; without a number the line of the file's name. `None` if there is no such file or
+/// token. Reads the bytes again, so that nobody has to remember the lines of all tokens.
+///
+/// ```
+/// let bytes = b"1\nfile1 2\naa\nbb\n0";
+/// assert_eq!(dunlin_plan::token_line(bytes, "file1", Some(1)), Some(4));
+/// assert_eq!(dunlin_plan::token_line(bytes, "file1", None), Some(2));
+/// ```
+#[must_use]
+pub fn token_line(bytes: &[u8], name: &str, piece: Option<usize>) -> Option<usize> {
+    let mut words = Words { file: "", rest: text("", bytes).ok()?, line: 1 };
+    let files: usize = words.next()?.parse().ok()?;
+    for _ in 0..files {
+        let is_it = words.next()? == name;
+        if is_it && piece.is_none() {
+            return Some(words.line);
+        }
+        let tokens: usize = words.next()?.parse().ok()?;
+        for token in 0..tokens {
+            words.next()?;
+            if is_it && piece == Some(token) {
+                return Some(words.line);
+            }
+        }
+        if is_it {
+            return None;
+        }
+    }
+    None
+}
+
 fn parse_owned(words: &mut Words<'_>, copy: &Bytes) -> Result<Vec<TokenFile>, PlanError> {
     // A file takes two words at least: its name and its count.
     let count = words.count(|| "the number of owned files".to_owned(), 2)?;

@@ -1,6 +1,6 @@
 //! What must hold for any bytes. Called by the fuzz target and by the replay of its corpus.
 
-use crate::{CourseInput, Pattern, TomlPlan, parse_course, parse_toml, parse_wants};
+use crate::{CourseInput, Pattern, TomlPlan, parse_course, parse_toml, parse_wants, token_line};
 use std::fmt::Write as _;
 
 /// Reads the bytes as one of the four texts of a plan; the first byte chooses (modulo 4, so that
@@ -27,8 +27,23 @@ fn course(data: &[u8]) {
             let again: CourseInput =
                 parse_course("in1.txt", &input.to_text()).expect("what was written is read");
             assert_eq!(input, again);
+            lines(data, &input);
         }
-        Err(wrong) => check_error(&wrong, data),
+        Err(wrong) => {
+            let _ = token_line(data, "a", Some(1));
+            check_error(&wrong, data);
+        }
+    }
+}
+
+/// Every token stands at or below its file's name. A few files only: each look reads all.
+fn lines(data: &[u8], input: &CourseInput) {
+    for file in input.owned.iter().take(4) {
+        let heading = token_line(data, &file.name, None).expect("an owned file has a line");
+        let last = file.tokens.len().checked_sub(1);
+        let line = last.map_or(Some(heading), |last| token_line(data, &file.name, Some(last)));
+        assert!(line.is_some_and(|line| line >= heading), "{}", file.name);
+        assert_eq!(token_line(data, &file.name, Some(file.tokens.len())), None);
     }
 }
 

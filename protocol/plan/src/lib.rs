@@ -35,7 +35,7 @@ mod wants;
 pub use self::toml::{
     Generate, MAX_GENERATED, MAX_HOSTS, MAX_RANKS, NodeRule, TomlPlan, parse_toml,
 };
-pub use course::{CourseInput, MAX_TOKEN, TokenFile, parse_course};
+pub use course::{CourseInput, MAX_TOKEN, TokenFile, parse_course, token_line};
 pub use fault::{Fault, PlanError};
 pub use pattern::{MAX_PATTERN, Pattern, PatternError};
 pub use plan::{Have, PeerPlan, PeerSource, Plan, PlanForm, missing_rank};

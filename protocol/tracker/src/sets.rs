@@ -37,20 +37,23 @@ pub enum OnConflict {
 pub struct Conflict {
     /// The file.
     pub name: String,
-    /// The lowest rank that has it.
+    /// The lower rank.
     pub first: Rank,
-    /// The rank that differs.
+    /// The higher rank.
     pub second: Rank,
     /// The first piece that differs; `None` if the files are not comparable piece by piece, because
     /// their lengths, piece lengths or kinds differ.
     pub piece: Option<u32>,
     /// The lengths of both, in the order of the ranks: bytes, or tokens of a token file.
     pub lengths: (u64, u64),
+    /// The one of the two whose copy may be replaced with `force`: it wants the file, and all
+    /// owners that do not want it agree.
+    pub gives_way: Option<Rank>,
 }
 
 impl fmt::Display for Conflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Conflict { name, first, second, piece, lengths } = self;
+        let Conflict { name, first, second, piece, lengths, .. } = self;
         write!(f, "rank {first} and rank {second} have different files `{name}`: ")?;
         match piece {
             Some(piece) => write!(f, "piece {piece} is the first that differs"),
@@ -200,7 +203,8 @@ struct Held<'a> {
 }
 
 /// Works out what all registrations come to. Each should have passed [`Register::check`]; what does
-/// not fit together is left out. With `force`, what stands in the way is replaced.
+/// not fit together is left out. With `force`, what stands in the way is replaced, an owner's copy of a
+/// file that it wants included, if all owners that do not want the file agree.
 #[must_use]
 pub fn make_sets(registers: &[(Rank, &Register)], policy: OnConflict, force: bool) -> Sets {
     let mut by_rank = registers.to_vec();

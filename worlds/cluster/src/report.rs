@@ -3,7 +3,7 @@
 use dunlin_base::Rank;
 use dunlin_engine::coordinator::PlannedMove;
 use dunlin_metainfo::PieceHashes;
-use dunlin_tracker::DumpRow;
+use dunlin_tracker::{Conflict, DumpRow};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,6 +23,12 @@ pub struct Report {
     pub peers: Vec<PeerReport>,
     /// Why nothing was moved, for people, if the run was refused.
     pub refused: Option<String>,
+    /// If it was refused because owners disagree: the first conflict. `refused` begins with its
+    /// text.
+    pub conflict: Option<Conflict>,
+    /// Whether the run was refused as a whole, for whatever reason: nothing began to move, and the
+    /// failure of a wanted file says nothing more.
+    pub never_began: bool,
     /// Whether a person stopped it.
     pub interrupted: bool,
     /// What went wrong in the run as a whole.

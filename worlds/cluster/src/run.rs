@@ -323,6 +323,8 @@ fn report(ended: Ended, control: &RunControl) -> Report {
     let outcome = tracker.coordinator().outcome();
     report.bytes_wanted = outcome.bytes_wanted;
     report.plan = outcome.plan.clone();
+    report.never_began = outcome.refusal.is_some();
+    report.conflict = outcome.refusal.as_ref().and_then(|refusal| refusal.conflict.clone());
     match &outcome.refusal {
         Some(refusal) if refusal.kind == RefusalKind::NoSpace => {
             report.errors.push(RunError::Disk(refusal.text.clone()));

@@ -105,6 +105,31 @@ fn garbage_and_long_tokens() {
     assert!(read(&word).unwrap_err().to_string().len() < 300, "a message fits a line");
 }
 
+#[test]
+fn tokens_are_found_by_line() {
+    let text = "\u{feff}2\r\na 3 t1\r\n\r\nt2 t3\nb\n1\nt1\n1\nc";
+    let cases = [
+        ("a", None, Some(2)),
+        ("a", Some(0), Some(2)),
+        ("a", Some(1), Some(4)),
+        ("a", Some(2), Some(4)),
+        ("a", Some(3), None),
+        ("b", None, Some(5)),
+        ("b", Some(0), Some(7)),
+        ("b", Some(usize::MAX), None),
+        ("c", None, None),
+        ("t1", None, None),
+    ];
+    for (name, piece, line) in cases {
+        assert_eq!(token_line(text.as_bytes(), name, piece), line, "{name} {piece:?}");
+    }
+    let short = format!("{0}\na {0}\nt", usize::MAX);
+    for wrong in ["", "two", "1", "1\na", "1\na x", &short, "0 1 a"] {
+        assert_eq!(token_line(wrong.as_bytes(), "a", Some(1)), None, "{wrong}");
+    }
+    assert_eq!(token_line(b"1\na 1\n\xff", "a", None), None);
+}
+
 fn word() -> impl Strategy<Value = String> {
     "[!-.0-\\[\\]-~]{1,9}".prop_filter("folders", |word| word != "." && word != "..")
 }

@@ -205,6 +205,43 @@ fn owners_that_disagree() {
 }
 
 #[test]
+fn an_owner_that_wants_the_file_gives_way_to_those_that_do_not() {
+    // Whichever has the lower rank.
+    let cases = [
+        ("1: a=AB\n2: a=AX +a\n3: a=AB +a\n4: a=AB", 2, "1=whole 3=whole 4=whole -> 2 3"),
+        ("1: a=AX +a\n2: a=AB\n3: +a", 1, "2=whole -> 1 3"),
+        ("1: a=AX +a\n2: a@AY\n3: a=AB", 1, "3=whole -> 1"),
+    ];
+    for (text, rank, set) in cases {
+        let sets = sets_of(text, REFUSE, false);
+        let [conflict] = &sets.conflicts[..] else { panic!("{text}: {:?}", sets.conflicts) };
+        assert_eq!(conflict.gives_way, Some(Rank(rank)), "{text}");
+        assert!(conflict.first < conflict.second, "{text}");
+        let sets = sets_of(text, REFUSE, true);
+        let drawn = draw(&sets);
+        assert!(drawn.starts_with(&format!("t0 a: {set}\nreplace {rank}: a\n")), "{drawn}");
+        assert_eq!(sets.moves[&Rank(rank)], Move { files: 1, bytes: 7, bytes_here: 0 });
+    }
+}
+
+#[test]
+fn nobody_gives_way_where_owners_disagree_or_all_want() {
+    let cases = [
+        ("1: a=AB +a\n2: a=AX\n3: a=AY", "conflict a: 1 2 Some(1)\nconflict a: 2 3 Some(1)\n"),
+        ("1: a=AB +a\n2: a=AX +a", "conflict a: 1 2 Some(1)\n"),
+        ("1: a=AB\n2: a=AX", "conflict a: 1 2 Some(1)\n"),
+        ("1: a@AB +a\n2: a@AX\n3: +a", "conflict a: 1 2 Some(1)\n"),
+    ];
+    for (text, conflicts) in cases {
+        for force in [false, true] {
+            let sets = sets_of(text, REFUSE, force);
+            assert!(draw(&sets).contains(conflicts), "{text}: {}", draw(&sets));
+            assert!(sets.conflicts.iter().all(|conflict| conflict.gives_way.is_none()), "{text}");
+        }
+    }
+}
+
+#[test]
 fn a_conflict_names_the_file_both_ranks_and_the_piece() {
     let sets = sets_of("1: a=ABC b=A t#xy\n2: a=ABD b=AB t=A", REFUSE, false);
     let texts: Vec<String> = sets.conflicts.iter().map(ToString::to_string).collect();

@@ -18,11 +18,18 @@ pub(super) struct Verdict<'a> {
 
 impl Judge<'_> {
     /// The best standing that any copy has says what the name holds: owners, else what stands in
-    /// place, else unfinished files. Among equals the lowest rank speaks first. `None` for no
-    /// copies.
+    /// place, else unfinished files. Among equals the lowest rank speaks first, but a disagreement
+    /// that is not settled by rank is judged by the owners that do not want the file: who wants it
+    /// may let its copy go. `None` for no copies.
     pub(super) fn judge<'a>(&mut self, named: &Named<'a>, wanters: &[Rank]) -> Option<Verdict<'a>> {
         let best = named.copies.iter().map(|copy| copy.file.standing).min()?;
-        let first = named.copies.iter().find(|copy| copy.file.standing == best)?;
+        let wants = |rank: Rank| wanters.binary_search(&rank).is_ok();
+        let equals = || named.copies.iter().filter(|copy| copy.file.standing == best);
+        let by_rank = self.policy == OnConflict::LowestRank || best != Standing::Owner;
+        let pure = || equals().filter(|copy| !by_rank && !wants(copy.rank));
+        let speaker = pure().next();
+        let first = speaker.or_else(|| equals().next())?;
+        let mut agreed = None;
         let mut held: Vec<Held<'a>> = Vec::new();
         for copy in named.copies {
             if is_same(first.file, copy.file) {
@@ -34,11 +41,19 @@ impl Judge<'_> {
             if standing == Standing::Part {
                 continue;
             }
-            if standing == best && self.policy == OnConflict::Refuse {
-                let conflict =
-                    conflict(named.name, (first.rank, first.file), (copy.rank, copy.file));
+            let wanted = wants(copy.rank);
+            let gives_way = wanted
+                && standing == best
+                && speaker.is_some()
+                && *agreed.get_or_insert_with(|| pure().all(|one| is_same(first.file, one.file)));
+            let rival = standing == best && self.policy == OnConflict::Refuse;
+            if rival && !(gives_way && self.force) {
+                let (one, other) = ((first.rank, first.file), (copy.rank, copy.file));
+                let (lower, higher) = if one.0 <= other.0 { (one, other) } else { (other, one) };
+                let gives_way = gives_way.then_some(copy.rank);
+                let conflict = Conflict { gives_way, ..conflict(named.name, lower, higher) };
                 self.sets.conflicts.push(conflict);
-            } else if wanters.binary_search(&copy.rank).is_ok() {
+            } else if wanted {
                 self.in_the_way(copy.rank, named.name);
             }
         }
@@ -97,5 +112,5 @@ fn conflict(name: &str, first: (Rank, &OwnedFile), second: (Rank, &OwnedFile)) -
         false => None,
     };
     let lengths = (a.length, b.length);
-    Conflict { name: name.to_owned(), first, second, piece, lengths }
+    Conflict { name: name.to_owned(), first, second, piece, lengths, gives_way: None }
 }
