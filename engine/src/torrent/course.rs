@@ -131,10 +131,16 @@ impl Torrent {
         shared: &'a Shared,
         piece: PieceIndex,
     ) -> impl Iterator<Item = (Endpoint, &'a Known, Option<&'a Peer>)> + 'a {
+        let begun = self.partials.get(piece).filter(|partial| partial.alone);
+        let only = begun
+            .and_then(|_| self.only_giver(piece))
+            .and_then(|conn| self.peers.get(&conn))
+            .map(|peer| peer.remote);
         self.known
             .iter()
             .filter(move |(remote, known)| {
-                known.place != u32::MAX
+                only.is_none_or(|only| only == *remote)
+                    && known.place != u32::MAX
                     && !known.unreachable
                     && !known.rejected.contains(&piece)
                     && !shared.banned.contains(remote)

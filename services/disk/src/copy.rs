@@ -51,6 +51,7 @@ impl Storage {
         let named = |error: io::Error| DiskError::io(source, &error);
         let part_name = part_path(dest);
         let length = files.geometry.file_length(file);
+        // Every piece is hashed on the way, so a source that was written to and is right may pass.
         self.check_source(source, length)?;
         let from = self.fs().open_read(source).map_err(named)?;
         let mut at = 0;

@@ -20,8 +20,10 @@ pub enum DiskErrorKind {
     Full,
     /// It is not there.
     Missing,
-    /// A file that we only read is not what it was: another length, or other bytes.
+    /// A file that we only read is not what it was: another length, other bytes, or written since.
     Changed,
+    /// Whoever waited for it asked to stop in the middle.
+    Interrupted,
     /// Permissions, or a file system that is mounted read-only.
     Denied,
     /// The file system has no room for a name that long.
@@ -49,6 +51,7 @@ impl DiskError {
             K::StorageFull | K::QuotaExceeded => DiskErrorKind::Full,
             K::NotFound => DiskErrorKind::Missing,
             K::UnexpectedEof => DiskErrorKind::Changed,
+            K::Interrupted => DiskErrorKind::Interrupted,
             K::PermissionDenied | K::ReadOnlyFilesystem => DiskErrorKind::Denied,
             K::InvalidFilename => DiskErrorKind::NameTooLong,
             K::AlreadyExists | K::IsADirectory | K::NotADirectory => DiskErrorKind::Exists,
@@ -78,6 +81,9 @@ impl fmt::Display for DiskError {
                 f,
                 "{path}: changed while it was in use; leave it alone during a run and start again"
             ),
+            DiskErrorKind::Interrupted => {
+                write!(f, "{path}: stopped in the middle of it; start again to go on")
+            }
             DiskErrorKind::Denied => {
                 write!(f, "{path}: permission denied; check owner, mode and mount options")
             }
@@ -111,6 +117,7 @@ mod tests {
             (io::ErrorKind::StorageFull, DiskErrorKind::Full),
             (io::ErrorKind::NotFound, DiskErrorKind::Missing),
             (io::ErrorKind::UnexpectedEof, DiskErrorKind::Changed),
+            (io::ErrorKind::Interrupted, DiskErrorKind::Interrupted),
             (io::ErrorKind::ReadOnlyFilesystem, DiskErrorKind::Denied),
             (io::ErrorKind::InvalidFilename, DiskErrorKind::NameTooLong),
             (io::ErrorKind::AlreadyExists, DiskErrorKind::Exists),

@@ -33,6 +33,9 @@ pub struct Meta {
     pub device: u64,
     /// Its number on that file system. May be used again once the file is gone.
     pub inode: u64,
+    /// When its content was last written, in nanoseconds since 1970. Good for telling that it was
+    /// written again; clocks jump, so not for more.
+    pub modified: i128,
 }
 
 /// A name in a folder. Links are not followed: a link is neither a file nor a folder.
@@ -115,7 +118,7 @@ pub trait FsFile: Send + Sync + Debug {
     fn sync(&self) -> io::Result<()>;
     /// Where the file has data and no hole, in order; the whole file where that cannot be told.
     fn data_ranges(&self) -> io::Result<Vec<Range<u64>>>;
-    /// The file's length, kind and number.
+    /// The file's length, kind, number and time of change.
     fn meta(&self) -> io::Result<Meta>;
     /// See [`Fs::lock_exclusive`].
     fn try_lock(&self) -> io::Result<bool>;
@@ -135,6 +138,7 @@ fn meta_of(meta: &std::fs::Metadata) -> Meta {
         is_dir: meta.is_dir(),
         device: meta.dev(),
         inode: meta.ino(),
+        modified: i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec()),
     }
 }
 

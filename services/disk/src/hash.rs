@@ -2,11 +2,13 @@
 
 use crate::budget::{Budget, Charge};
 use crate::error::{DiskError, DiskErrorKind};
-use crate::fs::{Fs, FsFile};
+use crate::fs::{Fs, FsFile, Meta};
 use crate::simd::{Width, sha1_many};
 use bytes::Bytes;
 use sha1::{Digest, Sha1};
 use std::collections::VecDeque;
+use std::io;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -239,26 +241,40 @@ impl Shared {
     }
 }
 
-/// Length and piece hashes of a file, each file padded with zeros to whole pieces (BEP 47), as sets
-/// need it. `progress` is called with the bytes hashed so far. Buffers are charged to the serving
-/// share of `budget`; all threads of `pool` are kept busy.
+/// What [`hash_file`] found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HashedFile {
+    /// The file as it was while it was hashed. A file that differs from this later has changed.
+    pub meta: Meta,
+    /// The SHA-1 of its pieces, in order.
+    pub hashes: Vec<[u8; 20]>,
+}
+
+/// Hears of the bytes hashed so far, and says whether to go on.
+pub(crate) type Step<'a> = &'a mut dyn FnMut(u64) -> ControlFlow<()>;
+
+/// Piece hashes of a file, each file padded with zeros to whole pieces (BEP 47), as sets need it.
+/// `progress` is called with the bytes hashed so far, at least once a MiB, and ends the work by
+/// `Break`. Buffers are charged to the serving share of `budget`; all threads of `pool` are kept
+/// busy.
 ///
 /// # Errors
-/// If the file cannot be read, or its length changes meanwhile.
+/// If the file cannot be read; `Changed` if it is written meanwhile; `Interrupted` after `Break`.
 pub fn hash_file(
     fs: &dyn Fs,
     path: &Path,
     piece_length: u32,
     pool: &HashPool,
     budget: &Arc<Budget>,
-    progress: &mut dyn FnMut(u64),
-) -> Result<(u64, Vec<[u8; 20]>), DiskError> {
-    let named = |error: std::io::Error| DiskError::io(path, &error);
+    progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
+) -> Result<HashedFile, DiskError> {
+    let named = |error: io::Error| DiskError::io(path, &error);
     if piece_length == 0 {
         return Err(DiskError::new(path, DiskErrorKind::Misuse("pieces of no bytes")));
     }
     let file = fs.open_read(path).map_err(named)?;
-    let len = file.len().map_err(named)?;
+    let meta = file.meta().map_err(named)?;
+    let len = meta.len;
     let check = FileCheck { file, len, piece_length, budget };
     let hashes = if len > HASH_HERE && u64::from(piece_length) <= budget.short_share() / 2 {
         check.on_pool(pool, progress)
@@ -266,10 +282,10 @@ pub fn hash_file(
         check.here(progress)
     }
     .map_err(named)?;
-    if check.file.len().map_err(named)? != len {
+    if check.file.meta().map_err(named)? != meta {
         return Err(DiskError::new(path, DiskErrorKind::Changed));
     }
-    Ok((len, hashes))
+    Ok(HashedFile { meta, hashes })
 }
 
 struct FileCheck<'a> {
@@ -281,7 +297,7 @@ struct FileCheck<'a> {
 
 impl FileCheck<'_> {
     /// A buffer at a time, on this thread: small files, and pieces too large to be held whole.
-    fn here(&self, progress: &mut dyn FnMut(u64)) -> std::io::Result<Vec<[u8; 20]>> {
+    fn here(&self, progress: Step<'_>) -> io::Result<Vec<[u8; 20]>> {
         let size = self.len.min(HASH_HERE);
         let _charge = self.budget.charge_blocking(size);
         let mut buffer = self.budget.buffers().take(size as usize);
@@ -290,19 +306,14 @@ impl FileCheck<'_> {
         while at < self.len {
             let end = (at + u64::from(self.piece_length)).min(self.len);
             let zeros = self.piece_length - (end - at) as u32;
-            hashes.push(hash_range(&*self.file, at..end, zeros, buffer.bytes_mut())?);
+            hashes.push(hash_range(&*self.file, at..end, zeros, buffer.bytes_mut(), progress)?);
             at = end;
-            progress(at);
         }
         Ok(hashes)
     }
 
     /// Groups of whole pieces, read here and hashed on the pool.
-    fn on_pool(
-        &self,
-        pool: &HashPool,
-        progress: &mut dyn FnMut(u64),
-    ) -> std::io::Result<Vec<[u8; 20]>> {
+    fn on_pool(&self, pool: &HashPool, progress: Step<'_>) -> io::Result<Vec<[u8; 20]>> {
         let piece = u64::from(self.piece_length);
         // Several groups must fit into the share, or reading and hashing would take turns.
         let group = READ_AT_LEAST.min(self.budget.short_share() / 4) / piece * piece;
@@ -318,10 +329,10 @@ impl FileCheck<'_> {
             let mut buffer = self.budget.buffers().take(size as usize);
             self.file.read_at(buffer.bytes_mut(), start)?;
             self.hash_group(pool, &buffer.freeze(), charge, (index as usize, send.clone()));
-            results.take(&receive, progress, false);
+            results.take(&receive, progress, false)?;
         }
         drop(send);
-        results.take(&receive, progress, true);
+        results.take(&receive, progress, true)?;
         Ok(results.hashes.into_iter().flatten().collect())
     }
 
@@ -342,31 +353,38 @@ impl FileCheck<'_> {
             let (index, send) = to;
             let bytes = charge.bytes();
             drop(charge);
-            // Nobody listens after a read error.
+            // Nobody listens after a read error or a stop.
             let _ = send.send(Group { index, bytes, hashes });
         };
         pool.submit(jobs, Box::new(done));
     }
 }
 
-/// Hashes a range of a file through `buffer`, then `zeros` zero bytes.
+/// Hashes a range of a file through `buffer`, then `zeros` zero bytes. `step` hears of the place in
+/// the file after every read.
 pub(crate) fn hash_range(
     file: &dyn FsFile,
     range: std::ops::Range<u64>,
     zeros: u32,
     buffer: &mut [u8],
-) -> std::io::Result<[u8; 20]> {
+    step: Step<'_>,
+) -> io::Result<[u8; 20]> {
     let mut hash = StreamHash::new();
     let mut at = range.start;
     while at < range.end {
         let size = usize::try_from(range.end - at).unwrap_or(usize::MAX).min(buffer.len());
         let place = buffer.get_mut(..size).filter(|place| !place.is_empty());
-        let place = place.ok_or(std::io::ErrorKind::InvalidInput)?;
+        let place = place.ok_or(io::ErrorKind::InvalidInput)?;
         file.read_at(place, at)?;
         hash.update(place);
         at += size as u64;
+        go_on(step(at))?;
     }
     Ok(hash.finish(zeros))
+}
+
+fn go_on(flow: ControlFlow<()>) -> io::Result<()> {
+    if flow.is_break() { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
 }
 
 struct Group {
@@ -382,15 +400,21 @@ struct Results {
 
 impl Results {
     /// Takes the groups that are done; all of them if `wait`.
-    fn take(&mut self, from: &Receiver<Group>, progress: &mut dyn FnMut(u64), wait: bool) {
+    fn take(
+        &mut self,
+        from: &Receiver<Group>,
+        progress: Step<'_>,
+        wait: bool,
+    ) -> io::Result<()> {
         let next = || if wait { from.recv().ok() } else { from.try_recv().ok() };
         while let Some(group) = next() {
             if let Some(place) = self.hashes.get_mut(group.index) {
                 *place = group.hashes;
             }
             self.done += group.bytes;
-            progress(self.done);
+            go_on(progress(self.done))?;
         }
+        Ok(())
     }
 }
 

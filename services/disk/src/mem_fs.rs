@@ -40,6 +40,9 @@ struct Disk {
     space: Option<u64>,
     broken: BTreeSet<PathBuf>,
     broken_syncs: BTreeSet<PathBuf>,
+    /// Counts changes of content: the time of this disk.
+    clock: i128,
+    overwrites: BTreeMap<u64, (u64, Vec<u8>)>,
     open: BTreeMap<u64, u64>,
     most_open: u64,
 }
@@ -62,6 +65,7 @@ struct Content {
     now: Vec<u8>,
     durable: Vec<u8>,
     changes: Vec<Change>,
+    modified: i128,
     locked: bool,
 }
 
@@ -167,8 +171,25 @@ impl Disk {
 
     fn change(&mut self, inode: u64, change: Change) {
         if let Some(content) = self.files.get_mut(&inode) {
+            self.clock += 1;
+            content.modified = self.clock;
             change.apply(&mut content.now);
             content.changes.push(change);
+        }
+    }
+
+    fn meta(&self, inode: u64) -> Meta {
+        let found = self.files.get(&inode);
+        let (len, modified) = found.map_or((0, 0), |file| (file.now.len() as u64, file.modified));
+        Meta { len, is_file: true, is_dir: false, device: 1, inode, modified }
+    }
+
+    /// Counts a read, and overwrites the file if it is the one.
+    fn before_read(&mut self, inode: u64) {
+        match self.overwrites.remove(&inode) {
+            Some((0, bytes)) => self.change(inode, Change::Write(0, bytes)),
+            Some((left, bytes)) => _ = self.overwrites.insert(inode, (left - 1, bytes)),
+            None => {}
         }
     }
 
@@ -264,6 +285,17 @@ impl MemFs {
     /// The next sync of this path fails, once.
     pub fn break_next_sync(&self, path: &Path) {
         self.disk().broken_syncs.insert(path.to_owned());
+    }
+
+    /// Somebody overwrites the file at `path` with `bytes` after so many more reads of it.
+    ///
+    /// # Errors
+    /// If there is no such file.
+    pub fn overwrite_after(&self, path: &Path, reads: u64, bytes: Vec<u8>) -> io::Result<()> {
+        let mut disk = self.disk();
+        let inode = disk.inode(path)?;
+        disk.overwrites.insert(inode, (reads, bytes));
+        Ok(())
     }
 
     /// What the disk may hold after a power loss now, drawn by `seed`. Nothing is frozen, full,
@@ -433,11 +465,10 @@ impl Fs for MemFs {
         let disk = self.disk();
         disk.check(path)?;
         if disk.folder_exists(path) {
-            return Ok(Meta { len: 0, is_file: false, is_dir: true, device: 1, inode: 0 });
+            let (len, inode, modified) = (0, 0, 0);
+            return Ok(Meta { len, is_file: false, is_dir: true, device: 1, inode, modified });
         }
-        let inode = disk.inode(path)?;
-        let len = disk.files.get(&inode).map_or(0, |content| content.now.len() as u64);
-        Ok(Meta { len, is_file: true, is_dir: false, device: 1, inode })
+        disk.inode(path).map(|inode| disk.meta(inode))
     }
 
     fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
@@ -468,8 +499,9 @@ impl MemFile {
 
 impl FsFile for MemFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        let disk = self.disk();
+        let mut disk = self.disk();
         disk.check(&self.path)?;
+        disk.before_read(self.inode);
         let start = usize::try_from(offset).map_err(io::Error::other)?;
         let content = disk.files.get(&self.inode);
         let found = content.and_then(|content| content.now.get(start..start + buffer.len()));
@@ -535,8 +567,7 @@ impl FsFile for MemFile {
     fn meta(&self) -> io::Result<Meta> {
         let disk = self.disk();
         disk.check(&self.path)?;
-        let len = disk.files.get(&self.inode).map_or(0, |content| content.now.len() as u64);
-        Ok(Meta { len, is_file: true, is_dir: false, device: 1, inode: self.inode })
+        Ok(disk.meta(self.inode))
     }
 
     fn try_lock(&self) -> io::Result<bool> {

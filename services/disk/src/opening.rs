@@ -1,6 +1,7 @@
 //! Opening a torrent: what is here already, and room for what is not.
 
 use crate::error::{DiskError, DiskErrorKind};
+use crate::fs::Meta;
 use crate::names::{folder_of, part_path};
 use crate::scan::Check;
 use crate::storage::{FilePlace, Opened, Storage, lock, misuse};
@@ -19,7 +20,8 @@ impl Storage {
     /// only at the first write.
     ///
     /// # Errors
-    /// If a source is missing or has another length, or a folder cannot be made.
+    /// If a source is missing, has another length or is not what was seen, or a folder cannot be
+    /// made; `Interrupted` if the storage is told to stop meanwhile.
     pub fn open(
         &self,
         torrent: TorrentId,
@@ -41,19 +43,22 @@ impl Storage {
         let mut inner = Inner::new(pieces);
         let mut have = Bitfield::new(pieces);
         let mut folders = BTreeSet::new();
-        for (place, index) in places.into_iter().zip(0..) {
+        for (mut place, index) in places.into_iter().zip(0..) {
             let file = FileIndex(index);
             let replace = match &place {
                 FilePlace::Wanted { replace, .. } => *replace,
                 FilePlace::Copy { dest, .. } => self.fs().metadata(dest).is_ok(),
                 FilePlace::Source(_) | FilePlace::Absent => false,
             };
-            let slot = Slot { place, part: Part::None, replace, fault: None };
-            folders.extend(slot.dest().map(|dest| folder_of(dest).to_owned()));
-            if let FilePlace::Source(source) | FilePlace::Copy { source, .. } = &slot.place {
-                self.check_source(source, geometry.file_length(file))?;
+            if let FilePlace::Source(source) | FilePlace::Copy { source, .. } = &mut place {
+                let meta = self.check_source(&source.path, geometry.file_length(file))?;
+                if *source.seen.get_or_insert(meta) != meta {
+                    return Err(DiskError::new(&source.path, DiskErrorKind::Changed));
+                }
                 geometry.file_pieces(file).for_each(|piece| _ = have.set(PieceIndex(piece)));
             }
+            let slot = Slot { place, part: Part::None, replace, fault: None };
+            folders.extend(slot.dest().map(|dest| folder_of(dest).to_owned()));
             inner.slots.push(slot);
             self.resume_part(&info, &geometry, &mut inner, file)?;
         }
@@ -73,10 +78,10 @@ impl Storage {
         Ok(Opened { have, resumed })
     }
 
-    pub(crate) fn check_source(&self, source: &Path, length: u64) -> Result<(), DiskError> {
+    pub(crate) fn check_source(&self, source: &Path, length: u64) -> Result<Meta, DiskError> {
         let meta = self.fs().metadata(source).map_err(|error| DiskError::io(source, &error))?;
         if meta.is_file && meta.len == length {
-            return Ok(());
+            return Ok(meta);
         }
         Err(DiskError::new(source, DiskErrorKind::Changed))
     }
@@ -113,7 +118,7 @@ impl Storage {
             None => {
                 let none = Bitfield::new(hashes.len() as u32);
                 let opened = self.fs().open_read(&part).map_err(named)?;
-                let check = Check { piece_length, length };
+                let check = Check { piece_length, length, stop: &self.config.stop };
                 let pieces = check.rescue(&*opened, &hashes, &none).map_err(named)?;
                 (none, pieces)
             }

@@ -1,7 +1,7 @@
 //! What earlier runs left: resume files are read, and of part files only what was written after the
 //! last sync is hashed again.
 
-use crate::error::DiskError;
+use crate::error::{DiskError, DiskErrorKind};
 use crate::fs::{Fs, FsFile};
 use crate::hash::hash_range;
 use crate::names::{STATE_DIR, part_path};
@@ -9,7 +9,9 @@ use crate::resume::{MAX_RESUME, RESUME_SUFFIX, Resume, ResumeFile};
 use dunlin_base::{Bitfield, PieceIndex};
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Bytes that are read at a time when a part file is checked.
 const READ: usize = 256 * 1024;
@@ -51,8 +53,12 @@ pub(crate) struct Found {
 }
 
 impl Leavings {
-    /// Reads the resume files of `root` and looks at the part files that they name.
-    pub(crate) fn load(fs: &dyn Fs, root: &Path) -> Result<Leavings, DiskError> {
+    /// Reads the resume files of `root` and looks at the part files that they name. Ends with `Interrupted` soon after `stop` is set.
+    pub(crate) fn load(
+        fs: &dyn Fs,
+        root: &Path,
+        stop: &AtomicBool,
+    ) -> Result<Leavings, DiskError> {
         let state = root.join(STATE_DIR);
         let entries = match fs.read_dir(&state) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -77,9 +83,10 @@ impl Leavings {
             }
         }
         for (dest, (_, file)) in newest {
-            match look_at(fs, &dest, file) {
+            match look_at(fs, &dest, file, stop) {
                 Ok(Some(found)) => _ = leavings.parts.insert(dest, found),
                 Ok(None) => {}
+                Err(error) if error.kind == DiskErrorKind::Interrupted => return Err(error),
                 Err(error) => tracing::warn!("{error} (its pieces are fetched again)"),
             }
         }
@@ -117,7 +124,12 @@ fn read(fs: &dyn Fs, path: &Path) -> Option<Resume> {
     }
 }
 
-fn look_at(fs: &dyn Fs, dest: &Path, file: ResumeFile) -> Result<Option<Found>, DiskError> {
+fn look_at(
+    fs: &dyn Fs,
+    dest: &Path,
+    file: ResumeFile,
+    stop: &AtomicBool,
+) -> Result<Option<Found>, DiskError> {
     let part = part_path(dest);
     let named = |error: io::Error| DiskError::io(&part, &error);
     let meta = match fs.metadata(&part) {
@@ -131,18 +143,20 @@ fn look_at(fs: &dyn Fs, dest: &Path, file: ResumeFile) -> Result<Option<Found>, 
     let none = Bitfield::new(file.claimed.len());
     let durable = if ours { file.claimed.clone() } else { none };
     let opened = fs.open_read(&part).map_err(named)?;
-    let check = Check { piece_length: file.piece_length, length: file.length };
+    let check = Check { piece_length: file.piece_length, length: file.length, stop };
     let pieces = check.rescue(&*opened, &file.hashes, &durable).map_err(named)?;
     Ok(Some(Found { file, durable, pieces }))
 }
 
 /// The shape of a file that begins at a piece boundary and is padded to whole pieces (BEP 47).
-pub(crate) struct Check {
+pub(crate) struct Check<'a> {
     pub(crate) piece_length: u32,
     pub(crate) length: u64,
+    /// Set when nobody needs the result any more.
+    pub(crate) stop: &'a AtomicBool,
 }
 
-impl Check {
+impl Check<'_> {
     /// `known` and every other piece that has data in the file and the right hash.
     pub(crate) fn rescue(
         &self,
@@ -154,6 +168,10 @@ impl Check {
         if pieces.is_full() {
             return Ok(pieces);
         }
+        let mut step = |_| match self.stop.load(Ordering::Relaxed) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        };
         let mut buffer = vec![0; READ];
         let length = u64::from(self.piece_length);
         let mut next = 0;
@@ -169,7 +187,8 @@ impl Check {
                 let start = index * length;
                 let stop = (start + length).min(self.length);
                 let zeros = (start + length - stop) as u32;
-                if hash_range(file, start..stop, zeros, &mut buffer)? == *expected {
+                let found = hash_range(file, start..stop, zeros, &mut buffer, &mut step)?;
+                if found == *expected {
                     pieces.set(piece);
                 }
             }

@@ -9,17 +9,17 @@
 
 use crate::buffers::BufferPool;
 use crate::error::{DiskError, DiskErrorKind};
-use crate::fs::{Fs, FsFile};
+use crate::fs::{Fs, FsFile, Meta};
 use crate::names::{STATE_DIR, part_path};
 use crate::open_files::OpenFiles;
 use crate::scan::{Leavings, PartClaim};
-use crate::torrent_files::{Part, TorrentFiles};
+use crate::torrent_files::{Part, Readable, TorrentFiles};
 use bytes::Bytes;
 use dunlin_base::{Bitfield, BlockRef, FileIndex, PieceIndex, TorrentId};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,12 +27,12 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FilePlace {
     /// It is complete here, and only read.
-    Source(PathBuf),
+    Source(SourceFile),
     /// It is owned at one place and wanted at another: written, not downloaded. Other content that
     /// stands there when the torrent is opened is replaced in the end: ask before you open.
     Copy {
         /// Where it is; only read.
-        source: PathBuf,
+        source: SourceFile,
         /// Where it goes.
         dest: PathBuf,
     },
@@ -45,6 +45,23 @@ pub enum FilePlace {
     },
     /// It is none of our business.
     Absent,
+}
+
+/// A complete file that is only read, and must stay what it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it was when its hashes were taken; `None` for what it is when it is opened. A file that
+    /// is not this any more is not read.
+    pub seen: Option<Meta>,
+}
+
+impl From<PathBuf> for SourceFile {
+    /// A source whose hashes are known from elsewhere.
+    fn from(path: PathBuf) -> SourceFile {
+        SourceFile { path, seen: None }
+    }
 }
 
 /// How a rank's files are kept.
@@ -62,6 +79,8 @@ pub struct StorageConfig {
     pub sync_bytes: u64,
     /// Where blocks that are read get their buffers: the budget's, where there is one.
     pub buffers: Arc<BufferPool>,
+    /// Set by the owner when what earlier runs left need not be checked to the end.
+    pub stop: Arc<AtomicBool>,
 }
 
 impl StorageConfig {
@@ -70,7 +89,8 @@ impl StorageConfig {
     pub fn new(fs: Arc<dyn Fs>, root: PathBuf) -> StorageConfig {
         let sync_interval = Duration::from_secs(1);
         let (open_files, sync_bytes, buffers) = (64, 64 << 20, BufferPool::new(0));
-        StorageConfig { fs, root, open_files, sync_interval, sync_bytes, buffers }
+        let stop = Arc::default();
+        StorageConfig { fs, root, open_files, sync_interval, sync_bytes, buffers, stop }
     }
 }
 
@@ -171,7 +191,7 @@ impl Storage {
     /// were opened since are left out.
     ///
     /// # Errors
-    /// If the state folder cannot be read.
+    /// If the state folder cannot be read; `Interrupted` if the storage is told to stop meanwhile.
     pub fn unfinished(&self) -> Result<Vec<PartClaim>, DiskError> {
         self.with_leavings(|leavings| leavings.claims())
     }
@@ -182,7 +202,7 @@ impl Storage {
     ) -> Result<T, DiskError> {
         let mut leavings = lock(&self.leavings);
         if leavings.is_none() {
-            let loaded = Leavings::load(self.fs(), &self.config.root)?;
+            let loaded = Leavings::load(self.fs(), &self.config.root, &self.config.stop)?;
             self.sequence.store(loaded.sequence, Ordering::Relaxed);
             *leavings = Some(loaded);
         }
@@ -223,9 +243,16 @@ impl Storage {
         for extent in files.geometry.extents(block) {
             let end = filled + extent.len as usize;
             let Some(place) = buffer.bytes_mut().get_mut(filled..end) else { break };
-            let (file, path) = self.readable(files, extent.file)?;
-            let done = file.read_at(place, extent.offset);
-            done.map_err(|error| DiskError::io(&path, &error))?;
+            let (file, from) = self.readable(files, extent.file)?;
+            let named = |error: io::Error| DiskError::io(&from.path, &error);
+            file.read_at(place, extent.offset).map_err(named)?;
+            // Looked at after the read: what was written before it shows.
+            if let Some(seen) = from.seen
+                && file.meta().map_err(named)? != seen
+            {
+                self.files.remove((files.id, extent.file));
+                return Err(DiskError::new(from.path, DiskErrorKind::Changed));
+            }
             filled = end;
         }
         // What no file covers is padding, and padding is zeros (BEP 47).
@@ -234,24 +261,26 @@ impl Storage {
         Ok(buffer.freeze())
     }
 
-    /// An open file to read from, and its path.
+    /// An open file to read from, and where it is.
     fn readable(
         &self,
         files: &TorrentFiles,
         file: FileIndex,
-    ) -> Result<(Arc<dyn FsFile>, PathBuf), DiskError> {
+    ) -> Result<(Arc<dyn FsFile>, Readable), DiskError> {
         let place = || match files.inner().slots.get(file.index()) {
             Some(slot) => slot.readable(),
             None => Err(misuse(&self.config.root, "a file that the torrent has not")),
         };
-        let (path, inode) = place()?;
-        match self.open_file(files, file, &path, inode) {
+        let from = place()?;
+        match self.open_file(files, file, &from.path, from.inode) {
             // Renamed to its final name meanwhile.
-            Err(error) if inode.is_some() => match place()? {
-                (now, inode) if now != path => Ok((self.open_file(files, file, &now, inode)?, now)),
+            Err(error) if from.inode.is_some() => match place()? {
+                now if now.path != from.path => {
+                    Ok((self.open_file(files, file, &now.path, now.inode)?, now))
+                }
                 _ => Err(error),
             },
-            opened => Ok((opened?, path)),
+            opened => Ok((opened?, from)),
         }
     }
 
@@ -461,7 +490,7 @@ impl Storage {
             }
             FilePlace::Copy { source, dest } => {
                 if matches!(part, Part::None | Part::Stale) {
-                    self.copy(&files, file, &source, &dest)?;
+                    self.copy(&files, file, &source.path, &dest)?;
                 }
             }
             FilePlace::Wanted { dest, .. } => {

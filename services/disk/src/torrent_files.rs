@@ -1,6 +1,7 @@
 //! The files of one torrent: where each is, what of it is written, and what of that is durable.
 
 use crate::error::{DiskError, DiskErrorKind};
+use crate::fs::Meta;
 use crate::names::part_path;
 use crate::resume::{Resume, ResumeFile, relative};
 use crate::storage::FilePlace;
@@ -70,6 +71,16 @@ pub(crate) enum Part {
     Done,
 }
 
+/// Where the bytes of a file can be read.
+#[derive(Clone, Debug)]
+pub(crate) struct Readable {
+    pub(crate) path: PathBuf,
+    /// The inode of a part file.
+    pub(crate) inode: Option<u64>,
+    /// What a source must still be.
+    pub(crate) seen: Option<Meta>,
+}
+
 impl Inner {
     /// No files yet, and nothing of `pieces` pieces.
     pub(crate) fn new(pieces: u32) -> Inner {
@@ -99,7 +110,7 @@ impl Slot {
     /// Any path that names the file for people.
     pub(crate) fn shown(&self) -> PathBuf {
         match &self.place {
-            FilePlace::Source(path) => path.clone(),
+            FilePlace::Source(source) => source.path.clone(),
             FilePlace::Copy { dest, .. } | FilePlace::Wanted { dest, .. } => dest.clone(),
             FilePlace::Absent => PathBuf::new(),
         }
@@ -116,16 +127,18 @@ impl Slot {
         }
     }
 
-    /// Where the bytes can be read now, and of a part file the inode.
-    pub(crate) fn readable(&self) -> Result<(PathBuf, Option<u64>), DiskError> {
+    /// Where the bytes can be read now.
+    pub(crate) fn readable(&self) -> Result<Readable, DiskError> {
         match (&self.place, self.part) {
-            (FilePlace::Source(path) | FilePlace::Copy { source: path, .. }, _) => {
-                Ok((path.clone(), None))
+            (FilePlace::Source(source) | FilePlace::Copy { source, .. }, _) => {
+                Ok(Readable { path: source.path.clone(), inode: None, seen: source.seen })
             }
             (FilePlace::Wanted { dest, .. }, Part::There(inode)) => {
-                Ok((part_path(dest), Some(inode)))
+                Ok(Readable { path: part_path(dest), inode: Some(inode), seen: None })
             }
-            (FilePlace::Wanted { dest, .. }, Part::Done) => Ok((dest.clone(), None)),
+            (FilePlace::Wanted { dest, .. }, Part::Done) => {
+                Ok(Readable { path: dest.clone(), inode: None, seen: None })
+            }
             _ => Err(DiskError::new(self.shown(), DiskErrorKind::Misuse("read before written"))),
         }
     }

@@ -24,7 +24,7 @@ fn new_set() -> Set {
 /// The places of a run: what stands complete under its final name is a source.
 fn places(fs: &MemFs, set: &Set, replace: bool) -> Vec<FilePlace> {
     let place = |file: usize| match fs.read_all(&set.dest(file), 1 << 20) {
-        Ok(found) if found == set.contents[file] => FilePlace::Source(set.dest(file)),
+        Ok(found) if found == set.contents[file] => FilePlace::Source(set.dest(file).into()),
         _ => FilePlace::Wanted { dest: set.dest(file), replace },
     };
     (0..set.contents.len()).map(place).collect()

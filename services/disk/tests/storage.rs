@@ -6,7 +6,7 @@ use bytes::Bytes;
 use common::{PIECE, Set, T, storage};
 use dunlin_base::{FileIndex, PieceIndex, TorrentId};
 use dunlin_disk::{
-    DiskErrorKind, FilePlace, Fs, MemFs, RealFs, Storage, StorageConfig, find_leftovers, part_path,
+    DiskError, DiskErrorKind, FilePlace, Fs, MemFs, RealFs, SourceFile, Storage, StorageConfig, find_leftovers, part_path,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -324,7 +324,7 @@ fn sources_that_change_are_named() {
     let (fs, set) = (MemFs::new(), small());
     let sources: Vec<PathBuf> =
         (0..3).map(|file| Path::new("/src").join(file.to_string())).collect();
-    let places: Vec<_> = sources.iter().cloned().map(FilePlace::Source).collect();
+    let places: Vec<_> = sources.iter().map(|path| FilePlace::Source(path.clone().into())).collect();
     for (path, content) in sources.iter().zip(&set.contents) {
         put(&fs, path, content);
     }
@@ -346,6 +346,55 @@ fn sources_that_change_are_named() {
     assert_eq!((error.kind, error.path), (DiskErrorKind::Missing, sources[0].clone()));
 }
 
+/// Sources are served while they are what they were; `replaced` counts for a new file of that name.
+fn check_overwritten(fs: &Arc<dyn Fs>, root: &Path) {
+    let set = Set::new(root, &[("a", 40_000), ("d/b", 16_384)], 7);
+    (0..2).for_each(|file| put(&**fs, &set.dest(file), &set.contents[file]));
+    let storage = || Storage::new(StorageConfig::new(Arc::clone(fs), root.into()));
+    let places = || -> Vec<_> {
+        let seen = |file| Some(fs.metadata(&set.dest(file)).unwrap());
+        let source = |file| SourceFile { path: set.dest(file), seen: seen(file) };
+        (0..2).map(|file| FilePlace::Source(source(file))).collect()
+    };
+    let changed = |found: Result<Bytes, DiskError>| {
+        let error = found.unwrap_err();
+        assert_eq!((error.kind, error.path), (DiskErrorKind::Changed, set.dest(0)));
+    };
+    let (seen, store, block) = (places(), storage(), set.whole(PieceIndex(0)));
+    set.open(&store, seen.clone()).unwrap();
+    assert_eq!(store.read_block(T, block).unwrap(), set.bytes(block));
+    let mut wrong = set.contents[0].clone();
+    wrong[39_000] ^= 1;
+    while fs.metadata(&set.dest(0)).unwrap().modified == places_modified(&seen) {
+        fs.open_write(&set.dest(0)).unwrap().write_at(&[Bytes::from(wrong.clone())], 0).unwrap();
+    }
+    changed(store.read_block(T, block));
+    assert!(store.read_block(T, set.whole(PieceIndex(3))).is_ok(), "the other file is still right");
+    let error = set.open(&storage(), seen).unwrap_err();
+    assert_eq!((error.kind, error.path), (DiskErrorKind::Changed, set.dest(0)), "since the check");
+
+    put(&**fs, &set.root.join("new"), &set.contents[0]);
+    let (seen, store) = (places(), storage());
+    fs.rename(&set.root.join("new"), &set.dest(0)).unwrap();
+    assert!(set.open(&storage(), seen).is_err(), "another file of that name");
+    set.open(&store, places()).unwrap();
+    assert_eq!(store.read_block(T, block).unwrap(), set.bytes(block));
+}
+
+fn places_modified(places: &[FilePlace]) -> i128 {
+    let Some(FilePlace::Source(SourceFile { seen: Some(seen), .. })) = places.first() else {
+        panic!("a source that was seen")
+    };
+    seen.modified
+}
+
+#[test]
+fn sources_that_are_overwritten_are_not_read() {
+    check_overwritten(&(Arc::new(MemFs::new()) as Arc<dyn Fs>), root());
+    let folder = tempfile::tempdir().unwrap();
+    check_overwritten(&(Arc::new(RealFs) as Arc<dyn Fs>), &folder.path().join("out"));
+}
+
 #[test]
 fn owned_and_wanted_is_copied_and_checked() {
     let (fs, set) = (MemFs::new(), small());
@@ -353,7 +402,7 @@ fn owned_and_wanted_is_copied_and_checked() {
     for (file, content) in set.contents.iter().enumerate() {
         put(&fs, &source(file), content);
     }
-    let place = |file| FilePlace::Copy { source: source(file), dest: set.dest(file) };
+    let place = |file| FilePlace::Copy { source: source(file).into(), dest: set.dest(file) };
     put(&fs, &set.dest(0), b"stood there before");
     let store = storage(&fs, root());
     let opened = set.open(&store, (0..3).map(place).collect()).unwrap();
@@ -366,7 +415,7 @@ fn owned_and_wanted_is_copied_and_checked() {
     assert!(fs.metadata(&part_path(&set.dest(0))).is_err(), "no remains");
     put(&fs, &source(0), &set.contents[0]);
     set.finish_all(&store).unwrap();
-    let block = set.whole(PieceIndex(1));
+    let block = set.whole(PieceIndex(3));
     assert_eq!(store.read_block(T, block).unwrap(), set.bytes(block));
     fs.break_next_sync(&part_path(&set.dest(1)));
     assert_eq!(store.sync().failed.len(), 1);

@@ -1,4 +1,5 @@
 use super::*;
+use std::ops::ControlFlow;
 use crate::MemFs;
 use dunlin_base::{Rng, hex};
 
@@ -70,6 +71,7 @@ fn files_are_hashed_in_padded_pieces_within_the_budget() {
         let mut progress = |bytes| {
             assert!(bytes > last);
             last = bytes;
+            ControlFlow::Continue(())
         };
         let found = hash_file(&fs, path, piece, &pool, &budget, &mut progress).unwrap();
         let expected: Vec<[u8; 20]> = content
@@ -80,23 +82,51 @@ fn files_are_hashed_in_padded_pieces_within_the_budget() {
                 Sha1::digest(padded).into()
             })
             .collect();
-        assert_eq!(found, (len as u64, expected));
+        assert_eq!((found.meta.len, found.hashes), (len as u64, expected));
         assert_eq!((last, budget.used()), (len as u64, 0));
         assert!(budget.peak() <= (total / 4).max(HASH_HERE), "{} of {total}", budget.peak());
     }
 }
 
 #[test]
-fn a_file_that_grows_meanwhile_is_refused() {
+fn a_file_that_is_written_meanwhile_is_refused() {
     let fs = MemFs::new();
     let path = Path::new("/f");
     let file = fs.open_write(path).unwrap();
     file.write_at(&[Bytes::from(random(100))], 0).unwrap();
     let budget = Budget::new(1 << 20);
     let pool = HashPool::new(1);
-    let mut grow = |_| file.set_len(101).unwrap();
-    let error = hash_file(&fs, path, 16, &pool, &budget, &mut grow).unwrap_err();
-    assert_eq!((error.kind, error.path.as_path()), (DiskErrorKind::Changed, path));
+    let grow = || file.set_len(101).unwrap();
+    let overwrite = || file.write_at(&[Bytes::from_static(b"x")], 50).unwrap();
+    for change in [&grow as &dyn Fn(), &overwrite] {
+        let mut step = |_| {
+            change();
+            ControlFlow::Continue(())
+        };
+        let error = hash_file(&fs, path, 16, &pool, &budget, &mut step).unwrap_err();
+        assert_eq!((error.kind, error.path.as_path()), (DiskErrorKind::Changed, path));
+    }
+}
+
+#[test]
+fn hashing_stops_when_it_is_told_to() {
+    let fs = MemFs::new();
+    let path = Path::new("/f");
+    fs.open_write(path).unwrap().write_at(&[Bytes::from(random(8 << 20))], 0).unwrap();
+    // On the pool; here, with one piece that is larger than the share.
+    for (piece, total) in [(16_384, 64 << 20), (8 << 20, 1 << 20)] {
+        let (pool, budget) = (HashPool::new(1), Budget::new(total));
+        let mut steps = 0;
+        let mut step = |_| {
+            steps += 1;
+            if steps == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let error = hash_file(&fs, path, piece, &pool, &budget, &mut step).unwrap_err();
+        assert_eq!((error.kind, error.path.as_path()), (DiskErrorKind::Interrupted, path));
+        assert_eq!(steps, 2, "the second step is the last");
+        drop(pool);
+        assert_eq!(budget.used(), 0);
+    }
 }
 
 fn width(lanes: usize, worth: usize) -> Width {
