@@ -183,7 +183,8 @@ impl World {
                 memory: setup.memory,
                 seed: setup.seed,
             };
-            let mut register = Register { shares: true, ..Register::default() };
+            let shares = !setup.no_share.contains(&rank);
+            let mut register = Register { shares, ..Register::default() };
             let mut wanting = false;
             for word in line.split_whitespace() {
                 match word {
