@@ -303,7 +303,7 @@ impl Session {
 
     /// A block could not be read.
     pub fn serve_failed(&mut self, now: Time, conn: ConnId, block: BlockRef, error: &LocalError) {
-        tracing::warn!(%error, ?block, "a block could not be served");
+        tracing::debug!(%error, ?block, "a block could not be served");
         self.not_served(now, conn, block);
     }
 

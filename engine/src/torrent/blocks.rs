@@ -126,6 +126,10 @@ impl Torrent {
         let wanted =
             self.partials.get(block.piece).filter(|partial| partial.stage == Stage::Active);
         let state = index.and_then(|index| wanted.map(|partial| partial.blocks[index as usize]));
+        let state = state.filter(|_| self.is_welcome(shared, conn, block.piece));
+        if state.is_none() {
+            self.reopen(conn, block);
+        }
         let (Some(index), Some(Block::Open | Block::Asked(..))) = (index, state) else {
             shared.out.push_back(Output::Drop { conn, block });
             return Ok(());
@@ -149,6 +153,15 @@ impl Torrent {
             }
         }
         Ok(())
+    }
+
+    /// Whether a block of this piece may come from this peer: not from a liar, and where one peer alone
+    /// must give the piece, not from another.
+    fn is_welcome(&self, shared: &Shared, conn: ConnId, piece: PieceIndex) -> bool {
+        let honest =
+            self.peers.get(&conn).is_some_and(|peer| !shared.banned.contains(&peer.remote));
+        let alone = self.partials.get(piece).is_some_and(|partial| partial.alone);
+        honest && (!alone || self.only_giver(piece).is_none_or(|giver| giver == conn))
     }
 
     /// An open block arrives after its deadline: whoever planned it has that much less to ask for.
