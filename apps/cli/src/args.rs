@@ -80,7 +80,8 @@ pub(crate) struct SwarmArgs {
     /// Replaces complete files of other content that stand where wanted files go.
     ///
     /// Without it such a file is a refusal (exit 4) before anything moves. It is replaced only at
-    /// the end, by the verified file.
+    /// the end, by the verified file. An owner's own copy of a file that it wants is replaced too,
+    /// if it differs from what owners that do not want it agree on.
     #[arg(long, help_heading = "Outputs")]
     pub(crate) force: bool,
 

@@ -3,7 +3,7 @@
 
 use crate::exit::Failure;
 use crate::out;
-use crate::peers::{self, Outputs};
+use crate::peers::{self, IdlePatterns, Outputs};
 use crate::plan::{self, Loaded};
 use dunlin_base::{Rank, format_size};
 use dunlin_plan::{PeerSource, PlanForm};
@@ -50,7 +50,9 @@ pub(crate) fn by_names(
     loaded: &Loaded,
     outputs: &Outputs,
     ungenerated: &[(PathBuf, u64)],
+    quiet: bool,
 ) -> Result<Vec<Move>, Failure> {
+    let mut idle = IdlePatterns::of(loaded);
     let mut known: BTreeMap<String, u64> = BTreeMap::new();
     let mut places: BTreeMap<Rank, BTreeMap<String, u64>> = BTreeMap::new();
     for peer in &loaded.plan.peers {
@@ -58,6 +60,7 @@ pub(crate) fn by_names(
         let root = Path::new(root);
         let dest = outputs.of_rank(peer.rank, root);
         let mut here = names(root, ungenerated)?;
+        idle.look(peer.rank, root, have, || here.keys().map(String::as_str));
         for (name, length) in here.iter().filter(|(name, _)| peers::offers(have, wants, name)) {
             known.entry(name.clone()).or_insert(*length);
         }
@@ -65,6 +68,9 @@ pub(crate) fn by_names(
             here = names(&dest, ungenerated)?;
         }
         places.insert(peer.rank, here);
+    }
+    if !quiet {
+        idle.warn();
     }
     let none = BTreeMap::new();
     let moves = loaded.plan.peers.iter().filter_map(|peer| {

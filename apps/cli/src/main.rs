@@ -13,6 +13,7 @@
 mod args;
 mod check;
 mod clean;
+mod conflict;
 mod exit;
 mod json;
 mod logging;

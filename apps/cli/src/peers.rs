@@ -13,6 +13,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// The most idle patterns that are named: a screen of them; the rest is counted.
+const MAX_IDLE: usize = 20;
+
 /// Where the outputs of a run go.
 #[derive(Clone, Debug)]
 pub(crate) struct Outputs {
@@ -75,10 +78,69 @@ pub(crate) fn configure(
     outputs: &Outputs,
     quiet: bool,
 ) -> Result<Vec<PeerConfig>, Failure> {
-    loaded.plan.peers.iter().map(|peer| one(peer, outputs, quiet)).collect()
+    let mut idle = IdlePatterns::of(loaded);
+    let one = |peer| one(peer, outputs, quiet, &mut idle);
+    let peers = loaded.plan.peers.iter().map(one).collect::<Result<Vec<_>, Failure>>()?;
+    if !quiet {
+        idle.warn();
+    }
+    Ok(peers)
 }
 
-fn one(peer: &PeerPlan, outputs: &Outputs, quiet: bool) -> Result<PeerConfig, Failure> {
+/// Patterns of `have` that match no file: most likely a slip in a `plan.toml`, which would show
+/// only as a wanted file that nobody has.
+#[derive(Debug)]
+pub(crate) struct IdlePatterns<'a> {
+    plan: &'a Path,
+    warnings: Vec<String>,
+    more: usize,
+}
+
+impl<'a> IdlePatterns<'a> {
+    /// None yet, of this plan.
+    pub(crate) fn of(loaded: &'a Loaded) -> IdlePatterns<'a> {
+        IdlePatterns { plan: &loaded.source, warnings: Vec::new(), more: 0 }
+    }
+
+    /// Looks at a rank with these names below its root.
+    pub(crate) fn look<'n, N: Iterator<Item = &'n str>>(
+        &mut self,
+        rank: Rank,
+        root: &Path,
+        have: &Have,
+        names: impl Fn() -> N,
+    ) {
+        let Have::Patterns(patterns) = have else { return };
+        for pattern in patterns.iter().filter(|one| !names().any(|name| one.matches(name))) {
+            if self.warnings.len() >= MAX_IDLE {
+                self.more += 1;
+                continue;
+            }
+            self.warnings.push(format!(
+                "{}: rank {rank}: the `have` pattern `{}` matches no file below {}",
+                self.plan.display(),
+                pattern.as_str().escape_debug(),
+                root.display(),
+            ));
+        }
+    }
+
+    /// Says it on stderr.
+    pub(crate) fn warn(&self) {
+        self.warnings.iter().for_each(|text| out::warning(text));
+        if self.more > 0 {
+            let (plan, more) = (self.plan.display(), self.more);
+            out::warning(&format!("{plan}: {more} more `have` patterns match no file"));
+        }
+    }
+}
+
+fn one(
+    peer: &PeerPlan,
+    outputs: &Outputs,
+    quiet: bool,
+    idle: &mut IdlePatterns<'_>,
+) -> Result<PeerConfig, Failure> {
     let content = match &peer.source {
         PeerSource::Course(input) => PeerContent::Tokens {
             owned: input.owned.clone(),
@@ -89,6 +151,7 @@ fn one(peer: &PeerPlan, outputs: &Outputs, quiet: bool) -> Result<PeerConfig, Fa
             let root = PathBuf::from(root);
             let dest = outputs.of_rank(peer.rank, &root);
             let found = found(&root, quiet)?;
+            idle.look(peer.rank, &root, have, || found.iter().map(|file| file.name.as_str()));
             let found_dest = if dest == root { Vec::new() } else { self::found(&dest, quiet)? };
             let (have, wants) = (have.clone(), wants.clone());
             PeerContent::Files { root, dest, found, found_dest, have, wants }

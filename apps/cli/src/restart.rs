@@ -1,4 +1,7 @@
 //! A run that finds everything in place says so, and how to start over.
+//!
+//! The advice is a command that removes files, so it names only what the next run fetches again:
+//! never a folder of a peer, of `--out` or of the plan, and no folder in which anything else lies.
 
 use crate::out::shell_word;
 use crate::peers::offers;
@@ -6,28 +9,38 @@ use dunlin_base::Rank;
 use dunlin_cluster::{FileState, FoundFile, PeerConfig, PeerContent, Report};
 use dunlin_plan::{Have, PlanForm};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
 /// The most paths that the advice names: a command of that length still fits on a screen.
 const MAX_PATHS: usize = 12;
 
-/// What stood where before the run: by rank, the names of the files in its output folder.
+/// What stood where before the run.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Before {
+    /// By rank, the names of the files in its output folder.
     here: BTreeMap<Rank, BTreeSet<String>>,
-    removable: Vec<PathBuf>,
+    outputs: Vec<Fetched>,
+}
+
+/// What an output folder has that can come again.
+#[derive(Clone, Debug)]
+struct Fetched {
+    folder: PathBuf,
+    /// Names of wanted files that another rank gives.
+    fetched: BTreeSet<String>,
+    /// Names of files that the plan makes.
+    generated: BTreeSet<String>,
 }
 
 impl Before {
-    /// Looks at the ranks as they are before the run. `outputs` is the folder of `--out`, and
+    /// Looks at the ranks as they are before the run. `plan` is the folder of the plan, and
     /// `generated` is what the plan makes again when it is not there.
-    pub(crate) fn look(
-        peers: &[PeerConfig],
-        outputs: Option<&Path>,
-        generated: &BTreeSet<PathBuf>,
-    ) -> Before {
+    pub(crate) fn look(peers: &[PeerConfig], plan: &Path, generated: &BTreeSet<PathBuf>) -> Before {
         let mut before = Before::default();
         let givers = givers(peers);
+        let places = Places::of(peers, plan);
         for peer in peers {
             let PeerContent::Files { root, dest, found, found_dest, have, wants } = &peer.content
             else {
@@ -36,18 +49,26 @@ impl Before {
             let found = if dest == root { found } else { found_dest };
             let names = found.iter().map(|file| file.name.clone()).collect();
             before.here.insert(peer.rank, names);
-            let fetched = |file: &FoundFile| {
+            if found.is_empty() || places.touch(root, dest) {
+                continue;
+            }
+            let own = real(root) == real(dest);
+            let fetched = |file: &&FoundFile| {
                 let given = givers.get(file.name.as_str());
                 wants.iter().any(|pattern| pattern.matches(&file.name))
-                    && !matches!(have, Have::Patterns(_) if offers(have, wants, &file.name))
+                    && !(own
+                        && matches!(have, Have::Patterns(_))
+                        && offers(have, wants, &file.name))
                     && given.is_some_and(|by| by.iter().any(|rank| *rank != peer.rank))
             };
-            if outputs.is_none() && found.iter().any(fetched) {
-                let again = |file: &FoundFile| fetched(file) || generated.contains(&file.path);
-                before.removable.extend(shortest(dest, found, again));
+            let name = |file: &FoundFile| file.name.clone();
+            let fetched: BTreeSet<String> = found.iter().filter(fetched).map(name).collect();
+            if !fetched.is_empty() {
+                let made = found.iter().filter(|file| generated.contains(&file.path));
+                let generated = made.map(name).collect();
+                before.outputs.push(Fetched { folder: dest.clone(), fetched, generated });
             }
         }
-        before.removable.extend(outputs.map(Path::to_owned));
         before
     }
 
@@ -65,19 +86,76 @@ impl Before {
         if form == PlanForm::Course || report.bytes_moved > 0 || !all_here || !wanted {
             return None;
         }
-        let mut text = "everything wanted is there already; nothing moved".to_owned();
-        if !self.removable.is_empty() {
-            text.push_str(". To start over:\n  rm -r");
-            for path in self.removable.iter().take(MAX_PATHS) {
-                text.push(' ');
-                text.push_str(&shell_word(path));
-            }
-            let rest = self.removable.len().saturating_sub(MAX_PATHS);
-            if rest > 0 {
-                text.push_str(&format!("\n  and {rest} more of this kind"));
+        let text = "everything wanted is there already; nothing moved";
+        Some(format!("{text}{}", command(&self.removable())))
+    }
+
+    /// The fewest paths that cover the fetched files and nothing that could not come again.
+    fn removable(&self) -> Vec<PathBuf> {
+        let mut paths = Vec::new();
+        for output in &self.outputs {
+            output.cover(&output.folder, "", &mut paths);
+        }
+        paths
+    }
+}
+
+fn command(paths: &[PathBuf]) -> String {
+    if paths.is_empty() {
+        return String::new();
+    }
+    let (named, rest) = paths.split_at(paths.len().min(MAX_PATHS));
+    let mut text = ". To start over:\n  rm -r".to_owned();
+    if named.iter().any(|path| path.as_os_str().as_encoded_bytes().starts_with(b"-")) {
+        text.push_str(" --");
+    }
+    for path in named {
+        text.push(' ');
+        text.push_str(&shell_word(path));
+    }
+    if !rest.is_empty() {
+        text.push_str(&format!("\n  and {} more of this kind", rest.len()));
+    }
+    text
+}
+
+impl Fetched {
+    /// Adds the paths that cover what was fetched below `folder`, whose names begin with `prefix`.
+    /// Returns whether everything in it can come again. It looks at the folder itself, since a
+    /// scan leaves out what is no data.
+    fn cover(&self, folder: &Path, prefix: &str, paths: &mut Vec<PathBuf>) -> bool {
+        let listed =
+            fs::read_dir(folder).and_then(|entries| entries.collect::<Result<Vec<_>, _>>());
+        let Ok(mut entries) = listed else { return false };
+        entries.sort_by_key(fs::DirEntry::file_name);
+        let mut all = true;
+        for entry in entries {
+            let (path, last) = (folder.join(entry.file_name()), entry.file_name());
+            let (Some(last), Ok(kind)) = (last.to_str(), entry.file_type()) else {
+                all = false;
+                continue;
+            };
+            let name = format!("{prefix}{last}");
+            if kind.is_file() && self.fetched.contains(&name) {
+                paths.push(path);
+            } else if kind.is_dir() && self.has_below(&format!("{name}/")) {
+                let mark = paths.len();
+                if self.cover(&path, &format!("{name}/"), paths) {
+                    paths.truncate(mark);
+                    paths.push(path);
+                } else {
+                    all = false;
+                }
+            } else {
+                all &= kind.is_file() && self.generated.contains(&name);
             }
         }
-        Some(text)
+        all
+    }
+
+    fn has_below(&self, prefix: &str) -> bool {
+        let next = self.fetched.range::<str, _>((Bound::Included(prefix), Bound::Unbounded)).next();
+        next.is_some_and(|name| name.starts_with(prefix))
     }
 }
 
@@ -97,75 +175,44 @@ fn givers(peers: &[PeerConfig]) -> BTreeMap<&str, Vec<Rank>> {
     givers
 }
 
-/// The fewest paths that cover the fetched files below `root` and nothing else: the root itself,
-/// its top folders, or single files.
-fn shortest(
-    root: &Path,
-    found: &[FoundFile],
-    fetched: impl Fn(&FoundFile) -> bool,
-) -> Vec<PathBuf> {
-    // The folder of a peer holds its `wants` too, which nobody could bring back.
-    let wants = root.join("wants").exists();
-    if !found.is_empty() && !wants && found.iter().all(&fetched) {
-        return vec![root.to_owned()];
-    }
-    let mut tops: BTreeMap<&str, Vec<&FoundFile>> = BTreeMap::new();
-    for file in found {
-        let top = file.name.split('/').next().unwrap_or(&file.name);
-        tops.entry(top).or_default().push(file);
-    }
-    let mut paths = Vec::new();
-    for (top, files) in tops {
-        if files.iter().all(|file| fetched(file)) {
-            paths.push(root.join(top));
-        } else {
-            let single = files.into_iter().filter(|file| fetched(file));
-            paths.extend(single.map(|file| file.path.clone()));
+/// Where the ranks' own files lie, by real path: an output folder that touches them holds more
+/// than outputs, whatever the names say.
+struct Places {
+    plan: PathBuf,
+    /// Each root, and how many ranks have it.
+    roots: BTreeMap<PathBuf, usize>,
+}
+
+impl Places {
+    fn of(peers: &[PeerConfig], plan: &Path) -> Places {
+        let mut roots = BTreeMap::new();
+        for peer in peers {
+            if let PeerContent::Files { root, .. } = &peer.content {
+                *roots.entry(real(root)).or_default() += 1;
+            }
         }
+        Places { plan: real(plan), roots }
     }
-    paths
+
+    /// Whether the output folder `dest` of a rank with this root is, holds or lies in a root other
+    /// than its own, or holds the plan.
+    fn touch(&self, root: &Path, dest: &Path) -> bool {
+        let (own, dest) = (real(root), real(dest));
+        let foreign = |place: &Path, ranks: usize| place != own || place != dest || ranks > 1;
+        let above = dest.ancestors();
+        let mut above = above.filter_map(|place| self.roots.get_key_value(place));
+        let mut below =
+            self.roots.range::<Path, _>((Bound::Excluded(dest.as_path()), Bound::Unbounded));
+        self.plan.starts_with(&dest) && own != dest
+            || above.any(|(place, ranks)| foreign(place, *ranks))
+            || below.next().is_some_and(|(place, _)| place.starts_with(&dest))
+    }
+}
+
+/// The path without links; as it is if there is nothing there yet.
+fn real(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use dunlin_plan::Pattern;
-
-    fn peer(rank: u32, files: &str, wants: &str) -> PeerConfig {
-        let root = PathBuf::from(format!("work/{rank}"));
-        let found = files.split_whitespace().map(|name| FoundFile {
-            name: name.to_owned(),
-            path: root.join(name),
-            length: 1,
-        });
-        let wants = wants.split_whitespace().map(|text| Pattern::parse(text).unwrap()).collect();
-        let content = PeerContent::Files {
-            root: root.clone(),
-            dest: root.clone(),
-            found: found.collect(),
-            found_dest: Vec::new(),
-            have: Have::Everything,
-            wants,
-        };
-        PeerConfig { rank: Rank(rank), content }
-    }
-
-    #[test]
-    fn only_what_somebody_else_can_give_again_is_removed() {
-        let peers = [
-            peer(1, "big tree/a tree/b cfg", ""),
-            peer(2, "big tree/a", "big tree/*"),
-            peer(3, "mine big tree/a tree/own", "big tree/a"),
-            peer(4, "only-wanted", "only-wanted"),
-        ];
-        let none = BTreeSet::new();
-        let before = Before::look(&peers, None, &none);
-        let paths = ["work/2", "work/3/big", "work/3/tree/a"].map(PathBuf::from);
-        assert_eq!(before.removable, paths);
-        let generated = ["work/3/mine", "work/3/tree/own", "work/4/x"].map(PathBuf::from);
-        let before = Before::look(&peers, None, &generated.into());
-        assert_eq!(before.removable, ["work/2", "work/3"].map(PathBuf::from));
-        let before = Before::look(&peers, Some(Path::new("out")), &none);
-        assert_eq!(before.removable, [PathBuf::from("out")]);
-    }
-}
+mod tests;

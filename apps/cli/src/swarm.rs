@@ -10,7 +10,7 @@ use crate::progress::{self, Mode, Step};
 use crate::restart::Before;
 use crate::settings::Settings;
 use crate::signals::Watch;
-use crate::{json, out, table, troubles};
+use crate::{conflict, json, out, table, troubles};
 use dunlin_base::Rank;
 use dunlin_cluster::{PeerConfig, PeerReport, PeerState, Report, RunConfig, RunControl, TraceSink};
 use dunlin_disk::{Fs, RealFs};
@@ -45,10 +45,11 @@ pub(crate) fn run(args: &SwarmArgs) -> Result<Exit, Failure> {
     let peers = peers::configure(&loaded, &outputs, args.quiet)?;
     watch.go_on()?;
     let generated = loaded.plan.generate.iter().map(|data| loaded.dir.join(&data.path)).collect();
-    let before = Before::look(&peers, args.out.as_deref(), &generated);
+    let before = Before::look(&peers, &loaded.dir, &generated);
     tracing::info!(seed = settings.seed, peers = peers.len(), "starting");
     let config = config(args, settings, peers, fs, records.trace.clone());
-    let report = progress::during(mode, &control, || dunlin_cluster::run(config, &control));
+    let mut report = progress::during(mode, &control, || dunlin_cluster::run(config, &control));
+    conflict::name_places(&mut report, &loaded, &outputs);
     drop(lock);
     progress::last_word(mode, &report);
     let exit = Exit::of_code(report.exit_code());
@@ -73,7 +74,7 @@ fn run_check(
     let form = loaded.plan.form;
     let ungenerated = check::ungenerated(loaded)?;
     if !ungenerated.is_empty() {
-        let moves = check::by_names(loaded, outputs, &ungenerated)?;
+        let moves = check::by_names(loaded, outputs, &ungenerated, args.quiet)?;
         check::print(args.json, form, &ungenerated, &moves)?;
         return Ok(Exit::Ok);
     }
@@ -83,7 +84,8 @@ fn run_check(
     watch.go_on()?;
     let config = config(args, settings, peers, Arc::new(RealFs), None);
     let mode = Mode::of(args.quiet);
-    let report = progress::during(mode, &control, || dunlin_cluster::run(config, &control));
+    let mut report = progress::during(mode, &control, || dunlin_cluster::run(config, &control));
+    conflict::name_places(&mut report, loaded, outputs);
     let exit = Exit::of_code(report.exit_code());
     if exit != Exit::Ok {
         tell(args, &report, exit)?;

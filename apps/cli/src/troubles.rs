@@ -11,6 +11,8 @@ const NAMED_FILES: usize = 8;
 /// reasons, a sentence each. Empty if all is well.
 pub(crate) fn failures(report: &Report) -> Vec<String> {
     let mut sentences: Vec<String> = report.refused.iter().cloned().collect();
+    // The reason for all files is the one for the whole run.
+    let files = |peer| if report.never_began { Vec::new() } else { failed_files(peer) };
     sentences.extend(report.errors.iter().map(ToString::to_string));
     for peer in &report.peers {
         match peer.state {
@@ -18,7 +20,7 @@ pub(crate) fn failures(report: &Report) -> Vec<String> {
                 sentences.push(format!("rank {} died: it stopped without a word", peer.rank));
             }
             PeerState::Absent => sentences.push(format!("rank {} never registered", peer.rank)),
-            PeerState::Complete | PeerState::Failed => sentences.extend(failed_files(peer)),
+            PeerState::Complete | PeerState::Failed => sentences.extend(files(peer)),
         }
         let own = peer.errors.iter().map(|error| format!("rank {}: {error}", peer.rank));
         sentences.extend(own.take(NAMED_FILES));

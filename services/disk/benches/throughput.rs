@@ -12,6 +12,7 @@ use dunlin_bencode::{Limits, Mode, Writer, decode};
 use dunlin_disk::{Budget, Fs, HashJob, HashPool, RealFs, StreamHash, block_digest};
 use dunlin_disk::{hash_file, hash_pieces};
 use std::hint::black_box;
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 /// Rounds of each measurement; the best counts.

@@ -400,12 +400,7 @@ struct Results {
 
 impl Results {
     /// Takes the groups that are done; all of them if `wait`.
-    fn take(
-        &mut self,
-        from: &Receiver<Group>,
-        progress: Step<'_>,
-        wait: bool,
-    ) -> io::Result<()> {
+    fn take(&mut self, from: &Receiver<Group>, progress: Step<'_>, wait: bool) -> io::Result<()> {
         let next = || if wait { from.recv().ok() } else { from.try_recv().ok() };
         while let Some(group) = next() {
             if let Some(place) = self.hashes.get_mut(group.index) {

@@ -188,8 +188,7 @@ impl Disk {
     fn before_read(&mut self, inode: u64) {
         match self.overwrites.remove(&inode) {
             Some((0, bytes)) => self.change(inode, Change::Write(0, bytes)),
-            Some((left, bytes)) => _ = self.overwrites.insert(inode, (left - 1, bytes)),
-            None => {}
+            found => self.overwrites.extend(found.map(|(left, bytes)| (inode, (left - 1, bytes)))),
         }
     }
 

@@ -53,12 +53,9 @@ pub(crate) struct Found {
 }
 
 impl Leavings {
-    /// Reads the resume files of `root` and looks at the part files that they name. Ends with `Interrupted` soon after `stop` is set.
-    pub(crate) fn load(
-        fs: &dyn Fs,
-        root: &Path,
-        stop: &AtomicBool,
-    ) -> Result<Leavings, DiskError> {
+    /// Reads the resume files of `root` and looks at the part files that they name. Ends
+    /// with `Interrupted` soon after `stop` is set.
+    pub(crate) fn load(fs: &dyn Fs, root: &Path, stop: &AtomicBool) -> Result<Leavings, DiskError> {
         let state = root.join(STATE_DIR);
         let entries = match fs.read_dir(&state) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),

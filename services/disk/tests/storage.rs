@@ -6,10 +6,12 @@ use bytes::Bytes;
 use common::{PIECE, Set, T, storage};
 use dunlin_base::{FileIndex, PieceIndex, TorrentId};
 use dunlin_disk::{
-    DiskError, DiskErrorKind, FilePlace, Fs, MemFs, RealFs, SourceFile, Storage, StorageConfig, find_leftovers, part_path,
+    DiskError, DiskErrorKind, FilePlace, Fs, MemFs, RealFs, SourceFile, Storage, StorageConfig,
+    find_leftovers, part_path,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 fn root() -> &'static Path {
@@ -145,6 +147,31 @@ fn a_torn_resume_file_costs_time_and_nothing_else() {
         let opened = set.open(&second, set.wanted(false)).unwrap();
         assert_eq!(opened.resumed, 1, "the part is hashed instead");
     }
+}
+
+#[test]
+fn looking_at_part_files_stops_when_it_is_told_to() {
+    let (fs, set) = (MemFs::new(), small());
+    let first = storage(&fs, root());
+    set.open(&first, set.wanted(false)).unwrap();
+    set.write(&first, 1).unwrap();
+    first.close();
+    let resume = root().join(format!(".dunlin/{}.resume", set.info.info_hash()));
+    // Another inode, so that the claims are not trusted.
+    let part = part_path(&set.dest(0));
+    let bytes = fs.read_all(&part, 1 << 20).unwrap();
+    fs.remove_file(&part).unwrap();
+    put(&fs, &part, &bytes);
+    let config = || StorageConfig::new(Arc::new(fs.clone()), root().into());
+    let (stop, stopped) = (Arc::new(AtomicBool::new(true)), DiskErrorKind::Interrupted);
+    let second = Storage::new(StorageConfig { stop: Arc::clone(&stop), ..config() });
+    assert_eq!(second.unfinished().unwrap_err().kind, stopped);
+    assert_eq!(set.open(&second, set.wanted(false)).unwrap_err().kind, stopped);
+    second.close();
+    assert!(fs.metadata(&resume).is_ok(), "nothing is tidied away");
+    stop.store(false, Ordering::Relaxed);
+    assert_eq!(second.unfinished().unwrap().len(), 1);
+    assert_eq!(set.open(&second, set.wanted(false)).unwrap().resumed, 1);
 }
 
 #[test]
@@ -324,7 +351,8 @@ fn sources_that_change_are_named() {
     let (fs, set) = (MemFs::new(), small());
     let sources: Vec<PathBuf> =
         (0..3).map(|file| Path::new("/src").join(file.to_string())).collect();
-    let places: Vec<_> = sources.iter().map(|path| FilePlace::Source(path.clone().into())).collect();
+    let places: Vec<_> =
+        sources.iter().map(|path| FilePlace::Source(path.clone().into())).collect();
     for (path, content) in sources.iter().zip(&set.contents) {
         put(&fs, path, content);
     }
@@ -346,7 +374,7 @@ fn sources_that_change_are_named() {
     assert_eq!((error.kind, error.path), (DiskErrorKind::Missing, sources[0].clone()));
 }
 
-/// Sources are served while they are what they were; `replaced` counts for a new file of that name.
+/// Sources are served while they are what they were, not overwritten and not another file.
 fn check_overwritten(fs: &Arc<dyn Fs>, root: &Path) {
     let set = Set::new(root, &[("a", 40_000), ("d/b", 16_384)], 7);
     (0..2).for_each(|file| put(&**fs, &set.dest(file), &set.contents[file]));

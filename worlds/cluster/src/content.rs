@@ -6,7 +6,7 @@ mod tokens;
 use crate::run::PeerContent;
 use bytes::Bytes;
 use dunlin_base::{Bitfield, BlockRef, FileIndex, PieceIndex, Rank, TorrentId};
-use dunlin_disk::{Budget, DiskError, Fs, HashPool};
+use dunlin_disk::{Budget, DiskError, DiskErrorKind, Fs, HashPool};
 use dunlin_engine::io::LocalError;
 use dunlin_metainfo::{Geometry, SetInfo, cluster_block_length};
 use dunlin_tracker::Register;
@@ -32,7 +32,7 @@ pub struct Shared {
     /// Whether another content at a destination may be replaced.
     pub force: bool,
     /// Set when nobody needs the results of checking any more.
-    pub stop: AtomicBool,
+    pub stop: Arc<AtomicBool>,
 }
 
 impl Shared {
@@ -53,6 +53,30 @@ pub struct Content {
 enum Kind {
     Tokens(tokens::Tokens),
     Files(Box<files::Files>),
+}
+
+/// Why looking at the files of a rank came to nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CheckError {
+    /// Nobody needs the result any more; nothing is wrong with the files.
+    Stopped,
+    /// A file cannot be read, or something stands in the way.
+    Failed(LocalError),
+}
+
+impl From<LocalError> for CheckError {
+    fn from(error: LocalError) -> CheckError {
+        CheckError::Failed(error)
+    }
+}
+
+impl From<DiskError> for CheckError {
+    fn from(error: DiskError) -> CheckError {
+        match error.kind {
+            DiskErrorKind::Interrupted => CheckError::Stopped,
+            _ => CheckError::Failed(local(error)),
+        }
+    }
 }
 
 /// What a sync brought under its final name, and what it could not.
@@ -102,8 +126,9 @@ impl Content {
     /// hears of bytes done and bytes in all.
     ///
     /// # Errors
-    /// If a file cannot be read, something stands in the way, or the run was stopped meanwhile.
-    pub fn check(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<Register, LocalError> {
+    /// If a file cannot be read or something stands in the way; `Stopped` soon after the run was
+    /// told to stop.
+    pub fn check(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<Register, CheckError> {
         let mut register = match &self.kind {
             Kind::Tokens(tokens) => tokens.register(&*self.shared.fs),
             Kind::Files(files) => files.register(&self.shared, progress)?,

@@ -16,7 +16,7 @@ pub struct RunControl(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     interrupted: AtomicBool,
-    ending: AtomicBool,
+    ending: Arc<AtomicBool>,
     errors: Mutex<Vec<RunError>>,
     tracker: Mutex<Option<Sender<TrackerArrival>>>,
     gauges: Mutex<Vec<Arc<Gauge>>>,
@@ -102,6 +102,11 @@ impl RunControl {
     /// Whether the run is to end now.
     pub(crate) fn ending(&self) -> bool {
         self.0.ending.load(Ordering::SeqCst)
+    }
+
+    /// Is set when the run is to end: for work that looks at it now and then.
+    pub(crate) fn stop_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.0.ending)
     }
 
     /// The run cannot go on.

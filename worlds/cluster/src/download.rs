@@ -12,7 +12,7 @@
 //! in order. A block that comes too early is read back when its turn comes, so nothing waits in
 //! memory.
 
-use crate::content::{Content, Synced};
+use crate::content::{CheckError, Content, Synced};
 use crate::frame::Payload;
 use bytes::Bytes;
 use dunlin_base::{Bitfield, BlockRef, FileIndex, PieceIndex, TorrentId};
@@ -181,7 +181,7 @@ pub enum DownloadDone {
         total: u64,
     },
     /// Checking is over.
-    Checked(Result<Box<Register>, LocalError>),
+    Checked(Result<Box<Register>, CheckError>),
     /// A torrent's storage is open, or not.
     Opened {
         /// The torrent.

@@ -14,6 +14,7 @@ mod ledger;
 mod links;
 mod outputs;
 
+use crate::content::CheckError;
 use crate::control::Gauge;
 use crate::download::{DownloadDone, DownloadJob};
 use crate::fault::RankFaults;
@@ -452,8 +453,10 @@ impl Peer {
                 self.ledger.registered(&register);
                 self.inputs.push_back(Input::Checked(register));
             }
-            DownloadDone::Checked(Err(error)) => {
-                self.ledger.error(&error);
+            // Whoever stopped it has told the tracker, too.
+            DownloadDone::Checked(Err(CheckError::Stopped)) => {}
+            DownloadDone::Checked(Err(CheckError::Failed(error))) => {
+                self.ledger.keep(&error);
                 self.gauge.check_failed(error);
             }
             DownloadDone::Opened { torrent, result: Ok((have, resumed)) } => {
@@ -462,7 +465,8 @@ impl Peer {
             }
             DownloadDone::Opened { torrent, result: Err(error) } => {
                 self.opening.remove(&torrent);
-                self.ledger.error(&error);
+                // The engine says it in the log, with the torrent.
+                self.ledger.keep(&error);
                 self.inputs.push_back(Input::OpenFailed { torrent, error });
             }
             DownloadDone::Hashed { torrent, piece, matches } => {

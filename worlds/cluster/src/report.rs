@@ -15,7 +15,7 @@ pub const SCHEMA: u32 = 1;
 pub struct Report {
     /// How long it took, in seconds (of virtual time where time is virtual).
     pub seconds: f64,
-    /// Bytes of all wanted files, those that were there already included.
+    /// Bytes that were wanted and not there at the start, of all ranks together.
     pub bytes_wanted: u64,
     /// Payload bytes that were received and kept.
     pub bytes_moved: u64,

@@ -19,7 +19,6 @@ use dunlin_tracker::{OnConflict, TrackerMap, TrackerOrder};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 /// A rank that says nothing for so long is dead. Everyone says something every few seconds.
@@ -188,15 +187,19 @@ pub struct FoundFile {
 #[must_use]
 pub fn run(config: RunConfig, control: &RunControl) -> Report {
     let fs = Arc::clone(&config.fs);
-    let locks = match lock_outputs(&config, &fs) {
-        Ok(locks) => locks,
-        Err(error) => return Report { errors: vec![error], ..Report::default() },
-    };
     let in_order = config.peers.iter().zip(1..).all(|(peer, rank)| peer.rank == Rank(rank));
     if !in_order {
         let text = "the ranks of a run must be 1, 2, 3, … without a gap".to_owned();
         return Report { errors: vec![RunError::Input(text)], ..Report::default() };
     }
+    let mut made = BTreeSet::new();
+    let locks = match lock_outputs(&config, &fs, &mut made) {
+        Ok(locks) => locks,
+        Err(error) => {
+            remove_empty(&*fs, &made);
+            return Report { errors: vec![error], ..Report::default() };
+        }
+    };
     let tracker = Tracker::new(coordinator_config(&config), config.trace.clone());
     let (trace, checked, seed, fabric) =
         (config.trace.clone(), config.check_only, config.seed, config.fabric.clone());
@@ -209,14 +212,21 @@ pub fn run(config: RunConfig, control: &RunControl) -> Report {
     drop(locks);
     let mut report = report(ended, control);
     report.checked = checked;
+    if !report.ok() {
+        remove_empty(&*fs, &made);
+    }
     if let Some(Err(error)) = trace.map(|trace| trace.flush()) {
         report.errors.push(RunError::Disk(format!("the trace could not be written: {error}")));
     }
     report
 }
 
-/// One lock for each folder that is written to.
-fn lock_outputs(config: &RunConfig, fs: &Arc<dyn Fs>) -> Result<Vec<OutputLock>, RunError> {
+/// One lock for each folder that is written to. The folders that are made for that go to `made`.
+fn lock_outputs(
+    config: &RunConfig,
+    fs: &Arc<dyn Fs>,
+    made: &mut BTreeSet<PathBuf>,
+) -> Result<Vec<OutputLock>, RunError> {
     let roots: BTreeSet<&PathBuf> = config
         .peers
         .iter()
@@ -231,6 +241,7 @@ fn lock_outputs(config: &RunConfig, fs: &Arc<dyn Fs>) -> Result<Vec<OutputLock>,
             .ancestors()
             .take_while(|above| !above.as_os_str().is_empty() && fs.metadata(above).is_err())
             .collect();
+        made.extend(missing.iter().map(|folder| folder.to_path_buf()));
         locks.push(OutputLock::acquire(fs, root).map_err(|error| match error {
             LockError::Held { .. } => RunError::Input(error.to_string()),
             LockError::Io { .. } => RunError::Disk(error.to_string()),
@@ -244,6 +255,14 @@ fn lock_outputs(config: &RunConfig, fs: &Arc<dyn Fs>) -> Result<Vec<OutputLock>,
         }
     }
     Ok(locks)
+}
+
+/// Removes folders that a run has made and left empty, the deepest first.
+fn remove_empty(fs: &dyn Fs, made: &BTreeSet<PathBuf>) {
+    for folder in made.iter().rev() {
+        // What is not empty, or gone already, is as it should be.
+        let _ = fs.remove_dir(folder);
+    }
 }
 
 fn coordinator_config(config: &RunConfig) -> CoordinatorConfig {
@@ -276,7 +295,7 @@ fn seats(config: RunConfig, control: &RunControl) -> Vec<Seat> {
         piece_size: config.piece_size,
         open_files: each.clamp(*OPEN_FILES_EACH.start(), *OPEN_FILES_EACH.end()),
         force: config.force,
-        stop: AtomicBool::new(false),
+        stop: control.stop_flag(),
     });
     let engine = |rank: Rank| Config {
         rank,
@@ -321,7 +340,8 @@ fn report(ended: Ended, control: &RunControl) -> Report {
     report.errors.extend(ended.errors);
     let Some(tracker) = ended.tracker else { return report };
     let outcome = tracker.coordinator().outcome();
-    report.bytes_wanted = outcome.bytes_wanted;
+    report.bytes_wanted =
+        outcome.plan.iter().fold(0, |sum: u64, planned| sum.saturating_add(planned.bytes));
     report.plan = outcome.plan.clone();
     report.never_began = outcome.refusal.is_some();
     report.conflict = outcome.refusal.as_ref().and_then(|refusal| refusal.conflict.clone());

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Bytes of lines that are collected before they go to the file: few enough to lose little when a
 /// process is killed, enough that a line costs no system call.
@@ -16,7 +16,14 @@ const BUFFER: usize = 64 * 1024;
 
 /// Where trace lines go. Clones write to the same place.
 #[derive(Clone)]
-pub struct TraceSink(Arc<Mutex<Place>>);
+pub struct TraceSink(Arc<Mutex<Sink>>);
+
+struct Sink {
+    place: Place,
+    /// The time of the last line. Threads take the time before they write, and may overtake one
+    /// another in between; no line may seem to come before an earlier one.
+    last: Time,
+}
 
 enum Place {
     File { writer: BufWriter<File>, failed: Option<io::Error> },
@@ -36,19 +43,27 @@ impl TraceSink {
     /// If the file cannot be created.
     pub fn create(path: &Path) -> io::Result<TraceSink> {
         let writer = BufWriter::with_capacity(BUFFER, File::create(path)?);
-        Ok(TraceSink(Arc::new(Mutex::new(Place::File { writer, failed: None }))))
+        Ok(TraceSink::new(Place::File { writer, failed: None }))
     }
 
     /// Lines stay in memory, for tests.
     #[must_use]
     pub fn memory() -> TraceSink {
-        TraceSink(Arc::new(Mutex::new(Place::Memory(Vec::new()))))
+        TraceSink::new(Place::Memory(Vec::new()))
+    }
+
+    fn new(place: Place) -> TraceSink {
+        TraceSink(Arc::new(Mutex::new(Sink { place, last: Time::ZERO })))
+    }
+
+    fn sink(&self) -> MutexGuard<'_, Sink> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What was written so far, of a sink in memory; empty for a file.
     #[must_use]
     pub fn text(&self) -> String {
-        match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+        match &self.sink().place {
             Place::Memory(bytes) => String::from_utf8_lossy(bytes).into_owned(),
             Place::File { .. } => String::new(),
         }
@@ -59,17 +74,21 @@ impl TraceSink {
     /// # Errors
     /// The first error that writing met. A trace that cannot be written never stops a run.
     pub fn flush(&self) -> io::Result<()> {
-        match &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+        match &mut self.sink().place {
             Place::File { failed: failed @ Some(_), .. } => failed.take().map_or(Ok(()), Err),
             Place::File { writer, .. } => writer.flush(),
             Place::Memory(_) => Ok(()),
         }
     }
 
-    /// Writes one line.
+    /// Writes one line. Its time is that of the line before it if that is later.
     pub fn write(&self, line: &Line<'_>) {
-        let text = line.to_json();
-        match &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+        let rest = line.to_json();
+        let mut sink = self.sink();
+        sink.last = sink.last.max(line.time);
+        let (seconds, micros) = (sink.last.0 / 1_000_000_000, sink.last.0 / 1000 % 1_000_000);
+        let text = format!("{{\"t\":{seconds}.{micros:06}{rest}");
+        match &mut sink.place {
             Place::File { writer, failed } => {
                 if failed.is_none() {
                     *failed = writer.write_all(text.as_bytes()).err();
@@ -114,11 +133,11 @@ impl<'a> Line<'a> {
         Line { time, from, to, msg, ..Line::default() }
     }
 
+    /// The line's JSON object behind its time.
     fn to_json(&self) -> String {
         let mut out = String::with_capacity(128);
-        let (seconds, micros) = (self.time.0 / 1_000_000_000, self.time.0 / 1000 % 1_000_000);
         // Writing to a string cannot fail.
-        let _ = write!(out, "{{\"t\":{seconds}.{micros:06},\"from\":{}", self.from);
+        let _ = write!(out, ",\"from\":{}", self.from);
         let _ = write!(out, ",\"to\":{},\"msg\":{}", self.to, quoted(self.msg));
         if let Some(classic) = self.classic {
             let _ = write!(out, ",\"classic\":{}", quoted(classic));
@@ -236,6 +255,9 @@ mod tests {
             "\n",
         );
         assert_eq!(sink.text(), expected);
+        sink.write(&Line::new(Time(1_000_000_000), Rank(1), Rank(0), "late"));
+        let late = r#"{"t":1.234567,"from":1,"to":0,"msg":"late"}"#;
+        assert_eq!(sink.text().lines().last(), Some(late), "time never goes back");
         for line in sink.text().lines() {
             serde_json::from_str::<serde_json::Value>(line).unwrap();
         }

@@ -3,12 +3,17 @@
 mod common;
 
 use common::{Run, content, put, root};
-use dunlin_cluster::{FileState, PeerContent, PeerState, Role};
-use dunlin_disk::Fs;
+use dunlin_base::{Rank, TorrentId};
+use dunlin_cluster::content::{Content, Shared};
+use dunlin_cluster::{FabricKind, FileState, PeerContent, PeerState, Role, RunControl};
+use dunlin_disk::{Budget, Fs, HashPool};
 use dunlin_engine::choker::ChokerKind;
-use dunlin_engine::config::{Profile, SourceOrder};
+use dunlin_engine::config::{PieceOrder, Profile, SourceOrder};
+use dunlin_metainfo::{HashKind, SetFile, SetInfo};
 use dunlin_plan::Have;
 use dunlin_tracker::OnConflict;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 const BIG: usize = 1_500_003;
 
@@ -35,8 +40,7 @@ fn files_and_folders_reach_everybody() {
     assert!(done.disk.metadata(&root(3).join("big")).is_err());
     assert_eq!(done.peer(1).role, Role::Seed);
     assert!(done.disk.metadata(&root(2).join(".dunlin")).is_err(), "no state is left");
-    let here = 10;
-    assert_eq!(done.report.bytes_moved + here, done.report.bytes_wanted);
+    assert_eq!(done.report.bytes_moved, done.report.bytes_wanted, "what was there is not counted");
 }
 
 #[test]
@@ -45,7 +49,7 @@ fn course_profile_over_real_files() {
     let done = run
         .with(|config| {
             config.profile = Profile::Course;
-            config.pieces = dunlin_engine::config::PieceOrder::Sequential;
+            config.pieces = PieceOrder::Sequential;
             config.sources = SourceOrder::RoundRobin;
         })
         .go()
@@ -93,7 +97,7 @@ fn a_small_budget_streams_and_spills_and_still_ends() {
 fn the_second_run_moves_nothing() {
     let done = Run::files(&[("big:1500003", ""), ("", "big")]).go().ok();
     let again = Run::again(done.disk.clone(), &["", "big"]).go().ok();
-    assert_eq!(again.report.bytes_moved, 0);
+    assert_eq!((again.report.bytes_moved, again.report.bytes_wanted), (0, 0));
     assert_eq!(again.report.plan[0].bytes_here, BIG as u64);
     assert_eq!(again.peer(2).files[0].state, FileState::Complete);
     assert!(!again.counts().contains_key("request"));
@@ -121,7 +125,7 @@ fn owners_in_conflict_move_nothing() {
     assert_eq!(done.report.exit_code(), 4);
     let text = done.report.error_text().unwrap();
     assert!(text.contains('x') && text.contains('1') && text.contains('3'), "{text}");
-    assert!(done.disk.metadata(&root(2).join("x")).is_err());
+    assert!(done.disk.metadata(&root(2)).is_err(), "not even an empty folder is left");
     let done = conflict().with(|config| config.on_conflict = OnConflict::LowestRank).go().ok();
     done.has_file(2, "x", 50_000);
 }
@@ -177,7 +181,84 @@ fn too_little_space_is_found_before_anything_moves() {
     assert_eq!(done.report.exit_code(), 5);
     assert_eq!(done.peer(2).state, PeerState::Failed);
     assert!(done.report.error_text().is_some_and(|text| text.contains("free")));
+    assert!(done.disk.metadata(&root(2)).is_err(), "not even an empty folder is left");
     assert!(!done.counts().contains_key("request"));
+}
+
+#[test]
+fn a_source_that_is_overwritten_blames_nobody() {
+    for (profile, reads) in [(Profile::BitTorrent, 40), (Profile::Course, 40), (Profile::Course, 0)]
+    {
+        let run = Run::files(&[("big:1500003 y:20000", ""), ("", "big y"), ("", "big y")]);
+        // Two reads check it; then 0 or 40 blocks are served before other bytes stand there.
+        let path = root(1).join("big");
+        run.disk.overwrite_after(&path, 2 + reads, vec![7; BIG]).unwrap();
+        let done = run
+            .with(|config| {
+                config.profile = profile;
+                if profile == Profile::Course {
+                    config.pieces = PieceOrder::Sequential;
+                    config.sources = SourceOrder::RoundRobin;
+                }
+                config.stall_timeout = common::seconds(3);
+            })
+            .go();
+        assert_eq!(done.report.exit_code(), 1, "{:#}", done.report.to_json());
+        for rank in 1..=3 {
+            let peer = done.peer(rank);
+            assert!(peer.banned.is_empty() && peer.bad_pieces == 0, "{rank}: {peer:?}");
+        }
+        let said = &done.peer(1).errors;
+        assert!(
+            said.len() == 1 && said[0].starts_with("/ranks/1/big: changed"),
+            "{profile:?} {reads}: {:#}",
+            done.report.to_json()
+        );
+        assert!(done.disk.metadata(&root(2).join("big")).is_err());
+        (2..=3).for_each(|rank| done.has_file(rank, "y", 20_000));
+    }
+}
+
+#[test]
+fn a_source_that_changes_between_check_and_start_is_not_served() {
+    let run = Run::files(&[("x:50000", "")]);
+    let shared = Arc::new(Shared {
+        fs: Arc::new(run.disk.clone()),
+        pool: HashPool::new(1),
+        budget: Budget::new(1 << 20),
+        piece_size: None,
+        open_files: 4,
+        force: false,
+        stop: Arc::default(),
+    });
+    let found = run.config.peers[0].content.clone();
+    let content = Content::new(Rank(1), found, true, shared);
+    let register = content.check(&mut |_, _| {}).unwrap();
+    let file = &register.files[0];
+    let named = SetFile { name: file.name.clone(), length: file.length };
+    let (length, hashes) = (file.piece_length, file.hashes.clone());
+    let info = SetInfo::new(HashKind::Sha1, length, vec![named], hashes).unwrap();
+    put(&run.disk, 1, "x", &[7; 50_000]);
+    let opened = content.open(TorrentId(0), &Arc::new(info), false, &BTreeSet::new());
+    let error = opened.unwrap_err().message;
+    assert!(error.starts_with("/ranks/1/x: changed"), "{error}");
+}
+
+#[test]
+fn an_interrupt_ends_the_check() {
+    for fabric in [common::checked(), FabricKind::Memory] {
+        for check_only in [false, true] {
+            let run = Run::files(&[("big:1500003", ""), ("", "big")]);
+            // Whoever read on would find this.
+            run.disk.set_broken(&root(1).join("big"), true);
+            let (control, mut config) = (RunControl::new(), run.config);
+            (config.fabric, config.check_only) = (fabric.clone(), check_only);
+            control.interrupt();
+            let report = dunlin_cluster::run(config, &control);
+            assert_eq!(report.exit_code(), 9, "{:#}", report.to_json());
+            assert!(run.disk.metadata(&root(2)).is_err(), "no empty folder is left");
+        }
+    }
 }
 
 #[test]

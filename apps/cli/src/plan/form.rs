@@ -53,8 +53,16 @@ impl Listing {
             self.warnings.push(format!("{} is ignored: rank 0 is the tracker's", path.display()));
             return;
         }
+        let numbered = |text: Option<&str>| {
+            text.is_some_and(|text| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()))
+        };
+        let looks_like_one = numbered(course) || numbered(folder);
         let course = course.and_then(rank);
         let folder = folder.and_then(rank);
+        if looks_like_one && course.is_none() && folder.is_none() {
+            let why = "a rank is written without zeros in front, and is below 2³²";
+            self.warnings.push(format!("{} is ignored: {why}", path.display()));
+        }
         if course.is_none() && folder.is_none() && name != PLAN_TOML {
             return self.add_other(&name);
         }

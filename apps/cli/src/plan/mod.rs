@@ -11,7 +11,7 @@ pub(crate) use scan::{Scan, ScannedFile, scan_root};
 use dunlin_base::{Rank, format_size};
 use dunlin_plan::{
     Have, PeerPlan, PeerSource, Plan, PlanError, PlanForm, missing_rank, parse_course, parse_toml,
-    parse_wants,
+    parse_wants, token_line,
 };
 use form::{Form, Listing};
 use std::collections::BTreeMap;
@@ -37,6 +37,8 @@ const PLAN_TOML: &str = "plan.toml";
 pub(crate) struct Loaded {
     /// The plan.
     pub(crate) plan: Plan,
+    /// What it was read from: a `plan.toml`, or the folder of another plan.
+    pub(crate) source: PathBuf,
     /// The folder that `generate` paths are relative to, and where a course plan's outputs go.
     pub(crate) dir: PathBuf,
 }
@@ -225,7 +227,21 @@ fn load_peers(
         |(rank, path): (&Rank, &PathBuf)| Ok(PeerPlan { rank: *rank, source: source(path)? });
     let peers = ranks.iter().map(peer).collect::<Result<Vec<_>, LoadError>>()?;
     let plan = Plan { form, peers, generate: Vec::new(), warnings };
-    Ok(Loaded { plan, dir: dir.to_owned() })
+    Ok(Loaded { plan, source: dir.to_owned(), dir: dir.to_owned() })
+}
+
+/// The file of a rank in a course plan's folder, and the line of a token of an owned file in it, or
+/// of the file's name. No line if the file has changed or cannot be read any more.
+pub(crate) fn course_place(
+    dir: &Path,
+    rank: Rank,
+    name: &str,
+    piece: Option<u32>,
+) -> (PathBuf, Option<usize>) {
+    let path = dir.join(format!("in{rank}.txt"));
+    let bytes = read(&path, MAX_COURSE).unwrap_or_default();
+    let line = token_line(&bytes, name, piece.map(|piece| piece as usize));
+    (path, line)
 }
 
 fn course_source(path: &Path) -> Result<PeerSource, LoadError> {
@@ -259,7 +275,7 @@ fn load_toml(path: &Path) -> Result<Loaded, LoadError> {
         "" => base.clone(),
         _ => format!("{}/{root}", base.trim_end_matches('/')),
     })?;
-    Ok(Loaded { plan, dir: dir.to_owned() })
+    Ok(Loaded { plan, source: path.to_owned(), dir: dir.to_owned() })
 }
 
 fn utf8(path: &Path) -> Result<String, LoadError> {

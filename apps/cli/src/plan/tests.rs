@@ -43,7 +43,8 @@ fn no_plan_at_all() {
         (&[("b", ""), ("a", "")], "found a folder with `a`, `b`; give"),
         (
             &[("e", ""), ("d", ""), ("c", ""), ("b", ""), ("in01.txt", "")],
-            "found a folder with `b`, `c`, `d` and 2 others; give",
+            "found a folder with `b`, `c`, `d` and 2 others (PLAN/in01.txt is ignored: a rank is \
+             written without zeros in front, and is below 2³²); give",
         ),
         (
             &[("in0.txt", "")],
@@ -135,9 +136,10 @@ fn a_course_folder() {
         ("in3.txt.bak", "not read"),
         ("client2_a", "t\nt\n"),
     ]);
-    let Loaded { plan, dir: place } = load(dir.path()).unwrap();
+    let Loaded { plan, dir: place, .. } = load(dir.path()).unwrap();
     assert_eq!((plan.form, plan.peers.len(), place.as_path()), (PlanForm::Course, 2, dir.path()));
-    let [warning] = &plan.warnings[..] else { panic!("{:?}", plan.warnings) };
+    let [warning, zeros] = &plan.warnings[..] else { panic!("{:?}", plan.warnings) };
+    assert!(zeros.contains("in01.txt is ignored: a rank is written without zeros"), "{zeros}");
     assert!(warning.ends_with("in0.txt is ignored: rank 0 is the tracker's"), "{warning}");
     let PeerSource::Course(input) = &plan.peers[1].source else { panic!("{plan:?}") };
     assert_eq!(input.wanted, ["a"]);

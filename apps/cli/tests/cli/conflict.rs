@@ -13,7 +13,12 @@ fn a_course_plan_names_file_ranks_and_piece() {
         assert!(done.stderr.contains(part), "{part}: {}", done.stderr);
     }
     assert_eq!(sandbox.files("plan")["client2_f"], b"earlier\n", "nothing was overwritten");
+    let places =
+        "piece 2 is the first that differs, see plan/in1.txt:5 and plan/in3.txt:5; nothing";
+    assert!(done.stderr.contains(places), "{}", done.stderr);
+    assert!(!done.stderr.contains("f failed"), "one reason for all: {}", done.stderr);
     let document = sandbox.json(4, "swarm plan");
+    assert!(document["error"]["message"].as_str().unwrap().contains(places));
     assert_eq!((&document["schema"], &document["ok"]), (&1.into(), &false.into()));
     assert_eq!(document["error"]["kind"], "input");
     sandbox.expect(0, "swarm plan --on-conflict lowest-rank --out out");
@@ -29,8 +34,73 @@ fn real_files_too() {
     sandbox.write("plan/peer3/wants", "a");
     let done = sandbox.expect(4, "swarm plan");
     assert!(done.stderr.contains("--on-conflict"), "{}", done.stderr);
+    let places = "differs, see plan/peer1/a and plan/peer2/a; nothing";
+    assert!(done.stderr.contains(places), "{}", done.stderr);
+    assert!(!done.stderr.contains("--force"), "it would not help: {}", done.stderr);
     assert!(!sandbox.path("plan/peer3/a").exists());
     sandbox.expect(0, "swarm plan --on-conflict lowest-rank");
     same(&sandbox.path("plan/peer1/a"), &sandbox.path("plan/peer3/a"));
     assert_eq!(std::fs::read(sandbox.path("plan/peer2/a")).unwrap(), data(2, 200_000));
+}
+
+#[test]
+fn counts_that_differ_are_named_by_the_line_of_the_file() {
+    let sandbox = Sandbox::new();
+    sandbox.write("plan/in1.txt", "2\ng 1\nt\nf 2\na b\n0");
+    sandbox.write("plan/in2.txt", "1\n\nf 3 a b c\n0");
+    sandbox.write("plan/in3.txt", "0 1 f");
+    let done = sandbox.expect(4, "swarm plan --check --out out");
+    let text = "their lengths are 2 and 3, see plan/in1.txt:4 and plan/in2.txt:3; nothing";
+    assert!(done.stderr.contains(text), "{}", done.stderr);
+}
+
+#[test]
+fn real_paths_of_a_plan_toml_and_of_outputs() {
+    let sandbox = Sandbox::new();
+    let node = |rank: u32, rest: &str| {
+        format!("[[node]]\nranks = \"{rank}\"\nroot = \"work/{{rank}}\"\n{rest}\n")
+    };
+    let plan = node(1, "want = [\"a\"]") + &node(2, "have = [\"a\"]\nwant = [\"a\"]");
+    sandbox.write("plan/plan.toml", plan);
+    sandbox.write("plan/work/1/a", "one");
+    sandbox.write("plan/work/2/a", "two");
+    let done = sandbox.expect(4, "swarm plan --out out");
+    let places = "see plan/work/1/a and plan/work/2/a; nothing";
+    assert!(done.stderr.contains(places), "{}", done.stderr);
+}
+
+#[test]
+fn an_owner_that_wants_the_file_gives_way_with_force() {
+    let sandbox = Sandbox::new();
+    sandbox.write("plan/peer1/a", data(1, 200_000));
+    sandbox.write("plan/peer2/a", data(2, 200_000));
+    sandbox.write("plan/peer2/wants", "a");
+    sandbox.write("plan/peer3/wants", "a");
+    let done = sandbox.expect(4, "swarm plan");
+    for part in ["copy of rank 2", "--force", "--on-conflict lowest-rank"] {
+        assert!(done.stderr.contains(part), "{part}: {}", done.stderr);
+    }
+    assert_eq!(std::fs::read(sandbox.path("plan/peer2/a")).unwrap(), data(2, 200_000));
+    sandbox.expect(0, "swarm plan --force");
+    for rank in [2, 3] {
+        same(&sandbox.path("plan/peer1/a"), &sandbox.path(&format!("plan/peer{rank}/a")));
+    }
+}
+
+#[test]
+fn so_does_the_lower_rank_and_an_owner_of_tokens() {
+    let sandbox = Sandbox::new();
+    sandbox.write("plan/peer1/a", "other");
+    sandbox.write("plan/peer1/wants", "a");
+    sandbox.write("plan/peer2/a", data(2, 200_000));
+    sandbox.expect(4, "swarm plan --out out");
+    sandbox.expect(0, "swarm plan --out out --force");
+    same(&sandbox.path("plan/peer2/a"), &sandbox.path("out/peer1/a"));
+    assert_eq!(std::fs::read(sandbox.path("plan/peer1/a")).unwrap(), b"other");
+    Course::new(&[("f", 5)]).peer("f", "").write(&sandbox, "course");
+    sandbox.write("course/in2.txt", "1\nf 1\nother\n1\nf");
+    sandbox.expect(4, "swarm course --out tokens");
+    sandbox.expect(0, "swarm course --out tokens --force");
+    let text = String::from_utf8(sandbox.files("tokens")["client2_f"].clone()).unwrap();
+    assert_eq!(text.split_whitespace().count(), 5, "{text}");
 }

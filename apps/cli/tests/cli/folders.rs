@@ -50,10 +50,43 @@ fn a_second_run_moves_nothing_and_says_how_to_start_over() {
     assert_eq!(number(&report["bytes_moved"]), 0);
     let done = sandbox.expect(0, "swarm plan");
     assert!(done.stderr.contains("there already"), "{}", done.stderr);
-    assert!(done.stderr.contains("rm -r plan/peer2"), "{}", done.stderr);
+    let command = "rm -r plan/peer2/big.bin plan/peer2/tree plan/peer3/big.bin plan/peer3/tree\n";
+    assert!(done.stderr.contains(command), "{}", done.stderr);
     sandbox.expect(0, "swarm plan --out out");
     let done = sandbox.expect(0, "swarm plan --out out");
-    assert!(done.stderr.contains("rm -r out"), "{}", done.stderr);
+    let command = "rm -r out/peer2/big.bin out/peer2/tree out/peer3/big.bin out/peer3/tree\n";
+    assert!(done.stderr.contains(command), "{}", done.stderr);
+}
+
+#[test]
+fn how_to_start_over_spares_what_is_not_fetched() {
+    let sandbox = Sandbox::new();
+    plan(&sandbox);
+    // Outputs into the plan's own folder, beside it, above it, and under an odd name.
+    for (out, below) in [("--out plan", "plan"), ("--out .", "."), ("--out=-o", "-o")] {
+        let mine = sandbox.path(below).join("peer2/tree/mine");
+        std::fs::create_dir_all(mine.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink("nowhere", &mine).unwrap();
+        sandbox.write(&format!("{below}/mine"), "mine");
+        sandbox.expect(0, &format!("swarm plan {out}"));
+        let done = sandbox.expect(0, &format!("swarm plan {out}"));
+        let dashes = if below == "-o" { "-- " } else { "" };
+        let begin = format!(
+            "rm -r {dashes}{below}/peer2/big.bin {below}/peer2/tree/a {below}/peer2/tree/deep \
+             {below}/peer2/tree/empty {below}/peer3/big.bin {below}/peer3/tree\n"
+        );
+        assert!(done.stderr.contains(&begin), "{out}: {}", done.stderr);
+        let command = done.stderr.lines().find(|line| line.contains("rm -r")).unwrap();
+        let removed = std::process::Command::new("sh")
+            .args(["-c", command])
+            .current_dir(sandbox.path(""))
+            .status();
+        assert!(removed.unwrap().success());
+        assert!(mine.is_symlink());
+        assert!(sandbox.path("plan/peer3/own").exists() && sandbox.path("plan/peer1").exists());
+        sandbox.expect(0, &format!("swarm plan {out}"));
+        same(&sandbox.path("plan/peer1/big.bin"), &sandbox.path(below).join("peer2/big.bin"));
+    }
 }
 
 #[test]

@@ -50,7 +50,8 @@ fn data_is_generated_and_moved() {
     assert!(number(&report["bytes_moved"]) >= 3 * (3 << 20));
     let done = sandbox.expect(0, "swarm plan/plan.toml");
     assert!(done.stderr.contains("there already"), "{}", done.stderr);
-    assert!(done.stderr.contains("plan/work/3 plan/work/4"), "{}", done.stderr);
+    let paths = "plan/work/3/big.bin plan/work/3/tree plan/work/4/big.bin plan/work/4/tree";
+    assert!(done.stderr.contains(paths), "{}", done.stderr);
 }
 
 #[test]
@@ -70,4 +71,18 @@ fn what_stands_where_data_should_be_made_is_never_overwritten() {
     let done = sandbox.expect(4, "swarm plan");
     assert!(done.stderr.contains("big.bin"), "{}", done.stderr);
     assert_eq!(std::fs::read(sandbox.path("plan/work/1/big.bin")).unwrap(), b"mine");
+}
+
+#[test]
+fn a_have_pattern_without_a_file_is_a_warning() {
+    let sandbox = Sandbox::new();
+    let slip = PLAN.replace("have = [\"tree/**\"]", "have = [\"tree/**\", \"tre/*\"]");
+    sandbox.write("plan/plan.toml", slip);
+    let text = "warning: plan/plan.toml: rank 2: the `have` pattern `tre/*` matches no file";
+    for line in ["swarm plan --check", "swarm plan", "swarm plan/plan.toml --out out"] {
+        let done = sandbox.expect(0, line);
+        assert!(done.stderr.contains(text), "{line}: {}", done.stderr);
+        assert_eq!(done.stderr.matches("matches no file").count(), 1, "{line}: {}", done.stderr);
+    }
+    assert!(!sandbox.expect(0, "swarm plan --quiet").stderr.contains("matches no file"));
 }

@@ -1,7 +1,7 @@
 use super::*;
-use std::ops::ControlFlow;
 use crate::MemFs;
 use dunlin_base::{Rng, hex};
+use std::ops::ControlFlow;
 
 fn random(len: usize) -> Vec<u8> {
     let mut rng = Rng::new(len as u64);

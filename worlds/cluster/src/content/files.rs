@@ -1,14 +1,15 @@
 //! Real files: which of them a rank offers, and where its wanted ones go.
 
-use super::{Shared, geometry_of, local, space};
+use super::{CheckError, Shared, geometry_of, space};
 use crate::run::FoundFile;
 use dunlin_base::{Bitfield, FileIndex, TorrentId};
-use dunlin_disk::{DiskError, FilePlace, Storage, StorageConfig, hash_file};
+use dunlin_disk::{DiskError, FilePlace, Meta, SourceFile, Storage, StorageConfig, hash_file};
 use dunlin_engine::io::LocalError;
 use dunlin_metainfo::{PieceHashes, SetInfo, piece_length_for};
 use dunlin_plan::{Have, Pattern};
 use dunlin_tracker::{OwnedFile, Register, Standing, Want};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -43,6 +44,8 @@ struct Known {
     /// Another content stands where it would be copied to.
     replaces: bool,
     hashes: PieceHashes,
+    /// What the file was when it was hashed.
+    seen: Meta,
 }
 
 /// A file that will be hashed.
@@ -63,6 +66,7 @@ impl Files {
             sync_interval: SYNC_INTERVAL,
             sync_bytes: SYNC_BYTES,
             buffers: Arc::clone(shared.budget.buffers()),
+            stop: Arc::clone(&shared.stop),
         });
         Files { lists, storage, known: Mutex::default() }
     }
@@ -109,7 +113,7 @@ impl Files {
         &self,
         shared: &Shared,
         progress: &mut dyn FnMut(u64, u64),
-    ) -> Result<Register, LocalError> {
+    ) -> Result<Register, CheckError> {
         let candidates = self.candidates();
         let all = candidates.values().flat_map(|found| [Some(found.file), found.other]);
         let total = all.flatten().map(|file| file.length).sum();
@@ -117,45 +121,49 @@ impl Files {
         progress(done, total);
         let mut hash = |file: &FoundFile| {
             if shared.stopped() {
-                let message = "the run was stopped while files were checked".to_owned();
-                return Err(LocalError { message, disk_full: false });
+                return Err(CheckError::Stopped);
             }
             let piece_length = piece_length_for(file.length, shared.piece_size);
-            let mut step = |bytes: u64| progress(done + bytes, total);
+            let mut step = |bytes: u64| {
+                progress(done + bytes, total);
+                if shared.stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            };
             let (fs, pool, budget) = (&*shared.fs, &*shared.pool, &shared.budget);
-            let hashed = hash_file(fs, &file.path, piece_length, pool, budget, &mut step);
-            let (length, hashes) = hashed.map_err(local)?;
+            let hashed = hash_file(fs, &file.path, piece_length, pool, budget, &mut step)?;
+            let length = hashed.meta.len;
             done += length;
-            Ok(OwnedFile {
+            let owned = OwnedFile {
                 name: file.name.clone(),
                 length,
                 piece_length: piece_length_for(length, shared.piece_size),
-                hashes: PieceHashes::Sha1(hashes.into()),
+                hashes: PieceHashes::Sha1(hashed.hashes.into()),
                 pieces: None,
                 standing: Standing::Owner,
                 bytes: length,
-            })
+            };
+            Ok((owned, hashed.meta))
         };
         let mut files = Vec::new();
         let mut known = BTreeMap::new();
         for (name, found) in &candidates {
-            let mut owned = hash(found.file)?;
+            let (mut owned, mut seen) = hash(found.file)?;
             owned.standing = found.standing;
             let (mut path, mut at_dest, mut replaces) =
                 (found.file.path.clone(), found.at_dest, false);
             if let Some(other) = found.other {
-                let copy = hash(other)?;
+                let (copy, copy_seen) = hash(other)?;
                 let same = copy.length == owned.length && copy.hashes == owned.hashes;
                 if !same && !shared.force {
-                    return Err(obstacle(other, &found.file.path));
+                    return Err(obstacle(other, &found.file.path).into());
                 }
                 replaces = !same;
                 if same {
-                    (path, at_dest) = (other.path.clone(), true);
+                    (path, at_dest, seen) = (other.path.clone(), true, copy_seen);
                 }
             }
             let hashes = owned.hashes.clone();
-            known.insert((*name).to_owned(), Known { path, at_dest, replaces, hashes });
+            let found = Known { path, at_dest, replaces, hashes, seen };
+            known.insert((*name).to_owned(), found);
             files.push(owned);
         }
         self.add_unfinished(&mut files, &known)?;
@@ -173,11 +181,11 @@ impl Files {
         &self,
         files: &mut Vec<OwnedFile>,
         known: &BTreeMap<String, Known>,
-    ) -> Result<(), LocalError> {
+    ) -> Result<(), DiskError> {
         if self.lists.wants.is_empty() {
             return Ok(());
         }
-        for claim in self.storage.unfinished().map_err(local)? {
+        for claim in self.storage.unfinished()? {
             if known.contains_key(&claim.name) || !self.wanted(&claim.name) {
                 continue;
             }
@@ -210,13 +218,14 @@ impl Files {
             let own = known
                 .get(&file.name)
                 .filter(|own| !replaced && own.hashes == info.file_hashes(FileIndex(index)));
+            let source = |own: &Known| SourceFile { path: own.path.clone(), seen: Some(own.seen) };
             match own {
-                Some(own) if own.at_dest || !wants => FilePlace::Source(own.path.clone()),
+                Some(own) if own.at_dest || !wants => FilePlace::Source(source(own)),
                 Some(own) => {
                     if own.replaces {
                         in_the_way.push(dest.clone());
                     }
-                    FilePlace::Copy { source: own.path.clone(), dest }
+                    FilePlace::Copy { source: source(own), dest }
                 }
                 None if wants => FilePlace::Wanted { dest, replace: replaced },
                 None => FilePlace::Absent,

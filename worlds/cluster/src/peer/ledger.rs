@@ -100,10 +100,20 @@ impl Ledger {
         self.started
     }
 
+    /// Keeps an error for the report, and says it in the log: once, however many blocks met it.
     pub(super) fn error(&mut self, error: &LocalError) {
-        if self.errors.len() < MAX_ERRORS && !self.errors.contains(error) {
+        if self.keep(error) {
+            tracing::warn!(rank = self.rank.0, "{}", error.message);
+        }
+    }
+
+    /// Keeps an error for the report; false if it says nothing new.
+    pub(super) fn keep(&mut self, error: &LocalError) -> bool {
+        let new = self.errors.len() < MAX_ERRORS && !self.errors.contains(error);
+        if new {
             self.errors.push(error.clone());
         }
+        new
     }
 
     fn name(&self, torrent: TorrentId, file: FileIndex) -> Option<&str> {
