@@ -18,7 +18,8 @@ use dunlin_base::{Bitfield, BlockRef, Endpoint, PieceIndex, Rate, RateMeter, Tim
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Requests that a peer may queue with us before we reject (BEP 10, `reqq`; our own rule: 500).
+/// Requests that a peer may queue with us before we reject, and that we queue with a peer (BEP 10,
+/// `reqq`; our own rule: 500).
 pub const MAX_QUEUED: usize = 500;
 /// Blocks on their way to one destination: one travels while the next is read, and a slow destination
 /// never holds what a fast one needs.
@@ -161,13 +162,13 @@ impl Peer {
     /// Whether a new piece may be planned for it.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.window.room() > self.planned
+        self.window.room() > self.planned && self.asks.len() < MAX_QUEUED
     }
 
     /// Whether a block may be asked for now.
     #[must_use]
     pub fn may_ask(&self) -> bool {
-        self.window.room() > 0
+        self.window.room() > 0 && self.asks.len() < MAX_QUEUED
     }
 
     /// Takes the request for exactly this block off the list.

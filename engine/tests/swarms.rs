@@ -141,3 +141,15 @@ fn the_same_seed_gives_the_same_outputs() {
     assert_eq!(run(1), run(1));
     assert_ne!(run(1), run(2));
 }
+
+#[test]
+fn a_window_of_many_small_blocks_is_never_refused() {
+    // 16 KiB pieces over a long, fast path: the window holds thousands of them.
+    let mut world = World::new(&Setup::default(), &["has a:3000", "wants a"]);
+    world.small_pieces();
+    world.delay = Duration::from_millis(50);
+    world.uplink.insert(dunlin_base::Rank(1), 500_000_000);
+    assert!(world.run(HOUR));
+    assert!(world.has_all(2));
+    assert_eq!(world.node(2).member.stats().rejected, 0);
+}

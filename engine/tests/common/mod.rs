@@ -220,6 +220,18 @@ impl World {
         world
     }
 
+    /// Every file has pieces of 16 KiB instead.
+    pub fn small_pieces(&mut self) {
+        for node in self.nodes.values_mut() {
+            let Some(Input::Checked(register)) = node.inputs.front_mut() else { continue };
+            for file in &mut register.files {
+                file.piece_length = 1 << 14;
+                file.length = file.hashes.len() as u64 * (1 << 14);
+                file.bytes = file.length;
+            }
+        }
+    }
+
     pub fn node(&mut self, rank: u32) -> &mut Node {
         self.nodes.get_mut(&Rank(rank)).unwrap()
     }
@@ -507,11 +519,15 @@ impl World {
             }
             Output::Serve { conn, block } => {
                 let Some((to, torrent)) = node.remotes.get(&conn).copied() else { return };
-                node.inputs.push_back(Input::BlockSent { conn, block });
                 let (good, mute) = (!node.lies, node.mute_data);
                 if !mute {
                     self.post(rank, to, Parcel::Piece(torrent, block, good));
                 }
+                // The block is sent when the uplink has taken it.
+                let at = self.busy_until.get(&rank).map_or(self.now, |busy| self.now.max(*busy));
+                self.sequence += 1;
+                let sent = Parcel::Disk(Input::BlockSent { conn, block });
+                self.mail.insert((at, self.sequence), (rank, rank, sent));
             }
             other => panic!("{other:?} is no business of pieces"),
         }
