@@ -18,8 +18,8 @@ const MAX_BACKOFF: Duration = Duration::from_millis(500);
 pub(super) struct Pace {
     verified: u64,
     gained: Vec<PieceIndex>,
-    /// A refresh is on its way.
-    asked: bool,
+    /// Refreshes on their way. While there is one nobody asks out of turn: its answer may change all.
+    asked: u32,
     starved: bool,
     /// No forced refresh before.
     not_before: Time,
@@ -29,7 +29,7 @@ pub(super) struct Pace {
 impl Pace {
     /// The swarm is fresh: whether somebody in it gives a wanted piece is asked anew.
     pub(super) fn answered(&mut self) {
-        self.asked = false;
+        self.asked = self.asked.saturating_sub(1);
         self.starved = false;
     }
 }
@@ -76,7 +76,7 @@ impl Member {
         let mut asked = Vec::new();
         for id in torrents {
             let Some(part) = self.parts.get_mut(id) else { continue };
-            part.refresh.asked = true;
+            part.refresh.asked += 1;
             asked.push((*id, std::mem::take(&mut part.refresh.gained)));
         }
         let stats = self.session.stats_mut();
@@ -98,7 +98,7 @@ impl Member {
         if !still {
             return;
         }
-        if pace.asked {
+        if pace.asked > 0 {
             return;
         }
         if now < pace.not_before {
