@@ -158,7 +158,7 @@ fn piece_lengths() {
     for bad in [0, 1, 8_192, 16_385, 49_152, 128 << 20, 1 << 40, u64::MAX] {
         assert_eq!(check_piece_length(bad), Err(SetError::PieceLength(bad)));
     }
-    assert_eq!((cluster_block_length(16_384), cluster_block_length(4 << 20)), (16_384, 262_144));
+    assert_eq!((cluster_block_length(16_384), cluster_block_length(4 << 20)), (16_384, 524_288));
 }
 
 proptest! {
