@@ -517,20 +517,23 @@ impl World {
             Output::FinishFile { torrent, file } => {
                 self.disk_says(rank, Input::FileFinished { torrent, file });
             }
-            Output::Serve { conn, block } => {
-                let Some((to, torrent)) = node.remotes.get(&conn).copied() else { return };
-                let (good, mute) = (!node.lies, node.mute_data);
-                if !mute {
-                    self.post(rank, to, Parcel::Piece(torrent, block, good));
-                }
-                // The block is sent when the uplink has taken it.
-                let at = self.busy_until.get(&rank).map_or(self.now, |busy| self.now.max(*busy));
-                self.sequence += 1;
-                let sent = Parcel::Disk(Input::BlockSent { conn, block });
-                self.mail.insert((at, self.sequence), (rank, rank, sent));
-            }
+            Output::Serve { conn, block } => self.serve(rank, conn, block),
             other => panic!("{other:?} is no business of pieces"),
         }
+    }
+
+    fn serve(&mut self, rank: Rank, conn: ConnId, block: BlockRef) {
+        let node = &self.nodes[&rank];
+        let Some((to, torrent)) = node.remotes.get(&conn).copied() else { return };
+        if !node.mute_data {
+            let good = !node.lies;
+            self.post(rank, to, Parcel::Piece(torrent, block, good));
+        }
+        // The block is sent when the uplink has taken it.
+        let at = self.busy_until.get(&rank).map_or(self.now, |busy| self.now.max(*busy));
+        self.sequence += 1;
+        let sent = Parcel::Disk(Input::BlockSent { conn, block });
+        self.mail.insert((at, self.sequence), (rank, rank, sent));
     }
 
     /// What a scripted peer sends to `to` as rank `from`.
