@@ -9,7 +9,7 @@
 use super::{Shared, Torrent};
 use crate::choker::ChokerKind;
 use crate::config::{PieceOrder, SourceOrder};
-use crate::io::Output;
+use crate::io::{Output, Reason};
 use crate::partials::{Block, Stage};
 use crate::peer::{AskState, Peer, Pieces};
 use crate::picker::RANDOM_FIRST_PIECES;
@@ -28,6 +28,9 @@ const ENDGAME_AGE: Duration = Duration::from_millis(100);
 
 /// A strict order passes over a source that is so many times slower than the next.
 const LAGGARD: u64 = 4;
+/// … which nobody knows of a connection before it is so old: until then a thread that was not scheduled
+/// looks like a slow source.
+const LAG_AFTER: Duration = Duration::from_secs(1);
 
 /// Whether the order says exactly whose turn it is.
 fn is_strict(order: SourceOrder) -> bool {
@@ -191,6 +194,9 @@ impl Torrent {
     /// Step 2. Returns whether every piece that anybody gives is started.
     fn start_pieces(&mut self, shared: &mut Shared, now: Time, givers: &[ConnId]) -> bool {
         let mut roomy: Vec<ConnId> = givers.to_vec();
+        if is_strict(shared.config.sources) && self.waits_for_answers(shared, now) {
+            return false;
+        }
         loop {
             roomy.retain(|conn| self.peers[conn].has_room());
             if roomy.is_empty() || shared.out_of_memory {
@@ -224,6 +230,20 @@ impl Torrent {
         }
     }
 
+    /// Whether a fresh connection has yet to say what it has: a strict order does not begin without it.
+    fn waits_for_answers(&self, shared: &mut Shared, now: Time) -> bool {
+        let fresh = self
+            .peers
+            .values()
+            .filter(|peer| now.since(peer.since) < LAG_AFTER && self.is_silent(shared, peer))
+            .map(|peer| peer.since + LAG_AFTER)
+            .max();
+        if let Some(until) = fresh {
+            shared.timers.by(Reason::Request, until);
+        }
+        fresh.is_some()
+    }
+
     /// A strict order waits for whoever's turn it is, though its window is full, unless it is much slower
     /// than the one that would take its place: a slow source must not set the pace. Without the wait the
     /// windows would decide and not the order: a source that gave more has the larger window.
@@ -243,7 +263,8 @@ impl Torrent {
             .collect();
         let Some(turn) = self.choose_conn(shared, now, &all) else { return true };
         let (holder, other) = (self.source(turn, now).rate, self.source(conn, now).rate);
-        let lags = holder.0 > 0 && holder.0.saturating_mul(LAGGARD) < other.0;
+        let known = self.peers.get(&turn).is_some_and(|peer| now.since(peer.since) >= LAG_AFTER);
+        let lags = known && holder.0 > 0 && holder.0.saturating_mul(LAGGARD) < other.0;
         turn == conn || lags
     }
 
