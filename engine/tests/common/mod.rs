@@ -1,7 +1,7 @@
 //! A world without bytes: members and a coordinator on one hand-cranked clock. A block is only the word
 //! of who sent it; a liar's blocks are bad. Every invariant is checked after every step.
 
-#![allow(dead_code, unreachable_pub)] // Each test file uses a part of it.
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 use dunlin_base::{
     Bitfield, BlockRef, ConnId, Endpoint, PeerId, PieceIndex, Rank, Rng, Time, TorrentId,

@@ -1,5 +1,5 @@
 //! A small set of files with known content, and the steps of a download.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 use bytes::Bytes;
 use dunlin_base::{BlockRef, FileIndex, PieceIndex, Rng, TorrentId};

@@ -1,5 +1,5 @@
 //! Small swarms for tests: plans as a few words, results as bytes.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test file uses a part of it")]
 
 use bytes::Bytes;
 use dunlin_base::{Rank, Rng};
