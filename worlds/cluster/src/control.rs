@@ -13,13 +13,24 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[derive(Clone, Debug, Default)]
 pub struct RunControl(Arc<Inner>);
 
-#[derive(Debug, Default)]
+/// Says something to people.
+type Teller = Box<dyn Fn(&str) + Send>;
+
+#[derive(Default)]
 struct Inner {
     interrupted: AtomicBool,
     ending: Arc<AtomicBool>,
     errors: Mutex<Vec<RunError>>,
     tracker: Mutex<Option<Sender<TrackerArrival>>>,
     gauges: Mutex<Vec<Arc<Gauge>>>,
+    teller: Mutex<Option<Teller>>,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let ending = self.ending.load(Ordering::SeqCst);
+        f.debug_struct("Inner").field("ending", &ending).finish_non_exhaustive()
+    }
 }
 
 /// How far a rank is.
@@ -69,6 +80,16 @@ const STATES: [RankState; 7] = [
     RankState::Ended,
 ];
 
+impl RankProgress {
+    /// The progress of a rank from what it tells: state, pieces it has and wants, bytes moved and sent.
+    pub(crate) fn of_numbers(rank: Rank, numbers: [u64; 5]) -> RankProgress {
+        let [state, pieces_have, pieces_wanted, bytes_moved, bytes_sent] = numbers;
+        let state = usize::try_from(state).ok().and_then(|state| STATES.get(state));
+        let state = state.copied().unwrap_or(RankState::Idle);
+        RankProgress { rank, state, pieces_have, pieces_wanted, bytes_moved, bytes_sent }
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -107,6 +128,23 @@ impl RunControl {
     /// Is set when the run is to end: for work that looks at it now and then.
     pub(crate) fn stop_flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.0.ending)
+    }
+
+    /// Sets who is told at once what cannot wait for the report: that a rank died, say. A sentence each.
+    pub fn set_teller(&self, teller: impl Fn(&str) + Send + 'static) {
+        *lock(&self.0.teller) = Some(Box::new(teller));
+    }
+
+    /// Says something to people at once.
+    pub(crate) fn tell(&self, text: &str) {
+        if let Some(teller) = &*lock(&self.0.teller) {
+            teller(text);
+        }
+    }
+
+    /// Something went wrong in the run as a whole; it goes on as far as it can.
+    pub(crate) fn keep_error(&self, error: RunError) {
+        lock(&self.0.errors).push(error);
     }
 
     /// The run cannot go on.
@@ -173,17 +211,20 @@ impl Gauge {
         self.numbers.state.store(state as u8, Ordering::Relaxed);
     }
 
-    fn read(&self) -> RankProgress {
-        let numbers = &self.numbers;
-        let state = usize::from(numbers.state.load(Ordering::Relaxed));
-        RankProgress {
-            rank: self.rank,
-            state: STATES.get(state).copied().unwrap_or(RankState::Idle),
-            pieces_have: numbers.have.load(Ordering::Relaxed),
-            pieces_wanted: numbers.wanted.load(Ordering::Relaxed),
-            bytes_moved: numbers.moved.load(Ordering::Relaxed),
-            bytes_sent: numbers.sent.load(Ordering::Relaxed),
-        }
+    pub(crate) fn read(&self) -> RankProgress {
+        let Numbers { state, have, wanted, moved, sent } = &self.numbers;
+        let counts = [have, wanted, moved, sent].map(|number| number.load(Ordering::Relaxed));
+        let [have, wanted, moved, sent] = counts;
+        let state = u64::from(state.load(Ordering::Relaxed));
+        RankProgress::of_numbers(self.rank, [state, have, wanted, moved, sent])
+    }
+
+    /// Shows what a rank that is a process of its own tells of itself.
+    pub(crate) fn show(&self, progress: RankProgress) {
+        self.set(progress.state);
+        self.counts(progress.pieces_have, progress.pieces_wanted);
+        self.numbers.moved.store(progress.bytes_moved, Ordering::Relaxed);
+        self.numbers.sent.store(progress.bytes_sent, Ordering::Relaxed);
     }
 
     fn counts(&self, have: u64, wanted: u64) {

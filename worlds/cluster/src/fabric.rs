@@ -1,6 +1,8 @@
 //! What carries frames between ranks, and the drivers that run the ranks over it.
 
 pub mod memory;
+pub mod mpi;
+mod ranks;
 pub mod virtual_time;
 
 use crate::content::Content;
@@ -17,6 +19,7 @@ pub(crate) struct Seat {
 }
 
 /// What a driver gives back when the run is over.
+#[derive(Default)]
 pub(crate) struct Ended {
     pub(crate) peers: Vec<PeerReport>,
     pub(crate) tracker: Option<Tracker>,

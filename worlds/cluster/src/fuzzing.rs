@@ -1,5 +1,7 @@
 //! Checks of this crate's readers for fuzzing and for replaying corpora.
 
+use crate::fabric::mpi::envelope::{Malformed, Parcel, Unpacker, pack};
+use crate::fabric::mpi::stream::{FRAGMENT, Stream};
 use crate::fault::{Fault, FaultError};
 
 /// Whatever the bytes, a trace is shown or refused, and a shown one names no more lines than it
@@ -28,9 +30,114 @@ pub fn fault(text: &str) {
     }
 }
 
+/// Whatever another rank sends, what it sends is taken or refused, a refusal is for ever, memory is
+/// bounded by what came, and every parcel has one encoding. If the first byte is even, steps
+/// follow: 0, a length (u16) and a fragment to take; 1 and a number of bytes to push; 2, send what
+/// can be sent. If it is odd, it chooses cuts, and the bytes of the parcels follow.
+///
+/// # Panics
+/// If a property does not hold.
+pub fn mpi_stream(data: &[u8]) {
+    match data.split_first() {
+        Some((mode, steps)) if mode % 2 == 0 => fragments(steps),
+        Some((mode, bytes)) => {
+            let whole = unpack(&[bytes]);
+            let cut = 1 + usize::from(*mode);
+            for cut in [1, 1 + cut % 13, cut] {
+                assert_eq!(unpack(&bytes.chunks(cut).collect::<Vec<_>>()), whole, "cut at {cut}");
+            }
+        }
+        None => {}
+    }
+}
+
+/// What can be sent at once, which is a window and a fragment of credits.
+const AT_ONCE: usize = crate::fabric::mpi::stream::WINDOW as usize + 1;
+
+fn fragments(mut steps: &[u8]) {
+    let (mut stream, mut parts, mut pushed) = (Stream::new(), Vec::new(), 0);
+    while let Some((step, rest)) = steps.split_first() {
+        steps = rest;
+        match (step, rest) {
+            (0, [high, low, rest @ ..]) => {
+                let length = usize::from(u16::from_be_bytes([*high, *low])).min(rest.len());
+                let (fragment, rest) = rest.split_at(length);
+                steps = rest;
+                let taken = stream.accept(fragment, |bytes| parts.push(bytes.to_vec()));
+                if let Err(fault) = taken {
+                    assert!(!fault.to_string().is_empty());
+                    let again = stream.accept(fragment, |_| panic!("a dead stream takes nothing"));
+                    assert_eq!(again, Err(fault), "a fault is for ever");
+                    assert!(stream.next(0).is_none(), "a dead stream sends nothing");
+                    stream.check();
+                    break;
+                }
+            }
+            (1, [length, rest @ ..]) => {
+                let bytes = vec![*length; usize::from(*length).pow(2)];
+                steps = rest;
+                pushed += bytes.len();
+                stream.push(&bytes);
+            }
+            (2, _) => {
+                let sent: Vec<_> = std::iter::from_fn(|| stream.next(9)).collect();
+                assert!(sent.len() <= AT_ONCE, "{} fragments at once", sent.len());
+                assert!(sent.iter().all(|fragment| fragment.len() <= FRAGMENT));
+            }
+            _ => break,
+        }
+        stream.check();
+        assert!(stream.queued() <= pushed);
+    }
+    unpack(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>());
+}
+
+/// The parcels of bytes that come in parts, and what is wrong with the rest.
+fn unpack(parts: &[&[u8]]) -> (Vec<Parcel>, Option<Malformed>) {
+    let (mut unpacker, mut came) = (Unpacker::new(), 0);
+    let (mut parcels, mut packed) = (Vec::new(), Vec::new());
+    for part in parts {
+        unpacker.push(part);
+        came += part.len();
+        loop {
+            match unpacker.next() {
+                Ok(Some(parcel)) => {
+                    pack(&parcel, &mut packed);
+                    parcels.push(parcel);
+                }
+                Ok(None) => break,
+                Err(malformed) => {
+                    assert!(!malformed.to_string().is_empty());
+                    assert_eq!(unpacker.next(), Err(malformed.clone()), "an error is for ever");
+                    unpacker.check(came);
+                    assert!(parts.concat().starts_with(&packed), "one encoding: {parcels:?}");
+                    return (parcels, Some(malformed));
+                }
+            }
+            unpacker.check(came);
+        }
+    }
+    assert!(parts.concat().starts_with(&packed), "one encoding: {parcels:?}");
+    (parcels, None)
+}
+
 #[cfg(test)]
 mod tests {
+    use crate::fabric::mpi::stream::Stream;
+    use proptest::collection::vec;
     use proptest::prelude::*;
+
+    /// A script that takes these fragments, with a step of `step` after each.
+    fn script(fragments: &[Vec<u8>], step: &[u8]) -> Vec<u8> {
+        let mut data = vec![0];
+        for fragment in fragments {
+            data.push(0);
+            data.extend_from_slice(&(fragment.len() as u16).to_be_bytes());
+            data.extend_from_slice(fragment);
+            data.extend_from_slice(step);
+        }
+        data
+    }
 
     proptest! {
         #[test]
@@ -48,6 +155,34 @@ mod tests {
                 text.push_str(&format!("{line}\n"));
             }
             super::trace(text.as_bytes());
+        }
+
+        #[test]
+        fn any_bytes_of_another_rank(data: Vec<u8>) {
+            super::mpi_stream(&data);
+        }
+
+        #[test]
+        fn fragments_out_of_order_cut_and_flipped(
+            pushes in vec(0..3000_usize, 0..40),
+            order: u64,
+            spoilt in proptest::option::of((any::<usize>(), 0..40_usize, any::<u8>())),
+        ) {
+            let mut stream = Stream::new();
+            let mut rng = dunlin_base::Rng::new(order);
+            for length in pushes {
+                // A session of so many bytes; the last ones wait for credits that never come.
+                stream.push(&[&(length as u32 + 1).to_be_bytes()[..], &[8], &vec![7; length]].concat());
+            }
+            let sent = std::iter::from_fn(|| stream.next(1)).map(|fragment| fragment.to_vec());
+            let mut sent: Vec<Vec<u8>> = sent.collect();
+            rng.shuffle(&mut sent);
+            if let Some((which, place, bits)) = spoilt
+                && let Some(byte) = sent.get_mut(which % 16).and_then(|each| each.get_mut(place))
+            {
+                *byte ^= bits;
+            }
+            super::mpi_stream(&script(&sent, &[1, 200, 2]));
         }
 
         #[test]

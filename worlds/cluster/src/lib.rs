@@ -43,12 +43,16 @@ pub mod fuzzing;
 pub mod peer;
 pub mod report;
 pub mod run;
+pub mod run_mark;
 pub mod trace;
+pub mod watch;
+pub mod witness;
 pub mod tracker;
 pub mod upload;
 
 pub use chart::{ChartError, chart};
 pub use control::{Gauge, RankProgress, RankState, RunControl};
+pub use fabric::mpi;
 pub use fabric::virtual_time::VirtualConfig;
 pub use fault::{Fault, FaultError};
 pub use report::{FileReport, FileState, PeerReport, PeerState, Report, Role, RunError};

@@ -53,13 +53,43 @@ pub enum RunError {
     /// Nothing moves any more.
     #[error("{0}")]
     Stalled(String),
+    /// The tracker, or the network below it, is gone.
+    #[error("{0}")]
+    Network(String),
     /// A defect of this program, or no threads to be had.
     #[error("{0}")]
     Internal(String),
 }
 
+impl RunError {
+    /// The word for its kind, as reports have it.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            RunError::Disk(_) => "disk",
+            RunError::Input(_) => "input",
+            RunError::Stalled(_) => "stalled",
+            RunError::Network(_) => "network",
+            RunError::Internal(_) => "internal",
+        }
+    }
+
+    /// The error of a kind's word; `None` if there is no such kind.
+    #[must_use]
+    pub fn of_kind(kind: &str, message: String) -> Option<RunError> {
+        Some(match kind {
+            "disk" => RunError::Disk(message),
+            "input" => RunError::Input(message),
+            "stalled" => RunError::Stalled(message),
+            "network" => RunError::Network(message),
+            "internal" => RunError::Internal(message),
+            _ => return None,
+        })
+    }
+}
+
 /// What a run came to for one rank.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct PeerReport {
     /// The rank.
     pub rank: Rank,
@@ -187,6 +217,8 @@ pub const EXIT_FAILED: u8 = 1;
 pub const EXIT_INPUT: u8 = 4;
 /// The disk.
 pub const EXIT_DISK: u8 = 5;
+/// The tracker, or the network below it.
+pub const EXIT_NETWORK: u8 = 7;
 /// Nothing moved any more.
 pub const EXIT_STALLED: u8 = 8;
 /// Stopped by a person; can be resumed.
@@ -210,6 +242,7 @@ impl Report {
                 RunError::Disk(_) => EXIT_DISK,
                 RunError::Input(_) => EXIT_INPUT,
                 RunError::Stalled(_) => EXIT_STALLED,
+                RunError::Network(_) => EXIT_NETWORK,
                 RunError::Internal(_) => EXIT_FAILED,
             };
         }
@@ -265,12 +298,7 @@ impl Report {
     }
 
     fn error_kind(&self) -> &'static str {
-        match self.errors.first() {
-            Some(RunError::Disk(_)) => "disk",
-            Some(RunError::Input(_)) => "input",
-            Some(RunError::Stalled(_)) => "stalled",
-            Some(RunError::Internal(_)) | None => "internal",
-        }
+        self.errors.first().map_or("internal", RunError::kind)
     }
 
     /// The tracker's dump: `{"name": [["hash", [ranks…]], …]}`.
@@ -292,6 +320,12 @@ impl PeerReport {
     #[must_use]
     pub(crate) fn lost(rank: Rank) -> PeerReport {
         let defect = "a thread of the rank failed; this is a defect, please report it".to_owned();
+        PeerReport { errors: vec![defect], ..PeerReport::silent(rank) }
+    }
+
+    /// A rank that has said nothing in the end: nothing is known of it.
+    #[must_use]
+    pub(crate) fn silent(rank: Rank) -> PeerReport {
         PeerReport {
             rank,
             role: Role::Leecher,
@@ -309,8 +343,18 @@ impl PeerReport {
             seconds: 0.0,
             bytes_moved: 0,
             bytes_sent: 0,
-            errors: vec![defect],
+            errors: Vec::new(),
             hashes: BTreeMap::new(),
+        }
+    }
+
+    /// The exit code of a process that was this rank alone.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self.state {
+            PeerState::Complete => EXIT_OK,
+            PeerState::Failed if !self.errors.is_empty() => EXIT_DISK,
+            PeerState::Failed | PeerState::Dead | PeerState::Absent => EXIT_FAILED,
         }
     }
 
@@ -330,7 +374,7 @@ impl PeerReport {
         Value::Object(files.collect::<Map<String, Value>>())
     }
 
-    fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         let files = self.files.iter().map(|file| {
             let mut value = json!({ "name": file.name, "state": file.state.name() });
             if let (Some(reason), Some(map)) = (&file.reason, value.as_object_mut()) {
@@ -359,6 +403,9 @@ impl PeerReport {
         })
     }
 }
+
+/// Reading one back: a rank that is a process of its own reports to rank 0.
+mod read;
 
 fn counts(by_rank: &BTreeMap<Rank, u64>) -> Value {
     let all = by_rank.iter().map(|(rank, count)| (rank.to_string(), Value::from(*count)));

@@ -3,6 +3,7 @@
 use crate::content::{Content, Shared};
 use crate::control::RunControl;
 use crate::fabric::virtual_time::VirtualConfig;
+use crate::fabric::mpi::{LeadTrace, MpiJob, follow, lead};
 use crate::fabric::{Ended, Seat, memory, virtual_time};
 use crate::fault::{Fault, RankFaults};
 use crate::peer::PeerSetup;
@@ -38,6 +39,9 @@ pub enum FabricKind {
     Memory,
     /// One thread in virtual time.
     Virtual(VirtualConfig),
+    /// One process a rank, over MPI. `peers` of the run holds only this process's own peer, or none at
+    /// rank 0; the report of rank 0 is the whole run's, that of a peer its own.
+    Mpi(MpiJob),
 }
 
 /// Everything a run is told.
@@ -187,10 +191,8 @@ pub struct FoundFile {
 #[must_use]
 pub fn run(config: RunConfig, control: &RunControl) -> Report {
     let fs = Arc::clone(&config.fs);
-    let in_order = config.peers.iter().zip(1..).all(|(peer, rank)| peer.rank == Rank(rank));
-    if !in_order {
-        let text = "the ranks of a run must be 1, 2, 3, … without a gap".to_owned();
-        return Report { errors: vec![RunError::Input(text)], ..Report::default() };
+    if let Err(error) = check_ranks(&config) {
+        return Report { errors: vec![error], ..Report::default() };
     }
     let mut made = BTreeSet::new();
     let locks = match lock_outputs(&config, &fs, &mut made) {
@@ -200,14 +202,8 @@ pub fn run(config: RunConfig, control: &RunControl) -> Report {
             return Report { errors: vec![error], ..Report::default() };
         }
     };
-    let tracker = Tracker::new(coordinator_config(&config), config.trace.clone());
-    let (trace, checked, seed, fabric) =
-        (config.trace.clone(), config.check_only, config.seed, config.fabric.clone());
-    let seats = seats(config, control);
-    let ended = match fabric {
-        FabricKind::Memory => memory::run(seats, tracker, control),
-        FabricKind::Virtual(world) => virtual_time::run(seats, tracker, control, world, seed),
-    };
+    let (trace, checked) = (config.trace.clone(), config.check_only);
+    let ended = drive(config, control);
     control.forget_gauges();
     drop(locks);
     let mut report = report(ended, control);
@@ -219,6 +215,50 @@ pub fn run(config: RunConfig, control: &RunControl) -> Report {
         report.errors.push(RunError::Disk(format!("the trace could not be written: {error}")));
     }
     report
+}
+
+/// The ranks of a run are 1, 2, … without a gap; over MPI only this process's own is here.
+fn check_ranks(config: &RunConfig) -> Result<(), RunError> {
+    let ranks = config.peers.iter().map(|peer| peer.rank);
+    let (right, text) = match &config.fabric {
+        FabricKind::Mpi(job) => {
+            let own = Some(job.rank()).filter(|rank| *rank != Rank::TRACKER);
+            (ranks.eq(own), "a process of an MPI job runs its own rank and no other")
+        }
+        FabricKind::Memory | FabricKind::Virtual(_) => (
+            ranks.eq((1..).map(Rank).take(config.peers.len())),
+            "the ranks of a run must be 1, 2, 3, … without a gap",
+        ),
+    };
+    if right { Ok(()) } else { Err(RunError::Input(text.to_owned())) }
+}
+
+/// Hands the run to its fabric's driver.
+fn drive(config: RunConfig, control: &RunControl) -> Ended {
+    let (seed, trace) = (config.seed, config.trace.clone());
+    let coordinator = coordinator_config(&config);
+    match config.fabric.clone() {
+        FabricKind::Memory => {
+            memory::run(seats(config, control), Tracker::new(coordinator, trace), control)
+        }
+        FabricKind::Virtual(world) => {
+            let seats = seats(config, control);
+            virtual_time::run(seats, Tracker::new(coordinator, trace), control, world, seed)
+        }
+        FabricKind::Mpi(job) if job.rank() == Rank::TRACKER => {
+            let trace = trace.map(|all| LeadTrace { own: TraceSink::remote(), all });
+            let own = trace.as_ref().map(|trace| trace.own.clone());
+            lead(&job, Tracker::new(coordinator, own), control, trace)
+        }
+        FabricKind::Mpi(job) => {
+            let fs = Arc::clone(&config.fs);
+            let mut seats = seats(config, control);
+            match seats.pop() {
+                Some(seat) => follow(&job, seat, control, trace.as_ref(), &fs),
+                None => Ended::default(),
+            }
+        }
+    }
 }
 
 /// One lock for each folder that is written to. The folders that are made for that go to `made`.
@@ -270,15 +310,19 @@ fn coordinator_config(config: &RunConfig) -> CoordinatorConfig {
         config.sources,
         SourceOrder::LeastBusy | SourceOrder::LeastLoaded | SourceOrder::TwoChoices
     );
+    let peers = match &config.fabric {
+        FabricKind::Mpi(job) => job.size().saturating_sub(1),
+        FabricKind::Memory | FabricKind::Virtual(_) => config.peers.len() as u32,
+    };
     CoordinatorConfig {
-        peers: config.peers.len() as u32,
+        peers,
         order: config.tracker_order,
         map: config.tracker_map,
         on_conflict: config.on_conflict,
         force: config.force,
         check_only: config.check_only,
         loads: by_load || config.tracker_order == TrackerOrder::LeastBusy,
-        load_min_age: LOAD_AGE_A_RANK * config.peers.len() as u32,
+        load_min_age: LOAD_AGE_A_RANK * peers,
         start_timeout: config.start_timeout,
         silence: SILENCE,
         seed: config.seed,

@@ -1,6 +1,13 @@
 //! The trace: one JSON object a line for every message, written when it is handled, and for a few
 //! local events. It is the same in every fabric. The classic programs' names stand beside ours.
 
+mod clock;
+mod merge;
+
+pub(crate) use clock::TraceClock;
+pub(crate) use merge::TraceMerge;
+
+use bytes::Bytes;
 use dunlin_base::{Rank, Time};
 use dunlin_tracker::Control;
 use dunlin_wire::Message;
@@ -23,6 +30,8 @@ struct Sink {
     /// The time of the last line. Threads take the time before they write, and may overtake one
     /// another in between; no line may seem to come before an earlier one.
     last: Time,
+    /// Sets times forward where the ranks are processes of their own.
+    clock: Option<Arc<TraceClock>>,
 }
 
 enum Place {
@@ -52,8 +61,39 @@ impl TraceSink {
         TraceSink::new(Place::Memory(Vec::new()))
     }
 
+    /// Lines wait in memory until the fabric sends them to rank 0: for a rank that is a process of its
+    /// own.
+    #[must_use]
+    pub fn remote() -> TraceSink {
+        TraceSink::memory()
+    }
+
     fn new(place: Place) -> TraceSink {
-        TraceSink(Arc::new(Mutex::new(Sink { place, last: Time::ZERO })))
+        TraceSink(Arc::new(Mutex::new(Sink { place, last: Time::ZERO, clock: None })))
+    }
+
+    /// Times are this clock's from now on.
+    pub(crate) fn follow(&self, clock: Arc<TraceClock>) {
+        self.sink().clock = Some(clock);
+    }
+
+    /// Takes the lines out of a sink in memory, and up to which time of the trace, in nanoseconds, they
+    /// are complete.
+    pub(crate) fn take(&self) -> (u64, Bytes) {
+        let mut sink = self.sink();
+        // Who took a time before now and has not written yet writes it as now's: see `write`.
+        let until = sink.clock.as_ref().map_or(0, |clock| clock.now());
+        sink.last = sink.last.max(Time(until));
+        let lines = match &mut sink.place {
+            Place::Memory(bytes) => std::mem::take(bytes),
+            Place::File { .. } => Vec::new(),
+        };
+        (until, Bytes::from(lines))
+    }
+
+    /// Writes a whole line that has its time already.
+    pub(crate) fn write_whole(&self, line: &[u8]) {
+        self.sink().put(line);
     }
 
     fn sink(&self) -> MutexGuard<'_, Sink> {
@@ -85,16 +125,23 @@ impl TraceSink {
     pub fn write(&self, line: &Line<'_>) {
         let rest = line.to_json();
         let mut sink = self.sink();
-        sink.last = sink.last.max(line.time);
+        let time = sink.clock.as_ref().map_or(line.time, |clock| clock.of(line.time));
+        sink.last = sink.last.max(time);
         let (seconds, micros) = (sink.last.0 / 1_000_000_000, sink.last.0 / 1000 % 1_000_000);
         let text = format!("{{\"t\":{seconds}.{micros:06}{rest}");
-        match &mut sink.place {
+        sink.put(text.as_bytes());
+    }
+}
+
+impl Sink {
+    fn put(&mut self, bytes: &[u8]) {
+        match &mut self.place {
             Place::File { writer, failed } => {
                 if failed.is_none() {
-                    *failed = writer.write_all(text.as_bytes()).err();
+                    *failed = writer.write_all(bytes).err();
                 }
             }
-            Place::Memory(bytes) => bytes.extend_from_slice(text.as_bytes()),
+            Place::Memory(all) => all.extend_from_slice(bytes),
         }
     }
 }

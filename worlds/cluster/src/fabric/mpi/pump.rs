@@ -1,0 +1,177 @@
+//! The MPI thread: the only one that makes calls of MPI. It takes orders, looks at everything that was
+//! started, and naps in between: MPI has nothing to sleep on. It decides how long to nap, and nothing
+//! else.
+//!
+//! ```text
+//!   orders ─▶ start ─▶ look ─▶ deliver ─▶ flush ─┐
+//!      ▲                                         │ nothing happened, several times over
+//!      └── order, or the nap is over ◀── nap ◀───┘ 50 µs; 1 ms when nothing is on its way
+//! ```
+
+use super::envelope::Parcel;
+use super::station::{FrameSink, Station};
+use super::transport::{Transport, TransportError};
+use crate::frame::Frame;
+use dunlin_base::Rank;
+use dunlin_disk::Budget;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
+use std::time::{Duration, Instant};
+
+/// Looks that find nothing before the thread naps.
+const EMPTY_LOOKS: u32 = 8;
+/// The first nap, and every one while blocks are on their way.
+const SHORT_NAP: Duration = Duration::from_micros(50);
+/// The longest nap.
+const LONG_NAP: Duration = Duration::from_millis(1);
+/// After the last event it naps shortly for so long: an answer is likely to come.
+const WARM: Duration = Duration::from_millis(2);
+/// Orders that are taken before the next look.
+const BATCH: usize = 256;
+/// Between two sweeps.
+const SWEEP: Duration = Duration::from_secs(1);
+/// What waits to be sent at the end may take so long.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Something for the MPI thread to do.
+pub(crate) enum Order {
+    /// Send a frame.
+    Frame {
+        /// To whom.
+        to: Rank,
+        /// What.
+        frame: Frame,
+    },
+    /// Send something that is no frame.
+    Parcel {
+        /// To whom.
+        to: Rank,
+        /// What.
+        parcel: Parcel,
+    },
+    /// Deliver frames to this from now on.
+    Deliver(FrameSink),
+    /// Receive payload into this memory.
+    Budget(Arc<Budget>),
+    /// A rank is gone.
+    Lost(Rank),
+    /// Send what waits, and end.
+    Finish {
+        /// Whether everyone lives and ends too: then MPI is finalized, which waits for all.
+        together: bool,
+        /// Told when everything is sent, before MPI is finalized.
+        sent: Sender<()>,
+    },
+}
+
+/// How the thread ended.
+#[derive(Debug)]
+pub(crate) enum Pumped<T> {
+    /// It was told to finish: finalize, or leave it.
+    Finish {
+        /// The calls of MPI.
+        transport: T,
+        /// Whether to finalize.
+        together: bool,
+    },
+    /// The library failed.
+    Failed,
+}
+
+/// Runs until it is told to finish, or nobody can tell it any more.
+pub(crate) fn pump<T: Transport>(mut station: Station<T>, orders: &Receiver<Order>) -> Pumped<T> {
+    match turn(&mut station, orders) {
+        Ok(together) => Pumped::Finish { transport: station.transport, together },
+        Err(error) => {
+            tracing::error!(%error, "MPI failed");
+            Pumped::Failed
+        }
+    }
+}
+
+fn turn<T: Transport>(
+    station: &mut Station<T>,
+    orders: &Receiver<Order>,
+) -> Result<bool, TransportError> {
+    let mut empty = 0;
+    let mut last = Instant::now();
+    let mut swept = last;
+    let mut nap = SHORT_NAP;
+    loop {
+        let mut happened = false;
+        for _ in 0..BATCH {
+            match orders.try_recv() {
+                Ok(Order::Finish { together, sent }) => return finish(station, together, &sent),
+                Ok(order) => obey(station, order)?,
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return Ok(false),
+            }
+            happened = true;
+        }
+        happened |= station.poll()?;
+        station.flush()?;
+        if happened {
+            (empty, nap) = (0, SHORT_NAP);
+            continue;
+        }
+        empty += 1;
+        if empty < EMPTY_LOOKS {
+            std::thread::yield_now();
+            continue;
+        }
+        let now = Instant::now();
+        if empty == EMPTY_LOOKS {
+            last = now;
+        }
+        if now.duration_since(swept) >= SWEEP {
+            swept = now;
+            station.sweep(now);
+        }
+        if station.transferring() || now.duration_since(last) < WARM {
+            nap = SHORT_NAP;
+        } else {
+            nap = (nap * 2).min(LONG_NAP);
+        }
+        match orders.recv_timeout(nap) {
+            Ok(Order::Finish { together, sent }) => return finish(station, together, &sent),
+            Ok(order) => {
+                obey(station, order)?;
+                (empty, nap) = (0, SHORT_NAP);
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Ok(false),
+        }
+    }
+}
+
+fn obey<T: Transport>(station: &mut Station<T>, order: Order) -> Result<(), TransportError> {
+    match order {
+        Order::Frame { to, frame } => return station.send(to, frame),
+        Order::Parcel { to, parcel } => station.pack(to.0, &parcel),
+        Order::Deliver(sink) => station.deliver_to(sink),
+        Order::Budget(budget) => station.use_budget(budget),
+        Order::Lost(rank) => station.lost(rank),
+        Order::Finish { .. } => {}
+    }
+    Ok(())
+}
+
+/// Sends what waits for those who live; bounded, since one of them may die at this very moment.
+fn finish<T: Transport>(
+    station: &mut Station<T>,
+    together: bool,
+    sent: &Sender<()>,
+) -> Result<bool, TransportError> {
+    let until = Instant::now() + DRAIN;
+    station.flush()?;
+    while !station.drained() && Instant::now() < until {
+        if !station.poll()? {
+            std::thread::sleep(SHORT_NAP);
+        }
+        station.flush()?;
+    }
+    let drained = station.drained();
+    // Who asked may have stopped waiting.
+    let _ = sent.send(());
+    Ok(together && drained)
+}

@@ -1,0 +1,246 @@
+//! The messages of the launch and of the end, between rank 0 and the peers, as JSON: how a rank's part of
+//! the plan was read, whom it may watch, who died, what it came to, and with which code it ends.
+
+use crate::report::{PeerReport, RunError};
+use crate::run_mark::LastRun;
+use bytes::Bytes;
+use dunlin_base::Rank;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+
+/// What a peer says before anything else: how its part of the plan was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hello {
+    /// The highest peer that it sees in its plan; 0 if it sees none.
+    pub highest: u32,
+    /// Whether it sees its own input.
+    pub own: bool,
+    /// Why it cannot take part: the exit code, and the whole message for people.
+    pub failure: Option<(u8, String)>,
+    /// What its last run left behind.
+    pub last_run: Option<LastRun>,
+    /// The folder for its run mark: where wanted files go.
+    pub state: Option<PathBuf>,
+}
+
+/// A process on the same host that a rank may watch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Process {
+    pub(crate) rank: Rank,
+    /// The same for processes that can watch each other.
+    pub(crate) node: String,
+    /// The same for processes that see the same files.
+    pub(crate) mount: String,
+    pub(crate) pid: u32,
+    pub(crate) started: u64,
+    /// Where its run mark is.
+    pub(crate) mark: Option<PathBuf>,
+}
+
+/// A message of the launch or the end.
+#[derive(Debug)]
+pub(crate) enum Session {
+    /// Rank 0 → peer, first: the name of the job.
+    Job { id: String },
+    /// Peer → rank 0, first.
+    Hello { hello: Hello, process: Process },
+    /// Rank 0 → peer: take part.
+    Welcome { seed: u64, neighbours: Vec<Process> },
+    /// Peer → rank 0: this rank of my host has died.
+    Died { rank: Rank },
+    /// Peer → rank 0, last: what it came to.
+    Report { report: Box<PeerReport>, errors: Vec<RunError> },
+    /// Rank 0 → peer: leave with this code; everyone else leaves too, unless somebody died.
+    Bye { code: u8, together: bool },
+    /// Peer → rank 0: I have heard it.
+    Gone,
+}
+
+impl Session {
+    pub(crate) fn encode(&self) -> Bytes {
+        let value = match self {
+            Session::Hello { hello, process } => json!({
+                "hello": hello_json(hello), "process": process_json(process),
+            }),
+            Session::Job { id } => json!({ "job": id }),
+            Session::Welcome { seed, neighbours } => json!({
+                "welcome": seed,
+                "neighbours": neighbours.iter().map(process_json).collect::<Vec<_>>(),
+            }),
+            Session::Died { rank } => json!({ "died": rank.0 }),
+            Session::Report { report, errors } => json!({
+                "report": report.to_json(),
+                "errors": errors.iter().map(error_json).collect::<Vec<_>>(),
+            }),
+            Session::Bye { code, together } => json!({ "bye": code, "together": together }),
+            Session::Gone => json!({ "gone": true }),
+        };
+        Bytes::from(value.to_string())
+    }
+
+    /// Reads a message; `None` if it is none of ours. What a rank may say is checked by who hears it.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Session> {
+        let value: Value = serde_json::from_slice(bytes).ok()?;
+        let has = |key| value.get(key);
+        if let Some(hello) = has("hello") {
+            let process = process_of(has("process")?)?;
+            return Some(Session::Hello { hello: hello_of(hello)?, process });
+        }
+        if let Some(seed) = has("welcome") {
+            let all = has("neighbours")?.as_array()?;
+            let neighbours = all.iter().map(process_of).collect::<Option<Vec<_>>>()?;
+            return Some(Session::Welcome { seed: seed.as_u64()?, neighbours });
+        }
+        if let Some(id) = has("job") {
+            return Some(Session::Job { id: id.as_str()?.to_owned() });
+        }
+        if let Some(rank) = has("died") {
+            return Some(Session::Died { rank: rank_of(rank)? });
+        }
+        if let Some(report) = has("report") {
+            let report = Box::new(PeerReport::of_json(report)?);
+            let errors = has("errors")?.as_array()?;
+            let errors = errors.iter().map(error_of).collect::<Option<Vec<_>>>()?;
+            return Some(Session::Report { report, errors });
+        }
+        if let Some(code) = has("bye") {
+            let code = u8::try_from(code.as_u64()?).ok()?;
+            return Some(Session::Bye { code, together: has("together")?.as_bool()? });
+        }
+        has("gone").map(|_| Session::Gone)
+    }
+}
+
+fn rank_of(value: &Value) -> Option<Rank> {
+    u32::try_from(value.as_u64()?).ok().map(Rank)
+}
+
+fn path_json(path: Option<&PathBuf>) -> Value {
+    // A path that is no UTF-8 cannot be said; its rank is only not watched.
+    path.and_then(|path| path.to_str()).map_or(Value::Null, Value::from)
+}
+
+fn path_of(value: Option<&Value>) -> Option<PathBuf> {
+    value?.as_str().map(PathBuf::from)
+}
+
+fn hello_json(hello: &Hello) -> Value {
+    json!({
+        "highest": hello.highest,
+        "own": hello.own,
+        "failure": hello.failure.as_ref().map(|(code, text)| json!([code, text])),
+        "died": hello.last_run.as_ref().map(|last| {
+            last.died.iter().map(|rank| rank.0).collect::<Vec<_>>()
+        }),
+        "unfinished": hello.last_run.as_ref().map(|last| last.unfinished),
+        "state": path_json(hello.state.as_ref()),
+    })
+}
+
+fn hello_of(value: &Value) -> Option<Hello> {
+    let failure = match value.get("failure")? {
+        Value::Null => None,
+        pair => {
+            let code = u8::try_from(pair.get(0)?.as_u64()?).ok()?;
+            Some((code, pair.get(1)?.as_str()?.to_owned()))
+        }
+    };
+    let last_run = match value.get("died")? {
+        Value::Null => None,
+        died => Some(LastRun {
+            died: died.as_array()?.iter().map(rank_of).collect::<Option<Vec<_>>>()?,
+            unfinished: value.get("unfinished")?.as_bool()?,
+        }),
+    };
+    Some(Hello {
+        highest: u32::try_from(value.get("highest")?.as_u64()?).ok()?,
+        own: value.get("own")?.as_bool()?,
+        failure,
+        last_run,
+        state: path_of(value.get("state")),
+    })
+}
+
+fn process_json(process: &Process) -> Value {
+    json!({
+        "rank": process.rank.0, "node": process.node, "mount": process.mount, "pid": process.pid,
+        "started": process.started, "mark": path_json(process.mark.as_ref()),
+    })
+}
+
+fn process_of(value: &Value) -> Option<Process> {
+    let text = |key| value.get(key).and_then(Value::as_str).map(str::to_owned);
+    Some(Process {
+        rank: rank_of(value.get("rank")?)?,
+        node: text("node")?,
+        mount: text("mount")?,
+        pid: u32::try_from(value.get("pid")?.as_u64()?).ok()?,
+        started: value.get("started")?.as_u64()?,
+        mark: path_of(value.get("mark")),
+    })
+}
+
+fn error_json(error: &RunError) -> Value {
+    json!({ "kind": error.kind(), "message": error.to_string() })
+}
+
+fn error_of(value: &Value) -> Option<RunError> {
+    let message = value.get("message")?.as_str()?.to_owned();
+    RunError::of_kind(value.get("kind")?.as_str()?, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn back(session: &Session) -> Session {
+        Session::decode(&session.encode()).expect("reads its own")
+    }
+
+    #[test]
+    fn every_message_comes_back() {
+        let hello = Hello {
+            highest: 5,
+            own: true,
+            failure: Some((4, "in3.txt:7: \"no\"".into())),
+            last_run: Some(LastRun { died: vec![Rank(3)], unfinished: true }),
+            state: Some("/data/peer3".into()),
+        };
+        let process = Process {
+            rank: Rank(3),
+            node: "b pid:[1]".into(),
+            mount: "m".into(),
+            pid: 77,
+            started: 123_456,
+            mark: None,
+        };
+        let Session::Hello { hello: again, process: same } =
+            back(&Session::Hello { hello: hello.clone(), process: process.clone() })
+        else {
+            panic!("a hello");
+        };
+        assert_eq!((again, &same), (hello, &process));
+        let welcome = Session::Welcome { seed: u64::MAX, neighbours: vec![process.clone()] };
+        let Session::Welcome { seed, neighbours } = back(&welcome) else { panic!("a welcome") };
+        assert_eq!((seed, neighbours), (u64::MAX, vec![process]));
+        assert!(matches!(back(&Session::Died { rank: Rank(9) }), Session::Died { rank: Rank(9) }));
+        let bye = Session::Bye { code: 8, together: true };
+        assert!(matches!(back(&bye), Session::Bye { code: 8, together: true }));
+        assert!(matches!(back(&Session::Gone), Session::Gone));
+        let errors = vec![RunError::Disk("full".into()), RunError::Input("bad".into())];
+        let report = Box::new(PeerReport::silent(Rank(2)));
+        let Session::Report { report, errors: same } =
+            back(&Session::Report { report, errors: errors.clone() })
+        else {
+            panic!("a report");
+        };
+        assert_eq!((report.rank, same), (Rank(2), errors));
+    }
+
+    #[test]
+    fn nonsense_is_no_message() {
+        for text in ["", "{", "[]", "{}", "{\"hello\":{}}", "{\"bye\":256,\"together\":true}"] {
+            assert!(Session::decode(text.as_bytes()).is_none(), "{text}");
+        }
+    }
+}

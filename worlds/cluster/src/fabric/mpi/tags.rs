@@ -1,0 +1,182 @@
+//! Tags of the receives that are posted to one source: which tag the next block comes under. Plain
+//! numbers; it posts and cancels nothing itself.
+//!
+//! ```text
+//!  tag = slot × 8 + use          slots 1 to 4095, uses 0 to 7: tags 8 to 32 767
+//!
+//!  unused ─ take ─▶ taken ─ give_back ─▶ free, behind all others ─ take ─▶ taken, with the next use
+//!                     └─── retire ────▶ retired, for ever
+//! ```
+//!
+//! A block that was given up may still come, after its receive was cancelled. It must not meet the
+//! receive of another block, so a tag comes back as late as can be: only after all slots were used
+//! and this one eight times.
+
+use super::transport::MAX_TAG;
+use std::collections::VecDeque;
+
+/// Tags that a slot takes turns with.
+const USES: u16 = 8;
+/// The last slot. Slot 0 is left out: tag 0 is the streams' own.
+const SLOTS: u16 = MAX_TAG / USES;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Free,
+    Taken,
+    Retired,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    state: State,
+    /// The tag of the current use, or of the last one.
+    tag: u16,
+}
+
+/// The tags of one source.
+#[derive(Debug, Default)]
+pub(crate) struct Tags {
+    /// All slots that were ever taken: slot 1 first.
+    slots: Vec<Slot>,
+    /// The free ones of them; that which was given back first is in front.
+    free: VecDeque<u16>,
+}
+
+impl Tags {
+    /// All tags are free.
+    pub(crate) fn new() -> Tags {
+        Tags::default()
+    }
+
+    /// A tag that no open receive has, 1 to [`MAX_TAG`]; `None` if all slots are taken or retired.
+    pub(crate) fn take(&mut self) -> Option<u16> {
+        // Slots that were never used come first: what is late is later still then.
+        let used = self.slots.len() as u16;
+        if used < SLOTS {
+            let tag = (used + 1) * USES;
+            self.slots.push(Slot { state: State::Taken, tag });
+            return Some(tag);
+        }
+        let number = self.free.pop_front()?;
+        let slot = self.slots.get_mut(usize::from(number - 1))?;
+        let tag = number * USES + (slot.tag + 1) % USES;
+        *slot = Slot { state: State::Taken, tag };
+        Some(tag)
+    }
+
+    /// The receive under `tag` has ended: its block came, or it was cancelled. False if the tag is
+    /// not taken, and nothing happens.
+    pub(crate) fn give_back(&mut self, tag: u16) -> bool {
+        let given = self.end(tag, State::Free);
+        if given {
+            self.free.push_back(tag / USES);
+        }
+        given
+    }
+
+    /// The receive under `tag` could not be cancelled and stays posted: its slot is never used
+    /// again. False if the tag is not taken, and nothing happens.
+    pub(crate) fn retire(&mut self, tag: u16) -> bool {
+        self.end(tag, State::Retired)
+    }
+
+    fn end(&mut self, tag: u16, state: State) -> bool {
+        let index = usize::from(tag / USES).checked_sub(1);
+        let slot = index.and_then(|index| self.slots.get_mut(index));
+        match slot.filter(|slot| slot.tag == tag && slot.state == State::Taken) {
+            Some(slot) => {
+                slot.state = state;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    #[test]
+    fn every_tag_is_used_before_one_comes_again() {
+        let mut tags = Tags::new();
+        let mut seen = BTreeSet::new();
+        for _ in 0..usize::from(SLOTS * USES) {
+            let tag = tags.take().unwrap();
+            assert!((1..=MAX_TAG).contains(&tag));
+            assert!(seen.insert(tag), "{tag} too early");
+            assert!(tags.give_back(tag));
+        }
+        assert_eq!((seen.first(), seen.last()), (Some(&8), Some(&32_767)));
+        assert_eq!(tags.take(), Some(8));
+    }
+
+    #[test]
+    fn all_at_once_and_no_more() {
+        let mut tags = Tags::new();
+        let all: Vec<u16> = std::iter::from_fn(|| tags.take()).collect();
+        assert_eq!(all.len(), 4095);
+        assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), 4095);
+        assert_eq!(tags.take(), None);
+        assert!(tags.retire(all[7]) && tags.give_back(all[3000]) && tags.give_back(all[5]));
+        // The oldest first, each with its next tag.
+        assert_eq!([tags.take(), tags.take()], [Some(all[3000] + 1), Some(all[5] + 1)]);
+        assert_eq!(tags.take(), None);
+    }
+
+    #[test]
+    fn what_is_not_taken_cannot_be_given_back() {
+        let mut tags = Tags::new();
+        let tag = tags.take().unwrap();
+        for other in [0, 1, 7, tag + 1, tag + 8, MAX_TAG, MAX_TAG + 1, u16::MAX] {
+            assert!(!tags.give_back(other) && !tags.retire(other), "{other}");
+        }
+        assert!(tags.give_back(tag));
+        assert!(!tags.give_back(tag) && !tags.retire(tag));
+    }
+
+    /// Tags of which only so many slots are left, all of them free.
+    fn with_slots(left: usize) -> (Tags, VecDeque<u16>) {
+        let mut tags = Tags::new();
+        let all: Vec<u16> = std::iter::from_fn(|| tags.take()).collect();
+        let (free, retired) = all.split_at(left);
+        assert!(retired.iter().all(|tag| tags.retire(*tag)));
+        assert!(free.iter().all(|tag| tags.give_back(*tag)));
+        (tags, free.iter().map(|tag| tag / USES).collect())
+    }
+
+    proptest! {
+        #[test]
+        fn oldest_slots_first_and_each_with_another_tag(
+            left in 1..20_usize,
+            steps in proptest::collection::vec((0..100_u8, any::<usize>()), 0..1000),
+        ) {
+            let (mut tags, mut free) = with_slots(left);
+            let mut open = Vec::new();
+            let mut uses: BTreeMap<u16, u16> = free.iter().map(|slot| (*slot, 0)).collect();
+            for (step, which) in steps {
+                if step < 50 {
+                    let expected = free.pop_front().map(|slot| {
+                        let turn = uses.entry(slot).or_default();
+                        *turn += 1;
+                        slot * USES + *turn % USES
+                    });
+                    prop_assert_eq!(tags.take(), expected);
+                    open.extend(expected);
+                } else if !open.is_empty() {
+                    let tag = open.swap_remove(which % open.len());
+                    if step == 99 {
+                        prop_assert!(tags.retire(tag));
+                    } else {
+                        prop_assert!(tags.give_back(tag));
+                        free.push_back(tag / USES);
+                    }
+                    prop_assert!(!tags.give_back(tag) && !tags.retire(tag));
+                }
+            }
+        }
+    }
+}

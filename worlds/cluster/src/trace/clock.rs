@@ -1,0 +1,60 @@
+//! The clock of traces over processes: every rank's own, set forward by whoever is ahead, so that no message seems to
+//! be handled before it was sent, on whatever hosts the ranks are. Only traces look at it; deadlines
+//! never do.
+
+use dunlin_base::Time;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+/// The clock of traces of this process.
+#[derive(Debug)]
+pub(crate) struct TraceClock {
+    start: Instant,
+    /// Nanoseconds by which others are ahead.
+    ahead: AtomicU64,
+}
+
+impl TraceClock {
+    /// A clock that begins now.
+    pub(crate) fn new() -> TraceClock {
+        TraceClock { start: Instant::now(), ahead: AtomicU64::new(0) }
+    }
+
+    /// The process's own time: what deadlines are counted in.
+    pub(crate) fn local(&self) -> Time {
+        Time::from_duration(self.start.elapsed())
+    }
+
+    /// The trace's time now, in nanoseconds.
+    pub(crate) fn now(&self) -> u64 {
+        self.of(self.local()).0
+    }
+
+    /// The trace's time of a local time.
+    pub(crate) fn of(&self, local: Time) -> Time {
+        Time(local.0.saturating_add(self.ahead.load(Ordering::Relaxed)))
+    }
+
+    /// Somebody sent something at this time of the trace.
+    pub(crate) fn hear(&self, stamp: u64) {
+        let ahead = stamp.saturating_sub(self.local().0);
+        self.ahead.fetch_max(ahead, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_is_ahead_sets_it_forward_and_nobody_sets_it_back() {
+        let clock = TraceClock::new();
+        let hour = 3_600_000_000_000;
+        clock.hear(hour);
+        let first = clock.now();
+        assert!(first >= hour);
+        clock.hear(5);
+        assert!(clock.now() >= first);
+        assert!(clock.local().0 < hour, "deadlines do not jump");
+    }
+}

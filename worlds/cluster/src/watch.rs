@@ -1,0 +1,170 @@
+//! The processes of this host: who they are, which of them can watch each other, and hearing at once
+//! when one ends. It hears that a process has ended, never why: that is `witness`'s business. Where
+//! the system has no way to tell, nobody is watched, and that is no error.
+
+mod ends;
+
+pub(crate) use ends::Ends;
+
+use dunlin_base::Rank;
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::fd::OwnedFd;
+use serde_json::{Value, json};
+use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Read};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+
+/// The most that is read of a file below `/proc`, in bytes; what we look for stands at its start.
+const MAX_PROC: u64 = 4096;
+
+/// The start time of a process is the 22nd field of its `stat`; this is its place among those behind
+/// the name, which may hold anything and ends with the last `)`. See proc_pid_stat(5).
+const STARTED: usize = 22 - 3;
+
+/// A process of the job that others on its host may watch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Neighbour {
+    /// Its rank.
+    pub rank: Rank,
+    /// Its number, in its own namespace.
+    pub pid: u32,
+    /// When it started, in clock ticks since the system did: together with its number it is never
+    /// used again. 0 where that is not known; then it is not watched.
+    pub started: u64,
+    /// The folder where its wanted files go, absolute: the run mark stands in the state folder there.
+    /// `None` if its mark, if any, is a temporary one.
+    pub mark: Option<PathBuf>,
+}
+
+impl Neighbour {
+    /// This process, as it is to be told to others.
+    #[must_use]
+    pub fn me(rank: Rank, mark: Option<PathBuf>) -> Neighbour {
+        let started = started("self").unwrap_or(0);
+        // Others need not stand in the same folder.
+        let mark = mark.and_then(|mark| std::path::absolute(mark).ok());
+        Neighbour { rank, pid: std::process::id(), started, mark }
+    }
+
+    /// One line of JSON, without its end.
+    pub(crate) fn to_line(&self) -> String {
+        // A path need not be text.
+        let mark = self.mark.as_ref().map(|mark| match mark.to_str() {
+            Some(text) => Value::from(text),
+            None => Value::from(mark.as_os_str().as_bytes()),
+        });
+        let Neighbour { rank, pid, started, .. } = self;
+        json!({ "rank": rank.0, "pid": pid, "started": started, "mark": mark }).to_string()
+    }
+
+    /// Reads what [`Neighbour::to_line`] wrote.
+    pub(crate) fn of_line(line: &str) -> Option<Neighbour> {
+        let value: Value = serde_json::from_str(line).ok()?;
+        let small = |key| u32::try_from(value.get(key)?.as_u64()?).ok();
+        let mark = match value.get("mark")? {
+            Value::Null => None,
+            Value::String(text) => Some(PathBuf::from(text)),
+            other => {
+                let byte = |one: &Value| u8::try_from(one.as_u64()?).ok();
+                let bytes = other.as_array()?.iter().map(byte).collect::<Option<Vec<_>>>()?;
+                Some(PathBuf::from(std::ffi::OsString::from_vec(bytes)))
+            }
+        };
+        let started = value.get("started")?.as_u64()?;
+        Some(Neighbour { rank: Rank(small("rank")?), pid: small("pid")?, started, mark })
+    }
+}
+
+/// When a process started, in clock ticks, by its number or `self`; `None` if it is gone.
+fn started(process: &str) -> Option<u64> {
+    let text = read(&format!("/proc/{process}/stat"))?;
+    let (_, behind_the_name) = text.rsplit_once(')')?;
+    behind_the_name.split_ascii_whitespace().nth(STARTED)?.parse().ok()
+}
+
+fn read(path: &str) -> Option<String> {
+    let mut bytes = Vec::new();
+    File::open(path).ok()?.take(MAX_PROC).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// A text that is the same for processes that can watch each other, and for no others: the running
+/// system, and the namespace that numbers its processes. Where that cannot be told, it is a text that
+/// no other process has.
+#[must_use]
+pub fn node_id() -> String {
+    of_this_system("pid")
+}
+
+/// A text that is the same for processes of one host that see the same files at the same paths, and
+/// for no others. Where that cannot be told, it is a text that no other process has.
+#[must_use]
+pub fn mount_id() -> String {
+    of_this_system("mnt")
+}
+
+fn of_this_system(namespace: &str) -> String {
+    let boot = read("/proc/sys/kernel/random/boot_id");
+    let space = std::fs::read_link(Path::new("/proc/self/ns").join(namespace));
+    match (boot, space) {
+        (Some(boot), Ok(space)) => format!("{} {}", boot.trim(), space.display()),
+        // The hasher's keys are drawn anew for every process.
+        _ => format!("alone {:x}", RandomState::new().hash_one(std::process::id())),
+    }
+}
+
+/// A thread that hears at once when a neighbour ends, and says so. Dropping it ends the thread.
+#[derive(Debug)]
+pub struct Watch {
+    wake: OwnedFd,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watch {
+    /// Watches all `neighbours` from now on. Each that ends, or has ended already, is `told` once, on
+    /// the thread, in the order in which they ended. Nothing is told of those that cannot be watched.
+    ///
+    /// # Errors
+    /// If there are no more descriptors or threads.
+    pub fn start(neighbours: Vec<Neighbour>, told: Box<dyn Fn(Rank) + Send>) -> io::Result<Watch> {
+        let wake = eventfd(0, EventfdFlags::CLOEXEC)?;
+        let mut ends = Ends::of(&neighbours)?;
+        if ends.nobody() {
+            return Ok(Watch { wake, thread: None });
+        }
+        ends.wake_by(&wake)?;
+        let body = move || loop {
+            match ends.next() {
+                Ok(Some(index)) => {
+                    if let Some(one) = neighbours.get(index) {
+                        told(one.rank);
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    tracing::debug!(%error, "neighbours are not watched any more");
+                    break;
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("watch".into()).spawn(body)?;
+        Ok(Watch { wake, thread: Some(thread) })
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let Some(thread) = self.thread.take() else { return };
+        let woken = rustix::io::write(&self.wake, &1_u64.to_ne_bytes()).is_ok();
+        // Who drops it when told of an end is on the thread itself, which ends right after.
+        if woken && thread.thread().id() != std::thread::current().id() {
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
