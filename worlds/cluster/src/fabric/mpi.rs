@@ -20,6 +20,8 @@ mod library;
 mod link;
 #[cfg(test)]
 mod loopback;
+#[doc(hidden)]
+pub mod measure;
 #[allow(unsafe_code, reason = "a library loaded at run time; every use has its proof beside it")]
 mod native;
 mod pump;
