@@ -8,7 +8,7 @@
 
 use crate::exit::{Exit, Failure};
 use crate::values::{self, Fabric, Ranks};
-use crate::{json, out};
+use crate::{json, launch, out};
 use clap::{Args as ClapArgs, Parser, Subcommand, error::ErrorKind};
 use dunlin_cluster::Fault;
 use dunlin_engine::choker::ChokerKind;
@@ -59,6 +59,11 @@ pub(crate) enum Command {
     /// Leftovers are the `.NAME.dunlin-part` files and `.dunlin` folders of runs that were stopped.
     /// Finished files are never touched. A folder that a run is using is refused.
     Clean(CleanArgs),
+    /// Watches the ranks of one host, as told on standard input, and notes which of them dies.
+    ///
+    /// Started by the ranks themselves; of no use to anybody else.
+    #[command(hide = true)]
+    Witness,
 }
 
 /// Options of `dunlin swarm`.
@@ -190,12 +195,22 @@ pub(crate) struct SwarmArgs {
           help_heading = "Limits")]
     pub(crate) stall_timeout: Duration,
 
-    /// Over what the ranks talk: auto, memory, virtual.
+    /// Over what the ranks talk: auto, memory, virtual, mpi.
     ///
     /// `memory`: threads in this process. `virtual`: all ranks on one thread, in virtual time with
-    /// delays drawn from the seed; the same seed gives the same run. `auto` is memory.
-    #[arg(long, value_name = "NAME", default_value = "auto", help_heading = "Studies")]
+    /// delays drawn from the seed; the same seed gives the same run. `mpi`: one rank a process,
+    /// started by a launcher like `mpirun -np 5`; rank 0 is the tracker, and every peer reads its
+    /// own part of the plan. `auto` is mpi if a launcher started more than one process, otherwise
+    /// memory.
+    #[arg(long, value_name = "NAME", default_value = "auto", help_heading = "Launch")]
     pub(crate) fabric: Fabric,
+
+    /// The MPI library to load [default: the launcher's, wherever the system finds it].
+    ///
+    /// A file like /opt/mpi/lib/libmpi.so.40. It must be of the MPI whose launcher started the
+    /// processes. Only this file is tried then. Nothing is loaded over other fabrics.
+    #[arg(long, value_name = "PATH", help_heading = "Launch")]
+    pub(crate) mpi_lib: Option<PathBuf>,
 
     /// The seed of every random choice [default: drawn, or 1 with --fabric virtual].
     ///
@@ -276,13 +291,20 @@ impl Args {
     }
 }
 
-/// Reads the command line.
+/// Reads the command line. Every process of a launch gets the same one, and one of them `speaks`.
 ///
 /// # Errors
 /// The exit code, after help, version or what is wrong has been printed.
-pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args, ExitCode> {
+pub(crate) fn parse(
+    words: impl IntoIterator<Item = OsString>,
+    speaks: bool,
+) -> Result<Args, ExitCode> {
     let words: Vec<OsString> = words.into_iter().collect();
     Args::try_parse_from(&words).map_err(|error| {
+        if !speaks {
+            let wrong = error.exit_code() != 0;
+            return launch::end_silently(if wrong { Exit::Usage } else { Exit::Ok });
+        }
         if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
             return match out::quiet_end(error.print()) {
                 Ok(()) => Exit::Ok.into(),

@@ -5,7 +5,9 @@ use crate::exit::Failure;
 use crate::out;
 use crate::peers::{self, IdlePatterns, Outputs};
 use crate::plan::{self, Loaded};
+use crate::voice::Voice;
 use dunlin_base::{Rank, format_size};
+use dunlin_cluster::Report;
 use dunlin_plan::{PeerSource, PlanForm};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,7 +52,7 @@ pub(crate) fn by_names(
     loaded: &Loaded,
     outputs: &Outputs,
     ungenerated: &[(PathBuf, u64)],
-    quiet: bool,
+    voice: Voice,
 ) -> Result<Vec<Move>, Failure> {
     let mut idle = IdlePatterns::of(loaded);
     let mut known: BTreeMap<String, u64> = BTreeMap::new();
@@ -69,9 +71,7 @@ pub(crate) fn by_names(
         }
         places.insert(peer.rank, here);
     }
-    if !quiet {
-        idle.warn();
-    }
+    idle.warn(voice);
     let none = BTreeMap::new();
     let moves = loaded.plan.peers.iter().filter_map(|peer| {
         let PeerSource::Files { wants, .. } = &peer.source else { return None };
@@ -101,7 +101,7 @@ pub(crate) fn by_names(
 }
 
 fn names(folder: &Path, ungenerated: &[(PathBuf, u64)]) -> Result<BTreeMap<String, u64>, Failure> {
-    let found = peers::found(folder, true)?;
+    let found = peers::found(folder, Voice::lead(true))?;
     let mut names: BTreeMap<String, u64> =
         found.into_iter().map(|file| (file.name, file.length)).collect();
     for (path, size) in ungenerated {
@@ -112,12 +112,25 @@ fn names(folder: &Path, ungenerated: &[(PathBuf, u64)]) -> Result<BTreeMap<Strin
     Ok(names)
 }
 
-/// Writes what would be generated and what would move.
+/// What would move, as the tracker found out.
+pub(crate) fn moves(report: &Report) -> Vec<Move> {
+    let planned = report.plan.iter().map(|planned| Move {
+        rank: planned.rank,
+        files: planned.files,
+        bytes: planned.bytes,
+        here: planned.bytes_here,
+        missing: Vec::new(),
+    });
+    planned.collect()
+}
+
+/// Writes what would be generated and what would move. A plan of unknown form (`None`) is taken for
+/// one of real files if any of them are there.
 ///
 /// # Errors
 /// If `to` refuses.
 pub(crate) fn write(
-    form: PlanForm,
+    form: Option<PlanForm>,
     ungenerated: &[(PathBuf, u64)],
     moves: &[Move],
     to: &mut dyn Write,
@@ -125,11 +138,15 @@ pub(crate) fn write(
     for (path, size) in ungenerated {
         writeln!(to, "would generate {}  {}", path.display(), format_size(*size))?;
     }
+    let real = form.map_or_else(
+        || moves.iter().any(|planned| planned.here > 0),
+        |form| form != PlanForm::Course,
+    );
     for planned in moves {
         let Move { rank, files, bytes, here, missing } = planned;
         let noun = if *files == 1 { "file" } else { "files" };
         write!(to, "rank {rank}: would fetch {files} {noun}, {}", format_size(*bytes))?;
-        if form != PlanForm::Course {
+        if real {
             write!(to, " ({} there already)", format_size(*here))?;
         }
         writeln!(to)?;
@@ -168,7 +185,7 @@ pub(crate) fn document(ungenerated: &[(PathBuf, u64)], moves: &[Move]) -> Value 
 /// If stdout takes no more for another reason than that its reader went away.
 pub(crate) fn print(
     json: bool,
-    form: PlanForm,
+    form: Option<PlanForm>,
     ungenerated: &[(PathBuf, u64)],
     moves: &[Move],
 ) -> Result<(), Failure> {

@@ -37,7 +37,10 @@ fn place(conflict: &Conflict, rank: Rank, loaded: &Loaded, outputs: &Outputs) ->
             let (root, own) = (Path::new(root), Path::new(root).join(name));
             let stands = fs::symlink_metadata(&own).is_ok_and(|metadata| metadata.is_file());
             let owned = stands && offers(have, wants, name);
-            if owned { own } else { outputs.of_rank(rank, root).join(name) }
+            let other = outputs.of_rank(rank, root).join(name);
+            let place = if owned { own } else { other };
+            // On the disk of another machine it stands, but not here.
+            fs::symlink_metadata(&place).ok().map(|_| place)?
         }
     };
     Some(path.display().to_string())

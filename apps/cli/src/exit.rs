@@ -19,6 +19,8 @@ pub(crate) enum Exit {
     Input,
     /// A disk or a path on it.
     Disk,
+    /// The tracker, or the network below it, is gone.
+    Network,
     /// Nobody could give what it wanted in time.
     Stalled,
     /// A person stopped it; the same command goes on.
@@ -39,6 +41,7 @@ impl Exit {
             Exit::Environment => 3,
             Exit::Input => 4,
             Exit::Disk => 5,
+            Exit::Network => 7,
             Exit::Stalled => 8,
             Exit::Interrupted => 9,
             Exit::InterruptedTwice => 130,
@@ -48,13 +51,14 @@ impl Exit {
 
     /// The exit of a number, as the report of a run gives it.
     pub(crate) fn of_code(code: u8) -> Exit {
-        const NAMED: [Exit; 9] = [
+        const NAMED: [Exit; 10] = [
             Exit::Ok,
             Exit::Failed,
             Exit::Usage,
             Exit::Environment,
             Exit::Input,
             Exit::Disk,
+            Exit::Network,
             Exit::Stalled,
             Exit::Interrupted,
             Exit::InterruptedTwice,
@@ -71,6 +75,7 @@ impl Exit {
             Exit::Environment => "environment",
             Exit::Input => "input",
             Exit::Disk => "disk",
+            Exit::Network => "network",
             Exit::Stalled => "stalled",
             Exit::Interrupted | Exit::InterruptedTwice => "interrupted",
             Exit::Other(_) => "other",
@@ -85,7 +90,7 @@ impl From<Exit> for ExitCode {
 }
 
 /// A failure that ends the program: what happened, where, what to do, and the exit code.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct Failure {
     /// How the program ends.

@@ -6,6 +6,7 @@
 //! ```text
 //! dunlin swarm examples/flock          run a plan
 //! dunlin swarm PLAN --trace run.trace  and write down every message
+//! mpirun -np 7 dunlin swarm PLAN       one rank a process, over MPI
 //! dunlin trace run.trace               as a sequence chart
 //! dunlin clean PLAN                    remove what unfinished runs left
 //! ```
@@ -15,13 +16,17 @@ mod check;
 mod clean;
 mod conflict;
 mod exit;
+mod job;
 mod json;
+mod launch;
 mod logging;
 mod out;
 mod peers;
 mod pending;
 mod plan;
 mod progress;
+mod ranks;
+mod records;
 mod restart;
 mod settings;
 mod signals;
@@ -30,22 +35,32 @@ mod table;
 mod trace;
 mod troubles;
 mod values;
+mod voice;
+mod witness;
 
 use args::Command;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let args = match args::parse(std::env::args_os()) {
+    let launcher = launch::launcher();
+    let speaks = launch::speaks(launcher.as_ref());
+    let args = match args::parse(std::env::args_os(), speaks) {
         Ok(args) => args,
         Err(code) => return code,
     };
     let done = logging::start(args.verbose).and_then(|()| match &args.command {
-        Command::Swarm(options) => swarm::run(options),
+        Command::Swarm(options) => swarm::run(options, launcher.as_ref()),
         Command::Trace(options) => trace::run(options),
         Command::Clean(options) => clean::run(options),
+        Command::Witness => witness::run(),
     });
     match done {
         Ok(exit) => exit.into(),
+        // Only a swarm is one undertaking of all its processes.
+        Err(failure) if !speaks && matches!(args.command, Command::Swarm(_)) => {
+            tracing::info!(%failure, "rank 0 says it");
+            launch::end_silently(failure.exit)
+        }
         Err(failure) => failure.report(args.json()),
     }
 }

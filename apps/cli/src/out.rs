@@ -2,6 +2,7 @@
 //! closes stdout has seen enough, and a closed stderr has nobody to tell.
 
 use crate::exit::Failure;
+use crate::launch;
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
 
 /// Writes data to stdout through a buffer.
@@ -42,11 +43,6 @@ pub(crate) fn say(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// Says on stderr that something deserves attention and stops nothing.
-pub(crate) fn warning(text: &str) {
-    say(&format!("warning: {text}"));
-}
-
 /// Says on stderr what ended the program.
 pub(crate) fn error(text: &str) {
     say(&format!("error: {text}"));
@@ -54,7 +50,13 @@ pub(crate) fn error(text: &str) {
 
 /// Whether stdout may have colours: a terminal, and `NO_COLOR` unset or empty.
 pub(crate) fn colours() -> bool {
-    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    is_screen(&io::stdout()) && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Whether a person looks at what is written there. Some launchers give their processes terminals of
+/// their own, whose other end may be anything.
+pub(crate) fn is_screen(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && launch::launcher().is_none()
 }
 
 /// Writes a path so that a shell reads it as one word.

@@ -3,8 +3,8 @@
 
 use crate::args::SwarmArgs;
 use crate::exit::Failure;
-use crate::out;
 use crate::plan::{self, Loaded, Scan, ScannedFile};
+use crate::voice::Voice;
 use dunlin_base::Rank;
 use dunlin_cluster::{FoundFile, PeerConfig, PeerContent};
 use dunlin_disk::{Fs, LockError, OutputLock};
@@ -42,18 +42,27 @@ impl Outputs {
         }
     }
 
-    /// Makes the folder of all outputs, and for a course plan locks it: its ranks share it. The
-    /// ranks of other plans lock their own folders when the run begins.
+    /// Makes the folder of all outputs, and for a course plan locks it: its ranks share it, be they in
+    /// this process or processes of one `job`. The ranks of other plans lock their own folders when
+    /// the run begins.
     ///
     /// # Errors
     /// If the folder cannot be made or written (exit 5), or another run uses it (exit 4).
-    pub(crate) fn prepare(&self, fs: &Arc<dyn Fs>) -> Result<Option<OutputLock>, Failure> {
+    pub(crate) fn prepare(
+        &self,
+        fs: &Arc<dyn Fs>,
+        job: Option<&str>,
+    ) -> Result<Option<OutputLock>, Failure> {
         let Some(folder) = &self.folder else { return Ok(None) };
         fs::create_dir_all(folder).map_err(|error| self.unwritable(folder, &error))?;
         if self.form != PlanForm::Course {
             return Ok(None);
         }
-        OutputLock::acquire(fs, folder).map(Some).map_err(|error| match error {
+        let lock = match job {
+            None => OutputLock::acquire(fs, folder),
+            Some(job) => OutputLock::acquire_shared(fs, folder, job),
+        };
+        lock.map(Some).map_err(|error| match error {
             LockError::Held { .. } => Failure::input(error),
             LockError::Io { error, .. } => self.unwritable(folder, &error),
         })
@@ -76,14 +85,12 @@ impl Outputs {
 pub(crate) fn configure(
     loaded: &Loaded,
     outputs: &Outputs,
-    quiet: bool,
+    voice: Voice,
 ) -> Result<Vec<PeerConfig>, Failure> {
     let mut idle = IdlePatterns::of(loaded);
-    let one = |peer| one(peer, outputs, quiet, &mut idle);
+    let one = |peer| one(peer, outputs, voice, &mut idle);
     let peers = loaded.plan.peers.iter().map(one).collect::<Result<Vec<_>, Failure>>()?;
-    if !quiet {
-        idle.warn();
-    }
+    idle.warn(voice);
     Ok(peers)
 }
 
@@ -126,11 +133,11 @@ impl<'a> IdlePatterns<'a> {
     }
 
     /// Says it on stderr.
-    pub(crate) fn warn(&self) {
-        self.warnings.iter().for_each(|text| out::warning(text));
+    pub(crate) fn warn(&self, voice: Voice) {
+        self.warnings.iter().for_each(|text| voice.warning(text));
         if self.more > 0 {
             let (plan, more) = (self.plan.display(), self.more);
-            out::warning(&format!("{plan}: {more} more `have` patterns match no file"));
+            voice.warning(&format!("{plan}: {more} more `have` patterns match no file"));
         }
     }
 }
@@ -138,7 +145,7 @@ impl<'a> IdlePatterns<'a> {
 fn one(
     peer: &PeerPlan,
     outputs: &Outputs,
-    quiet: bool,
+    voice: Voice,
     idle: &mut IdlePatterns<'_>,
 ) -> Result<PeerConfig, Failure> {
     let content = match &peer.source {
@@ -150,9 +157,9 @@ fn one(
         PeerSource::Files { root, have, wants } => {
             let root = PathBuf::from(root);
             let dest = outputs.of_rank(peer.rank, &root);
-            let found = found(&root, quiet)?;
+            let found = found(&root, voice)?;
             idle.look(peer.rank, &root, have, || found.iter().map(|file| file.name.as_str()));
-            let found_dest = if dest == root { Vec::new() } else { self::found(&dest, quiet)? };
+            let found_dest = if dest == root { Vec::new() } else { self::found(&dest, voice)? };
             let (have, wants) = (have.clone(), wants.clone());
             PeerContent::Files { root, dest, found, found_dest, have, wants }
         }
@@ -164,11 +171,9 @@ fn one(
 ///
 /// # Errors
 /// If it cannot be read (exit 5), or holds what no plan may (exit 4).
-pub(crate) fn found(root: &Path, quiet: bool) -> Result<Vec<FoundFile>, Failure> {
+pub(crate) fn found(root: &Path, voice: Voice) -> Result<Vec<FoundFile>, Failure> {
     let Scan { files, warnings } = plan::scan_root(root).map_err(|error| Failure::plan(&error))?;
-    if !quiet {
-        warnings.iter().for_each(|text| out::warning(text));
-    }
+    warnings.iter().for_each(|text| voice.warning(text));
     let found = |ScannedFile { name, path, length }: ScannedFile| FoundFile { name, path, length };
     Ok(files.into_iter().map(found).collect())
 }

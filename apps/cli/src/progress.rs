@@ -4,7 +4,7 @@ use crate::out;
 use dunlin_base::{Rank, format_rate, format_size};
 use dunlin_cluster::{PeerState, RankState, Report, RunControl};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::{self, IsTerminal};
+use std::io;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -32,7 +32,7 @@ pub(crate) enum Mode {
 impl Mode {
     /// Bars on a terminal, lines otherwise, nothing if `quiet`.
     pub(crate) fn of(quiet: bool) -> Mode {
-        match (quiet, io::stderr().is_terminal()) {
+        match (quiet, out::is_screen(&io::stderr())) {
             (true, _) => Mode::Quiet,
             (false, true) => Mode::Bars,
             (false, false) => Mode::Lines,

@@ -16,6 +16,9 @@ use std::path::{Path, PathBuf};
 /// The most paths that the advice names: a command of that length still fits on a screen.
 const MAX_PATHS: usize = 12;
 
+/// What a run says that found everything in place.
+const IN_PLACE: &str = "everything wanted is there already; nothing moved";
+
 /// What stood where before the run.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Before {
@@ -86,8 +89,7 @@ impl Before {
         if form == PlanForm::Course || report.bytes_moved > 0 || !all_here || !wanted {
             return None;
         }
-        let text = "everything wanted is there already; nothing moved";
-        Some(format!("{text}{}", command(&self.removable())))
+        Some(format!("{IN_PLACE}{}", command(&self.removable())))
     }
 
     /// The fewest paths that cover the fetched files and nothing that could not come again.
@@ -98,6 +100,14 @@ impl Before {
         }
         paths
     }
+}
+
+/// What to say after a run of a job in which nothing moved since every wanted file was there before,
+/// as far as its report tells. How to start over is not said: the outputs are on many disks.
+pub(crate) fn in_place(report: &Report) -> Option<&'static str> {
+    let wanted = report.peers.iter().any(|peer| !peer.files.is_empty());
+    let all_here = report.plan.iter().all(|planned| planned.files == 0 && planned.bytes == 0);
+    (wanted && all_here && report.bytes_moved == 0).then_some(IN_PLACE)
 }
 
 fn command(paths: &[PathBuf]) -> String {

@@ -3,9 +3,8 @@
 
 use crate::args::SwarmArgs;
 use crate::exit::Failure;
-use crate::values::Fabric;
 use dunlin_base::Rank;
-use dunlin_cluster::{FabricKind, Fault, VirtualConfig};
+use dunlin_cluster::{FabricKind, Fault};
 use dunlin_engine::choker::ChokerKind;
 use dunlin_engine::config::{PieceOrder, Profile, RefreshScope, SourceOrder};
 use dunlin_plan::PlanForm;
@@ -50,25 +49,24 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Decides every policy for a plan of `form` with ranks 1 to `peers`.
+    /// Decides every policy for a plan of `form` with ranks 1 to `peers`, which talk over `fabric`.
+    /// Rank 0 of a job may not see the plan (`None`): what depends on its form is the peers' then.
     ///
     /// # Errors
     /// If the combination cannot work or a rank is not in the plan (exit 2), or if no seed can be
     /// drawn (exit 3).
     pub(crate) fn decide(
         args: &SwarmArgs,
-        form: PlanForm,
+        form: Option<PlanForm>,
         peers: u32,
+        fabric: FabricKind,
     ) -> Result<Settings, Failure> {
-        let by_plan = if form == PlanForm::Course { Profile::Course } else { Profile::BitTorrent };
+        let course = form == Some(PlanForm::Course);
+        let by_plan = if course { Profile::Course } else { Profile::BitTorrent };
         let profile = args.profile.unwrap_or(by_plan);
         let (pieces, sources) = match profile {
             Profile::Course => (PieceOrder::Sequential, SourceOrder::RoundRobin),
             Profile::BitTorrent => (PieceOrder::Rarest, SourceOrder::Fastest),
-        };
-        let fabric = match args.fabric {
-            Fabric::Auto | Fabric::Memory => FabricKind::Memory,
-            Fabric::Virtual => FabricKind::Virtual(VirtualConfig::default()),
         };
         let mut settings = Settings {
             profile,
@@ -88,7 +86,7 @@ impl Settings {
         };
         settings.refuse_blind_rarest()?;
         settings.refuse_unknown_ranks(peers)?;
-        if form == PlanForm::Course && settings.piece_size.take().is_some() {
+        if course && settings.piece_size.take().is_some() {
             settings.warnings.push(
                 "--piece-size changes nothing here: a course plan has one token a piece".to_owned(),
             );
@@ -110,7 +108,8 @@ impl Settings {
 
     fn refuse_unknown_ranks(&self, peers: u32) -> Result<(), Failure> {
         let known = |rank: Rank| (1..=peers).contains(&rank.0);
-        let advice = format!("the plan's peers are ranks 1 to {peers}");
+        let whose = if matches!(self.fabric, FabricKind::Mpi(_)) { "this job" } else { "the plan" };
+        let advice = format!("{whose}'s peers are ranks 1 to {peers}");
         if let Some(rank) = self.no_share.iter().find(|rank| !known(**rank)) {
             return Err(Failure::usage(format!("--no-share {rank}: no such rank; {advice}")));
         }
@@ -150,13 +149,19 @@ mod tests {
     use super::*;
     use crate::args::{Args, Command};
     use crate::exit::Exit;
+    use crate::values::Fabric;
     use clap::Parser;
+    use dunlin_cluster::VirtualConfig;
 
-    fn decide(options: &str, form: PlanForm) -> Result<Settings, Failure> {
+    fn decide(options: &str, form: impl Into<Option<PlanForm>>) -> Result<Settings, Failure> {
         let words = format!("dunlin swarm plan {options}");
         let args = Args::try_parse_from(words.split_whitespace()).unwrap();
         let Command::Swarm(swarm) = args.command else { panic!("no swarm") };
-        Settings::decide(&swarm, form, 4)
+        let fabric = match swarm.fabric {
+            Fabric::Virtual => FabricKind::Virtual(VirtualConfig::default()),
+            _ => FabricKind::Memory,
+        };
+        Settings::decide(&swarm, form.into(), 4, fabric)
     }
 
     #[test]
@@ -193,6 +198,13 @@ mod tests {
             assert_eq!(failure.exit, Exit::Usage);
             assert!(failure.message.contains(reason), "{failure}");
         }
+    }
+
+    #[test]
+    fn who_does_not_see_the_plan_leaves_its_form_to_others() {
+        assert!(decide("--pieces rarest --piece-size 32KiB", None).is_ok());
+        let failure = decide("--pieces rarest --profile course", None).unwrap_err();
+        assert_eq!(failure.exit, Exit::Usage);
     }
 
     #[test]

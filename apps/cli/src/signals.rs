@@ -3,6 +3,7 @@
 
 use crate::exit::{Exit, Failure};
 use crate::out;
+use crate::voice::Voice;
 use dunlin_cluster::RunControl;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -16,11 +17,12 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Starts to listen: the first signal asks the run of `control` to stop.
+    /// Starts to listen: the first signal asks the run of `control` to stop. Of a job only rank 0
+    /// says so: a launcher hands one signal to everybody.
     ///
     /// # Errors
     /// If the operating system refuses (exit 3).
-    pub(crate) fn start(control: RunControl) -> Result<Watch, Failure> {
+    pub(crate) fn start(control: RunControl, voice: Voice) -> Result<Watch, Failure> {
         let refused = |error: std::io::Error| {
             Failure::environment(format!("cannot listen for Ctrl-C: {error}; try again"))
         };
@@ -29,7 +31,7 @@ impl Watch {
         let interrupted = watch.interrupted.clone();
         std::thread::Builder::new()
             .name("signals".to_owned())
-            .spawn(move || listen(&mut signals, &control, &interrupted))
+            .spawn(move || listen(&mut signals, &control, &interrupted, voice))
             .map_err(refused)?;
         Ok(watch)
     }
@@ -52,13 +54,18 @@ impl Watch {
     }
 }
 
-fn listen(signals: &mut Signals, control: &RunControl, interrupted: &AtomicBool) {
+fn listen(signals: &mut Signals, control: &RunControl, interrupted: &AtomicBool, voice: Voice) {
+    let say = |text| {
+        if voice.leads() {
+            out::say(text);
+        }
+    };
     for _ in signals.forever() {
         if interrupted.swap(true, Ordering::SeqCst) {
-            out::say("stopped at once; the same command goes on from what is on disk");
+            say("stopped at once; the same command goes on from what is on disk");
             std::process::exit(Exit::InterruptedTwice.code().into());
         }
-        out::say("interrupted: saving what is here (once more stops at once)");
+        say("interrupted: saving what is here (once more stops at once)");
         control.interrupt();
     }
 }

@@ -1,53 +1,70 @@
-//! `dunlin swarm PLAN`: from the plan to the table.
+//! `dunlin swarm PLAN`: from the plan to the table. All ranks in this process here; what one rank a
+//! process does else is in `job`.
 
 use crate::args::SwarmArgs;
-use crate::check::{self, Move};
 use crate::exit::{Exit, Failure};
+use crate::launch::{self, Here, Launch};
 use crate::peers::{self, Outputs};
-use crate::pending::{self, Pending};
 use crate::plan::{self, Loaded};
 use crate::progress::{self, Mode, Step};
+use crate::records::Records;
 use crate::restart::Before;
 use crate::settings::Settings;
 use crate::signals::Watch;
-use crate::{conflict, json, out, table, troubles};
+use crate::voice::Voice;
+use crate::{check, conflict, job, json, out, table, troubles};
 use dunlin_base::Rank;
-use dunlin_cluster::{PeerConfig, PeerReport, PeerState, Report, RunConfig, RunControl, TraceSink};
+use dunlin_cluster::mpi::Launcher;
+use dunlin_cluster::{PeerConfig, Report, RunConfig, RunControl, TraceSink};
 use dunlin_disk::{Fs, RealFs};
 use dunlin_plan::PlanForm;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-/// Runs the command.
+/// Runs the command. `launcher` started this process as a rank, if one did.
 ///
 /// # Errors
-/// Whatever keeps the run from beginning. A run that began ends with its report and an exit code.
-pub(crate) fn run(args: &SwarmArgs) -> Result<Exit, Failure> {
-    let loaded = plan::load(&args.plan).map_err(Failure::input)?;
-    let peers = u32::try_from(loaded.plan.peers.len()).unwrap_or(u32::MAX);
-    let settings = Settings::decide(args, loaded.plan.form, peers)?;
-    if !args.quiet {
-        loaded.plan.warnings.iter().for_each(|text| out::warning(text));
-        settings.warnings.iter().for_each(|text| out::warning(text));
+/// Whatever keeps the run from beginning, while this process is alone. A run that began, and a job
+/// that was joined, ends with an exit code.
+pub(crate) fn run(args: &SwarmArgs, launcher: Option<&Launcher>) -> Result<Exit, Failure> {
+    match launch::decide(args.fabric, launcher, || job::peers_of(args))? {
+        Launch::Here(here) => run_here(args, here),
+        Launch::Ranks => job::run(args, launcher),
     }
+}
+
+/// Runs all ranks in this process.
+///
+/// # Errors
+/// Whatever keeps the run from beginning.
+pub(crate) fn run_here(args: &SwarmArgs, here: Here) -> Result<Exit, Failure> {
+    let loaded = plan::load(&args.plan).map_err(Failure::input)?;
+    let voice = Voice::lead(args.quiet);
+    let peers = u32::try_from(loaded.plan.peers.len()).unwrap_or(u32::MAX);
+    let settings = Settings::decide(args, Some(loaded.plan.form), peers, here.fabric)?;
+    if here.single && !args.quiet {
+        out::say(&launch::one_process(peers));
+    }
+    loaded.plan.warnings.iter().for_each(|text| voice.warning(text));
+    settings.warnings.iter().for_each(|text| voice.warning(text));
     let outputs = Outputs::of(args, &loaded);
     if args.check {
         return run_check(args, &loaded, settings, &outputs);
     }
     let control = RunControl::new();
-    let watch = Watch::start(control.clone())?;
-    let records = Records::prepare(args, &loaded)?;
+    let watch = Watch::start(control.clone(), voice)?;
+    let records = Records::prepare(args, loaded.plan.peers.iter().map(|peer| peer.rank))?;
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
-    let lock = outputs.prepare(&fs)?;
+    let lock = outputs.prepare(&fs, None)?;
     let mode = Mode::of(args.quiet);
-    generate(&loaded, mode, &watch)?;
-    let peers = peers::configure(&loaded, &outputs, args.quiet)?;
+    generate(&loaded, None, mode, &watch)?;
+    let peers = peers::configure(&loaded, &outputs, voice)?;
     watch.go_on()?;
     let generated = loaded.plan.generate.iter().map(|data| loaded.dir.join(&data.path)).collect();
     let before = Before::look(&peers, &loaded.dir, &generated);
     tracing::info!(seed = settings.seed, peers = peers.len(), "starting");
-    let config = config(args, settings, peers, fs, records.trace.clone());
+    let config = config(args, settings, peers, fs, records.trace());
     let mut report = progress::during(mode, &control, || dunlin_cluster::run(config, &control));
     conflict::name_places(&mut report, &loaded, &outputs);
     drop(lock);
@@ -71,16 +88,17 @@ fn run_check(
     settings: Settings,
     outputs: &Outputs,
 ) -> Result<Exit, Failure> {
-    let form = loaded.plan.form;
+    let form = Some(loaded.plan.form);
+    let voice = Voice::lead(args.quiet);
     let ungenerated = check::ungenerated(loaded)?;
     if !ungenerated.is_empty() {
-        let moves = check::by_names(loaded, outputs, &ungenerated, args.quiet)?;
+        let moves = check::by_names(loaded, outputs, &ungenerated, voice)?;
         check::print(args.json, form, &ungenerated, &moves)?;
         return Ok(Exit::Ok);
     }
     let control = RunControl::new();
-    let watch = Watch::start(control.clone())?;
-    let peers = peers::configure(loaded, outputs, args.quiet)?;
+    let watch = Watch::start(control.clone(), voice)?;
+    let peers = peers::configure(loaded, outputs, voice)?;
     watch.go_on()?;
     let config = config(args, settings, peers, Arc::new(RealFs), None);
     let mode = Mode::of(args.quiet);
@@ -91,23 +109,20 @@ fn run_check(
         tell(args, &report, exit)?;
         return Ok(exit);
     }
-    let moves: Vec<Move> = report
-        .plan
-        .iter()
-        .map(|planned| Move {
-            rank: planned.rank,
-            files: planned.files,
-            bytes: planned.bytes,
-            here: planned.bytes_here,
-            missing: Vec::new(),
-        })
-        .collect();
-    check::print(args.json, form, &[], &moves)?;
+    check::print(args.json, form, &[], &check::moves(&report))?;
     Ok(exit)
 }
 
-/// Makes the plan's test data, before anything else.
-fn generate(loaded: &Loaded, mode: Mode, watch: &Watch) -> Result<(), Failure> {
+/// Makes the plan's test data, before anything else. Of a job, `rank` is this process's.
+///
+/// # Errors
+/// If something else stands there (exit 4), the disk refuses (exit 5), or a person stops it (exit 9).
+pub(crate) fn generate(
+    loaded: &Loaded,
+    rank: Option<Rank>,
+    mode: Mode,
+    watch: &Watch,
+) -> Result<(), Failure> {
     for data in &loaded.plan.generate {
         if plan::is_generated(&loaded.dir, data).map_err(|error| Failure::plan(&error))? {
             continue;
@@ -121,13 +136,15 @@ fn generate(loaded: &Loaded, mode: Mode, watch: &Watch) -> Result<(), Failure> {
             step.at(done);
             if watch.interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        plan::generate(&loaded.dir, data, &mut progress).map_err(|error| Failure::plan(&error))?;
+        plan::generate(&loaded.dir, data, rank, &mut progress)
+            .map_err(|error| Failure::plan(&error))?;
         step.end();
     }
     Ok(())
 }
 
-fn config(
+/// Everything that the world is told.
+pub(crate) fn config(
     args: &SwarmArgs,
     settings: Settings,
     peers: Vec<PeerConfig>,
@@ -157,12 +174,15 @@ fn config(
         faults: settings.faults,
         trace,
         fs,
-        hash_threads: std::thread::available_parallelism().map_or(1, usize::from),
+        hash_threads: launch::hash_threads(None),
     }
 }
 
 /// Prints the report: a document, or the table and what went wrong. Errors are never silenced.
-fn tell(args: &SwarmArgs, report: &Report, exit: Exit) -> Result<(), Failure> {
+///
+/// # Errors
+/// If stdout takes no more for another reason than that its reader went away (exit 5).
+pub(crate) fn tell(args: &SwarmArgs, report: &Report, exit: Exit) -> Result<(), Failure> {
     let failures = troubles::failures(report);
     if args.json {
         let message = failures.join("\n");
@@ -185,69 +205,4 @@ fn how_to_go_on(form: PlanForm) -> String {
         "interrupted; what is here is kept. To go on, run the same command:"
     };
     format!("{how}\n  {}", words.join(" "))
-}
-
-/// The files that tell what happened: proved to be creatable before anything moves.
-#[derive(Debug)]
-struct Records {
-    trace: Option<TraceSink>,
-    trace_path: PathBuf,
-    tracker: Option<Pending>,
-    peers: Vec<(Rank, Pending)>,
-}
-
-impl Records {
-    /// Makes the trace, and the unfinished twins of the dumps.
-    ///
-    /// # Errors
-    /// If one of them cannot be made (exit 5).
-    fn prepare(args: &SwarmArgs, loaded: &Loaded) -> Result<Records, Failure> {
-        let trace = args.trace.as_deref().map(|path| {
-            TraceSink::create(path).map_err(|error| pending::refused("--trace", path, &error))
-        });
-        let tracker =
-            args.dump_tracker.as_deref().map(|path| Pending::create("--dump-tracker", path));
-        let mut peers = Vec::new();
-        if let Some(folder) = &args.dump_peers {
-            std::fs::create_dir_all(folder)
-                .map_err(|error| pending::refused("--dump-peers", folder, &error))?;
-            for peer in &loaded.plan.peers {
-                let path = folder.join(format!("peer{}.json", peer.rank));
-                peers.push((peer.rank, Pending::create("--dump-peers", &path)?));
-            }
-        }
-        Ok(Records {
-            trace: trace.transpose()?,
-            trace_path: args.trace.clone().unwrap_or_default(),
-            tracker: tracker.transpose()?,
-            peers,
-        })
-    }
-
-    /// Writes what the run left to tell. Ranks that were lost leave no dump, and a run that was
-    /// refused leaves none at all.
-    ///
-    /// # Errors
-    /// If the disk refuses (exit 5).
-    fn write(self, report: &Report) -> Result<(), Failure> {
-        if let Some(trace) = &self.trace {
-            trace.flush().map_err(|error| pending::refused("--trace", &self.trace_path, &error))?;
-        }
-        if report.peers.is_empty() || report.refused.is_some() {
-            return Ok(());
-        }
-        if let Some(file) = self.tracker {
-            let dump = report.tracker_dump_json();
-            file.write("--dump-tracker", format!("{dump}\n").as_bytes())?;
-        }
-        for (rank, file) in self.peers {
-            let lives = |peer: &&PeerReport| {
-                peer.rank == rank && matches!(peer.state, PeerState::Complete | PeerState::Failed)
-            };
-            if let Some(peer) = report.peers.iter().find(lives) {
-                file.write("--dump-peers", format!("{}\n", peer.dump_json()).as_bytes())?;
-            }
-        }
-        Ok(())
-    }
 }

@@ -42,7 +42,7 @@ pub(crate) enum ValueError {
     #[error("`{0}` is no way to settle a conflict: use one of refuse, lowest-rank")]
     OnConflict(String),
     /// No fabric of this name.
-    #[error("`{0}` is no fabric: use one of auto, memory, virtual")]
+    #[error("`{0}` is no fabric: use one of auto, memory, virtual, mpi")]
     Fabric(String),
 }
 
@@ -137,12 +137,14 @@ pub(crate) fn on_conflict(text: &str) -> Result<OnConflict, ValueError> {
 /// Over what the ranks talk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fabric {
-    /// Whatever fits: memory.
+    /// Whatever fits: MPI if a launcher started more than one process, otherwise memory.
     Auto,
     /// Threads in this process.
     Memory,
     /// All ranks on one thread, in virtual time.
     Virtual,
+    /// One rank a process, over MPI.
+    Mpi,
 }
 
 impl FromStr for Fabric {
@@ -153,6 +155,7 @@ impl FromStr for Fabric {
             "auto" => Ok(Fabric::Auto),
             "memory" => Ok(Fabric::Memory),
             "virtual" => Ok(Fabric::Virtual),
+            "mpi" => Ok(Fabric::Mpi),
             _ => Err(ValueError::Fabric(text.to_owned())),
         }
     }

@@ -3,7 +3,7 @@
 use crate::error::{DiskError, DiskErrorKind};
 use crate::fs::Fs;
 use crate::lock::{LOCK_NAME, LockError, held_by};
-use crate::names::{STATE_DIR, is_part_name};
+use crate::names::{RUN_MARK, STATE_DIR, is_part_name};
 use crate::resume::RESUME_SUFFIX;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -104,6 +104,7 @@ fn remove_state(fs: &dyn Fs, folder: &Path) -> Result<(), DiskError> {
     for entry in fs.read_dir(folder).map_err(named)? {
         let name = entry.path.file_name().unwrap_or_default();
         let ours = name == LOCK_NAME
+            || name == RUN_MARK
             || is_part_name(name)
             || name.to_str().is_some_and(|name| name.ends_with(RESUME_SUFFIX));
         if entry.is_file && ours {
@@ -134,15 +135,23 @@ mod tests {
         let all = [
             "/o/.dunlin/00.resume",
             "/o/.dunlin/mine.txt",
+            "/o/.dunlin/run",
             "/o/a/.x.dunlin-part",
             "/o/a/x",
             "/o/b/.dunlin/lock",
+            "/o/c/.dunlin/run",
         ];
         all.iter().for_each(|path| put(&fs, path));
         let root = Path::new("/o");
         let found = find_leftovers(&fs, root).unwrap();
         let shown: Vec<_> = found.iter().map(|l| (l.path.to_str().unwrap(), l.bytes)).collect();
-        assert_eq!(shown, [("/o/.dunlin", 10), ("/o/a/.x.dunlin-part", 5), ("/o/b/.dunlin", 5)]);
+        let expected = [
+            ("/o/.dunlin", 15),
+            ("/o/a/.x.dunlin-part", 5),
+            ("/o/b/.dunlin", 5),
+            ("/o/c/.dunlin", 5),
+        ];
+        assert_eq!(shown, expected);
 
         let shared: std::sync::Arc<dyn Fs> = std::sync::Arc::new(fs.clone());
         let lock = OutputLock::acquire(&shared, root).unwrap();
@@ -154,6 +163,7 @@ mod tests {
         remove_leftovers(&fs, &found).unwrap();
         let left: Vec<_> = all.iter().filter(|path| fs.metadata(Path::new(path)).is_ok()).collect();
         assert_eq!(left, [&"/o/.dunlin/mine.txt", &"/o/a/x"]);
+        assert!(fs.metadata(Path::new("/o/c/.dunlin")).is_err());
         let file = Leftover { path: "/o/a/x".into(), bytes: 5, is_state: false };
         assert!(remove_leftovers(&fs, &[file]).is_err());
         assert!(find_leftovers(&fs, Path::new("/none")).is_err());

@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use std::fmt::Debug;
-use std::fs::{File, OpenOptions};
-use std::io::{self, IoSlice};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, IoSlice, Write};
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -82,10 +82,18 @@ pub trait Fs: Send + Sync + Debug {
     fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>>;
     /// Free bytes for us on the file system of `path`, or of its nearest ancestor that exists.
     fn free_space(&self, path: &Path) -> io::Result<u64>;
+    /// Adds `bytes` at the end of an existing file by one write, so that those of several writers
+    /// are never mixed.
+    fn append(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
     /// Locks an open file against every other open of it; `false` if somebody else holds it. The
-    /// lock ends with the file.
+    /// lock ends with the file. A lock that this open file held before is given up for it, also
+    /// if the answer is `false`.
     fn lock_exclusive(&self, file: &Arc<dyn FsFile>) -> io::Result<bool> {
         file.try_lock()
+    }
+    /// As [`Fs::lock_exclusive`], but any number of opens may hold it so at once.
+    fn lock_shared(&self, file: &Arc<dyn FsFile>) -> io::Result<bool> {
+        file.try_lock_shared()
     }
     /// Reads a whole file of at most `cap` bytes; fails with `FileTooLarge` above.
     fn read_all(&self, path: &Path, cap: u64) -> io::Result<Vec<u8>> {
@@ -122,6 +130,8 @@ pub trait FsFile: Send + Sync + Debug {
     fn meta(&self) -> io::Result<Meta>;
     /// See [`Fs::lock_exclusive`].
     fn try_lock(&self) -> io::Result<bool>;
+    /// See [`Fs::lock_shared`].
+    fn try_lock_shared(&self) -> io::Result<bool>;
 }
 
 /// The file systems of this machine.
@@ -220,6 +230,10 @@ impl Fs for RealFs {
         Ok(entries)
     }
 
+    fn append(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        OpenOptions::new().append(true).open(path)?.write_all(bytes)
+    }
+
     fn free_space(&self, path: &Path) -> io::Result<u64> {
         let mut at = Some(path);
         while let Some(place) = at {
@@ -311,11 +325,19 @@ impl FsFile for RealFile {
     }
 
     fn try_lock(&self) -> io::Result<bool> {
-        match self.0.try_lock() {
-            Ok(()) => Ok(true),
-            Err(std::fs::TryLockError::WouldBlock) => Ok(false),
-            Err(std::fs::TryLockError::Error(error)) => Err(error),
-        }
+        locked(self.0.try_lock())
+    }
+
+    fn try_lock_shared(&self) -> io::Result<bool> {
+        locked(self.0.try_lock_shared())
+    }
+}
+
+fn locked(answer: Result<(), TryLockError>) -> io::Result<bool> {
+    match answer {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error),
     }
 }
 

@@ -65,7 +65,7 @@ pub use fs::{DirEntry, Fs, FsFile, Meta, RealFs};
 pub use hash::{HashJob, HashPool, HashedFile, StreamHash, block_digest, hash_file, hash_pieces};
 pub use lock::{LockError, OutputLock};
 pub use mem_fs::MemFs;
-pub use names::{PART_SUFFIX, STATE_DIR, is_part_name, part_path};
+pub use names::{PART_SUFFIX, RUN_MARK, STATE_DIR, is_part_name, part_path};
 pub use scan::PartClaim;
 pub use storage::{Counters, FilePlace, Opened, SourceFile, Storage, StorageConfig};
 pub use sync::SyncReport;

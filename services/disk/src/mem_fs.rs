@@ -5,18 +5,17 @@
 //! each write may be torn between sectors. [`MemFs::crash`] draws one such outcome by a seed. It is
 //! harsher than real file systems, on purpose.
 
+mod change;
+
 use crate::fs::{DirEntry, Fs, FsFile, Meta};
 use bytes::Bytes;
+use change::{Change, NameChange};
 use dunlin_base::Rng;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// Writes are torn between sectors of this many bytes, as disks do.
-const SECTOR: u64 = 512;
 
 /// Holes are told from data in pages of this many bytes, as file systems do.
 const PAGE: usize = 4096;
@@ -45,6 +44,7 @@ struct Disk {
     overwrites: BTreeMap<u64, (u64, Vec<u8>)>,
     open: BTreeMap<u64, u64>,
     most_open: u64,
+    next_handle: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,26 +53,20 @@ enum Node {
     File(u64),
 }
 
-#[derive(Clone, Debug)]
-enum NameChange {
-    Add(PathBuf, Node),
-    Remove(PathBuf),
-    Rename(PathBuf, PathBuf, Node),
-}
-
 #[derive(Clone, Debug, Default)]
 struct Content {
     now: Vec<u8>,
     durable: Vec<u8>,
     changes: Vec<Change>,
     modified: i128,
-    locked: bool,
+    lock: Lock,
 }
 
-#[derive(Clone, Debug)]
-enum Change {
-    Write(u64, Vec<u8>),
-    SetLen(u64),
+/// Who holds the lock of a file: open files, by number.
+#[derive(Clone, Debug, Default)]
+struct Lock {
+    holders: BTreeSet<u64>,
+    exclusive: bool,
 }
 
 #[derive(Debug)]
@@ -80,64 +74,19 @@ struct MemFile {
     disk: Arc<Mutex<Disk>>,
     inode: u64,
     path: PathBuf,
-    holds_lock: AtomicBool,
+    handle: u64,
 }
 
-impl NameChange {
-    fn folder(&self) -> &Path {
-        let path = match self {
-            NameChange::Add(path, _)
-            | NameChange::Remove(path)
-            | NameChange::Rename(_, path, _) => path,
-        };
-        path.parent().unwrap_or(Path::new(""))
-    }
-
-    fn apply(&self, names: &mut BTreeMap<PathBuf, Node>) {
-        match self {
-            NameChange::Add(path, node) => {
-                names.insert(path.clone(), *node);
-            }
-            NameChange::Remove(path) => {
-                names.remove(path);
-            }
-            NameChange::Rename(from, to, node) => {
-                names.remove(from);
-                names.insert(to.clone(), *node);
-            }
+impl Lock {
+    /// As on Linux: who asks gives up what it held, and may then get nothing.
+    fn take(&mut self, handle: u64, exclusive: bool) -> bool {
+        self.holders.remove(&handle);
+        let free = self.holders.is_empty() || !(exclusive || self.exclusive);
+        if free {
+            self.holders.insert(handle);
+            self.exclusive = exclusive;
         }
-    }
-}
-
-impl Change {
-    fn apply(&self, content: &mut Vec<u8>) {
-        match self {
-            Change::SetLen(len) => content.resize(*len as usize, 0),
-            Change::Write(offset, bytes) => {
-                let (start, end) = (*offset as usize, *offset as usize + bytes.len());
-                if content.len() < end {
-                    content.resize(end, 0);
-                }
-                if let Some(place) = content.get_mut(start..end) {
-                    place.copy_from_slice(bytes);
-                }
-            }
-        }
-    }
-
-    /// The parts of the change that each reach the disk, or not, by themselves.
-    fn torn(&self) -> Vec<Change> {
-        let Change::Write(offset, bytes) = self else { return vec![self.clone()] };
-        let mut pieces = Vec::new();
-        let (mut at, mut rest) = (*offset, bytes.as_slice());
-        while !rest.is_empty() {
-            let room = (SECTOR - at % SECTOR) as usize;
-            let (head, tail) = rest.split_at(room.min(rest.len()));
-            pieces.push(Change::Write(at, head.to_vec()));
-            at += head.len() as u64;
-            rest = tail;
-        }
-        pieces
+        free
     }
 }
 
@@ -176,6 +125,18 @@ impl Disk {
             change.apply(&mut content.now);
             content.changes.push(change);
         }
+    }
+
+    /// Writes what fits.
+    fn write(&mut self, inode: u64, offset: u64, mut bytes: Vec<u8>) -> io::Result<()> {
+        let wanted = bytes.len() as u64;
+        if let Some(space) = self.space {
+            bytes.truncate(usize::try_from(space).unwrap_or(usize::MAX));
+            self.space = Some(space.saturating_sub(wanted));
+        }
+        let fits = bytes.len() as u64 == wanted;
+        self.change(inode, Change::Write(offset, bytes));
+        if fits { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
     }
 
     fn meta(&self, inode: u64) -> Meta {
@@ -337,11 +298,12 @@ impl MemFs {
     fn open(&self, disk: &mut Disk, path: &Path, inode: u64) -> Arc<dyn FsFile> {
         *disk.open.entry(inode).or_default() += 1;
         disk.most_open = disk.most_open.max(disk.open.values().sum());
+        disk.next_handle += 1;
         Arc::new(MemFile {
             disk: Arc::clone(&self.disk),
             inode,
             path: path.to_owned(),
-            holds_lock: AtomicBool::new(false),
+            handle: disk.next_handle,
         })
     }
 
@@ -485,6 +447,14 @@ impl Fs for MemFs {
         Ok(inside.map(entry).collect())
     }
 
+    fn append(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let mut disk = self.disk();
+        disk.check(path)?;
+        let inode = disk.inode(path)?;
+        let len = disk.meta(inode).len;
+        disk.write(inode, len, bytes.to_vec())
+    }
+
     fn free_space(&self, _path: &Path) -> io::Result<u64> {
         Ok(self.disk().space.unwrap_or(u64::MAX))
     }
@@ -493,6 +463,13 @@ impl Fs for MemFs {
 impl MemFile {
     fn disk(&self) -> MutexGuard<'_, Disk> {
         self.disk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock(&self, exclusive: bool) -> io::Result<bool> {
+        let mut disk = self.disk();
+        disk.check(&self.path)?;
+        let content = disk.files.get_mut(&self.inode);
+        Ok(content.is_some_and(|content| content.lock.take(self.handle, exclusive)))
     }
 }
 
@@ -511,15 +488,7 @@ impl FsFile for MemFile {
     fn write_at(&self, parts: &[Bytes], offset: u64) -> io::Result<()> {
         let mut disk = self.disk();
         disk.check(&self.path)?;
-        let mut bytes: Vec<u8> = parts.concat();
-        let wanted = bytes.len() as u64;
-        if let Some(space) = disk.space {
-            bytes.truncate(usize::try_from(space).unwrap_or(usize::MAX));
-            disk.space = Some(space.saturating_sub(wanted));
-        }
-        let fits = bytes.len() as u64 == wanted;
-        disk.change(self.inode, Change::Write(offset, bytes));
-        if fits { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
+        disk.write(self.inode, offset, parts.concat())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
@@ -570,25 +539,19 @@ impl FsFile for MemFile {
     }
 
     fn try_lock(&self) -> io::Result<bool> {
-        let mut disk = self.disk();
-        disk.check(&self.path)?;
-        let Some(content) = disk.files.get_mut(&self.inode) else { return Ok(false) };
-        if content.locked && !self.holds_lock.load(Ordering::Relaxed) {
-            return Ok(false);
-        }
-        content.locked = true;
-        self.holds_lock.store(true, Ordering::Relaxed);
-        Ok(true)
+        self.lock(true)
+    }
+
+    fn try_lock_shared(&self) -> io::Result<bool> {
+        self.lock(false)
     }
 }
 
 impl Drop for MemFile {
     fn drop(&mut self) {
         let mut disk = self.disk();
-        if self.holds_lock.load(Ordering::Relaxed)
-            && let Some(content) = disk.files.get_mut(&self.inode)
-        {
-            content.locked = false;
+        if let Some(content) = disk.files.get_mut(&self.inode) {
+            content.lock.holders.remove(&self.handle);
         }
         if let Some(count) = disk.open.get_mut(&self.inode) {
             *count = count.saturating_sub(1);

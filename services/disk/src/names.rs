@@ -9,6 +9,10 @@ use std::path::{Path, PathBuf};
 /// The folder in a destination root that holds the lock and the resume files.
 pub const STATE_DIR: &str = ".dunlin";
 
+/// The name in [`STATE_DIR`] of what a run leaves to tell the next one: whether it ended in order,
+/// and who died.
+pub const RUN_MARK: &str = "run";
+
 /// The ending of a part file's name.
 pub const PART_SUFFIX: &str = ".dunlin-part";
 

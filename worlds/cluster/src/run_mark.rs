@@ -1,18 +1,259 @@
-//! stub
-use dunlin_base::Rank; use dunlin_disk::Fs; use std::{io, path::Path, sync::Arc};
-/// x
+//! What a rank leaves on disk about its run, so that the next launch can say who died: a small text
+//! that is there from the start, so that nothing has to be written by somebody who is being killed.
+//! It never says anything about content: that is what resume files are for.
+//!
+//! ```text
+//! dunlin run 1            the format and its version
+//! rank 3
+//! process 4711 108342     its number, and when it started
+//! job 1267-17f3a2
+//! died 5                  one line for each death that is known, the first one first
+//! stopped                 it ended in order, unfinished; without this line it did not
+//! ```
+//!
+//! Lines are only ever added, each by one write, by the rank itself and by the witness of its host.
+//! A run that ended with everything done leaves nothing.
+
+use crate::watch::Neighbour;
+use dunlin_base::Rank;
+use dunlin_disk::{Fs, RUN_MARK, RealFs, STATE_DIR, write_file};
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The first line: the format and its version.
+const FORMAT: &str = "dunlin run 1";
+
+/// The largest mark that is read, in bytes; one that lists [`MAX_DEATHS`] twice has half of that.
+const MAX_MARK: u64 = 64 * 1024;
+
+/// Deaths that one writer lists: with more, the first ones still say what happened.
+const MAX_DEATHS: usize = 1000;
+
+/// Characters of a job's id that are kept.
+const MAX_JOB: usize = 256;
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// All is done: there is nothing to tell.
+    Finished,
+    /// Something is left to do, and the rank ended in order.
+    Stopped,
+}
+
+/// What the last run left behind in a folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LastRun { /// a
- pub died: Vec<Rank>, /// b
- pub unfinished: bool }
-/// x
+pub struct LastRun {
+    /// The ranks that are known to have died, the first one first.
+    pub died: Vec<Rank>,
+    /// Whether the rank that wrote here did not end in order: it was killed, or died by itself.
+    pub unfinished: bool,
+}
+
+impl LastRun {
+    /// What the last run left below `dest`; `None` if it finished, or left nothing that can be read.
+    /// To be asked before [`RunMark::begin`], which replaces it.
+    #[must_use]
+    pub fn read(fs: &dyn Fs, dest: &Path) -> Option<LastRun> {
+        let mark = Mark::read(fs, &path_in(dest))?;
+        Some(LastRun { died: mark.died, unfinished: !mark.stopped })
+    }
+}
+
+/// The mark of a run that is going on. If it is never ended, it says that the rank was killed.
 #[derive(Debug)]
-pub struct RunMark;
-/// x
-pub enum Ending { /// x
-Finished, /// x
-Stopped }
-impl RunMark { /// x
- pub fn begin(_fs:&Arc<dyn Fs>, _d:&Path, _r:Rank,_j:&str)->io::Result<RunMark>{Ok(RunMark)} /// x
- pub fn died(&self,_r:Rank){} /// x
- pub fn end(self,_h:Ending){} }
+pub struct RunMark {
+    fs: Arc<dyn Fs>,
+    path: PathBuf,
+    temporary: bool,
+    told: Mutex<BTreeSet<Rank>>,
+}
+
+impl RunMark {
+    /// Writes the mark of this process into the state folder below `dest`, in place of the one of
+    /// an earlier run. `job` is for people.
+    ///
+    /// # Errors
+    /// What the operating system says. A run can go on without a mark.
+    pub fn begin(fs: &Arc<dyn Fs>, dest: &Path, rank: Rank, job: &str) -> io::Result<RunMark> {
+        let mark = Mark::new(&Neighbour::me(rank, None), job);
+        let (folder, path) = (dest.join(STATE_DIR), path_in(dest));
+        fs.create_dir_all(&folder)?;
+        if let Err(error) = write_file(&**fs, &path, mark.to_text().as_bytes()) {
+            // What is not empty stays.
+            let _ = fs.remove_dir(&folder);
+            return Err(error);
+        }
+        Ok(RunMark { fs: Arc::clone(fs), path, temporary: false, told: Mutex::default() })
+    }
+
+    /// Writes the mark of this process into the system's folder for temporary files: for a rank that
+    /// writes no files, so that the witness can tell whether it ended in order. No later run reads
+    /// it.
+    ///
+    /// # Errors
+    /// What the operating system says. A run can go on without a mark.
+    pub fn begin_temporary(rank: Rank, job: &str) -> io::Result<RunMark> {
+        let me = Neighbour::me(rank, None);
+        let (fs, path) = (Arc::new(RealFs), path_of(&me));
+        // In a folder where all may write, nothing that is already there is written to.
+        let file = fs.create_new(&path)?;
+        file.write_at(&[Mark::new(&me, job).to_text().into()], 0)?;
+        Ok(RunMark { fs, path, temporary: true, told: Mutex::default() })
+    }
+
+    /// Adds that `rank` has died, if that was not said before. It outlives this process as soon as
+    /// this returns; it need not outlive a power cut.
+    pub fn died(&self, rank: Rank) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() < MAX_DEATHS && told.insert(rank) {
+            self.add(&death(rank));
+        }
+    }
+
+    /// The rank has ended in order.
+    pub fn end(self, how: Ending) {
+        if how == Ending::Stopped && !self.temporary {
+            return self.add("stopped\n");
+        }
+        if let Err(error) = self.fs.remove_file(&self.path) {
+            tracing::debug!(path = %self.path.display(), %error, "the run mark stays behind");
+        }
+        if let Some(folder) = self.path.parent().filter(|_| !self.temporary) {
+            // What is not empty stays.
+            let _ = self.fs.remove_dir(folder);
+        }
+    }
+
+    fn add(&self, line: &str) {
+        if let Err(error) = self.fs.append(&self.path, line.as_bytes()) {
+            tracing::debug!(path = %self.path.display(), %error, "the run mark cannot be written");
+        }
+    }
+}
+
+fn death(rank: Rank) -> String {
+    format!("died {}\n", rank.0)
+}
+
+fn path_in(dest: &Path) -> PathBuf {
+    dest.join(STATE_DIR).join(RUN_MARK)
+}
+
+/// Where the mark of a process is. The name of a temporary one has nothing that another process must
+/// be told: its number and start are known.
+fn path_of(process: &Neighbour) -> PathBuf {
+    let Neighbour { pid, started, .. } = process;
+    let user = rustix::process::getuid().as_raw();
+    let temporary = || std::env::temp_dir().join(format!("dunlin-run-{user}-{pid}-{started}"));
+    process.mark.as_deref().map_or_else(temporary, path_in)
+}
+
+/// Whether a process that has ended was killed, or died: its mark is there, and says nothing of an
+/// end.
+pub(crate) fn was_killed(fs: &dyn Fs, process: &Neighbour) -> bool {
+    Mark::read(fs, &path_of(process)).is_some_and(|mark| mark.is_of(process) && !mark.stopped)
+}
+
+/// Adds that `died` has died to the mark of `process`, unless that has ended in order or knows it.
+pub(crate) fn add_death(fs: &dyn Fs, process: &Neighbour, died: Rank) -> io::Result<()> {
+    let path = path_of(process);
+    let going_on = |mark: &Mark| mark.is_of(process) && !mark.stopped;
+    match Mark::read(fs, &path).filter(going_on) {
+        Some(mark) if mark.died.len() < MAX_DEATHS && !mark.died.contains(&died) => {
+            fs.append(&path, death(died).as_bytes())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes the mark of a process that was killed, if it is a temporary one.
+pub(crate) fn remove_temporary(fs: &dyn Fs, process: &Neighbour) -> io::Result<()> {
+    if process.mark.is_some() {
+        return Ok(());
+    }
+    fs.remove_file(&path_of(process))
+}
+
+/// What a mark says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Mark {
+    rank: Rank,
+    pid: u32,
+    started: u64,
+    job: String,
+    died: Vec<Rank>,
+    stopped: bool,
+}
+
+impl Mark {
+    fn new(process: &Neighbour, job: &str) -> Mark {
+        let Neighbour { rank, pid, started, .. } = *process;
+        let job = job.chars().filter(|c| !c.is_control()).take(MAX_JOB).collect();
+        Mark { rank, pid, started, job, died: Vec::new(), stopped: false }
+    }
+
+    /// Whether it was written by this process, and not by an earlier one in the same place.
+    fn is_of(&self, process: &Neighbour) -> bool {
+        (self.rank, self.pid, self.started) == (process.rank, process.pid, process.started)
+    }
+
+    fn read(fs: &dyn Fs, path: &Path) -> Option<Mark> {
+        Mark::of_text(&fs.read_all(path, MAX_MARK).ok()?)
+    }
+
+    fn to_text(&self) -> String {
+        let Mark { rank, pid, started, job, .. } = self;
+        let mut text = format!("{FORMAT}\nrank {}\nprocess {pid} {started}\njob {job}\n", rank.0);
+        for rank in &self.died {
+            // Writing to a text cannot fail.
+            let _ = write!(text, "{}", death(*rank));
+        }
+        if self.stopped {
+            text.push_str("stopped\n");
+        }
+        text
+    }
+
+    /// Reads a mark; `None` for whatever is none of ours. The last line may be torn: what was killed
+    /// while it wrote has said nothing.
+    fn of_text(bytes: &[u8]) -> Option<Mark> {
+        let text = std::str::from_utf8(bytes).ok()?;
+        let (whole, _torn) = text.rsplit_once('\n')?;
+        let mut lines = whole.split('\n');
+        if lines.next()? != FORMAT {
+            return None;
+        }
+        let rank = Rank(number(lines.next()?.strip_prefix("rank ")?)?);
+        let (pid, started) = lines.next()?.strip_prefix("process ")?.split_once(' ')?;
+        let job = lines.next()?.strip_prefix("job ")?.to_owned();
+        let (pid, started) = (number(pid)?, number(started)?);
+        let mut mark = Mark { rank, pid, started, job, died: Vec::new(), stopped: false };
+        for line in lines {
+            match line.strip_prefix("died ") {
+                Some(rank) => mark.bury(Rank(number(rank)?)),
+                None if line == "stopped" => mark.stopped = true,
+                None => return None,
+            }
+        }
+        Some(mark)
+    }
+
+    /// The rank and the witness may both have said it.
+    fn bury(&mut self, rank: Rank) {
+        if !self.died.contains(&rank) {
+            self.died.push(rank);
+        }
+    }
+}
+
+/// A number as we write it: digits only, none in vain.
+fn number<N: std::str::FromStr + ToString>(text: &str) -> Option<N> {
+    text.parse::<N>().ok().filter(|number| number.to_string() == text)
+}
+
+#[cfg(test)]
+mod tests;

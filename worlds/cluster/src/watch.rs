@@ -15,6 +15,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 /// The most that is read of a file below `/proc`, in bytes; what we look for stands at its start.
@@ -119,7 +120,7 @@ fn of_this_system(namespace: &str) -> String {
 /// A thread that hears at once when a neighbour ends, and says so. Dropping it ends the thread.
 #[derive(Debug)]
 pub struct Watch {
-    wake: OwnedFd,
+    wake: Arc<OwnedFd>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -130,23 +131,28 @@ impl Watch {
     /// # Errors
     /// If there are no more descriptors or threads.
     pub fn start(neighbours: Vec<Neighbour>, told: Box<dyn Fn(Rank) + Send>) -> io::Result<Watch> {
-        let wake = eventfd(0, EventfdFlags::CLOEXEC)?;
+        let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
         let mut ends = Ends::of(&neighbours)?;
         if ends.nobody() {
             return Ok(Watch { wake, thread: None });
         }
         ends.wake_by(&wake)?;
-        let body = move || loop {
-            match ends.next() {
-                Ok(Some(index)) => {
-                    if let Some(one) = neighbours.get(index) {
-                        told(one.rank);
+        // The thread keeps it open: closed, it would wake nobody any more.
+        let kept = Arc::clone(&wake);
+        let body = move || {
+            let _kept = kept;
+            loop {
+                match ends.next() {
+                    Ok(Some(index)) => {
+                        if let Some(one) = neighbours.get(index) {
+                            told(one.rank);
+                        }
                     }
-                }
-                Ok(None) => break,
-                Err(error) => {
-                    tracing::debug!(%error, "neighbours are not watched any more");
-                    break;
+                    Ok(None) => break,
+                    Err(error) => {
+                        tracing::debug!(%error, "neighbours are not watched any more");
+                        break;
+                    }
                 }
             }
         };
@@ -159,7 +165,7 @@ impl Drop for Watch {
     fn drop(&mut self) {
         let Some(thread) = self.thread.take() else { return };
         let woken = rustix::io::write(&self.wake, &1_u64.to_ne_bytes()).is_ok();
-        // Who drops it when told of an end is on the thread itself, which ends right after.
+        // Whoever drops it on being told of an end is the thread itself, which ends right after.
         if woken && thread.thread().id() != std::thread::current().id() {
             let _ = thread.join();
         }

@@ -106,6 +106,12 @@ impl Listing {
         }
     }
 
+    /// The highest rank of the folder's files and folders; 0 if there is none.
+    pub(super) fn highest(&self) -> u32 {
+        let ranks = self.course.keys().chain(self.folders.keys());
+        ranks.map(|rank| rank.0).max().unwrap_or(0)
+    }
+
     /// What is there instead of a plan.
     fn found(&self) -> String {
         let ignored = self.warnings.first().map(|warning| format!(" ({warning})"));

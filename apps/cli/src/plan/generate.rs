@@ -1,8 +1,8 @@
 //! Test data: pseudo-random bytes that are the same wherever and whenever they are made.
 
 use super::LoadError;
-use super::scan::part_name;
-use dunlin_base::{Rng, format_size};
+use dunlin_base::{Rank, Rng, format_size};
+use dunlin_disk::part_path;
 use dunlin_plan::Generate;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -32,7 +32,9 @@ pub(crate) fn is_generated(plan_dir: &Path, data: &Generate) -> Result<bool, Loa
 
 /// Makes the file if it is not there; returns whether it made it. It grows under its part name and
 /// gets its own when it is whole. `progress` hears how many of its bytes are made, after every
-/// MiB, and may stop it.
+/// MiB, and may stop it. Of a job in which several processes may make the same file, `rank` is
+/// this one's: then nobody writes into the part of another, and whoever is done last gives the
+/// file its name once more, with the same bytes.
 ///
 /// # Errors
 /// If something else stands there, the system refuses, or `progress` stopped it; the part is
@@ -40,13 +42,14 @@ pub(crate) fn is_generated(plan_dir: &Path, data: &Generate) -> Result<bool, Loa
 pub(crate) fn generate(
     plan_dir: &Path,
     data: &Generate,
+    rank: Option<Rank>,
     progress: &mut dyn FnMut(u64) -> ControlFlow<()>,
 ) -> Result<bool, LoadError> {
     if is_generated(plan_dir, data)? {
         return Ok(false);
     }
     let path = plan_dir.join(&data.path);
-    let part = part_of(&path, data);
+    let part = part_of(&path, rank);
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(LoadError::io(folder, "making this folder"))?;
     }
@@ -66,9 +69,14 @@ pub(crate) fn generate(
     Ok(true)
 }
 
-fn part_of(path: &Path, data: &Generate) -> PathBuf {
-    let name = data.path.rsplit('/').next().unwrap_or(&data.path);
-    path.with_file_name(part_name(name))
+/// Where the file grows. It ends like every part file, so that no scan takes it for data and
+/// `dunlin clean` knows it.
+fn part_of(path: &Path, rank: Option<Rank>) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    if let Some(rank) = rank {
+        name.push(format!(".rank{rank}"));
+    }
+    part_path(&path.with_file_name(name))
 }
 
 fn fill(

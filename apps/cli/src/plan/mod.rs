@@ -3,9 +3,11 @@
 
 mod form;
 mod generate;
+mod own;
 mod scan;
 
 pub(crate) use generate::{generate, is_generated};
+pub(crate) use own::{Glance, Own, glance, load_own};
 pub(crate) use scan::{Scan, ScannedFile, scan_root};
 
 use dunlin_base::{Rank, format_size};
@@ -96,6 +98,19 @@ pub(crate) enum LoadError {
         /// The one of the lowest rank above it.
         next: String,
     },
+    /// The input of one rank is not there, in a job in which every rank reads its own.
+    #[error(
+        "{}: expected {expected}, found {found}; put it where this rank runs",
+        path.display()
+    )]
+    NoPart {
+        /// The plan: its folder or its `plan.toml`.
+        path: PathBuf,
+        /// What the rank looked for.
+        expected: String,
+        /// What is there instead.
+        found: String,
+    },
     /// A file over its limit.
     #[error(
         "{}: expected at most {}, found {}; split it or check that it is the right file",
@@ -175,18 +190,10 @@ impl LoadError {
 /// If there is nothing, none or two of the forms, a rank is missing, a file is over its limit or
 /// cannot be read, or a file has a fault, named with its line.
 pub(crate) fn load(path: &Path) -> Result<Loaded, LoadError> {
-    let metadata = fs::metadata(path).map_err(|wrong| match wrong.kind() {
-        io::ErrorKind::NotFound => LoadError::Absent { path: path.to_owned() },
-        _ => LoadError::io(path, "looking at it")(wrong),
-    })?;
-    if metadata.is_file() && path.extension().is_some_and(|extension| extension == "toml") {
-        return load_toml(path);
-    }
-    if !metadata.is_dir() {
-        let found = if metadata.is_file() { "another file" } else { "a device or socket" };
-        return Err(LoadError::NotAPlan { path: path.to_owned(), found: found.to_owned() });
-    }
-    let listing = Listing::read(path)?;
+    let listing = match look(path)? {
+        Place::File(file) => return load_toml(&file),
+        Place::Folder(listing) => listing,
+    };
     match listing.form(path)? {
         Form::Toml => load_toml(&path.join(PLAN_TOML)),
         Form::Course => {
@@ -200,6 +207,29 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, LoadError> {
             load_peers(path, PlanForm::Folders, &ranks, listing.warnings, folder_source)
         }
     }
+}
+
+/// What a PLAN is, before its form is known.
+enum Place {
+    /// A `plan.toml` of whatever name.
+    File(PathBuf),
+    /// A folder, listed.
+    Folder(Listing),
+}
+
+fn look(path: &Path) -> Result<Place, LoadError> {
+    let metadata = fs::metadata(path).map_err(|wrong| match wrong.kind() {
+        io::ErrorKind::NotFound => LoadError::Absent { path: path.to_owned() },
+        _ => LoadError::io(path, "looking at it")(wrong),
+    })?;
+    if metadata.is_file() && path.extension().is_some_and(|extension| extension == "toml") {
+        return Ok(Place::File(path.to_owned()));
+    }
+    if !metadata.is_dir() {
+        let found = if metadata.is_file() { "another file" } else { "a device or socket" };
+        return Err(LoadError::NotAPlan { path: path.to_owned(), found: found.to_owned() });
+    }
+    Listing::read(path).map(Place::Folder)
 }
 
 fn check_gap(

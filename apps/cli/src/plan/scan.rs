@@ -65,11 +65,6 @@ pub(crate) fn scan_root(root: &Path) -> Result<Scan, LoadError> {
     Ok(scanner.finish())
 }
 
-/// The name under which an unfinished file waits beside its place.
-pub(super) fn part_name(name: &str) -> String {
-    format!(".{name}{PART}")
-}
-
 struct Scanner<'a> {
     root: &'a Path,
     files: Vec<ScannedFile>,

@@ -222,9 +222,9 @@ fn test_data_is_made_once_and_is_the_same_everywhere() {
         ControlFlow::Continue(())
     };
     assert!(!is_generated(dir.path(), &data("d/a")).unwrap());
-    assert!(generate(dir.path(), &data("d/a"), &mut go_on).unwrap());
-    assert!(generate(dir.path(), &data("b"), &mut go_on).unwrap());
-    assert!(!generate(dir.path(), &data("b"), &mut go_on).unwrap());
+    assert!(generate(dir.path(), &data("d/a"), None, &mut go_on).unwrap());
+    assert!(generate(dir.path(), &data("b"), None, &mut go_on).unwrap());
+    assert!(!generate(dir.path(), &data("b"), None, &mut go_on).unwrap());
     assert_eq!(*heard.borrow(), [1 << 20, size, 1 << 20, size]);
     let bytes = fs::read(dir.path().join("d/a")).unwrap();
     assert_eq!(bytes.len() as u64, size);
@@ -232,7 +232,7 @@ fn test_data_is_made_once_and_is_the_same_everywhere() {
     assert_eq!(bytes[..8], Rng::new(1).next_u64().to_le_bytes());
     assert_eq!(fs::read_dir(dir.path().join("d")).unwrap().count(), 1, "no part is left");
     let nothing = Generate { path: "empty".to_owned(), size: 0, seed: 1 };
-    assert!(generate(dir.path(), &nothing, &mut go_on).unwrap());
+    assert!(generate(dir.path(), &nothing, None, &mut go_on).unwrap());
     assert_eq!(fs::read(dir.path().join("empty")).unwrap(), b"");
 }
 
@@ -241,13 +241,46 @@ fn test_data_overwrites_nothing_and_leaves_nothing_half_made() {
     let dir = folder(&[("a", "precious"), (".b.dunlin-part", "of a run that was killed")]);
     let data = |path: &str| Generate { path: path.to_owned(), size: 3 << 20, seed: 1 };
     let mut stop = |_| ControlFlow::Break(());
-    let wrong = generate(dir.path(), &data("a"), &mut stop).unwrap_err();
+    let wrong = generate(dir.path(), &data("a"), None, &mut stop).unwrap_err();
     let message = wrong.to_string();
     assert!(message.contains("found a file of 8 B (8 bytes); remove it or"), "{message}");
     assert_eq!(fs::read(dir.path().join("a")).unwrap(), b"precious");
-    let wrong = generate(dir.path(), &data("b"), &mut stop).unwrap_err();
+    let wrong = generate(dir.path(), &data("b"), None, &mut stop).unwrap_err();
     assert!(matches!(wrong, LoadError::Interrupted { .. }), "{wrong}");
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "neither part nor file");
+}
+
+#[test]
+fn ranks_that_make_the_same_test_data_stay_out_of_each_others_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let size = (2 << 20) + 5;
+    let data = Generate { path: "d/a".to_owned(), size, seed: 7 };
+    let mut inner = 0;
+    // While rank 1 is at it, rank 2 makes the whole file, and so does a process alone.
+    let mut outer = |_| {
+        for rank in [Some(Rank(2)), None] {
+            let mut go_on = |_| ControlFlow::Continue(());
+            inner += u32::from(generate(dir.path(), &data, rank, &mut go_on).unwrap());
+        }
+        ControlFlow::Continue(())
+    };
+    assert!(generate(dir.path(), &data, Some(Rank(1)), &mut outer).unwrap());
+    assert_eq!(inner, 1, "made once, then found");
+    assert_eq!(fs::read_dir(dir.path().join("d")).unwrap().count(), 1, "no part is left");
+    let alone = Generate { path: "b".to_owned(), size, seed: 7 };
+    assert!(generate(dir.path(), &alone, None, &mut |_| ControlFlow::Continue(())).unwrap());
+    let read = |name: &str| fs::read(dir.path().join(name)).unwrap();
+    assert!(read("d/a") == read("b"));
+    // A part that a killed rank left is no data, and `dunlin clean` finds it.
+    let stop = Generate { path: "long".repeat(60), size, seed: 7 };
+    let mut part = None;
+    let mut look = |_| {
+        let names = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        part = names.into_iter().find(|name| name.to_string_lossy().starts_with(".long"));
+        ControlFlow::Break(())
+    };
+    assert!(generate(dir.path(), &stop, Some(Rank(100_000)), &mut look).is_err());
+    assert!(dunlin_disk::is_part_name(&part.unwrap()));
 }
 
 #[test]

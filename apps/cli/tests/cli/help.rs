@@ -8,7 +8,7 @@ fn every_option_of_swarm_is_in_the_help() {
     let options = "--out --profile --pieces --sources --tracker-order --tracker-map --refresh \
                    --refresh-scope --choker --piece-size --memory --fabric --seed --start-timeout \
                    --stall-timeout --no-share --force --check --on-conflict --trace \
-                   --dump-tracker --dump-peers --json --quiet --fault";
+                   --dump-tracker --dump-peers --json --quiet --fault --mpi-lib";
     for option in options.split_whitespace() {
         assert!(long.contains(&format!("{option} ")) || long.contains(&format!("{option}\n")));
     }

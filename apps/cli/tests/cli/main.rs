@@ -16,6 +16,7 @@ mod force;
 mod help;
 mod interrupt;
 mod json;
+mod launch;
 mod lock;
 mod missing;
 mod no_share;

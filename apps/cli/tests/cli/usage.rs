@@ -18,7 +18,7 @@ fn wrong_words_name_the_right_ones() {
         ("--tracker-map all", "swarm or pieces"),
         ("--refresh-scope none", "file, all"),
         ("--choker nice", "cooperative, tit-for-tat"),
-        ("--fabric ether", "auto, memory, virtual"),
+        ("--fabric ether", "auto, memory, virtual, mpi"),
         ("--on-conflict win", "refuse, lowest-rank"),
         ("--fault break=1", "corrupt=R"),
         ("--fault die=1@101", "101"),

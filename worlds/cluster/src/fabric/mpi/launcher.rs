@@ -158,6 +158,18 @@ impl Launcher {
         self.kind.name()
     }
 
+    /// This process's rank in the job.
+    #[must_use]
+    pub fn rank(&self) -> u32 {
+        self.rank
+    }
+
+    /// How many processes of the job run on this host, if the launcher says so.
+    #[must_use]
+    pub fn local_size(&self) -> Option<u32> {
+        self.local_size
+    }
+
     /// Ranks of the job, if the launcher says so.
     #[must_use]
     pub fn size(&self) -> Option<u32> {

@@ -95,7 +95,8 @@ impl Library {
     ) -> Result<Library, LoadError> {
         let of = |found: Library| Library { launcher: launcher.cloned(), ..found };
         if let Some(file) = given {
-            let found = Library::open(file.as_os_str()).map_err(|reason| LoadError::Given { reason });
+            let found =
+                Library::open(file.as_os_str()).map_err(|reason| LoadError::Given { reason });
             return Ok(of(found?.published(file.as_os_str())));
         }
         let mut tried = Vec::new();
@@ -263,7 +264,7 @@ fn speaks_standard(file: &unix::Library) -> bool {
     code == SUCCESS && major >= 1
 }
 
-/// The first line of what the library says that it is.
+/// What the library says that it is, up to where it begins to say how it was built.
 fn version_text(ask: unsafe extern "C" fn(*mut c_char, *mut c_int) -> c_int) -> String {
     let mut text = vec![0_u8; LONGEST_VERSION];
     let mut len = 0;
@@ -273,7 +274,7 @@ fn version_text(ask: unsafe extern "C" fn(*mut c_char, *mut c_int) -> c_int) -> 
     if code != SUCCESS {
         return "it does not say which".to_owned();
     }
-    let text = text.split(|byte| matches!(byte, 0 | b'\n')).next().unwrap_or_default();
+    let text = text.split(|byte| matches!(byte, 0 | b'\n' | b',')).next().unwrap_or_default();
     let text = String::from_utf8_lossy(text);
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -307,7 +308,8 @@ fn candidates(hint: Option<Maker>, launcher: Option<&Path>) -> Vec<OsString> {
         hint.is_some() && name.is_some_and(|name| LAUNCHERS.contains(&name))
     };
     let folder = launcher.filter(known).and_then(Path::parent);
-    let places = folder.into_iter().flat_map(|folder| BESIDE.iter().map(|place| folder.join(place)));
+    let places =
+        folder.into_iter().flat_map(|folder| BESIDE.iter().map(|place| folder.join(place)));
     let files = places.flat_map(|place| own.iter().map(move |name| place.join(name)));
     let there = files.filter(|file| file.exists()).map(PathBuf::into_os_string);
     // Without a hint, the names under which anybody's library may stand come last.

@@ -59,7 +59,9 @@ pub(crate) enum StartError {
         size: u32,
     },
     /// The library has fewer tags than the standard promises.
-    #[error("the MPI library allows tags up to {highest} only, and {MAX_TAG} are needed; it is broken")]
+    #[error(
+        "the MPI library allows tags up to {highest} only, and {MAX_TAG} are needed; it is broken"
+    )]
     Tags {
         /// The highest tag, or a negative number if it does not say.
         highest: i64,
@@ -84,15 +86,13 @@ impl Native {
     ///
     /// # Errors
     /// If MPI does not start, or the library has not met the processes that the launcher started.
-    pub(crate) fn init(
-        library: Library,
-        expected_size: Option<u32>,
-    ) -> Result<Native, StartError> {
+    pub(crate) fn init(library: Library, expected_size: Option<u32>) -> Result<Native, StartError> {
         let ranks = match library.abi().handles {
             HandleKind::Pointer => Ranks::Pointer(Process::init(&library, expected_size)?),
             HandleKind::Int => Ranks::Int(Process::init(&library, expected_size)?),
         };
-        tracing::debug!(library = library.name(), version = library.version(), "MPI has started");
+        let (name, interface) = (library.name(), library.abi().family.name());
+        tracing::debug!(library = name, version = library.version(), interface, "MPI has started");
         Ok(Native { ranks })
     }
 

@@ -34,7 +34,7 @@ struct Slot {
     tag: u16,
 }
 
-/// The tags of one source.
+/// The tags of one source; at first all are free.
 #[derive(Debug, Default)]
 pub(crate) struct Tags {
     /// All slots that were ever taken: slot 1 first.
@@ -44,11 +44,6 @@ pub(crate) struct Tags {
 }
 
 impl Tags {
-    /// All tags are free.
-    pub(crate) fn new() -> Tags {
-        Tags::default()
-    }
-
     /// A tag that no open receive has, 1 to [`MAX_TAG`]; `None` if all slots are taken or retired.
     pub(crate) fn take(&mut self) -> Option<u16> {
         // Slots that were never used come first: what is late is later still then.
@@ -102,7 +97,7 @@ mod tests {
 
     #[test]
     fn every_tag_is_used_before_one_comes_again() {
-        let mut tags = Tags::new();
+        let mut tags = Tags::default();
         let mut seen = BTreeSet::new();
         for _ in 0..usize::from(SLOTS * USES) {
             let tag = tags.take().unwrap();
@@ -116,7 +111,7 @@ mod tests {
 
     #[test]
     fn all_at_once_and_no_more() {
-        let mut tags = Tags::new();
+        let mut tags = Tags::default();
         let all: Vec<u16> = std::iter::from_fn(|| tags.take()).collect();
         assert_eq!(all.len(), 4095);
         assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), 4095);
@@ -129,7 +124,7 @@ mod tests {
 
     #[test]
     fn what_is_not_taken_cannot_be_given_back() {
-        let mut tags = Tags::new();
+        let mut tags = Tags::default();
         let tag = tags.take().unwrap();
         for other in [0, 1, 7, tag + 1, tag + 8, MAX_TAG, MAX_TAG + 1, u16::MAX] {
             assert!(!tags.give_back(other) && !tags.retire(other), "{other}");
@@ -140,7 +135,7 @@ mod tests {
 
     /// Tags of which only so many slots are left, all of them free.
     fn with_slots(left: usize) -> (Tags, VecDeque<u16>) {
-        let mut tags = Tags::new();
+        let mut tags = Tags::default();
         let all: Vec<u16> = std::iter::from_fn(|| tags.take()).collect();
         let (free, retired) = all.split_at(left);
         assert!(retired.iter().all(|tag| tags.retire(*tag)));

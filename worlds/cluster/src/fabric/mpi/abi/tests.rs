@@ -40,24 +40,21 @@ fn rows(abi: &Abi) -> Vec<(&'static str, String, String)> {
         ("errhandler", "sizeof(MPI_Errhandler)", abi.request_stride),
     ];
     let handle = |(name, c, fixed)| match fixed {
-        Fixed::Symbol(symbol) => (name, format!("named(\"{symbol}\", (void *){c})"), "1".to_owned()),
+        Fixed::Symbol(symbol) => {
+            (name, format!("named(\"{symbol}\", (void *){c})"), "1".to_owned())
+        }
         Fixed::Value(value) => (name, format!("(uintptr_t){c}"), value.to_string()),
     };
     let number = |(name, c, value): (_, &str, i32)| (name, c.to_owned(), value.to_string());
     let size = |(name, c, value): (_, &str, usize)| (name, c.to_owned(), value.to_string());
-    handles
-        .map(handle)
-        .into_iter()
-        .chain(numbers.map(number))
-        .chain(sizes.map(size))
-        .collect()
+    handles.map(handle).into_iter().chain(numbers.map(number)).chain(sizes.map(size)).collect()
 }
 
 /// A program that prints a line for every row.
 fn program(rows: &[(&str, String, String)]) -> String {
-    let prints = rows.iter().map(|(name, c, _)| {
-        format!("    printf(\"{name} %lld\\n\", (long long)({c}));\n")
-    });
+    let prints = rows
+        .iter()
+        .map(|(name, c, _)| format!("    printf(\"{name} %lld\\n\", (long long)({c}));\n"));
     format!(
         "#define _GNU_SOURCE\n#include HEADER\n#include <dlfcn.h>\n#include <stddef.h>\n\
          #include <stdint.h>\n#include <stdio.h>\n\

@@ -116,7 +116,9 @@ impl<H: Handle> Calls<H> {
         // SAFETY: the library writes at most as many bytes as its header says, and their number.
         let known = unsafe { (self.error_string)(code, text.as_mut_ptr().cast(), &raw mut len) };
         let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
-        let text = String::from_utf8_lossy(text).trim().to_owned();
+        // Some name the place in their sources on lines of their own.
+        let text = String::from_utf8_lossy(text);
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
         let named = known == SUCCESS && !text.is_empty();
         let text = if named { text } else { "an error that the library cannot name".to_owned() };
         Err(TransportError { call, code, text })

@@ -2,6 +2,11 @@
 //! receive. It owns each buffer from the start of the operation to its end, and never frees one
 //! that the library may still read or write.
 //!
+//! One thing is not in its hands: what comes in must not be longer than the buffer that was posted for
+//! it. The standard makes that an error, and so it is reported; but Open MPI (4.1 and 5.0, between
+//! ranks of one machine and over TCP) writes a long message beyond the end of the buffer before it
+//! says so. Every sender is this same program, and sends no more than it was asked for.
+//!
 //! Invariants: `requests` and `operations` are equally long, the request and the operation at one
 //! index belong together, and no request in between two calls is the null request.
 
@@ -18,8 +23,8 @@ use std::marker::PhantomData;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long the end waits for what it has cancelled. A receive that nobody has matched ends at once; a
-/// send or a matched receive ends when its bytes have moved, or not at all.
+/// How long the end waits for what is open. A receive that is cancelled ends at once if nothing has
+/// matched it; it, like a send, ends when its bytes have moved otherwise, or not at all.
 const FINALIZE_WAIT: Duration = Duration::from_secs(2);
 /// Between two looks while the end waits.
 const FINALIZE_NAP: Duration = Duration::from_millis(1);
@@ -55,7 +60,7 @@ struct Operation {
 
 /// What the library reads or writes until the operation ends.
 enum Payload {
-    Send(Bytes),
+    Send(#[expect(dead_code, reason = "held for the library alone")] Bytes),
     Receive(Buffer),
 }
 
@@ -78,8 +83,7 @@ impl<H: Handle> Process<H> {
         let abi = library.abi();
         let fixed = |fixed| H::fixed(fixed, library);
         let (world, errors_return) = (fixed(abi.comm_world)?, fixed(abi.errors_return)?);
-        let handles =
-            [fixed(abi.byte)?, fixed(abi.request_null)?, fixed(abi.comm_null)?];
+        let handles = [fixed(abi.byte)?, fixed(abi.request_null)?, fixed(abi.comm_null)?];
         let version = format!("{} ({})", library.version(), library.name());
         let mut process = Process::unstarted(Calls::find(library)?, abi, handles, version);
         process.start()?;
@@ -253,7 +257,8 @@ impl<H: Handle> Process<H> {
         let (comm, byte, mut request) = (self.lane(lane), self.byte, self.request_null);
         let into = buffer.bytes_mut().as_mut_ptr().cast::<c_void>();
         // SAFETY: `count` bytes are there, and `keep` holds them until the library is done: nobody
-        // touches the buffer meanwhile, and its bytes do not move with it.
+        // touches the buffer meanwhile, and its bytes do not move with it. Nobody sends more than
+        // `count` bytes to it: see above.
         let code =
             unsafe { (self.calls.irecv)(into, count, byte, from, tag, comm, &raw mut request) };
         self.calls.check(self.abi, "MPI_Irecv", code)?;
@@ -273,7 +278,9 @@ impl<H: Handle> Process<H> {
         else {
             return;
         };
-        if operation.cancelled {
+        // The standard has deprecated to cancel sends (MPI 4.0, section 3.8.4), the libraries ignore it,
+        // and MPICH 5.0 crashes. A send ends by itself, or never.
+        if operation.cancelled || matches!(operation.payload, Payload::Send(_)) {
             return;
         }
         operation.cancelled = true;
@@ -315,7 +322,8 @@ impl<H: Handle> Process<H> {
     /// out moves only what stands behind it.
     fn find_ended(&mut self, count: c_int, failed: bool) -> Result<(), TransportError> {
         self.ended.clear();
-        let count = if count == self.abi.undefined { 0 } else { usize::try_from(count).unwrap_or(0) };
+        let count =
+            if count == self.abi.undefined { 0 } else { usize::try_from(count).unwrap_or(0) };
         for (status, index) in self.indices.iter().take(count).enumerate() {
             let index = usize::try_from(*index).ok().filter(|index| *index < self.requests.len());
             let Some(index) = index else {

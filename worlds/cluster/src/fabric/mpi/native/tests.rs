@@ -34,7 +34,8 @@ fn job(launcher: &str, program: &str, library: Option<&str>) -> Left {
         // Its own process group, ended as a whole.
         let mut command = Command::new("timeout");
         command.args(["--kill-after=5", "60"]);
-        command.args(words.map(|word| if word == "N" { RANKS.to_string() } else { word.to_owned() }));
+        command
+            .args(words.map(|word| if word == "N" { RANKS.to_string() } else { word.to_owned() }));
         command.arg(std::env::current_exe().expect("this binary"));
         let module = module_path!().split_once("::").expect("a crate").1;
         command.args(["--exact", &format!("{module}::{program}"), "--ignored", "--nocapture"]);
@@ -60,7 +61,16 @@ fn left_in(folder: &Path) -> Left {
     let entries = std::fs::read_dir(folder).expect("a folder");
     let files = entries.map(|entry| entry.expect("a file").path());
     let name = |file: &PathBuf| file.file_name().expect("a name").to_string_lossy().into_owned();
-    files.map(|file| (name(&file), std::fs::read(&file).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).expect("a file"))).collect()
+    files
+        .map(|file| {
+            (
+                name(&file),
+                std::fs::read(&file)
+                    .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+                    .expect("a file"),
+            )
+        })
+        .collect()
 }
 
 fn launchers() -> Vec<String> {
@@ -79,8 +89,22 @@ fn four_ranks_exchange_every_kind_of_message_under_every_launcher() {
             assert!(done.is_some(), "{launcher}: rank {rank} left nothing: {left:?}");
         }
         let first = left.get("done.0").expect("rank 0");
-        std::io::Write::write_all(&mut std::io::stderr(), format!("{launcher}: {first}\n").as_bytes())
-            .expect("a line");
+        std::io::Write::write_all(
+            &mut std::io::stderr(),
+            format!("{launcher}: {first}\n").as_bytes(),
+        )
+        .expect("a line");
+    }
+}
+
+#[test]
+#[ignore = "needs the launchers of Open MPI and MPICH; scripts/test runs it"]
+fn messages_that_nobody_wants_do_not_keep_a_job_from_ending() {
+    let library = std::env::var(LIBRARY).ok();
+    for launcher in launchers() {
+        let left = job(&launcher, "leftovers", library.as_deref());
+        let done = left.keys().filter(|name| name.starts_with("done.")).count();
+        assert_eq!(done, RANKS as usize, "{launcher}: {left:?}");
     }
 }
 
@@ -95,7 +119,8 @@ fn the_library_of_another_launcher_is_refused() {
         for rank in 0..RANKS {
             let error = left.get(&format!("refused.{rank}"));
             let error = error.unwrap_or_else(|| panic!("{launcher}: {left:?}"));
-            let wanted = format!("started by {name} as rank {rank} of {RANKS}, but the MPI library");
+            let wanted =
+                format!("started by {name} as rank {rank} of {RANKS}, but the MPI library");
             for wanted in [&wanted, library, "came up as rank 0 of 1", "--mpi-lib"] {
                 assert!(error.contains(wanted), "{launcher}: {wanted}: {error}");
             }
@@ -129,6 +154,11 @@ fn messages() {
     let native = native.expect("MPI");
     assert_eq!((native.rank(), native.size()), (launcher.rank, RANKS));
     let version = native.library_version();
+    // Plugins that the library loads look its names up here.
+    let everybody = libloading::os::unix::Library::this();
+    // SAFETY: the type is that of a plain address; nothing is read from there or called.
+    let seen = unsafe { everybody.get::<*mut c_void>(b"MPI_Init_thread") };
+    assert!(seen.is_ok_and(|symbol| !symbol.is_null()));
     let mut rank = Rank::new(native);
     let disorder = rank.streams();
     rank.tagged();
@@ -147,6 +177,20 @@ fn messages() {
         look.as_nanos()
     );
     std::fs::write(folder.join(format!("done.{}", launcher.rank)), text).expect("a file");
+}
+
+#[test]
+#[ignore = "what the ranks run; by itself it does nothing"]
+fn leftovers() {
+    let Some((folder, launcher, native)) = start() else { return };
+    let mut rank = Rank::new(native.expect("MPI"));
+    // Nobody ever asks for these: a long one waits for its receiver, short ones lie there.
+    for (tag, len) in [(40, LARGE), (41, 100), (42, 0)] {
+        rank.send(Lane::Data, rank.next, tag, pattern(1, len));
+    }
+    rank.meet();
+    rank.native.finalize();
+    std::fs::write(folder.join(format!("done.{}", launcher.rank)), "").expect("a file");
 }
 
 /// Wildcard receives that are posted for streams.
@@ -356,14 +400,14 @@ impl Rank {
         self.meet();
     }
 
-    /// Messages that are longer than the buffers, short and long ones, among some that are not.
+    /// A message that is longer than its buffer, among some that are not. It is short: Open MPI 4.1
+    /// and 5.0 write beyond the buffer when one comes that they move without copies of their own.
     fn too_long(&mut self) {
         let (next, before) = (self.next, self.before);
-        let lengths = [(20, 100, 1000), (21, 1000, LARGE), (22, LARGE, LARGE), (23, 100, 100)];
+        let lengths = [(20, LARGE, LARGE), (21, 100, 1000), (22, 100, 100)];
         let receives = lengths.map(|(tag, room, _)| self.post(Lane::Data, Some(before), tag, room));
         self.meet();
-        let sends =
-            lengths.map(|(tag, _, len)| self.send(Lane::Data, next, tag, pattern(9, len)));
+        let sends = lengths.map(|(tag, _, len)| self.send(Lane::Data, next, tag, pattern(9, len)));
         for ((tag, room, len), ticket) in lengths.into_iter().zip(receives) {
             match self.end_of(ticket) {
                 Done::Failed { error, .. } if len > room => {

@@ -1,0 +1,138 @@
+//! Rank 0 of a job: it hears how everyone read the plan, lets the run begin or sends everyone home,
+//! runs the tracker, and tells how it went. It needs no part of the plan itself.
+
+use crate::args::SwarmArgs;
+use crate::exit::{Exit, Failure};
+use crate::peers::Outputs;
+use crate::plan::{self, Glance};
+use crate::progress::{self, Mode};
+use crate::ranks::{self, Refusal};
+use crate::records::Records;
+use crate::settings::Settings;
+use crate::signals::Watch;
+use crate::voice::Voice;
+use crate::{check, conflict, out, restart, swarm};
+use dunlin_base::Rank;
+use dunlin_cluster::mpi::{Hello, MpiJob};
+use dunlin_cluster::{FabricKind, Report, RunControl};
+use dunlin_disk::RealFs;
+use dunlin_plan::PlanForm;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Leads the job to its end.
+pub(super) fn run(args: &SwarmArgs, job: &MpiJob) -> Exit {
+    let exit = lead(args, job).unwrap_or_else(|refusal| {
+        // Said before anybody leaves: a launcher may end everybody when the first one does.
+        refusal.report(args.json);
+        refusal.exit
+    });
+    let _ = job.leave(exit.code());
+    exit
+}
+
+fn lead(args: &SwarmArgs, job: &MpiJob) -> Result<Exit, Refusal> {
+    let voice = Voice::lead(args.quiet);
+    let control = RunControl::new();
+    // A death is said at once: most launchers end everybody a moment later.
+    control.set_teller(out::say);
+    let watch = Watch::start(control.clone(), voice)?;
+    let glance = plan::glance(&args.plan);
+    let prepared = prepare(args, job, glance.as_ref());
+    let hellos = job.hellos(args.start_timeout, &|| watch.interrupted());
+    watch.go_on()?;
+    let seen = glance.as_ref();
+    seen.into_iter().flat_map(|glance| &glance.warnings).for_each(|text| voice.warning(text));
+    let peers = job.size().saturating_sub(1);
+    let highest = seen.map_or(0, |glance| glance.highest);
+    ranks::judge(peers, highest, prepared.as_ref().err(), &hellos)?;
+    let (settings, records) = prepared?;
+    settings.warnings.iter().for_each(|text| voice.warning(text));
+    introduce(args, voice, peers, &hellos);
+    job.welcome(settings.seed);
+    tracing::info!(seed = settings.seed, peers, "starting");
+    let config = swarm::config(args, settings, Vec::new(), Arc::new(RealFs), records.trace());
+    let mode = Mode::of(args.quiet);
+    let mut report = progress::during(mode, &control, || dunlin_cluster::run(config, &control));
+    name_places(args, &mut report);
+    let form = glance.map(|glance| glance.form);
+    Ok(if args.check {
+        tell_check(args, form, &report)
+    } else {
+        tell(args, form, report, records)
+    }?)
+}
+
+/// Rank 0's own preparations. They are judged with everyone else's: that the job has the wrong number
+/// of ranks, say, explains why one of them is not in it.
+fn prepare(
+    args: &SwarmArgs,
+    job: &MpiJob,
+    glance: Option<&Glance>,
+) -> Result<(Settings, Records), Failure> {
+    let form = glance.map(|glance| glance.form);
+    let peers = job.size().saturating_sub(1);
+    let settings = Settings::decide(args, form, peers, FabricKind::Mpi(job.clone()))?;
+    let records = match args.check {
+        true => Records::default(),
+        false => Records::prepare(args, std::iter::empty())?,
+    };
+    Ok((settings, records))
+}
+
+/// Says what is worth knowing of the ranks before the run.
+fn introduce(args: &SwarmArgs, voice: Voice, peers: u32, hellos: &BTreeMap<Rank, Hello>) {
+    if let Some(text) = ranks::unheard(peers, hellos, args.start_timeout) {
+        voice.warning(&text);
+    }
+    if let Some(text) = ranks::last_run(hellos).filter(|_| !args.quiet && !args.check) {
+        out::say(&text);
+    }
+}
+
+/// Completes the message about owners that disagree, where rank 0 can see their places in the plan.
+fn name_places(args: &SwarmArgs, report: &mut Report) {
+    if report.conflict.is_none() {
+        return;
+    }
+    if let Ok(loaded) = plan::load(&args.plan) {
+        let outputs = Outputs::of(args, &loaded);
+        conflict::name_places(report, &loaded, &outputs);
+    }
+}
+
+fn tell_check(args: &SwarmArgs, form: Option<PlanForm>, report: &Report) -> Result<Exit, Failure> {
+    let exit = Exit::of_code(report.exit_code());
+    match exit {
+        Exit::Ok => check::print(args.json, form, &[], &check::moves(report))?,
+        _ => swarm::tell(args, report, exit)?,
+    }
+    Ok(exit)
+}
+
+fn tell(
+    args: &SwarmArgs,
+    form: Option<PlanForm>,
+    report: Report,
+    records: Records,
+) -> Result<Exit, Failure> {
+    progress::last_word(Mode::of(args.quiet), &report);
+    let exit = Exit::of_code(report.exit_code());
+    records.write(&report)?;
+    swarm::tell(args, &report, exit)?;
+    match exit {
+        Exit::Ok if !args.quiet => restart::in_place(&report).into_iter().for_each(out::say),
+        Exit::Interrupted => out::say(how_to_go_on(form)),
+        _ => {}
+    }
+    Ok(exit)
+}
+
+fn how_to_go_on(form: Option<PlanForm>) -> &'static str {
+    match form {
+        Some(PlanForm::Course) => {
+            "interrupted; a course plan starts afresh: run the same mpirun command again"
+        }
+        _ => "interrupted; what is here is kept. To go on, run the same mpirun command again",
+    }
+}

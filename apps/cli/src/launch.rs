@@ -1,0 +1,216 @@
+//! How this process was launched: alone, or as one rank of many; over what the ranks talk then, and
+//! which of the processes says what is wrong with the launch.
+
+use crate::exit::{Exit, Failure};
+use crate::values::Fabric;
+use dunlin_cluster::mpi::Launcher;
+use dunlin_cluster::{FabricKind, VirtualConfig};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long a process that leaves the message to rank 0 waits before it ends: launchers kill
+/// everybody at the first bad exit, and rank 0's message must be out by then.
+const MESSAGE: Duration = Duration::from_secs(1);
+
+/// How a swarm runs.
+#[derive(Clone, Debug)]
+pub(crate) enum Launch {
+    /// All ranks in this process.
+    Here(Here),
+    /// One rank a process, over MPI.
+    Ranks,
+}
+
+/// How a swarm runs whose ranks are all in this process.
+#[derive(Clone, Debug)]
+pub(crate) struct Here {
+    /// Over what they talk.
+    pub(crate) fabric: FabricKind,
+    /// Whether to say that a launcher started this process, and only this one: a person may have
+    /// meant more.
+    pub(crate) single: bool,
+}
+
+/// Who launched this process as a rank, by its environment.
+pub(crate) fn launcher() -> Option<Launcher> {
+    Launcher::detect(&|name| std::env::var(name).ok())
+}
+
+/// Whether this process says what is wrong before it has joined its job: every process of a launch
+/// meets the same, and one of them says it.
+pub(crate) fn speaks(launcher: Option<&Launcher>) -> bool {
+    launcher.is_none_or(|launcher| launcher.rank() == 0)
+}
+
+/// Ends a process that does not speak, so late that the one that does has spoken.
+pub(crate) fn end_silently(exit: Exit) -> ExitCode {
+    if exit != Exit::Ok {
+        std::thread::sleep(MESSAGE);
+    }
+    exit.into()
+}
+
+/// Decides over what the ranks talk. `peers` counts those of the plan, if it can be seen.
+///
+/// # Errors
+/// If every process would run the whole swarm by itself (exit 2), or a rank a process is asked for
+/// and there is only this one (exit 3).
+pub(crate) fn decide(
+    said: Fabric,
+    launcher: Option<&Launcher>,
+    peers: impl FnOnce() -> Option<u32>,
+) -> Result<Launch, Failure> {
+    // A launcher that does not say how many it started has started more than one.
+    let Some(launcher) = launcher.filter(|launcher| launcher.size() != Some(1)) else {
+        return alone(said, launcher.is_some(), peers).map(Launch::Here);
+    };
+    match said {
+        Fabric::Auto | Fabric::Mpi => Ok(Launch::Ranks),
+        Fabric::Memory => Err(each_the_whole("memory", launcher.name())),
+        Fabric::Virtual => Err(each_the_whole("virtual", launcher.name())),
+    }
+}
+
+/// Decides for a process that has no other beside it; `launched` if it has a launcher all the same.
+///
+/// # Errors
+/// If a rank a process is asked for (exit 3).
+pub(crate) fn alone(
+    said: Fabric,
+    launched: bool,
+    peers: impl FnOnce() -> Option<u32>,
+) -> Result<Here, Failure> {
+    let fabric = match said {
+        Fabric::Auto | Fabric::Memory => FabricKind::Memory,
+        Fabric::Virtual => FabricKind::Virtual(VirtualConfig::default()),
+        Fabric::Mpi => return Err(too_few(launched, peers())),
+    };
+    Ok(Here { fabric, single: launched && said == Fabric::Auto })
+}
+
+fn each_the_whole(fabric: &str, by: &str) -> Failure {
+    Failure::usage(format!(
+        "--fabric {fabric} under {by}: each of its processes would run the whole swarm by itself; \
+         leave --fabric away for one rank a process, or start a single process"
+    ))
+}
+
+fn too_few(launched: bool, peers: Option<u32>) -> Failure {
+    let how = if launched { "as the only one" } else { "without a launcher" };
+    let with = needed(peers);
+    Failure::environment(format!(
+        "--fabric mpi needs one process a rank, and this process was started {how}; start it with \
+         mpirun {with}"
+    ))
+}
+
+/// The option of launchers that gives every rank a process.
+fn needed(peers: Option<u32>) -> String {
+    match peers {
+        Some(peers) => format!("-np {}", u64::from(peers) + 1),
+        None => "-np N, where N is the number of peers and one for the tracker".to_owned(),
+    }
+}
+
+/// What to say when a launcher started a single process, and all ranks of the plan run in it.
+pub(crate) fn one_process(peers: u32) -> String {
+    format!(
+        "one process under mpirun: all ranks run in this process, over memory; for one rank a \
+         process start it with {}",
+        needed(Some(peers))
+    )
+}
+
+/// Threads that hash in this process: those of the machine, shared with the job's other processes
+/// on it.
+pub(crate) fn hash_threads(launcher: Option<&Launcher>) -> usize {
+    let all = std::thread::available_parallelism().map_or(1, usize::from);
+    share(all, launcher.and_then(Launcher::local_size))
+}
+
+fn share(threads: usize, processes: Option<u32>) -> usize {
+    let processes = usize::try_from(processes.unwrap_or(1)).unwrap_or(usize::MAX);
+    (threads / processes.max(1)).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A rank of Open MPI, as `rank/size`.
+    fn launched(how: &str) -> Option<Launcher> {
+        let (rank, size) = how.split_once('/')?;
+        Launcher::detect(&|name| match name {
+            "OMPI_COMM_WORLD_RANK" => Some(rank.to_owned()),
+            "OMPI_COMM_WORLD_SIZE" => Some(size.to_owned()),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn the_launch_decides_over_what_the_ranks_talk() {
+        let cases = [
+            ("", Fabric::Auto, "memory"),
+            ("", Fabric::Memory, "memory"),
+            ("", Fabric::Virtual, "virtual"),
+            ("", Fabric::Mpi, "3 was started without a launcher; start it with mpirun -np 5"),
+            ("0/1", Fabric::Auto, "memory, single"),
+            ("0/1", Fabric::Memory, "memory"),
+            ("0/1", Fabric::Virtual, "virtual"),
+            ("0/1", Fabric::Mpi, "3 was started as the only one; start it with mpirun -np 5"),
+            ("0/5", Fabric::Auto, "ranks"),
+            ("4/5", Fabric::Auto, "ranks"),
+            ("4/5", Fabric::Mpi, "ranks"),
+            ("0/5", Fabric::Memory, "2 --fabric memory under mpirun of Open MPI: each of its"),
+            ("1/2", Fabric::Virtual, "2 --fabric virtual under mpirun of Open MPI: each of its"),
+        ];
+        for (how, said, expected) in cases {
+            let launcher = launched(how);
+            assert_eq!(launcher.is_some(), !how.is_empty(), "{how}");
+            let found = match decide(said, launcher.as_ref(), || Some(4)) {
+                Ok(Launch::Ranks) => "ranks".to_owned(),
+                Ok(Launch::Here(Here { fabric, single })) => {
+                    let name = match fabric {
+                        FabricKind::Memory => "memory",
+                        FabricKind::Virtual(_) => "virtual",
+                        FabricKind::Mpi(_) => "mpi",
+                    };
+                    format!("{name}{}", if single { ", single" } else { "" })
+                }
+                Err(failure) => format!("{} {}", failure.exit.code(), failure.message),
+            };
+            let (code, text) = expected.split_at(expected.find(' ').unwrap_or(0));
+            let matches = match code.parse::<u8>() {
+                Ok(_) => found.starts_with(code) && found.contains(text.trim_start()),
+                Err(_) => found == expected,
+            };
+            assert!(matches, "{how} {said:?}: {found}");
+        }
+    }
+
+    #[test]
+    fn without_a_plan_the_number_is_described() {
+        let failure = decide(Fabric::Mpi, None, || None).unwrap_err();
+        assert!(failure.message.ends_with(
+            "-np N, where N is the number of peers and one for the \
+                                           tracker"
+        ));
+        assert!(one_process(4).ends_with("start it with -np 5"));
+    }
+
+    #[test]
+    fn one_process_of_a_launch_speaks() {
+        for (how, expected) in [("", true), ("0/1", true), ("0/3", true), ("2/3", false)] {
+            assert_eq!(speaks(launched(how).as_ref()), expected, "{how}");
+        }
+    }
+
+    #[test]
+    fn processes_of_one_machine_share_its_threads() {
+        let cases =
+            [(8, None, 8), (8, Some(1), 8), (8, Some(3), 2), (2, Some(9), 1), (2, Some(0), 2)];
+        for (threads, processes, expected) in cases {
+            assert_eq!(share(threads, processes), expected);
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! `dunlin witness`: outlives the ranks of its host, to note which of them died first.
+
+use crate::exit::{Exit, Failure};
+
+/// Runs the command: whom to watch comes on standard input.
+///
+/// # Errors
+/// If the input is none of ours, or processes cannot be watched here (exit 3).
+pub(crate) fn run() -> Result<Exit, Failure> {
+    dunlin_cluster::witness::witness(std::io::stdin().lock())
+        .map_err(|error| Failure::environment(format!("the witness cannot watch: {error}")))?;
+    Ok(Exit::Ok)
+}
