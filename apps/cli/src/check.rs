@@ -194,3 +194,26 @@ pub(crate) fn print(
     }
     out::data(|stdout| write(form, ungenerated, moves, stdout))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_that_is_not_seen_is_taken_for_what_its_ranks_have() {
+        let planned =
+            |here| [Move { rank: Rank(2), files: 1, bytes: 5, here, missing: Vec::new() }].to_vec();
+        let cases = [
+            (Some(PlanForm::Course), 0, false),
+            (Some(PlanForm::Folders), 0, true),
+            (None, 0, false),
+            (None, 9, true),
+        ];
+        for (form, here, expected) in cases {
+            let mut text = Vec::new();
+            write(form, &[], &planned(here), &mut text).unwrap();
+            let text = String::from_utf8(text).unwrap();
+            assert_eq!(text.contains("there already"), expected, "{form:?}: {text}");
+        }
+    }
+}

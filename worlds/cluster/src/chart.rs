@@ -113,7 +113,20 @@ fn step(line: &[u8]) -> Option<Step> {
     if let Some(reason) = value.get("reason").and_then(Value::as_str) {
         label.push_str(&format!(" ({})", reason.lines().next().unwrap_or_default()));
     }
-    Some(Step { seconds, from, to, label })
+    Some(Step { seconds, from, to, label: one_line(&label) })
+}
+
+/// The label without line breaks and anything else that would do something to a terminal: a trace
+/// may come from anywhere.
+fn one_line(label: &str) -> String {
+    let mut line = String::with_capacity(label.len());
+    for letter in label.chars() {
+        match letter.is_control() {
+            true => line.extend(letter.escape_debug()),
+            false => line.push(letter),
+        }
+    }
+    line
 }
 
 /// The life lines of all ranks, with the arrow of this step between two of them.
@@ -175,6 +188,13 @@ mod tests {
         assert!(lines[0].contains("tracker") && lines[0].contains("r1"), "{text}");
         assert!(lines[1].contains('◀') && lines[1].contains("lookup f"), "{text}");
         assert!(lines[2].contains("● verified f #3"), "{text}");
+    }
+
+    #[test]
+    fn names_do_nothing_to_a_terminal() {
+        let text = shown("{\"t\":1,\"from\":1,\"to\":1,\"msg\":\"a\\nb\\u001b[2J\"}\n");
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(text.contains(r"● a\nb\u{1b}[2J"), "{text}");
     }
 
     #[test]

@@ -178,6 +178,24 @@ pub(crate) fn remove_temporary(fs: &dyn Fs, process: &Neighbour) -> io::Result<(
     fs.remove_file(&path_of(process))
 }
 
+/// Begins a mark for another process, as that would.
+#[cfg(test)]
+pub(crate) fn begin_for(process: &Neighbour) {
+    let path = path_of(process);
+    if let Some(dest) = &process.mark {
+        std::fs::create_dir_all(dest.join(STATE_DIR)).unwrap();
+    }
+    std::fs::write(path, Mark::new(process, "a-1").to_text()).unwrap();
+}
+
+/// Ends the mark of another process, as that would.
+#[cfg(test)]
+pub(crate) fn end_for(process: &Neighbour, how: Ending) {
+    let (path, temporary) = (path_of(process), process.mark.is_none());
+    let mark = RunMark { fs: Arc::new(RealFs), path, temporary, told: Mutex::default() };
+    mark.end(how);
+}
+
 /// What a mark says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Mark {

@@ -173,4 +173,4 @@ impl Drop for Watch {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -185,3 +185,6 @@ impl Deaths {
         !with_it
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -38,6 +38,8 @@ fn check((peers, seen, own, said, expected): &Case<'_>) {
 
 const TOO_FEW: &str = "the plan has 4 peers and needs 5 ranks (one is the tracker); this job has \
                        3: start it with -np 5";
+const ONE_SHORT: &str = "the plan has 4 peers and needs 5 ranks (one is the tracker); this job \
+                         has 4: start it with -np 5";
 const TOO_MANY: &str = "the plan has 2 peers and needs 3 ranks (one is the tracker); this job has \
                         5: start it with -np 3";
 const ONE: &str = "the plan has 1 peer and needs 2 ranks (one is the tracker); this job has 3: \
@@ -45,8 +47,9 @@ const ONE: &str = "the plan has 1 peer and needs 2 ranks (one is the tracker); t
 
 #[test]
 fn a_job_has_as_many_ranks_as_its_plan_needs() {
-    let cases: [Case<'_>; 9] = [
+    let cases: [Case<'_>; 10] = [
         (2, 0, None, &["1: 2", "2: 2"], Ok(())),
+        (3, 0, None, &["1: 4", "2: 4", "3: 4"], Err((3, &[ONE_SHORT]))),
         (2, 2, None, &["1: 1", "2: 2"], Ok(())),
         (2, 0, None, &["1: 4", "2: 4"], Err((3, &[TOO_FEW]))),
         // Only one rank sees the others' inputs, or only rank 0 does.

@@ -1,6 +1,8 @@
 //! What the advice names, and above all what it must not name.
 
 use super::*;
+use dunlin_cluster::{FileReport, PeerReport, PeerState, Role};
+use dunlin_engine::coordinator::PlannedMove;
 use dunlin_plan::Pattern;
 use tempfile::TempDir;
 
@@ -141,4 +143,52 @@ fn the_command_is_one_for_a_shell() {
     assert_eq!(command(&paths(&["a", "-o/p"])), ". To start over:\n  rm -r -- a -o/p");
     let many = command(&paths(&["x"; MAX_PATHS + 2]));
     assert!(many.ends_with(" x\n  and 2 more of this kind"), "{many}");
+}
+
+/// A peer of a run, with a file that it wanted, if it wanted one.
+fn reported(rank: u32, wanted: Option<FileState>) -> PeerReport {
+    let file = |state| FileReport { name: "f".to_owned(), state, reason: None };
+    PeerReport {
+        rank: Rank(rank),
+        role: Role::Seed,
+        state: PeerState::Complete,
+        files: wanted.into_iter().map(file).collect(),
+        pieces_from: BTreeMap::new(),
+        pieces_served: 0,
+        rejected: 0,
+        bad_pieces: 0,
+        bad_from: BTreeMap::new(),
+        banned: BTreeSet::new(),
+        refreshes: 0,
+        refreshes_forced: 0,
+        pieces_resumed: 0,
+        seconds: 0.0,
+        bytes_moved: 0,
+        bytes_sent: 0,
+        errors: Vec::new(),
+        hashes: BTreeMap::new(),
+    }
+}
+
+#[test]
+fn a_job_tells_from_its_report_that_everything_was_in_place() {
+    // Whether anybody wanted anything, files and bytes that were to move, bytes that did.
+    let cases = [
+        (true, 0, 0, 0, true),
+        (false, 0, 0, 0, false),
+        (true, 1, 0, 0, false),
+        (true, 1, 9, 9, false),
+        (true, 0, 0, 9, false),
+    ];
+    for (wanted, files, bytes, moved, expected) in cases {
+        let wanted = wanted.then_some(FileState::Complete);
+        let planned = |rank, files, bytes| PlannedMove { rank, files, bytes, bytes_here: 7 };
+        let report = Report {
+            peers: vec![reported(1, None), reported(2, wanted)],
+            plan: vec![planned(Rank(1), 0, 0), planned(Rank(2), files, bytes)],
+            bytes_moved: moved,
+            ..Report::default()
+        };
+        assert_eq!(in_place(&report).is_some(), expected, "{report:?}");
+    }
 }

@@ -28,3 +28,4 @@ mod sources;
 mod toml_plan;
 mod trace;
 mod usage;
+mod witness;

@@ -1,7 +1,6 @@
 //! Ranks as processes that a launcher started, over an MPI library that is loaded at run time. No
 //! build needs MPI: which library, and which of the three kinds of handles and layouts it speaks,
 //! is found out when the process starts.
-
 //!
 //! ```text
 //!   tracker, r3, r3-download, r3-upload ── orders ──▶ mpi: Station over Transport ──▶ libmpi
@@ -30,7 +29,6 @@ mod pump;
 mod session;
 mod station;
 pub(crate) mod stream;
-#[allow(dead_code, reason = "nobody retires a tag yet")]
 mod tags;
 #[cfg(test)]
 mod tests;

@@ -110,9 +110,9 @@ pub(crate) enum Parcel {
     Progress {
         /// Its state, a number of whoever shows it.
         state: u8,
-        /// Bytes of what it wants that it has.
+        /// Pieces of what it wants that it has.
         have: u64,
-        /// Bytes that it wants.
+        /// Pieces that it wants.
         wanted: u64,
         /// Bytes of payload it received.
         moved: u64,

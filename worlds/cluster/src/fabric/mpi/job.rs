@@ -17,7 +17,7 @@ use dunlin_base::Rank;
 use dunlin_disk::Fs;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -320,11 +320,11 @@ impl MpiJob {
     }
 
     /// Rank 0: a peer that comes late takes part if it can.
-    pub(super) fn late(&self, from: Rank, hello: &Hello, process: Process) -> bool {
+    pub(super) fn late(&self, from: Rank, hello: &Hello, process: &Process) -> bool {
         if hello.failure.is_some() {
             return false;
         }
-        self.state().processes.insert(from, Process { rank: from, ..process });
+        self.state().processes.insert(from, Process { rank: from, ..process.clone() });
         self.admit(from);
         true
     }
@@ -439,13 +439,10 @@ impl MpiJob {
     /// What is new; `None` after `patience`.
     pub(super) fn next(&self, patience: Duration) -> Option<News> {
         let news = lock(&self.0.news);
-        match news.recv_timeout(patience) {
-            Ok(news) => Some(news),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        news.recv_timeout(patience).ok()
     }
 
-    /// A rank is known to be dead; whether that is new.
+    /// A rank is known to be dead.
     pub(super) fn bury(&self, rank: Rank) {
         let mut state = self.state();
         if !state.dead.insert(rank) {

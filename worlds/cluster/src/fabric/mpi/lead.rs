@@ -213,10 +213,8 @@ impl Leader<'_> {
                 }
             }
             Some(Session::Died { rank }) if rank != Rank::TRACKER => self.died(rank, ENDED),
-            Some(Session::Hello { hello, process }) => {
-                if !self.job.late(from, &hello, process) {
-                    let _ = self.tracker.send(TrackerArrival::Lost { rank: from });
-                }
+            Some(Session::Hello { hello, process }) if !self.job.late(from, &hello, &process) => {
+                let _ = self.tracker.send(TrackerArrival::Lost { rank: from });
             }
             _ => {}
         }

@@ -413,6 +413,26 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "needs the libraries of Open MPI and MPICH; scripts/test runs it"]
+    fn real_libraries_say_what_they_are_and_fit_their_launchers_only() {
+        let of_mpich = launcher(&[("PMI_RANK", "0"), ("PMI_SIZE", "2"), ("HYDI_CONTROL_FD", "7")]);
+        let anybody = launcher(&[("FLUX_TASK_RANK", "0"), ("FLUX_JOB_SIZE", "2")]);
+        for (file, family, version, own, other) in [
+            ("libmpi.so.40", Family::OpenMpi, "Open MPI v", of_open_mpi(), &of_mpich),
+            ("libmpich.so.12", Family::Mpich, "MPICH Version:", of_mpich.clone(), &of_open_mpi()),
+        ] {
+            let open = || Library::open(OsStr::new(file)).expect(file);
+            assert_eq!(open().abi().family, family);
+            assert!(open().version().starts_with(version), "{file}: {}", open().version());
+            for fits in [Some(&own), Some(&anybody), None] {
+                assert!(open().fitting(fits).is_ok(), "{file}: {fits:?}");
+            }
+            let error = open().fitting(Some(other)).map(|_| ()).unwrap_err();
+            assert!(error.starts_with(&format!("{file}: belongs to ")), "{error}");
+        }
+    }
+
+    #[test]
     fn every_file_that_was_tried_is_named() {
         let tried = vec!["libmpi.so.40: cannot open".to_owned(), "libmpi.so: no".to_owned()];
         let error = LoadError::NotFound { launcher: Some(of_open_mpi().name()), tried }.to_string();

@@ -109,6 +109,12 @@ fn turn<T: Transport>(
             happened = true;
         }
         happened |= station.poll()?;
+        // On a busy machine something happens between any two looks: this must not wait for a pause.
+        let now = Instant::now();
+        if now.duration_since(swept) >= SWEEP {
+            swept = now;
+            station.sweep(now);
+        }
         station.flush()?;
         if happened {
             (empty, nap) = (0, SHORT_NAP);
@@ -119,13 +125,8 @@ fn turn<T: Transport>(
             std::thread::yield_now();
             continue;
         }
-        let now = Instant::now();
         if empty == EMPTY_LOOKS {
             last = now;
-        }
-        if now.duration_since(swept) >= SWEEP {
-            swept = now;
-            station.sweep(now);
         }
         if station.transferring() || now.duration_since(last) < WARM {
             nap = SHORT_NAP;
@@ -171,6 +172,7 @@ fn finish<T: Transport>(
         station.flush()?;
     }
     let drained = station.drained();
+    tracing::debug!(drained, open = station.transport.open(), "nothing more is sent");
     // Who asked may have stopped waiting.
     let _ = sent.send(());
     Ok(together && drained)

@@ -222,11 +222,6 @@ impl<T: Transport> Station<T> {
         }
     }
 
-    /// Whether a rank was given up.
-    pub(crate) fn gone(&self, rank: Rank) -> bool {
-        self.links.get(rank.0 as usize).is_none_or(|link| link.gone)
-    }
-
     /// One look at everything; whether anything has happened.
     ///
     /// # Errors

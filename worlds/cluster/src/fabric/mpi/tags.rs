@@ -5,8 +5,9 @@
 //!  tag = slot × 8 + use          slots 1 to 4095, uses 0 to 7: tags 8 to 32 767
 //!
 //!  unused ─ take ─▶ taken ─ give_back ─▶ free, behind all others ─ take ─▶ taken, with the next use
-//!                     └─── retire ────▶ retired, for ever
 //! ```
+//!
+//! A receive that cannot be cancelled keeps its tag for ever: nobody gives it back.
 //!
 //! A block that was given up may still come, after its receive was cancelled. It must not meet the
 //! receive of another block, so a tag comes back as late as can be: only after all slots were used
@@ -20,16 +21,9 @@ const USES: u16 = 8;
 /// The last slot. Slot 0 is left out: tag 0 is the streams' own.
 const SLOTS: u16 = MAX_TAG / USES;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Free,
-    Taken,
-    Retired,
-}
-
 #[derive(Clone, Copy, Debug)]
 struct Slot {
-    state: State,
+    taken: bool,
     /// The tag of the current use, or of the last one.
     tag: u16,
 }
@@ -44,48 +38,31 @@ pub(crate) struct Tags {
 }
 
 impl Tags {
-    /// A tag that no open receive has, 1 to [`MAX_TAG`]; `None` if all slots are taken or retired.
+    /// A tag that no open receive has, 1 to [`MAX_TAG`]; `None` if all slots are taken.
     pub(crate) fn take(&mut self) -> Option<u16> {
         // Slots that were never used come first: what is late is later still then.
         let used = self.slots.len() as u16;
         if used < SLOTS {
             let tag = (used + 1) * USES;
-            self.slots.push(Slot { state: State::Taken, tag });
+            self.slots.push(Slot { taken: true, tag });
             return Some(tag);
         }
         let number = self.free.pop_front()?;
         let slot = self.slots.get_mut(usize::from(number - 1))?;
         let tag = number * USES + (slot.tag + 1) % USES;
-        *slot = Slot { state: State::Taken, tag };
+        *slot = Slot { taken: true, tag };
         Some(tag)
     }
 
     /// The receive under `tag` has ended: its block came, or it was cancelled. False if the tag is
     /// not taken, and nothing happens.
     pub(crate) fn give_back(&mut self, tag: u16) -> bool {
-        let given = self.end(tag, State::Free);
-        if given {
-            self.free.push_back(tag / USES);
-        }
-        given
-    }
-
-    /// The receive under `tag` could not be cancelled and stays posted: its slot is never used
-    /// again. False if the tag is not taken, and nothing happens.
-    pub(crate) fn retire(&mut self, tag: u16) -> bool {
-        self.end(tag, State::Retired)
-    }
-
-    fn end(&mut self, tag: u16, state: State) -> bool {
         let index = usize::from(tag / USES).checked_sub(1);
         let slot = index.and_then(|index| self.slots.get_mut(index));
-        match slot.filter(|slot| slot.tag == tag && slot.state == State::Taken) {
-            Some(slot) => {
-                slot.state = state;
-                true
-            }
-            None => false,
-        }
+        let Some(slot) = slot.filter(|slot| slot.tag == tag && slot.taken) else { return false };
+        slot.taken = false;
+        self.free.push_back(tag / USES);
+        true
     }
 }
 
@@ -116,7 +93,7 @@ mod tests {
         assert_eq!(all.len(), 4095);
         assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), 4095);
         assert_eq!(tags.take(), None);
-        assert!(tags.retire(all[7]) && tags.give_back(all[3000]) && tags.give_back(all[5]));
+        assert!(tags.give_back(all[3000]) && tags.give_back(all[5]));
         // The oldest first, each with its next tag.
         assert_eq!([tags.take(), tags.take()], [Some(all[3000] + 1), Some(all[5] + 1)]);
         assert_eq!(tags.take(), None);
@@ -127,18 +104,18 @@ mod tests {
         let mut tags = Tags::default();
         let tag = tags.take().unwrap();
         for other in [0, 1, 7, tag + 1, tag + 8, MAX_TAG, MAX_TAG + 1, u16::MAX] {
-            assert!(!tags.give_back(other) && !tags.retire(other), "{other}");
+            assert!(!tags.give_back(other), "{other}");
         }
         assert!(tags.give_back(tag));
-        assert!(!tags.give_back(tag) && !tags.retire(tag));
+        assert!(!tags.give_back(tag));
     }
 
     /// Tags of which only so many slots are left, all of them free.
     fn with_slots(left: usize) -> (Tags, VecDeque<u16>) {
         let mut tags = Tags::default();
         let all: Vec<u16> = std::iter::from_fn(|| tags.take()).collect();
-        let (free, retired) = all.split_at(left);
-        assert!(retired.iter().all(|tag| tags.retire(*tag)));
+        // The others' receives never end.
+        let (free, _stuck) = all.split_at(left);
         assert!(free.iter().all(|tag| tags.give_back(*tag)));
         (tags, free.iter().map(|tag| tag / USES).collect())
     }
@@ -163,13 +140,11 @@ mod tests {
                     open.extend(expected);
                 } else if !open.is_empty() {
                     let tag = open.swap_remove(which % open.len());
-                    if step == 99 {
-                        prop_assert!(tags.retire(tag));
-                    } else {
+                    if step < 99 {
                         prop_assert!(tags.give_back(tag));
+                        prop_assert!(!tags.give_back(tag));
                         free.push_back(tag / USES);
                     }
-                    prop_assert!(!tags.give_back(tag) && !tags.retire(tag));
                 }
             }
         }

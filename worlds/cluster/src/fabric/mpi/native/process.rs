@@ -171,10 +171,11 @@ impl<H: Handle> Process<H> {
         self.calls.check(self.abi, "MPI_Comm_size", code)?;
         (self.rank, self.size) = (rank.cast_unsigned(), size.cast_unsigned());
         let launcher = library.launcher();
-        let expected_rank = launcher.map_or(self.rank, |launcher| launcher.rank);
-        if expected_size.map_or(self.rank == expected_rank, |expected| self.size == expected) {
+        let expected_rank = launcher.map(|launcher| launcher.rank);
+        if met((self.rank, self.size), (expected_rank, expected_size)) {
             return Ok(());
         }
+        let expected_rank = expected_rank.map_or_else(|| "?".to_owned(), |rank| rank.to_string());
         // Each process is a job of its own, and leaves it alone.
         // SAFETY: MPI has started, and no call follows.
         unsafe { (self.calls.finalize)() };
@@ -306,7 +307,7 @@ impl<H: Handle> Process<H> {
         if failed && self.calls.class(code) != self.abi.err_in_status {
             return self.calls.check(self.abi, "MPI_Testsome", code);
         }
-        if count == 0 {
+        if count == 0 && !failed {
             return Ok(());
         }
         self.find_ended(count, failed)?;
@@ -424,12 +425,12 @@ impl<H: Handle> Process<H> {
         loop {
             self.poll(&mut done)?;
             done.clear();
-            if self.operations.is_empty() || Instant::now() >= end {
+            if self.open() == 0 || Instant::now() >= end {
                 break;
             }
             thread::sleep(FINALIZE_NAP);
         }
-        let stuck = self.operations.len();
+        let stuck = self.open();
         // SAFETY: MPI has started, and nobody makes another call; what is stuck is given up with `self`.
         let code = unsafe { (self.calls.finalize)() };
         if code == SUCCESS {
@@ -438,6 +439,18 @@ impl<H: Handle> Process<H> {
         // What has ended may not be asked for the words of an error.
         let text = "the library says no more".to_owned();
         Err(TransportError { call: "MPI_Finalize", code, text })
+    }
+
+    /// Asserts the invariants.
+    #[cfg(test)]
+    fn check(&self) {
+        assert_eq!(self.requests.len(), self.operations.len());
+        assert!(self.requests.iter().all(|request| *request != self.request_null));
+        assert!(self.indices.len() >= self.requests.len());
+        assert!(self.requests.is_empty() || self.statuses.at(self.requests.len() - 1).is_some());
+        let tickets: std::collections::BTreeSet<Ticket> =
+            self.operations.iter().map(|operation| operation.ticket).collect();
+        assert_eq!(tickets.len(), self.operations.len());
     }
 
     fn lane(&self, lane: Lane) -> H {
@@ -488,6 +501,13 @@ impl<H: Handle> Process<H> {
             TransportError { call, code: self.abi.err_rank, text }
         })
     }
+}
+
+/// Whether rank and size by the library are those by the launcher, as far as it knows them. A library
+/// that has met nobody is rank 0 of 1.
+fn met((rank, size): (u32, u32), (launched, among): (Option<u32>, Option<u32>)) -> bool {
+    let as_launched = launched.is_none_or(|launched| launched == rank);
+    among.map_or(as_launched, |among| among == size)
 }
 
 impl<H> Drop for Process<H> {

@@ -19,6 +19,8 @@ struct Fake {
     broken: Option<c_int>,
     /// Requests that are given up without being reported.
     vanishing: Vec<c_int>,
+    /// Looks fail although nothing that they report has.
+    unsaid: bool,
     cancelled: Vec<c_int>,
     freed: Vec<c_int>,
     finalized: bool,
@@ -100,16 +102,20 @@ extern "C" fn testsome(
     fake(|fake| {
         // SAFETY: the caller gives the places that `MPI_Testsome` asks for.
         let requests = unsafe { std::slice::from_raw_parts_mut(requests, open as usize) };
-        let (mut reported, mut code) = (0, SUCCESS);
-        for ending in std::mem::take(&mut fake.endings) {
+        let endings = std::mem::take(&mut fake.endings);
+        let failed = fake.unsaid || endings.iter().any(|ending| ending.code != SUCCESS);
+        let mut reported = 0;
+        for ending in endings {
             let index = requests.iter().position(|one| *one == ending.request);
             let Some(index) = index else { continue };
             let fields = [ending.count, c_int::from(ending.cancelled), ending.source, 0];
+            // The error is set only where the look as a whole has failed.
+            let error = failed.then_some(ending.code);
             // SAFETY: as above; each of the requests has room for an index and a status.
             unsafe {
                 indices.add(reported).write(index as c_int);
                 let status = statuses.byte_add(reported * stride).cast::<c_int>();
-                for (at, field) in fields.into_iter().chain([ending.code]).enumerate() {
+                for (at, field) in fields.into_iter().chain(error).enumerate() {
                     status.add(at).write(field);
                 }
             }
@@ -117,17 +123,17 @@ extern "C" fn testsome(
             if !ending.left {
                 requests[index] = NULL;
             }
-            if ending.code != SUCCESS {
-                code = OWN | Family::Mpich.abi().err_in_status;
-            }
         }
-        for request in requests {
+        let code = if failed { OWN | Family::Mpich.abi().err_in_status } else { SUCCESS };
+        for request in requests.iter_mut() {
             if fake.vanishing.contains(request) {
                 *request = NULL;
             }
         }
+        let nothing = reported == 0 && requests.iter().all(|request| *request == NULL);
+        let found = if nothing { Family::Mpich.abi().undefined } else { reported as c_int };
         // SAFETY: as above.
-        unsafe { count.write(reported as c_int) };
+        unsafe { count.write(found) };
         fake.broken.take().unwrap_or(code)
     })
 }
@@ -237,7 +243,9 @@ fn post(process: &mut Process<c_int>, pool: &Arc<BufferPool>) -> Ticket {
 /// Looks once: how each operation ended, as text.
 fn look(process: &mut Process<c_int>) -> String {
     let mut done = Vec::new();
+    process.check();
     process.poll(&mut done).expect("a look");
+    process.check();
     let texts = done.into_iter().map(|done| match done {
         Done::Sent { ticket } => format!("{} sent", ticket.0),
         Done::Received { ticket, from, buffer, len } => {
@@ -291,7 +299,7 @@ fn a_message_that_is_too_long_fails_alone() {
             post(&mut process, &pool);
         }
         let code = OWN | TRUNCATE;
-        fake(|fake| fake.endings = vec![ended(3), Ending { code, left, ..ended(1) }]);
+        fake(|fake| fake.endings = vec![Ending { code, left, ..ended(1) }, ended(3)]);
         let wanted = format!("0 failed: MPI_Irecv: class 14 (error {code})\n2 received 3 from 1");
         assert_eq!(look(&mut process), wanted);
         assert_eq!(fake(|fake| fake.freed.clone()), if left { vec![1] } else { vec![] });
@@ -321,6 +329,38 @@ fn what_a_library_gives_up_unsaid_fails_and_does_not_stay_open() {
         "{found}"
     );
     assert_eq!(process.open(), 1);
+
+    // With nothing reported at all, among others that stay.
+    post(&mut process, &pool);
+    fake(|fake| (fake.vanishing, fake.unsaid) = (vec![3], true));
+    let found = look(&mut process);
+    assert!(found.starts_with("2 failed: MPI_Irecv: the library gave"), "{found}");
+    assert_eq!(process.open(), 1);
+
+    // The last one too, and without an error.
+    fake(|fake| (fake.vanishing, fake.unsaid) = (vec![4], false));
+    let found = look(&mut process);
+    assert!(found.starts_with("3 failed: MPI_Irecv: the library gave"), "{found}");
+    assert_eq!(process.open(), 0);
+}
+
+#[test]
+fn a_process_that_has_met_nobody_is_found_out() {
+    for (found, launched, wanted) in [
+        ((0, 1), (Some(0), Some(4)), false),
+        ((0, 1), (Some(2), Some(4)), false),
+        ((2, 4), (Some(2), Some(4)), true),
+        ((0, 1), (Some(0), Some(1)), true),
+        // Some launchers do not say how many they have started, and some processes have none.
+        ((0, 1), (Some(2), None), false),
+        ((2, 4), (Some(2), None), true),
+        ((0, 1), (Some(0), None), true),
+        ((0, 1), (None, None), true),
+        // A library may give the ranks another order.
+        ((1, 4), (Some(2), Some(4)), true),
+    ] {
+        assert_eq!(met(found, launched), wanted, "{found:?} {launched:?}");
+    }
 }
 
 #[test]
