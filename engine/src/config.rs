@@ -131,6 +131,8 @@ pub struct Config {
     pub refresh_scope: RefreshScope,
     /// A file that no live source can give for so long has failed.
     pub stall_timeout: Duration,
+    /// The longest block that is asked for, in bytes: what the ranks have agreed on.
+    pub block_length: u32,
     /// The memory budget of the process, in bytes: pieces above a quarter of it are streamed.
     pub memory: u64,
     /// The seed of every random choice.

@@ -25,6 +25,7 @@
 //!     refresh_every: 10,
 //!     refresh_scope: RefreshScope::File,
 //!     stall_timeout: Duration::from_secs(60),
+//!     block_length: 512 << 10,
 //!     memory: 64 << 20,
 //!     seed: 1,
 //! });

@@ -299,10 +299,15 @@ impl Member {
             .map_or(usize::MAX, |(place, _)| place)
     }
 
+    fn block_length(&self, info: &SetInfo) -> u32 {
+        cluster_block_length(info.piece_length, self.session.config().block_length)
+    }
+
     fn open(&mut self, id: TorrentId, info: Arc<SetInfo>, wants: bool) {
+        let block_length = self.block_length(&info);
         let Some(part) = self.parts.get_mut(&id) else { return };
         part.phase = Phase::Opening;
-        part.geometry = Some(info.geometry(cluster_block_length(info.piece_length)));
+        part.geometry = Some(info.geometry(block_length));
         part.info = Some(info.clone());
         self.session.push(Output::Open { torrent: id, info, wants });
     }

@@ -173,6 +173,13 @@ pub(crate) struct SwarmArgs {
     #[arg(long, value_name = "SIZE", value_parser = values::piece_size, help_heading = "Limits")]
     pub(crate) piece_size: Option<u32>,
 
+    /// The longest block between ranks: a power of two from 128KiB to 1MiB [default: 512KiB].
+    ///
+    /// What one request asks for; less where pieces are shorter. Of several processes the smallest
+    /// counts for all.
+    #[arg(long, value_name = "SIZE", value_parser = values::block_size, help_heading = "Limits")]
+    pub(crate) block_size: Option<u32>,
+
     /// Memory for payload in the whole process, at least 1MiB.
     ///
     /// Receiving, serving and hashing draw on this one budget.

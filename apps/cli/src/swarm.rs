@@ -17,6 +17,7 @@ use dunlin_base::Rank;
 use dunlin_cluster::mpi::Launcher;
 use dunlin_cluster::{PeerConfig, Report, RunConfig, RunControl, TraceSink};
 use dunlin_disk::{Fs, RealFs};
+use dunlin_metainfo::CLUSTER_BLOCK_LENGTH;
 use dunlin_plan::PlanForm;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -163,6 +164,7 @@ pub(crate) fn config(
         refresh_every: args.refresh,
         refresh_scope: settings.refresh_scope,
         piece_size: settings.piece_size,
+        block_length: args.block_size.unwrap_or(CLUSTER_BLOCK_LENGTH),
         memory: args.memory,
         seed: settings.seed,
         start_timeout: args.start_timeout,

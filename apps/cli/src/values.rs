@@ -35,6 +35,9 @@ pub(crate) enum ValueError {
     /// No power of two or out of bounds.
     #[error("`{0}` is no piece size: use a power of two from 16KiB to 64MiB, like 256KiB")]
     Piece(String),
+    /// No power of two or out of bounds.
+    #[error("`{0}` is no block size: use a power of two from 128KiB to 1MiB, like 256KiB")]
+    Block(String),
     /// No list of ranks.
     #[error("`{0}` is no list of ranks: write ranks of peers (1 or more), like 2,3 or 5-16")]
     Ranks(String),
@@ -94,6 +97,16 @@ pub(crate) fn piece_size(text: &str) -> Result<u32, ValueError> {
     let bytes = parse_size(text)?;
     let good = bytes.is_power_of_two() && (MIN_PIECE..=MAX_PIECE).contains(&bytes);
     u32::try_from(bytes).ok().filter(|_| good).ok_or_else(|| ValueError::Piece(text.to_owned()))
+}
+
+/// Reads a block size in bytes.
+///
+/// # Errors
+/// If it is no power of two from 128 KiB to 1 MiB.
+pub(crate) fn block_size(text: &str) -> Result<u32, ValueError> {
+    let bytes = parse_size(text)?;
+    dunlin_metainfo::check_cluster_block_length(bytes)
+        .map_err(|_| ValueError::Block(text.to_owned()))
 }
 
 /// Ranks of peers: `3`, `2,3`, `5-16`.
@@ -195,6 +208,11 @@ mod tests {
         assert_eq!(piece_size("64MiB"), Ok(64 << 20));
         for text in ["8KiB", "128MiB", "48KiB", "0", "lots", "16EiB"] {
             assert!(piece_size(text).is_err(), "{text}");
+        }
+        assert_eq!(block_size("128KiB"), Ok(128 << 10));
+        assert_eq!(block_size("1MiB"), Ok(1 << 20));
+        for text in ["64KiB", "2MiB", "200KiB", "0", "many"] {
+            assert!(block_size(text).is_err(), "{text}");
         }
     }
 

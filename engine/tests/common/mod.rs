@@ -11,7 +11,9 @@ use dunlin_engine::config::{Config, PieceOrder, Profile, RefreshScope, SourceOrd
 use dunlin_engine::coordinator::{Coordinator, CoordinatorConfig, CoordinatorInput};
 use dunlin_engine::io::{CoordinatorOutput, Event, Input, LocalError, Output};
 use dunlin_engine::member::Member;
-use dunlin_metainfo::{Geometry, PieceHashes, SetInfo, cluster_block_length};
+use dunlin_metainfo::{
+    CLUSTER_BLOCK_LENGTH, Geometry, PieceHashes, SetInfo, cluster_block_length,
+};
 use dunlin_tracker::{
     Control, OnConflict, OwnedFile, Register, Standing, TrackerMap, TrackerOrder, Want,
 };
@@ -180,6 +182,7 @@ impl World {
                 refresh_every: setup.refresh,
                 refresh_scope: RefreshScope::File,
                 stall_timeout: Duration::from_secs(60),
+                block_length: CLUSTER_BLOCK_LENGTH,
                 memory: setup.memory,
                 seed: setup.seed,
             };
@@ -572,7 +575,7 @@ impl Node {
     }
 
     fn open(&mut self, torrent: TorrentId, info: &Arc<SetInfo>, wants: bool) {
-        let geometry = info.geometry(cluster_block_length(info.piece_length));
+        let geometry = info.geometry(cluster_block_length(info.piece_length, CLUSTER_BLOCK_LENGTH));
         let have = if wants && !self.owns(info) {
             Bitfield::new(geometry.pieces())
         } else {

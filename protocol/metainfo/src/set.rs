@@ -18,6 +18,9 @@ use crate::token::{TokenError, check_token, token_info_hash};
 /// gives a sign of life every few seconds.
 pub const CLUSTER_BLOCK_LENGTH: u32 = 512 * 1024;
 
+/// The block lengths that ranks may agree on, in bytes.
+pub const CLUSTER_BLOCK_LENGTHS: std::ops::RangeInclusive<u32> = 128 * 1024..=1024 * 1024;
+
 /// The largest piece length that may be chosen, in bytes. A piece is held in memory while it
 /// arrives.
 pub const MAX_SET_PIECE_LENGTH: u32 = 64 * 1024 * 1024;
@@ -175,6 +178,9 @@ pub enum SetError {
     /// A piece length that may not be chosen.
     #[error("a piece size of {0} bytes: choose a power of two from 16KiB to 64MiB")]
     PieceLength(u64),
+    /// A block length that ranks may not agree on.
+    #[error("a block size of {0} bytes: choose a power of two from 128KiB to 1MiB")]
+    BlockLength(u64),
 }
 
 /// A file of a set.
@@ -390,10 +396,23 @@ pub fn check_piece_length(bytes: u64) -> Result<u32, SetError> {
         .ok_or(SetError::PieceLength(bytes))
 }
 
-/// The block length between the ranks of a cluster: the piece length, or 512 KiB if that is less.
+/// The block length between the ranks of a cluster that have agreed on at most `most` bytes: the piece
+/// length, or `most` if that is less.
 #[must_use]
-pub fn cluster_block_length(piece_length: u32) -> u32 {
-    piece_length.min(CLUSTER_BLOCK_LENGTH)
+pub fn cluster_block_length(piece_length: u32, most: u32) -> u32 {
+    piece_length.min(most)
+}
+
+/// Checks the block length that a person asked for between ranks.
+///
+/// # Errors
+/// If it is no power of two from 128 KiB to 1 MiB.
+pub fn check_cluster_block_length(bytes: u64) -> Result<u32, SetError> {
+    u32::try_from(bytes)
+        .ok()
+        .filter(|length| length.is_power_of_two())
+        .filter(|length| CLUSTER_BLOCK_LENGTHS.contains(length))
+        .ok_or(SetError::BlockLength(bytes))
 }
 
 #[cfg(test)]

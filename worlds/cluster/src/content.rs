@@ -27,6 +27,8 @@ pub struct Shared {
     pub budget: Arc<Budget>,
     /// The piece size that was asked for, in bytes.
     pub piece_size: Option<u32>,
+    /// The longest block between ranks, in bytes.
+    pub block_length: u32,
     /// Files that one rank keeps open at most.
     pub open_files: usize,
     /// Whether another content at a destination may be replaced.
@@ -88,10 +90,10 @@ pub struct Synced {
     pub failed: Vec<(TorrentId, FileIndex, LocalError)>,
 }
 
-/// The geometry that every rank of a cluster gives a set.
+/// The geometry that every rank of a cluster gives a set, with blocks of at most so many bytes.
 #[must_use]
-pub fn geometry_of(info: &SetInfo) -> Geometry {
-    info.geometry(cluster_block_length(info.piece_length))
+pub fn geometry_of(info: &SetInfo, block_length: u32) -> Geometry {
+    info.geometry(cluster_block_length(info.piece_length, block_length))
 }
 
 impl Content {
@@ -150,7 +152,7 @@ impl Content {
         replace: &BTreeSet<String>,
     ) -> Result<(Bitfield, u32), LocalError> {
         match &self.kind {
-            Kind::Tokens(tokens) => Ok((tokens.open(torrent, info, wants), 0)),
+            Kind::Tokens(tokens) => Ok((tokens.open(torrent, info, wants, self.shared.block_length), 0)),
             Kind::Files(files) => {
                 files.open(&self.shared, torrent, info, wants, replace).map_err(local)
             }

@@ -112,6 +112,7 @@ enum Phase {
 pub struct Peer {
     rank: Rank,
     shares: bool,
+    block_length: u32,
     member: Member,
     phase: Phase,
     budget: Arc<Budget>,
@@ -148,6 +149,7 @@ impl Peer {
         Peer {
             rank,
             shares: config.shares,
+            block_length: config.block_length,
             member: Member::new(config),
             phase: if faults.mute { Phase::Mute } else { Phase::Running },
             budget,

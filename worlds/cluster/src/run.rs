@@ -15,6 +15,7 @@ use dunlin_disk::{Budget, Fs, HashPool, LockError, OutputLock};
 use dunlin_engine::choker::ChokerKind;
 use dunlin_engine::config::{Config, PieceOrder, Profile, RefreshScope, SourceOrder};
 use dunlin_engine::coordinator::{CoordinatorConfig, RefusalKind};
+use dunlin_metainfo::CLUSTER_BLOCK_LENGTH;
 use dunlin_plan::{Have, Pattern, TokenFile};
 use dunlin_tracker::{OnConflict, TrackerMap, TrackerOrder};
 use std::collections::{BTreeMap, BTreeSet};
@@ -69,6 +70,8 @@ pub struct RunConfig {
     pub refresh_scope: RefreshScope,
     /// The piece size in bytes, if it is not to follow from the length.
     pub piece_size: Option<u32>,
+    /// The longest block between ranks, in bytes.
+    pub block_length: u32,
     /// The memory budget in bytes.
     pub memory: u64,
     /// The seed of every random choice.
@@ -122,6 +125,7 @@ impl RunConfig {
             refresh_every: 10,
             refresh_scope: RefreshScope::File,
             piece_size: None,
+            block_length: CLUSTER_BLOCK_LENGTH,
             memory: 256 << 20,
             seed: 1,
             start_timeout: Duration::from_secs(60),
@@ -199,6 +203,9 @@ pub fn run(config: RunConfig, control: &RunControl) -> Report {
         Ok(locks) => locks,
         Err(error) => {
             remove_empty(&*fs, &made);
+            if let FabricKind::Mpi(job) = &config.fabric {
+                job.refuse(&error);
+            }
             return Report { errors: vec![error], ..Report::default() };
         }
     };
@@ -337,6 +344,7 @@ fn seats(config: RunConfig, control: &RunControl) -> Vec<Seat> {
         pool: HashPool::new(config.hash_threads),
         budget: Arc::clone(&budget),
         piece_size: config.piece_size,
+        block_length: config.block_length,
         open_files: each.clamp(*OPEN_FILES_EACH.start(), *OPEN_FILES_EACH.end()),
         force: config.force,
         stop: control.stop_flag(),
@@ -353,6 +361,7 @@ fn seats(config: RunConfig, control: &RunControl) -> Vec<Seat> {
         refresh_every: config.refresh_every,
         refresh_scope: config.refresh_scope,
         stall_timeout: config.stall_timeout,
+        block_length: config.block_length,
         memory: config.memory,
         seed: config.seed,
     };

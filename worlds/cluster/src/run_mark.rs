@@ -22,6 +22,7 @@ use std::fmt::Write;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// The first line: the format and its version.
 const FORMAT: &str = "dunlin run 1";
@@ -31,6 +32,10 @@ const MAX_MARK: u64 = 64 * 1024;
 
 /// Deaths that one writer lists: with more, the first ones still say what happened.
 const MAX_DEATHS: usize = 1000;
+
+/// Ranks that die within so long of a death have been taken down with it: launchers that ask ranks
+/// to end give them a few seconds before they kill them.
+const TOGETHER: Duration = Duration::from_secs(5);
 
 /// Characters of a job's id that are kept.
 const MAX_JOB: usize = 256;
@@ -69,7 +74,26 @@ pub struct RunMark {
     fs: Arc<dyn Fs>,
     path: PathBuf,
     temporary: bool,
-    told: Mutex<BTreeSet<Rank>>,
+    told: Mutex<Deaths>,
+}
+
+/// Which deaths are causes, and which are only consequences.
+#[derive(Debug, Default)]
+pub(crate) struct Deaths {
+    named: BTreeSet<Rank>,
+    last: Option<Instant>,
+}
+
+impl Deaths {
+    /// Whether a rank that died at `now` is to be named.
+    pub(crate) fn names(&mut self, rank: Rank, now: Instant) -> bool {
+        let with_it = self.last.is_some_and(|last| now.duration_since(last) < TOGETHER);
+        let names = !with_it && self.named.len() < MAX_DEATHS && self.named.insert(rank);
+        if names {
+            self.last = Some(now);
+        }
+        names
+    }
 }
 
 impl RunMark {
@@ -105,11 +129,16 @@ impl RunMark {
         Ok(RunMark { fs, path, temporary: true, told: Mutex::default() })
     }
 
-    /// Adds that `rank` has died, if that was not said before. It outlives this process as soon as
-    /// this returns; it need not outlive a power cut.
+    /// Adds that `rank` has died, if that was not said before. Ranks that die within five seconds of
+    /// one that was named have been taken down with it, and are not named. What is said outlives this
+    /// process as soon as this returns; it need not outlive a power cut.
     pub fn died(&self, rank: Rank) {
+        self.died_at(rank, Instant::now());
+    }
+
+    fn died_at(&self, rank: Rank, now: Instant) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.len() < MAX_DEATHS && told.insert(rank) {
+        if told.names(rank, now) {
             self.add(&death(rank));
         }
     }

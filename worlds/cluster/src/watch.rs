@@ -2,20 +2,21 @@
 //! when one ends. It hears that a process has ended, never why: that is `witness`'s business. Where
 //! the system has no way to tell, nobody is watched, and that is no error.
 
+#[cfg_attr(not(target_os = "linux"), path = "watch/nobody.rs")]
 mod ends;
+#[cfg(target_os = "linux")]
+mod line;
 
 pub(crate) use ends::Ends;
 
 use dunlin_base::Rank;
-use rustix::event::{EventfdFlags, eventfd};
-use rustix::fd::OwnedFd;
+use ends::Waker;
 use serde_json::{Value, json};
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::thread::JoinHandle;
 
 /// The most that is read of a file below `/proc`, in bytes; what we look for stands at its start.
@@ -41,13 +42,16 @@ pub struct Neighbour {
 }
 
 impl Neighbour {
-    /// This process, as it is to be told to others.
+    /// This process, as it is to be told to others, who can have a line to it from now on.
     #[must_use]
     pub fn me(rank: Rank, mark: Option<PathBuf>) -> Neighbour {
         let started = started("self").unwrap_or(0);
         // Others need not stand in the same folder.
         let mark = mark.and_then(|mark| std::path::absolute(mark).ok());
-        Neighbour { rank, pid: std::process::id(), started, mark }
+        let me = Neighbour { rank, pid: std::process::id(), started, mark };
+        #[cfg(target_os = "linux")]
+        line::begin(&me);
+        me
     }
 
     /// One line of JSON, without its end.
@@ -120,7 +124,7 @@ fn of_this_system(namespace: &str) -> String {
 /// A thread that hears at once when a neighbour ends, and says so. Dropping it ends the thread.
 #[derive(Debug)]
 pub struct Watch {
-    wake: Arc<OwnedFd>,
+    waker: Waker,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -131,23 +135,15 @@ impl Watch {
     /// # Errors
     /// If there are no more descriptors or threads.
     pub fn start(neighbours: Vec<Neighbour>, told: Box<dyn Fn(Rank) + Send>) -> io::Result<Watch> {
-        let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
         let mut ends = Ends::of(&neighbours)?;
+        let waker = ends.waker();
         if ends.nobody() {
-            return Ok(Watch { wake, thread: None });
+            return Ok(Watch { waker, thread: None });
         }
-        ends.wake_by(&wake)?;
-        // The thread keeps it open: closed, it would wake nobody any more.
-        let kept = Arc::clone(&wake);
         let body = move || {
-            let _kept = kept;
             loop {
                 match ends.next() {
-                    Ok(Some(index)) => {
-                        if let Some(one) = neighbours.get(index) {
-                            told(one.rank);
-                        }
-                    }
+                    Ok(Some(index)) => neighbours.get(index).iter().for_each(|one| told(one.rank)),
                     Ok(None) => break,
                     Err(error) => {
                         tracing::debug!(%error, "neighbours are not watched any more");
@@ -157,14 +153,14 @@ impl Watch {
             }
         };
         let thread = std::thread::Builder::new().name("watch".into()).spawn(body)?;
-        Ok(Watch { wake, thread: Some(thread) })
+        Ok(Watch { waker, thread: Some(thread) })
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
         let Some(thread) = self.thread.take() else { return };
-        let woken = rustix::io::write(&self.wake, &1_u64.to_ne_bytes()).is_ok();
+        let woken = self.waker.wake().is_ok();
         // Whoever drops it on being told of an end is the thread itself, which ends right after.
         if woken && thread.thread().id() != std::thread::current().id() {
             let _ = thread.join();

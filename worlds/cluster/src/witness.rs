@@ -14,7 +14,7 @@
 //! ```
 
 use crate::fabric::mpi::descriptors;
-use crate::run_mark;
+use crate::run_mark::{self, Deaths};
 use crate::watch::{Ends, Neighbour};
 use dunlin_base::Rank;
 use dunlin_disk::{Fs, RealFs};
@@ -23,11 +23,7 @@ use rustix::io::retry_on_intr;
 use std::io::{self, BufRead, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
-
-/// Ranks that are killed within so long of a death have been taken down with it: launchers that ask
-/// ranks to end give them a few seconds before they kill them.
-const TOGETHER: Duration = Duration::from_secs(5);
+use std::time::Instant;
 
 /// How long it may take to start: an executable on a slow network drive, a host that is too busy.
 const START: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
@@ -150,7 +146,7 @@ fn observe(fs: &dyn Fs, neighbours: &[Neighbour], ready: impl FnOnce()) -> io::R
         if !run_mark::was_killed(fs, one) {
             continue;
         }
-        if deaths.names(Instant::now()) {
+        if deaths.names(one.rank, Instant::now()) {
             tell(fs, neighbours, one.rank);
         }
         if let Err(error) = run_mark::remove_temporary(fs, one) {
@@ -166,23 +162,6 @@ fn tell(fs: &dyn Fs, neighbours: &[Neighbour], died: Rank) {
         if let Err(error) = run_mark::add_death(fs, one, died) {
             tracing::debug!(rank = %one.rank, %error, "its mark cannot be written");
         }
-    }
-}
-
-/// Which deaths are causes, and which are only consequences.
-#[derive(Debug, Default)]
-struct Deaths {
-    named: Option<Instant>,
-}
-
-impl Deaths {
-    /// Whether a rank that died at `now` is to be named.
-    fn names(&mut self, now: Instant) -> bool {
-        let with_it = self.named.is_some_and(|named| now.duration_since(named) < TOGETHER);
-        if !with_it {
-            self.named = Some(now);
-        }
-        !with_it
     }
 }
 

@@ -227,6 +227,7 @@ fn a_source_that_changes_between_check_and_start_is_not_served() {
         pool: HashPool::new(1),
         budget: Budget::new(1 << 20),
         piece_size: None,
+        block_length: dunlin_metainfo::CLUSTER_BLOCK_LENGTH,
         open_files: 4,
         force: false,
         stop: Arc::default(),

@@ -17,6 +17,7 @@ use dunlin_cluster::{
     FabricKind, PeerConfig, PeerContent, Report, RunConfig, RunControl, RunError,
 };
 use dunlin_disk::{Fs, LockError, OutputLock, RealFs};
+use dunlin_metainfo::CLUSTER_BLOCK_LENGTH;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -54,6 +55,7 @@ fn take_part(args: &SwarmArgs, job: &MpiJob, launcher: Option<&Launcher>) -> Exi
         failure: failure.map(|failure| (failure.exit.code(), failure.message.clone())),
         last_run: state.and_then(|dest| LastRun::read(&*fs, dest)),
         state: state.map(Path::to_owned),
+        block_length: args.block_size.unwrap_or(CLUSTER_BLOCK_LENGTH),
     };
     let stopped = || watch.as_ref().is_ok_and(Watch::interrupted);
     let welcome = match job.hello(hello, &stopped) {
@@ -67,6 +69,7 @@ fn take_part(args: &SwarmArgs, job: &MpiJob, launcher: Option<&Launcher>) -> Exi
     let settings = Settings { seed: welcome.seed, ..settings };
     let config = RunConfig {
         hash_threads: launch::hash_threads(launcher),
+        block_length: welcome.block_length,
         ..swarm::config(args, settings, vec![peer], fs, records.trace())
     };
     let report = dunlin_cluster::run(config, &control);

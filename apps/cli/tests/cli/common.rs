@@ -238,6 +238,18 @@ impl Course {
         outputs
     }
 
+    /// By rank and name: how many pieces of a wanted file a rank has to fetch. What it owns it has.
+    pub(crate) fn pieces(&self) -> BTreeMap<(u64, String), u64> {
+        let mut pieces = BTreeMap::new();
+        for ((owned, wanted), rank) in self.peers.iter().zip(1..) {
+            for name in wanted.iter().filter(|name| !owned.contains(name)) {
+                let Some(tokens) = self.tokens.get(name) else { continue };
+                pieces.insert((rank, name.clone()), tokens.len() as u64);
+            }
+        }
+        pieces
+    }
+
     /// Asserts that the output folder holds exactly what it must.
     pub(crate) fn check(&self, sandbox: &Sandbox, folder: &str) {
         let found = sandbox.files(folder);

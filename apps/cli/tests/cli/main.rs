@@ -1,6 +1,7 @@
 //! The program as its users meet it: every test runs the built binary on a plan of its own making.
 
 mod common;
+mod rules;
 
 mod bad_course;
 mod bad_toml;

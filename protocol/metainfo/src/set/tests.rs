@@ -158,7 +158,15 @@ fn piece_lengths() {
     for bad in [0, 1, 8_192, 16_385, 49_152, 128 << 20, 1 << 40, u64::MAX] {
         assert_eq!(check_piece_length(bad), Err(SetError::PieceLength(bad)));
     }
-    assert_eq!((cluster_block_length(16_384), cluster_block_length(4 << 20)), (16_384, 524_288));
+    let most = CLUSTER_BLOCK_LENGTH;
+    assert_eq!(cluster_block_length(16_384, most), 16_384);
+    assert_eq!(cluster_block_length(4 << 20, most), 524_288);
+    for good in [128 << 10, 256 << 10, 512 << 10, 1 << 20] {
+        assert_eq!(check_cluster_block_length(good), Ok(good as u32));
+    }
+    for bad in [0, 64 << 10, 200_000, 2 << 20, u64::MAX] {
+        assert_eq!(check_cluster_block_length(bad), Err(SetError::BlockLength(bad)));
+    }
 }
 
 proptest! {

@@ -237,7 +237,8 @@ impl Files {
             // `--force`: a copy of what we own ourselves cannot fail to come.
             shared.fs.remove_file(&path).map_err(|error| DiskError::io(&path, &error))?;
         }
-        let opened = self.storage.open(torrent, Arc::clone(info), geometry_of(info), places)?;
+        let geometry = geometry_of(info, shared.block_length);
+        let opened = self.storage.open(torrent, Arc::clone(info), geometry, places)?;
         Ok((opened.have, opened.resumed))
     }
 }

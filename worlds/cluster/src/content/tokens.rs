@@ -67,8 +67,14 @@ impl Tokens {
         }
     }
 
-    pub(super) fn open(&self, torrent: TorrentId, info: &SetInfo, wants: bool) -> Bitfield {
-        let pieces = geometry_of(info).pieces();
+    pub(super) fn open(
+        &self,
+        torrent: TorrentId,
+        info: &SetInfo,
+        wants: bool,
+        block_length: u32,
+    ) -> Bitfield {
+        let pieces = geometry_of(info, block_length).pieces();
         let name = info.files.first().map(|file| file.name.clone()).unwrap_or_default();
         let mut tokens = vec![None; if wants { pieces as usize } else { 0 }];
         let mut have = Bitfield::new(pieces);

@@ -21,7 +21,7 @@ impl Peer {
                 self.send(Rank::TRACKER, Frame::Control(control));
             }
             Output::Open { torrent, info, wants } => {
-                let geometry = geometry_of(&info);
+                let geometry = geometry_of(&info, self.block_length);
                 let known = Known { info: Arc::clone(&info), geometry };
                 self.ledger.torrents.insert(torrent, known);
                 self.opening.insert(torrent);

@@ -27,9 +27,11 @@ fn the_next_run_hears_how_the_last_one_ended() {
     assert_eq!(last(&disk), Some((vec![], true)));
     let mark = begin(&fs);
     mark.died(Rank(7));
+    mark.died(Rank(1));
     assert_eq!(last(&disk), Some((vec![7], true)), "also if it is killed right after");
-    mark.died(Rank(0));
-    mark.died(Rank(7));
+    let later = Instant::now() + TOGETHER;
+    mark.died_at(Rank(7), later);
+    mark.died_at(Rank(0), later);
     assert_eq!(last(&disk), Some((vec![7, 0], true)));
     mark.end(Ending::Stopped);
     assert_eq!(last(&disk), Some((vec![7, 0], false)));
@@ -64,10 +66,11 @@ fn a_full_or_broken_disk_is_no_reason_to_stop() {
     let mark = begin(&fs);
     disk.set_space(Some(0));
     mark.died(Rank(1));
+    let later = Instant::now() + TOGETHER;
     assert!(RunMark::begin(&fs, Path::new("/elsewhere"), Rank(3), "a").is_err());
     assert!(disk.metadata(Path::new("/elsewhere/.dunlin")).is_err(), "no litter");
     disk.set_space(None);
-    mark.died(Rank(2));
+    mark.died_at(Rank(2), later);
     disk.set_broken(&path_in(Path::new(DEST)), true);
     mark.end(Ending::Finished);
     disk.set_broken(&path_in(Path::new(DEST)), false);
@@ -180,12 +183,32 @@ fn nonsense_says_nothing() {
 }
 
 #[test]
+fn a_later_death_is_a_cause_of_its_own() {
+    let start = Instant::now();
+    let mut deaths = Deaths::default();
+    let cases = [
+        (1, 0, true),
+        (2, 0, false),
+        (3, 4999, false),
+        (1, 5000, false),
+        (4, 5000, true),
+        (5, 5001, false),
+        (5, 10_000, true),
+    ];
+    for (rank, millis, named) in cases {
+        let at = start + Duration::from_millis(millis);
+        assert_eq!(deaths.names(Rank(rank), at), named, "rank {rank} at {millis}");
+    }
+}
+
+#[test]
 fn the_longest_mark_can_be_read() {
     let (disk, fs) = disk();
     let mark = begin(&fs);
     let me = Neighbour::me(Rank(3), Some(DEST.into()));
+    let start = Instant::now();
     for rank in 0..2000 {
-        mark.died(Rank(u32::MAX - rank));
+        mark.died_at(Rank(u32::MAX - rank), start + rank * TOGETHER);
         add_death(&disk, &me, Rank(u32::MAX / 2 - rank)).unwrap();
     }
     let (died, _) = last(&disk).unwrap();

@@ -1,13 +1,15 @@
-//! The ends of processes, in the order in which they come: a pidfd for each, and one epoll for all.
-//! See pidfd_open(2) and epoll(7). No process is ever signalled, traced or waited for.
+//! The ends of processes, in the order in which they come: a line or a pidfd for each, and one epoll
+//! for all. See pidfd_open(2) and epoll(7). No process is ever signalled, traced or waited for.
 
-use super::{Neighbour, started};
+use super::{Neighbour, line, started};
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::sync::Arc;
 
 /// The mark of the descriptor that wakes; all others are places in the list of neighbours.
 const WAKE: u64 = u64::MAX;
@@ -20,13 +22,28 @@ pub(crate) struct Ends {
     watched: BTreeMap<u64, OwnedFd>,
     /// Those that had ended before, in the order of the list.
     early: VecDeque<usize>,
+    wake: Arc<OwnedFd>,
+}
+
+/// Wakes who waits for an end.
+#[derive(Debug)]
+pub(super) struct Waker(Arc<OwnedFd>);
+
+impl Waker {
+    /// From now on [`Ends::next`] returns `None`.
+    pub(super) fn wake(&self) -> io::Result<()> {
+        rustix::io::write(&self.0, &1_u64.to_ne_bytes())?;
+        Ok(())
+    }
 }
 
 impl Ends {
     /// Begins to watch. Who cannot be watched is left out.
     pub(crate) fn of(neighbours: &[Neighbour]) -> io::Result<Ends> {
+        let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        let mut ends = Ends { epoll, watched: BTreeMap::new(), early: VecDeque::new() };
+        let mut ends = Ends { epoll, watched: BTreeMap::new(), early: VecDeque::new(), wake };
+        ends.add(&ends.wake, WAKE)?;
         for (index, one) in neighbours.iter().enumerate() {
             match open(one) {
                 Ok(Some(process)) => {
@@ -42,9 +59,8 @@ impl Ends {
         Ok(ends)
     }
 
-    /// From now on [`Ends::next`] also returns once `wake` can be read.
-    pub(crate) fn wake_by(&self, wake: &OwnedFd) -> io::Result<()> {
-        self.add(wake, WAKE)
+    pub(super) fn waker(&self) -> Waker {
+        Waker(Arc::clone(&self.wake))
     }
 
     /// Whether nothing will come any more.
@@ -96,6 +112,11 @@ impl Ends {
 fn open(one: &Neighbour) -> io::Result<Option<OwnedFd>> {
     let pid = i32::try_from(one.pid).ok().and_then(Pid::from_raw);
     let pid = pid.filter(|_| one.started != 0).ok_or(io::ErrorKind::InvalidInput)?;
+    match line::to(one) {
+        Ok(line) => return Ok(Some(line)),
+        // It holds none, or has ended, or is in another network namespace.
+        Err(error) => tracing::debug!(rank = %one.rank, %error, "no line to this neighbour"),
+    }
     let process = match pidfd_open(pid, PidfdFlags::empty()) {
         Err(Errno::SRCH) => return Ok(None),
         opened => opened?,

@@ -1,8 +1,9 @@
 use super::*;
 use proptest::prelude::*;
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// No process takes that long to end; a test that waits so long has failed.
@@ -28,6 +29,65 @@ fn watch(neighbours: Vec<Neighbour>) -> (Watch, Receiver<Rank>) {
 /// All that is told, until the thread has ended.
 fn all(told: &Receiver<Rank>) -> Vec<u32> {
     std::iter::from_fn(|| told.recv_timeout(LIMIT).ok()).map(|rank| rank.0).collect()
+}
+
+/// Tells a process of these tests which rank it is.
+const RANK: &str = "DUNLIN_TEST_NEIGHBOUR";
+
+/// Not a test by itself: a neighbour that says who it is, and lives until it is killed.
+#[test]
+fn live() {
+    let Ok(rank) = std::env::var(RANK) else { return };
+    let me = Neighbour::me(Rank(rank.parse().unwrap()), None);
+    writeln!(std::io::stdout(), "\nI am {}", me.to_line()).unwrap();
+    let _ = std::io::stdin().read_line(&mut String::new());
+}
+
+/// A process of ours, to which there is a line.
+fn live_one(rank: u32) -> (Child, Neighbour) {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "watch::tests::live", "--nocapture"]).env(RANK, rank.to_string());
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let line = lines.find_map(|line| Some(line.strip_prefix("I am ")?.to_owned()));
+    (child, Neighbour::of_line(&line.expect("a neighbour that lives")).unwrap())
+}
+
+#[test]
+fn a_line_is_cut_when_its_process_dies() {
+    let (mut children, neighbours): (Vec<Child>, Vec<Neighbour>) = (1..=3).map(live_one).unzip();
+    neighbours.iter().for_each(|one| drop(line::to(one).unwrap()));
+    let stranger = Neighbour { started: neighbours[0].started + 1, ..neighbours[0].clone() };
+    assert!(line::to(&stranger).is_err());
+    let (_watch, told) = watch(neighbours.clone());
+    let mut ends = Ends::of(&neighbours).unwrap();
+    for place in [1, 2, 0] {
+        children[place].kill().unwrap();
+        assert_eq!(told.recv_timeout(LIMIT), Ok(neighbours[place].rank));
+        // Told before its parent has seen to it; that it is gone for good is certain only now.
+        children[place].wait().unwrap();
+        assert_eq!(ends.next().unwrap(), Some(place));
+    }
+    assert_eq!(ends.next().unwrap(), None);
+    assert!(neighbours.iter().all(|one| line::to(one).is_err()));
+}
+
+#[test]
+fn a_line_with_another_process_at_its_end_is_none() {
+    let me = Neighbour::me(Rank(1), None);
+    drop(line::to(&me).unwrap());
+    // This process takes the name of another.
+    let mut child = sleeper();
+    let other = neighbour(2, &child, None);
+    let end = line::serve(&other).unwrap();
+    let refused = line::to(&other).unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied);
+    let (_watch, told) = watch(vec![other]);
+    drop(end);
+    assert!(told.try_recv().is_err(), "it is watched otherwise, and lives");
+    child.kill().unwrap();
+    assert_eq!(told.recv_timeout(LIMIT), Ok(Rank(2)));
+    child.wait().unwrap();
 }
 
 #[test]

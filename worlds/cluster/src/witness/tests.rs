@@ -99,16 +99,6 @@ fn an_orderly_end_is_no_death() {
 }
 
 #[test]
-fn a_later_death_is_a_cause_of_its_own() {
-    let start = Instant::now();
-    let mut deaths = Deaths::default();
-    let cases = [(0, true), (0, false), (4999, false), (5000, true), (5001, false), (10_000, true)];
-    for (millis, named) in cases {
-        assert_eq!(deaths.names(start + Duration::from_millis(millis)), named, "{millis}");
-    }
-}
-
-#[test]
 fn what_an_earlier_run_left_is_not_taken_for_ours() {
     let folder = tempfile::tempdir().unwrap();
     let mut child = sleeper();

@@ -3,10 +3,10 @@
 //! calls nothing, and it holds no name of which every library means the same.
 //!
 //! There are three. Open MPI (4 and 5, and what is made of it) has pointers to objects that the
-//! library exports. MPICH has integers, and all of its kin (Intel, Cray, MVAPICH) agreed to keep them.
-//! The MPI standard has an interface of its own since MPI 5.0 (chapter 20, and appendix A for the
-//! numbers): pointers whose values are small constants. A test compares the table with the libraries'
-//! own headers.
+//! library exports. MPICH has integers, and all of its kin (Intel, Cray, MVAPICH) agreed to keep
+//! them. The MPI standard has an interface of its own since MPI 5.0 (chapter 20, and appendix A for
+//! the numbers): pointers whose values are small constants. A test compares the table with the
+//! libraries' own headers.
 
 /// Which of the three a library speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -149,7 +149,8 @@ impl Keeper<'_> {
         debug_assert_eq!(report.rank, post.rank);
         if !self.alone {
             let (report, errors) = (Box::new(report.clone()), errors.clone());
-            self.job.say(Rank::TRACKER, &Session::Report { report, errors });
+            let interrupted = self.control.interrupted();
+            self.job.say(Rank::TRACKER, &Session::Report { report, errors, interrupted });
         }
         Ended { peers: vec![report], tracker: None, at, errors }
     }

@@ -9,12 +9,14 @@ use super::pump::{Order, Pumped, pump};
 use super::session::{Hello, Process, Session};
 use super::station::{Station, Word};
 use super::transport::Transport;
+use crate::report::{EXIT_DISK, EXIT_FAILED, EXIT_OK, PeerReport, RunError};
 use crate::run_mark::RunMark;
 use crate::trace::TraceClock;
 use crate::watch::{self, Neighbour, Watch};
 use crate::witness::Witness;
 use dunlin_base::Rank;
 use dunlin_disk::Fs;
+use dunlin_metainfo::CLUSTER_BLOCK_LENGTHS;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -64,6 +66,8 @@ struct Inner {
 struct State {
     id: String,
     seed: u64,
+    /// Rank 0: the longest block that all who said hello agree on.
+    block_length: u32,
     /// Rank 0: who said hello.
     processes: BTreeMap<Rank, Process>,
     neighbours: Vec<Process>,
@@ -89,6 +93,8 @@ impl std::fmt::Debug for Inner {
 pub struct Welcome {
     /// The seed of every random choice of the run.
     pub seed: u64,
+    /// The longest block that all ranks agree on, in bytes.
+    pub block_length: u32,
 }
 
 /// A peer is told to leave before anything began, or has lost rank 0.
@@ -252,10 +258,10 @@ impl MpiJob {
         loop {
             match self.next(TICK) {
                 Some(News::Word(_, Word::Session(bytes))) => match Session::decode(&bytes) {
-                    Some(Session::Welcome { seed, neighbours, .. }) => {
+                    Some(Session::Welcome { seed, block_length, neighbours }) => {
                         let mut state = self.state();
                         (state.seed, state.neighbours) = (seed, neighbours);
-                        return Ok(Welcome { seed });
+                        return Ok(Welcome { seed, block_length });
                     }
                     Some(Session::Bye { code, together }) => {
                         self.state().bye = Some((code, together));
@@ -287,7 +293,15 @@ impl MpiJob {
             if let Some(News::Word(from, Word::Session(bytes))) = self.next(TICK)
                 && let Some(Session::Hello { hello, process }) = Session::decode(&bytes)
             {
-                self.state().processes.insert(from, Process { rank: from, ..process });
+                let mut state = self.state();
+                state.processes.insert(from, Process { rank: from, ..process });
+                let most = CLUSTER_BLOCK_LENGTHS.contains(&hello.block_length);
+                let most = if most { hello.block_length } else { *CLUSTER_BLOCK_LENGTHS.start() };
+                state.block_length = match state.block_length {
+                    0 => most,
+                    agreed => agreed.min(most),
+                };
+                drop(state);
                 hellos.insert(from, hello);
             }
         }
@@ -314,14 +328,15 @@ impl MpiJob {
         let node = state.processes.get(&rank).map(|one| one.node.clone());
         let beside = state.processes.values().filter(|one| Some(&one.node) == node.as_ref());
         let neighbours = beside.cloned().collect();
-        let welcome = Session::Welcome { seed: state.seed, neighbours };
+        let (seed, block_length) = (state.seed, state.block_length);
+        let welcome = Session::Welcome { seed, block_length, neighbours };
         drop(state);
         self.say(rank, &welcome);
     }
 
     /// Rank 0: a peer that comes late takes part if it can.
     pub(super) fn late(&self, from: Rank, hello: &Hello, process: &Process) -> bool {
-        if hello.failure.is_some() {
+        if hello.failure.is_some() || hello.block_length < self.state().block_length {
             return false;
         }
         self.state().processes.insert(from, Process { rank: from, ..process.clone() });
@@ -352,8 +367,11 @@ impl MpiJob {
             self.peers().filter(|rank| !state.dead.contains(rank)).collect();
         let codes = state.codes.clone();
         drop(state);
+        // What ended the run as a whole is everyone's code.
+        let of_ranks = matches!(code, EXIT_OK | EXIT_FAILED | EXIT_DISK);
         for rank in &left {
-            let code = codes.get(rank).copied().unwrap_or(code);
+            let own = codes.get(rank).copied().filter(|_| of_ranks);
+            let code = own.unwrap_or(code);
             self.say(*rank, &Session::Bye { code, together });
         }
         let until = Instant::now() + PARTING;
@@ -390,6 +408,13 @@ impl MpiJob {
             }
             None => (code, false),
         }
+    }
+
+    /// A peer whose part cannot begin says why, instead of running it.
+    pub(crate) fn refuse(&self, error: &RunError) {
+        let report = Box::new(PeerReport::silent(self.0.rank));
+        let errors = vec![error.clone()];
+        self.say(Rank::TRACKER, &Session::Report { report, errors, interrupted: false });
     }
 
     /// Keeps the last word, should this be it.

@@ -1,9 +1,10 @@
 //! Who started this process as one rank of many, read from the environment that launchers leave
-//! behind. It is given a way to look up a variable and asks nobody else; it starts nothing, and what
-//! an MPI library says of ranks and sizes is compared with this elsewhere.
+//! behind. It is given a way to look up a variable and asks nobody else; it starts nothing, and
+//! what an MPI library says of ranks and sizes is compared with this elsewhere.
 //!
-//! A launcher starts daemons on other machines, often by another launcher, and a process inherits the
-//! variables of both. So the order counts: a source that only its own launcher sets comes first.
+//! A launcher starts daemons on other machines, often by another launcher, and a process inherits
+//! the variables of both. So the order counts: a source that only its own launcher sets comes
+//! first.
 
 use std::fmt;
 
@@ -176,8 +177,8 @@ impl Launcher {
         self.size
     }
 
-    /// Whose library is looked for first: a launcher with a library of its own has that; of the others,
-    /// PMIx is what Open MPI speaks best, and PMI what MPICH does.
+    /// Whose library is looked for first: a launcher with a library of its own has that; of the
+    /// others, PMIx is what Open MPI speaks best, and PMI what MPICH does.
     pub(crate) fn family_hint(&self) -> Option<Maker> {
         self.hint
     }
@@ -270,8 +271,8 @@ fn slurm_step(lookup: Lookup<'_>) -> Option<Launcher> {
     Launcher::checked(LauncherKind::Slurm, (rank, Some(size)), (local_rank, local_size))
 }
 
-/// How many tasks run on the node with this number, from a list like `2(x3),1`: three nodes with two
-/// tasks each, then one with one.
+/// How many tasks run on the node with this number, from a list like `2(x3),1`: three nodes with
+/// two tasks each, then one with one.
 fn tasks_of_node(counts: &str, node: u32) -> Option<u32> {
     let mut first = 0_u32;
     for part in counts.split(',') {

@@ -203,8 +203,12 @@ impl Leader<'_> {
 
     fn session(&mut self, from: Rank, bytes: &[u8]) {
         match Session::decode(bytes) {
-            Some(Session::Report { report, errors }) if report.rank == from => {
+            Some(Session::Report { report, errors, interrupted }) if report.rank == from => {
                 errors.into_iter().for_each(|error| self.control.fail(error));
+                if interrupted && !self.control.interrupted() {
+                    // Whoever ends a job may reach its ranks in any order.
+                    self.control.interrupt();
+                }
                 self.reports.insert(from, *report);
                 // One that reports before the end has stopped: the tracker must not wait for it.
                 let _ = self.tracker.send(TrackerArrival::Lost { rank: from });

@@ -2,8 +2,8 @@
 //! order, and how it is found out what was loaded. It hands out addresses by name; it never starts
 //! MPI, and it never unloads anything.
 //!
-//! What a library is, it says itself: by what it exports, and by two entry points that may be called
-//! before MPI is started. The name of a file only decides when it is tried.
+//! What a library is, it says itself: by what it exports, and by two entry points that may be
+//! called before MPI is started. The name of a file only decides when it is tried.
 
 use super::abi::{Abi, Family, LONGEST_VERSION, SUCCESS};
 use super::launcher::{Launcher, Maker};
@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 
 /// Shared objects of Open MPI 4 and 5.
 const OPEN_MPI: &[&str] = &["libmpi.so.40"];
-/// Shared objects of MPICH and its kin; the first name is the one that they agreed on, the second that
-/// of systems on which the first one would be somebody else's.
+/// Shared objects of MPICH and its kin; the first name is the one that they agreed on, the second
+/// that of systems on which the first one would be somebody else's.
 const MPICH: &[&str] = &["libmpi.so.12", "libmpich.so.12", "libmpi_cray.so.12"];
 /// Shared objects with the interface of the MPI standard, by whomever, and last the name under
 /// which anything may stand.
@@ -214,8 +214,8 @@ impl About {
     fn ask(file: &unix::Library) -> Option<About> {
         address(file, "MPI_Init_thread")?;
         let version = address(file, "MPI_Get_library_version")?;
-        // SAFETY: this is the signature of `MPI_Get_library_version`, which has no handles and so is
-        // the same in every interface.
+        // SAFETY: this is the signature of `MPI_Get_library_version`, which has no handles and so
+        // is the same in every interface.
         let version: unsafe extern "C" fn(*mut c_char, *mut c_int) -> c_int =
             unsafe { as_function(version) };
         let has = |name| address(file, name).is_some();
@@ -268,8 +268,8 @@ fn speaks_standard(file: &unix::Library) -> bool {
 fn version_text(ask: unsafe extern "C" fn(*mut c_char, *mut c_int) -> c_int) -> String {
     let mut text = vec![0_u8; LONGEST_VERSION];
     let mut len = 0;
-    // SAFETY: it may be called before MPI is started, and writes at most as many bytes as the longest
-    // text of any library has, and their number.
+    // SAFETY: it may be called before MPI is started, and writes at most as many bytes as the
+    // longest text of any library has, and their number.
     let code = unsafe { ask(text.as_mut_ptr().cast(), &raw mut len) };
     if code != SUCCESS {
         return "it does not say which".to_owned();

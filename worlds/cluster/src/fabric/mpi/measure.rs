@@ -59,7 +59,7 @@ fn peer(job: &MpiJob, block: u32, in_flight: u32, time: Duration) {
     job.order(Order::Deliver(Box::new(move |from, frame| {
         let _ = frames.send((from, frame));
     })));
-    let hello = Hello { own: true, ..Hello::default() };
+    let hello = Hello { own: true, block_length: block, ..Hello::default() };
     if job.hello(hello, &|| false).is_err() {
         return;
     }

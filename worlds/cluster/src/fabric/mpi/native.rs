@@ -17,8 +17,8 @@ use std::ffi::{c_int, c_void};
 
 /// MPI, started in this process. It stays on the thread that started it.
 ///
-/// Dropped without [`finalize`](Native::finalize), it gives up the buffers of what is open for good:
-/// the library may write into them as long as the process lives.
+/// Dropped without [`finalize`](Native::finalize), it gives up the buffers of what is open for
+/// good: the library may write into them as long as the process lives.
 pub(crate) struct Native {
     ranks: Ranks,
 }
@@ -40,8 +40,8 @@ pub(crate) enum StartError {
     Call(#[from] TransportError),
     /// The library did not meet the other processes: it does not speak the launcher's language.
     #[error(
-        "this process was started by {launcher} as rank {launched}, but the MPI library ({library}, \
-         {version}) came up as rank {rank} of {size}: it does not belong to this launcher; use the \
+        "this process was started by {launcher} as rank {launched}, but the MPI library \
+         ({library}, {version}) came up as rank {rank} of {size}: it does not belong to this launcher; use the \
          launcher of that MPI, or name the library of this one with --mpi-lib"
     )]
     OtherWorld {
@@ -79,8 +79,8 @@ macro_rules! either {
 }
 
 impl Native {
-    /// Starts MPI and makes a communicator for each lane. Every process of the job must do this, and
-    /// the thread that does it must make all later calls. It can be done once in a process.
+    /// Starts MPI and makes a communicator for each lane. Every process of the job must do this,
+    /// and the thread that does it must make all later calls. It can be done once in a process.
     ///
     /// `expected_size` is how many ranks the launcher says that there are, if it does.
     ///
@@ -102,8 +102,8 @@ impl Native {
     }
 
     /// Ends MPI: cancels what is open and waits a little for that, then leaves the job with all the
-    /// others; a process that never gets here makes the others wait, so nobody may call this when one
-    /// is gone. The buffers of what could not be cancelled are never used again.
+    /// others; a process that never gets here makes the others wait, so nobody may call this when
+    /// one is gone. The buffers of what could not be cancelled are never used again.
     pub(crate) fn finalize(self) {
         match either!(self.ranks, process => process.finalize()) {
             Ok(0) => tracing::debug!("MPI has ended"),

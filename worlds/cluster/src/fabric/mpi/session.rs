@@ -21,6 +21,8 @@ pub struct Hello {
     pub last_run: Option<LastRun>,
     /// The folder for its run mark: where wanted files go.
     pub state: Option<PathBuf>,
+    /// The longest block that it takes and gives, in bytes.
+    pub block_length: u32,
 }
 
 /// A process on the same host that a rank may watch.
@@ -45,11 +47,11 @@ pub(crate) enum Session {
     /// Peer → rank 0, first.
     Hello { hello: Hello, process: Process },
     /// Rank 0 → peer: take part.
-    Welcome { seed: u64, neighbours: Vec<Process> },
+    Welcome { seed: u64, block_length: u32, neighbours: Vec<Process> },
     /// Peer → rank 0: this rank of my host has died.
     Died { rank: Rank },
     /// Peer → rank 0, last: what it came to.
-    Report { report: Box<PeerReport>, errors: Vec<RunError> },
+    Report { report: Box<PeerReport>, errors: Vec<RunError>, interrupted: bool },
     /// Rank 0 → peer: leave with this code; everyone else leaves too, unless somebody died.
     Bye { code: u8, together: bool },
     /// Peer → rank 0: I have heard it.
@@ -63,13 +65,13 @@ impl Session {
                 "hello": hello_json(hello), "process": process_json(process),
             }),
             Session::Job { id } => json!({ "job": id }),
-            Session::Welcome { seed, neighbours } => json!({
-                "welcome": seed,
+            Session::Welcome { seed, block_length, neighbours } => json!({
+                "welcome": seed, "block_length": block_length,
                 "neighbours": neighbours.iter().map(process_json).collect::<Vec<_>>(),
             }),
             Session::Died { rank } => json!({ "died": rank.0 }),
-            Session::Report { report, errors } => json!({
-                "report": report.to_json(),
+            Session::Report { report, errors, interrupted } => json!({
+                "report": report.to_json(), "interrupted": interrupted,
                 "errors": errors.iter().map(error_json).collect::<Vec<_>>(),
             }),
             Session::Bye { code, together } => json!({ "bye": code, "together": together }),
@@ -89,7 +91,8 @@ impl Session {
         if let Some(seed) = has("welcome") {
             let all = has("neighbours")?.as_array()?;
             let neighbours = all.iter().map(process_of).collect::<Option<Vec<_>>>()?;
-            return Some(Session::Welcome { seed: seed.as_u64()?, neighbours });
+            let block_length = u32::try_from(has("block_length")?.as_u64()?).ok()?;
+            return Some(Session::Welcome { seed: seed.as_u64()?, block_length, neighbours });
         }
         if let Some(id) = has("job") {
             return Some(Session::Job { id: id.as_str()?.to_owned() });
@@ -101,7 +104,8 @@ impl Session {
             let report = Box::new(PeerReport::of_json(report)?);
             let errors = has("errors")?.as_array()?;
             let errors = errors.iter().map(error_of).collect::<Option<Vec<_>>>()?;
-            return Some(Session::Report { report, errors });
+            let interrupted = has("interrupted")?.as_bool()?;
+            return Some(Session::Report { report, errors, interrupted });
         }
         if let Some(code) = has("bye") {
             let code = u8::try_from(code.as_u64()?).ok()?;
@@ -127,6 +131,7 @@ fn path_of(value: Option<&Value>) -> Option<PathBuf> {
 fn hello_json(hello: &Hello) -> Value {
     json!({
         "highest": hello.highest,
+        "block_length": hello.block_length,
         "own": hello.own,
         "failure": hello.failure.as_ref().map(|(code, text)| json!([code, text])),
         "died": hello.last_run.as_ref().map(|last| {
@@ -158,6 +163,7 @@ fn hello_of(value: &Value) -> Option<Hello> {
         failure,
         last_run,
         state: path_of(value.get("state")),
+        block_length: u32::try_from(value.get("block_length")?.as_u64()?).ok()?,
     })
 }
 
@@ -205,6 +211,7 @@ mod tests {
             failure: Some((4, "in3.txt:7: \"no\"".into())),
             last_run: Some(LastRun { died: vec![Rank(3)], unfinished: true }),
             state: Some("/data/peer3".into()),
+            block_length: 1 << 18,
         };
         let process = Process {
             rank: Rank(3),
@@ -220,8 +227,9 @@ mod tests {
             panic!("a hello");
         };
         assert_eq!((again, &same), (hello, &process));
-        let welcome = Session::Welcome { seed: u64::MAX, neighbours: vec![process.clone()] };
-        let Session::Welcome { seed, neighbours } = back(&welcome) else { panic!("a welcome") };
+        let neighbours = vec![process.clone()];
+        let welcome = Session::Welcome { seed: u64::MAX, block_length: 1 << 19, neighbours };
+        let Session::Welcome { seed, block_length: 0x80000, neighbours } = back(&welcome) else { panic!("a welcome") };
         assert_eq!((seed, neighbours), (u64::MAX, vec![process]));
         assert!(matches!(back(&Session::Died { rank: Rank(9) }), Session::Died { rank: Rank(9) }));
         let bye = Session::Bye { code: 8, together: true };
@@ -229,8 +237,8 @@ mod tests {
         assert!(matches!(back(&Session::Gone), Session::Gone));
         let errors = vec![RunError::Disk("full".into()), RunError::Input("bad".into())];
         let report = Box::new(PeerReport::silent(Rank(2)));
-        let Session::Report { report, errors: same } =
-            back(&Session::Report { report, errors: errors.clone() })
+        let Session::Report { report, errors: same, interrupted: true } =
+            back(&Session::Report { report, errors: errors.clone(), interrupted: true })
         else {
             panic!("a report");
         };

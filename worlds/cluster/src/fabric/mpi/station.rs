@@ -326,6 +326,11 @@ impl<T: Transport> Station<T> {
                 let data = payload.data.clone();
                 self.pack(to, &Parcel::Piece { torrent, range, data });
             }
+            // Longer than what was asked for it would be written beyond the receive's buffer: not every
+            // library stops at its end.
+            Some(tag) if payload.data.len() > range.length as usize => {
+                self.pack(to, &Parcel::Void { torrent, tag });
+            }
             Some(tag) => {
                 let Payload { data, charge } = payload;
                 link.blocks.push_back(Answer { tag, torrent, data, charge });
@@ -431,16 +436,17 @@ impl<T: Transport> Station<T> {
         if !std::mem::replace(&mut link.dirty, true) {
             self.dirty.push(from);
         }
+        // Before anybody handles what came: else its line could seem older than its cause.
+        if let Ok(stamp) = &heard {
+            self.clock.hear(*stamp);
+        }
         for parcel in parcels.drain(..) {
             self.parcel(from, parcel);
         }
         self.parcels = parcels;
-        match heard {
-            Ok(stamp) => self.clock.hear(stamp),
-            Err(why) => {
-                self.lost(Rank(from));
-                (self.words)(Rank(from), Word::Broken(why));
-            }
+        if let Err(why) = heard {
+            self.lost(Rank(from));
+            (self.words)(Rank(from), Word::Broken(why));
         }
     }
 

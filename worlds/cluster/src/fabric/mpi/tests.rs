@@ -76,9 +76,15 @@ impl Job {
         } else {
             config.trace = self.trace.as_ref().map(|_| TraceSink::remote());
             config.peers = vec![self.peer(rank, &disk)];
-            let hello = Hello { highest: rank, own: true, ..Hello::default() };
+            let hello = Hello {
+                highest: rank,
+                own: true,
+                block_length: [1 << 20, 1 << 18][rank as usize % 2],
+                ..Hello::default()
+            };
             let welcome = job.hello(hello, &|| false).expect("a welcome");
-            assert_eq!(welcome.seed, 7);
+            assert_eq!((welcome.seed, welcome.block_length), (7, 1 << 18));
+            config.block_length = welcome.block_length;
         }
         let report = run(config, &control);
         let code = job.leave(report.exit_code());

@@ -58,7 +58,8 @@ fn program(rows: &[(&str, String, String)]) -> String {
     format!(
         "#define _GNU_SOURCE\n#include HEADER\n#include <dlfcn.h>\n#include <stddef.h>\n\
          #include <stdint.h>\n#include <stdio.h>\n\
-         int named(const char *name, void *handle) {{ return dlsym(RTLD_DEFAULT, name) == handle; }}\n\
+         int named(const char *name, void *handle) {{\n    \
+         return dlsym(RTLD_DEFAULT, name) == handle;\n}}\n\
          int main(void) {{\n    printf(\"version %d\\n\", MPI_MAX_LIBRARY_VERSION_STRING);\n{}    \
          return 0;\n}}\n",
         prints.collect::<String>()
@@ -103,7 +104,7 @@ fn the_table_is_what_the_header_of_mpich_says() {
 }
 
 #[test]
-#[ignore = "needs the folder of a standard mpi_abi.h in DUNLIN_MPI_ABI_INCLUDE; scripts/test runs it"]
+#[ignore = "needs a standard mpi_abi.h, see DUNLIN_MPI_ABI_INCLUDE; scripts/test runs it"]
 fn the_table_is_what_the_header_of_the_standard_says() {
     let folder = std::env::var("DUNLIN_MPI_ABI_INCLUDE");
     let folder = folder.expect("DUNLIN_MPI_ABI_INCLUDE: expected the folder of a mpi_abi.h");

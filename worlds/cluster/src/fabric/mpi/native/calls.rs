@@ -54,8 +54,8 @@ impl Handle for c_int {
     }
 }
 
-/// A table of entry points, each with its name and its parameters in the C header; all of them return
-/// an error code.
+/// A table of entry points, each with its name and its parameters in the C header; all of them
+/// return an error code.
 macro_rules! calls {
     ($($field:ident = $name:literal ($($parameter:ty),*);)*) => {
         /// The entry points. `H` is what handles are.
@@ -73,7 +73,8 @@ macro_rules! calls {
                 debug_assert_eq!(library.abi().handles, H::KIND);
                 Ok(Calls {
                     // SAFETY: these are the signatures of the MPI standard, `H` is what the
-                    // library's interface has for a handle, and `void *` is what it has for a status.
+                    // library's interface has for a handle, and `void *` is what it has for a
+                    // status.
                     $($field: unsafe { library.function($name)? },)*
                 })
             }

@@ -2,10 +2,10 @@
 //! receive. It owns each buffer from the start of the operation to its end, and never frees one
 //! that the library may still read or write.
 //!
-//! One thing is not in its hands: what comes in must not be longer than the buffer that was posted for
-//! it. The standard makes that an error, and so it is reported; but Open MPI (4.1 and 5.0, between
-//! ranks of one machine and over TCP) writes a long message beyond the end of the buffer before it
-//! says so. Every sender is this same program, and sends no more than it was asked for.
+//! One thing is not in its hands: what comes in must not be longer than the buffer that was posted
+//! for it. The standard makes that an error, and so it is reported; but Open MPI (4.1 and 5.0,
+//! between ranks of one machine and over TCP) writes a long message beyond the end of the buffer
+//! before it says so. Every sender is this same program, and sends no more than it was asked for.
 //!
 //! Invariants: `requests` and `operations` are equally long, the request and the operation at one
 //! index belong together, and no request in between two calls is the null request.
@@ -87,7 +87,8 @@ impl<H: Handle> Process<H> {
         let version = format!("{} ({})", library.version(), library.name());
         let mut process = Process::unstarted(Calls::find(library)?, abi, handles, version);
         process.start()?;
-        // Errors that belong to no communicator are raised at one of these two, and would end the job.
+        // Errors that belong to no communicator are raised at one of these two, and would end the
+        // job.
         for comm in [fixed(abi.comm_self)?, world] {
             process.return_errors(comm, errors_return)?;
         }
@@ -99,7 +100,8 @@ impl<H: Handle> Process<H> {
             let code = unsafe { (process.calls.comm_dup)(world, &raw mut comm) };
             process.calls.check(abi, "MPI_Comm_dup", code)?;
             process.lanes[lane] = comm;
-            // A duplicate has the handler of its original by the standard; it costs nothing to be sure.
+            // A duplicate has the handler of its original by the standard; it costs nothing to be
+            // sure.
             process.return_errors(comm, errors_return)?;
         }
         Ok(process)
@@ -194,8 +196,8 @@ impl<H: Handle> Process<H> {
         let mut value: *const c_int = std::ptr::null();
         let mut found = 0;
         let place = (&raw mut value).cast::<c_void>();
-        // SAFETY: MPI has started; the library writes a pointer to the first place and a number to the
-        // second.
+        // SAFETY: MPI has started; the library writes a pointer to the first place and a number to
+        // the second.
         let code =
             unsafe { (self.calls.comm_get_attr)(world, self.abi.tag_ub, place, &raw mut found) };
         self.calls.check(self.abi, "MPI_Comm_get_attr", code)?;
@@ -279,14 +281,14 @@ impl<H: Handle> Process<H> {
         else {
             return;
         };
-        // The standard has deprecated to cancel sends (MPI 4.0, section 3.8.4), the libraries ignore it,
-        // and MPICH 5.0 crashes. A send ends by itself, or never.
+        // The standard has deprecated to cancel sends (MPI 4.0, section 3.8.4), the libraries
+        // ignore it, and MPICH 5.0 crashes. A send ends by itself, or never.
         if operation.cancelled || matches!(operation.payload, Payload::Send(_)) {
             return;
         }
         operation.cancelled = true;
-        // SAFETY: the request is open. A library that cannot cancel it says so and changes nothing, and
-        // then the operation ends by itself or never, as if nobody had asked.
+        // SAFETY: the request is open. A library that cannot cancel it says so and changes nothing,
+        // and then the operation ends by itself or never, as if nobody had asked.
         unsafe { (self.calls.cancel)(request) };
     }
 
@@ -298,8 +300,8 @@ impl<H: Handle> Process<H> {
         let mut count = 0;
         let requests = self.requests.as_mut_ptr();
         let (indices, statuses) = (self.indices.as_mut_ptr(), self.statuses.first());
-        // SAFETY: there are `open` requests, and as many indices and statuses: `keep` makes room. The
-        // library writes no more of each, and one number.
+        // SAFETY: there are `open` requests, and as many indices and statuses: `keep` makes room.
+        // The library writes no more of each, and one number.
         let code = unsafe {
             (self.calls.testsome)(open as c_int, requests, &raw mut count, indices, statuses)
         };
@@ -319,8 +321,8 @@ impl<H: Handle> Process<H> {
         Ok(())
     }
 
-    /// Writes down which operations have ended, each with its status, the last one first: taking one
-    /// out moves only what stands behind it.
+    /// Writes down which operations have ended, each with its status, the last one first: taking
+    /// one out moves only what stands behind it.
     fn find_ended(&mut self, count: c_int, failed: bool) -> Result<(), TransportError> {
         self.ended.clear();
         let count =
@@ -354,8 +356,8 @@ impl<H: Handle> Process<H> {
             let mut request = self.requests.swap_remove(index);
             let operation = self.operations.swap_remove(index);
             if request != self.request_null {
-                // SAFETY: the operation has ended with an error, and the library has left the request to
-                // us; nobody uses it again.
+                // SAFETY: the operation has ended with an error, and the library has left the
+                // request to us; nobody uses it again.
                 unsafe { (self.calls.request_free)(&raw mut request) };
             }
             done.push(self.ending(operation, status, failed));
@@ -431,7 +433,8 @@ impl<H: Handle> Process<H> {
             thread::sleep(FINALIZE_NAP);
         }
         let stuck = self.open();
-        // SAFETY: MPI has started, and nobody makes another call; what is stuck is given up with `self`.
+        // SAFETY: MPI has started, and nobody makes another call; what is stuck is given up with
+        // `self`.
         let code = unsafe { (self.calls.finalize)() };
         if code == SUCCESS {
             return Ok(stuck);
@@ -503,8 +506,8 @@ impl<H: Handle> Process<H> {
     }
 }
 
-/// Whether rank and size by the library are those by the launcher, as far as it knows them. A library
-/// that has met nobody is rank 0 of 1.
+/// Whether rank and size by the library are those by the launcher, as far as it knows them. A
+/// library that has met nobody is rank 0 of 1.
 fn met((rank, size): (u32, u32), (launched, among): (Option<u32>, Option<u32>)) -> bool {
     let as_launched = launched.is_none_or(|launched| launched == rank);
     among.map_or(as_launched, |among| among == size)

@@ -171,8 +171,8 @@ fn messages() {
     native.finalize();
     assert_eq!(Arc::strong_count(&pool), 1, "every buffer has come back");
     let text = format!(
-        "{version}\n  {disorder} of {} messages of a stream ended out of order; a look at {STREAMS} \
-         open receives takes {} ns",
+        "{version}\n  {disorder} of {} messages of a stream ended out of order; a look at \
+         {STREAMS} open receives takes {} ns",
         MESSAGES * (RANKS - 1),
         look.as_nanos()
     );

@@ -1,0 +1,67 @@
+//! A line to a process: the system cuts it while the process dies, before its parent can hear of it.
+//!
+//! A launcher hears of a death from a descriptor that closes, and kills everybody else at once. On a
+//! busy host they may be gone before the first one is: by the order of their ends alone it is not the
+//! first. Descriptors close in a known order, though: Linux queues those of a dying process and
+//! closes the one last opened first, and this one is opened after those of the launcher. See unix(7)
+//! for the names.
+
+use super::Neighbour;
+use rustix::fd::OwnedFd;
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
+    sockopt::socket_peercred,
+};
+use rustix::process::getuid;
+use std::io;
+use std::sync::OnceLock;
+
+/// This process's end of all lines to it, open as long as the process lives. Nobody is ever accepted:
+/// who waits to be is cut off all the same.
+static END: OnceLock<Option<OwnedFd>> = OnceLock::new();
+
+/// From now on others can have a line to this process.
+pub(super) fn begin(me: &Neighbour) {
+    END.get_or_init(|| match serve(me) {
+        Ok(end) => Some(end),
+        Err(error) => {
+            tracing::debug!(%error, "nobody has a line to this process");
+            None
+        }
+    });
+}
+
+pub(super) fn serve(me: &Neighbour) -> io::Result<OwnedFd> {
+    let end = socket()?;
+    bind(&end, &name(me)?)?;
+    // As many as the system allows.
+    listen(&end, i32::MAX)?;
+    Ok(end)
+}
+
+/// A descriptor that can be read once the process dies.
+pub(super) fn to(one: &Neighbour) -> io::Result<OwnedFd> {
+    let line = socket()?;
+    connect(&line, &name(one)?)?;
+    // Anybody may take a name.
+    let peer = socket_peercred(&line)?;
+    let same = u32::try_from(peer.pid.as_raw_nonzero().get()) == Ok(one.pid);
+    if same && peer.uid == getuid() {
+        Ok(line)
+    } else {
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
+}
+
+/// Never waits: a process with too many lines already gets no more.
+fn socket() -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    Ok(socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?)
+}
+
+/// A name that stands in no folder, and goes with the process.
+fn name(one: &Neighbour) -> io::Result<SocketAddrUnix> {
+    let (user, Neighbour { pid, started, .. }) = (getuid().as_raw(), one);
+    let name = format!("dunlin-line-{user}-{pid}-{started}");
+    Ok(SocketAddrUnix::new_abstract_name(name.as_bytes())?)
+}
