@@ -7,9 +7,9 @@ use dunlin_cluster::watch::Neighbour;
 use dunlin_cluster::witness::Witness;
 use dunlin_disk::{Fs, RealFs};
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 
 /// Tells a process of this test which rank it is, and where its files go.
@@ -37,20 +37,27 @@ fn rank() {
     let _ = std::io::stdin().read_line(&mut String::new());
 }
 
+/// A rank, as its launcher sees it.
+struct Started {
+    process: Child,
+    output: BufReader<ChildStdout>,
+    me: Neighbour,
+}
+
 /// Starts a rank; one without a folder has a temporary mark.
-fn start(rank: u32, dest: Option<PathBuf>) -> (Child, Neighbour) {
+fn start(rank: u32, dest: Option<PathBuf>) -> Started {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "witness::rank", "--nocapture"]);
     let text = dest.as_ref().map_or(String::new(), |dest| dest.display().to_string());
     command.env(RANK, format!("{rank} {text}")).stderr(Stdio::null());
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let line =
-        lines.map(Result::unwrap).find_map(|line| Some(line.strip_prefix("rank ")?.to_owned()));
+    let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut output = BufReader::new(process.stdout.take().unwrap());
+    let mut lines = output.by_ref().lines().map(Result::unwrap);
+    let line = lines.find_map(|line| Some(line.strip_prefix("rank ")?.to_owned()));
     let line = line.expect("a rank that begins");
     let (pid, started) = line.split_once(' ').unwrap();
     let (pid, started) = (pid.parse().unwrap(), started.parse().unwrap());
-    (child, Neighbour { rank: Rank(rank), pid, started, mark: dest })
+    Started { process, output, me: Neighbour { rank: Rank(rank), pid, started, mark: dest } }
 }
 
 /// The command that a rank runs, in a process that got a descriptor of `file` from its parent.
@@ -74,8 +81,8 @@ fn it_leaves_the_launcher_and_names_the_first_that_dies() {
     let inherited = sandbox.write("of-the-launcher", "").canonicalize().unwrap();
     for round in 0..20 {
         let dest = |rank: usize| (rank > 0).then(|| sandbox.path(&format!("{round}/peer{rank}")));
-        let (mut ranks, neighbours): (Vec<Child>, Vec<Neighbour>) =
-            (0..4).map(|rank| start(rank as u32, dest(rank))).unzip();
+        let mut ranks: Vec<Started> = (0..4).map(|rank| start(rank as u32, dest(rank))).collect();
+        let neighbours: Vec<Neighbour> = ranks.iter().map(|rank| rank.me.clone()).collect();
         let witness = Witness::spawn_as(command(&inherited), &neighbours).unwrap();
         let id = witness.id();
         let links = fs::read_dir(format!("/proc/{id}/fd")).unwrap();
@@ -85,10 +92,11 @@ fn it_leaves_the_launcher_and_names_the_first_that_dies() {
         assert_eq!(field(id, 6), Some(id.to_string()), "a session of its own");
         assert_eq!(fs::read_link(format!("/proc/{id}/cwd")).unwrap(), Path::new("/"));
         let first = round % 4;
-        ranks[first].kill().unwrap();
-        ranks[first].wait().unwrap();
-        ranks.iter_mut().for_each(|rank| rank.kill().unwrap());
-        ranks.iter_mut().for_each(|rank| assert!(rank.wait().is_ok()));
+        ranks[first].process.kill().unwrap();
+        // As launchers do: the end of its output is the news, and then everybody else is killed.
+        ranks[first].output.read_to_end(&mut Vec::new()).unwrap();
+        ranks.iter_mut().for_each(|rank| rank.process.kill().unwrap());
+        ranks.iter_mut().for_each(|rank| assert!(rank.process.wait().is_ok()));
         wait_for("the witness to end", || field(id, 6).is_none().then_some(()));
         let died = vec![Rank(first as u32)];
         let expected = Some(LastRun { died, unfinished: true });

@@ -1,10 +1,10 @@
 //! A line to a process: the system cuts it while the process dies, before its parent can hear of it.
 //!
 //! A launcher hears of a death from a descriptor that closes, and kills everybody else at once. On a
-//! busy host they may be gone before the first one is: by the order of their ends alone it is not the
-//! first. Descriptors close in a known order, though: Linux queues those of a dying process and
-//! closes the one last opened first, and this one is opened after those of the launcher. See unix(7)
-//! for the names.
+//! busy host they may be gone before the first one is: by the order of their ends it was not the
+//! first. Descriptors have an order of their own: Linux queues those of a dying process and closes
+//! the highest first, and this one is opened after those of the launcher. So whoever holds a line has
+//! heard before the launcher has. See unix(7) for the names.
 
 use super::Neighbour;
 use rustix::fd::OwnedFd;

@@ -5,7 +5,7 @@
 //! ```text
 //!   orders ─▶ start ─▶ look ─▶ deliver ─▶ flush ─┐
 //!      ▲                                         │ nothing happened, several times over
-//!      └── order, or the nap is over ◀── nap ◀───┘ 50 µs; 1 ms when nothing is on its way
+//!      └── order, or the nap is over ◀── nap ◀───┘ 50 µs, growing to 1 ms when nothing comes
 //! ```
 
 use super::envelope::Parcel;
@@ -20,12 +20,15 @@ use std::time::{Duration, Instant};
 
 /// Looks that find nothing before the thread naps.
 const EMPTY_LOOKS: u32 = 8;
-/// The first nap, and every one while blocks are on their way.
+/// A nap while the next event is likely to come soon.
 const SHORT_NAP: Duration = Duration::from_micros(50);
 /// The longest nap.
 const LONG_NAP: Duration = Duration::from_millis(1);
-/// After the last event it naps shortly for so long: an answer is likely to come.
+/// After the last event an answer is likely to come for so long.
 const WARM: Duration = Duration::from_millis(2);
+/// The same while blocks are on their way. A source that is slower than that loses nothing by a longer
+/// nap, and naps this short would cost an eighth of a core.
+const WARM_BLOCKS: Duration = Duration::from_millis(10);
 /// Orders that are taken before the next look.
 const BATCH: usize = 256;
 /// Between two sweeps.
@@ -128,9 +131,8 @@ fn turn<T: Transport>(
         if empty == EMPTY_LOOKS {
             last = now;
         }
-        if station.transferring() || now.duration_since(last) < WARM {
-            nap = SHORT_NAP;
-        } else {
+        let warm = if station.transferring() { WARM_BLOCKS } else { WARM };
+        if now.duration_since(last) >= warm {
             nap = (nap * 2).min(LONG_NAP);
         }
         match orders.recv_timeout(nap) {
