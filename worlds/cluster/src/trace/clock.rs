@@ -1,28 +1,29 @@
-//! The clock of traces over processes: every rank's own, set forward by whoever is ahead, so that no message seems to
-//! be handled before it was sent, on whatever hosts the ranks are. Only traces look at it; deadlines
-//! never do.
+//! The clock of a run over processes. Deadlines look at its local time; traces at its own, which is set
+//! forward by whoever is ahead, so that no message seems to be handled before it was sent, on whatever
+//! hosts the ranks are.
 
 use dunlin_base::Time;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-/// The clock of traces of this process.
-#[derive(Debug)]
+/// The clock of this process. It stands at zero until the run begins.
+#[derive(Debug, Default)]
 pub(crate) struct TraceClock {
-    start: Instant,
+    start: OnceLock<Instant>,
     /// Nanoseconds by which others are ahead.
     ahead: AtomicU64,
 }
 
 impl TraceClock {
-    /// A clock that begins now.
-    pub(crate) fn new() -> TraceClock {
-        TraceClock { start: Instant::now(), ahead: AtomicU64::new(0) }
+    /// The run begins now, if it has not begun.
+    pub(crate) fn begin(&self) {
+        let _ = self.start.set(Instant::now());
     }
 
-    /// The process's own time: what deadlines are counted in.
+    /// The time since the run began here: what deadlines are counted in.
     pub(crate) fn local(&self) -> Time {
-        Time::from_duration(self.start.elapsed())
+        self.start.get().map_or(Time::ZERO, |start| Time::from_duration(start.elapsed()))
     }
 
     /// The trace's time now, in nanoseconds.
@@ -48,7 +49,9 @@ mod tests {
 
     #[test]
     fn whoever_is_ahead_sets_it_forward_and_nobody_sets_it_back() {
-        let clock = TraceClock::new();
+        let clock = TraceClock::default();
+        assert_eq!((clock.now(), clock.local()), (0, Time::ZERO), "nothing has begun");
+        clock.begin();
         let hour = 3_600_000_000_000;
         clock.hear(hour);
         let first = clock.now();

@@ -84,6 +84,7 @@ pub(crate) fn follow(
 ) -> Ended {
     let rank = job.rank();
     let clock = Arc::clone(job.clock());
+    clock.begin();
     if let Some(trace) = trace {
         trace.follow(Arc::clone(&clock));
     }

@@ -150,7 +150,7 @@ impl MpiJob {
         make: impl FnOnce() -> Result<(T, String), JoinError> + Send + 'static,
         finalize: fn(T),
     ) -> Result<MpiJob, JoinError> {
-        let clock = Arc::new(TraceClock::new());
+        let clock = Arc::new(TraceClock::default());
         let (orders, inbox) = channel();
         let (tell, news) = channel();
         let (ready, joined) = channel();
@@ -512,7 +512,24 @@ impl MpiJob {
         let mut same = state.neighbours.iter().filter(|one| one.mount == mount);
         if same.next().is_some_and(|lowest| lowest.rank == rank) {
             let all = state.neighbours.iter().filter(|one| one.mount == mount).map(neighbour_of);
-            state.witness = Witness::spawn(&all.collect::<Vec<_>>()).ok();
+            self.call_witness(all.collect());
+        }
+    }
+
+    /// Starts the witness of this host. The run does not wait for it: it takes as long as a process
+    /// takes to start.
+    fn call_witness(&self, all: Vec<Neighbour>) {
+        let job = Arc::downgrade(&self.0);
+        let call = move || match Witness::spawn(&all) {
+            Ok(witness) => {
+                if let Some(job) = job.upgrade() {
+                    lock(&job.state).witness = Some(witness);
+                }
+            }
+            Err(error) => tracing::debug!(%error, "there is no witness of this host's ranks"),
+        };
+        if let Err(error) = std::thread::Builder::new().name("call-witness".into()).spawn(call) {
+            tracing::debug!(%error, "there is no witness of this host's ranks");
         }
     }
 

@@ -58,6 +58,7 @@ pub(crate) fn lead(
 ) -> Ended {
     let (to_tracker, inbox) = channel();
     let clock = Arc::clone(job.clock());
+    clock.begin();
     let everyone = || std::iter::once(Rank::TRACKER).chain(job.peers());
     if let Some(trace) = &trace {
         trace.own.follow(Arc::clone(&clock));

@@ -28,7 +28,7 @@ const LONG_NAP: Duration = Duration::from_millis(1);
 const WARM: Duration = Duration::from_millis(2);
 /// The same while blocks are on their way. A source that is slower than that loses nothing by a longer
 /// nap, and naps this short would cost an eighth of a core.
-const WARM_BLOCKS: Duration = Duration::from_millis(10);
+const WARM_BLOCKS: Duration = Duration::from_millis(5);
 /// Orders that are taken before the next look.
 const BATCH: usize = 256;
 /// Between two sweeps.
