@@ -134,6 +134,7 @@ impl Keeper<'_> {
             match self.job.next(TICK) {
                 Some(News::Word(from, word)) => self.word(from, word),
                 Some(News::Died(rank)) => self.died(rank),
+                Some(News::Failed(error)) => self.cut_off(&error),
                 Some(News::Over) => break,
                 None => {}
             }
@@ -202,6 +203,14 @@ impl Keeper<'_> {
         let text = "rank 0, the tracker, is gone; what its neighbours could still give this rank has \
                     been kept: start the job again to go on";
         self.control.keep_error(RunError::Network(text.to_owned()));
+    }
+
+    /// MPI has failed here: the rank saves what it has, and ends.
+    fn cut_off(&mut self, error: &str) {
+        self.alone = true;
+        let text = format!("MPI has failed at rank {}: {error}; start the job again", self.job.rank());
+        self.control.keep_error(RunError::Network(text));
+        self.stop();
     }
 
     fn stop(&mut self) {

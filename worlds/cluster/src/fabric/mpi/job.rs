@@ -8,7 +8,7 @@ use super::native::Native;
 use super::pump::{Order, Pumped, pump};
 use super::session::{Hello, Process, Session};
 use super::station::{Station, Word};
-use super::transport::Transport;
+use super::transport::{Transport, TransportError};
 use crate::report::{EXIT_DISK, EXIT_FAILED, EXIT_OK, PeerReport, RunError};
 use crate::run_mark::RunMark;
 use crate::trace::TraceClock;
@@ -47,6 +47,8 @@ pub(super) enum News {
     Died(Rank),
     /// The rank of this process is over.
     Over,
+    /// MPI has failed in this process: nothing comes or goes any more.
+    Failed(String),
 }
 
 struct Inner {
@@ -155,7 +157,7 @@ impl MpiJob {
         let (tell, news) = channel();
         let (ready, joined) = channel();
         let (over, ended) = channel();
-        let (times, told) = (Arc::clone(&clock), tell.clone());
+        let (times, told, failed) = (Arc::clone(&clock), tell.clone(), tell.clone());
         let body = move || {
             let start = || -> Result<_, JoinError> {
                 let (transport, version) = make()?;
@@ -170,7 +172,9 @@ impl MpiJob {
             match start() {
                 Ok((station, version)) => {
                     let _ = ready.send(Ok((station.rank(), station.size(), version)));
-                    end(pump(station, &inbox), finalize);
+                    if let Some(error) = end(pump(station, &inbox), finalize) {
+                        let _ = failed.send(News::Failed(error.to_string()));
+                    }
                 }
                 Err(error) => _ = ready.send(Err(error)),
             }
@@ -398,6 +402,7 @@ impl MpiJob {
                 Some(News::Word(from, Word::Session(bytes))) => self.hear_bye(from, &bytes),
                 Some(News::Died(rank)) => self.bury(rank),
                 Some(News::Word(Rank::TRACKER, _)) => heard = Instant::now(),
+                Some(News::Failed(_)) => break None,
                 Some(News::Word(..) | News::Over) | None => {}
             }
         };
@@ -495,7 +500,8 @@ impl MpiJob {
         let (rank, id) = (self.0.rank, state.id.clone());
         state.mark = match (&state.place, fs) {
             (Some(place), Some(fs)) => RunMark::begin(fs, place, rank, &id).ok(),
-            _ => None,
+            // It leaves nothing for the next launch, but the witness sees whether it died.
+            _ => RunMark::begin_temporary(rank, &id).ok(),
         };
         let others = |one: &&Process| one.rank != rank;
         let beside: Vec<Neighbour> =
@@ -561,12 +567,13 @@ fn neighbour_of(process: &Process) -> Neighbour {
     Neighbour { rank: *rank, pid: *pid, started: *started, mark: mark.clone() }
 }
 
-/// Ends MPI if everyone ends it.
-fn end<T>(pumped: Pumped<T>, finalize: fn(T)) {
+/// Ends MPI if everyone ends it; why it failed, if it did.
+fn end<T>(pumped: Pumped<T>, finalize: fn(T)) -> Option<TransportError> {
     match pumped {
         Pumped::Finish { transport, together: true } => finalize(transport),
         // Without finalizing, the library may still write into what was posted: it is never freed.
         Pumped::Finish { transport, together: false } => std::mem::forget(transport),
-        Pumped::Failed => {}
+        Pumped::Failed(error) => return Some(error),
     }
+    None
 }

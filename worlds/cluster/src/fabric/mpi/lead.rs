@@ -10,6 +10,7 @@ use crate::control::{Gauge, RankProgress, RunControl};
 use crate::fabric::Ended;
 use crate::frame::Frame;
 use crate::report::{PeerReport, RunError};
+use crate::run_mark::Ending;
 use crate::trace::{TraceMerge, TraceSink};
 use crate::tracker::{Tracker, TrackerArrival, tracker_loop};
 use dunlin_base::Rank;
@@ -47,6 +48,8 @@ struct Leader<'a> {
     dead: BTreeSet<Rank>,
     own: Option<TraceSink>,
     merge: Option<TraceMerge>,
+    /// MPI has failed here: nobody's report can come.
+    cut_off: bool,
 }
 
 /// Runs the tracker until the run is over and everyone who lives has reported.
@@ -82,6 +85,7 @@ pub(crate) fn lead(
         dead: BTreeSet::new(),
         own: trace.as_ref().map(|trace| trace.own.clone()),
         merge: trace.map(|trace| TraceMerge::new(trace.all, everyone())),
+        cut_off: false,
     };
     let thread = start(job, tracker, inbox);
     let mut errors = Vec::new();
@@ -138,7 +142,7 @@ impl Leader<'_> {
         self.dead.extend(gone.copied());
         let now = Instant::now();
         self.heard.values_mut().for_each(|heard| *heard = now);
-        while self.missing().next().is_some() {
+        while !self.cut_off && self.missing().next().is_some() {
             if let Some(news) = self.job.next(TICK) {
                 self.news(news);
             }
@@ -159,6 +163,7 @@ impl Leader<'_> {
                 self.job.bury(*rank);
             }
         }
+        self.job.end_mark(Ending::Finished);
         let codes = self.reports.values().map(|report| (report.rank, report.exit_code()));
         codes.for_each(|(rank, code)| self.job.set_code(rank, code));
         let mut reports = std::mem::take(&mut self.reports);
@@ -176,6 +181,11 @@ impl Leader<'_> {
         match news {
             News::Word(from, word) => self.word(from, word),
             News::Died(rank) => self.died(rank, ENDED),
+            News::Failed(error) => {
+                let text = format!("MPI has failed at rank 0: {error}; start the job again");
+                self.control.fail(RunError::Network(text));
+                self.cut_off = true;
+            }
             News::Over => {}
         }
     }

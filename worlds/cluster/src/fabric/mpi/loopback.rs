@@ -23,6 +23,8 @@ struct Mail {
     boxes: Vec<VecDeque<Message>>,
     /// Ranks of which nothing arrives any more, as if their processes had ended.
     silenced: Vec<u32>,
+    /// Ranks whose library fails.
+    broken: Vec<u32>,
 }
 
 struct Receive {
@@ -47,7 +49,7 @@ impl Hub {
     /// A hub of `size` ranks, and each rank's end.
     pub(crate) fn of(size: u32) -> (Hub, Vec<Loopback>) {
         let boxes = (0..size).map(|_| VecDeque::new()).collect();
-        let hub = Hub(Arc::new(Mutex::new(Mail { boxes, silenced: Vec::new() })));
+        let hub = Hub(Arc::new(Mutex::new(Mail { boxes, silenced: Vec::new(), broken: Vec::new() })));
         let end = |rank| Loopback {
             hub: hub.clone(),
             rank,
@@ -67,6 +69,11 @@ impl Hub {
     /// From now on nothing arrives of this rank, and nothing at it.
     pub(crate) fn silence(&self, rank: u32) {
         self.mail().silenced.push(rank);
+    }
+
+    /// The library of this rank fails at its next call.
+    pub(crate) fn break_down(&self, rank: u32) {
+        self.mail().broken.push(rank);
     }
 
     /// Puts a message on the way as if `from` had sent it.
@@ -129,6 +136,10 @@ impl Transport for Loopback {
 
     fn poll(&mut self, done: &mut Vec<Done>) -> Result<(), TransportError> {
         let mut mail = self.hub.mail();
+        if mail.broken.contains(&self.rank) {
+            let text = "the network card has melted".to_owned();
+            return Err(TransportError { call: "poll", code: 16, text });
+        }
         let waiting = std::mem::take(&mut mail.boxes[self.rank as usize]);
         for message in waiting {
             let matches = |posted: &Receive| {

@@ -78,17 +78,14 @@ pub(crate) enum Pumped<T> {
         together: bool,
     },
     /// The library failed.
-    Failed,
+    Failed(TransportError),
 }
 
 /// Runs until it is told to finish, or nobody can tell it any more.
 pub(crate) fn pump<T: Transport>(mut station: Station<T>, orders: &Receiver<Order>) -> Pumped<T> {
     match turn(&mut station, orders) {
         Ok(together) => Pumped::Finish { transport: station.transport, together },
-        Err(error) => {
-            tracing::error!(%error, "MPI failed");
-            Pumped::Failed
-        }
+        Err(error) => Pumped::Failed(error),
     }
 }
 

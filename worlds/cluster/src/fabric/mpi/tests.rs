@@ -224,6 +224,22 @@ fn a_silenced_rank_is_given_up_and_nobody_hangs() {
 }
 
 #[test]
+fn a_library_that_fails_costs_one_rank() {
+    let parts = [("f:8000000", ""), ("", "f"), ("", "f")];
+    let faults = vec!["slow=1:4MB".parse().expect("a fault")];
+    let job = Job { faults, ..Job::files(&parts) };
+    let left = job.go(|hub| {
+        thread::sleep(Duration::from_secs(1));
+        hub.break_down(3);
+    });
+    let states: Vec<PeerState> = whole(&left).peers.iter().map(|peer| peer.state).collect();
+    assert_eq!(states, [PeerState::Complete, PeerState::Complete, PeerState::Dead]);
+    assert_eq!((left[0].code, left[2].code, left[3].code), (1, 0, 7));
+    let error = left[3].report.errors[0].to_string();
+    assert!(error.contains("rank 3") && error.contains("melted"), "{error}");
+}
+
+#[test]
 fn without_rank_0_the_others_take_what_their_neighbours_hold() {
     let parts = [("f:6000000", ""), ("", "f"), ("", "f")];
     let faults = vec!["slow=1:4MB".parse().expect("a fault")];
