@@ -55,6 +55,11 @@ need() {
     fi
 }
 
+# need_file FILE PACKAGE: the same for a package that brings no command.
+need_file() {
+    [ -e "$1" ] || need "$1" "$2"
+}
+
 # The release binary, built; sets $dunlin.
 build_release() {
     cargo build --release --locked -p dunlin

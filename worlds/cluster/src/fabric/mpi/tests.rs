@@ -28,6 +28,19 @@ struct Left {
     disk: MemFs,
 }
 
+/// How far the ranks are.
+struct Moved(Vec<RunControl>);
+
+impl Moved {
+    /// Waits until this rank has moved so many bytes.
+    fn wait(&self, rank: usize, bytes: u64) {
+        let enough = || self.0[rank].progress().iter().any(|one| one.bytes_moved >= bytes);
+        while !enough() {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
 /// A job to be run.
 struct Job {
     parts: Vec<Part>,
@@ -45,25 +58,25 @@ impl Job {
         Job { tokens: true, ..Job::files(parts) }
     }
 
-    /// Runs it; `meddle` has the hub while it runs. Rank 0 first.
-    fn go(self, meddle: impl FnOnce(&Hub)) -> Vec<Left> {
+    /// Runs it; `meddle` has the hub while it runs, and how many bytes a rank has moved. Rank 0 first.
+    fn go(self, meddle: impl FnOnce(&Hub, &Moved)) -> Vec<Left> {
         let (hub, ends) = Hub::of(self.parts.len() as u32 + 1);
+        let moved = Moved(ends.iter().map(|_| RunControl::new()).collect());
         let job = Arc::new(self);
-        let start = |end: (u32, Loopback)| {
-            let job = Arc::clone(&job);
-            thread::spawn(move || job.process(end.0, end.1))
+        let start = |(rank, end): (usize, Loopback)| {
+            let (job, control) = (Arc::clone(&job), moved.0[rank].clone());
+            thread::spawn(move || job.process(rank as u32, end, &control))
         };
-        let threads: Vec<_> = (0..).zip(ends).map(start).collect();
-        meddle(&hub);
+        let threads: Vec<_> = ends.into_iter().enumerate().map(start).collect();
+        meddle(&hub, &moved);
         threads.into_iter().map(|thread| thread.join().expect("a rank")).collect()
     }
 
-    fn process(&self, rank: u32, end: Loopback) -> Left {
+    fn process(&self, rank: u32, end: Loopback, control: &RunControl) -> Left {
         let job = MpiJob::over(move || Ok((end, "loop-back".into())), drop).expect("joins");
         assert_eq!(job.rank(), Rank(rank));
         let disk = MemFs::new();
         let fs: Arc<dyn Fs> = Arc::new(disk.clone());
-        let control = RunControl::new();
         let mut config =
             if self.tokens { RunConfig::course(fs) } else { RunConfig::bittorrent(fs) };
         (config.fabric, config.faults) = (FabricKind::Mpi(job.clone()), self.faults.clone());
@@ -86,7 +99,7 @@ impl Job {
             assert_eq!((welcome.seed, welcome.block_length), (7, 1 << 18));
             config.block_length = welcome.block_length;
         }
-        let report = run(config, &control);
+        let report = run(config, control);
         let code = job.leave(report.exit_code());
         Left { code, report, disk }
     }
@@ -148,7 +161,7 @@ fn whole(left: &[Left]) -> &Report {
 #[test]
 fn files_move_between_disks_that_see_nothing_of_each_other() {
     let all = [("big:3000000 tree/a:10 tree/b:100000", ""), ("", "**"), ("", "big tree/*"), ("", "**")];
-    let left = Job::files(&all).go(|_| {});
+    let left = Job::files(&all).go(|_, _| {});
     assert!(whole(&left).ok(), "{}", whole(&left).to_json());
     assert_eq!(whole(&left).peers.len(), 4);
     for one in &left[2..] {
@@ -162,7 +175,7 @@ fn files_move_between_disks_that_see_nothing_of_each_other() {
 fn tokens_move_and_the_trace_of_all_is_in_order() {
     let trace = TraceSink::memory();
     let parts = [("f:30", "g"), ("g:20", "f"), ("", "f g")];
-    let left = Job { trace: Some(trace.clone()), ..Job::tokens(&parts) }.go(|_| {});
+    let left = Job { trace: Some(trace.clone()), ..Job::tokens(&parts) }.go(|_, _| {});
     assert!(whole(&left).ok(), "{}", whole(&left).to_json());
     let written = left[3].disk.read_all(Path::new("/out/client3_g"), 1 << 20).expect("an output");
     let lines = String::from_utf8(written).expect("text");
@@ -185,7 +198,7 @@ fn tokens_move_and_the_trace_of_all_is_in_order() {
 fn a_rank_that_lies_is_found_and_banned() {
     let parts = [("f:2000000", ""), ("f:2000000", ""), ("", "f")];
     let faults = vec!["corrupt=2".parse().expect("a fault")];
-    let left = Job { faults, ..Job::files(&parts) }.go(|_| {});
+    let left = Job { faults, ..Job::files(&parts) }.go(|_, _| {});
     assert!(whole(&left).ok(), "{}", whole(&left).to_json());
     assert!(has(&left[3], "f", 2_000_000));
     let third = &whole(&left).peers[2];
@@ -197,7 +210,7 @@ fn a_rank_that_vanishes_is_named_and_the_others_complete() {
     let parts = [("f:8000000", ""), ("", "f"), ("", "f"), ("", "f")];
     let faults =
         vec!["slow=1:4MB".parse().expect("a fault"), "die=3@40".parse().expect("a fault")];
-    let left = Job { faults, ..Job::files(&parts) }.go(|_| {});
+    let left = Job { faults, ..Job::files(&parts) }.go(|_, _| {});
     let report = whole(&left);
     let states: Vec<PeerState> = report.peers.iter().map(|peer| peer.state).collect();
     use PeerState::{Complete, Dead};
@@ -212,8 +225,8 @@ fn a_silenced_rank_is_given_up_and_nobody_hangs() {
     let parts = [("f:8000000", ""), ("", "f"), ("", "f")];
     let faults = vec!["slow=1:2MB".parse().expect("a fault")];
     let job = Job { faults, ..Job::files(&parts) };
-    let left = job.go(|hub| {
-        thread::sleep(Duration::from_secs(1));
+    let left = job.go(|hub, moved| {
+        moved.wait(3, 1_000_000);
         hub.silence(3);
     });
     let report = whole(&left);
@@ -228,8 +241,8 @@ fn a_library_that_fails_costs_one_rank() {
     let parts = [("f:8000000", ""), ("", "f"), ("", "f")];
     let faults = vec!["slow=1:4MB".parse().expect("a fault")];
     let job = Job { faults, ..Job::files(&parts) };
-    let left = job.go(|hub| {
-        thread::sleep(Duration::from_secs(1));
+    let left = job.go(|hub, moved| {
+        moved.wait(3, 1_000_000);
         hub.break_down(3);
     });
     let states: Vec<PeerState> = whole(&left).peers.iter().map(|peer| peer.state).collect();
@@ -244,8 +257,8 @@ fn without_rank_0_the_others_take_what_their_neighbours_hold() {
     let parts = [("f:6000000", ""), ("", "f"), ("", "f")];
     let faults = vec!["slow=1:4MB".parse().expect("a fault")];
     let job = Job { faults, ..Job::files(&parts) };
-    let left = job.go(|hub| {
-        thread::sleep(Duration::from_secs(1));
+    let left = job.go(|hub, moved| {
+        moved.wait(3, 1_000_000);
         hub.silence(0);
     });
     for one in &left[2..] {
@@ -261,8 +274,8 @@ fn whatever_comes_on_the_lanes_does_no_harm() {
     let parts = [("f:4000000", ""), ("", "f"), ("", "f"), ("", "")];
     let faults = vec!["slow=1:4MB".parse().expect("a fault")];
     let job = Job { faults, ..Job::files(&parts) };
-    let left = job.go(|hub| {
-        thread::sleep(Duration::from_millis(700));
+    let left = job.go(|hub, moved| {
+        moved.wait(3, 1_000_000);
         let mut rng = Rng::new(1);
         for round in 0..200_u64 {
             let length = rng.below(if round % 7 == 0 { 5000 } else { 60 }) as usize;
