@@ -80,6 +80,7 @@ impl Ends {
                 return Ok(None);
             }
             if let Some(process) = self.watched.remove(&index) {
+                // Closing alone would not do while a child that is just being started shares it.
                 epoll::delete(&self.epoll, &process)?;
                 return Ok(Some(index as usize));
             }

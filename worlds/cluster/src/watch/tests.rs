@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// No process takes that long to end; a test that waits so long has failed.
-const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// A process that lives until it is killed, or its standard input ends.
 pub(crate) fn sleeper() -> Child {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::run_mark::{Ending, LastRun, RunMark};
-use crate::watch::tests::{neighbour, sleeper};
+use crate::watch::tests::{LIMIT, neighbour, sleeper};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
@@ -80,7 +80,9 @@ fn survivors_hear_of_it_and_may_end_in_order() {
     host.end(3, Ending::Stopped);
     host.kill(1);
     // The observer writes as soon as it hears, which is seen here without asking it.
+    let begun = Instant::now();
     while last(&host.dest(2)) != Some((vec![1], true)) {
+        assert!(begun.elapsed() < LIMIT, "nobody wrote it");
         std::thread::yield_now();
     }
     host.end(2, Ending::Finished);
