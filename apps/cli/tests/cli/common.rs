@@ -238,13 +238,14 @@ impl Course {
         outputs
     }
 
-    /// By rank and name: how many pieces of a wanted file a rank has to fetch. What it owns it has.
+    /// By rank and name: how many pieces of a wanted file a rank has to fetch; none if it owns it.
     pub(crate) fn pieces(&self) -> BTreeMap<(u64, String), u64> {
         let mut pieces = BTreeMap::new();
         for ((owned, wanted), rank) in self.peers.iter().zip(1..) {
-            for name in wanted.iter().filter(|name| !owned.contains(name)) {
+            for name in wanted {
                 let Some(tokens) = self.tokens.get(name) else { continue };
-                pieces.insert((rank, name.clone()), tokens.len() as u64);
+                let count = if owned.contains(name) { 0 } else { tokens.len() as u64 };
+                pieces.insert((rank, name.clone()), count);
             }
         }
         pieces

@@ -30,6 +30,7 @@ fn record(fabric: &str, options: &str) -> (Sandbox, Vec<Value>) {
 
 fn check(lines: &[Value]) {
     rules::check(lines, PEERS, &plan().pieces());
+    rules::answers_follow_requests(lines);
     files_come_one_after_another(lines);
     refreshes_are_due_after_every_ten(lines);
     rejections_lead_to_the_next_member_and_then_to_a_refresh(lines);

@@ -71,7 +71,7 @@ pub(crate) type WordSink = Box<dyn FnMut(Rank, Word) + Send>;
 
 /// What a send that is on its way carries.
 enum Sending {
-    Fragment,
+    Fragment { to: u32 },
     Block { to: u32, charge: Option<Charge> },
 }
 
@@ -172,7 +172,11 @@ impl<T: Transport> Station<T> {
     /// Whether everything that was given to it for ranks that live is sent.
     pub(crate) fn drained(&self) -> bool {
         let waits = |link: &Link| !link.gone && (link.stream.queued() > 0 || !link.blocks.is_empty());
-        self.sending.is_empty() && !self.links.iter().any(waits)
+        let lives = |to: &u32| self.links.get(*to as usize).is_some_and(|link| !link.gone);
+        let on_its_way = |sending: &Sending| match sending {
+            Sending::Fragment { to } | Sending::Block { to, .. } => lives(to),
+        };
+        !self.sending.values().any(on_its_way) && !self.links.iter().any(waits)
     }
 
     /// Sends a frame.
@@ -220,6 +224,14 @@ impl<T: Transport> Station<T> {
         for posted in link.posted() {
             self.transport.cancel(posted);
         }
+        // What is on its way to it may never end, and must not keep others from being served.
+        for sending in self.sending.values_mut() {
+            if let Sending::Block { to, charge } = sending
+                && *to == rank.0
+            {
+                *charge = None;
+            }
+        }
     }
 
     /// One look at everything; whether anything has happened.
@@ -252,7 +264,7 @@ impl<T: Transport> Station<T> {
             let stamp = self.clock.now();
             while let Some(fragment) = link.stream.next(stamp) {
                 let sent = self.transport.send(lane, rank, STREAM_TAG, fragment)?;
-                self.sending.insert(sent, Sending::Fragment);
+                self.sending.insert(sent, Sending::Fragment { to: rank });
             }
             while link.in_flight < SENDS_EACH
                 && let Some(Answer { tag, data, charge, .. }) = link.blocks.pop_front()
