@@ -12,6 +12,10 @@ use std::time::Duration;
 /// everybody at the first bad exit, and rank 0's message must be out by then.
 const MESSAGE: Duration = Duration::from_secs(1);
 
+/// Threads that hash in a process at least, if the machine has as many: while one rank looks at a large
+/// file of its own, all others wait for it.
+const LEAST_THREADS: usize = 4;
+
 /// How a swarm runs.
 #[derive(Clone, Debug)]
 pub(crate) enum Launch {
@@ -130,7 +134,7 @@ pub(crate) fn hash_threads(launcher: Option<&Launcher>) -> usize {
 
 fn share(threads: usize, processes: Option<u32>) -> usize {
     let processes = usize::try_from(processes.unwrap_or(1)).unwrap_or(usize::MAX);
-    (threads / processes.max(1)).max(1)
+    (threads / processes.max(1)).max(threads.min(LEAST_THREADS))
 }
 
 #[cfg(test)]
@@ -208,7 +212,7 @@ mod tests {
     #[test]
     fn processes_of_one_machine_share_its_threads() {
         let cases =
-            [(8, None, 8), (8, Some(1), 8), (8, Some(3), 2), (2, Some(9), 1), (2, Some(0), 2)];
+            [(8, None, 8), (32, Some(4), 8), (8, Some(3), 4), (2, Some(9), 2), (2, Some(0), 2)];
         for (threads, processes, expected) in cases {
             assert_eq!(share(threads, processes), expected);
         }

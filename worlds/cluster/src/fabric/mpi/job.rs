@@ -354,8 +354,11 @@ impl MpiJob {
     #[must_use]
     pub fn leave(&self, code: u8) -> u8 {
         let (code, together) = if self.leads() { self.dismiss(code) } else { self.await_bye(code) };
-        let state = &mut *self.state();
-        (state.watch, state.witness) = (None, None);
+        let watchers = {
+            let mut state = self.state();
+            (state.watch.take(), state.witness.take())
+        };
+        drop(watchers);
         let (sent, done) = channel();
         if self.0.orders.send(Order::Finish { together, sent }).is_ok() && done.recv().is_ok() {
             // A rank that dies now keeps everyone else waiting in the library; nothing is left to do.
@@ -367,7 +370,7 @@ impl MpiJob {
     fn dismiss(&self, code: u8) -> (u8, bool) {
         let state = self.state();
         let together = state.dead.is_empty();
-        let mut left: BTreeSet<Rank> =
+        let left: BTreeSet<Rank> =
             self.peers().filter(|rank| !state.dead.contains(rank)).collect();
         let codes = state.codes.clone();
         drop(state);
@@ -378,15 +381,18 @@ impl MpiJob {
             let code = own.unwrap_or(code);
             self.say(*rank, &Session::Bye { code, together });
         }
+        self.order(Order::Quiet);
+        let mut waiting = left.clone();
         let until = Instant::now() + PARTING;
-        while !left.is_empty() && Instant::now() < until {
+        while !waiting.is_empty() && Instant::now() < until {
             if let Some(News::Word(from, Word::Session(bytes))) = self.next(TICK)
                 && let Some(Session::Gone) = Session::decode(&bytes)
             {
-                left.remove(&from);
+                waiting.remove(&from);
             }
         }
-        (code, together && left.is_empty())
+        left.iter().for_each(|rank| self.say(*rank, &Session::End));
+        (code, together && waiting.is_empty())
     }
 
     fn await_bye(&self, code: u8) -> (u8, bool) {
@@ -408,10 +414,29 @@ impl MpiJob {
         };
         match bye {
             Some(bye) => {
+                self.order(Order::Quiet);
                 self.say(Rank::TRACKER, &Session::Gone);
+                self.await_end();
                 bye
             }
             None => (code, false),
+        }
+    }
+
+    /// Waits until everyone else has nothing more to say: until then something may still come.
+    fn await_end(&self) {
+        let until = Instant::now() + PARTING;
+        while Instant::now() < until && !self.is_dead(Rank::TRACKER) {
+            match self.next(TICK) {
+                Some(News::Word(_, Word::Session(bytes)))
+                    if matches!(Session::decode(&bytes), Some(Session::End)) =>
+                {
+                    return;
+                }
+                Some(News::Died(rank)) => self.bury(rank),
+                Some(News::Failed(_)) => return,
+                Some(_) | None => {}
+            }
         }
     }
 

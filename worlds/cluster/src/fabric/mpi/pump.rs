@@ -58,6 +58,8 @@ pub(crate) enum Order {
     Budget(Arc<Budget>),
     /// A rank is gone.
     Lost(Rank),
+    /// Say nothing any more by yourself.
+    Quiet,
     /// Send what waits, and end.
     Finish {
         /// Whether everyone lives and ends too: then MPI is finalized, which waits for all.
@@ -151,6 +153,7 @@ fn obey<T: Transport>(station: &mut Station<T>, order: Order) -> Result<(), Tran
         Order::Deliver(sink) => station.deliver_to(sink),
         Order::Budget(budget) => station.use_budget(budget),
         Order::Lost(rank) => station.lost(rank),
+        Order::Quiet => station.be_quiet(),
         Order::Finish { .. } => {}
     }
     Ok(())

@@ -54,8 +54,10 @@ pub(crate) enum Session {
     Report { report: Box<PeerReport>, errors: Vec<RunError>, interrupted: bool },
     /// Rank 0 → peer: leave with this code; everyone else leaves too, unless somebody died.
     Bye { code: u8, together: bool },
-    /// Peer → rank 0: I have heard it.
+    /// Peer → rank 0: I have heard it, and say nothing more.
     Gone,
+    /// Rank 0 → peer: so has everyone.
+    End,
 }
 
 impl Session {
@@ -76,6 +78,7 @@ impl Session {
             }),
             Session::Bye { code, together } => json!({ "bye": code, "together": together }),
             Session::Gone => json!({ "gone": true }),
+            Session::End => json!({ "end": true }),
         };
         Bytes::from(value.to_string())
     }
@@ -110,6 +113,9 @@ impl Session {
         if let Some(code) = has("bye") {
             let code = u8::try_from(code.as_u64()?).ok()?;
             return Some(Session::Bye { code, together: has("together")?.as_bool()? });
+        }
+        if has("end").is_some() {
+            return Some(Session::End);
         }
         has("gone").map(|_| Session::Gone)
     }
@@ -235,6 +241,7 @@ mod tests {
         let bye = Session::Bye { code: 8, together: true };
         assert!(matches!(back(&bye), Session::Bye { code: 8, together: true }));
         assert!(matches!(back(&Session::Gone), Session::Gone));
+        assert!(matches!(back(&Session::End), Session::End));
         let errors = vec![RunError::Disk("full".into()), RunError::Input("bad".into())];
         let report = Box::new(PeerReport::silent(Rank(2)));
         let Session::Report { report, errors: same, interrupted: true } =

@@ -93,6 +93,8 @@ pub(crate) struct Station<T: Transport> {
     waiting: BTreeMap<Ticket, Waiting>,
     /// Blocks that are expected.
     expected: usize,
+    /// It speaks only when it is told to: somebody may have stopped listening.
+    quiet: bool,
     buffers: Arc<BufferPool>,
     budget: Option<Arc<Budget>>,
     clock: Arc<TraceClock>,
@@ -123,6 +125,7 @@ impl<T: Transport> Station<T> {
             sending: BTreeMap::new(),
             waiting: BTreeMap::new(),
             expected: 0,
+            quiet: false,
             buffers: BufferPool::new(FRAGMENT_POOL),
             budget: None,
             clock,
@@ -162,6 +165,12 @@ impl<T: Transport> Station<T> {
     pub(crate) fn deliver_to(&mut self, mut frames: FrameSink) {
         self.held.drain(..).for_each(|(from, frame)| frames(from, frame));
         self.frames = Some(frames);
+    }
+
+    /// From now on no credit is given back and no sign of life is sent: the job is about to end, and what
+    /// comes after the end would be a message that nobody receives.
+    pub(crate) fn be_quiet(&mut self) {
+        self.quiet = true;
     }
 
     /// Whether blocks are on their way, in or out.
@@ -258,7 +267,8 @@ impl<T: Transport> Station<T> {
             let lane = self.stream_lane(rank);
             let Some(link) = self.links.get_mut(rank as usize) else { continue };
             link.dirty = false;
-            if link.gone {
+            let idle = link.stream.queued() == 0 && link.blocks.is_empty();
+            if link.gone || (self.quiet && idle) {
                 continue;
             }
             let stamp = self.clock.now();
@@ -280,7 +290,7 @@ impl<T: Transport> Station<T> {
     /// What is done now and then: rank 0 says that it lives, and receives that are overdue are charged
     /// to the budget.
     pub(crate) fn sweep(&mut self, now: Instant) {
-        if self.me == 0 {
+        if self.me == 0 && !self.quiet {
             (1..self.transport.size()).for_each(|rank| self.pack(rank, &Parcel::Pulse));
         }
         let Some(budget) = &self.budget else { return };
