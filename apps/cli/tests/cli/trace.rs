@@ -4,6 +4,7 @@ use crate::common::{Course, Sandbox, number};
 use crate::rules::{self, file, is, places};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::catch_unwind;
 
 /// A refresh is due after so many verified pieces.
 const EVERY: usize = 10;
@@ -168,4 +169,35 @@ fn a_trace_that_is_none_is_bad_input() {
     assert!(done.stderr.contains("line 2"), "{}", done.stderr);
     let done = sandbox.expect(4, "trace nowhere");
     assert!(done.stderr.contains("nowhere"), "{}", done.stderr);
+}
+
+/// What the rules are worth: a trace from which one message is taken, or in which one comes twice or
+/// too early, breaks them.
+#[test]
+fn the_rules_notice_what_is_missing() {
+    let (_, lines) = record("virtual", REFUSING);
+    let broken = |lines: &[Value]| catch_unwind(|| check(lines)).is_err();
+    assert!(!broken(&lines));
+    for msg in [
+        "register",
+        "go",
+        "lookup",
+        "request",
+        "piece",
+        "reject-request",
+        "verified",
+        "file-complete",
+        "all-complete",
+        "shutdown",
+    ] {
+        let at = places(&lines, msg)[0];
+        let (mut without, mut twice, mut early) = (lines.clone(), lines.clone(), lines.clone());
+        without.remove(at);
+        twice.insert(at, lines[at].clone());
+        early.remove(at);
+        early.insert(0, lines[at].clone());
+        assert!(broken(&without), "without a {msg}");
+        assert!(broken(&twice), "with a {msg} twice");
+        assert!(broken(&early) || at == 0, "with a {msg} too early");
+    }
 }
