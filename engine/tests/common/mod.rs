@@ -11,9 +11,7 @@ use dunlin_engine::config::{Config, PieceOrder, Profile, RefreshScope, SourceOrd
 use dunlin_engine::coordinator::{Coordinator, CoordinatorConfig, CoordinatorInput};
 use dunlin_engine::io::{CoordinatorOutput, Event, Input, LocalError, Output};
 use dunlin_engine::member::Member;
-use dunlin_metainfo::{
-    CLUSTER_BLOCK_LENGTH, Geometry, PieceHashes, SetInfo, cluster_block_length,
-};
+use dunlin_metainfo::{CLUSTER_BLOCK_LENGTH, Geometry, PieceHashes, SetInfo, cluster_block_length};
 use dunlin_tracker::{
     Control, OnConflict, OwnedFile, Register, Standing, TrackerMap, TrackerOrder, Want,
 };

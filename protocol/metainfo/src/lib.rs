@@ -31,8 +31,9 @@ pub use path::{
     resolve_duplicates, sanitize, sanitize_component, sanitize_name,
 };
 pub use set::{
-    CLUSTER_BLOCK_LENGTH, CLUSTER_BLOCK_LENGTHS, HashKind, MAX_SET_PIECE_LENGTH, PieceHashes, SetError, SetFile, SetInfo,
-    check_cluster_block_length, check_piece_length, cluster_block_length, piece_length_for,
+    CLUSTER_BLOCK_LENGTH, CLUSTER_BLOCK_LENGTHS, HashKind, MAX_SET_PIECE_LENGTH, PieceHashes,
+    SetError, SetFile, SetInfo, check_cluster_block_length, check_piece_length,
+    cluster_block_length, piece_length_for,
 };
 pub use token::{
     MAX_TOKEN, TokenError, check_token, parse_token_file, token_info_hash, write_token_file,

@@ -152,7 +152,9 @@ impl Content {
         replace: &BTreeSet<String>,
     ) -> Result<(Bitfield, u32), LocalError> {
         match &self.kind {
-            Kind::Tokens(tokens) => Ok((tokens.open(torrent, info, wants, self.shared.block_length), 0)),
+            Kind::Tokens(tokens) => {
+                Ok((tokens.open(torrent, info, wants, self.shared.block_length), 0))
+            }
             Kind::Files(files) => {
                 files.open(&self.shared, torrent, info, wants, replace).map_err(local)
             }

@@ -45,10 +45,10 @@ pub mod report;
 pub mod run;
 pub mod run_mark;
 pub mod trace;
-pub mod watch;
-pub mod witness;
 pub mod tracker;
 pub mod upload;
+pub mod watch;
+pub mod witness;
 
 pub use chart::{ChartError, chart};
 pub use control::{Gauge, RankProgress, RankState, RunControl};

@@ -2,8 +2,8 @@
 
 use crate::content::{Content, Shared};
 use crate::control::RunControl;
-use crate::fabric::virtual_time::VirtualConfig;
 use crate::fabric::mpi::{LeadTrace, MpiJob, follow, lead};
+use crate::fabric::virtual_time::VirtualConfig;
 use crate::fabric::{Ended, Seat, memory, virtual_time};
 use crate::fault::{Fault, RankFaults};
 use crate::peer::PeerSetup;

@@ -106,4 +106,3 @@ fn run_tracker(
     });
     thread.ok()?.join().ok()
 }
-

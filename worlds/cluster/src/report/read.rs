@@ -62,8 +62,7 @@ fn file(value: &Value) -> Option<FileReport> {
 }
 
 fn counts(value: &Value) -> Option<BTreeMap<Rank, u64>> {
-    let count =
-        |(who, count): (&String, &Value)| Some((Rank(who.parse().ok()?), count.as_u64()?));
+    let count = |(who, count): (&String, &Value)| Some((Rank(who.parse().ok()?), count.as_u64()?));
     value.as_object()?.iter().map(count).collect()
 }
 

@@ -208,7 +208,8 @@ impl Keeper<'_> {
     /// MPI has failed here: the rank saves what it has, and ends.
     fn cut_off(&mut self, error: &str) {
         self.alone = true;
-        let text = format!("MPI has failed at rank {}: {error}; start the job again", self.job.rank());
+        let text =
+            format!("MPI has failed at rank {}: {error}; start the job again", self.job.rank());
         self.control.keep_error(RunError::Network(text));
         self.stop();
     }

@@ -274,7 +274,9 @@ impl MpiJob {
                     _ => {}
                 },
                 Some(_) => heard = Instant::now(),
-                None if stopped() => return Err(Dismissed { code: crate::report::EXIT_INTERRUPTED }),
+                None if stopped() => {
+                    return Err(Dismissed { code: crate::report::EXIT_INTERRUPTED });
+                }
                 None if heard.elapsed() > SILENCE => {
                     return Err(Dismissed { code: crate::report::EXIT_NETWORK });
                 }
@@ -285,11 +287,7 @@ impl MpiJob {
 
     /// Rank 0 waits until every peer has said hello, for `patience` at most: what each of them said.
     #[must_use]
-    pub fn hellos(
-        &self,
-        patience: Duration,
-        stopped: &dyn Fn() -> bool,
-    ) -> BTreeMap<Rank, Hello> {
+    pub fn hellos(&self, patience: Duration, stopped: &dyn Fn() -> bool) -> BTreeMap<Rank, Hello> {
         let until = Instant::now() + patience;
         let mut hellos = BTreeMap::new();
         let all = self.peers().count();
@@ -319,8 +317,12 @@ impl MpiJob {
         state.seed = seed;
         state.processes.insert(Rank::TRACKER, me);
         let here = state.processes.get(&Rank::TRACKER).map(|me| me.node.clone());
-        state.neighbours =
-            state.processes.values().filter(|one| Some(&one.node) == here.as_ref()).cloned().collect();
+        state.neighbours = state
+            .processes
+            .values()
+            .filter(|one| Some(&one.node) == here.as_ref())
+            .cloned()
+            .collect();
         let peers: Vec<Rank> = state.processes.keys().copied().collect();
         drop(state);
         peers.into_iter().filter(|rank| *rank != Rank::TRACKER).for_each(|rank| self.admit(rank));
@@ -370,8 +372,7 @@ impl MpiJob {
     fn dismiss(&self, code: u8) -> (u8, bool) {
         let state = self.state();
         let together = state.dead.is_empty();
-        let left: BTreeSet<Rank> =
-            self.peers().filter(|rank| !state.dead.contains(rank)).collect();
+        let left: BTreeSet<Rank> = self.peers().filter(|rank| !state.dead.contains(rank)).collect();
         let codes = state.codes.clone();
         drop(state);
         // What ended the run as a whole is everyone's code.

@@ -138,7 +138,8 @@ impl Leader<'_> {
     /// Waits for what everyone came to, as long as each of them shows that it lives.
     fn gather(&mut self, tracker: Option<&Tracker>) -> Vec<PeerReport> {
         let outcome = tracker.map(|tracker| tracker.coordinator().outcome());
-        let gone = outcome.into_iter().flat_map(|outcome| outcome.dead.iter().chain(&outcome.absent));
+        let gone =
+            outcome.into_iter().flat_map(|outcome| outcome.dead.iter().chain(&outcome.absent));
         self.dead.extend(gone.copied());
         let now = Instant::now();
         self.heard.values_mut().for_each(|heard| *heard = now);

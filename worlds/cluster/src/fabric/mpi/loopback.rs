@@ -49,7 +49,8 @@ impl Hub {
     /// A hub of `size` ranks, and each rank's end.
     pub(crate) fn of(size: u32) -> (Hub, Vec<Loopback>) {
         let boxes = (0..size).map(|_| VecDeque::new()).collect();
-        let hub = Hub(Arc::new(Mutex::new(Mail { boxes, silenced: Vec::new(), broken: Vec::new() })));
+        let hub =
+            Hub(Arc::new(Mutex::new(Mail { boxes, silenced: Vec::new(), broken: Vec::new() })));
         let end = |rank| Loopback {
             hub: hub.clone(),
             rank,

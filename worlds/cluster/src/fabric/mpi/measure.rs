@@ -1,12 +1,12 @@
 //! What the fabric alone can move: every peer asks every other for blocks, as many at a time as it is
 //! told, and serves them from memory. Nothing is hashed, written or decided. For benchmarks.
 
+use super::Hello;
 use super::envelope::Parcel;
 use super::job::{MpiJob, News};
 use super::pump::Order;
 use super::session::Session;
 use super::station::Word;
-use super::Hello;
 use crate::frame::{Frame, Payload};
 use bytes::Bytes;
 use dunlin_base::{Rank, TorrentId};

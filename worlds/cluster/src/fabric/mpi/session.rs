@@ -235,7 +235,9 @@ mod tests {
         assert_eq!((again, &same), (hello, &process));
         let neighbours = vec![process.clone()];
         let welcome = Session::Welcome { seed: u64::MAX, block_length: 1 << 19, neighbours };
-        let Session::Welcome { seed, block_length: 0x80000, neighbours } = back(&welcome) else { panic!("a welcome") };
+        let Session::Welcome { seed, block_length: 0x80000, neighbours } = back(&welcome) else {
+            panic!("a welcome")
+        };
         assert_eq!((seed, neighbours), (u64::MAX, vec![process]));
         assert!(matches!(back(&Session::Died { rank: Rank(9) }), Session::Died { rank: Rank(9) }));
         let bye = Session::Bye { code: 8, together: true };

@@ -22,7 +22,7 @@ use crate::frame::{Frame, Payload};
 use crate::trace::TraceClock;
 use bytes::Bytes;
 use dunlin_base::{Rank, TorrentId};
-use dunlin_disk::{Buffer, Budget, BufferPool, Charge};
+use dunlin_disk::{Budget, Buffer, BufferPool, Charge};
 use dunlin_wire::{BlockRange, Message};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -135,7 +135,8 @@ impl<T: Transport> Station<T> {
             done: Vec::new(),
             parcels: Vec::new(),
         };
-        let lanes: &[Lane] = if me == 0 { &[Lane::Tracker] } else { &[Lane::Tracker, Lane::Control] };
+        let lanes: &[Lane] =
+            if me == 0 { &[Lane::Tracker] } else { &[Lane::Tracker, Lane::Control] };
         for lane in lanes {
             let alone = me != 0 && *lane == Lane::Tracker;
             let count = if alone { STREAM_RECEIVES_ALONE } else { STREAM_RECEIVES };
@@ -180,7 +181,8 @@ impl<T: Transport> Station<T> {
 
     /// Whether everything that was given to it for ranks that live is sent.
     pub(crate) fn drained(&self) -> bool {
-        let waits = |link: &Link| !link.gone && (link.stream.queued() > 0 || !link.blocks.is_empty());
+        let waits =
+            |link: &Link| !link.gone && (link.stream.queued() > 0 || !link.blocks.is_empty());
         let lives = |to: &u32| self.links.get(*to as usize).is_some_and(|link| !link.gone);
         let on_its_way = |sending: &Sending| match sending {
             Sending::Fragment { to } | Sending::Block { to, .. } => lives(to),
@@ -451,7 +453,9 @@ impl<T: Transport> Station<T> {
     }
 
     fn fragment(&mut self, from: u32, bytes: &[u8]) {
-        let Some(link) = self.links.get_mut(from as usize).filter(|link| !link.gone) else { return };
+        let Some(link) = self.links.get_mut(from as usize).filter(|link| !link.gone) else {
+            return;
+        };
         let mut parcels = std::mem::take(&mut self.parcels);
         let heard = link.hear(bytes, &mut parcels);
         // Credits came, or are to be given back.

@@ -160,12 +160,15 @@ fn whole(left: &[Left]) -> &Report {
 
 #[test]
 fn files_move_between_disks_that_see_nothing_of_each_other() {
-    let all = [("big:3000000 tree/a:10 tree/b:100000", ""), ("", "**"), ("", "big tree/*"), ("", "**")];
+    let all =
+        [("big:3000000 tree/a:10 tree/b:100000", ""), ("", "**"), ("", "big tree/*"), ("", "**")];
     let left = Job::files(&all).go(|_, _| {});
     assert!(whole(&left).ok(), "{}", whole(&left).to_json());
     assert_eq!(whole(&left).peers.len(), 4);
     for one in &left[2..] {
-        assert!(has(one, "big", 3_000_000) && has(one, "tree/a", 10) && has(one, "tree/b", 100_000));
+        assert!(
+            has(one, "big", 3_000_000) && has(one, "tree/a", 10) && has(one, "tree/b", 100_000)
+        );
         assert_eq!(one.code, 0);
     }
     assert_eq!(whole(&left).bytes_moved, 3 * 3_100_010);
@@ -202,14 +205,16 @@ fn a_rank_that_lies_is_found_and_banned() {
     assert!(whole(&left).ok(), "{}", whole(&left).to_json());
     assert!(has(&left[3], "f", 2_000_000));
     let third = &whole(&left).peers[2];
-    assert_eq!((third.banned.iter().collect::<Vec<_>>(), third.bad_pieces > 0), (vec![&Rank(2)], true));
+    assert_eq!(
+        (third.banned.iter().collect::<Vec<_>>(), third.bad_pieces > 0),
+        (vec![&Rank(2)], true)
+    );
 }
 
 #[test]
 fn a_rank_that_vanishes_is_named_and_the_others_complete() {
     let parts = [("f:8000000", ""), ("", "f"), ("", "f"), ("", "f")];
-    let faults =
-        vec!["slow=1:4MB".parse().expect("a fault"), "die=3@40".parse().expect("a fault")];
+    let faults = vec!["slow=1:4MB".parse().expect("a fault"), "die=3@40".parse().expect("a fault")];
     let left = Job { faults, ..Job::files(&parts) }.go(|_, _| {});
     let report = whole(&left);
     let states: Vec<PeerState> = report.peers.iter().map(|peer| peer.state).collect();

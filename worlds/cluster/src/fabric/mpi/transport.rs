@@ -90,8 +90,13 @@ pub(crate) trait Transport {
     ///
     /// # Errors
     /// If the library refuses.
-    fn send(&mut self, lane: Lane, to: u32, tag: u16, data: Bytes)
-    -> Result<Ticket, TransportError>;
+    fn send(
+        &mut self,
+        lane: Lane,
+        to: u32,
+        tag: u16,
+        data: Bytes,
+    ) -> Result<Ticket, TransportError>;
 
     /// Posts a receive of at most the buffer's length, from one rank, or from any if `from` is `None`.
     ///
