@@ -1,6 +1,8 @@
 //! A process's part in an MPI job: joining it, saying how one's part of the plan was read, hearing
 //! what is new, and leaving it together. The drivers of `lead` and `follow` run the swarm in between.
 
+mod leave;
+
 use super::envelope::Parcel;
 use super::launcher::Launcher;
 use super::library::{self, Library};
@@ -9,7 +11,6 @@ use super::pump::{Order, Pumped, pump};
 use super::session::{Hello, Process, Session};
 use super::station::{Station, Word};
 use super::transport::{Transport, TransportError};
-use crate::report::{EXIT_DISK, EXIT_FAILED, EXIT_OK, PeerReport, RunError};
 use crate::run_mark::RunMark;
 use crate::trace::TraceClock;
 use crate::watch::{self, Neighbour, Watch};
@@ -29,10 +30,6 @@ const TICK: Duration = Duration::from_millis(100);
 pub(super) const SILENCE: Duration = Duration::from_secs(10);
 /// Everyone comes up within so long of each other: launchers start thousands of processes one by one.
 const GATHER: Duration = Duration::from_secs(60);
-/// What may pass between the last word and the end of the MPI thread.
-const FINALIZE: Duration = Duration::from_secs(10);
-/// Rank 0 waits so long for everyone to have heard the last word.
-const PARTING: Duration = Duration::from_secs(3);
 
 /// A process's part in an MPI job. Clones are handles on the same part.
 #[derive(Clone, Debug)]
@@ -348,118 +345,6 @@ impl MpiJob {
         self.state().processes.insert(from, Process { rank: from, ..process.clone() });
         self.admit(from);
         true
-    }
-
-    /// Everyone's last step: rank 0 gives the run's exit code, and every peer that has none of its own
-    /// gets it; nobody returns before everything is sent. Returns this process's code. `code` of a
-    /// peer counts only if rank 0 is gone.
-    #[must_use]
-    pub fn leave(&self, code: u8) -> u8 {
-        let (code, together) = if self.leads() { self.dismiss(code) } else { self.await_bye(code) };
-        let watchers = {
-            let mut state = self.state();
-            (state.watch.take(), state.witness.take())
-        };
-        drop(watchers);
-        let (sent, done) = channel();
-        if self.0.orders.send(Order::Finish { together, sent }).is_ok() && done.recv().is_ok() {
-            // A rank that dies now keeps everyone else waiting in the library; nothing is left to do.
-            let _ = lock(&self.0.ended).recv_timeout(FINALIZE);
-        }
-        code
-    }
-
-    fn dismiss(&self, code: u8) -> (u8, bool) {
-        let state = self.state();
-        let together = state.dead.is_empty();
-        let left: BTreeSet<Rank> = self.peers().filter(|rank| !state.dead.contains(rank)).collect();
-        let codes = state.codes.clone();
-        drop(state);
-        // What ended the run as a whole is everyone's code.
-        let of_ranks = matches!(code, EXIT_OK | EXIT_FAILED | EXIT_DISK);
-        for rank in &left {
-            let own = codes.get(rank).copied().filter(|_| of_ranks);
-            let code = own.unwrap_or(code);
-            self.say(*rank, &Session::Bye { code, together });
-        }
-        self.order(Order::Quiet);
-        let mut waiting = left.clone();
-        let until = Instant::now() + PARTING;
-        while !waiting.is_empty() && Instant::now() < until {
-            if let Some(News::Word(from, Word::Session(bytes))) = self.next(TICK)
-                && let Some(Session::Gone) = Session::decode(&bytes)
-            {
-                waiting.remove(&from);
-            }
-        }
-        left.iter().for_each(|rank| self.say(*rank, &Session::End));
-        (code, together && waiting.is_empty())
-    }
-
-    fn await_bye(&self, code: u8) -> (u8, bool) {
-        let mut heard = Instant::now();
-        let bye = loop {
-            if let Some(bye) = self.state().bye {
-                break Some(bye);
-            }
-            if self.is_dead(Rank::TRACKER) || heard.elapsed() > SILENCE {
-                break None;
-            }
-            match self.next(TICK) {
-                Some(News::Word(from, Word::Session(bytes))) => self.hear_bye(from, &bytes),
-                Some(News::Died(rank)) => self.bury(rank),
-                Some(News::Word(Rank::TRACKER, _)) => heard = Instant::now(),
-                Some(News::Failed(_)) => break None,
-                Some(News::Word(..) | News::Over) | None => {}
-            }
-        };
-        match bye {
-            Some(bye) => {
-                self.order(Order::Quiet);
-                self.say(Rank::TRACKER, &Session::Gone);
-                self.await_end();
-                bye
-            }
-            None => (code, false),
-        }
-    }
-
-    /// Waits until everyone else has nothing more to say: until then something may still come.
-    fn await_end(&self) {
-        let until = Instant::now() + PARTING;
-        while Instant::now() < until && !self.is_dead(Rank::TRACKER) {
-            match self.next(TICK) {
-                Some(News::Word(_, Word::Session(bytes)))
-                    if matches!(Session::decode(&bytes), Some(Session::End)) =>
-                {
-                    return;
-                }
-                Some(News::Died(rank)) => self.bury(rank),
-                Some(News::Failed(_)) => return,
-                Some(_) | None => {}
-            }
-        }
-    }
-
-    /// A peer whose part cannot begin says why, instead of running it.
-    pub(crate) fn refuse(&self, error: &RunError) {
-        let report = Box::new(PeerReport::silent(self.0.rank));
-        let errors = vec![error.clone()];
-        self.say(Rank::TRACKER, &Session::Report { report, errors, interrupted: false });
-    }
-
-    /// Keeps the last word, should this be it.
-    pub(super) fn hear_bye(&self, from: Rank, bytes: &[u8]) {
-        if from == Rank::TRACKER
-            && let Some(Session::Bye { code, together }) = Session::decode(bytes)
-        {
-            self.state().bye = Some((code, together));
-        }
-    }
-
-    /// Whether rank 0 has sent everyone away.
-    pub(super) fn dismissed(&self) -> bool {
-        self.state().bye.is_some()
     }
 
     /// The ranks that are peers.

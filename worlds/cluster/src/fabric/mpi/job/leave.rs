@@ -1,0 +1,138 @@
+//! How the processes of a job part: rank 0 gives everyone its exit code, everyone says that it has heard
+//! it and is silent from then on, and when rank 0 has heard that of all, all leave MPI together. Where
+//! somebody has died they leave without it, since the library would wait for the dead.
+//!
+//! ```text
+//!   rank 0 ── bye (code) ──▶ peer        quiet from here on
+//!          ◀──── gone ───────            the last that it says
+//!          ── end ──────────▶            so have all others: finalize
+//! ```
+
+use super::{MpiJob, News, SILENCE, TICK, lock};
+use crate::fabric::mpi::pump::Order;
+use crate::fabric::mpi::session::Session;
+use crate::fabric::mpi::station::Word;
+use crate::report::{EXIT_DISK, EXIT_FAILED, EXIT_OK, PeerReport, RunError};
+use dunlin_base::Rank;
+use std::collections::BTreeSet;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+/// What may pass between the last word and the end of the MPI thread.
+const FINALIZE: Duration = Duration::from_secs(10);
+/// Rank 0 waits so long for everyone to have heard the last word.
+const PARTING: Duration = Duration::from_secs(3);
+
+impl MpiJob {
+    /// Everyone's last step: rank 0 gives the run's exit code, and every peer that has none of its own
+    /// gets it; nobody returns before everything is sent. Returns this process's code. `code` of a
+    /// peer counts only if rank 0 is gone.
+    #[must_use]
+    pub fn leave(&self, code: u8) -> u8 {
+        let (code, together) = if self.leads() { self.dismiss(code) } else { self.await_bye(code) };
+        let watchers = {
+            let mut state = self.state();
+            (state.watch.take(), state.witness.take())
+        };
+        drop(watchers);
+        let (sent, done) = channel();
+        if self.0.orders.send(Order::Finish { together, sent }).is_ok() && done.recv().is_ok() {
+            // A rank that dies now keeps everyone else waiting in the library; nothing is left to do.
+            let _ = lock(&self.0.ended).recv_timeout(FINALIZE);
+        }
+        code
+    }
+
+    fn dismiss(&self, code: u8) -> (u8, bool) {
+        let state = self.state();
+        let together = state.dead.is_empty();
+        let left: BTreeSet<Rank> = self.peers().filter(|rank| !state.dead.contains(rank)).collect();
+        let codes = state.codes.clone();
+        drop(state);
+        // What ended the run as a whole is everyone's code.
+        let of_ranks = matches!(code, EXIT_OK | EXIT_FAILED | EXIT_DISK);
+        for rank in &left {
+            let own = codes.get(rank).copied().filter(|_| of_ranks);
+            let code = own.unwrap_or(code);
+            self.say(*rank, &Session::Bye { code, together });
+        }
+        self.order(Order::Quiet);
+        let mut waiting = left.clone();
+        let until = Instant::now() + PARTING;
+        while !waiting.is_empty() && Instant::now() < until {
+            if let Some(News::Word(from, Word::Session(bytes))) = self.next(TICK)
+                && let Some(Session::Gone) = Session::decode(&bytes)
+            {
+                waiting.remove(&from);
+            }
+        }
+        left.iter().for_each(|rank| self.say(*rank, &Session::End));
+        (code, together && waiting.is_empty())
+    }
+
+    fn await_bye(&self, code: u8) -> (u8, bool) {
+        let mut heard = Instant::now();
+        let bye = loop {
+            if let Some(bye) = self.state().bye {
+                break Some(bye);
+            }
+            if self.is_dead(Rank::TRACKER) || heard.elapsed() > SILENCE {
+                break None;
+            }
+            match self.next(TICK) {
+                Some(News::Word(from, Word::Session(bytes))) => self.hear_bye(from, &bytes),
+                Some(News::Died(rank)) => self.bury(rank),
+                Some(News::Word(Rank::TRACKER, _)) => heard = Instant::now(),
+                Some(News::Failed(_)) => break None,
+                Some(News::Word(..) | News::Over) | None => {}
+            }
+        };
+        match bye {
+            Some(bye) => {
+                self.order(Order::Quiet);
+                self.say(Rank::TRACKER, &Session::Gone);
+                self.await_end();
+                bye
+            }
+            None => (code, false),
+        }
+    }
+
+    /// Waits until everyone else has nothing more to say: until then something may still come.
+    fn await_end(&self) {
+        let until = Instant::now() + PARTING;
+        while Instant::now() < until && !self.is_dead(Rank::TRACKER) {
+            match self.next(TICK) {
+                Some(News::Word(_, Word::Session(bytes)))
+                    if matches!(Session::decode(&bytes), Some(Session::End)) =>
+                {
+                    return;
+                }
+                Some(News::Died(rank)) => self.bury(rank),
+                Some(News::Failed(_)) => return,
+                Some(_) | None => {}
+            }
+        }
+    }
+
+    /// A peer whose part cannot begin says why, instead of running it.
+    pub(crate) fn refuse(&self, error: &RunError) {
+        let report = Box::new(PeerReport::silent(self.0.rank));
+        let errors = vec![error.clone()];
+        self.say(Rank::TRACKER, &Session::Report { report, errors, interrupted: false });
+    }
+
+    /// Keeps the last word, should this be it.
+    pub(in crate::fabric::mpi) fn hear_bye(&self, from: Rank, bytes: &[u8]) {
+        if from == Rank::TRACKER
+            && let Some(Session::Bye { code, together }) = Session::decode(bytes)
+        {
+            self.state().bye = Some((code, together));
+        }
+    }
+
+    /// Whether rank 0 has sent everyone away.
+    pub(in crate::fabric::mpi) fn dismissed(&self) -> bool {
+        self.state().bye.is_some()
+    }
+}
