@@ -219,6 +219,7 @@ impl Member {
                 let served = self.session.stats().pieces_served;
                 self.tell(now, Control::Load(Load { served, in_flight }));
             }
+            Control::Linkable { .. } => {}
             Control::Departed { rank } => self.session.departed(now, Endpoint::Rank(rank)),
             Control::Shutdown(reason) => {
                 self.stop(now);
@@ -253,10 +254,9 @@ impl Member {
             .filter(|outline| outline.wants)
             .map(|outline| outline.names.len() as u64)
             .sum();
-        self.event(Event::Started { wanted, missing: go.missing.clone() });
-        for name in go.missing {
-            self.fail(FailedFile { name, reason: "nobody has it".to_owned() });
-        }
+        let missing = go.missing.iter().map(|missing| missing.name.clone()).collect();
+        self.event(Event::Started { wanted, missing });
+        go.missing.into_iter().for_each(|missing| self.fail(missing));
         let mut wanted = Vec::new();
         for outline in go.torrents {
             let id = outline.torrent;

@@ -7,6 +7,7 @@ use dunlin_tracker::{
 };
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::sync::Arc;
 
 impl Peer {
     /// Only progress keeps the barrier waiting: a rank that repeats itself is stuck.
@@ -104,7 +105,8 @@ impl Coordinator {
                 // The names are filled in when the message leaves.
                 let (names, wants) = (Vec::new(), set.wants(rank));
                 let pieces = set.info.hashes.len() as u32;
-                let outline = Outline { torrent: number, names, pieces, holds_all, wants };
+                let outline =
+                    Outline { torrent: number, names, pieces, holds_all, wants, link: None };
                 outlines.entry(rank).or_default().push(outline);
             }
         }
@@ -124,6 +126,7 @@ impl Coordinator {
                 missing: sets.missing.remove(&rank).unwrap_or_default(),
                 absent: self.outcome.absent.clone(),
                 replace: sets.replace.remove(&rank).unwrap_or_default(),
+                entries: Arc::default(),
             };
             self.send(rank, Control::Go(Box::new(go)));
         }

@@ -139,6 +139,7 @@ fn owned(word: &str) -> OwnedFile {
             _ => Standing::Owner,
         },
         bytes: length,
+        sha256: None,
     }
 }
 
@@ -152,7 +153,8 @@ fn draw(output: &CoordinatorOutput) -> String {
                 format!(" {:?}({}){holds}{wants}", outline.torrent, outline.names.join(" "))
             });
             let mut text: String = torrents.collect();
-            for (what, names) in [("missing", &go.missing), ("replace", &go.replace)] {
+            let missing: Vec<String> = go.missing.iter().map(|one| one.name.clone()).collect();
+            for (what, names) in [("missing", &missing), ("replace", &go.replace)] {
                 if !names.is_empty() {
                     text += &format!(" {what} {}", names.join(" "));
                 }

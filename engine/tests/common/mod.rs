@@ -133,6 +133,7 @@ pub fn file(name: &str, pieces: u32, have: Option<Bitfield>) -> OwnedFile {
         pieces: have,
         standing: Standing::Owner,
         bytes: u64::from(pieces) * PIECE,
+        sha256: None,
     }
 }
 

@@ -24,6 +24,7 @@ mod path;
 mod set;
 mod token;
 mod torrent;
+mod tree;
 
 pub use geometry::{BLOCK_LENGTH, Entry, Extent, Geometry, GeometryError, MAX_PIECES};
 pub use path::{
@@ -42,3 +43,4 @@ pub use torrent::{
     Attributes, MAX_INFO_SIZE, MAX_PIECE_LENGTH, MAX_TORRENT_SIZE, MetainfoError, Torrent,
     TorrentFile,
 };
+pub use tree::{EntryError, EntryKind, EntryMeta, MAX_ATTRIBUTES, MAX_TARGET, TreeEntry};

@@ -2,7 +2,7 @@
 //! checks it before it counts.
 
 use crate::{ControlError, OwnedFile, Register, Want};
-use dunlin_metainfo::{HashKind, MAX_PIECES, PieceHashes, check_name, check_token};
+use dunlin_metainfo::{HashKind, MAX_PIECES, PieceHashes, TreeEntry, check_name, check_token};
 use dunlin_plan::Pattern;
 
 /// Checks a name whose kind of file is not known: a safe relative path, or a name of the course
@@ -97,13 +97,14 @@ impl Want {
 }
 
 impl Register {
-    /// Checks every file and want. [`decode`](crate::decode) has done so; a registration that did
+    /// Checks every file, want and entry. [`decode`](crate::decode) has done so; a registration that did
     /// not come through it must be checked before it counts.
     ///
     /// # Errors
     /// The first fault; the peer that registers is to blame.
     pub fn check(&self) -> Result<(), ControlError> {
         self.files.iter().try_for_each(OwnedFile::check)?;
-        self.wants.iter().try_for_each(Want::check)
+        self.wants.iter().try_for_each(Want::check)?;
+        Ok(self.entries.iter().try_for_each(TreeEntry::check)?)
     }
 }

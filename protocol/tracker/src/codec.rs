@@ -10,10 +10,10 @@ mod write;
 
 use crate::Control;
 use dunlin_base::BitfieldError;
-use dunlin_metainfo::SetError;
+use dunlin_metainfo::{EntryError, SetError};
 use thiserror::Error;
 
-/// The tags, in the order of [`Control`]'s variants.
+/// The tags, in the order in which the messages came to be.
 mod tag {
     pub(super) const CHECKING: u8 = 0;
     pub(super) const REGISTER: u8 = 1;
@@ -29,6 +29,7 @@ mod tag {
     pub(super) const ALL_COMPLETE: u8 = 11;
     pub(super) const DEPARTED: u8 = 12;
     pub(super) const SHUTDOWN: u8 = 13;
+    pub(super) const LINKABLE: u8 = 14;
 }
 
 /// Why bytes are no control message, or a registration counts for nothing. The sender is to blame;
@@ -85,6 +86,9 @@ pub enum ControlError {
     /// Bytes that are no bitfield of that many pieces.
     #[error("malformed control message: {0}")]
     Bitfield(#[from] BitfieldError),
+    /// An entry of a tree that must not be made.
+    #[error(transparent)]
+    Entry(#[from] EntryError),
     /// Metainfo whose parts do not fit together.
     #[error("malformed control message: the metainfo is wrong: {0}")]
     Set(#[from] SetError),

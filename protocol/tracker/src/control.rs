@@ -4,7 +4,7 @@
 //! uses ours.
 
 use dunlin_base::{Bitfield, FileIndex, PieceIndex, Rank, TorrentId};
-use dunlin_metainfo::{PieceHashes, SetInfo};
+use dunlin_metainfo::{PieceHashes, SetInfo, TreeEntry};
 use std::sync::Arc;
 
 /// A message between the tracker (rank 0) and a peer.
@@ -56,6 +56,15 @@ pub enum Control {
         /// What it could not get.
         failed: Vec<FailedFile>,
     },
+    /// Tracker → peer: a rank of the same host has these files; link them (see [`LinkFrom`]).
+    Linkable {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Files of the torrent, by index.
+        files: Vec<FileIndex>,
+        /// Whether nothing more will come this way: the rest must be fetched.
+        last: bool,
+    },
     /// Tracker → all: this rank is gone; ask somebody else.
     Departed {
         /// The rank that was lost.
@@ -76,6 +85,36 @@ pub struct Register {
     pub shares: bool,
     /// Where its wanted files will be written: to add up space by device.
     pub space: Option<Space>,
+    /// What its trees are beside the bytes of files: one entry for each folder, link and owned file
+    /// whose looks are to be kept; no name twice, in order.
+    pub entries: Vec<TreeEntry>,
+    /// What it should have given and cannot, or cannot take, each with its reason. No name a file of
+    /// `files` has.
+    pub unreadable: Vec<FailedFile>,
+    /// The host it runs on; `None` where ranks of one host do not help each other.
+    pub node: Option<Node>,
+}
+
+/// Where a peer runs, for whoever shares a host or a rack with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// The same text for ranks that see the same files.
+    pub host: String,
+    /// The same text for hosts that are near each other; empty if nobody said.
+    pub rack: String,
+    /// The folder for its wanted files. Ranks of one host with equal folders write one copy.
+    pub dest: String,
+    /// The file system of that folder, by number: files are linked within it only.
+    pub device: u64,
+}
+
+/// The rank of the same host that fetches a torrent for another, and where it puts the files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkFrom {
+    /// The rank.
+    pub rank: Rank,
+    /// Its folder for wanted files.
+    pub dest: String,
 }
 
 /// What a peer wants.
@@ -113,6 +152,8 @@ pub struct OwnedFile {
     pub standing: Standing,
     /// Bytes of the payload (differs from `length` for a token file).
     pub bytes: u64,
+    /// The SHA-256 of the whole file, where the plan pins it.
+    pub sha256: Option<[u8; 32]>,
 }
 
 /// How much a peer's copy of a file counts when copies differ.
@@ -131,12 +172,16 @@ pub enum Standing {
 pub struct Go {
     /// The torrents that this rank takes part in.
     pub torrents: Vec<Outline>,
-    /// Names and patterns this rank wants and nobody has.
-    pub missing: Vec<String>,
+    /// Names and patterns that this rank wants and cannot get, each with its reason.
+    pub missing: Vec<FailedFile>,
     /// Ranks that never registered.
     pub absent: Vec<Rank>,
-    /// Wanted files of other content that stand in place and may be replaced (`--force`).
+    /// Wanted files of other content that stand in place and may be replaced (`--force`), or are to be
+    /// repaired.
     pub replace: Vec<String>,
+    /// The folders, links and looks of the trees that this rank wants, by name. Many ranks share one
+    /// list.
+    pub entries: Arc<[TreeEntry]>,
 }
 
 /// What a rank is told of a torrent at the start: enough for a holder to serve it, and for a wanter
@@ -153,6 +198,8 @@ pub struct Outline {
     pub holds_all: bool,
     /// Whether this rank wants it.
     pub wants: bool,
+    /// Who of the same host fetches it for this rank.
+    pub link: Option<LinkFrom>,
 }
 
 /// The swarm of a torrent.
@@ -220,6 +267,29 @@ pub enum ShutdownReason {
 }
 
 impl Control {
+    /// Whether it is for the tracker; otherwise it is for a peer. Rank 0 may be both, and the message
+    /// says which of the two is meant.
+    #[must_use]
+    pub fn is_for_tracker(&self) -> bool {
+        match self {
+            Control::Checking { .. }
+            | Control::Register(_)
+            | Control::Alive
+            | Control::Lookup { .. }
+            | Control::Refresh(_)
+            | Control::Load(_)
+            | Control::FileComplete { .. }
+            | Control::AllComplete { .. } => true,
+            Control::Go(_)
+            | Control::Swarm(_)
+            | Control::Refused { .. }
+            | Control::LoadQuery
+            | Control::Linkable { .. }
+            | Control::Departed { .. }
+            | Control::Shutdown(_) => false,
+        }
+    }
+
     /// The message's name, as traces write it.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -236,6 +306,7 @@ impl Control {
             Control::Load(_) => "load",
             Control::FileComplete { .. } => "file-complete",
             Control::AllComplete { .. } => "all-complete",
+            Control::Linkable { .. } => "linkable",
             Control::Departed { .. } => "departed",
             Control::Shutdown(_) => "shutdown",
         }

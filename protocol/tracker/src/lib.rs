@@ -23,8 +23,8 @@ mod table;
 
 pub use codec::{ControlError, decode, encode};
 pub use control::{
-    Control, FailedFile, Go, Load, Member, Outline, OwnedFile, Refresh, Register, ShutdownReason,
-    Space, Standing, Swarm, Want,
+    Control, FailedFile, Go, LinkFrom, Load, Member, Node, Outline, OwnedFile, Refresh, Register,
+    ShutdownReason, Space, Standing, Swarm, Want,
 };
 pub use order::{TrackerMap, TrackerOrder, UnknownPolicy};
 pub use sets::{

@@ -7,7 +7,7 @@
 //!        └ wants (names, globs) ──────────────▶ wanters of a name ─▶ sets by (holders, wanters)
 //! ```
 
-use crate::{OwnedFile, Register, Want};
+use crate::{FailedFile, OwnedFile, Register, Want};
 use dunlin_base::{Bitfield, Rank};
 use dunlin_metainfo::{PieceHashes, SetInfo};
 use dunlin_plan::Pattern;
@@ -146,8 +146,8 @@ pub struct Sets {
     pub obstacles: Vec<Obstacle>,
     /// What stands in the way and will be replaced (`--force`).
     pub replace: BTreeMap<Rank, Vec<String>>,
-    /// Wants that nobody can meet.
-    pub missing: BTreeMap<Rank, Vec<String>>,
+    /// Wants that nobody can meet, each with its reason.
+    pub missing: BTreeMap<Rank, Vec<FailedFile>>,
     /// What every rank that wants something will fetch.
     pub moves: BTreeMap<Rank, Move>,
 }
@@ -237,7 +237,7 @@ pub fn make_sets(registers: &[(Rank, &Register)], policy: OnConflict, force: boo
 fn resolve_wants(
     by_rank: &[(Rank, &Register)],
     names: &[Named<'_>],
-    missing: &mut BTreeMap<Rank, Vec<String>>,
+    missing: &mut BTreeMap<Rank, Vec<FailedFile>>,
 ) -> Vec<Vec<Rank>> {
     let mut wanters: Vec<Vec<Rank>> = vec![Vec::new(); names.len()];
     // Ranks of one node rule share their globs, so each is matched once.
@@ -256,7 +256,7 @@ fn resolve_wants(
                 }
             };
             if found.is_empty() {
-                missing.entry(*rank).or_default().push(text.clone());
+                missing.entry(*rank).or_default().push(nobody_has(text));
             }
             for index in found {
                 if let Some(wanters) = wanters.get_mut(*index)
@@ -268,6 +268,11 @@ fn resolve_wants(
         }
     }
     wanters
+}
+
+/// A name or pattern that nobody has.
+fn nobody_has(name: &str) -> FailedFile {
+    FailedFile { name: name.to_owned(), reason: "nobody has it".to_owned() }
 }
 
 fn matches(glob: &str, names: &[Named<'_>]) -> Vec<usize> {

@@ -248,7 +248,10 @@ pub fn classic_control(control: &Control) -> Option<&'static str> {
         Control::FileComplete { .. } => Some("FILE_COMPLETE"),
         Control::AllComplete { .. } => Some("ALL_DONE"),
         Control::Shutdown(_) => Some("STOP"),
-        Control::Checking { .. } | Control::Alive | Control::Departed { .. } => None,
+        Control::Checking { .. }
+        | Control::Alive
+        | Control::Linkable { .. }
+        | Control::Departed { .. } => None,
     }
 }
 

@@ -3,12 +3,12 @@
 use super::{ControlError, tag};
 use crate::check::check_any_name;
 use crate::{
-    Control, FailedFile, Go, Load, Member, Outline, OwnedFile, Refresh, Register, ShutdownReason,
-    Space, Standing, Swarm, Want,
+    Control, FailedFile, Go, LinkFrom, Load, Member, Node, Outline, OwnedFile, Refresh, Register,
+    ShutdownReason, Space, Standing, Swarm, Want,
 };
 use bytes::Bytes;
 use dunlin_base::{Bitfield, FileIndex, PieceIndex, Rank, TorrentId};
-use dunlin_metainfo::{HashKind, PieceHashes, SetFile, SetInfo};
+use dunlin_metainfo::{EntryKind, EntryMeta, HashKind, PieceHashes, SetFile, SetInfo, TreeEntry};
 use std::sync::Arc;
 
 type Read<T> = Result<T, ControlError>;
@@ -58,12 +58,14 @@ impl<'a> Reader<'a> {
                 torrent: self.torrent()?,
                 files: self.list("files", 4, |from| Ok(FileIndex(from.u32("a file")?)))?,
             },
-            tag::ALL_COMPLETE => Control::AllComplete {
-                failed: self.list("failed files", 8, |from| {
-                    let (name, reason) = (from.text("a name")?, from.text("a reason")?);
-                    Ok(FailedFile { name, reason })
-                })?,
-            },
+            tag::ALL_COMPLETE => {
+                Control::AllComplete { failed: self.list("failed files", 8, Reader::failed)? }
+            }
+            tag::LINKABLE => {
+                let (torrent, last) = (self.torrent()?, self.flag("last")?);
+                let files = self.list("files", 4, |from| Ok(FileIndex(from.u32("a file")?)))?;
+                Control::Linkable { torrent, files, last }
+            }
             tag::DEPARTED => Control::Departed { rank: self.rank()? },
             tag::SHUTDOWN => Control::Shutdown(match self.u8("a reason")? {
                 0 => ShutdownReason::Done,
@@ -153,10 +155,6 @@ impl<'a> Reader<'a> {
         Ok(text.to_owned())
     }
 
-    fn texts(&mut self, what: &'static str) -> Read<Vec<String>> {
-        self.list(what, 4, |from| from.text(what))
-    }
-
     fn name(&mut self) -> Read<String> {
         let name = self.text("a name")?;
         check_any_name(&name)?;
@@ -197,9 +195,38 @@ impl<'a> Reader<'a> {
         })
     }
 
+    fn failed(&mut self) -> Read<FailedFile> {
+        Ok(FailedFile { name: self.text("a name")?, reason: self.text("a reason")? })
+    }
+
+    fn entry(&mut self) -> Read<TreeEntry> {
+        let name = self.text("a name")?;
+        let kind = match self.u8("an entry")? {
+            0 => EntryKind::File,
+            1 => EntryKind::Directory,
+            2 => EntryKind::Symlink { target: self.text("a target")? },
+            3 => EntryKind::HardLink { to: self.text("a name")? },
+            found => return Err(ControlError::Tag { what: "an entry", found }),
+        };
+        let meta = EntryMeta {
+            mode: self.u32("a mode")?,
+            modified: self.u64("a time")?.cast_signed(),
+            uid: self.u32("an owner")?,
+            gid: self.u32("a group")?,
+            attributes: self.list("attributes", 8, |from| {
+                let name = from.text("an attribute")?;
+                let len = from.u32("an attribute")?;
+                Ok((name, from.take("an attribute", len.into())?.to_vec()))
+            })?,
+        };
+        let entry = TreeEntry { name, kind, meta };
+        entry.check()?;
+        Ok(entry)
+    }
+
     fn register(&mut self) -> Read<Register> {
         let register = Register {
-            files: self.list("files", 31, Reader::file)?,
+            files: self.list("files", 32, Reader::file)?,
             wants: self.list("wants", 5, |from| match from.u8("a want")? {
                 0 => Ok(Want::Name(from.text("a name")?)),
                 1 => Ok(Want::Glob(from.text("a glob")?)),
@@ -208,6 +235,16 @@ impl<'a> Reader<'a> {
             shares: self.flag("shares")?,
             space: self.option("space", |from| {
                 Ok(Space { device: from.u64("a device")?, free: from.u64("free space")? })
+            })?,
+            entries: self.list("entries", 29, Reader::entry)?,
+            unreadable: self.list("unreadable files", 8, Reader::failed)?,
+            node: self.option("a node", |from| {
+                Ok(Node {
+                    host: from.text("a host")?,
+                    rack: from.text("a rack")?,
+                    dest: from.text("a folder")?,
+                    device: from.u64("a device")?,
+                })
             })?,
         };
         register.check()?;
@@ -228,24 +265,29 @@ impl<'a> Reader<'a> {
                 found => return Err(ControlError::Tag { what: "a standing", found }),
             },
             bytes: self.u64("bytes")?,
+            sha256: self.option("a sha256", |from| from.array("a sha256"))?,
         })
     }
 
     fn go(&mut self) -> Read<Go> {
         Ok(Go {
-            torrents: self.list("torrents", 14, |from| {
+            torrents: self.list("torrents", 15, |from| {
                 Ok(Outline {
                     torrent: from.torrent()?,
                     names: from.names()?,
                     pieces: from.u32("pieces")?,
                     holds_all: from.flag("holds all")?,
                     wants: from.flag("wants")?,
+                    link: from.option("a link", |from| {
+                        Ok(LinkFrom { rank: from.rank()?, dest: from.text("a folder")? })
+                    })?,
                 })
             })?,
             // Patterns, too: they are shown to people and name no file.
-            missing: self.texts("missing names")?,
+            missing: self.list("missing names", 8, Reader::failed)?,
             absent: self.list("absent ranks", 4, Reader::rank)?,
             replace: self.names()?,
+            entries: self.list("entries", 29, Reader::entry)?.into(),
         })
     }
 

@@ -1,11 +1,11 @@
 use super::*;
 use crate::{
-    FailedFile, Go, Load, Member, Outline, OwnedFile, Refresh, Register, ShutdownReason, Space,
-    Standing, Swarm, Want,
+    FailedFile, Go, LinkFrom, Load, Member, Node, Outline, OwnedFile, Refresh, Register,
+    ShutdownReason, Space, Standing, Swarm, Want,
 };
 use bytes::Bytes;
 use dunlin_base::{Bitfield, FileIndex, PieceIndex, Rank, TorrentId};
-use dunlin_metainfo::{HashKind, PieceHashes, SetFile, SetInfo};
+use dunlin_metainfo::{EntryKind, EntryMeta, HashKind, PieceHashes, SetFile, SetInfo, TreeEntry};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 fn what_is_no_message() {
     let cases: [(&[u8], &str); 12] = [
         (b"", "a message needs 1 bytes, found 0"),
-        (&[14], "14 is no tag of a message"),
+        (&[15], "15 is no tag of a message"),
         (&[2, 0], "1 bytes after its end"),
         (&[0, 0, 0], "progress needs 8 bytes, found 2"),
         (&[4, 255, 255, 255, 255], "a name needs 4294967295 bytes, found 0"),
@@ -43,6 +43,7 @@ fn token_file(name: &str, tokens: &'static [&'static str]) -> OwnedFile {
         pieces: None,
         standing: Standing::Owner,
         bytes: 3,
+        sha256: None,
     }
 }
 
@@ -128,6 +129,7 @@ fn sha1_file() -> impl Strategy<Value = OwnedFile> {
                 pieces: (!whole).then(|| bitfield(&bools)),
                 standing,
                 bytes,
+                sha256: whole.then_some([7; 32]),
             }
         },
     )
@@ -140,28 +142,59 @@ fn register() -> impl Strategy<Value = Register> {
         "[a-z]{1,4}/(\\*|\\*\\*|[a-z]\\?)".prop_map(Want::Glob),
     ];
     let space = proptest::option::of(any::<(u64, u64)>());
-    (vec(file, 0..5), vec(want, 0..5), any::<bool>(), space).prop_map(
-        |(files, wants, shares, space)| {
+    let node = proptest::option::of(("[a-z]{0,5}", "[a-z]{0,5}", "[a-z/]{0,9}", any::<u64>()));
+    let beside = (vec(entry(), 0..4), vec(failed(), 0..3), node);
+    (vec(file, 0..5), vec(want, 0..5), any::<bool>(), space, beside).prop_map(
+        |(files, wants, shares, space, (entries, unreadable, node))| {
             let space = space.map(|(device, free)| Space { device, free });
-            Register { files, wants, shares, space }
+            let node = node.map(|(host, rack, dest, device)| Node { host, rack, dest, device });
+            Register { files, wants, shares, space, entries, unreadable, node }
+        },
+    )
+}
+
+fn failed() -> impl Strategy<Value = FailedFile> {
+    (".{0,9}", ".{0,9}").prop_map(|(name, reason)| FailedFile { name, reason })
+}
+
+fn entry() -> impl Strategy<Value = TreeEntry> {
+    let kind = prop_oneof![
+        Just(EntryKind::File),
+        Just(EntryKind::Directory),
+        "[a-z./]{1,9}".prop_map(|target| EntryKind::Symlink { target }),
+        "[a-m]{1,4}".prop_map(|to| EntryKind::HardLink { to }),
+    ];
+    let attributes = vec(("user\\.[a-z]{1,4}", vec(any::<u8>(), 0..9)), 0..3);
+    let meta = (0_u32..0o10000, any::<(i64, u32, u32)>(), attributes);
+    ("[n-z]{1,5}(/[a-z]{1,5}){0,2}", kind, meta).prop_map(
+        |(name, kind, (mode, (modified, uid, gid), attributes))| TreeEntry {
+            name,
+            kind,
+            meta: EntryMeta { mode, modified, uid, gid, attributes },
         },
     )
 }
 
 fn go() -> impl Strategy<Value = Go> {
     let names = || vec("[a-z]{1,5}(/[a-z]{1,5}){0,2}", 0..4);
-    let outline = (any::<u32>(), names(), any::<(u32, bool, bool)>()).prop_map(
-        |(torrent, names, (pieces, holds_all, wants))| Outline {
+    let link = proptest::option::of((any::<u32>(), "[a-z/]{0,9}"));
+    let outline = (any::<u32>(), names(), any::<(u32, bool, bool)>(), link).prop_map(
+        |(torrent, names, (pieces, holds_all, wants), link)| Outline {
             torrent: TorrentId(torrent),
             names,
             pieces,
             holds_all,
             wants,
+            link: link.map(|(rank, dest)| LinkFrom { rank: Rank(rank), dest }),
         },
     );
     let absent = vec(any::<u32>().prop_map(Rank), 0..4);
-    (vec(outline, 0..4), vec(".{0,9}", 0..4), absent, names())
-        .prop_map(|(torrents, missing, absent, replace)| Go { torrents, missing, absent, replace })
+    (vec(outline, 0..4), vec(failed(), 0..4), absent, names(), vec(entry(), 0..4)).prop_map(
+        |(torrents, missing, absent, replace, entries)| {
+            let entries = entries.into();
+            Go { torrents, missing, absent, replace, entries }
+        },
+    )
 }
 
 fn info() -> impl Strategy<Value = SetInfo> {
@@ -214,8 +247,7 @@ fn refresh() -> impl Strategy<Value = Refresh> {
 }
 
 fn control() -> impl Strategy<Value = Control> {
-    let failed = (".{0,9}", ".{0,9}").prop_map(|(name, reason)| FailedFile { name, reason });
-    let files = vec(any::<u32>().prop_map(FileIndex), 0..5);
+    let files = || vec(any::<u32>().prop_map(FileIndex), 0..5);
     let shutdown = prop_oneof![
         Just(ShutdownReason::Done),
         ".{0,20}".prop_map(ShutdownReason::Refused),
@@ -234,11 +266,16 @@ fn control() -> impl Strategy<Value = Control> {
         Just(Control::LoadQuery),
         any::<(u64, u64)>()
             .prop_map(|(served, in_flight)| Control::Load(Load { served, in_flight })),
-        (any::<u32>(), files).prop_map(|(torrent, files)| Control::FileComplete {
+        (any::<u32>(), files()).prop_map(|(torrent, files)| Control::FileComplete {
             torrent: TorrentId(torrent),
             files,
         }),
-        vec(failed, 0..4).prop_map(|failed| Control::AllComplete { failed }),
+        (any::<(u32, bool)>(), files()).prop_map(|((torrent, last), files)| Control::Linkable {
+            torrent: TorrentId(torrent),
+            files,
+            last,
+        }),
+        vec(failed(), 0..4).prop_map(|failed| Control::AllComplete { failed }),
         any::<u32>().prop_map(|rank| Control::Departed { rank: Rank(rank) }),
         shutdown.prop_map(Control::Shutdown),
     ]
@@ -272,7 +309,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_keep_the_properties(data in vec(any::<u8>(), 0..200), tag in 0_u8..14) {
+    fn any_bytes_keep_the_properties(data in vec(any::<u8>(), 0..200), tag in 0_u8..15) {
         crate::fuzzing::control(&data);
         crate::fuzzing::control(&[&[tag][..], &data].concat());
     }

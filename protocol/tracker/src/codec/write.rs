@@ -6,7 +6,7 @@ use crate::{
     Swarm, Want,
 };
 use dunlin_base::{Bitfield, Rank};
-use dunlin_metainfo::{HashKind, PieceHashes, SetInfo};
+use dunlin_metainfo::{EntryKind, HashKind, PieceHashes, SetInfo, TreeEntry};
 
 struct Writer {
     out: Vec<u8>,
@@ -45,6 +45,12 @@ pub(super) fn control(message: &Control) -> Vec<u8> {
         }
         Control::AllComplete { failed } => {
             to.tag(tag::ALL_COMPLETE).list(failed, Writer::failed);
+        }
+        Control::Linkable { torrent, files, last } => {
+            to.tag(tag::LINKABLE).u32(torrent.0).flag(*last);
+            to.list(files, |to, file| {
+                to.u32(file.0);
+            });
         }
         Control::Departed { rank } => {
             to.tag(tag::DEPARTED).u32(rank.0);
@@ -136,6 +142,27 @@ impl Writer {
         if let Some(space) = register.space {
             self.u64(space.device).u64(space.free);
         }
+        self.list(&register.entries, Writer::entry);
+        self.list(&register.unreadable, Writer::failed);
+        self.flag(register.node.is_some());
+        if let Some(node) = &register.node {
+            self.text(&node.host).text(&node.rack).text(&node.dest).u64(node.device);
+        }
+    }
+
+    fn entry(&mut self, entry: &TreeEntry) {
+        self.text(&entry.name);
+        match &entry.kind {
+            EntryKind::File => self.tag(0),
+            EntryKind::Directory => self.tag(1),
+            EntryKind::Symlink { target } => self.tag(2).text(target),
+            EntryKind::HardLink { to } => self.tag(3).text(to),
+        };
+        let meta = &entry.meta;
+        self.u32(meta.mode).u64(meta.modified.cast_unsigned()).u32(meta.uid).u32(meta.gid);
+        self.list(&meta.attributes, |to, (name, value)| {
+            to.text(name).bytes(value);
+        });
     }
 
     fn file(&mut self, file: &OwnedFile) {
@@ -150,20 +177,27 @@ impl Writer {
             Standing::InPlace => 1,
             Standing::Part => 2,
         });
-        self.u64(file.bytes);
+        self.u64(file.bytes).flag(file.sha256.is_some());
+        if let Some(hash) = &file.sha256 {
+            self.out.extend_from_slice(hash);
+        }
     }
 
     fn go(&mut self, go: &Go) {
         self.list(&go.torrents, Writer::outline);
-        self.texts(&go.missing);
+        self.list(&go.missing, Writer::failed);
         self.ranks(&go.absent);
         self.texts(&go.replace);
+        self.list(&go.entries, Writer::entry);
     }
 
     fn outline(&mut self, outline: &Outline) {
         self.u32(outline.torrent.0).texts(&outline.names);
         self.u32(outline.pieces);
-        self.flag(outline.holds_all).flag(outline.wants);
+        self.flag(outline.holds_all).flag(outline.wants).flag(outline.link.is_some());
+        if let Some(link) = &outline.link {
+            self.u32(link.rank.0).text(&link.dest);
+        }
     }
 
     fn swarm(&mut self, swarm: &Swarm) {

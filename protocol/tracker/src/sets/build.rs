@@ -127,7 +127,7 @@ fn finish(files: &[Wanted<'_, '_>], sets: &mut Sets) {
         }
         (Err(_), [file]) => {
             for rank in file.wanters {
-                sets.missing.entry(*rank).or_default().push(file.truth.name.clone());
+                sets.missing.entry(*rank).or_default().push(super::nobody_has(&file.truth.name));
             }
         }
         (Err(_), _) => files.chunks(1).for_each(|one| finish(one, sets)),

@@ -60,6 +60,7 @@ fn owned(word: &str) -> OwnedFile {
         pieces,
         standing,
         bytes: length,
+        sha256: None,
     }
 }
 
@@ -103,6 +104,7 @@ fn draw(sets: &Sets) -> String {
         writeln!(out, "replace {rank}: {}", names.join(" ")).unwrap();
     }
     for (rank, names) in &sets.missing {
+        let names: Vec<&str> = names.iter().map(|missing| missing.name.as_str()).collect();
         writeln!(out, "missing {rank}: {}", names.join(" ")).unwrap();
     }
     for (rank, Move { files, bytes, bytes_here }) in &sets.moves {
@@ -366,6 +368,7 @@ fn large_sets_are_split() {
         pieces: None,
         standing: Standing::Owner,
         bytes: 700_000,
+        sha256: None,
     };
     let owner = Register { files: ["d", "a", "c", "b"].map(file).into(), ..Register::default() };
     let wants = vec![Want::Glob("**".to_owned())];

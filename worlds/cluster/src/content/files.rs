@@ -140,6 +140,7 @@ impl Files {
                 pieces: None,
                 standing: Standing::Owner,
                 bytes: length,
+                sha256: None,
             };
             Ok((owned, hashed.meta))
         };
@@ -173,7 +174,8 @@ impl Files {
             if pattern.is_literal() { Want::Name(text) } else { Want::Glob(text) }
         });
         let space = space(&*shared.fs, &self.lists.dest).filter(|_| !self.lists.wants.is_empty());
-        Ok(Register { files, wants: wants.collect(), shares: true, space })
+        let wants = wants.collect();
+        Ok(Register { files, wants, shares: true, space, ..Register::default() })
     }
 
     /// Adds what unfinished files of earlier runs hold.
@@ -197,6 +199,7 @@ impl Files {
                 pieces: Some(claim.pieces),
                 standing: Standing::Part,
                 bytes: claim.length,
+                sha256: None,
             });
         }
         Ok(())

@@ -58,12 +58,14 @@ impl Tokens {
             pieces: None,
             standing: Standing::Owner,
             bytes: bytes_of(hashes),
+            sha256: None,
         });
         Register {
             files: files.collect(),
             wants: self.wanted.iter().cloned().map(Want::Name).collect(),
             shares: true,
             space: super::space(fs, &self.out),
+            ..Register::default()
         }
     }
 

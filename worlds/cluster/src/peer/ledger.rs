@@ -88,7 +88,7 @@ impl Ledger {
             }
             self.names.insert(outline.torrent, outline.names.clone());
         }
-        self.wanted.extend(go.missing.iter().cloned());
+        self.wanted.extend(go.missing.iter().map(|missing| missing.name.clone()));
     }
 
     /// Whether the rank wants anything that somebody has.
