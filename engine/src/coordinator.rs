@@ -26,14 +26,24 @@ use dunlin_tracker::{
     Control, OnConflict, Register, ShutdownReason, SwarmTable, TrackerMap, TrackerOrder,
 };
 pub use outcome::{Outcome, PlannedMove, Refusal, RefusalKind};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 /// How a run is coordinated.
 #[derive(Clone, Debug)]
 pub struct CoordinatorConfig {
-    /// How many peers there are: ranks 1 to `peers`.
+    /// The lowest rank that is a peer: 1, or 0 where rank 0 is tracker and peer at once.
+    pub first: Rank,
+    /// How many peers there are, from `first` on without a gap.
     pub peers: u32,
+    /// How existing files count: `true` for a plan that is to be made so. What stands at a destination
+    /// and differs is repaired, what one rank cannot give or take fails by itself, and the looks of
+    /// trees are kept.
+    pub placing: bool,
+    /// The SHA-256 that files must have, by name.
+    pub pins: BTreeMap<String, [u8; 32]>,
+    /// Members that an answer names at most; 0 for all.
+    pub members: usize,
     /// In which order members are listed.
     pub order: TrackerOrder,
     /// Whether answers say who has which piece.

@@ -26,7 +26,7 @@ use dunlin_base::{
     Bitfield, BlockRef, ConnId, Endpoint, FileIndex, PieceIndex, Rank, Time, TorrentId,
 };
 use dunlin_metainfo::SetInfo;
-use dunlin_tracker::{Control, FailedFile, Register, ShutdownReason};
+use dunlin_tracker::{Control, FailedFile, LinkFrom, Register, ShutdownReason};
 use dunlin_wire::{Handshake, Message};
 use std::sync::Arc;
 
@@ -205,6 +205,21 @@ pub enum Input {
         /// The file.
         file: FileIndex,
     },
+    /// A file that [`Output::Link`] asked for could not be linked or copied from a neighbour: it has to
+    /// be fetched.
+    LinkFailed {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The file.
+        file: FileIndex,
+        /// Why, for people.
+        error: LocalError,
+    },
+    /// Folders, links and looks are as they should be, but for these.
+    TreeFinished {
+        /// What could not be made or kept, with the reasons.
+        failed: Vec<FailedFile>,
+    },
     /// A file could not be finished.
     FileFailed {
         /// The torrent.
@@ -346,6 +361,21 @@ pub enum Output {
         /// The file.
         file: FileIndex,
     },
+    /// A rank of the same host has this file whole in its folder for wanted files: link or copy it,
+    /// answered by [`Input::FileFinished`] or [`Input::LinkFailed`].
+    Link {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The file.
+        file: FileIndex,
+        /// Its name.
+        name: String,
+        /// Who has it, and where.
+        from: LinkFrom,
+    },
+    /// Every wanted file is finished or has failed: make links, and give folders and files their looks,
+    /// answered by [`Input::TreeFinished`].
+    FinishTree,
     /// Read this block and send it, answered by [`Input::BlockSent`], [`Input::ServeCancelled`] or
     /// [`Input::ServeFailed`].
     Serve {

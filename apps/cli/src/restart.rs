@@ -45,7 +45,8 @@ impl Before {
         let givers = givers(peers);
         let places = Places::of(peers, plan);
         for peer in peers {
-            let PeerContent::Files { root, dest, found, found_dest, have, wants } = &peer.content
+            let PeerContent::Files { root, dest, found, found_dest, have, wants, .. } =
+                &peer.content
             else {
                 continue;
             };

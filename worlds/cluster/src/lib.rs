@@ -56,5 +56,5 @@ pub use fabric::mpi;
 pub use fabric::virtual_time::VirtualConfig;
 pub use fault::{Fault, FaultError};
 pub use report::{FileReport, FileState, PeerReport, PeerState, Report, Role, RunError};
-pub use run::{FabricKind, FoundFile, PeerConfig, PeerContent, RunConfig, run};
+pub use run::{FabricKind, FoundFile, PeerConfig, PeerContent, Placing, RunConfig, run};
 pub use trace::TraceSink;

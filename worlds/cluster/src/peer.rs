@@ -488,6 +488,16 @@ impl Peer {
                 self.ledger.error(&error);
                 self.inputs.push_back(Input::DiskFailed { torrent, piece, error });
             }
+            DownloadDone::Linked { torrent, file, result: Ok(bytes) } => {
+                self.ledger.bytes_linked += bytes;
+                self.inputs.push_back(Input::FileFinished { torrent, file });
+            }
+            DownloadDone::Linked { torrent, file, result: Err(error) } => {
+                self.inputs.push_back(Input::LinkFailed { torrent, file, error });
+            }
+            DownloadDone::TreeFinished { failed } => {
+                self.inputs.push_back(Input::TreeFinished { failed });
+            }
             DownloadDone::FinishFailed { torrent, file, error } => {
                 self.ledger.error(&error);
                 self.inputs.push_back(Input::FileFailed { torrent, file, error });

@@ -19,6 +19,8 @@ pub struct Report {
     pub bytes_wanted: u64,
     /// Payload bytes that were received and kept.
     pub bytes_moved: u64,
+    /// Payload bytes that came to their places without a way over the network.
+    pub bytes_linked: u64,
     /// The peers, by rank.
     pub peers: Vec<PeerReport>,
     /// Why nothing was moved, for people, if the run was refused.
@@ -121,6 +123,8 @@ pub struct PeerReport {
     pub seconds: f64,
     /// Payload bytes it received and kept.
     pub bytes_moved: u64,
+    /// Payload bytes that were linked or copied on its host.
+    pub bytes_linked: u64,
     /// Payload bytes it sent.
     pub bytes_sent: u64,
     /// Errors of its own disk, for people.
@@ -287,6 +291,7 @@ impl Report {
             "seconds": self.seconds,
             "bytes_wanted": self.bytes_wanted,
             "bytes_moved": self.bytes_moved,
+            "bytes_linked": self.bytes_linked,
             "plan": plan.collect::<Vec<_>>(),
             "peers": self.peers.iter().map(PeerReport::to_json).collect::<Vec<_>>(),
         });
@@ -342,6 +347,7 @@ impl PeerReport {
             pieces_resumed: 0,
             seconds: 0.0,
             bytes_moved: 0,
+            bytes_linked: 0,
             bytes_sent: 0,
             errors: Vec::new(),
             hashes: BTreeMap::new(),
@@ -398,6 +404,7 @@ impl PeerReport {
             "pieces_resumed": self.pieces_resumed,
             "seconds": self.seconds,
             "bytes_moved": self.bytes_moved,
+            "bytes_linked": self.bytes_linked,
             "bytes_sent": self.bytes_sent,
             "errors": self.errors,
         })

@@ -10,14 +10,14 @@ use crate::peer::PeerSetup;
 use crate::report::{PeerState, Report, RunError};
 use crate::trace::TraceSink;
 use crate::tracker::Tracker;
-use dunlin_base::{PeerId, Rank};
+use dunlin_base::{PeerId, Rank, Rate};
 use dunlin_disk::{Budget, Fs, HashPool, LockError, OutputLock};
 use dunlin_engine::choker::ChokerKind;
 use dunlin_engine::config::{Config, PieceOrder, Profile, RefreshScope, SourceOrder};
 use dunlin_engine::coordinator::{CoordinatorConfig, RefusalKind};
-use dunlin_metainfo::CLUSTER_BLOCK_LENGTH;
+use dunlin_metainfo::{CLUSTER_BLOCK_LENGTH, TreeEntry};
 use dunlin_plan::{Have, Pattern, TokenFile};
-use dunlin_tracker::{OnConflict, TrackerMap, TrackerOrder};
+use dunlin_tracker::{FailedFile, Node, OnConflict, TrackerMap, TrackerOrder};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -48,7 +48,8 @@ pub enum FabricKind {
 /// Everything a run is told.
 #[derive(Debug)]
 pub struct RunConfig {
-    /// The peers: rank 1, 2, … in order, without a gap.
+    /// The peers: rank 1, 2, … in order, without a gap; or from rank 0 on, which is tracker and peer
+    /// then.
     pub peers: Vec<PeerConfig>,
     /// The fabric.
     pub fabric: FabricKind,
@@ -88,6 +89,13 @@ pub struct RunConfig {
     pub check_only: bool,
     /// What happens when owners disagree.
     pub on_conflict: OnConflict,
+    /// Whether the plan is to be made so: what differs is repaired, and trees keep their looks. Peers
+    /// have content with [`Placing`] then.
+    pub placing: bool,
+    /// The SHA-256 that files must have, by name.
+    pub pins: BTreeMap<String, [u8; 32]>,
+    /// What a rank sends at most, in bytes a second.
+    pub max_rate: Option<Rate>,
     /// Ranks that misbehave.
     pub faults: Vec<Fault>,
     /// Where the trace goes.
@@ -134,6 +142,9 @@ impl RunConfig {
             force: false,
             check_only: false,
             on_conflict: OnConflict::Refuse,
+            placing: false,
+            pins: BTreeMap::new(),
+            max_rate: None,
             faults: Vec::new(),
             trace: None,
             fs,
@@ -177,7 +188,31 @@ pub enum PeerContent {
         have: Have,
         /// What it wants.
         wants: Vec<Pattern>,
+        /// What a plan adds that is to be made so; `None` for a swarm.
+        placing: Option<Box<Placing>>,
     },
+}
+
+/// What a rank is told beside its files where a plan is to be made so (`cast`, `place`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Placing {
+    /// What the trees that it offers are beside the bytes of files, by name.
+    pub entries: Vec<TreeEntry>,
+    /// Names of files whose SHA-256 matters.
+    pub pins: BTreeSet<String>,
+    /// What it should have given, or cannot take, each with its reason.
+    pub unreadable: Vec<FailedFile>,
+    /// Where it runs; `None` where ranks of one host do not help each other.
+    pub node: Option<Node>,
+    /// A lower rank of this host writes into the same folder: this one neither checks nor writes
+    /// what goes there.
+    pub mirrors: bool,
+    /// Whether a file that differs is changed where it stands, instead of beside it.
+    pub in_place: bool,
+    /// Whether what the patterns match and nobody has is removed in the end.
+    pub delete: bool,
+    /// The folder of the hash lists of earlier runs; `None` to read every byte.
+    pub cache: Option<PathBuf>,
 }
 
 /// A regular file that was found.
@@ -322,7 +357,11 @@ fn coordinator_config(config: &RunConfig) -> CoordinatorConfig {
         FabricKind::Memory | FabricKind::Virtual(_) => config.peers.len() as u32,
     };
     CoordinatorConfig {
+        first: config.peers.first().map_or(Rank(1), |peer| peer.rank.min(Rank(1))),
         peers,
+        placing: config.placing,
+        pins: config.pins.clone(),
+        members: 0,
         order: config.tracker_order,
         map: config.tracker_map,
         on_conflict: config.on_conflict,
@@ -385,6 +424,7 @@ fn report(ended: Ended, control: &RunControl) -> Report {
     let mut report = Report {
         seconds: ended.at.as_secs_f64(),
         bytes_moved: ended.peers.iter().map(|peer| peer.bytes_moved).sum(),
+        bytes_linked: ended.peers.iter().map(|peer| peer.bytes_linked).sum(),
         peers: ended.peers,
         interrupted: control.interrupted(),
         errors: control.take_errors(),

@@ -83,6 +83,7 @@ fn on_a_real_disk() {
             _ => (vec![], vec![Pattern::parse("*").expect("pattern")]),
         };
         let content = PeerContent::Files {
+            placing: None,
             root: root(rank),
             dest: root(rank),
             found,

@@ -41,7 +41,8 @@ impl Scene {
         let wants = wants.split_whitespace().map(|text| Pattern::parse(text).unwrap()).collect();
         let (root, dest) = (self.path(root), self.path(dest));
         let have = Have::Everything;
-        let content = PeerContent::Files { root, dest, found, found_dest, have, wants };
+        let content =
+            PeerContent::Files { root, dest, found, found_dest, have, wants, placing: None };
         self.peers.push(PeerConfig { rank: Rank(self.peers.len() as u32 + 1), content });
     }
 
@@ -164,6 +165,7 @@ fn reported(rank: u32, wanted: Option<FileState>) -> PeerReport {
         pieces_resumed: 0,
         seconds: 0.0,
         bytes_moved: 0,
+        bytes_linked: 0,
         bytes_sent: 0,
         errors: Vec::new(),
         hashes: BTreeMap::new(),

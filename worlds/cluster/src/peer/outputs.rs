@@ -12,6 +12,7 @@ use bytes::Bytes;
 use dunlin_base::{BlockRef, ConnId, Endpoint, PieceIndex, Rank, Time, TorrentId};
 use dunlin_engine::io::{Input, LocalError, Output};
 use dunlin_metainfo::PieceHashes;
+use std::path::Path;
 use std::sync::Arc;
 
 impl Peer {
@@ -62,6 +63,11 @@ impl Peer {
             Output::FinishFile { torrent, file } => {
                 self.download(DownloadJob::Finish { torrent, file });
             }
+            Output::Link { torrent, file, name, from } => {
+                let from = Path::new(&from.dest).join(&name);
+                self.download(DownloadJob::Link { torrent, file, name, from });
+            }
+            Output::FinishTree => self.download(DownloadJob::FinishTree),
             Output::Serve { conn, block } => self.serve(conn, block),
             Output::Event(event) => self.ledger.event(now, event),
         }

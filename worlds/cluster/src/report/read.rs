@@ -36,6 +36,7 @@ impl PeerReport {
             pieces_resumed: number("pieces_resumed")?,
             seconds: value.get("seconds").and_then(Value::as_f64)?,
             bytes_moved: number("bytes_moved")?,
+            bytes_linked: number("bytes_linked")?,
             bytes_sent: number("bytes_sent")?,
             errors: errors.collect::<Option<_>>()?,
             hashes: BTreeMap::new(),
@@ -94,6 +95,7 @@ mod tests {
             refreshes_forced: 2,
             seconds: 1.25,
             bytes_moved: 99,
+            bytes_linked: 7,
             bytes_sent: 98,
             errors: vec!["disk".into()],
             ..PeerReport::silent(Rank(3))
