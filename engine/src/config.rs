@@ -60,6 +60,8 @@ policy! {
     Profile, "profile" {
         /// Bitfields and HAVE, many requests in flight.
         BitTorrent = "bittorrent",
+        /// The same among cooperating ranks: seeds give first what the swarm has fewest copies of.
+        Cluster = "cluster",
         /// The classic algorithm: files one after another, one request in flight, every member may be
         /// asked, refreshes every few pieces.
         Course = "course",
@@ -133,6 +135,8 @@ pub struct Config {
     pub stall_timeout: Duration,
     /// The longest block that is asked for, in bytes: what the ranks have agreed on.
     pub block_length: u32,
+    /// Whether trees get their folders, links and looks in the end.
+    pub placing: bool,
     /// The memory budget of the process, in bytes: pieces above a quarter of it are streamed.
     pub memory: u64,
     /// The seed of every random choice.

@@ -7,15 +7,19 @@
 //!      │  refused, only a check, nobody alive, interrupt ──────────────────────────────▲
 //!
 //!  a rank:  Expected ─▶ Registered ─▶ Complete
-//!              │ no progress  └──────────┴─▶ Dead (silent, or the world says so)
-//!              └─▶ Absent
+//!              │ no progress ▲└──────────┴─▶ Dead (silent, or the world says so)
+//!              └─▶ Absent ───┤                │
+//!                            └── registers late
 //! ```
 //!
 //! A hub that routes: what the sets are and what the swarm table says is decided in
 //! `dunlin-tracker`. Invariants, held by [`Coordinator::check`]: nobody is awaited once the barrier
-//! is open; the dead are in no swarm; after [`CoordinatorOutput::Finished`] nothing follows.
+//! is open; the dead are in no swarm; after [`CoordinatorOutput::Finished`] nothing follows but
+//! refusals of ranks that come even later.
 
+mod late;
 mod life;
+mod links;
 mod outcome;
 mod start;
 mod swarm;
@@ -23,10 +27,11 @@ mod swarm;
 use crate::io::{CoordinatorOutput, Reason, Wake};
 use dunlin_base::{Rank, Rng, Time};
 use dunlin_tracker::{
-    Control, OnConflict, Register, ShutdownReason, SwarmTable, TrackerMap, TrackerOrder,
+    Control, Node, OnConflict, Register, Rules, Sets, ShutdownReason, SwarmTable, TrackerMap,
+    TrackerOrder, Tree,
 };
 pub use outcome::{Outcome, PlannedMove, Refusal, RefusalKind};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// How a run is coordinated.
@@ -40,6 +45,8 @@ pub struct CoordinatorConfig {
     /// and differs is repaired, what one rank cannot give or take fails by itself, and the looks of
     /// trees are kept.
     pub placing: bool,
+    /// Whether only owners say what a name holds, not what merely stands at destinations.
+    pub owners_only: bool,
     /// The SHA-256 that files must have, by name.
     pub pins: BTreeMap<String, [u8; 32]>,
     /// Members that an answer names at most; 0 for all.
@@ -126,6 +133,10 @@ struct Peer {
     asked: bool,
     /// When it last reported its load.
     loaded: Option<Time>,
+    /// Where it runs.
+    node: Option<Box<Node>>,
+    /// Its place in the book of deadlines.
+    due: Option<Time>,
 }
 
 /// The coordinator of a cluster: `handle`, then `poll` until `None`, then the next input.
@@ -133,13 +144,17 @@ struct Peer {
 pub struct Coordinator {
     config: CoordinatorConfig,
     phase: Phase,
-    /// Rank 1 first.
+    /// From the first rank on.
     peers: Vec<Peer>,
     /// How many ranks are [`Life::Expected`].
     expected: u32,
     /// How many ranks are [`Life::Registered`].
     open: u32,
     table: SwarmTable,
+    tree: Tree,
+    links: links::Links,
+    /// The deadlines of all ranks that have one.
+    due: BTreeSet<(Time, Rank)>,
     rng: Rng,
     outcome: Outcome,
     queue: VecDeque<CoordinatorOutput>,
@@ -157,18 +172,25 @@ impl Coordinator {
             register: None,
             asked: false,
             loaded: None,
+            node: None,
+            due: None,
         };
         let mut coordinator = Coordinator {
             phase: Phase::Collecting,
             peers: vec![peer; config.peers as usize],
             expected: config.peers,
             open: 0,
-            table: SwarmTable::new(&dunlin_tracker::Sets::default(), config.map),
+            table: SwarmTable::new(&Sets::default(), config.map),
+            tree: Tree::default(),
+            links: links::Links::default(),
+            due: BTreeSet::new(),
             rng: Rng::new(config.seed),
             outcome: Outcome::default(),
             queue: VecDeque::new(),
             config,
         };
+        let ranks: Vec<Rank> = coordinator.lives().map(|(rank, _)| rank).collect();
+        ranks.into_iter().for_each(|rank| coordinator.rearm(rank));
         coordinator.advance(Time::ZERO);
         coordinator
     }
@@ -176,7 +198,7 @@ impl Coordinator {
     /// Takes one input. Nonsense changes nothing.
     pub fn handle(&mut self, now: Time, input: CoordinatorInput) {
         if self.phase == Phase::Finished {
-            return;
+            return self.refuse_late(&input);
         }
         match input {
             CoordinatorInput::Message { from, message } => self.message(now, from, message),
@@ -205,13 +227,18 @@ impl Coordinator {
     }
 
     /// When [`CoordinatorInput::Timeout`] is wanted, and why: the earliest moment at which a rank
-    /// counts as absent or dead. Looks at every rank once.
+    /// counts as absent or dead.
     #[must_use]
     pub fn next_timeout(&self) -> Wake {
         if self.phase == Phase::Finished {
             return None;
         }
-        self.peers.iter().filter_map(|peer| self.deadline(peer)).min()
+        let (at, rank) = self.due.first()?;
+        let reason = match self.peer(*rank)?.life {
+            Life::Expected => Reason::Start,
+            _ => Reason::Silence,
+        };
+        Some((*at, reason))
     }
 
     /// What has come of the run so far. Complete after [`CoordinatorOutput::Finished`].
@@ -231,10 +258,12 @@ impl Coordinator {
         let running = self.phase == Phase::Running;
         let Some(peer) = self.peer_mut(from) else { return };
         match peer.life {
-            Life::Dead => return,
-            Life::Absent => {
-                let too_late = ShutdownReason::Refused(self.too_late(from));
-                return self.send(from, Control::Shutdown(too_late));
+            // Whoever is given up may come late, but only with a registration.
+            Life::Dead | Life::Absent => {
+                if let Control::Register(register) = message {
+                    self.come_late(now, from, register);
+                }
+                return;
             }
             Life::Expected | Life::Registered | Life::Complete => peer.heard = now,
         }
@@ -246,10 +275,12 @@ impl Coordinator {
             Control::Refresh(refresh) if running => self.refresh(now, from, refresh),
             Control::FileComplete { torrent, files } if running => {
                 self.table.completed(torrent, from, &files);
+                self.file_complete(from, torrent, &files);
             }
             Control::AllComplete { failed } if running => self.complete(from, failed),
             _ => {}
         }
+        self.rearm(from);
     }
 
     /// Opens the barrier or ends the run, if it is time.
@@ -263,16 +294,39 @@ impl Coordinator {
     }
 
     fn peer(&self, rank: Rank) -> Option<&Peer> {
-        self.peers.get(rank.0.checked_sub(1)? as usize)
+        self.peers.get(rank.0.checked_sub(self.config.first.0)? as usize)
     }
 
     fn peer_mut(&mut self, rank: Rank) -> Option<&mut Peer> {
-        self.peers.get_mut(rank.0.checked_sub(1)? as usize)
+        self.peers.get_mut(rank.0.checked_sub(self.config.first.0)? as usize)
+    }
+
+    /// All ranks, in order.
+    fn ranks(&self) -> impl Iterator<Item = Rank> + use<> {
+        (self.config.first.0..).map(Rank).take(self.peers.len())
     }
 
     /// Every rank and its life, in order.
     fn lives(&self) -> impl Iterator<Item = (Rank, Life)> + '_ {
-        (1..).map(Rank).zip(self.peers.iter().map(|peer| peer.life))
+        self.ranks().zip(self.peers.iter().map(|peer| peer.life))
+    }
+
+    fn is_living(&self, rank: Rank) -> bool {
+        let life = self.peer(rank).map(|peer| peer.life);
+        matches!(life, Some(Life::Registered | Life::Complete))
+    }
+
+    /// By what rules registrations are judged.
+    fn rules(&self) -> Rules<'_> {
+        let config = &self.config;
+        Rules {
+            on_conflict: config.on_conflict,
+            force: config.force,
+            placing: config.placing,
+            owners_only: config.owners_only,
+            compare: config.check_only,
+            pins: &config.pins,
+        }
     }
 
     fn set_life(&mut self, rank: Rank, life: Life) {
@@ -282,18 +336,33 @@ impl Coordinator {
         self.expected += u32::from(life == Life::Expected);
         self.open -= u32::from(before == Life::Registered);
         self.open += u32::from(life == Life::Registered);
+        self.rearm(rank);
+    }
+
+    /// Writes the deadline of a rank into the book, after anything that it depends on.
+    fn rearm(&mut self, rank: Rank) {
+        let Some(peer) = self.peer(rank) else { return };
+        let due = self.deadline(peer);
+        if due == peer.due {
+            return;
+        }
+        if let Some(old) = peer.due {
+            self.due.remove(&(old, rank));
+        }
+        self.due.extend(due.map(|at| (at, rank)));
+        if let Some(peer) = self.peer_mut(rank) {
+            peer.due = due;
+        }
     }
 
     fn send(&mut self, to: Rank, message: Control) {
         self.queue.push_back(CoordinatorOutput::Send { to, message });
     }
 
-    fn deadline(&self, peer: &Peer) -> Option<(Time, Reason)> {
+    fn deadline(&self, peer: &Peer) -> Option<Time> {
         match peer.life {
-            Life::Expected => Some((peer.progress + self.config.start_timeout, Reason::Start)),
-            Life::Registered | Life::Complete => {
-                Some((peer.heard + self.config.silence, Reason::Silence))
-            }
+            Life::Expected => Some(peer.progress + self.config.start_timeout),
+            Life::Registered | Life::Complete => Some(peer.heard + self.config.silence),
             Life::Absent | Life::Dead => None,
         }
     }
@@ -315,18 +384,28 @@ impl Coordinator {
             Phase::Running => assert!(self.expected == 0 && self.open > 0),
             Phase::Finished => assert_eq!(self.next_timeout(), None),
         }
+        self.links.check();
+        let due = self.peers.iter().filter_map(|peer| self.deadline(peer)).count();
+        assert_eq!(due, self.due.len());
         for (rank, life) in self.lives() {
+            let peer = self.peer(rank);
+            assert!(peer.is_some_and(|peer| peer.due == self.deadline(peer)));
             let waits = self.phase == Phase::Collecting && life == Life::Registered;
             let has = self.peer(rank).is_some_and(|peer| peer.register.is_some());
             assert!(has == waits || self.phase == Phase::Finished, "{rank:?} keeps what it needs");
             if matches!(life, Life::Dead | Life::Absent) {
+                assert!(!self.links.knows(rank));
                 let torrents = (0..self.table.torrents()).map(dunlin_base::TorrentId);
                 assert!(torrents.into_iter().all(|torrent| !self.table.is_member(torrent, rank)));
             }
         }
         let finished = |output: &CoordinatorOutput| *output == CoordinatorOutput::Finished;
         let at = self.queue.iter().position(finished);
-        assert!(at.is_none_or(|at| at + 1 == self.queue.len()), "nothing follows the end");
+        let refusal = |output: &CoordinatorOutput| {
+            matches!(output, CoordinatorOutput::Send { message: Control::Shutdown(_), .. })
+        };
+        let mut after = self.queue.iter().skip(at.map_or(self.queue.len(), |at| at + 1));
+        assert!(after.all(refusal), "nothing follows the end but refusals");
     }
 }
 

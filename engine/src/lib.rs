@@ -26,6 +26,7 @@
 //!     refresh_scope: RefreshScope::File,
 //!     stall_timeout: Duration::from_secs(60),
 //!     block_length: 512 << 10,
+//!     placing: false,
 //!     memory: 64 << 20,
 //!     seed: 1,
 //! });

@@ -8,6 +8,7 @@
 //!   nothing left ─▶ all complete ─▶ serve until shutdown
 //! ```
 
+mod link;
 mod own;
 mod refresh;
 mod stall;
@@ -33,6 +34,8 @@ pub const ALIVE: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Waiting,
+    /// A rank of the same host fetches it; what it has is linked.
+    Linking,
     LookingUp,
     Opening,
     Running,
@@ -53,6 +56,7 @@ struct Part {
     /// Files that are neither finished nor failed.
     unfinished: Vec<bool>,
     refresh: refresh::Pace,
+    linking: link::Linking,
     /// Since when the disk is full, and what it said.
     disk_full: Option<(Time, String)>,
 }
@@ -68,6 +72,7 @@ pub struct Member {
     parts: BTreeMap<TorrentId, Part>,
     queue: VecDeque<TorrentId>,
     failed: Vec<FailedFile>,
+    tree: link::Tree,
     /// Verified pieces of all torrents (refresh scope `all`).
     verified: u64,
     last_sent: Time,
@@ -86,6 +91,7 @@ impl Member {
             parts: BTreeMap::new(),
             queue: VecDeque::new(),
             failed: Vec::new(),
+            tree: link::Tree::default(),
             verified: 0,
             last_sent: Time::ZERO,
         }
@@ -110,6 +116,10 @@ impl Member {
             Input::FileFailed { torrent, file, error } => {
                 self.fail_file(now, torrent, file, &error.message);
             }
+            Input::LinkFailed { torrent, file, error } => {
+                self.link_failed(now, torrent, file, &error);
+            }
+            Input::TreeFinished { failed } => self.tree_finished(failed),
             other => self.pass_on(now, other),
         }
         self.drain(now);
@@ -219,8 +229,13 @@ impl Member {
                 let served = self.session.stats().pieces_served;
                 self.tell(now, Control::Load(Load { served, in_flight }));
             }
-            Control::Linkable { .. } => {}
-            Control::Departed { rank } => self.session.departed(now, Endpoint::Rank(rank)),
+            Control::Linkable { torrent, files, last } => {
+                self.linkable(now, torrent, &files, last);
+            }
+            Control::Departed { rank } => {
+                self.session.departed(now, Endpoint::Rank(rank));
+                self.neighbour_gone(now, rank);
+            }
             Control::Shutdown(reason) => {
                 self.stop(now);
                 self.event(Event::Shutdown(reason));
@@ -261,18 +276,20 @@ impl Member {
         for outline in go.torrents {
             let id = outline.torrent;
             let lookup = outline.wants && !outline.holds_all;
-            if lookup {
+            let links = lookup && outline.link.is_some();
+            if lookup && !links {
                 wanted.push((self.place_of(&outline), id));
             }
             let unfinished = vec![outline.wants; outline.names.len()];
             let part = Part {
-                phase: Phase::Waiting,
+                phase: if links { Phase::Linking } else { Phase::Waiting },
                 info: None,
                 geometry: None,
                 swarm: None,
                 lacks: Vec::new(),
                 unfinished,
                 refresh: refresh::Pace::default(),
+                linking: link::Linking::default(),
                 disk_full: None,
                 outline,
             };
@@ -315,7 +332,7 @@ impl Member {
     /// Looks up as many torrents as may run at a time: one under the course profile.
     fn look_up_next(&mut self, now: Time) {
         let limit = match self.session.config().profile {
-            Profile::BitTorrent => ACTIVE_TORRENTS,
+            Profile::BitTorrent | Profile::Cluster => ACTIVE_TORRENTS,
             Profile::Course => 1,
         };
         let busy = |part: &&Part| {
@@ -464,6 +481,7 @@ impl Member {
         if !self.settle(id, file) {
             return;
         }
+        self.linked(now, id, file);
         self.event(Event::FileComplete { torrent: id, file });
         self.tell(now, Control::FileComplete { torrent: id, files: vec![file] });
         self.close_part(now, id);
@@ -513,7 +531,7 @@ impl Member {
             return;
         }
         let open = |part: &Part| part.unfinished.iter().any(|unfinished| *unfinished);
-        if self.parts.values().any(open) {
+        if self.parts.values().any(open) || !self.tree_is_finished() {
             return;
         }
         self.complete = true;

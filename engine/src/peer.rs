@@ -14,6 +14,7 @@
 //! ```
 
 use crate::requests::Window;
+use crate::torrent::Destination;
 use dunlin_base::{Bitfield, BlockRef, Endpoint, PieceIndex, Rate, RateMeter, Time};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -121,6 +122,8 @@ pub struct Peer {
     pub given_in_slot: u64,
     /// The choker's round in which its slot or its wait began.
     pub since_round: u64,
+    /// What we offer it, where we offer what we have.
+    pub(crate) destination: Option<Destination>,
 }
 
 impl Peer {
@@ -150,6 +153,7 @@ impl Peer {
             given: RateMeter::new(Duration::from_secs(20)),
             given_in_slot: 0,
             since_round: 0,
+            destination: None,
         }
     }
 

@@ -1,6 +1,8 @@
 //! Routes inputs to torrents; decides nothing but who is let in. One session is one peer: all its
 //! torrents, all its connections.
 
+mod offers;
+
 use crate::config::Config;
 use crate::io::{Event, HangUpReason, LocalError, Output, Reason, Wake};
 use crate::peer::{AskState, Pieces};
@@ -44,6 +46,9 @@ impl Session {
             to_ban: BTreeSet::new(),
             out_of_memory: false,
             chosen: 0,
+            offered: BTreeMap::new(),
+            offer_to: BTreeSet::new(),
+            offer_clock: 0,
         };
         Session {
             shared,
@@ -123,6 +128,7 @@ impl Session {
     ) -> Option<R> {
         let result = f(self.torrents.get_mut(&id)?, &mut self.shared);
         self.ban_liars(now);
+        self.offer(now);
         Some(result)
     }
 

@@ -3,6 +3,7 @@
 //! - `connect`: handshakes, who has what, interest;
 //! - `fill`: which block to ask of whom (many requests in flight);
 //! - `course`: the same for the classic algorithm (one request in flight);
+//! - `offer`: what a seed gives first, among cooperating ranks;
 //! - `blocks`: blocks that arrive, are refused or are late;
 //! - `verify`: hashing, blame, writing;
 //! - `serve`: requests of others, choking.
@@ -11,6 +12,7 @@ mod blocks;
 mod connect;
 mod course;
 mod fill;
+mod offer;
 mod serve;
 mod verify;
 
@@ -29,6 +31,7 @@ use dunlin_base::{
 };
 use dunlin_metainfo::Geometry;
 use dunlin_tracker::Member;
+pub(crate) use offer::{Destination, Offered};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -48,6 +51,12 @@ pub(crate) struct Shared {
     pub(crate) out_of_memory: bool,
     /// Counts choices of sources.
     pub(crate) chosen: u64,
+    /// What is on offer to each destination, over all torrents.
+    pub(crate) offered: BTreeMap<Endpoint, Offered>,
+    /// Destinations that may be offered more.
+    pub(crate) offer_to: BTreeSet<Endpoint>,
+    /// The share of the torrent that last had its turn: who begins later begins there.
+    pub(crate) offer_clock: u128,
 }
 
 impl Shared {
@@ -89,6 +98,8 @@ pub(crate) struct Torrent {
     pub(crate) peers: BTreeMap<ConnId, Peer>,
     pub(crate) known: PeerList,
     choker: Choker,
+    /// What we offer, where we are a seed among cooperating ranks.
+    offers: Option<offer::Offers>,
     /// The place of the source that was chosen last, in the tracker's order.
     last_place: Option<u32>,
     /// Course profile: the member that was chosen and does not answer requests yet.
@@ -119,6 +130,7 @@ impl Torrent {
         }
         let mut picker = Picker::new(shared.config.pieces, geometry.pieces());
         picker.open_all(missing.ones(), &mut shared.rng);
+        let offers = offer::Offers::new(shared, &have, missing.count() > 0);
         Torrent {
             id,
             info_hash,
@@ -132,6 +144,7 @@ impl Torrent {
             peers: BTreeMap::new(),
             known: PeerList::default(),
             choker: Choker::default(),
+            offers,
             last_place: None,
             courting: None,
             last_gain: now,
@@ -157,7 +170,7 @@ impl Torrent {
             return;
         }
         match shared.config.profile {
-            Profile::BitTorrent => self.fill_many(shared, now, only),
+            Profile::BitTorrent | Profile::Cluster => self.fill_many(shared, now, only),
             Profile::Course => self.fill_one(shared, now),
         }
     }
@@ -207,7 +220,7 @@ impl Torrent {
                 self.take_tracker_pieces(shared, conn);
             }
         }
-        if shared.config.profile == Profile::BitTorrent && self.downloads() {
+        if shared.config.profile != Profile::Course && self.downloads() {
             self.dial_members(shared, now);
         }
         self.fill(shared, now);
@@ -217,13 +230,14 @@ impl Torrent {
     pub(crate) fn on_timers(&mut self, shared: &mut Shared, now: Time, requests: bool, dial: bool) {
         if requests {
             self.expire_requests(shared, now);
+            self.expire_offers(shared, now);
             match self.courting {
                 Some((_, until)) if until <= now => self.give_up_courting(),
                 Some((_, until)) => shared.timers.by(Reason::Request, until),
                 None => {}
             }
         }
-        if dial && shared.config.profile == Profile::BitTorrent && self.downloads() {
+        if dial && shared.config.profile != Profile::Course && self.downloads() {
             self.dial_members(shared, now);
         }
         self.fill(shared, now);
@@ -371,6 +385,7 @@ impl Torrent {
     /// If one does not hold.
     pub(crate) fn check(&self) {
         self.picker.check();
+        self.check_offers();
         self.partials.check(&self.geometry);
         assert!(self.missing.ones().all(|piece| !self.have.has(piece)));
         for (piece, partial) in self.partials.iter() {

@@ -34,7 +34,7 @@ impl Drawn {
 
 fn draw(seed: u64) -> Drawn {
     let mut rng = Rng::new(seed);
-    let profile = Profile::ALL[rng.below(2) as usize];
+    let profile = Profile::ALL[rng.below(3) as usize];
     let map = if rng.chance(1, 2) { TrackerMap::Swarm } else { TrackerMap::Pieces };
     let mut pieces = PieceOrder::ALL[rng.below(3) as usize];
     if profile == Profile::Course && map == TrackerMap::Swarm && pieces == PieceOrder::Rarest {

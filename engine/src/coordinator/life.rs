@@ -12,20 +12,22 @@ impl Coordinator {
             return;
         }
         self.set_life(from, Life::Complete);
-        self.outcome.completed.push(from);
+        // Who was lost and came back may have been complete before.
+        if !self.outcome.completed.contains(&from) {
+            self.outcome.completed.push(from);
+        }
         if !failed.is_empty() {
             self.outcome.failed.insert(from, failed);
         }
+        self.gives_no_more(from);
     }
 
     /// Deals with every deadline that has passed.
     pub(super) fn expire(&mut self, now: Time) {
-        let due = |index: &usize| {
-            let deadline = self.peers.get(*index).and_then(|peer| self.deadline(peer));
-            deadline.is_some_and(|(time, _)| time <= now)
-        };
-        let passed: Vec<usize> = (0..self.peers.len()).filter(due).collect();
-        for rank in passed.into_iter().map(|index| Rank(index as u32 + 1)) {
+        let passed = self.due.iter().take_while(|(at, _)| *at <= now);
+        let mut passed: Vec<Rank> = passed.map(|(_, rank)| *rank).collect();
+        passed.sort_unstable();
+        for rank in passed {
             match self.peer(rank).map(|peer| peer.life) {
                 Some(Life::Expected) => self.give_up(rank),
                 _ => self.die(rank),
@@ -45,6 +47,7 @@ impl Coordinator {
             peer.register = None;
         }
         self.table.leave(rank);
+        self.lose_links(rank);
         let at = self.outcome.dead.partition_point(|other| *other < rank);
         self.outcome.dead.insert(at, rank);
         let others: Vec<Rank> = self

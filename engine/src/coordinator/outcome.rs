@@ -1,7 +1,7 @@
 //! What comes of a run, for the report and the exit code.
 
 use dunlin_base::Rank;
-use dunlin_tracker::{Conflict, FailedFile};
+use dunlin_tracker::{Conflict, FailedFile, Move};
 use std::collections::BTreeMap;
 
 /// What has come of a run.
@@ -13,7 +13,10 @@ pub struct Outcome {
     pub absent: Vec<Rank>,
     /// Ranks that were lost, in order. One that had completed before stays in `completed` too.
     pub dead: Vec<Rank>,
-    /// What ranks could not get, in their own words.
+    /// Ranks that were absent or dead and came late, in order. They are not in the other two unless
+    /// they were lost again.
+    pub returned: Vec<Rank>,
+    /// What ranks could not get, in their own words; of a mere check, what nobody can give them.
     pub failed: BTreeMap<Rank, Vec<FailedFile>>,
     /// Ranks that reported all complete (or failed for a stated reason), in the order of their
     /// reports.
@@ -26,6 +29,11 @@ pub struct Outcome {
     pub bytes_wanted: u64,
     /// Whether a person stopped the run.
     pub interrupted: bool,
+    /// What people should know although nothing fails of it: owners whose looks of a name differ.
+    pub notes: Vec<String>,
+    /// Of a mere check: every wanted name that is not there as it should be, by rank, with what is
+    /// wrong. Bounded: of very many the rest is a number.
+    pub differs: BTreeMap<Rank, Vec<FailedFile>>,
 }
 
 /// What a rank has to fetch.
@@ -37,8 +45,23 @@ pub struct PlannedMove {
     pub files: u64,
     /// Payload bytes of them that must still come.
     pub bytes: u64,
-    /// Payload bytes of wanted files that are there already.
+    /// Payload bytes of wanted files that are there already, or are zeros, which need not come.
     pub bytes_here: u64,
+    /// Payload bytes that come from the same host: linked from another rank's folder, or copied from
+    /// where the rank owns them.
+    pub linked: u64,
+}
+
+impl PlannedMove {
+    pub(super) fn new(rank: Rank, moved: Move) -> PlannedMove {
+        let Move { files, bytes, bytes_here, linked } = moved;
+        PlannedMove { rank, files, bytes, bytes_here, linked }
+    }
+
+    /// Payload bytes of everything that the rank wants.
+    pub(super) fn wanted(&self) -> u64 {
+        self.bytes.saturating_add(self.bytes_here).saturating_add(self.linked)
+    }
 }
 
 /// Why nothing was moved.

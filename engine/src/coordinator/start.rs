@@ -3,11 +3,11 @@
 use super::{Coordinator, Life, Peer, Phase, PlannedMove, Refusal, RefusalKind};
 use dunlin_base::{Rank, Time, TorrentId, format_size};
 use dunlin_tracker::{
-    Conflict, Control, Go, Outline, Register, Sets, ShutdownReason, Space, SwarmTable, make_sets,
+    Conflict, Control, ControlError, Go, Outline, Register, Sets, ShutdownReason, Space,
+    SwarmTable, make_sets,
 };
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::sync::Arc;
 
 impl Peer {
     /// Only progress keeps the barrier waiting: a rank that repeats itself is stuck.
@@ -27,13 +27,31 @@ impl Coordinator {
             return;
         }
         if let Err(fault) = register.check() {
-            let text = format!("rank {from} cannot take part: {fault}");
             self.give_up(from);
-            return self.send(from, Control::Shutdown(ShutdownReason::Refused(text)));
+            return self.refuse_fault(from, &fault);
         }
         self.set_life(from, Life::Registered);
         if let Some(peer) = self.peer_mut(from) {
             peer.register = Some(register);
+        }
+    }
+
+    /// Tells a rank that its registration makes no sense.
+    pub(super) fn refuse_fault(&mut self, rank: Rank, fault: &ControlError) {
+        let text = format!("rank {rank} cannot take part: {fault}");
+        self.send(rank, Control::Shutdown(ShutdownReason::Refused(text)));
+    }
+
+    /// Notes down where a rank is, and whether it serves.
+    pub(super) fn seat_rank(&mut self, rank: Rank, register: &Register) {
+        if !register.shares {
+            self.table.hide(rank);
+        }
+        if let Some(node) = &register.node {
+            self.table.set_rack(rank, &node.rack);
+        }
+        if let Some(peer) = self.peer_mut(rank) {
+            peer.node = register.node.clone().map(Box::new);
         }
     }
 
@@ -56,8 +74,8 @@ impl Coordinator {
     /// Everyone who will come is here: makes the sets, and opens the barrier unless something
     /// speaks against it.
     pub(super) fn start(&mut self, now: Time) {
-        let registers: Vec<(Rank, Box<Register>)> = (1..)
-            .map(Rank)
+        let registers: Vec<(Rank, Box<Register>)> = self
+            .ranks()
             .zip(&mut self.peers)
             .filter_map(|(rank, peer)| peer.register.take().map(|register| (rank, register)))
             .collect();
@@ -66,33 +84,36 @@ impl Coordinator {
         }
         let borrowed: Vec<(Rank, &Register)> =
             registers.iter().map(|(rank, register)| (*rank, &**register)).collect();
-        let sets = make_sets(&borrowed, self.config.on_conflict, self.config.force);
-        self.plan(&sets);
-        if let Some(refusal) = refusal(&sets, &borrowed) {
+        let mut sets = make_sets(&borrowed, &self.rules());
+        self.plan(&mut sets);
+        if let Some(refusal) = refusal(&sets, &borrowed, self.config.placing) {
             let reason = ShutdownReason::Refused(refusal.text.clone());
             self.outcome.refusal = Some(refusal);
             return self.end(&reason);
         }
         self.table = SwarmTable::new(&sets, self.config.map);
         if self.config.check_only {
+            self.outcome.failed = sets.missing;
             return self.end(&ShutdownReason::Checked);
         }
         for (rank, register) in &registers {
-            if !register.shares {
-                self.table.hide(*rank);
-            }
+            self.seat_rank(*rank, register);
         }
+        self.note_links(&sets.torrents);
+        self.tree = std::mem::take(&mut sets.tree);
         self.phase = Phase::Running;
         self.go(now, sets);
+        self.tell_ready();
     }
 
-    fn plan(&mut self, sets: &Sets) {
+    fn plan(&mut self, sets: &mut Sets) {
         for (rank, moved) in &sets.moves {
-            let (files, bytes, bytes_here) = (moved.files, moved.bytes, moved.bytes_here);
-            self.outcome.plan.push(PlannedMove { rank: *rank, files, bytes, bytes_here });
-            let wanted = bytes.saturating_add(bytes_here);
-            self.outcome.bytes_wanted = self.outcome.bytes_wanted.saturating_add(wanted);
+            let planned = PlannedMove::new(*rank, *moved);
+            self.outcome.bytes_wanted = self.outcome.bytes_wanted.saturating_add(planned.wanted());
+            self.outcome.plan.push(planned);
         }
+        self.outcome.notes = std::mem::take(&mut sets.notes);
+        self.outcome.differs = std::mem::take(&mut sets.differs);
     }
 
     fn go(&mut self, now: Time, mut sets: Sets) {
@@ -105,8 +126,9 @@ impl Coordinator {
                 // The names are filled in when the message leaves.
                 let (names, wants) = (Vec::new(), set.wants(rank));
                 let pieces = set.info.hashes.len() as u32;
-                let outline =
-                    Outline { torrent: number, names, pieces, holds_all, wants, link: None };
+                let link = set.links.get(&rank).and_then(|from| self.link_from(*from));
+                let holds_all = holds_all && link.is_none();
+                let outline = Outline { torrent: number, names, pieces, holds_all, wants, link };
                 outlines.entry(rank).or_default().push(outline);
             }
         }
@@ -121,20 +143,21 @@ impl Coordinator {
                 // on.
                 peer.heard = peer.heard.max(now);
             }
+            self.rearm(rank);
             let go = Go {
                 torrents: outlines.remove(&rank).unwrap_or_default(),
                 missing: sets.missing.remove(&rank).unwrap_or_default(),
                 absent: self.outcome.absent.clone(),
                 replace: sets.replace.remove(&rank).unwrap_or_default(),
-                entries: Arc::default(),
+                entries: sets.entries.remove(&rank).unwrap_or_default(),
             };
             self.send(rank, Control::Go(Box::new(go)));
         }
     }
 }
 
-/// Why nothing may move, the weightiest reason first.
-fn refusal(sets: &Sets, registers: &[(Rank, &Register)]) -> Option<Refusal> {
+/// Why nothing may move, the weightiest reason first. When placing, space is each rank's own matter.
+fn refusal(sets: &Sets, registers: &[(Rank, &Register)], placing: bool) -> Option<Refusal> {
     if let Some(text) = first_of(&sets.conflicts, &ways_out(&sets.conflicts)) {
         let conflict = sets.conflicts.first().cloned();
         return Some(Refusal { kind: RefusalKind::Conflict, text, conflict });
@@ -144,7 +167,7 @@ fn refusal(sets: &Sets, registers: &[(Rank, &Register)]) -> Option<Refusal> {
         return Some(Refusal { kind: RefusalKind::Obstacle, text, conflict: None });
     }
     let refusal = |text| Refusal { kind: RefusalKind::NoSpace, text, conflict: None };
-    no_space(sets, registers).map(refusal)
+    no_space(sets, registers).filter(|_| !placing).map(refusal)
 }
 
 /// What to do about owners that disagree. `--force` is named only if it is enough.

@@ -2,7 +2,7 @@
 
 use super::Coordinator;
 use dunlin_base::{Rank, Time, TorrentId};
-use dunlin_tracker::{Control, Load, Refresh, Swarm};
+use dunlin_tracker::{Control, Listing, Load, Refresh, Swarm};
 use std::collections::BTreeSet;
 
 impl Coordinator {
@@ -15,9 +15,12 @@ impl Coordinator {
             };
             return self.send(from, Control::Refused { name, reason: reason.to_owned() });
         };
+        if let Some(reason) = self.given_up_by_mate(from, torrent) {
+            return self.send(from, Control::Refused { name, reason });
+        }
         self.table.join(torrent, from);
-        self.answer(from, torrent, Some(name));
-        self.query_loads(now, from, torrent);
+        let members = self.answer(from, torrent, Some(name));
+        self.query_loads(now, from, members);
     }
 
     /// Records what was gained and answers with the fresh swarm, once a torrent however often the
@@ -31,35 +34,39 @@ impl Coordinator {
             self.table.gained(*torrent, from, gained);
             answered.insert(*torrent);
         }
-        for torrent in &answered {
-            self.answer(from, *torrent, None);
-        }
+        let mut named = Vec::new();
         for torrent in answered {
-            self.query_loads(now, from, torrent);
+            named.extend(self.answer(from, torrent, None));
         }
+        self.query_loads(now, from, named);
     }
 
-    /// Sends the swarm; with the metainfo, if it is the answer to a lookup of `name`.
-    fn answer(&mut self, to: Rank, torrent: TorrentId, name: Option<String>) {
-        let Some(info) = self.table.info(torrent) else { return };
+    /// Sends the swarm; with the metainfo, if it is the answer to a lookup of `name`. Says whom it
+    /// named.
+    fn answer(&mut self, to: Rank, torrent: TorrentId, name: Option<String>) -> Vec<Rank> {
+        let Some(info) = self.table.info(torrent) else { return Vec::new() };
         let first = info.files.first().map(|file| file.name.clone()).unwrap_or_default();
+        let listing = Listing { order: self.config.order, limit: self.config.members };
+        let members = self.table.swarm_for(torrent, to, listing, &mut self.rng);
+        let named = members.iter().map(|member| member.rank).collect();
         let swarm = Swarm {
             torrent,
             info: name.is_some().then(|| std::sync::Arc::clone(info)),
             name: name.unwrap_or(first),
-            members: self.table.swarm_for(torrent, to, self.config.order, &mut self.rng),
-            owners: self.table.owners(torrent, to),
+            owners: self.table.owners(torrent, to, &members),
+            members,
         };
         self.send(to, Control::Swarm(Box::new(swarm)));
+        named
     }
 
-    /// Asks the other members how busy they are, for the answers to come. A member that owes an
-    /// answer, or gave one lately, is left in peace.
-    fn query_loads(&mut self, now: Time, asker: Rank, torrent: TorrentId) {
+    /// Asks the members that somebody was told of how busy they are, for the answers to come. A
+    /// member that owes an answer, or gave one lately, is left in peace.
+    fn query_loads(&mut self, now: Time, asker: Rank, named: Vec<Rank>) {
         if !self.config.loads {
             return;
         }
-        for rank in self.table.members(torrent) {
+        for rank in named {
             let age = self.config.load_min_age;
             let Some(peer) = self.peer_mut(rank).filter(|_| rank != asker) else { continue };
             if !peer.asked && peer.loaded.is_none_or(|loaded| now.since(loaded) >= age) {

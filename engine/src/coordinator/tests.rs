@@ -1,7 +1,11 @@
 use super::*;
 use dunlin_base::{Bitfield, FileIndex, PieceIndex, TorrentId};
-use dunlin_metainfo::PieceHashes;
+use dunlin_metainfo::{EntryKind, EntryMeta, PieceHashes, TreeEntry};
 use dunlin_tracker::{FailedFile, Load, Member, OwnedFile, Refresh, Space, Standing, Want};
+
+mod late;
+mod links;
+mod placing;
 
 /// A coordinator with a hand-cranked clock, whose outputs are drawn as text, one a line.
 struct Run {
@@ -13,6 +17,7 @@ fn config(peers: u32) -> CoordinatorConfig {
     CoordinatorConfig {
         first: Rank(1),
         placing: false,
+        owners_only: false,
         pins: std::collections::BTreeMap::new(),
         members: 0,
         peers,
@@ -58,11 +63,12 @@ impl Run {
         self.say(from, Control::Register(Box::new(registration(text))))
     }
 
-    /// Registers ranks 1, 2, … and returns what the last registration caused.
+    /// Registers all ranks in order and returns what the last registration caused.
     fn all(config: CoordinatorConfig, texts: &[&str]) -> (Run, Vec<String>) {
+        let first = config.first.0;
         let mut run = Run::new(config);
         let mut last = Vec::new();
-        for (rank, text) in (1..).zip(texts) {
+        for (rank, text) in (first..).zip(texts) {
             assert_eq!(last, [""; 0], "the barrier waits for rank {rank}");
             last = run.register(rank, text);
         }
@@ -95,8 +101,9 @@ impl Run {
 }
 
 /// A registration drawn as text: `a=ABC` owned, `a@ABC` in place, `a~ABC/101` a part, `+a` and
-/// `*a/**` wanted, `!` shares nothing, `%7/100` 100 bytes free on device 7. A letter is a piece of
-/// 4 bytes.
+/// `*a/**` wanted, `!` shares nothing, `%7/100` 100 bytes free on device 7, `-a` unreadable, `:d` a
+/// folder, `elsewhere` owned files elsewhere, `&host:folder` a node, in rack `r`. A letter is a piece
+/// of 4 bytes.
 fn registration(text: &str) -> Register {
     let mut register = Register { shares: true, ..Register::default() };
     for word in text.split_whitespace() {
@@ -110,6 +117,20 @@ fn registration(text: &str) -> Register {
                 let (device, free) = (device.parse().unwrap(), free.parse().unwrap());
                 register.space = Some(Space { device, free });
             }
+            "-" => {
+                let (name, reason) = (rest.to_owned(), "denied".to_owned());
+                register.unreadable.push(FailedFile { name, reason });
+            }
+            ":" => {
+                let (name, kind) = (rest.to_owned(), EntryKind::Directory);
+                register.entries.push(TreeEntry { name, kind, meta: EntryMeta::default() });
+            }
+            "&" => {
+                let (host, dest) = rest.split_once(':').unwrap();
+                let (host, dest) = (host.to_owned(), dest.to_owned());
+                register.node = Some(Node { host, rack: "r".to_owned(), dest, device: 1 });
+            }
+            _ if word == "elsewhere" => register.elsewhere = true,
             _ => register.files.push(owned(word)),
         }
     }
@@ -154,7 +175,10 @@ fn draw(output: &CoordinatorOutput) -> String {
             let torrents = go.torrents.iter().map(|outline| {
                 let holds = if outline.holds_all { "!" } else { "" };
                 let wants = if outline.wants { "?" } else { "" };
-                format!(" {:?}({}){holds}{wants}", outline.torrent, outline.names.join(" "))
+                let link = outline.link.as_ref();
+                let link =
+                    link.map_or(String::new(), |link| format!("<{}:{}", link.rank, link.dest));
+                format!(" {:?}({}){holds}{wants}{link}", outline.torrent, outline.names.join(" "))
             });
             let mut text: String = torrents.collect();
             let missing: Vec<String> = go.missing.iter().map(|one| one.name.clone()).collect();
@@ -162,6 +186,9 @@ fn draw(output: &CoordinatorOutput) -> String {
                 if !names.is_empty() {
                     text += &format!(" {what} {}", names.join(" "));
                 }
+            }
+            for entry in go.entries.iter() {
+                text += &format!(" :{}", entry.name);
             }
             if !go.absent.is_empty() {
                 text += &format!(" absent {:?}", go.absent);
@@ -183,6 +210,10 @@ fn draw(output: &CoordinatorOutput) -> String {
         }
         Control::Refused { name, .. } => format!(" {name}"),
         Control::Departed { rank } => format!(" {rank}"),
+        Control::Linkable { torrent, files, last } => {
+            let last = if *last { " last" } else { "" };
+            format!(" {torrent:?} {files:?}{last}")
+        }
         Control::Shutdown(ShutdownReason::Refused(_)) => " refused".to_owned(),
         Control::Shutdown(reason) => format!(" {reason:?}").to_lowercase(),
         _ => String::new(),
@@ -265,10 +296,10 @@ fn the_barrier_waits_for_progress_and_no_longer() {
     run.at(109).say(1, Control::Alive);
     let go = run.timeout(110);
     assert_eq!(go, ["1 go absent [r2, r3]"]);
-    // Late messages are answered: it is over for them.
-    assert_eq!(run.register(3, "+a"), ["3 shutdown refused"]);
-    assert_eq!(run.say(2, checking(30)), ["2 shutdown refused"]);
-    // In the end the absent are told the same, in case they come yet.
+    // Who still checks may come late: nobody sends it away.
+    assert_eq!(run.say(2, checking(30)), [""; 0]);
+    assert_eq!(run.lookup(3, "a"), [""; 0]);
+    // In the end the absent are told that it is over, in case they come yet.
     let end = ["1 shutdown done", "2 shutdown refused", "3 shutdown refused", "finished"];
     assert_eq!(run.done(1), end);
 }
@@ -361,7 +392,7 @@ fn a_check_moves_nothing_and_says_what_would_move() {
     let (run, end) = Run::all(check, &["a=ABC b=D", "+a +b a~ABC/010"]);
     assert_eq!(end, ["1 shutdown checked", "2 shutdown checked", "finished"]);
     let outcome = run.coordinator.outcome();
-    let moved = PlannedMove { rank: Rank(2), files: 2, bytes: 12, bytes_here: 4 };
+    let moved = PlannedMove { rank: Rank(2), files: 2, bytes: 12, bytes_here: 4, linked: 0 };
     assert_eq!((outcome.plan.as_slice(), outcome.bytes_wanted), (&[moved][..], 16));
 }
 
@@ -445,10 +476,9 @@ fn the_silent_are_dead() {
     assert_eq!(run.timeout(29), [""; 0]);
     assert_eq!(run.timeout(30), ["1 departed 2", "3 departed 2"]);
     assert_eq!(run.refresh(3, &[(0, &[])]), ["3 swarm t0 a: 1 3"]);
-    // The dead do not come back.
+    // The dead do not come back, unless they register.
     assert_eq!(run.say(2, Control::Alive), [""; 0]);
     assert_eq!(run.lookup(2, "a"), [""; 0]);
-    assert_eq!(run.register(2, "a=A"), [""; 0]);
     assert_eq!(run.coordinator.outcome().dead, [Rank(2)]);
     run.done(1);
     assert_eq!(run.done(3), ["1 shutdown done", "3 shutdown done", "finished"]);
@@ -549,7 +579,20 @@ fn the_same_seed_and_inputs_give_the_same_outputs() {
 
 /// A message that a peer could send, right or wrong at this time.
 fn any_message(rng: &mut Rng) -> Control {
-    let texts = ["a=ABC b=D", "a=ABC +b", "+a +b", "*** a~ABC/010", "a@ABC +a !", "a=X", "%1/9 +a"];
+    let texts = [
+        "a=ABC b=D",
+        "a=ABC +b",
+        "+a +b",
+        "*** a~ABC/010",
+        "a@ABC +a !",
+        "a=X",
+        "%1/9 +a",
+        "&h:/d +a +b",
+        "&h:/e *** a@ABX",
+        "&h:/d a=ABC b=D *** elsewhere",
+        "&h:/d +b %1/9 -a",
+        ":c -b *c",
+    ];
     let torrent = TorrentId(rng.below(3) as u32);
     let piece = PieceIndex(rng.below(5) as u32);
     match rng.below(12) {
@@ -577,8 +620,12 @@ fn any_inputs_keep_the_invariants_and_come_to_an_end() {
         let mut run = Run::new(CoordinatorConfig {
             order: [TrackerOrder::Arrival, TrackerOrder::Random][rng.below(2) as usize],
             map: [TrackerMap::Swarm, TrackerMap::Pieces][rng.below(2) as usize],
-            on_conflict: [OnConflict::Refuse, OnConflict::LowestRank][rng.below(2) as usize],
+            on_conflict: [OnConflict::Refuse, OnConflict::LowestRank, OnConflict::FailName]
+                [rng.below(3) as usize],
             force: rng.chance(1, 2),
+            placing: rng.chance(1, 2),
+            first: Rank(rng.below(2) as u32),
+            members: rng.below(4) as usize,
             check_only: rng.chance(1, 9),
             loads: rng.chance(1, 2),
             seed,
@@ -588,8 +635,8 @@ fn any_inputs_keep_the_invariants_and_come_to_an_end() {
         for second in 0..200 {
             let rank = rng.below(7) as u32;
             let input = match rng.below(60) {
-                0 => CoordinatorInput::Lost { rank: Rank(rank) },
-                1..=20 => CoordinatorInput::Timeout,
+                0..3 => CoordinatorInput::Lost { rank: Rank(rank) },
+                3..=20 => CoordinatorInput::Timeout,
                 _ => CoordinatorInput::Message { from: Rank(rank), message: any_message(&mut rng) },
             };
             let outputs = run.at(second).input(input);

@@ -64,10 +64,12 @@ impl Torrent {
         handshake: &Handshake,
     ) {
         self.greet(shared, conn);
+        let offers = self.offers_pieces();
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         peer.handshaken = true;
         peer.fast = handshake.reserved.fast() && Reserved::OURS.fast();
         let silent = shared.config.profile == Profile::Course || !shared.config.shares;
+        let silent = silent || offers && peer.fast;
         let message = if silent || self.have.count() == 0 {
             Message::HaveNone
         } else if self.have.is_full() {
@@ -84,6 +86,7 @@ impl Torrent {
         if let Some(message) = message {
             shared.out.push_back(Output::Send { conn, message });
         }
+        self.begin_offers(shared, conn);
         if shared.config.tracker_pieces {
             self.take_tracker_pieces(shared, conn);
         } else if shared.config.profile == Profile::Course {
@@ -118,13 +121,14 @@ impl Torrent {
         if fast_only && !peer.fast {
             return Err("have all and have none need the fast extension");
         }
-        let listens = shared.config.profile == Profile::BitTorrent && !shared.config.tracker_pieces;
+        let listens = shared.config.profile != Profile::Course && !shared.config.tracker_pieces;
         match message {
             Message::Have { piece } => {
                 let piece =
                     self.geometry.piece(*piece).ok_or("have of a piece that is not there")?;
                 if listens {
                     self.gained(shared, conn, piece);
+                    self.copied(shared, conn, piece);
                 }
                 return Ok(());
             }
@@ -133,6 +137,7 @@ impl Torrent {
                 let field =
                     Bitfield::from_bytes(pieces, bytes).map_err(|_| "bitfield of wrong size")?;
                 if listens {
+                    field.ones().for_each(|piece| self.copied(shared, conn, piece));
                     let said = if field.is_full() { Pieces::All } else { Pieces::Some(field) };
                     self.set_pieces(shared, conn, said);
                 }
@@ -178,7 +183,7 @@ impl Torrent {
         self.set_pieces(shared, conn, Pieces::Unknown);
     }
 
-    fn gained(&mut self, shared: &mut Shared, conn: ConnId, piece: PieceIndex) {
+    pub(super) fn gained(&mut self, shared: &mut Shared, conn: ConnId, piece: PieceIndex) {
         let pieces = self.geometry.pieces();
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         if shared.banned.contains(&peer.remote) {
@@ -285,6 +290,9 @@ impl Torrent {
     pub(crate) fn disconnected(&mut self, shared: &mut Shared, now: Time, conn: ConnId) {
         self.take_back(conn);
         let Some(peer) = self.peers.remove(&conn) else { return };
+        if let Some(destination) = &peer.destination {
+            self.end_offers(shared, peer.remote, destination);
+        }
         if !shared.config.tracker_pieces {
             uncount(&mut self.picker, &peer.pieces);
         }

@@ -387,14 +387,19 @@ impl Torrent {
             let block = u64::from(self.geometry.block_length());
             let would_take = if rate.0 == 0 { Duration::ZERO } else { rate.time_for(block) };
             let patience = would_take.saturating_mul(ENDGAME_PATIENCE).max(ENDGAME_AGE);
-            if let Some((piece, index)) = self.slowest_block(now, *conn, patience) {
-                self.ask(shared, now, *conn, piece, index);
+            match self.slowest_block(*conn) {
+                Some((at, piece, index)) if now.since(at) >= patience => {
+                    self.ask(shared, now, *conn, piece, index);
+                }
+                // Perhaps nothing else happens until then.
+                Some((at, ..)) => shared.timers.by(Reason::Request, at + patience),
+                None => {}
             }
         }
     }
 
-    /// The block, asked of one other peer, that has been under way longest and for at least `age`.
-    fn slowest_block(&self, now: Time, idle: ConnId, age: Duration) -> Option<(PieceIndex, u32)> {
+    /// The block, asked of one other peer, that has been under way longest, and since when.
+    fn slowest_block(&self, idle: ConnId) -> Option<(Time, PieceIndex, u32)> {
         let mut slowest: Option<(Time, PieceIndex, u32)> = None;
         for (conn, peer) in &self.peers {
             let Some(ask) = peer.asks.iter().find(|ask| ask.state == AskState::Live) else {
@@ -407,11 +412,11 @@ impl Torrent {
             if *conn == idle || !single || partial.alone || !self.gives_piece(idle, piece) {
                 continue;
             }
-            if now.since(ask.at) >= age && slowest.is_none_or(|(at, ..)| ask.at < at) {
+            if slowest.is_none_or(|(at, ..)| ask.at < at) {
                 slowest = Some((ask.at, piece, index));
             }
         }
-        slowest.map(|(_, piece, index)| (piece, index))
+        slowest
     }
 
     /// Nothing is under way and nobody has what is missing: ask the tracker.

@@ -22,7 +22,7 @@ impl Torrent {
         }
     }
 
-    fn unchoke(&mut self, shared: &mut Shared, conn: ConnId) {
+    pub(super) fn unchoke(&mut self, shared: &mut Shared, conn: ConnId) {
         let round = self.choker.round();
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         peer.am_choking = false;
@@ -87,6 +87,7 @@ impl Torrent {
     pub(super) fn on_request(
         &mut self,
         shared: &mut Shared,
+        now: Time,
         conn: ConnId,
         asked: BlockRange,
     ) -> Result<(), Violation> {
@@ -100,6 +101,7 @@ impl Torrent {
             Some(block) if peer.queue.contains(&block) || peer.serving.contains(&block) => {}
             Some(block) => {
                 peer.queue.push_back(block);
+                self.offer_taken(now, conn, block.piece);
                 self.pump(shared, conn);
             }
             _ if peer.fast => {
@@ -147,6 +149,7 @@ impl Torrent {
         peer.given.add(now, u64::from(block.len));
         peer.given_in_slot += u64::from(block.len);
         shared.stats.served(block, piece_len);
+        self.offered_left(shared, now, conn, block);
         self.pump(shared, conn);
     }
 
@@ -176,13 +179,11 @@ impl Torrent {
         message: &Message,
     ) -> Result<(), Violation> {
         match message {
-            Message::KeepAlive
-            | Message::Port(_)
-            | Message::SuggestPiece { .. }
-            | Message::AllowedFast { .. } => {}
+            Message::KeepAlive | Message::Port(_) | Message::AllowedFast { .. } => {}
+            Message::SuggestPiece { piece } => self.on_suggest(shared, now, conn, *piece)?,
             Message::Interested => self.on_interest(shared, conn, true),
             Message::NotInterested => self.on_interest(shared, conn, false),
-            Message::Request(range) => self.on_request(shared, conn, *range)?,
+            Message::Request(range) => self.on_request(shared, now, conn, *range)?,
             Message::Cancel(range) => self.on_cancel(shared, conn, *range),
             Message::Choke => {
                 self.on_choke(conn);

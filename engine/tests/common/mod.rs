@@ -137,26 +137,31 @@ pub fn file(name: &str, pieces: u32, have: Option<Bitfield>) -> OwnedFile {
     }
 }
 
+fn coordinator(setup: &Setup, peers: u32) -> CoordinatorConfig {
+    CoordinatorConfig {
+        first: Rank(1),
+        placing: false,
+        owners_only: false,
+        pins: std::collections::BTreeMap::new(),
+        members: 0,
+        peers,
+        order: TrackerOrder::Arrival,
+        map: setup.map,
+        on_conflict: OnConflict::Refuse,
+        force: false,
+        check_only: false,
+        loads: true,
+        load_min_age: Duration::from_millis(2),
+        start_timeout: Duration::from_secs(60),
+        silence: Duration::from_secs(10),
+        seed: setup.seed,
+    }
+}
+
 impl World {
     /// One line a rank: `has a:8 b:4 wants c d`.
     pub fn new(setup: &Setup, drawing: &[&str]) -> World {
-        let config = CoordinatorConfig {
-            first: Rank(1),
-            placing: false,
-            pins: std::collections::BTreeMap::new(),
-            members: 0,
-            peers: drawing.len() as u32,
-            order: TrackerOrder::Arrival,
-            map: setup.map,
-            on_conflict: OnConflict::Refuse,
-            force: false,
-            check_only: false,
-            loads: true,
-            load_min_age: Duration::from_millis(2),
-            start_timeout: Duration::from_secs(60),
-            silence: Duration::from_secs(10),
-            seed: setup.seed,
-        };
+        let config = coordinator(setup, drawing.len() as u32);
         let mut world = World {
             now: Time::ZERO,
             coordinator: Coordinator::new(config),
@@ -185,6 +190,7 @@ impl World {
                 refresh_every: setup.refresh,
                 refresh_scope: RefreshScope::File,
                 stall_timeout: Duration::from_secs(60),
+                placing: false,
                 block_length: CLUSTER_BLOCK_LENGTH,
                 memory: setup.memory,
                 seed: setup.seed,

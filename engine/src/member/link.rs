@@ -1,0 +1,125 @@
+//! Files that a rank of the same host fetches for this one, and what trees are beside the bytes of files.
+//!
+//! ```text
+//!   Linking ── linkable (files) ─▶ Link ─▶ finished
+//!      │                             └ failed ┐
+//!      └── the last, or the neighbour is gone ┴─▶ Waiting: looked up and fetched like any other
+//! ```
+
+use super::{Member, Phase};
+use crate::io::{LocalError, Output};
+use dunlin_base::{FileIndex, Rank, Time, TorrentId};
+use dunlin_tracker::FailedFile;
+use std::collections::BTreeSet;
+
+/// What is linked of a torrent.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Linking {
+    /// Files that are being linked.
+    asked: BTreeSet<FileIndex>,
+    /// Nothing more comes this way.
+    over: bool,
+}
+
+/// Where the end of the trees is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Tree {
+    #[default]
+    Unfinished,
+    Asked,
+    Finished,
+}
+
+impl Member {
+    /// A neighbour has files; this may be the last that it has.
+    pub(super) fn linkable(&mut self, now: Time, id: TorrentId, files: &[FileIndex], last: bool) {
+        let Some(part) = self.parts.get_mut(&id).filter(|part| part.phase == Phase::Linking) else {
+            return;
+        };
+        let Some(from) = part.outline.link.clone() else { return };
+        part.linking.over |= last;
+        for file in files {
+            let unfinished =
+                part.unfinished.get(file.index()).is_some_and(|unfinished| *unfinished);
+            let Some(name) = part.outline.names.get(file.index()).filter(|_| unfinished) else {
+                continue;
+            };
+            if part.linking.asked.insert(*file) {
+                let (name, from) = (name.clone(), from.clone());
+                self.session.push(Output::Link { torrent: id, file: *file, name, from });
+            }
+        }
+        self.fetch_the_rest(now, id);
+    }
+
+    /// A file was linked.
+    pub(super) fn linked(&mut self, now: Time, id: TorrentId, file: FileIndex) {
+        if let Some(part) = self.parts.get_mut(&id)
+            && part.linking.asked.remove(&file)
+        {
+            self.fetch_the_rest(now, id);
+        }
+    }
+
+    pub(super) fn link_failed(
+        &mut self,
+        now: Time,
+        id: TorrentId,
+        file: FileIndex,
+        error: &LocalError,
+    ) {
+        let Some(part) = self.parts.get_mut(&id) else { return };
+        if part.linking.asked.remove(&file) {
+            tracing::info!(torrent = %id, file = file.0, %error, "it is fetched instead of linked");
+            part.linking.over = true;
+            self.fetch_the_rest(now, id);
+        }
+    }
+
+    /// A rank is gone: what it would have given must be fetched.
+    pub(super) fn neighbour_gone(&mut self, now: Time, rank: Rank) {
+        let waits = |part: &super::Part| {
+            let link = part.outline.link.as_ref();
+            part.phase == Phase::Linking && link.is_some_and(|link| link.rank == rank)
+        };
+        let parts: Vec<TorrentId> =
+            self.parts.iter().filter(|(_, part)| waits(part)).map(|(id, _)| *id).collect();
+        for id in parts {
+            if let Some(part) = self.parts.get_mut(&id) {
+                part.linking.over = true;
+            }
+            self.fetch_the_rest(now, id);
+        }
+    }
+
+    /// Where nothing more can be linked, the rest is looked up.
+    fn fetch_the_rest(&mut self, now: Time, id: TorrentId) {
+        let Some(part) = self.parts.get_mut(&id) else { return };
+        let rest = part.unfinished.iter().any(|unfinished| *unfinished);
+        let idle = part.phase == Phase::Linking && part.linking.asked.is_empty();
+        if idle && part.linking.over && rest {
+            part.phase = Phase::Waiting;
+            self.queue.push_back(id);
+            self.look_up_next(now);
+        }
+    }
+
+    /// Whether the trees are as they should be. Asks for it, once every file is finished or has failed.
+    pub(super) fn tree_is_finished(&mut self) -> bool {
+        if !self.session.config().placing {
+            return true;
+        }
+        if self.tree == Tree::Unfinished {
+            self.tree = Tree::Asked;
+            self.session.push(Output::FinishTree);
+        }
+        self.tree == Tree::Finished
+    }
+
+    pub(super) fn tree_finished(&mut self, failed: Vec<FailedFile>) {
+        if self.tree == Tree::Asked {
+            self.tree = Tree::Finished;
+            failed.into_iter().for_each(|failed| self.fail(failed));
+        }
+    }
+}

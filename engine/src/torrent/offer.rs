@@ -1,0 +1,358 @@
+//! What a seed gives first, among cooperating ranks: whatever the swarm has fewest copies of. It says of
+//! no piece that it has it until it offers that piece to somebody (`suggest piece`, BEP 6), so that its
+//! uplink, which is what everybody waits for at first, carries nothing twice before everything once. The
+//! offer is answered by ordinary requests; the peers swap the rest among themselves, rarest first.
+//!
+//! ```text
+//!   seed ── have none, unchoke, suggest 7, suggest 3 ──▶ peer
+//!        ◀─ interested, request 7 … ───────────────────
+//!        ── piece 7 … (all of it has left) ────────────▶
+//!        ── suggest 12 ────────────────────────────────▶   the next with the fewest copies
+//! ```
+//!
+//! Which torrent's turn it is, is the session's business.
+
+use super::{Shared, Torrent};
+use crate::choker::ChokerKind;
+use crate::config::{PieceOrder, Profile};
+use crate::io::{Output, Reason};
+use crate::picker::Picker;
+use crate::requests::MIN_DEADLINE;
+use dunlin_base::{Bitfield, BlockRef, ConnId, Endpoint, PieceIndex, Time};
+use dunlin_wire::Message;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Pieces that are offered to one destination ahead of what it has got, at first: one is sent while the
+/// requests for the next are on their way, and one more for whoever is scheduled late.
+const AHEAD: u32 = 3;
+/// Where a destination has got everything before it could ask for the next, twice as many are offered,
+/// up to so many: small pieces take less time than a round trip.
+const MAX_AHEAD: u32 = 1024;
+/// An offer that was not taken up after so long no longer keeps others back: the piece is on its way
+/// from somebody else. It may still be taken.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// What a seed keeps of the copies in its swarm.
+#[derive(Debug)]
+pub(crate) struct Offers {
+    /// Availability is how many peers have a piece or are offered it; all of ours may be offered.
+    copies: Picker,
+    /// Copies that are counted, over all connections.
+    counted: u64,
+    /// Connections whose copies are counted.
+    conns: u64,
+    /// Pieces of which there is no copy but ours.
+    only_ours: u32,
+    /// What was offered, over what was needed: the torrent with the least has its turn.
+    pub(crate) share: u128,
+}
+
+/// What a seed keeps of one connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Destination {
+    /// Pieces that it has or is offered.
+    counted: Bitfield,
+    /// Offers on their way.
+    open: BTreeMap<PieceIndex, Offer>,
+    /// Pieces that it was offered and did not take: who shares nothing does not say what it has, so
+    /// everything else comes first.
+    declined: Bitfield,
+    /// Everything is counted: nothing is left to offer.
+    exhausted: bool,
+}
+
+/// A piece on offer.
+#[derive(Clone, Copy, Debug)]
+struct Offer {
+    /// Bytes that have not left yet.
+    left: u32,
+    /// Whether it was asked for.
+    taken: bool,
+    /// Whether it was not asked for within [`PATIENCE`].
+    old: bool,
+    /// Whether it keeps other offers back.
+    counts: bool,
+    /// Until when something has to happen.
+    until: Time,
+}
+
+impl Offers {
+    /// The offers of a torrent that has `have` and wants nothing; `None` under other profiles.
+    pub(super) fn new(shared: &mut Shared, have: &Bitfield, downloads: bool) -> Option<Offers> {
+        let config = &shared.config;
+        let gives = config.profile == Profile::Cluster && config.shares && !config.tracker_pieces;
+        if !gives || downloads || have.count() == 0 {
+            return None;
+        }
+        let mut copies = Picker::new(PieceOrder::Rarest, have.len());
+        // Ourselves: without a seed, what nobody has would never be picked.
+        copies.seed_came();
+        copies.open_all(have.ones(), &mut shared.rng);
+        Some(Offers { copies, counted: 0, conns: 0, only_ours: have.count(), share: 0 })
+    }
+
+    /// There is one copy more.
+    fn gained(&mut self, piece: PieceIndex) {
+        self.only_ours -= u32::from(self.copies.availability(piece) == 1);
+        self.copies.gained(piece);
+        self.counted += 1;
+    }
+
+    /// There is one copy less.
+    fn lost(&mut self, piece: PieceIndex) {
+        self.copies.lost(piece);
+        self.only_ours += u32::from(self.copies.availability(piece) == 1);
+        self.counted -= 1;
+    }
+
+    /// Pieces that all peers together still lack.
+    fn need(&self) -> u64 {
+        (self.conns * u64::from(self.copies.open_pieces())).saturating_sub(self.counted)
+    }
+}
+
+impl Torrent {
+    /// Whether we offer what we have, instead of saying it.
+    pub(crate) fn offers_pieces(&self) -> bool {
+        self.offers.is_some()
+    }
+
+    /// A connection to somebody who wants what we have: it is unchoked at once, so that it can ask as
+    /// soon as it is offered something.
+    pub(super) fn begin_offers(&mut self, shared: &mut Shared, conn: ConnId) {
+        let Some(offers) = &mut self.offers else { return };
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        if !peer.fast || peer.destination.is_some() {
+            return;
+        }
+        offers.conns += 1;
+        let none = Bitfield::new(self.have.len());
+        peer.destination = Some(Destination {
+            counted: none.clone(),
+            open: BTreeMap::new(),
+            declined: none,
+            exhausted: false,
+        });
+        shared.offer_to.insert(peer.remote);
+        if shared.config.choker == ChokerKind::Cooperative && peer.am_choking {
+            self.unchoke(shared, conn);
+        }
+    }
+
+    /// A peer has a piece, from whomever.
+    pub(super) fn copied(&mut self, shared: &mut Shared, conn: ConnId, piece: PieceIndex) {
+        let Some(offers) = &mut self.offers else { return };
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        let Some(destination) = &mut peer.destination else { return };
+        if let Some(offer) = destination.open.remove(&piece) {
+            shared.offer_gone(peer.remote, offer.counts);
+        }
+        if self.have.has(piece) && destination.counted.set(piece) {
+            offers.gained(piece);
+        }
+    }
+
+    /// A connection is gone: its copies are, too.
+    pub(super) fn end_offers(&mut self, shared: &mut Shared, remote: Endpoint, to: &Destination) {
+        let Some(offers) = &mut self.offers else { return };
+        offers.conns -= 1;
+        to.counted.ones().for_each(|piece| offers.lost(piece));
+        for offer in to.open.values() {
+            shared.offer_gone(remote, offer.counts);
+        }
+    }
+
+    /// A piece is asked for.
+    pub(super) fn offer_taken(&mut self, now: Time, conn: ConnId, piece: PieceIndex) {
+        let destination = self.peers.get_mut(&conn).and_then(|peer| peer.destination.as_mut());
+        if let Some(offer) = destination.and_then(|to| to.open.get_mut(&piece)) {
+            offer.taken = true;
+            offer.until = now + MIN_DEADLINE;
+        }
+    }
+
+    /// A block has left for its destination.
+    pub(super) fn offered_left(
+        &mut self,
+        shared: &mut Shared,
+        now: Time,
+        conn: ConnId,
+        block: BlockRef,
+    ) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        let Some(destination) = &mut peer.destination else { return };
+        let Some(offer) = destination.open.get_mut(&block.piece) else { return };
+        offer.left -= block.len.min(offer.left);
+        offer.until = now + MIN_DEADLINE;
+        if offer.left == 0 {
+            let counts = offer.counts;
+            destination.open.remove(&block.piece);
+            shared.offer_gone(peer.remote, counts);
+            shared.offer_ran_dry(peer.remote);
+        }
+    }
+
+    /// Whether there may be something to offer to this peer.
+    pub(crate) fn may_offer(&self, remote: Endpoint) -> Option<ConnId> {
+        let conn = self.known.get(remote)?.conn?;
+        let peer = self.peers.get(&conn)?;
+        let able = peer.handshaken && !peer.am_choking;
+        peer.destination.as_ref().filter(|to| able && !to.exhausted).map(|_| conn)
+    }
+
+    /// The turn of this torrent: less is earlier.
+    pub(crate) fn offer_share(&self) -> u128 {
+        self.offers.as_ref().map_or(0, |offers| offers.share)
+    }
+
+    /// Offers the piece with the fewest copies that this peer lacks; false if it lacks none.
+    pub(crate) fn offer_one(&mut self, shared: &mut Shared, now: Time, conn: ConnId) -> bool {
+        let Some(offers) = &mut self.offers else { return false };
+        let Some(peer) = self.peers.get_mut(&conn) else { return false };
+        let Some(destination) = &mut peer.destination else { return false };
+        let (counted, declined) = (&destination.counted, &mut destination.declined);
+        let lacks = |piece: PieceIndex| !counted.has(piece) && !declined.has(piece);
+        let piece = offers.copies.pick(None, lacks).or_else(|| {
+            *declined = Bitfield::new(counted.len());
+            offers.copies.pick(None, |piece| !counted.has(piece))
+        });
+        let Some(piece) = piece else {
+            destination.exhausted = true;
+            return false;
+        };
+        let bytes = self.geometry.data_len(piece);
+        // Shares are in units of a 2³²th of the need: whole numbers decide the same everywhere.
+        let need =
+            u128::from(offers.need().max(1)) * u128::from(self.geometry.piece_length().max(1));
+        offers.share = offers.share.max(shared.offer_clock);
+        shared.offer_clock = offers.share;
+        offers.share += (u128::from(bytes) << 32) / need;
+        destination.counted.set(piece);
+        offers.gained(piece);
+        let until = now + PATIENCE;
+        let offer = Offer { left: bytes, taken: false, old: false, counts: true, until };
+        destination.open.insert(piece, offer);
+        shared.offered.entry(peer.remote).or_default().pieces += 1;
+        shared.timers.by(Reason::Request, until);
+        let message = Message::SuggestPiece { piece: piece.0 };
+        shared.out.push_back(Output::Send { conn, message });
+        true
+    }
+
+    /// Offers that nobody took up may be made again.
+    pub(super) fn expire_offers(&mut self, shared: &mut Shared, now: Time) {
+        let Some(offers) = &mut self.offers else { return };
+        for peer in self.peers.values_mut() {
+            let Some(destination) = &mut peer.destination else { continue };
+            let late =
+                |(piece, offer): (&PieceIndex, &Offer)| (offer.until <= now).then_some(*piece);
+            let expired: Vec<PieceIndex> = destination.open.iter().filter_map(late).collect();
+            for piece in expired {
+                let Some(offer) = destination.open.get_mut(&piece) else { continue };
+                let waited = offer.counts && !offer.taken && !offer.old;
+                if waited {
+                    // While anything is scarce, who waits for its window comes back to the offer.
+                    (offer.old, offer.until) = (true, now + MIN_DEADLINE);
+                    if offers.only_ours > 0 {
+                        continue;
+                    }
+                    shared.offer_gone(peer.remote, offer.counts);
+                    offer.counts = false;
+                    continue;
+                }
+                shared.offer_gone(peer.remote, offer.counts);
+                if !offer.taken {
+                    destination.declined.set(piece);
+                }
+                destination.open.remove(&piece);
+                destination.exhausted = false;
+                if destination.counted.clear(piece) {
+                    offers.lost(piece);
+                }
+            }
+            if let Some(next) = destination.open.values().map(|offer| offer.until).min() {
+                shared.timers.by(Reason::Request, next);
+            }
+        }
+    }
+
+    /// An offer: we may ask for the piece, and should soon.
+    pub(super) fn on_suggest(
+        &mut self,
+        shared: &mut Shared,
+        now: Time,
+        conn: ConnId,
+        piece: u32,
+    ) -> Result<(), super::connect::Violation> {
+        if shared.config.profile != Profile::Cluster || shared.config.tracker_pieces {
+            return Ok(());
+        }
+        let piece = self.geometry.piece(piece).ok_or("suggestion of a piece that is not there")?;
+        self.gained(shared, conn, piece);
+        self.fill_from(shared, now, Some(conn));
+        Ok(())
+    }
+
+    /// Asserts that the copies are those of the connections.
+    ///
+    /// # Panics
+    /// If they are not.
+    pub(super) fn check_offers(&self) {
+        let Some(offers) = &self.offers else { return };
+        offers.copies.check();
+        let to = || self.peers.values().filter_map(|peer| peer.destination.as_ref());
+        assert_eq!(offers.conns, to().count() as u64);
+        assert_eq!(offers.counted, to().map(|to| u64::from(to.counted.count())).sum::<u64>());
+        for piece in self.have.ones() {
+            let copies = to().filter(|to| to.counted.has(piece)).count();
+            assert_eq!(offers.copies.availability(piece) as usize, copies + 1, "{piece:?}");
+        }
+        let ours = self.have.ones().filter(|piece| offers.copies.availability(*piece) == 1);
+        assert_eq!(offers.only_ours as usize, ours.count());
+        for destination in to() {
+            assert!(destination.open.keys().all(|piece| destination.counted.has(*piece)));
+        }
+    }
+}
+
+/// What is on offer to one destination, over all torrents.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Offered {
+    /// Pieces that keep others back.
+    pieces: u32,
+    /// How many may.
+    ahead: u32,
+}
+
+impl Default for Offered {
+    fn default() -> Offered {
+        Offered { pieces: 0, ahead: AHEAD }
+    }
+}
+
+impl Offered {
+    /// Whether another piece may be offered.
+    pub(crate) fn has_room(self) -> bool {
+        self.pieces < self.ahead
+    }
+}
+
+impl Shared {
+    /// A piece is no longer on offer to this destination: if it `counted`, another may be offered.
+    fn offer_gone(&mut self, remote: Endpoint, counted: bool) {
+        if let Some(offered) = self.offered.get_mut(&remote) {
+            offered.pieces = offered.pieces.saturating_sub(u32::from(counted));
+        }
+        self.offer_to.insert(remote);
+    }
+
+    /// A destination has got a piece: if that was all it was offered, more should have been.
+    fn offer_ran_dry(&mut self, remote: Endpoint) {
+        if let Some(offered) = self.offered.get_mut(&remote)
+            && offered.pieces == 0
+        {
+            offered.ahead = (offered.ahead * 2).min(MAX_AHEAD);
+        }
+    }
+}
