@@ -25,6 +25,7 @@ mod set;
 mod token;
 mod torrent;
 mod tree;
+mod zeros;
 
 pub use geometry::{BLOCK_LENGTH, Entry, Extent, Geometry, GeometryError, MAX_PIECES};
 pub use path::{
@@ -44,3 +45,4 @@ pub use torrent::{
     TorrentFile,
 };
 pub use tree::{EntryError, EntryKind, EntryMeta, MAX_ATTRIBUTES, MAX_TARGET, TreeEntry};
+pub use zeros::zero_hash;

@@ -164,10 +164,76 @@ pub enum Fault {
         /// The limit.
         most: usize,
     },
+    /// Ranks that the job does not have.
+    #[error(
+        "expected ranks of this job, 0 to {highest}, found {found}; start more ranks, or correct \
+         the list"
+    )]
+    NoSuchRank {
+        /// The ranks, as in `ranks 7, 8`.
+        found: String,
+        /// The job's highest rank.
+        highest: Rank,
+    },
+    /// Hosts on which no rank runs.
+    #[error(
+        "expected hosts of this job, found {found}, where no rank runs; start one there, or \
+         correct the list"
+    )]
+    NoSuchHost {
+        /// The hosts, as in `hosts n1, n2`.
+        found: String,
+    },
+    /// A pin of a name that nobody wants.
+    #[error(
+        "expected a pin of a wanted file, found `{found}`, which no [[node]] wants; correct its \
+         path, or add it to a `want`"
+    )]
+    IdlePin {
+        /// The name.
+        found: String,
+    },
+    /// Two nodes for one rank.
+    #[error(
+        "expected one [[node]] for every rank, found rank {rank} (host `{host}`) in this one and in \
+         that of line {first}; take it out of one"
+    )]
+    CoveredTwice {
+        /// The rank.
+        rank: Rank,
+        /// Its host.
+        host: String,
+        /// The line of the other node.
+        first: usize,
+    },
+    /// Two ranks of one host with folders that overlap.
+    #[error(
+        "expected separate places, found `{root}` of rank {rank} to overlap with `{other_root}` of \
+         rank {other} (line {other_line}) on the same host; give each its own, or the same folder \
+         and the same wants"
+    )]
+    Overlap {
+        /// The folder that is refused.
+        root: String,
+        /// Whose it is.
+        rank: Rank,
+        /// The other folder.
+        other_root: String,
+        /// Whose that is.
+        other: Rank,
+        /// The line of that rank's node.
+        other_line: usize,
+    },
+    /// More pins than anybody writes.
+    #[error("expected at most {most} pins, found more; pin what matters most")]
+    TooManyPins {
+        /// The limit.
+        most: usize,
+    },
     /// A rank, host or path stands twice in the plan.
     #[error("expected every {what} once, found {found} again (first on line {first}); remove one")]
     Twice {
-        /// `rank`, `host` or `path`.
+        /// `rank`, `host`, `path` or `pinned path`.
         what: &'static str,
         /// The one that stands twice.
         found: String,
@@ -202,8 +268,8 @@ pub enum Fault {
     },
     /// A node with hosts where only ranks make sense.
     #[error(
-        "expected `ranks` in this [[node]], found `hosts`, which are for a launcher on many \
-         machines; give ranks, like ranks = \"1-4\""
+        "expected `ranks` in this [[node]], found `hosts`, which are for `dunlin place`; give \
+         ranks, like ranks = \"1-4\""
     )]
     HostsOnly,
 }

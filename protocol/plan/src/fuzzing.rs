@@ -1,6 +1,9 @@
 //! What must hold for any bytes. Called by the fuzz target and by the replay of its corpus.
 
-use crate::{CourseInput, Pattern, TomlPlan, parse_course, parse_toml, parse_wants, token_line};
+use crate::{
+    CourseInput, Pattern, PlanError, TomlPlan, parse_course, parse_place, parse_toml, parse_wants,
+    token_line,
+};
 use std::fmt::Write as _;
 
 /// Reads the bytes as one of the four texts of a plan; the first byte chooses (modulo 4, so that
@@ -48,16 +51,31 @@ fn lines(data: &[u8], input: &CourseInput) {
 }
 
 fn toml(data: &[u8]) {
-    match parse_toml("plan.toml", data) {
+    let swarm = toml_by(parse_toml, data);
+    let place = toml_by(parse_place, data);
+    assert!(swarm.is_none() || swarm == place, "a plan for swarm can be placed as it is");
+}
+
+type Parse = fn(&str, &[u8]) -> Result<TomlPlan, PlanError>;
+
+fn toml_by(parse: Parse, data: &[u8]) -> Option<TomlPlan> {
+    match parse("plan.toml", data) {
         Ok(plan) => {
-            let again = parse_toml("plan.toml", render(&plan).as_bytes());
+            let again = parse("plan.toml", render(&plan).as_bytes());
             let mut again = again.expect("what was written is read");
             for (again, first) in again.nodes.iter_mut().zip(&plan.nodes) {
                 again.line = first.line;
             }
+            for (again, first) in again.pins.iter_mut().zip(&plan.pins) {
+                again.line = first.line;
+            }
             assert_eq!(plan, again);
+            Some(plan)
         }
-        Err(wrong) => check_error(&wrong, data),
+        Err(wrong) => {
+            check_error(&wrong, data);
+            None
+        }
     }
 }
 
@@ -116,6 +134,13 @@ fn render(plan: &TomlPlan) -> String {
             let texts: Vec<String> = patterns.iter().map(|text| quoted(text.as_str())).collect();
             let _ = writeln!(out, "{key} = [{}]", texts.join(", "));
         }
+        if !node.rack.is_empty() {
+            let _ = writeln!(out, "rack = {}", quoted(&node.rack));
+        }
+    }
+    for pin in &plan.pins {
+        let digits: String = pin.sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+        let _ = write!(out, "[[pin]]\npath = {}\nsha256 = \"{digits}\"\n", quoted(&pin.path));
     }
     out
 }

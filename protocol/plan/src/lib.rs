@@ -28,12 +28,14 @@ mod fault;
 pub mod fuzzing;
 mod name;
 mod pattern;
+pub mod place;
 mod plan;
 mod toml;
 mod wants;
 
 pub use self::toml::{
-    Generate, MAX_GENERATED, MAX_HOSTS, MAX_RANKS, NodeRule, TomlPlan, parse_toml,
+    Generate, MAX_GENERATED, MAX_HOSTS, MAX_RANKS, NodeRule, Pin, TomlPlan, expand_hosts,
+    parse_place, parse_ranks, parse_toml,
 };
 pub use course::{CourseInput, MAX_TOKEN, TokenFile, parse_course, token_line};
 pub use fault::{Fault, PlanError};

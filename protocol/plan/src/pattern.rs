@@ -1,5 +1,6 @@
 //! Globs over relative names: `*` and `?` stay in one component, `[a-z]` and `[!a-z]` are classes,
-//! `**` stands for any number of components. A leading dot is a character like any other.
+//! `**` stands for any number of components, and `NAME/***` for `NAME` itself and all below it. A
+//! leading dot is a character like any other.
 
 use crate::name::check_component;
 use std::fmt;
@@ -8,6 +9,9 @@ use thiserror::Error;
 
 /// The longest pattern in bytes: the longest path that Linux opens.
 pub const MAX_PATTERN: usize = 4096;
+
+/// The last component of a pattern that stands for what is before it, and for all below that.
+const SELF_AND_BELOW: &str = "***";
 
 /// Why a text is no pattern. Each says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -88,8 +92,8 @@ impl Pattern {
         let mut literal = true;
         for component in text.split('/') {
             match component {
-                "**" if matches!(components.last(), Some(Component::Any)) => {}
-                "**" => components.push(Component::Any),
+                "**" | SELF_AND_BELOW if matches!(components.last(), Some(Component::Any)) => {}
+                "**" | SELF_AND_BELOW => components.push(Component::Any),
                 _ => {
                     let parts = parse_component(component)?;
                     literal &= parts.iter().all(|part| matches!(part, Part::Char(_)));
@@ -100,10 +104,46 @@ impl Pattern {
             literal = false;
         }
         // A folder is no file: `model/**` needs something below `model`.
-        if matches!(components.last(), Some(Component::Any)) {
+        let itself = text.ends_with(SELF_AND_BELOW);
+        if matches!(components.last(), Some(Component::Any)) && !itself {
             components.push(Component::Glob(vec![Part::Star]));
         }
         Ok(Pattern(Arc::new(Parsed { text: text.to_owned(), components, literal })))
+    }
+
+    /// The pattern for `name` itself, be it a file, and for all below it, be it a folder. With an empty
+    /// `name`: for everything.
+    ///
+    /// # Errors
+    /// If the name could leave its folder, or is too long.
+    ///
+    /// ```
+    /// let pattern = dunlin_plan::Pattern::tree("a[1]")?;
+    /// assert!(pattern.matches("a[1]") && pattern.matches("a[1]/b/c"));
+    /// assert!(!pattern.matches("a1") && !pattern.matches("a[1]b"));
+    /// # Ok::<(), dunlin_plan::PatternError>(())
+    /// ```
+    pub fn tree(name: &str) -> Result<Pattern, PatternError> {
+        if name.is_empty() {
+            return Pattern::parse("**");
+        }
+        let mut text = Pattern::escape(name);
+        text.push('/');
+        text.push_str(SELF_AND_BELOW);
+        Pattern::parse(&text)
+    }
+
+    /// The text of a pattern for this name alone: what would mean more stands in a class of its own.
+    #[must_use]
+    pub fn escape(name: &str) -> String {
+        let mut text = String::with_capacity(name.len());
+        for c in name.chars() {
+            match c {
+                '*' | '?' | '[' => text.extend(['[', c, ']']),
+                _ => text.push(c),
+            }
+        }
+        text
     }
 
     /// Whether the pattern stands for `name`, a relative path with `/`. The work is at most the
@@ -145,11 +185,15 @@ fn check(text: &str) -> Result<(), PatternError> {
         _ if text.chars().any(char::is_control) => return Err(PatternError::Control),
         _ => {}
     }
-    for component in text.split('/') {
+    let mut components = text.split('/').peekable();
+    let mut first = true;
+    while let Some(component) = components.next() {
+        let alone = std::mem::replace(&mut first, false);
         match component {
             "" => return Err(PatternError::EmptyComponent),
             "." | ".." => return Err(PatternError::Dots(component.to_owned())),
             "**" => {}
+            SELF_AND_BELOW if !alone && components.peek().is_none() => {}
             _ if component.contains("**") => return Err(PatternError::DoubleStar),
             _ => debug_assert!(check_component(component).is_ok()),
         }

@@ -10,9 +10,21 @@
 //! root = "work/{rank}"         # relative to the plan's folder
 //! have = ["model/**"]          # default: whatever wanted files are found under root
 //! want = ["model/**", "cfg/*.toml"]
+//! rack = "r1"                  # to place only
+//! [[pin]]                      # to place only
+//! path = "model/weights.bin"
+//! sha256 = "9f86d081…"         # 64 digits
 //! ```
+//!
+//! A plan that is to be placed ([`parse_place`]) may have hosts, roots anywhere, pins and racks; its
+//! ranks are those of the job, so rank 0 is a peer and gaps are no fault; and whether places overlap is
+//! known only when it is known who runs where (see `place`).
 
 mod lists;
+mod pins;
+
+pub use lists::{expand_hosts, parse_ranks};
+pub use pins::Pin;
 
 use crate::fault::{Place, repeated, shown, text};
 use crate::name::{check_path, is_within};
@@ -39,8 +51,21 @@ const SEARCHED: usize = 64 << 10;
 /// The longest root in bytes. Every rank gets a copy, so this times [`MAX_RANKS`] bounds memory.
 const MAX_ROOT: usize = 1024;
 
-/// The most patterns of one node times its ranks, for the same reason.
+/// The longest label of a rack in bytes: it stands in each of its ranks' messages. As long as names of
+/// hosts, which are used as labels, too.
+const MAX_RACK: usize = 253;
+
+/// The most patterns of one node times its ranks (or hosts), for the same reason.
 const MAX_WISHES: usize = 10_000_000;
+
+/// What a plan may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rules {
+    /// A plan for `swarm`.
+    Swarm,
+    /// A plan for `place`.
+    Place,
+}
 
 /// What a `plan.toml` says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,8 +73,10 @@ pub struct TomlPlan {
     /// Test data to make where it is not there; no path twice, none inside another.
     pub generate: Vec<Generate>,
     /// The nodes in the order of the file; at least one. Their ranks together are 1, 2, … without
-    /// a gap.
+    /// a gap, but in a plan that is to be placed.
     pub nodes: Vec<NodeRule>,
+    /// Files of known content, no path twice; none but in a plan that is to be placed.
+    pub pins: Vec<Pin>,
 }
 
 /// A file of pseudo-random bytes.
@@ -68,17 +95,20 @@ pub struct Generate {
 pub struct NodeRule {
     /// The line of its `[[node]]`, from 1, for messages.
     pub line: usize,
-    /// Its ranks, each 1 or more, in order; empty if it has hosts.
+    /// Its ranks, in order; empty if it has hosts. Rank 0 only in a plan that is to be placed.
     pub ranks: Vec<Rank>,
     /// Its hosts, expanded, in the order of the file; empty if it has ranks.
     pub hosts: Vec<String>,
     /// Its folder, relative to the plan's, with `{rank}` and `{host}` to fill in. Empty for the
-    /// plan's folder itself. Roots of different ranks never lie in one another.
+    /// plan's folder itself. Roots of different ranks never lie in one another. In a plan that is to
+    /// be placed it may be absolute, and roots may overlap.
     pub root: String,
     /// The files it offers; without it, whatever wanted files are found.
     pub have: Option<Vec<Pattern>>,
     /// The files it wants.
     pub want: Vec<Pattern>,
+    /// The same text for hosts that are near each other; empty if nothing was said.
+    pub rack: String,
 }
 
 impl NodeRule {
@@ -96,15 +126,43 @@ impl NodeRule {
 /// a pattern is none, a size is none, or the ranks are not 1, 2, … once each. The error has the
 /// line.
 pub fn parse_toml(file: &str, bytes: &[u8]) -> Result<TomlPlan, PlanError> {
+    parse(file, bytes, Rules::Swarm)
+}
+
+/// Reads a `plan.toml` that is to be placed. `file` is its name for messages.
+///
+/// # Errors
+/// If the bytes are no TOML, a key is unknown or of the wrong type, a path or pattern is none, a size
+/// or hash is none, or a rank, host or pin stands twice. The error has the line.
+///
+/// ```
+/// let toml = r#"
+///     [[node]]
+///     hosts = "n[01-16]"
+///     root = "/data"
+///     want = ["model/***"]
+///     rack = "r1"
+/// "#;
+/// let plan = dunlin_plan::parse_place("plan.toml", toml.as_bytes())?;
+/// assert_eq!(plan.nodes[0].hosts[15], "n16");
+/// assert!(dunlin_plan::parse_toml("plan.toml", toml.as_bytes()).is_err());
+/// # Ok::<(), dunlin_plan::PlanError>(())
+/// ```
+pub fn parse_place(file: &str, bytes: &[u8]) -> Result<TomlPlan, PlanError> {
+    parse(file, bytes, Rules::Place)
+}
+
+fn parse(file: &str, bytes: &[u8], rules: Rules) -> Result<TomlPlan, PlanError> {
     let text = text(file, bytes)?;
-    let reader = Reader { place: Place::new(file, text) };
+    let reader = Reader { place: Place::new(file, text), rules };
     let document = DeTable::parse(text).map_err(|wrong| reader.syntax(text, wrong))?;
     let mut plan = TomlPlan::default();
     for (key, value) in document.get_ref().iter() {
         match key.get_ref().as_ref() {
             "generate" => plan.generate = reader.generates(value)?,
             "node" => plan.nodes = reader.nodes(value)?,
-            _ => return Err(reader.unknown(key, "[[generate]] or [[node]]")),
+            "pin" if reader.places() => plan.pins = reader.pins(value)?,
+            _ => return Err(reader.unknown(key, reader.tables_known())),
         }
     }
     if plan.nodes.is_empty() {
@@ -123,9 +181,29 @@ type Value<'i> = Spanned<DeValue<'i>>;
 /// Reads values and knows where they stand.
 struct Reader<'a> {
     place: Place<'a>,
+    rules: Rules,
 }
 
 impl Reader<'_> {
+    /// Whether the plan is to be placed.
+    fn places(&self) -> bool {
+        self.rules == Rules::Place
+    }
+
+    fn tables_known(&self) -> &'static str {
+        match self.rules {
+            Rules::Swarm => "[[generate]] or [[node]]",
+            Rules::Place => "[[generate]], [[node]] or [[pin]]",
+        }
+    }
+
+    fn node_keys_known(&self) -> &'static str {
+        match self.rules {
+            Rules::Swarm => "`ranks`, `hosts`, `root`, `have` or `want` in [[node]]",
+            Rules::Place => "`ranks`, `hosts`, `root`, `have`, `want` or `rack` in [[node]]",
+        }
+    }
+
     /// The first fault in the grammar. The parser's own choice can be a later one, which follows
     /// from it.
     fn syntax(&self, text: &str, wrong: ::toml::de::Error) -> PlanError {
@@ -220,6 +298,9 @@ impl Reader<'_> {
         for table in self.tables("node", value)? {
             nodes.push(self.node(&table, &mut ranks, &mut hosts)?);
         }
+        if self.places() {
+            return Ok(nodes);
+        }
         if let Some((missing, next)) = crate::missing_rank(ranks.keys().copied()) {
             let at = ranks.get(&next).copied().unwrap_or(0);
             return Err(self.place.error(at, Fault::Gap { missing, next }));
@@ -236,7 +317,7 @@ impl Reader<'_> {
     ) -> Result<NodeRule, PlanError> {
         let at = table.span().start;
         let (mut ranks, mut hosts, mut root) = (None, None, None);
-        let (mut have, mut want) = (None, Vec::new());
+        let (mut have, mut want, mut rack) = (None, Vec::new(), String::new());
         for (key, value) in table.get_ref().iter() {
             match key.get_ref().as_ref() {
                 "ranks" => ranks = Some(self.ranks(value, all_ranks)?),
@@ -244,10 +325,8 @@ impl Reader<'_> {
                 "root" => root = Some((self.root(value)?, value)),
                 "have" => have = Some(self.patterns("have", value)?),
                 "want" => want = self.patterns("want", value)?,
-                _ => {
-                    let known = "`ranks`, `hosts`, `root`, `have` or `want` in [[node]]";
-                    return Err(self.unknown(key, known));
-                }
+                "rack" if self.places() => rack = self.rack(value)?,
+                _ => return Err(self.unknown(key, self.node_keys_known())),
             }
         }
         let missing =
@@ -264,16 +343,26 @@ impl Reader<'_> {
             (ranks, hosts) => (ranks.unwrap_or_default(), hosts.unwrap_or_default()),
         };
         let (root, value) = root.ok_or_else(|| missing("root", "root = \"work/{rank}\""))?;
-        if hosts.is_empty() && root.contains("{host}") {
+        if hosts.is_empty() && root.contains("{host}") && !self.places() {
             let advice = "use {rank}, or give hosts instead of ranks";
             let why = ", and a node of ranks has no host";
             return Err(self.bad("root", value, "a root of ranks", &root, why, advice));
         }
         let patterns = want.len() + have.as_ref().map_or(0, Vec::len);
-        if patterns.saturating_mul(ranks.len()) > MAX_WISHES {
+        if patterns.saturating_mul(ranks.len().max(hosts.len())) > MAX_WISHES {
             return Err(self.place.error(at, Fault::TooManyPatterns { most: MAX_WISHES }));
         }
-        Ok(NodeRule { line: self.place.line(at), ranks, hosts, root, have, want })
+        Ok(NodeRule { line: self.place.line(at), ranks, hosts, root, have, want, rack })
+    }
+
+    fn rack(&self, value: &Value<'_>) -> Result<String, PlanError> {
+        let advice = "write one like rack = \"r1\"";
+        let text = self.string("rack", value, advice)?;
+        let good = !text.is_empty() && text.len() <= MAX_RACK && !text.chars().any(char::is_control);
+        if good {
+            return Ok(text.to_owned());
+        }
+        Err(self.bad("rack", value, "a label of 1 to 253 bytes", text, "", advice))
     }
 
     /// A root without its `.` components, every placeholder known.
@@ -281,13 +370,20 @@ impl Reader<'_> {
         let advice = "write one like work/{rank}";
         let text = self.string("root", value, advice)?;
         let bad = |why: &str| {
-            let expected = "a folder below the plan's, with {rank} or {host} in it";
+            let expected = match self.rules {
+                Rules::Swarm => "a folder below the plan's, with {rank} or {host} in it",
+                Rules::Place => "a folder, with {rank} or {host} in it",
+            };
             self.bad("root", value, expected, text, why, advice)
         };
         let bare = text.replace("{rank}", "0").replace("{host}", "h");
         if bare.contains(['{', '}']) {
             return Err(bad("which has braces that are neither {rank} nor {host}"));
         }
+        let (text, slash) = match text.strip_prefix('/') {
+            Some(rest) if self.places() => (rest, "/"),
+            _ => (text, ""),
+        };
         let parts = || text.split('/').filter(|part| *part != ".");
         let root = parts().collect::<Vec<_>>().join("/");
         let root = root.strip_suffix('/').filter(|root| !root.is_empty()).unwrap_or(&root);
@@ -299,8 +395,10 @@ impl Reader<'_> {
         }
         if !root.is_empty() {
             check_path(root).map_err(|why| bad(&why))?;
+        } else if !slash.is_empty() {
+            return Err(bad("which is all there is"));
         }
-        Ok(root.to_owned())
+        Ok(format!("{slash}{root}"))
     }
 
     fn patterns(&self, key: &'static str, value: &Value<'_>) -> Result<Vec<Pattern>, PlanError> {

@@ -105,6 +105,7 @@ impl Register {
     pub fn check(&self) -> Result<(), ControlError> {
         self.files.iter().try_for_each(OwnedFile::check)?;
         self.wants.iter().try_for_each(Want::check)?;
-        Ok(self.entries.iter().try_for_each(TreeEntry::check)?)
+        let entries = self.entries.iter().chain(self.stands.iter().flatten());
+        Ok(entries.into_iter().try_for_each(TreeEntry::check)?)
     }
 }

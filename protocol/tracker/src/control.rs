@@ -93,6 +93,12 @@ pub struct Register {
     pub unreadable: Vec<FailedFile>,
     /// The host it runs on; `None` where ranks of one host do not help each other.
     pub node: Option<Node>,
+    /// Whether its own files are not where wanted ones go: what it owns and wants is then copied there,
+    /// and a second copy of the name tells what stands there.
+    pub elsewhere: bool,
+    /// Folders and links that stand where wanted things go, by name; `None` if nobody looked, and then
+    /// none counts as absent.
+    pub stands: Option<Vec<TreeEntry>>,
 }
 
 /// Where a peer runs, for whoever shares a host or a rack with it.

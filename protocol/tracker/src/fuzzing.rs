@@ -1,10 +1,14 @@
 //! Checks that hold for any bytes. Fuzz targets and the replay of their corpus call them.
 
-use crate::{Control, OnConflict, SwarmTable, TrackerMap, decode, encode, make_sets};
+use crate::{
+    Control, OnConflict, Register, Rules, Settled, SwarmTable, TrackerMap, admit, decode, encode,
+    make_sets,
+};
 use dunlin_base::Rank;
+use std::collections::BTreeMap;
 
 /// Any bytes: a message whose one encoding they are, or an error. A registration makes sets, and
-/// the sets a table that holds together.
+/// the sets a table that holds together; and who comes late with it is taken in.
 ///
 /// # Panics
 /// If a property does not hold.
@@ -17,14 +21,43 @@ pub fn control(data: &[u8]) {
         }
     };
     assert_eq!(encode(&message), data, "one encoding: {message:?}");
-    if let Control::Register(register) = message {
-        let registers = [(Rank(1), &*register), (Rank(2), &*register)];
-        for policy in [OnConflict::Refuse, OnConflict::LowestRank] {
-            let sets = make_sets(&registers, policy, true);
-            sets.check();
-            let table = SwarmTable::new(&sets, TrackerMap::Pieces);
-            table.check();
-            assert!(table.dump().len() <= register.files.len());
+    let Control::Register(register) = message else { return };
+    let pins = register.files.iter().step_by(2);
+    let pins: BTreeMap<String, [u8; 32]> =
+        pins.filter_map(|file| Some((file.name.clone(), file.sha256?))).collect();
+    for on_conflict in [OnConflict::Refuse, OnConflict::LowestRank, OnConflict::FailName] {
+        for placing in [false, true] {
+            let owners_only = placing && register.shares;
+            let compare = placing;
+            let rules =
+                Rules { on_conflict, force: !placing, placing, owners_only, compare, pins: &pins };
+            registered(&register, &rules);
         }
     }
+}
+
+/// The same registration of three ranks, and of one that comes late.
+fn registered(register: &Register, rules: &Rules<'_>) {
+    let (first, second, third) = (Rank(0), Rank(1), Rank(2));
+    let other = Register { wants: Vec::new(), node: None, ..register.clone() };
+    let sets = make_sets(&[(first, register), (second, &other), (third, register)], rules);
+    sets.check();
+    if rules.placing && rules.on_conflict == OnConflict::FailName {
+        assert!(sets.conflicts.is_empty() && sets.obstacles.is_empty(), "nobody is refused");
+    }
+    for (rank, list) in &sets.entries {
+        assert!(list.len() <= sets.tree.entries().len(), "{rank:?}");
+    }
+    let mut table = SwarmTable::new(&sets, TrackerMap::Pieces);
+    table.check();
+    assert!(table.dump().len() <= register.files.len());
+    let (infos, loose) = (table.infos(), table.loose());
+    let settled = Settled { torrents: &infos, loose: &loose, tree: &sets.tree };
+    let late = admit(Rank(3), register, rules, settled);
+    for part in late.parts {
+        if let Some(held) = &part.holding {
+            table.seat(part.torrent, held, held.whole || !part.wants);
+        }
+    }
+    table.check();
 }

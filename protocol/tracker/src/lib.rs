@@ -28,7 +28,7 @@ pub use control::{
 };
 pub use order::{TrackerMap, TrackerOrder, UnknownPolicy};
 pub use sets::{
-    Conflict, Holding, LooseFile, MAX_SET_PIECES, Move, Obstacle, OnConflict, SetPlan, Sets,
-    make_sets,
+    Admission, Conflict, Holding, LatePart, LooseFile, MAX_SET_PIECES, Move, Obstacle, OnConflict,
+    Rules, SetPlan, Sets, Settled, Tree, admit, make_sets,
 };
-pub use table::{DumpRow, SwarmTable};
+pub use table::{DumpRow, Listing, SwarmTable};

@@ -1,22 +1,32 @@
 //! From all registrations to what will move: the true content of every name, conflicts and
-//! obstacles, the sets, and who wants what. Pure, and near-linear in the number of registered
-//! copies.
+//! obstacles, the sets, who wants what, who links from whom, and the looks of trees. Pure, and
+//! near-linear in the number of registered copies.
 //!
 //! ```text
-//!  registrations ─▶ copies by name ─▶ truth (owners, else in place, else parts) ─▶ who holds what
-//!        └ wants (names, globs) ──────────────▶ wanters of a name ─▶ sets by (holders, wanters)
+//!  registrations ─▶ names ─▶ truth (owners, else in place, else parts) ─▶ who holds what
+//!        └ wants ─▶ classes of equal wishes ─▶ sets by (holders, wanters) ─▶ links, moves
 //! ```
 
-use crate::{FailedFile, OwnedFile, Register, Want};
-use dunlin_base::{Bitfield, Rank};
-use dunlin_metainfo::{PieceHashes, SetInfo};
-use dunlin_plan::Pattern;
+use crate::{FailedFile, OwnedFile, Register};
+use dunlin_base::{Bitfield, FileIndex, Rank};
+use dunlin_metainfo::{PieceHashes, SetInfo, TreeEntry};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 mod build;
+mod differs;
+mod late;
+mod links;
+mod moves;
+mod names;
+mod space;
+mod tree;
 mod truth;
+mod wishes;
+
+pub use late::{Admission, LatePart, Settled, admit};
+pub use tree::Tree;
 
 /// The most pieces of a set. Larger ones are split, so that a torrent's bitfield stays under 256
 /// KiB and below the most pieces of a torrent; a single file may go up to the latter.
@@ -30,6 +40,27 @@ pub enum OnConflict {
     Refuse,
     /// The lowest rank's content counts; the others are no owners.
     LowestRank,
+    /// That name fails for all who want it; all else goes on.
+    FailName,
+}
+
+/// By what rules registrations are judged.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules<'a> {
+    /// What happens when owners disagree.
+    pub on_conflict: OnConflict,
+    /// Whether what stands in the way is replaced, an owner's copy of a file that it wants included,
+    /// if all owners that do not want the file agree.
+    pub force: bool,
+    /// Whether a plan is to be made so: what stands at a destination and differs is repaired, and
+    /// whoever lacks space fails alone.
+    pub placing: bool,
+    /// Whether copies that merely stand somewhere say nothing of what a name holds.
+    pub owners_only: bool,
+    /// Whether to say how every destination differs from the plan ([`Sets::differs`]).
+    pub compare: bool,
+    /// The SHA-256 that files must have, by name.
+    pub pins: &'a BTreeMap<String, [u8; 32]>,
 }
 
 /// Two ranks that have the right to say what a name holds, and say different things.
@@ -100,7 +131,12 @@ pub struct SetPlan {
     /// Who has something of it, by rank.
     pub holders: Vec<Holding>,
     /// Who wants it, by rank; never nobody.
-    pub wanters: Vec<Rank>,
+    pub wanters: Arc<[Rank]>,
+    /// Who does not fetch it but links its files, and from whose folder; nobody links from somebody
+    /// who links from him.
+    pub links: BTreeMap<Rank, Rank>,
+    /// Of ranks that others link from: the files that stand in their folders already, in order.
+    pub ready: BTreeMap<Rank, Vec<FileIndex>>,
 }
 
 impl SetPlan {
@@ -129,8 +165,11 @@ pub struct Move {
     pub files: u64,
     /// Bytes of them that must still come.
     pub bytes: u64,
-    /// Bytes of wanted files that are here already.
+    /// Bytes of wanted files that are here already, or are zeros, which need not come.
     pub bytes_here: u64,
+    /// Bytes of wanted files that come from the same host: linked from another rank's folder, or
+    /// copied from where this rank owns them.
+    pub linked: u64,
 }
 
 /// What all registrations come to.
@@ -140,16 +179,25 @@ pub struct Sets {
     pub torrents: Vec<SetPlan>,
     /// Files that nobody wants, by name.
     pub loose: Vec<LooseFile>,
-    /// Names whose owners disagree. Empty under [`OnConflict::LowestRank`].
+    /// Names whose owners disagree. Only under [`OnConflict::Refuse`].
     pub conflicts: Vec<Conflict>,
-    /// What stands in the way. Empty with `force`.
+    /// What stands in the way. Empty with `force`, and when placing.
     pub obstacles: Vec<Obstacle>,
-    /// What stands in the way and will be replaced (`--force`).
+    /// What stands in the way and will be replaced (`--force`), or is repaired (placing).
     pub replace: BTreeMap<Rank, Vec<String>>,
     /// Wants that nobody can meet, each with its reason.
     pub missing: BTreeMap<Rank, Vec<FailedFile>>,
     /// What every rank that wants something will fetch.
     pub moves: BTreeMap<Rank, Move>,
+    /// The looks of all trees, wanted or not.
+    pub tree: Tree,
+    /// What of the trees each rank wants, by name. Ranks with equal wants share it.
+    pub entries: BTreeMap<Rank, Arc<[TreeEntry]>>,
+    /// What people should know although nothing fails of it, such as owners whose looks of a name
+    /// differ.
+    pub notes: Vec<String>,
+    /// With [`Rules::compare`]: what is not as the plan says, by rank.
+    pub differs: BTreeMap<Rank, Vec<FailedFile>>,
 }
 
 impl Sets {
@@ -169,6 +217,12 @@ impl Sets {
             let fits = |have: &Bitfield| have.len() as usize == pieces;
             assert!(set.holders.iter().all(|held| held.pieces.as_ref().is_none_or(fits)));
             assert!(set.holders.iter().all(|held| !held.whole || held.pieces.is_none()));
+            for (rank, from) in &set.links {
+                assert!(set.wants(*rank) && set.wants(*from), "wanters help each other");
+                let next = set.links.get(from);
+                assert!(next.is_none_or(|next| !set.links.contains_key(next)), "two steps at most");
+            }
+            assert!(set.ready.keys().all(|rank| set.links.values().any(|from| from == rank)));
             names.extend(set.info.files.iter().map(|file| file.name.as_str()));
             firsts.extend(set.info.files.first().map(|file| &file.name));
         }
@@ -177,6 +231,9 @@ impl Sets {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), all, "a name is in one set");
+        self.tree.check();
+        let sorted = |list: &Arc<[TreeEntry]>| list.is_sorted_by(|a, b| a.name < b.name);
+        assert!(self.entries.values().all(sorted), "one entry a name");
     }
 }
 
@@ -185,100 +242,57 @@ impl Sets {
 struct Copy<'a> {
     rank: Rank,
     file: &'a OwnedFile,
-}
-
-/// All copies of one name, by rank.
-struct Named<'a> {
-    name: &'a str,
-    copies: &'a [Copy<'a>],
+    /// Whether an owner's copy is not where the rank's wanted files go.
+    elsewhere: bool,
 }
 
 /// What a rank has of one file.
 #[derive(Clone, Copy)]
 struct Held<'a> {
     rank: Rank,
-    /// `None` means all.
+    /// What it can serve; `None` means all.
     pieces: Option<&'a Bitfield>,
+    /// Whether it is there under its name, and no other content is.
     whole: bool,
+    /// What stands where its wanted files go; `None` for nothing.
+    at_dest: Option<Found<'a>>,
+}
+
+/// What stands at a destination.
+#[derive(Clone, Copy)]
+enum Found<'a> {
+    Whole,
+    /// Pieces of an unfinished file; `None` means all.
+    Part(Option<&'a Bitfield>),
 }
 
 /// Works out what all registrations come to. Each should have passed [`Register::check`]; what does
-/// not fit together is left out. With `force`, what stands in the way is replaced, an owner's copy of a
-/// file that it wants included, if all owners that do not want the file agree.
+/// not fit together is left out.
 #[must_use]
-pub fn make_sets(registers: &[(Rank, &Register)], policy: OnConflict, force: bool) -> Sets {
+pub fn make_sets(registers: &[(Rank, &Register)], rules: &Rules<'_>) -> Sets {
     let mut by_rank = registers.to_vec();
     by_rank.sort_by_key(|(rank, _)| *rank);
-    let mut copies: Vec<Copy<'_>> = by_rank
-        .iter()
-        .flat_map(|(rank, register)| register.files.iter().map(|file| Copy { rank: *rank, file }))
-        .collect();
-    // Stable: copies of a name stay in the order of ranks. Registrations are mostly sorted runs.
-    copies.sort_by(|a, b| a.file.name.cmp(&b.file.name));
-    let names: Vec<Named<'_>> = copies
-        .chunk_by(|a, b| a.file.name == b.file.name)
-        .filter_map(|copies| copies.first().map(|first| Named { name: &first.file.name, copies }))
-        .collect();
+    let lists = names::Lists::new(&by_rank);
+    let names = lists.names(rules);
+    let sites = links::Sites::new(&by_rank);
+    let mut wishes = wishes::Wishes::new(&by_rank, &names, rules.pins);
     let mut sets = Sets::default();
-    let wanters = resolve_wants(&by_rank, &names, &mut sets.missing);
-    let mut judge = truth::Judge { policy, force, sets: &mut sets };
-    let verdicts: Vec<_> =
-        names.iter().zip(&wanters).map(|(named, wanters)| judge.judge(named, wanters)).collect();
-    let files: Vec<build::File<'_>> = verdicts
-        .into_iter()
-        .zip(wanters)
-        .map(|(verdict, wanters)| build::File { verdict, wanters })
-        .collect();
-    build::build(&files, &mut sets);
-    sets
-}
-
-/// Who wants each of `names`, by rank; wants that match no name go to `missing`.
-fn resolve_wants(
-    by_rank: &[(Rank, &Register)],
-    names: &[Named<'_>],
-    missing: &mut BTreeMap<Rank, Vec<FailedFile>>,
-) -> Vec<Vec<Rank>> {
-    let mut wanters: Vec<Vec<Rank>> = vec![Vec::new(); names.len()];
-    // Ranks of one node rule share their globs, so each is matched once.
-    let mut globs: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    for (rank, register) in by_rank {
-        for want in &register.wants {
-            let one;
-            let (text, found) = match want {
-                Want::Name(name) => {
-                    one = names.binary_search_by(|named| named.name.cmp(name)).ok();
-                    (name, one.as_slice())
-                }
-                Want::Glob(glob) => {
-                    let found = globs.entry(glob).or_insert_with(|| matches(glob, names));
-                    (glob, found.as_slice())
-                }
-            };
-            if found.is_empty() {
-                missing.entry(*rank).or_default().push(nobody_has(text));
-            }
-            for index in found {
-                if let Some(wanters) = wanters.get_mut(*index)
-                    && wanters.last() != Some(rank)
-                {
-                    wanters.push(*rank);
-                }
-            }
+    let mut judge = truth::Judge { rules, names: &names, sites: &sites, sets: &mut sets };
+    let rulings = judge.all(&wishes);
+    sets.tree = tree::tree(&names, &rulings, &mut sets.notes);
+    let mut plan = build::build(&rulings, &wishes, &sites, rules.placing);
+    if rules.placing {
+        let dropped = space::too_small(&plan, &by_rank, &sites, &wishes);
+        if !dropped.is_empty() {
+            wishes.drop_ranks(dropped);
+            plan = build::build(&rulings, &wishes, &sites, rules.placing);
         }
     }
-    wanters
-}
-
-/// A name or pattern that nobody has.
-fn nobody_has(name: &str) -> FailedFile {
-    FailedFile { name: name.to_owned(), reason: "nobody has it".to_owned() }
-}
-
-fn matches(glob: &str, names: &[Named<'_>]) -> Vec<usize> {
-    let Ok(pattern) = Pattern::parse(glob) else { return Vec::new() };
-    let matching = names.iter().enumerate().filter(|(_, named)| pattern.matches(named.name));
-    matching.map(|(index, _)| index).collect()
+    plan.into_sets(&names, &rulings, &wishes, &sites, &mut sets);
+    if rules.compare {
+        sets.differs = differs::differs(&names, &rulings, &wishes, &sites, &by_rank, &sets);
+    }
+    sets
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! The swarm table: who takes part in which torrent, who has which piece, and how busy everyone is.
 //!
 //! A member costs one entry of an ordered map per torrent; a seed costs nothing more. Invariants,
-//! held by [`SwarmTable::check`]: a bitfield is neither empty nor full and fits its torrent; no two
-//! members of a torrent arrived at once.
+//! held by [`SwarmTable::check`]: a bitfield is neither empty nor full and fits its torrent; no
+//! member is listed twice; the sources are the members that have everything.
 
-use crate::{Load, Member, Sets, TrackerMap, TrackerOrder};
+mod choose;
+
+use crate::{Holding, Load, Member, Sets, TrackerMap, TrackerOrder};
 use dunlin_base::{Bitfield, FileIndex, PieceIndex, Rank, Rng, TorrentId};
 use dunlin_metainfo::{Geometry, PieceHashes, SetInfo};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +25,18 @@ pub struct SwarmTable {
     loose: Vec<Loose>,
     loads: BTreeMap<Rank, u64>,
     hidden: BTreeSet<Rank>,
+    /// The racks of ranks whose racks are known, by number.
+    racks: BTreeMap<Rank, u32>,
+    rack_names: BTreeMap<String, u32>,
+}
+
+/// How the members of a swarm are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Listing {
+    /// In which order.
+    pub order: TrackerOrder,
+    /// How many at most, the asker included; 0 for all.
+    pub limit: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -30,14 +44,19 @@ struct Torrent {
     info: Arc<SetInfo>,
     geometry: Geometry,
     seats: BTreeMap<Rank, Seat>,
-    arrivals: u32,
+    /// The members, in the order of their arrival.
+    members: Vec<Rank>,
+    /// The members that have everything.
+    sources: Vec<Rank>,
+    /// The members of each rack.
+    racks: BTreeMap<u32, Vec<Rank>>,
 }
 
 /// What is known of a rank in a torrent. Who has something but has not asked for the swarm yet is
 /// no member: it could not serve, for it does not know the set.
 #[derive(Clone, Debug)]
 struct Seat {
-    arrival: Option<u32>,
+    is_member: bool,
     have: Have,
 }
 
@@ -91,28 +110,9 @@ impl Have {
 
 impl SwarmTable {
     /// The table at the start. Members are, in the order of ranks, all who hold something without
-    /// wanting the set, and all who have every file of it whole.
+    /// wanting the set, and all who have every file of it whole; but nobody who links it.
     #[must_use]
     pub fn new(sets: &Sets, map: TrackerMap) -> SwarmTable {
-        let mut names = Vec::new();
-        let mut torrents = Vec::new();
-        for (number, set) in (0..).zip(&sets.torrents) {
-            let mut torrent = Torrent {
-                info: Arc::clone(&set.info),
-                geometry: set.info.geometry(1),
-                seats: BTreeMap::new(),
-                arrivals: 0,
-            };
-            for held in &set.holders {
-                let is_member = held.whole || !set.wants(held.rank);
-                let arrival = is_member.then(|| torrent.next_arrival());
-                let have = Have::of(held.pieces.as_ref());
-                torrent.seats.insert(held.rank, Seat { arrival, have });
-            }
-            let files = 0..set.info.files.len() as u32;
-            names.extend(files.map(|file| (TorrentId(number), FileIndex(file))));
-            torrents.push(torrent);
-        }
         let loose = sets
             .loose
             .iter()
@@ -128,16 +128,64 @@ impl SwarmTable {
             .collect();
         let mut table = SwarmTable {
             map,
-            torrents,
-            names,
+            torrents: Vec::new(),
+            names: Vec::new(),
             loose,
             loads: BTreeMap::new(),
             hidden: BTreeSet::new(),
+            racks: BTreeMap::new(),
+            rack_names: BTreeMap::new(),
         };
-        let mut names = std::mem::take(&mut table.names);
+        let mut names = Vec::new();
+        for (number, set) in (0..).map(TorrentId).zip(&sets.torrents) {
+            let (info, geometry) = (Arc::clone(&set.info), set.info.geometry(1));
+            table.torrents.push(Torrent {
+                info,
+                geometry,
+                seats: BTreeMap::new(),
+                members: Vec::new(),
+                sources: Vec::new(),
+                racks: BTreeMap::new(),
+            });
+            for held in &set.holders {
+                let serves = held.whole || !set.wants(held.rank);
+                table.seat(number, held, serves && !set.links.contains_key(&held.rank));
+            }
+            let files = 0..set.info.files.len() as u32;
+            names.extend(files.map(|file| (number, FileIndex(file))));
+        }
         names.sort_by(|a, b| table.name(*a).cmp(table.name(*b)));
         table.names = names;
         table
+    }
+
+    /// Notes down what a rank has of a torrent, in place of what was known; as a member if it can
+    /// serve without asking for the swarm.
+    pub fn seat(&mut self, torrent: TorrentId, held: &Holding, is_member: bool) {
+        let rack = self.racks.get(&held.rank).copied();
+        let Some(torrent) = self.torrent_mut(torrent) else { return };
+        torrent.leave(held.rank);
+        let seat = Seat { is_member: false, have: Have::of(held.pieces.as_ref()) };
+        torrent.seats.insert(held.rank, seat);
+        if is_member {
+            torrent.join(held.rank, rack);
+        }
+    }
+
+    /// Notes down in which rack a rank is. To be said before the rank is a member anywhere, or else
+    /// its place is found when it joins again.
+    pub fn set_rack(&mut self, rank: Rank, rack: &str) {
+        if rack.is_empty() {
+            self.racks.remove(&rank);
+            return;
+        }
+        let next = self.rack_names.len() as u32;
+        let number = *self.rack_names.entry(rack.to_owned()).or_insert(next);
+        self.racks.insert(rank, number);
+        for torrent in self.torrents.iter_mut().filter(|torrent| torrent.is_member(rank)) {
+            torrent.racks.values_mut().for_each(|of| of.retain(|other| *other != rank));
+            torrent.racks.entry(number).or_default().push(rank);
+        }
     }
 
     fn name(&self, (torrent, file): (TorrentId, FileIndex)) -> &str {
@@ -178,15 +226,24 @@ impl SwarmTable {
         self.loose.binary_search_by(|file| file.name.as_str().cmp(name)).is_ok()
     }
 
+    /// The metainfo of all torrents, by number.
+    #[must_use]
+    pub fn infos(&self) -> Vec<Arc<SetInfo>> {
+        self.torrents.iter().map(|torrent| Arc::clone(&torrent.info)).collect()
+    }
+
+    /// The names that are known but in no torrent, because nobody wants them.
+    #[must_use]
+    pub fn loose(&self) -> Vec<&str> {
+        self.loose.iter().map(|file| file.name.as_str()).collect()
+    }
+
     /// Makes `rank` a member, the last to arrive. Nothing happens if it is one.
     pub fn join(&mut self, torrent: TorrentId, rank: Rank) {
-        let Some(torrent) = self.torrent_mut(torrent) else { return };
-        if torrent.is_member(rank) {
-            return;
+        let rack = self.racks.get(&rank).copied();
+        if let Some(torrent) = self.torrent_mut(torrent) {
+            torrent.join(rank, rack);
         }
-        let arrival = Some(torrent.next_arrival());
-        let nothing = Seat { arrival, have: Have::Nothing };
-        torrent.seats.entry(rank).and_modify(|seat| seat.arrival = arrival).or_insert(nothing);
     }
 
     /// Whether `rank` is a member.
@@ -198,12 +255,14 @@ impl SwarmTable {
     /// Forgets `rank` everywhere.
     pub fn leave(&mut self, rank: Rank) {
         for torrent in &mut self.torrents {
-            torrent.seats.remove(&rank);
+            torrent.leave(rank);
         }
         for file in &mut self.loose {
             file.holders.remove(&rank);
         }
         self.loads.remove(&rank);
+        self.hidden.remove(&rank);
+        self.racks.remove(&rank);
     }
 
     /// Leaves `rank` out of every answer: it serves nobody. It stays a member, and in the dump.
@@ -215,30 +274,22 @@ impl SwarmTable {
     /// members, change nothing.
     pub fn gained(&mut self, torrent: TorrentId, rank: Rank, pieces: &[PieceIndex]) {
         let Some(torrent) = self.torrent_mut(torrent) else { return };
-        let of = torrent.geometry.pieces();
-        let Some(seat) = torrent.seats.get_mut(&rank) else { return };
-        if seat.arrival.is_some() {
-            let known = pieces.iter().filter(|piece| piece.0 < of);
-            known.for_each(|piece| seat.have.add(*piece, of));
-        }
+        torrent.add(rank, pieces.iter().copied());
     }
 
     /// A member has these files whole. Files that the torrent does not have, and ranks that are no
     /// members, change nothing.
     pub fn completed(&mut self, torrent: TorrentId, rank: Rank, files: &[FileIndex]) {
         let Some(torrent) = self.torrent_mut(torrent) else { return };
-        let of = torrent.geometry.pieces();
-        let Some(seat) = torrent.seats.get_mut(&rank) else { return };
-        if seat.arrival.is_none() {
-            return;
-        }
         // A set, so that a message that repeats a file costs no more than the torrent has pieces.
         let files: BTreeSet<FileIndex> = files.iter().copied().collect();
-        for file in files.into_iter().filter(|file| file.0 < torrent.geometry.files()) {
-            for piece in torrent.geometry.file_pieces(file) {
-                seat.have.add(PieceIndex(piece), of);
-            }
-        }
+        let known = torrent.geometry.files();
+        let ranges: Vec<_> = files
+            .into_iter()
+            .filter(|file| file.0 < known)
+            .map(|file| torrent.geometry.file_pieces(file))
+            .collect();
+        torrent.add(rank, ranges.into_iter().flatten().map(PieceIndex));
     }
 
     /// A rank has reported how busy it is.
@@ -250,8 +301,8 @@ impl SwarmTable {
     #[must_use]
     pub fn members(&self, torrent: TorrentId) -> Vec<Rank> {
         let Some(torrent) = self.torrent(torrent) else { return Vec::new() };
-        let shown = torrent.arrived().into_iter().filter(|rank| !self.hidden.contains(rank));
-        shown.collect()
+        let shown = torrent.members.iter().filter(|rank| !self.hidden.contains(rank));
+        shown.copied().collect()
     }
 
     /// The swarm as `asker` is told it: the members that share, and the asker itself, last.
@@ -260,39 +311,48 @@ impl SwarmTable {
         &self,
         torrent: TorrentId,
         asker: Rank,
-        order: TrackerOrder,
+        listing: Listing,
         rng: &mut Rng,
     ) -> Vec<Member> {
         let Some(torrent) = self.torrent(torrent) else { return Vec::new() };
+        let ranks = match listing.limit {
+            limit if limit > 0 && torrent.members.len() > limit => {
+                self.choose(torrent, asker, limit, rng)
+            }
+            _ => torrent.members.clone(),
+        };
         let shown = |rank: &Rank| *rank == asker || !self.hidden.contains(rank);
         let load = |rank: Rank| self.loads.get(&rank).copied().unwrap_or(0);
-        let mut members: Vec<Member> = torrent
-            .arrived()
-            .into_iter()
-            .filter(shown)
-            .map(|rank| Member { rank, load: load(rank) })
-            .collect();
-        order.arrange(&mut members, asker, rng);
+        let shown = ranks.into_iter().filter(shown);
+        let mut members: Vec<Member> =
+            shown.map(|rank| Member { rank, load: load(rank) }).collect();
+        listing.order.arrange(&mut members, asker, rng);
         members
     }
 
-    /// Who has which pieces, by rank, for `asker`: the members that share and have something, the
-    /// asker left out. `None` with map `swarm`, which does not say.
+    /// Who of `members` has which pieces, by rank, the asker left out: those that share and have
+    /// something. `None` with map `swarm`, which does not say.
     #[must_use]
-    pub fn owners(&self, torrent: TorrentId, asker: Rank) -> Option<Vec<(Rank, Bitfield)>> {
+    pub fn owners(
+        &self,
+        torrent: TorrentId,
+        asker: Rank,
+        members: &[Member],
+    ) -> Option<Vec<(Rank, Bitfield)>> {
         if self.map == TrackerMap::Swarm {
             return None;
         }
         let torrent = self.torrent(torrent)?;
+        let ranks: BTreeSet<Rank> = members.iter().map(|member| member.rank).collect();
         let mut owners = Vec::new();
-        for (rank, seat) in &torrent.seats {
-            if *rank == asker || seat.arrival.is_none() || self.hidden.contains(rank) {
+        for rank in ranks.into_iter().filter(|rank| *rank != asker) {
+            let Some(seat) = torrent.seats.get(&rank).filter(|seat| seat.is_member) else {
                 continue;
-            }
+            };
             match &seat.have {
                 Have::Nothing => {}
-                Have::All => owners.push((*rank, Bitfield::full(torrent.geometry.pieces()))),
-                Have::Some(pieces) => owners.push((*rank, (**pieces).clone())),
+                Have::All => owners.push((rank, Bitfield::full(torrent.geometry.pieces()))),
+                Have::Some(pieces) => owners.push((rank, (**pieces).clone())),
             }
         }
         Some(owners)
@@ -314,7 +374,7 @@ impl SwarmTable {
         };
         let mut dump = Vec::new();
         for torrent in &self.torrents {
-            let shown = |seat: &Seat| seat.arrival.is_some() || self.map == TrackerMap::Pieces;
+            let shown = |seat: &Seat| seat.is_member || self.map == TrackerMap::Pieces;
             let seats = torrent.seats.iter().filter(|(_, seat)| shown(seat));
             let holders = seats.map(|(rank, seat)| (*rank, &seat.have)).collect();
             for (index, file) in (0..).map(FileIndex).zip(&torrent.info.files) {
@@ -337,16 +397,7 @@ impl SwarmTable {
     /// If one does not hold.
     pub fn check(&self) {
         for torrent in &self.torrents {
-            let mut arrivals = BTreeSet::new();
-            for seat in torrent.seats.values() {
-                if let Some(arrival) = seat.arrival {
-                    assert!(arrivals.insert(arrival) && arrival < torrent.arrivals);
-                }
-                if let Have::Some(pieces) = &seat.have {
-                    assert_eq!(pieces.len(), torrent.geometry.pieces());
-                    assert!(pieces.count() > 0 && !pieces.is_full());
-                }
-            }
+            torrent.check();
         }
         assert!(self.names.is_sorted_by(|a, b| self.name(*a) < self.name(*b)));
         assert!(self.loose.is_sorted_by(|a, b| a.name < b.name));
@@ -354,23 +405,68 @@ impl SwarmTable {
 }
 
 impl Torrent {
-    fn next_arrival(&mut self) -> u32 {
-        self.arrivals += 1;
-        self.arrivals - 1
-    }
-
     fn is_member(&self, rank: Rank) -> bool {
-        self.seats.get(&rank).is_some_and(|seat| seat.arrival.is_some())
+        self.seats.get(&rank).is_some_and(|seat| seat.is_member)
     }
 
-    fn arrived(&self) -> Vec<Rank> {
-        let mut members: Vec<(u32, Rank)> = self
-            .seats
-            .iter()
-            .filter_map(|(rank, seat)| seat.arrival.map(|arrival| (arrival, *rank)))
-            .collect();
-        members.sort_unstable();
-        members.into_iter().map(|(_, rank)| rank).collect()
+    fn join(&mut self, rank: Rank, rack: Option<u32>) {
+        let nothing = Seat { is_member: false, have: Have::Nothing };
+        let seat = self.seats.entry(rank).or_insert(nothing);
+        if std::mem::replace(&mut seat.is_member, true) {
+            return;
+        }
+        self.members.push(rank);
+        if matches!(seat.have, Have::All) {
+            self.sources.push(rank);
+        }
+        if let Some(rack) = rack {
+            self.racks.entry(rack).or_default().push(rank);
+        }
+    }
+
+    fn leave(&mut self, rank: Rank) {
+        if self.seats.remove(&rank).is_some_and(|seat| seat.is_member) {
+            let lists = [&mut self.members, &mut self.sources];
+            let lists = lists.into_iter().chain(self.racks.values_mut());
+            lists.for_each(|list| list.retain(|other| *other != rank));
+        }
+    }
+
+    /// A member has these pieces now.
+    fn add(&mut self, rank: Rank, pieces: impl Iterator<Item = PieceIndex>) {
+        let of = self.geometry.pieces();
+        let Some(seat) = self.seats.get_mut(&rank).filter(|seat| seat.is_member) else { return };
+        let had_all = matches!(seat.have, Have::All);
+        pieces.filter(|piece| piece.0 < of).for_each(|piece| seat.have.add(piece, of));
+        if !had_all && matches!(seat.have, Have::All) {
+            self.sources.push(rank);
+        }
+    }
+
+    fn check(&self) {
+        let unique = |list: &[Rank]| list.iter().collect::<BTreeSet<_>>().len() == list.len();
+        assert!(unique(&self.members) && unique(&self.sources));
+        assert!(self.members.iter().all(|rank| self.is_member(*rank)));
+        let members = self.seats.values().filter(|seat| seat.is_member);
+        assert_eq!(members.count(), self.members.len());
+        let all = |rank: &Rank| self.seats.get(rank).is_some_and(|seat| seat.has_all());
+        assert_eq!(self.members.iter().filter(|rank| all(rank)).count(), self.sources.len());
+        assert!(self.sources.iter().all(all));
+        for list in self.racks.values() {
+            assert!(unique(list) && list.iter().all(|rank| self.is_member(*rank)));
+        }
+        for seat in self.seats.values() {
+            if let Have::Some(pieces) = &seat.have {
+                assert_eq!(pieces.len(), self.geometry.pieces());
+                assert!(pieces.count() > 0 && !pieces.is_full());
+            }
+        }
+    }
+}
+
+impl Seat {
+    fn has_all(&self) -> bool {
+        matches!(self.have, Have::All)
     }
 }
 

@@ -16,6 +16,9 @@ fn what_matches_what() {
         ("a?c/d", "abc/d", "ac/d abc/e abc"),
         ("**", "a a/b a/b/c", ""),
         ("model/**", "model/a model/a/b", "model models/a x/model/a"),
+        ("model/***", "model model/a model/a/b", "models x/model models/a"),
+        ("a/**/***", "a a/b a/b/c", "b"),
+        ("*/***", "a b a/b", ""),
         ("**/x", "x a/x a/b/x", "xx a/xx x/a"),
         ("a/**/b", "a/b a/x/b a/x/y/b", "ab a/xb b a"),
         ("a/**/**/b/**", "a/b/c a/x/b/c/d", "a/b"),
@@ -51,6 +54,19 @@ fn plain_names_are_literal() {
 }
 
 #[test]
+fn a_tree_is_its_name_and_all_below_it() {
+    for name in ["a", "a*", "x[1]", "?", "a/b [c]*", "]"] {
+        let tree = Pattern::tree(name).unwrap();
+        assert!(tree.matches(name) && tree.matches(&format!("{name}/q/r")), "{name}");
+        for other in [format!("{name}x"), format!("x/{name}"), "zzz".to_owned()] {
+            assert!(!tree.matches(&other), "{name} {other}");
+        }
+    }
+    assert!(Pattern::tree("").unwrap().matches("a/b"));
+    assert!(Pattern::tree("../a").is_err());
+}
+
+#[test]
 fn what_is_no_pattern() {
     let cases = [
         ("", PatternError::Empty),
@@ -63,6 +79,9 @@ fn what_is_no_pattern() {
         ("a\tb", PatternError::Control),
         ("a**", PatternError::DoubleStar),
         ("***", PatternError::DoubleStar),
+        ("***/a", PatternError::DoubleStar),
+        ("a/***/b", PatternError::DoubleStar),
+        ("a***", PatternError::DoubleStar),
         ("a[b", PatternError::OpenClass),
         ("a[", PatternError::OpenClass),
         ("a[]", PatternError::OpenClass),

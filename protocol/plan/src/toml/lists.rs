@@ -1,6 +1,6 @@
 //! Lists of ranks (`1-4,7`) and of hosts (`n[01-16],m3`).
 
-use super::{MAX_HOSTS, MAX_RANKS, Reader, Value};
+use super::{MAX_HOSTS, MAX_RANKS, Reader, Rules, Value};
 use crate::{Fault, PlanError};
 use dunlin_base::Rank;
 use std::collections::BTreeMap;
@@ -14,32 +14,18 @@ impl Reader<'_> {
     ) -> Result<Vec<Rank>, PlanError> {
         let advice = "write one like \"1-4,7\"";
         let text = self.string("ranks", value, advice)?;
-        let bad = |why: &str| {
-            self.bad("ranks", value, "ranks and ranges of them, from 1", text, why, advice)
-        };
         let at = value.span().start;
-        let mut ranks = Vec::new();
-        for item in text.split(',') {
-            let (first, last) = item.split_once('-').unwrap_or((item, item));
-            let (first, last) = match (rank(first), rank(last)) {
-                (Some(first), Some(last)) => (first, last),
-                _ => return Err(bad("")),
-            };
-            if first == 0 || last == 0 {
-                return Err(bad("and rank 0 is the tracker's"));
-            }
-            if first > last {
-                return Err(bad("which has a range that runs backwards"));
-            }
-            if u64::from(last - first) >= MAX_RANKS.saturating_sub(all.len()) as u64 {
-                return Err(bad("and a plan has at most 100000 ranks"));
-            }
-            for rank in (first..=last).map(Rank) {
-                if let Some(first) = all.insert(rank, at) {
-                    let (found, first) = (format!("rank {rank}"), self.place.line(first));
-                    return Err(self.place.error(at, Fault::Twice { what: "rank", found, first }));
-                }
-                ranks.push(rank);
+        let (expected, lowest) = match self.rules {
+            Rules::Swarm => ("ranks and ranges of them, from 1", 1),
+            Rules::Place => ("ranks and ranges of them, from 0", 0),
+        };
+        let most = MAX_RANKS.saturating_sub(all.len());
+        let mut ranks = ranks_from(text, lowest, most)
+            .map_err(|why| self.bad("ranks", value, expected, text, why, advice))?;
+        for rank in &ranks {
+            if let Some(first) = all.insert(*rank, at) {
+                let (found, first) = (format!("rank {rank}"), self.place.line(first));
+                return Err(self.place.error(at, Fault::Twice { what: "rank", found, first }));
             }
         }
         ranks.sort_unstable();
@@ -67,6 +53,41 @@ impl Reader<'_> {
         }
         Ok(hosts)
     }
+}
+
+/// Reads a list of ranks from 0 on, like `0,3-5`, in the order of the text; at most [`MAX_RANKS`].
+///
+/// # Errors
+/// A clause that says what is wrong, or an empty text if it is no such list at all.
+pub fn parse_ranks(text: &str) -> Result<Vec<Rank>, &'static str> {
+    ranks_from(text, 0, MAX_RANKS)
+}
+
+/// Expands a list of hosts like `n[01-16],m3`, in the order of the text; at most [`MAX_HOSTS`].
+///
+/// # Errors
+/// A clause that says what is wrong.
+pub fn expand_hosts(text: &str) -> Result<Vec<String>, &'static str> {
+    expand(text, MAX_HOSTS)
+}
+
+fn ranks_from(text: &str, lowest: u32, most: usize) -> Result<Vec<Rank>, &'static str> {
+    let mut ranks = Vec::new();
+    for item in text.split(',') {
+        let (first, last) = item.split_once('-').unwrap_or((item, item));
+        let (Some(first), Some(last)) = (rank(first), rank(last)) else { return Err("") };
+        if first < lowest || last < lowest {
+            return Err("and rank 0 is the tracker's");
+        }
+        if first > last {
+            return Err("which has a range that runs backwards");
+        }
+        if u64::from(last - first) >= most.saturating_sub(ranks.len()) as u64 {
+            return Err("and a plan has at most 100000 ranks");
+        }
+        ranks.extend((first..=last).map(Rank));
+    }
+    Ok(ranks)
 }
 
 fn rank(text: &str) -> Option<u32> {

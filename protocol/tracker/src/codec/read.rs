@@ -246,6 +246,8 @@ impl<'a> Reader<'a> {
                     device: from.u64("a device")?,
                 })
             })?,
+            elsewhere: self.flag("elsewhere")?,
+            stands: self.option("what stands", |from| from.list("entries", 29, Reader::entry))?,
         };
         register.check()?;
         Ok(register)

@@ -143,12 +143,16 @@ fn register() -> impl Strategy<Value = Register> {
     ];
     let space = proptest::option::of(any::<(u64, u64)>());
     let node = proptest::option::of(("[a-z]{0,5}", "[a-z]{0,5}", "[a-z/]{0,9}", any::<u64>()));
-    let beside = (vec(entry(), 0..4), vec(failed(), 0..3), node);
-    (vec(file, 0..5), vec(want, 0..5), any::<bool>(), space, beside).prop_map(
-        |(files, wants, shares, space, (entries, unreadable, node))| {
+    let stands = proptest::option::of(vec(entry(), 0..3));
+    let beside = (vec(entry(), 0..4), vec(failed(), 0..3), node, stands);
+    (vec(file, 0..5), vec(want, 0..5), any::<(bool, bool)>(), space, beside).prop_map(
+        |(files, wants, (shares, elsewhere), space, (entries, unreadable, node, stands))| {
             let space = space.map(|(device, free)| Space { device, free });
             let node = node.map(|(host, rack, dest, device)| Node { host, rack, dest, device });
-            Register { files, wants, shares, space, entries, unreadable, node }
+            #[rustfmt::skip]
+            let register =
+                Register { files, wants, shares, space, entries, unreadable, node, elsewhere, stands };
+            register
         },
     )
 }

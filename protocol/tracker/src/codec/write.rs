@@ -148,6 +148,10 @@ impl Writer {
         if let Some(node) = &register.node {
             self.text(&node.host).text(&node.rack).text(&node.dest).u64(node.device);
         }
+        self.flag(register.elsewhere).flag(register.stands.is_some());
+        if let Some(stands) = &register.stands {
+            self.list(stands, Writer::entry);
+        }
     }
 
     fn entry(&mut self, entry: &TreeEntry) {

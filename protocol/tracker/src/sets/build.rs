@@ -1,55 +1,87 @@
 //! Files with equal holders and wanters become one set.
 
-use super::truth::Verdict;
-use super::{Held, Holding, LooseFile, MAX_SET_PIECES, Move, SetPlan, Sets};
-use crate::OwnedFile;
-use dunlin_base::{Bitfield, PieceIndex, Rank};
-use dunlin_metainfo::{HashKind, PieceHashes, SetError, SetFile, SetInfo};
-use std::collections::BTreeMap;
+use super::links::Sites;
+use super::moves::{Tally, Zeros, has_any};
+use super::names::Named;
+use super::truth::{Ruling, Verdict};
+use super::wishes::{ClassId, Wishes, nobody_has};
+use super::{Found, Holding, LooseFile, MAX_SET_PIECES, Move, SetPlan, Sets};
+use crate::FailedFile;
+use dunlin_base::{Bitfield, FileIndex, PieceIndex, Rank};
+use dunlin_metainfo::{HashKind, PieceHashes, SetError, SetFile, SetInfo, TreeEntry};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// One name: what it holds, who has it and who wants it.
-pub(super) struct File<'a> {
-    pub(super) verdict: Option<Verdict<'a>>,
-    pub(super) wanters: Vec<Rank>,
+/// What will move, before anybody lacks space.
+pub(super) struct Plan {
+    pub(super) sets: Vec<Planned>,
+    loose: Vec<LooseFile>,
+    /// Files that cannot stand even alone in a set, by who wants them.
+    unfit: Vec<(Vec<ClassId>, FailedFile)>,
+}
+
+/// A set, who wants it, and what it comes to.
+pub(super) struct Planned {
+    pub(super) plan: SetPlan,
+    pub(super) tally: Tally,
+    classes: Vec<ClassId>,
 }
 
 /// One name that has a truth and a wanter.
-struct Wanted<'a, 'f> {
-    truth: &'a OwnedFile,
-    held: &'f [Held<'a>],
-    wanters: &'f [Rank],
+struct Wanted<'r, 'a> {
+    index: usize,
+    verdict: &'r Verdict<'a>,
 }
 
 /// Files that will be one set, with the number of their pieces.
-struct Draft<'a, 'f> {
-    files: Vec<Wanted<'a, 'f>>,
+struct Draft<'r, 'a> {
+    files: Vec<Wanted<'r, 'a>>,
     pieces: u64,
 }
 
 /// What files must have in common to be one set: the piece length, who has them (whole or in part)
 /// without wanting them, and who wants them. So whoever does not want a set but serves it has
 /// registered every file of it, and need not look it up.
-type Key<'f> = (u32, Vec<(Rank, bool)>, &'f [Rank]);
+type Key<'w> = (u32, Vec<(Rank, bool)>, &'w [ClassId]);
 
-/// Fills in torrents, loose files and moves. `files` are in the order of their names.
-pub(super) fn build(files: &[File<'_>], sets: &mut Sets) {
+/// Works with what all names are.
+struct Builder<'b, 'a> {
+    wishes: &'b Wishes<'a>,
+    sites: &'b Sites,
+    repairs: bool,
+    zeros: Zeros,
+    /// Who wants a set, by the classes that do: many sets share one list.
+    wanters: BTreeMap<Vec<ClassId>, Arc<[Rank]>>,
+    plan: Plan,
+}
+
+/// The sets of all names, in order. With `repairs`, right pieces of files of other content count.
+pub(super) fn build<'a>(
+    rulings: &[Ruling<'a>],
+    wishes: &Wishes<'a>,
+    sites: &Sites,
+    repairs: bool,
+) -> Plan {
     let mut drafts: Vec<Draft<'_, '_>> = Vec::new();
     let mut open: BTreeMap<Key<'_>, usize> = BTreeMap::new();
-    for file in files {
-        let Some(Verdict { truth, held }) = &file.verdict else { continue };
-        if file.wanters.is_empty() {
-            sets.loose.push(loose(truth, held));
+    let plan = Plan { sets: Vec::new(), loose: Vec::new(), unfit: Vec::new() };
+    let (zeros, wanters) = (Zeros::default(), BTreeMap::new());
+    let mut builder = Builder { wishes, sites, repairs, zeros, wanters, plan };
+    for (index, ruling) in rulings.iter().enumerate() {
+        let Ruling::File(verdict) = ruling else { continue };
+        let classes = wishes.wanters(index);
+        if classes.is_empty() {
+            builder.plan.loose.push(loose(verdict));
             continue;
         }
-        let wanted = Wanted { truth, held, wanters: &file.wanters };
-        count_moves(&wanted, &mut sets.moves);
-        let pieces = truth.hashes.len() as u64;
-        if truth.hashes.kind() == HashKind::Token {
+        let pieces = verdict.truth.hashes.len() as u64;
+        let wanted = Wanted { index, verdict };
+        if verdict.truth.hashes.kind() == HashKind::Token {
             drafts.push(Draft { files: vec![wanted], pieces });
             continue;
         }
-        let key = (truth.piece_length, pure_holders(&wanted), file.wanters.as_slice());
+        let pure = pure_holders(verdict, |rank| wishes.wants(index, rank));
+        let key = (verdict.truth.piece_length, pure, classes);
         let fitting = open.get(&key).and_then(|index| drafts.get_mut(*index));
         match fitting.filter(|draft| draft.pieces + pieces <= MAX_SET_PIECES) {
             Some(draft) => {
@@ -63,98 +95,215 @@ pub(super) fn build(files: &[File<'_>], sets: &mut Sets) {
         }
     }
     for draft in &drafts {
-        finish(&draft.files, sets);
+        builder.finish(&draft.files);
     }
     // Only a split draft can be out of order.
-    sets.torrents.sort_by(|a, b| first_name(a).cmp(first_name(b)));
+    builder.plan.sets.sort_by(|a, b| first_name(a).cmp(first_name(b)));
+    builder.plan
 }
 
-fn first_name(set: &SetPlan) -> &str {
-    set.info.files.first().map_or("", |file| file.name.as_str())
+fn first_name(set: &Planned) -> &str {
+    set.plan.info.files.first().map_or("", |file| file.name.as_str())
 }
 
-fn loose(truth: &OwnedFile, held: &[Held<'_>]) -> LooseFile {
-    LooseFile {
-        name: truth.name.clone(),
-        hashes: truth.hashes.clone(),
-        holders: held.iter().map(|held| (held.rank, held.pieces.cloned())).collect(),
-    }
+fn loose(verdict: &Verdict<'_>) -> LooseFile {
+    let holders = verdict.held.iter().map(|held| (held.rank, held.pieces.cloned())).collect();
+    let truth = verdict.truth;
+    LooseFile { name: truth.name.clone(), hashes: truth.hashes.clone(), holders }
 }
 
 /// Who has something of the file without wanting it, and whether it is whole there.
-fn pure_holders(file: &Wanted<'_, '_>) -> Vec<(Rank, bool)> {
-    let wants = |rank: Rank| file.wanters.binary_search(&rank).is_ok();
-    let has_any = |held: &Held<'_>| held.pieces.is_none_or(|pieces| pieces.count() > 0);
-    let pure = file.held.iter().filter(|held| has_any(held) && !wants(held.rank));
+fn pure_holders(verdict: &Verdict<'_>, wants: impl Fn(Rank) -> bool) -> Vec<(Rank, bool)> {
+    let pure = verdict.held.iter().filter(|held| has_any(held) && !wants(held.rank));
     pure.map(|held| (held.rank, held.whole)).collect()
 }
 
-fn count_moves(file: &Wanted<'_, '_>, moves: &mut BTreeMap<Rank, Move>) {
-    for rank in file.wanters {
-        let held = file.held.binary_search_by_key(rank, |held| held.rank).ok();
-        let held = held.and_then(|index| file.held.get(index));
-        let here = held.map_or(0, |held| bytes_here(file.truth, held));
-        let counted = moves.entry(*rank).or_default();
-        counted.files += u64::from(!held.is_some_and(|held| held.whole));
-        counted.bytes = counted.bytes.saturating_add(file.truth.bytes - here);
-        counted.bytes_here = counted.bytes_here.saturating_add(here);
-    }
-}
-
-/// Bytes of the payload that a rank has: exact for bytes, in proportion for tokens.
-fn bytes_here(truth: &OwnedFile, held: &Held<'_>) -> u64 {
-    let Some(pieces) = held.pieces else { return truth.bytes };
-    let count = u64::from(pieces.count());
-    if truth.hashes.kind() == HashKind::Token {
-        let share = u128::from(truth.bytes) * u128::from(count) / u128::from(pieces.len().max(1));
-        return u64::try_from(share).unwrap_or(truth.bytes);
-    }
-    let unit = u64::from(truth.piece_length);
-    let last_lacks = (u64::from(pieces.len()) * unit).saturating_sub(truth.length);
-    let last = PieceIndex(pieces.len().saturating_sub(1));
-    let lacks = if pieces.has(last) { last_lacks } else { 0 };
-    (count * unit).saturating_sub(lacks).min(truth.bytes)
-}
-
-/// Makes one set of the files, or one of each if they cannot stand together (a file and a folder of
-/// one name). A file that cannot even stand alone is missing to all who want it.
-fn finish(files: &[Wanted<'_, '_>], sets: &mut Sets) {
-    match (info(files), files) {
-        (Ok(info), _) => {
-            let holders = holders(files, info.hashes.len());
-            let wanters = files.first().map(|file| file.wanters.to_vec()).unwrap_or_default();
-            sets.torrents.push(SetPlan { info: Arc::new(info), holders, wanters });
+impl Builder<'_, '_> {
+    /// Makes one set of the files, or one of each if they cannot stand together (a file and a folder
+    /// of one name). A file that cannot even stand alone is missing to all who want it.
+    fn finish(&mut self, files: &[Wanted<'_, '_>]) {
+        let Some(first) = files.first() else { return };
+        let classes = self.wishes.wanters(first.index).to_vec();
+        match (info(files), files) {
+            (Ok(info), _) => {
+                let planned = self.planned(info, files, classes);
+                self.plan.sets.push(planned);
+            }
+            (Err(_), [file]) => {
+                let failed = nobody_has(&file.verdict.truth.name, None);
+                self.plan.unfit.push((classes, failed));
+            }
+            (Err(_), _) => files.chunks(1).for_each(|one| self.finish(one)),
         }
-        (Err(_), [file]) => {
-            for rank in file.wanters {
-                sets.missing.entry(*rank).or_default().push(super::nobody_has(&file.truth.name));
+    }
+
+    fn planned(
+        &mut self,
+        info: SetInfo,
+        files: &[Wanted<'_, '_>],
+        classes: Vec<ClassId>,
+    ) -> Planned {
+        let holders = holders(files, info.hashes.len());
+        let fresh = || self.wishes.ranks(&classes);
+        let wanters = Arc::clone(self.wanters.entry(classes.clone()).or_insert_with(fresh));
+        let mut tally = Tally::default();
+        for file in files {
+            tally.add(file.verdict, self.repairs, &mut self.zeros);
+        }
+        let links = self.sites.link(&wanters, &holders, &tally);
+        let mut ready: BTreeMap<Rank, Vec<FileIndex>> =
+            links.values().map(|from| (*from, Vec::new())).collect();
+        for (index, file) in (0..).map(FileIndex).zip(files) {
+            for (rank, files) in &mut ready {
+                let at_dest = file.verdict.held(*rank).and_then(|held| held.at_dest);
+                if matches!(at_dest, Some(Found::Whole)) {
+                    files.push(index);
+                }
             }
         }
-        (Err(_), _) => files.chunks(1).for_each(|one| finish(one, sets)),
+        let plan = SetPlan { info: Arc::new(info), holders, wanters, links, ready };
+        Planned { plan, tally, classes }
     }
+}
+
+impl Plan {
+    /// What every rank that wants a file has to fetch.
+    pub(super) fn moves(&self, wishes: &Wishes<'_>, sites: &Sites) -> BTreeMap<Rank, Move> {
+        // Most ranks of a class fetch the same; only those that have something differ.
+        let mut by_class: BTreeMap<ClassId, Move> = BTreeMap::new();
+        for set in &self.sets {
+            for class in &set.classes {
+                plus(by_class.entry(*class).or_default(), set.tally.moved(Default::default()));
+            }
+        }
+        let mut moves: BTreeMap<Rank, Move> = BTreeMap::new();
+        for (class, ranks, _) in wishes.classes() {
+            let Some(all) = by_class.get(&class) else { continue };
+            moves.extend(ranks.iter().map(|rank| (*rank, *all)));
+        }
+        for set in &self.sets {
+            let others = set.tally.stands.keys().chain(set.plan.links.keys());
+            let others: BTreeSet<Rank> = others.copied().collect();
+            for rank in others.into_iter().filter(|rank| set.plan.wants(*rank)) {
+                let stand = set.tally.stand_of(rank);
+                let moved = match set.plan.links.get(&rank) {
+                    Some(from) => set.tally.linked(stand, sites.same_folder(rank, *from)),
+                    None => set.tally.moved(stand),
+                };
+                let entry = moves.entry(rank).or_default();
+                minus(entry, set.tally.moved(Default::default()));
+                plus(entry, moved);
+            }
+        }
+        moves
+    }
+
+    /// Fills in all that people and ranks are told.
+    pub(super) fn into_sets(
+        self,
+        names: &[Named<'_, '_>],
+        rulings: &[Ruling<'_>],
+        wishes: &Wishes<'_>,
+        sites: &Sites,
+        sets: &mut Sets,
+    ) {
+        sets.moves = self.moves(wishes, sites);
+        let mut classes: BTreeMap<ClassId, ClassList<'_>> = BTreeMap::new();
+        for (class, _, unmatched) in wishes.classes() {
+            let list = ClassList { failed: unmatched.to_vec(), ..ClassList::default() };
+            classes.insert(class, list);
+        }
+        for (index, (named, ruling)) in names.iter().zip(rulings).enumerate() {
+            for class in wishes.wanters(index) {
+                let Some(list) = classes.get_mut(class) else { continue };
+                match ruling {
+                    Ruling::Fails(reason) => list
+                        .failed
+                        .push(FailedFile { name: named.name.to_owned(), reason: reason.clone() }),
+                    Ruling::File(_) | Ruling::Entry(..) => {
+                        list.wanted.insert(named.name);
+                    }
+                }
+            }
+        }
+        for (unfit, failed) in &self.unfit {
+            for class in unfit {
+                let Some(list) = classes.get_mut(class) else { continue };
+                list.wanted.remove(failed.name.as_str());
+                list.failed.push(failed.clone());
+            }
+        }
+        for (class, ranks, _) in wishes.classes() {
+            let Some(list) = classes.remove(&class) else { continue };
+            list.give(ranks, sets);
+        }
+        for (rank, failed) in wishes.dropped() {
+            sets.missing.insert(*rank, failed.clone());
+            sets.replace.remove(rank);
+        }
+        sets.torrents = self.sets.into_iter().map(|planned| planned.plan).collect();
+        sets.loose = self.loose;
+    }
+}
+
+/// What ranks with equal wants are told.
+#[derive(Default)]
+struct ClassList<'a> {
+    wanted: BTreeSet<&'a str>,
+    failed: Vec<FailedFile>,
+}
+
+impl ClassList<'_> {
+    fn give(mut self, ranks: &[Rank], sets: &mut Sets) {
+        let (entries, failed): (Arc<[TreeEntry]>, _) = sets.tree.pick(&self.wanted);
+        self.failed.extend(failed);
+        for rank in ranks {
+            if !self.failed.is_empty() {
+                sets.missing.insert(*rank, self.failed.clone());
+            }
+            if !entries.is_empty() {
+                // Who wants nothing but folders and links wants something, too.
+                sets.moves.entry(*rank).or_default();
+                sets.entries.insert(*rank, Arc::clone(&entries));
+            }
+        }
+    }
+}
+
+fn plus(sum: &mut Move, one: Move) {
+    sum.files = sum.files.saturating_add(one.files);
+    sum.bytes = sum.bytes.saturating_add(one.bytes);
+    sum.bytes_here = sum.bytes_here.saturating_add(one.bytes_here);
+    sum.linked = sum.linked.saturating_add(one.linked);
+}
+
+fn minus(sum: &mut Move, one: Move) {
+    sum.files = sum.files.saturating_sub(one.files);
+    sum.bytes = sum.bytes.saturating_sub(one.bytes);
+    sum.bytes_here = sum.bytes_here.saturating_sub(one.bytes_here);
+    sum.linked = sum.linked.saturating_sub(one.linked);
 }
 
 fn info(files: &[Wanted<'_, '_>]) -> Result<SetInfo, SetError> {
-    let kind = files.first().map_or(HashKind::Sha1, |file| file.truth.hashes.kind());
-    let piece_length = files.first().map_or(1, |file| file.truth.piece_length);
-    let names = files
-        .iter()
-        .map(|file| SetFile { name: file.truth.name.clone(), length: file.truth.length })
-        .collect();
+    let truths = || files.iter().map(|file| file.verdict.truth);
+    let kind = truths().next().map_or(HashKind::Sha1, |truth| truth.hashes.kind());
+    let piece_length = truths().next().map_or(1, |truth| truth.piece_length);
+    let names =
+        truths().map(|truth| SetFile { name: truth.name.clone(), length: truth.length }).collect();
     let hashes = match files {
-        [file] => file.truth.hashes.clone(),
+        [file] => file.verdict.truth.hashes.clone(),
         _ => {
-            let all = files.iter().flat_map(|file| match &file.truth.hashes {
+            let all = truths().flat_map(|truth| match &truth.hashes {
                 PieceHashes::Sha1(hashes) => hashes.as_ref(),
                 PieceHashes::Tokens(_) => &[],
             });
-            PieceHashes::Sha1(all.copied().collect::<Vec<_>>().into())
+            PieceHashes::Sha1(all.copied().collect())
         }
     };
     SetInfo::new(kind, piece_length, names, hashes)
 }
 
-/// What every rank has of the set. Only ranks that have a part of it get a bitfield.
+/// Who has what of the set. Only ranks that have a part of it get a bitfield.
 fn holders(files: &[Wanted<'_, '_>], pieces: usize) -> Vec<Holding> {
     #[derive(Default)]
     struct Tally {
@@ -163,15 +312,15 @@ fn holders(files: &[Wanted<'_, '_>], pieces: usize) -> Vec<Holding> {
         bits: Option<Bitfield>,
     }
     let mut tallies: BTreeMap<Rank, Tally> = BTreeMap::new();
-    for held in files.iter().flat_map(|file| file.held) {
+    for held in files.iter().flat_map(|file| &file.verdict.held) {
         let tally = tallies.entry(held.rank).or_default();
         tally.whole += usize::from(held.whole);
         tally.full += usize::from(held.pieces.is_none());
     }
     let mut start = 0;
     for file in files {
-        let len = file.truth.piece_count();
-        for held in file.held {
+        let len = file.verdict.truth.piece_count();
+        for held in &file.verdict.held {
             let Some(tally) = tallies.get_mut(&held.rank) else { continue };
             if tally.full == files.len() {
                 continue;

@@ -1,33 +1,82 @@
 use super::*;
-use crate::Standing;
+use crate::{Node, Space, Standing, Want};
 use bytes::Bytes;
+use dunlin_metainfo::{EntryKind, EntryMeta};
 use std::fmt::Write as _;
+
+mod late;
+mod links;
+mod placing;
+mod trees;
 
 /// Registrations drawn as text, one rank a line: `1: a=ABC b@AB c~ABC/101 t#xy +a *dir/**`. `=` is
 /// an owner's file, `@` one in place, `~` a part with its pieces, `#` an owner's token file; every
-/// letter is a piece (of 4 bytes, the last one of 3) or a token. `+` wants a name, `*` a glob.
+/// letter is a piece (of 4 bytes, the last one of 3) or a token; `!x` at the end is a SHA-256. `+`
+/// wants a name, `*` a glob. `-a` is unreadable. `a:d`, `a:f`, `a:>to` and `a:^to` are entries: a
+/// folder, a file, a symlink and a hard link, with another mode if a `'` follows; `.a:d` stands where
+/// wanted things go. `%host:folder` is the node (a device for each host, unless `:8` is one), `$100`
+/// free space on the device of that host, and `elsewhere` says that owned files are not in that
+/// folder.
 pub(crate) fn registers(text: &str) -> Vec<(Rank, Register)> {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     lines
         .map(|line| {
             let (rank, rest) = line.split_once(':').unwrap();
             let mut register = Register { shares: true, ..Register::default() };
-            for word in rest.split_whitespace() {
-                if let Some(name) = word.strip_prefix('+') {
-                    register.wants.push(Want::Name(name.to_owned()));
-                } else if let Some(glob) = word.strip_prefix('*') {
-                    register.wants.push(Want::Glob(glob.to_owned()));
-                } else {
-                    register.files.push(owned(word));
-                }
-            }
+            rest.split_whitespace().for_each(|word| add(&mut register, word));
             register.check().unwrap();
             (Rank(rank.parse().unwrap()), register)
         })
         .collect()
 }
 
+fn add(register: &mut Register, word: &str) {
+    let (first, rest) = word.split_at(1);
+    let named =
+        |rest: &str| rest.split_once(':').map(|(one, two)| (one.to_owned(), two.to_owned()));
+    match first {
+        "+" => register.wants.push(Want::Name(rest.to_owned())),
+        "*" => register.wants.push(Want::Glob(rest.to_owned())),
+        "-" => {
+            let (name, reason) = (rest.to_owned(), "denied".to_owned());
+            register.unreadable.push(FailedFile { name, reason });
+        }
+        "%" => {
+            let (host, dest) = named(rest).unwrap();
+            let (dest, device) = named(&dest).unwrap_or((dest, "7".to_owned()));
+            let device = device.parse().unwrap();
+            register.node = Some(Node { host, rack: String::new(), dest, device });
+        }
+        "$" => {
+            let host = register.node.as_ref().map_or("", |node| &node.host);
+            let device = host.bytes().map(u64::from).sum();
+            register.space = Some(Space { device, free: rest.parse().unwrap() });
+        }
+        "." => register.stands.get_or_insert_default().push(entry(rest)),
+        _ if word == "elsewhere" => register.elsewhere = true,
+        _ if word.contains(':') => register.entries.push(entry(word)),
+        _ => register.files.push(owned(word)),
+    }
+}
+
+fn entry(word: &str) -> TreeEntry {
+    let (name, what) = word.split_once(':').unwrap();
+    let (what, mode) = what.strip_suffix('\'').map_or((what, 0o644), |what| (what, 0o600));
+    let kind = match what.split_at(1) {
+        ("d", _) => EntryKind::Directory,
+        ("f", _) => EntryKind::File,
+        (">", target) => EntryKind::Symlink { target: target.to_owned() },
+        (_, to) => EntryKind::HardLink { to: to.to_owned() },
+    };
+    let meta = EntryMeta { mode, ..EntryMeta::default() };
+    TreeEntry { name: name.to_owned(), kind, meta }
+}
+
 fn owned(word: &str) -> OwnedFile {
+    let (word, sha256) = match word.split_once('!') {
+        Some((word, hash)) => (word, Some([hash.as_bytes()[0]; 32])),
+        None => (word, None),
+    };
     let at = word.find(['=', '@', '~', '#']).unwrap();
     let (name, kind, rest) = (&word[..at], &word[at..=at], &word[at + 1..]);
     let (letters, bits) = rest.split_once('/').unwrap_or((rest, ""));
@@ -60,19 +109,44 @@ fn owned(word: &str) -> OwnedFile {
         pieces,
         standing,
         bytes: length,
-        sha256: None,
+        sha256,
     }
 }
 
+/// No pins.
+const NONE: &BTreeMap<String, [u8; 32]> = &BTreeMap::new();
+
+/// The rules of a swarm.
+pub(crate) fn swarm(on_conflict: OnConflict, force: bool) -> Rules<'static> {
+    let (placing, owners_only, compare) = (false, false, false);
+    Rules { on_conflict, force, placing, owners_only, compare, pins: NONE }
+}
+
+/// The rules of a plan that is to be made so.
+pub(crate) fn placing() -> Rules<'static> {
+    Rules { placing: true, ..swarm(OnConflict::FailName, false) }
+}
+
+/// Everything that fails, as text: `3 a: why`.
+fn fails(of: &BTreeMap<Rank, Vec<FailedFile>>) -> Vec<String> {
+    let line =
+        |(rank, failed): (&Rank, &FailedFile)| format!("{rank} {}: {}", failed.name, failed.reason);
+    of.iter().flat_map(|(rank, list)| list.iter().map(move |failed| line((rank, failed)))).collect()
+}
+
 pub(crate) fn sets_of(text: &str, policy: OnConflict, force: bool) -> Sets {
+    make(text, &swarm(policy, force))
+}
+
+pub(crate) fn make(text: &str, rules: &Rules<'_>) -> Sets {
     let registers = registers(text);
     let borrowed: Vec<_> = registers.iter().map(|(rank, register)| (*rank, register)).collect();
-    let sets = make_sets(&borrowed, policy, force);
+    let sets = make_sets(&borrowed, rules);
     sets.check();
     sets
 }
 
-/// The sets as text: `t0 a b: 1=whole 2=all 3=101 -> 4 5`.
+/// The sets as text: `t0 a b: 1=whole 2=all 3=101 -> 4 5<4`, where rank 5 links from rank 4.
 fn draw(sets: &Sets) -> String {
     let mut out = String::new();
     for (number, set) in sets.torrents.iter().enumerate() {
@@ -86,7 +160,10 @@ fn draw(sets: &Sets) -> String {
             }
         }
         out.push_str(" ->");
-        set.wanters.iter().for_each(|rank| write!(out, " {rank}").unwrap());
+        for rank in set.wanters.iter() {
+            let from = set.links.get(rank).map_or(String::new(), |from| format!("<{from}"));
+            write!(out, " {rank}{from}").unwrap();
+        }
         out.push('\n');
     }
     for file in &sets.loose {
@@ -107,15 +184,24 @@ fn draw(sets: &Sets) -> String {
         let names: Vec<&str> = names.iter().map(|missing| missing.name.as_str()).collect();
         writeln!(out, "missing {rank}: {}", names.join(" ")).unwrap();
     }
-    for (rank, Move { files, bytes, bytes_here }) in &sets.moves {
-        writeln!(out, "move {rank}: {files} {bytes}+{bytes_here}").unwrap();
+    for (rank, Move { files, bytes, bytes_here, linked }) in &sets.moves {
+        write!(out, "move {rank}: {files} {bytes}+{bytes_here}").unwrap();
+        if *linked > 0 {
+            write!(out, " linked {linked}").unwrap();
+        }
+        out.push('\n');
     }
     out
 }
 
 #[track_caller]
 fn expect(text: &str, policy: OnConflict, force: bool, expected: &str) {
-    let drawn = draw(&sets_of(text, policy, force));
+    expect_by(text, &swarm(policy, force), expected);
+}
+
+#[track_caller]
+fn expect_by(text: &str, rules: &Rules<'_>, expected: &str) {
+    let drawn = draw(&make(text, rules));
     let expected: Vec<&str> =
         expected.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     assert_eq!(drawn.lines().collect::<Vec<_>>(), expected, "{text}");
@@ -222,7 +308,7 @@ fn an_owner_that_wants_the_file_gives_way_to_those_that_do_not() {
         let sets = sets_of(text, REFUSE, true);
         let drawn = draw(&sets);
         assert!(drawn.starts_with(&format!("t0 a: {set}\nreplace {rank}: a\n")), "{drawn}");
-        assert_eq!(sets.moves[&Rank(rank)], Move { files: 1, bytes: 7, bytes_here: 0 });
+        assert_eq!(sets.moves[&Rank(rank)], Move { files: 1, bytes: 7, ..Move::default() });
     }
 }
 
@@ -373,7 +459,7 @@ fn large_sets_are_split() {
     let owner = Register { files: ["d", "a", "c", "b"].map(file).into(), ..Register::default() };
     let wants = vec![Want::Glob("**".to_owned())];
     let wanter = Register { wants, ..Register::default() };
-    let sets = make_sets(&[(Rank(2), &wanter), (Rank(1), &owner)], REFUSE, false);
+    let sets = make_sets(&[(Rank(2), &wanter), (Rank(1), &owner)], &swarm(REFUSE, false));
     sets.check();
     let files: Vec<usize> = sets.torrents.iter().map(|set| set.info.files.len()).collect();
     assert_eq!(files, [2, 2]);
@@ -389,7 +475,31 @@ fn many_files_and_ranks_take_linear_time() {
         ..Register::default()
     };
     let registers: Vec<_> = (1..=100).map(|rank| (Rank(rank), &all)).collect();
-    let sets = make_sets(&registers, REFUSE, false);
+    let sets = make_sets(&registers, &swarm(REFUSE, false));
     assert_eq!((sets.torrents.len(), sets.torrents[0].info.files.len()), (1, 2_000));
     assert!(sets.torrents[0].holders.iter().all(|held| held.whole));
+}
+
+#[test]
+fn ten_thousand_ranks_with_equal_wants_are_one_class() {
+    // Twenty thousand files for ten thousand ranks, eight a host: two hundred million pairs, none of
+    // which is looked at.
+    let word = |file: u32| owned(&format!("dir{}/file{file}=A", file % 7));
+    let owner = Register { files: (0..20_000).map(word).collect(), ..Register::default() };
+    let wanter = |rank: u32| {
+        let (host, dest) = (format!("h{}", rank / 8), format!("/{rank}"));
+        Register {
+            wants: vec![Want::Glob("**".to_owned())],
+            node: Some(Node { host, dest, rack: String::new(), device: 1 }),
+            ..Register::default()
+        }
+    };
+    let wanters: Vec<Register> = (0..10_000).map(wanter).collect();
+    let mut registers: Vec<_> = (1..).map(Rank).zip(&wanters).collect();
+    registers.push((Rank(0), &owner));
+    let sets = make_sets(&registers, &placing());
+    let [set] = &sets.torrents[..] else { panic!("{} sets", sets.torrents.len()) };
+    assert_eq!((set.wanters.len(), set.links.len()), (10_000, 10_000 - 10_000 / 8));
+    let total: u64 = sets.moves.values().map(|moved| moved.bytes).sum();
+    assert_eq!(total, 1_250 * 20_000 * 3);
 }

@@ -1,39 +1,143 @@
 //! What a name truly holds, who says otherwise, and what that means.
 
-use super::{Conflict, Held, Named, Obstacle, OnConflict, Sets};
+use super::links::Sites;
+use super::names::{Claim, Named, find};
+use super::wishes::Wishes;
+use super::{Conflict, Copy, Found, Held, Obstacle, OnConflict, Rules, Sets};
 use crate::{OwnedFile, Standing};
-use dunlin_base::Rank;
+use dunlin_base::{Rank, hex};
+use dunlin_metainfo::{EntryKind, TreeEntry};
 
-pub(super) struct Judge<'s> {
-    pub(super) policy: OnConflict,
-    pub(super) force: bool,
-    pub(super) sets: &'s mut Sets,
+pub(super) struct Judge<'j, 'l, 'a> {
+    pub(super) rules: &'j Rules<'j>,
+    pub(super) names: &'j [Named<'l, 'a>],
+    pub(super) sites: &'j Sites,
+    pub(super) sets: &'j mut Sets,
+}
+
+/// What a name is.
+pub(super) enum Ruling<'a> {
+    /// A file.
+    File(Verdict<'a>),
+    /// A folder or a link, as this rank says.
+    Entry(Rank, &'a TreeEntry),
+    /// Nobody gets it, for this reason.
+    Fails(String),
 }
 
 /// The true content of a name, and who has it, by rank.
 pub(super) struct Verdict<'a> {
     pub(super) truth: &'a OwnedFile,
+    /// Whose word counts.
+    pub(super) speaker: Rank,
     pub(super) held: Vec<Held<'a>>,
+    /// Files of other content that stand where the name is wanted and will be repaired, by rank.
+    pub(super) bases: Vec<(Rank, &'a OwnedFile)>,
 }
 
-impl Judge<'_> {
+/// How much a word about a name counts, the weightiest first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Weight {
+    /// Of who has it and does not want it.
+    Pure,
+    Owner,
+    InPlace,
+    Part,
+}
+
+impl<'a> Judge<'_, '_, 'a> {
+    /// What each name is, in the order of names.
+    pub(super) fn all(&mut self, wishes: &Wishes<'_>) -> Vec<Ruling<'a>> {
+        let names = self.names;
+        names.iter().enumerate().map(|(index, named)| self.ruling(index, named, wishes)).collect()
+    }
+
+    fn ruling(&mut self, index: usize, named: &Named<'_, 'a>, wishes: &Wishes<'_>) -> Ruling<'a> {
+        let wants = |rank: Rank| wishes.wants(index, rank);
+        let pin = self.rules.pins.get(named.name);
+        if let Some(ruling) = self.no_file(named, &wants).filter(|_| pin.is_none()) {
+            return ruling;
+        }
+        let ruling = match pin {
+            Some(pin) => self.pinned(named, &wants, pin),
+            None => self.judge(named, &wants),
+        };
+        if let Some(Ruling::File(_)) = ruling
+            && self.rules.placing
+        {
+            // Something stands there that could not be read.
+            for (rank, _) in named.unreadable.iter().filter(|(rank, _)| wants(*rank)) {
+                self.replace(*rank, named.name, &wants);
+            }
+        }
+        ruling.unwrap_or_else(|| Ruling::Fails(unreadable(named)))
+    }
+
+    /// What the name is if it is no file: the weightiest word counts, and of equal ones that of the
+    /// lowest rank. `None` if it is a file, or nothing at all.
+    fn no_file(
+        &mut self,
+        named: &Named<'_, 'a>,
+        wants: &dyn Fn(Rank) -> bool,
+    ) -> Option<Ruling<'a>> {
+        let weigh = |claim: &&Claim<'_>| match (wants(claim.rank), claim.elsewhere) {
+            (false, _) => Weight::Pure,
+            (true, true) => Weight::Owner,
+            (true, false) => Weight::InPlace,
+        };
+        let others = named.claims.iter().filter(|claim| claim.entry.kind != EntryKind::File);
+        let (weight, claim) =
+            others.map(|claim| (weigh(&claim), claim)).min_by_key(|(weight, _)| *weight)?;
+        let weigh = |copy: &Copy<'_>| match copy.file.standing {
+            Standing::Owner if wants(copy.rank) => Weight::Owner,
+            Standing::Owner => Weight::Pure,
+            Standing::InPlace => Weight::InPlace,
+            Standing::Part => Weight::Part,
+        };
+        let file = named.copies.iter().map(|copy| (weigh(copy), copy));
+        let file = file.min_by_key(|(weight, _)| *weight);
+        match file {
+            Some((other, _)) if other < weight => None,
+            Some((other, copy)) if other == weight && !self.is_name_of(claim, copy.file) => {
+                Some(Ruling::Fails(two_kinds(named.name, (copy.rank, "file"), claim)))
+            }
+            Some((other, _)) if other == weight => None,
+            _ => {
+                let link = matches!(claim.entry.kind, EntryKind::HardLink { .. });
+                let copies = named.copies.iter().filter(|copy| link && wants(copy.rank));
+                for copy in copies.filter(|copy| copy.file.standing == Standing::InPlace) {
+                    self.replace(copy.rank, named.name, wants);
+                }
+                Some(Ruling::Entry(claim.rank, claim.entry))
+            }
+        }
+    }
+
+    /// Whether the claim is a further name of a file of this content.
+    fn is_name_of(&self, claim: &Claim<'_>, file: &OwnedFile) -> bool {
+        let EntryKind::HardLink { to } = &claim.entry.kind else { return false };
+        let named = find(self.names, to).and_then(|index| self.names.get(index));
+        let copies = named.map_or(&[][..], |named| named.copies);
+        let mut own = copies.iter().filter(|copy| copy.rank == claim.rank);
+        own.any(|copy| is_same(copy.file, file))
+    }
+
     /// The best standing that any copy has says what the name holds: owners, else what stands in
     /// place, else unfinished files. Among equals the lowest rank speaks first, but a disagreement
     /// that is not settled by rank is judged by the owners that do not want the file: who wants it
     /// may let its copy go. `None` for no copies.
-    pub(super) fn judge<'a>(&mut self, named: &Named<'a>, wanters: &[Rank]) -> Option<Verdict<'a>> {
+    fn judge(&mut self, named: &Named<'_, 'a>, wants: &dyn Fn(Rank) -> bool) -> Option<Ruling<'a>> {
         let best = named.copies.iter().map(|copy| copy.file.standing).min()?;
-        let wants = |rank: Rank| wanters.binary_search(&rank).is_ok();
         let equals = || named.copies.iter().filter(|copy| copy.file.standing == best);
-        let by_rank = self.policy == OnConflict::LowestRank || best != Standing::Owner;
+        let by_rank = self.rules.on_conflict == OnConflict::LowestRank || best != Standing::Owner;
         let pure = || equals().filter(|copy| !by_rank && !wants(copy.rank));
         let speaker = pure().next();
         let first = speaker.or_else(|| equals().next())?;
         let mut agreed = None;
-        let mut held: Vec<Held<'a>> = Vec::new();
+        let mut verdict = Verdict::of(first);
         for copy in named.copies {
             if is_same(first.file, copy.file) {
-                hold(&mut held, copy.rank, copy.file);
+                verdict.hold(copy);
                 continue;
             }
             let standing = copy.file.standing;
@@ -41,76 +145,209 @@ impl Judge<'_> {
             if standing == Standing::Part {
                 continue;
             }
-            let wanted = wants(copy.rank);
-            let gives_way = wanted
+            let gives_way = wants(copy.rank)
                 && standing == best
                 && speaker.is_some()
                 && *agreed.get_or_insert_with(|| pure().all(|one| is_same(first.file, one.file)));
-            let rival = standing == best && self.policy == OnConflict::Refuse;
-            if rival && !(gives_way && self.force) {
+            let rival = standing == best && self.rules.on_conflict != OnConflict::LowestRank;
+            if rival && !(gives_way && self.rules.force) {
                 let (one, other) = ((first.rank, first.file), (copy.rank, copy.file));
                 let (lower, higher) = if one.0 <= other.0 { (one, other) } else { (other, one) };
                 let gives_way = gives_way.then_some(copy.rank);
                 let conflict = Conflict { gives_way, ..conflict(named.name, lower, higher) };
+                if self.rules.on_conflict == OnConflict::FailName {
+                    return Some(Ruling::Fails(conflict.to_string()));
+                }
                 self.sets.conflicts.push(conflict);
-            } else if wanted {
-                self.in_the_way(copy.rank, named.name);
+            } else {
+                self.differs(&mut verdict, named.name, copy, wants);
             }
         }
-        Some(Verdict { truth: first.file, held })
+        Some(Ruling::File(verdict))
     }
 
-    fn in_the_way(&mut self, rank: Rank, name: &str) {
-        let name = name.to_owned();
-        if self.force {
-            let replace = self.sets.replace.entry(rank).or_default();
-            if replace.last() != Some(&name) {
-                replace.push(name);
+    /// Only copies with that hash count, whatever their standing; all others give way.
+    fn pinned(
+        &mut self,
+        named: &Named<'_, 'a>,
+        wants: &dyn Fn(Rank) -> bool,
+        pin: &[u8; 32],
+    ) -> Option<Ruling<'a>> {
+        let right = |copy: &&Copy<'_>| copy.file.sha256.as_ref() == Some(pin);
+        let Some(first) = named.copies.iter().filter(right).min_by_key(|copy| copy.file.standing)
+        else {
+            return Some(Ruling::Fails(nobody_has_pinned(named, pin)));
+        };
+        let mut verdict = Verdict::of(first);
+        for copy in named.copies {
+            let part = copy.file.standing == Standing::Part;
+            if is_same(first.file, copy.file) && (part || right(&copy)) {
+                verdict.hold(copy);
+            } else if !part {
+                self.differs(&mut verdict, named.name, copy, wants);
             }
+        }
+        Some(Ruling::File(verdict))
+    }
+
+    /// A whole copy that is not the truth: nothing, unless it stands where the name is wanted.
+    fn differs(
+        &mut self,
+        verdict: &mut Verdict<'a>,
+        name: &str,
+        copy: &Copy<'a>,
+        wants: &dyn Fn(Rank) -> bool,
+    ) {
+        let at_dest = copy.file.standing == Standing::InPlace || !copy.elsewhere;
+        if !wants(copy.rank) || !at_dest {
             return;
         }
-        let obstacle = Obstacle { rank, name };
+        verdict.give_way(copy.rank, copy.file);
+        if self.rules.placing || self.rules.force {
+            return self.replace(copy.rank, name, wants);
+        }
+        let obstacle = Obstacle { rank: copy.rank, name: name.to_owned() };
         if self.sets.obstacles.last() != Some(&obstacle) {
             self.sets.obstacles.push(obstacle);
         }
     }
-}
 
-fn is_same(a: &OwnedFile, b: &OwnedFile) -> bool {
-    a.length == b.length && a.piece_length == b.piece_length && a.hashes == b.hashes
-}
-
-/// Adds what `rank` has in this copy; a second copy of the same rank can only add to it.
-fn hold<'a>(held: &mut Vec<Held<'a>>, rank: Rank, file: &'a OwnedFile) {
-    // A bitfield for another number of pieces says nothing.
-    let fits = file.pieces.as_ref().is_none_or(|pieces| pieces.len() == file.piece_count());
-    if !fits {
-        return;
-    }
-    let pieces = file.pieces.as_ref().filter(|pieces| !pieces.is_full());
-    let whole = pieces.is_none() && file.standing != Standing::Part;
-    match held.last_mut() {
-        Some(last) if last.rank == rank => {
-            last.whole |= whole;
-            last.pieces = match (last.pieces, pieces) {
-                (Some(one), Some(other)) if one.count() >= other.count() => Some(one),
-                (Some(_), Some(other)) => Some(other),
-                _ => None,
-            };
+    /// Lets `rank` replace the name, and all who write into the same folder.
+    fn replace(&mut self, rank: Rank, name: &str, wants: &dyn Fn(Rank) -> bool) {
+        let mates = self.sites.mates(rank).iter().filter(|mate| **mate != rank && wants(**mate));
+        for rank in mates.chain([&rank]) {
+            let replace = self.sets.replace.entry(*rank).or_default();
+            if replace.last().is_none_or(|last| last != name) {
+                replace.push(name.to_owned());
+            }
         }
-        _ => held.push(Held { rank, pieces, whole }),
     }
+}
+
+impl<'a> Verdict<'a> {
+    fn of(speaker: &Copy<'a>) -> Verdict<'a> {
+        let (held, bases) = (Vec::new(), Vec::new());
+        Verdict { truth: speaker.file, speaker: speaker.rank, held, bases }
+    }
+
+    /// Adds what a rank has in this copy; a second copy of the same rank can only add to it.
+    pub(super) fn hold(&mut self, copy: &Copy<'a>) {
+        let Copy { rank, file, elsewhere } = *copy;
+        // A bitfield for another number of pieces says nothing.
+        let fits = file.pieces.as_ref().is_none_or(|pieces| pieces.len() == file.piece_count());
+        if !fits {
+            return;
+        }
+        let pieces = file.pieces.as_ref().filter(|pieces| !pieces.is_full());
+        let full = pieces.is_none() && file.standing != Standing::Part;
+        let at_dest = match (file.standing, full) {
+            (Standing::Owner, _) if elsewhere => None,
+            (_, true) => Some(Found::Whole),
+            (_, false) => Some(Found::Part(pieces)),
+        };
+        let differs = self.bases.last().is_some_and(|(other, _)| *other == rank);
+        match self.held.last_mut() {
+            Some(last) if last.rank == rank => {
+                last.whole = (last.whole || full) && !differs;
+                last.pieces = more(last.pieces, pieces);
+                last.at_dest = match (last.at_dest, at_dest) {
+                    (Some(Found::Whole), _) | (_, Some(Found::Whole)) => Some(Found::Whole),
+                    (Some(Found::Part(one)), Some(Found::Part(other))) => {
+                        Some(Found::Part(more(one, other)))
+                    }
+                    (one, other) => one.or(other),
+                };
+            }
+            _ => self.held.push(Held { rank, pieces, whole: full && !differs, at_dest }),
+        }
+    }
+
+    /// Notes down a copy of other content that stands where `rank` wants the name.
+    pub(super) fn give_way(&mut self, rank: Rank, file: &'a OwnedFile) {
+        self.bases.push((rank, file));
+        if let Some(held) = self.held.last_mut().filter(|held| held.rank == rank) {
+            held.whole = false;
+        }
+    }
+
+    /// What `rank` has.
+    pub(super) fn held(&self, rank: Rank) -> Option<&Held<'a>> {
+        let at = self.held.binary_search_by_key(&rank, |held| held.rank).ok()?;
+        self.held.get(at)
+    }
+}
+
+type Pieces<'a> = Option<&'a dunlin_base::Bitfield>;
+
+/// The fuller of two; `None` is all.
+fn more<'a>(one: Pieces<'a>, other: Pieces<'a>) -> Pieces<'a> {
+    match (one, other) {
+        (Some(one), Some(other)) if one.count() >= other.count() => Some(one),
+        (Some(_), Some(other)) => Some(other),
+        _ => None,
+    }
+}
+
+/// Whether two copies are of one content, as far as hashes of pieces can tell.
+pub(super) fn is_same(a: &OwnedFile, b: &OwnedFile) -> bool {
+    a.length == b.length && a.piece_length == b.piece_length && a.hashes == b.hashes
 }
 
 fn conflict(name: &str, first: (Rank, &OwnedFile), second: (Rank, &OwnedFile)) -> Conflict {
     let ((first, a), (second, b)) = (first, second);
+    let lengths = (a.length, b.length);
+    let piece = first_difference(a, b);
+    Conflict { name: name.to_owned(), first, second, piece, lengths, gives_way: None }
+}
+
+/// The first piece that differs; `None` if the two cannot be compared piece by piece.
+fn first_difference(a: &OwnedFile, b: &OwnedFile) -> Option<u32> {
     let comparable = a.length == b.length
         && a.piece_length == b.piece_length
         && a.hashes.kind() == b.hashes.kind();
-    let piece = match comparable {
-        true => a.hashes.first_difference(&b.hashes).and_then(|piece| u32::try_from(piece).ok()),
-        false => None,
+    let piece = comparable.then(|| a.hashes.first_difference(&b.hashes)).flatten()?;
+    u32::try_from(piece).ok()
+}
+
+/// In what a copy is not what it should be, for people.
+pub(super) fn why_other(truth: &OwnedFile, copy: &OwnedFile) -> String {
+    match first_difference(truth, copy) {
+        Some(piece) => {
+            format!("it differs: piece {piece} of {} is the first that does", truth.piece_count())
+        }
+        None if truth.length != copy.length => {
+            format!("it differs: its length is {}, expected {}", copy.length, truth.length)
+        }
+        None => "it differs".to_owned(),
+    }
+}
+
+fn unreadable(named: &Named<'_, '_>) -> String {
+    match named.unreadable.first() {
+        Some((rank, failed)) => format!("rank {rank} cannot read it: {}", failed.reason),
+        None => "nobody has it".to_owned(),
+    }
+}
+
+fn two_kinds(name: &str, file: (Rank, &str), claim: &Claim<'_>) -> String {
+    let what = match &claim.entry.kind {
+        EntryKind::File => "file".to_owned(),
+        EntryKind::Directory => "folder".to_owned(),
+        EntryKind::Symlink { .. } => "symlink".to_owned(),
+        EntryKind::HardLink { to } => format!("further name of another file, `{to}`,"),
     };
-    let lengths = (a.length, b.length);
-    Conflict { name: name.to_owned(), first, second, piece, lengths, gives_way: None }
+    let ((rank, kind), other) = (file, claim.rank);
+    format!("`{name}` is a {kind} at rank {rank} and a {what} at rank {other}")
+}
+
+/// What is there in place of what a pin asks for.
+fn nobody_has_pinned(named: &Named<'_, '_>, pin: &[u8; 32]) -> String {
+    let mut text = format!("nobody has it with SHA-256 {}", hex(pin));
+    if let Some(other) = named.copies.iter().find(|copy| copy.file.sha256.is_some()) {
+        let has = other.file.sha256.map(|has| hex(&has)).unwrap_or_default();
+        text += &format!("; rank {} has {has}", other.rank);
+    } else if let Some((rank, failed)) = named.unreadable.first() {
+        text += &format!("; rank {rank} cannot read it: {}", failed.reason);
+    }
+    text
 }
