@@ -1,10 +1,12 @@
-//! Files that are owned at one place and wanted at another: copied, and checked on the way.
+//! Files that are owned at one place and wanted at another: shared where the file system can, or else
+//! copied, and checked on the way.
 
 use crate::error::{DiskError, DiskErrorKind};
 use crate::fs::FsFile;
 use crate::hash::StreamHash;
+use crate::holes::{all_zero, is_hole};
 use crate::names::part_path;
-use crate::storage::Storage;
+use crate::storage::{SourceFile, Storage};
 use crate::torrent_files::{Part, TorrentFiles};
 use bytes::Bytes;
 use dunlin_base::{FileIndex, PieceIndex};
@@ -21,11 +23,17 @@ impl Storage {
         &self,
         files: &TorrentFiles,
         file: FileIndex,
-        source: &Path,
+        source: &SourceFile,
         dest: &Path,
     ) -> Result<(), DiskError> {
         let part = self.make_part(files, file, dest)?;
-        let copied = self.copy_pieces(files, file, source, dest, &*part);
+        let length = files.geometry.file_length(file);
+        if self.share(source, &part_path(dest)) {
+            self.shared.fetch_add(length, Ordering::Relaxed);
+            self.note_written(length);
+            return Ok(());
+        }
+        let copied = self.copy_pieces(files, file, &source.path, dest, &*part);
         if copied.is_err() {
             let mut inner = files.inner();
             inner.dirty.remove(&file.0);
@@ -38,6 +46,15 @@ impl Storage {
             let _ = self.fs().remove_file(&part_path(dest));
         }
         copied
+    }
+
+    /// Shares the bytes of a source that is still what its hashes were taken of.
+    fn share(&self, source: &SourceFile, part: &Path) -> bool {
+        let still = || {
+            let now = self.fs().metadata(&source.path).ok();
+            now.is_some() && now == source.seen
+        };
+        still() && self.fs().share(&source.path, part).is_ok() && still()
     }
 
     fn copy_pieces(
@@ -54,17 +71,27 @@ impl Storage {
         // Every piece is hashed on the way, so a source that was written to and is right may pass.
         self.check_source(source, length)?;
         let from = self.fs().open_read(source).map_err(named)?;
+        let data = from.data_ranges().map_err(named)?;
+        // A try to share may have left something.
+        let emptied = part.set_len(0).and_then(|()| part.set_len(length));
+        emptied.map_err(|error| DiskError::io(&part_name, &error))?;
         let mut at = 0;
         for piece in files.geometry.file_pieces(file).map(PieceIndex) {
             let end = (at + u64::from(files.geometry.data_len(piece))).min(length);
+            if files.zero_pieces.has(piece) && is_hole(&data, &(at..end)) {
+                at = end;
+                continue;
+            }
             let mut hash = StreamHash::new();
             while at < end {
                 let mut buffer = vec![0; COPY.min(end - at) as usize];
                 from.read_at(&mut buffer, at).map_err(named)?;
                 hash.update(&buffer);
                 let bytes = Bytes::from(buffer);
-                let written = part.write_at(std::slice::from_ref(&bytes), at);
-                written.map_err(|error| DiskError::io(&part_name, &error))?;
+                if !all_zero(&bytes) {
+                    let written = part.write_at(std::slice::from_ref(&bytes), at);
+                    written.map_err(|error| DiskError::io(&part_name, &error))?;
+                }
                 at += bytes.len() as u64;
                 self.read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
                 self.wrote.fetch_add(bytes.len() as u64, Ordering::Relaxed);

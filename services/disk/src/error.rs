@@ -30,6 +30,8 @@ pub enum DiskErrorKind {
     NameTooLong,
     /// Something else stands where our file belongs.
     Exists,
+    /// A file or a link stands where a folder must be.
+    NoFolder,
     /// What the caller asked for makes no sense for this file; a defect of the program.
     Misuse(&'static str),
     /// Anything else, in the words of the operating system.
@@ -94,6 +96,11 @@ impl fmt::Display for DiskError {
             DiskErrorKind::Exists => write!(
                 f,
                 "{path}: something else stands there and is not replaced; move it away first"
+            ),
+            DiskErrorKind::NoFolder => write!(
+                f,
+                "{path}: not a folder, but one must stand there; it is neither followed nor \
+                 replaced, move it away first"
             ),
             DiskErrorKind::Misuse(what) => {
                 write!(f, "{path}: {what}; this is a defect of the program, please report it")

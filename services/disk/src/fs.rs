@@ -1,12 +1,14 @@
 //! All operations on files go through [`Fs`], so that a test disk ([`crate::MemFs`]) can stand in
 //! for the machine's.
 
+mod looks;
+
 use bytes::Bytes;
 use std::fmt::Debug;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, IoSlice, Write};
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -36,6 +38,39 @@ pub struct Meta {
     /// When its content was last written, in nanoseconds since 1970. Good for telling that it was
     /// written again; clocks jump, so not for more.
     pub modified: i128,
+}
+
+/// What stands under a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// A regular file.
+    File,
+    /// A folder.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A device, a socket, a pipe.
+    Other,
+}
+
+/// All that is known of a name without reading what it stands for. Links are not followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// What stands there.
+    pub kind: FileKind,
+    /// Length, number and time of its content.
+    pub meta: Meta,
+    /// When anything of it was last changed, its mode and its times too, in nanoseconds since 1970.
+    /// Nobody can set it back.
+    pub changed: i128,
+    /// How many names it has.
+    pub links: u64,
+    /// Permissions, the lowest twelve bits.
+    pub mode: u32,
+    /// The owner's number.
+    pub uid: u32,
+    /// The group's number.
+    pub gid: u32,
 }
 
 /// A name in a folder. Links are not followed: a link is neither a file nor a folder.
@@ -95,6 +130,41 @@ pub trait Fs: Send + Sync + Debug {
     fn lock_shared(&self, file: &Arc<dyn FsFile>) -> io::Result<bool> {
         file.try_lock_shared()
     }
+    /// Looks at a name, not following a link.
+    fn look(&self, path: &Path) -> io::Result<Look>;
+    /// The text of a symlink's target.
+    fn read_link(&self, path: &Path) -> io::Result<PathBuf>;
+    /// Makes a symlink; fails if anything has that name.
+    fn symlink(&self, target: &Path, path: &Path) -> io::Result<()>;
+    /// Gives a file one more name; fails if anything has it.
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Makes one folder; fails if anything has that name.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+    /// As [`Fs::create_new`], for nobody but the owner.
+    fn create_private(&self, path: &Path) -> io::Result<Arc<dyn FsFile>>;
+    /// Sets the permissions, the lowest twelve bits. Of a link: of what it leads to.
+    fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()>;
+    /// Sets when the content was last written, in nanoseconds since 1970. Of a link: its own.
+    fn set_modified(&self, path: &Path, time: i64) -> io::Result<()>;
+    /// Sets owner and group. Of a link: its own.
+    fn set_owner(&self, path: &Path, uid: u32, gid: u32) -> io::Result<()>;
+    /// The names of the extended attributes, in order; none where there are no such things.
+    fn attribute_names(&self, path: &Path) -> io::Result<Vec<String>>;
+    /// The value of an extended attribute.
+    fn attribute(&self, path: &Path, name: &str) -> io::Result<Vec<u8>>;
+    /// Sets an extended attribute.
+    fn set_attribute(&self, path: &Path, name: &str, value: &[u8]) -> io::Result<()>;
+    /// Removes an extended attribute.
+    fn remove_attribute(&self, path: &Path, name: &str) -> io::Result<()>;
+    /// Lets `to`, which is there and is empty, share the bytes of `from` until one of them is
+    /// written (a reflink). Fails with `Unsupported` where the file system has no such thing.
+    fn share(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Copies a range of `from` to the same place of `to`, which is there.
+    fn copy_range(&self, from: &Path, to: &Path, range: Range<u64>) -> io::Result<()> {
+        copy_by_hand(&*self.open_read(from)?, &*self.open_write(to)?, range)
+    }
+    /// Whether this process may give files to others.
+    fn is_root(&self) -> bool;
     /// Reads a whole file of at most `cap` bytes; fails with `FileTooLarge` above.
     fn read_all(&self, path: &Path, cap: u64) -> io::Result<Vec<u8>> {
         let file = self.open_read(path)?;
@@ -128,6 +198,10 @@ pub trait FsFile: Send + Sync + Debug {
     fn data_ranges(&self) -> io::Result<Vec<Range<u64>>>;
     /// The file's length, kind, number and time of change.
     fn meta(&self) -> io::Result<Meta>;
+    /// All that is known of the file.
+    fn look(&self) -> io::Result<Look>;
+    /// Makes the range zeros: a hole where the file system can, written zeros where it cannot.
+    fn punch(&self, range: Range<u64>) -> io::Result<()>;
     /// See [`Fs::lock_exclusive`].
     fn try_lock(&self) -> io::Result<bool>;
     /// See [`Fs::lock_shared`].
@@ -140,6 +214,22 @@ pub struct RealFs;
 
 #[derive(Debug)]
 struct RealFile(File);
+
+/// Bytes that are copied at a time through our own memory.
+const COPY: u64 = 256 * 1024;
+
+/// Copies a range from one open file to the same place of another, through our own memory.
+fn copy_by_hand(from: &dyn FsFile, to: &dyn FsFile, range: Range<u64>) -> io::Result<()> {
+    let mut at = range.start;
+    while at < range.end {
+        let mut buffer = vec![0; COPY.min(range.end - at) as usize];
+        from.read_at(&mut buffer, at)?;
+        let size = buffer.len() as u64;
+        to.write_at(&[Bytes::from(buffer)], at)?;
+        at += size;
+    }
+    Ok(())
+}
 
 fn meta_of(meta: &std::fs::Metadata) -> Meta {
     Meta {
@@ -234,6 +324,73 @@ impl Fs for RealFs {
         OpenOptions::new().append(true).open(path)?.write_all(bytes)
     }
 
+    fn look(&self, path: &Path) -> io::Result<Look> {
+        std::fs::symlink_metadata(here(path)).map(|meta| looks::look_of(&meta))
+    }
+
+    fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
+        std::fs::read_link(path)
+    }
+
+    fn symlink(&self, target: &Path, path: &Path) -> io::Result<()> {
+        std::os::unix::fs::symlink(target, path)
+    }
+
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::hard_link(from, to)
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        std::fs::create_dir(path)
+    }
+
+    fn create_private(&self, path: &Path) -> io::Result<Arc<dyn FsFile>> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true).mode(0o600).open(path).map(shared)
+    }
+
+    fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
+        std::fs::set_permissions(here(path), std::fs::Permissions::from_mode(mode))
+    }
+
+    fn set_modified(&self, path: &Path, time: i64) -> io::Result<()> {
+        looks::set_modified(here(path), time)
+    }
+
+    fn set_owner(&self, path: &Path, uid: u32, gid: u32) -> io::Result<()> {
+        std::os::unix::fs::lchown(here(path), Some(uid), Some(gid))
+    }
+
+    fn attribute_names(&self, path: &Path) -> io::Result<Vec<String>> {
+        looks::attribute_names(here(path))
+    }
+
+    fn attribute(&self, path: &Path, name: &str) -> io::Result<Vec<u8>> {
+        looks::attribute(here(path), name)
+    }
+
+    fn set_attribute(&self, path: &Path, name: &str, value: &[u8]) -> io::Result<()> {
+        looks::set_attribute(here(path), name, value)
+    }
+
+    fn remove_attribute(&self, path: &Path, name: &str) -> io::Result<()> {
+        looks::remove_attribute(here(path), name)
+    }
+
+    fn share(&self, from: &Path, to: &Path) -> io::Result<()> {
+        looks::share(from, to)
+    }
+
+    fn copy_range(&self, from: &Path, to: &Path, range: Range<u64>) -> io::Result<()> {
+        let (from, to) = (File::open(from)?, OpenOptions::new().write(true).open(to)?);
+        let rest = looks::copy_range(&from, &to, range)?;
+        copy_by_hand(&RealFile(from), &RealFile(to), rest)
+    }
+
+    fn is_root(&self) -> bool {
+        rustix::process::geteuid().is_root()
+    }
+
     fn free_space(&self, path: &Path) -> io::Result<u64> {
         let mut at = Some(path);
         while let Some(place) = at {
@@ -322,6 +479,24 @@ impl FsFile for RealFile {
 
     fn meta(&self) -> io::Result<Meta> {
         self.0.metadata().map(|meta| meta_of(&meta))
+    }
+
+    fn look(&self) -> io::Result<Look> {
+        Ok(looks::look_of(&self.0.metadata()?))
+    }
+
+    fn punch(&self, range: Range<u64>) -> io::Result<()> {
+        if range.is_empty() || looks::punch(&self.0, &range).is_ok() {
+            return Ok(());
+        }
+        let zeros = Bytes::from_static(&crate::hash::ZEROS);
+        let mut at = range.start;
+        while at < range.end {
+            let size = (range.end - at).min(zeros.len() as u64);
+            self.write_at(&[zeros.slice(..size as usize)], at)?;
+            at += size;
+        }
+        Ok(())
     }
 
     fn try_lock(&self) -> io::Result<bool> {

@@ -36,6 +36,7 @@
 mod atomic;
 mod budget;
 mod buffers;
+mod cache;
 mod clean;
 mod copy;
 mod error;
@@ -43,29 +44,41 @@ mod fs;
 #[doc(hidden)]
 pub mod fuzzing;
 mod hash;
+mod holes;
 mod lock;
 mod mem_fs;
 mod names;
 mod open_files;
 mod opening;
+mod repair;
 mod resume;
 mod scan;
+mod sha256;
 #[allow(unsafe_code, reason = "vector instructions; every use has its proof beside it")]
 mod simd;
 mod storage;
 mod sync;
 mod torrent_files;
+mod tree;
+mod writing;
 
 pub use atomic::write_file;
 pub use budget::{Budget, Charge, Queued, Waker, streamed};
 pub use buffers::{Buffer, BufferPool};
+pub use cache::{CachedHashes, HashCache};
 pub use clean::{CleanError, Leftover, find_leftovers, remove_leftovers};
 pub use error::{DiskError, DiskErrorKind};
-pub use fs::{DirEntry, Fs, FsFile, Meta, RealFs};
-pub use hash::{HashJob, HashPool, HashedFile, StreamHash, block_digest, hash_file, hash_pieces};
+pub use fs::{DirEntry, FileKind, Fs, FsFile, Look, Meta, RealFs};
+pub use hash::{
+    HashJob, HashPool, HashedFile, StreamHash, block_digest, hash_file, hash_file_and, hash_pieces,
+};
 pub use lock::{LockError, OutputLock};
 pub use mem_fs::MemFs;
 pub use names::{PART_SUFFIX, RUN_MARK, STATE_DIR, is_part_name, part_path};
 pub use scan::PartClaim;
-pub use storage::{Counters, FilePlace, Opened, SourceFile, Storage, StorageConfig};
+pub use sha256::Sha256;
+pub use storage::{
+    Counters, FilePlace, KnownHashes, Opened, Repair, SourceFile, Storage, StorageConfig,
+};
 pub use sync::SyncReport;
+pub use tree::{Tree, TreeFile, TreeKeeper, Unkept, list_files, scan_tree};

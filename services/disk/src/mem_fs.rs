@@ -6,14 +6,16 @@
 //! harsher than real file systems, on purpose.
 
 mod change;
+mod file;
+mod looks;
 
-use crate::fs::{DirEntry, Fs, FsFile, Meta};
-use bytes::Bytes;
+use crate::fs::{DirEntry, Fs, FsFile, Look, Meta};
 use change::{Change, NameChange};
 use dunlin_base::Rng;
+use file::MemFile;
+use looks::Looks;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -45,12 +47,18 @@ struct Disk {
     open: BTreeMap<u64, u64>,
     most_open: u64,
     next_handle: u64,
+    bytes_read: u64,
+    /// Whether files can share their bytes.
+    shares: bool,
+    /// Whether the process is not root.
+    common: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Node {
-    Dir,
+    Dir(u64),
     File(u64),
+    Symlink(u64),
 }
 
 #[derive(Clone, Debug, Default)]
@@ -59,6 +67,7 @@ struct Content {
     durable: Vec<u8>,
     changes: Vec<Change>,
     modified: i128,
+    looks: Looks,
     lock: Lock,
 }
 
@@ -67,14 +76,6 @@ struct Content {
 struct Lock {
     holders: BTreeSet<u64>,
     exclusive: bool,
-}
-
-#[derive(Debug)]
-struct MemFile {
-    disk: Arc<Mutex<Disk>>,
-    inode: u64,
-    path: PathBuf,
-    handle: u64,
 }
 
 impl Lock {
@@ -102,14 +103,17 @@ impl Disk {
     }
 
     fn folder_exists(&self, path: &Path) -> bool {
-        path == Path::new("") || path == Path::new("/") || self.names.get(path) == Some(&Node::Dir)
+        path == Path::new("")
+            || path == Path::new("/")
+            || self.names.get(path).is_some_and(Node::is_dir)
     }
 
     fn inode(&self, path: &Path) -> io::Result<u64> {
-        match self.names.get(path) {
+        match self.names.get(&self.follow(path)) {
             Some(Node::File(inode)) => Ok(*inode),
-            Some(Node::Dir) => Err(io::ErrorKind::IsADirectory.into()),
-            None => Err(io::ErrorKind::NotFound.into()),
+            Some(Node::Dir(_)) => Err(io::ErrorKind::IsADirectory.into()),
+            // A link to a link that leads nowhere.
+            Some(Node::Symlink(_)) | None => Err(io::ErrorKind::NotFound.into()),
         }
     }
 
@@ -122,6 +126,7 @@ impl Disk {
         if let Some(content) = self.files.get_mut(&inode) {
             self.clock += 1;
             content.modified = self.clock;
+            content.looks.changed = self.clock;
             change.apply(&mut content.now);
             content.changes.push(change);
         }
@@ -192,6 +197,12 @@ impl Disk {
     }
 }
 
+impl Node {
+    fn is_dir(&self) -> bool {
+        matches!(self, Node::Dir(_))
+    }
+}
+
 impl MemFs {
     /// An empty disk.
     #[must_use]
@@ -258,6 +269,22 @@ impl MemFs {
         Ok(())
     }
 
+    /// Bytes that were read from files, over the life of the disk.
+    #[must_use]
+    pub fn bytes_read(&self) -> u64 {
+        self.disk().bytes_read
+    }
+
+    /// Whether files can share their bytes from now on, as on file systems with reflinks.
+    pub fn set_shares(&self, shares: bool) {
+        self.disk().shares = shares;
+    }
+
+    /// Whether the process is a common user from now on, who cannot give files away.
+    pub fn set_common(&self, common: bool) {
+        self.disk().common = common;
+    }
+
     /// What the disk may hold after a power loss now, drawn by `seed`. Nothing is frozen, full,
     /// broken or locked on the new disk, and all of it is durable.
     #[must_use]
@@ -275,7 +302,7 @@ impl MemFs {
             let above = path.ancestors().skip(1);
             above
                 .filter(|up| *up != Path::new("") && *up != Path::new("/"))
-                .all(|up| all.get(up) == Some(&Node::Dir))
+                .all(|up| all.get(up).is_some_and(Node::is_dir))
         });
         let mut files = BTreeMap::new();
         for (inode, content) in &disk.files {
@@ -286,12 +313,15 @@ impl MemFs {
             let mut kept: Vec<_> = torn.filter(|_| rng.chance(share, 4)).collect();
             rng.shuffle(&mut kept);
             kept.iter().for_each(|change| change.apply(&mut left));
-            let content = Content { durable: left.clone(), now: left, ..Content::default() };
+            let looks = content.looks.clone();
+            let content = Content { durable: left.clone(), now: left, looks, ..Content::default() };
             files.insert(*inode, content);
         }
         let next_inode = disk.next_inode;
         let durable_names = names.clone();
-        let image = Disk { names, durable_names, files, next_inode, ..Disk::default() };
+        let (shares, common) = (disk.shares, disk.common);
+        let disk = Disk { names, durable_names, files, next_inode, ..Disk::default() };
+        let image = Disk { shares, common, ..disk };
         MemFs { disk: Arc::new(Mutex::new(image)) }
     }
 
@@ -322,10 +352,7 @@ impl MemFs {
         if !path.parent().is_some_and(|folder| disk.folder_exists(folder)) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        disk.next_inode += 1;
-        let inode = disk.next_inode;
-        disk.files.insert(inode, Content::default());
-        disk.change_names(NameChange::Add(path.to_owned(), Node::File(inode)));
+        let inode = disk.add(path, Node::File, Looks { mode: 0o644, ..Looks::default() });
         Ok(self.open(&mut disk, path, inode))
     }
 }
@@ -349,11 +376,11 @@ impl Fs for MemFs {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut disk = self.disk();
         disk.check(from).and_then(|()| disk.check(to))?;
-        let inode = disk.inode(from)?;
-        if disk.names.get(to) == Some(&Node::Dir) {
+        let node = disk.leaf(from)?;
+        if disk.names.get(to).is_some_and(Node::is_dir) {
             return Err(io::ErrorKind::IsADirectory.into());
         }
-        let change = NameChange::Rename(from.to_owned(), to.to_owned(), Node::File(inode));
+        let change = NameChange::Rename(from.to_owned(), to.to_owned(), node);
         disk.change_names(change);
         Ok(())
     }
@@ -368,7 +395,7 @@ impl Fs for MemFs {
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         let mut disk = self.disk();
         disk.check(path)?;
-        disk.inode(path)?;
+        disk.leaf(path)?;
         disk.change_names(NameChange::Remove(path.to_owned()));
         Ok(())
     }
@@ -376,7 +403,7 @@ impl Fs for MemFs {
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
         let mut disk = self.disk();
         disk.check(path)?;
-        if disk.names.get(path) != Some(&Node::Dir) {
+        if !disk.names.get(path).is_some_and(Node::is_dir) {
             return Err(io::ErrorKind::NotFound.into());
         }
         if disk.names.keys().any(|name| name.parent() == Some(path)) {
@@ -398,7 +425,7 @@ impl Fs for MemFs {
             if disk.names.contains_key(folder) {
                 return Err(io::ErrorKind::NotADirectory.into());
             }
-            disk.change_names(NameChange::Add(folder.to_owned(), Node::Dir));
+            disk.add(folder, Node::Dir, Looks { mode: 0o755, ..Looks::default() });
         }
         Ok(())
     }
@@ -425,6 +452,7 @@ impl Fs for MemFs {
     fn metadata(&self, path: &Path) -> io::Result<Meta> {
         let disk = self.disk();
         disk.check(path)?;
+        let path = &disk.follow(path);
         if disk.folder_exists(path) {
             let (len, inode, modified) = (0, 0, 0);
             return Ok(Meta { len, is_file: false, is_dir: true, device: 1, inode, modified });
@@ -441,8 +469,8 @@ impl Fs for MemFs {
         let inside = disk.names.iter().filter(|(name, _)| name.parent() == Some(path));
         let entry = |(name, node): (&PathBuf, &Node)| DirEntry {
             path: name.clone(),
-            is_file: *node != Node::Dir,
-            is_dir: *node == Node::Dir,
+            is_file: matches!(node, Node::File(_)),
+            is_dir: node.is_dir(),
         };
         Ok(inside.map(entry).collect())
     }
@@ -458,104 +486,73 @@ impl Fs for MemFs {
     fn free_space(&self, _path: &Path) -> io::Result<u64> {
         Ok(self.disk().space.unwrap_or(u64::MAX))
     }
-}
 
-impl MemFile {
-    fn disk(&self) -> MutexGuard<'_, Disk> {
-        self.disk.lock().unwrap_or_else(PoisonError::into_inner)
+    fn look(&self, path: &Path) -> io::Result<Look> {
+        self.disk().look_at(path)
     }
 
-    fn lock(&self, exclusive: bool) -> io::Result<bool> {
-        let mut disk = self.disk();
-        disk.check(&self.path)?;
-        let content = disk.files.get_mut(&self.inode);
-        Ok(content.is_some_and(|content| content.lock.take(self.handle, exclusive)))
-    }
-}
-
-impl FsFile for MemFile {
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        let mut disk = self.disk();
-        disk.check(&self.path)?;
-        disk.before_read(self.inode);
-        let start = usize::try_from(offset).map_err(io::Error::other)?;
-        let content = disk.files.get(&self.inode);
-        let found = content.and_then(|content| content.now.get(start..start + buffer.len()));
-        buffer.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
+    fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
+        self.disk().read_link(path)
     }
 
-    fn write_at(&self, parts: &[Bytes], offset: u64) -> io::Result<()> {
-        let mut disk = self.disk();
-        disk.check(&self.path)?;
-        disk.write(self.inode, offset, parts.concat())
+    fn symlink(&self, target: &Path, path: &Path) -> io::Result<()> {
+        let looks = Looks { mode: 0o777, target: target.to_owned(), ..Looks::default() };
+        self.disk().add_new(path, Node::Symlink, looks)
     }
 
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        let mut disk = self.disk();
-        disk.check(&self.path)?;
-        disk.change(self.inode, Change::SetLen(len));
-        Ok(())
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk().hard_link(from, to)
     }
 
-    fn len(&self) -> io::Result<u64> {
-        self.meta().map(|meta| meta.len)
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.disk().add_new(path, Node::Dir, Looks { mode: 0o755, ..Looks::default() })
     }
 
-    fn sync(&self) -> io::Result<()> {
-        let mut disk = self.disk();
-        disk.begin_sync()?;
-        disk.check(&self.path)?;
-        if disk.broken_syncs.remove(&self.path) {
-            return Err(io::Error::other("input/output error"));
+    fn create_private(&self, path: &Path) -> io::Result<Arc<dyn FsFile>> {
+        let made = self.create(path, true)?;
+        self.set_mode(path, 0o600)?;
+        Ok(made)
+    }
+
+    fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
+        self.disk().set(path, |_, looks| looks.mode = mode)
+    }
+
+    fn set_modified(&self, path: &Path, time: i64) -> io::Result<()> {
+        self.disk().set(path, |modified, _| *modified = i128::from(time))
+    }
+
+    fn set_owner(&self, path: &Path, uid: u32, gid: u32) -> io::Result<()> {
+        if self.disk().common {
+            return Err(io::ErrorKind::PermissionDenied.into());
         }
-        disk.sync_file(self.inode);
-        Ok(())
+        self.disk().set(path, |_, looks| (looks.uid, looks.gid) = (uid, gid))
     }
 
-    fn data_ranges(&self) -> io::Result<Vec<Range<u64>>> {
-        let disk = self.disk();
-        disk.check(&self.path)?;
-        let content = disk.files.get(&self.inode).map_or(&[][..], |content| &content.now);
-        let mut ranges: Vec<Range<u64>> = Vec::new();
-        for (index, page) in content.chunks(PAGE).enumerate() {
-            if page.iter().all(|byte| *byte == 0) {
-                continue;
-            }
-            let start = (index * PAGE) as u64;
-            let end = start + page.len() as u64;
-            match ranges.last_mut() {
-                Some(last) if last.end == start => last.end = end,
-                _ => ranges.push(start..end),
-            }
-        }
-        Ok(ranges)
+    fn attribute_names(&self, path: &Path) -> io::Result<Vec<String>> {
+        Ok(self.disk().looks(path)?.attributes.keys().cloned().collect())
     }
 
-    fn meta(&self) -> io::Result<Meta> {
-        let disk = self.disk();
-        disk.check(&self.path)?;
-        Ok(disk.meta(self.inode))
+    fn attribute(&self, path: &Path, name: &str) -> io::Result<Vec<u8>> {
+        let found = self.disk().looks(path)?.attributes.get(name).cloned();
+        found.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    fn try_lock(&self) -> io::Result<bool> {
-        self.lock(true)
+    fn set_attribute(&self, path: &Path, name: &str, value: &[u8]) -> io::Result<()> {
+        let (name, value) = (name.to_owned(), value.to_owned());
+        self.disk().set(path, |_, looks| _ = looks.attributes.insert(name, value))
     }
 
-    fn try_lock_shared(&self) -> io::Result<bool> {
-        self.lock(false)
+    fn remove_attribute(&self, path: &Path, name: &str) -> io::Result<()> {
+        self.disk().set(path, |_, looks| _ = looks.attributes.remove(name))
     }
-}
 
-impl Drop for MemFile {
-    fn drop(&mut self) {
-        let mut disk = self.disk();
-        if let Some(content) = disk.files.get_mut(&self.inode) {
-            content.lock.holders.remove(&self.handle);
-        }
-        if let Some(count) = disk.open.get_mut(&self.inode) {
-            *count = count.saturating_sub(1);
-        }
+    fn share(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk().share(from, to)
+    }
+
+    fn is_root(&self) -> bool {
+        !self.disk().common
     }
 }
 

@@ -1,13 +1,14 @@
 //! Opening a torrent: what is here already, and room for what is not.
 
 use crate::error::{DiskError, DiskErrorKind};
-use crate::fs::Meta;
+use crate::fs::{FileKind, Meta};
+use crate::holes::is_hole;
 use crate::names::{folder_of, part_path};
 use crate::scan::Check;
-use crate::storage::{FilePlace, Opened, Storage, lock, misuse};
+use crate::storage::{FilePlace, Opened, Repair, Storage, lock, misuse};
 use crate::torrent_files::{Inner, Part, Slot, TorrentFiles};
 use dunlin_base::{Bitfield, FileIndex, PieceIndex, TorrentId};
-use dunlin_metainfo::{Geometry, HashKind, PieceHashes, SetInfo};
+use dunlin_metainfo::{Geometry, HashKind, PieceHashes, SetInfo, zero_hash};
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -43,12 +44,16 @@ impl Storage {
         let mut inner = Inner::new(pieces);
         let mut have = Bitfield::new(pieces);
         let mut folders = BTreeSet::new();
-        for (mut place, index) in places.into_iter().zip(0..) {
+        let zero_pieces = zero_pieces(&info, pieces);
+        let mut repairs = Vec::new();
+        for (place, index) in places.into_iter().zip(0..) {
             let file = FileIndex(index);
+            let mut place = self.passable(&info, file, place);
             let replace = match &place {
                 FilePlace::Wanted { replace, .. } => *replace,
+                FilePlace::Repair(_) => true,
                 FilePlace::Copy { dest, .. } => self.fs().metadata(dest).is_ok(),
-                FilePlace::Source(_) | FilePlace::Absent => false,
+                FilePlace::Source(_) | FilePlace::Blocked { .. } | FilePlace::Absent => false,
             };
             if let FilePlace::Source(source) | FilePlace::Copy { source, .. } = &mut place {
                 let meta = self.check_source(&source.path, geometry.file_length(file))?;
@@ -57,25 +62,130 @@ impl Storage {
                 }
                 geometry.file_pieces(file).for_each(|piece| _ = have.set(PieceIndex(piece)));
             }
-            let slot = Slot { place, part: Part::None, replace, fault: None };
-            folders.extend(slot.dest().map(|dest| folder_of(dest).to_owned()));
+            if let FilePlace::Repair(repair) = place {
+                let dest = repair.dest.clone();
+                place = FilePlace::Wanted { dest, replace };
+                repairs.push((file, *repair));
+            }
+            let (part, fresh, in_place, fault) = (Part::None, false, false, None);
+            let slot = Slot { place, part, replace, fresh, in_place, fault };
+            if !self.config.placing {
+                folders.extend(slot.dest().map(|dest| folder_of(dest).to_owned()));
+            }
             inner.slots.push(slot);
             self.resume_part(&info, &geometry, &mut inner, file)?;
         }
         self.make_folders(&folders)?;
         let resumed = inner.durable.count() + inner.written.count();
-        have.union_with(&inner.durable);
-        have.union_with(&inner.written);
-        let unsynced = u64::from(inner.written.count()) * u64::from(geometry.piece_length());
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
         let (hash, gate, inner) = (info.info_hash(), Mutex::default(), Mutex::new(inner));
-        let files =
-            Arc::new(TorrentFiles { id: torrent, info, geometry, hash, sequence, gate, inner });
-        lock(&self.torrents).insert(torrent, files);
+        let id = torrent;
+        let files = TorrentFiles { id, info, geometry, hash, sequence, zero_pieces, gate, inner };
+        for (file, repair) in repairs {
+            self.begin_repair(&files, file, repair)?;
+        }
+        self.add_holes(&files)?;
+        let inner = files.inner();
+        have.union_with(&inner.durable);
+        have.union_with(&inner.written);
+        let unsynced = u64::from(inner.written.count()) * u64::from(files.geometry.piece_length());
+        drop(inner);
+        lock(&self.torrents).insert(torrent, Arc::new(files));
         if unsynced > 0 {
             self.note_written(unsynced);
         }
         Ok(Opened { have, resumed })
+    }
+
+    /// The place of a file that is written, or why it cannot be: something stands in the way. Without
+    /// a tree to keep that is for the first write to find.
+    fn passable(&self, info: &SetInfo, file: FileIndex, place: FilePlace) -> FilePlace {
+        let dest = match &place {
+            FilePlace::Copy { dest, .. } | FilePlace::Wanted { dest, .. } => dest.clone(),
+            FilePlace::Repair(repair) => repair.dest.clone(),
+            FilePlace::Source(_) | FilePlace::Blocked { .. } | FilePlace::Absent => return place,
+        };
+        let keeper = self.keeper().filter(|_| self.config.placing);
+        let (Some(keeper), Some(named)) = (keeper, info.files.get(file.index())) else {
+            return place;
+        };
+        let clear = keeper.clear_way(&named.name).and_then(|()| match self.fs().look(&dest) {
+            Ok(look) if look.kind != FileKind::File => {
+                Err(DiskError::new(&dest, DiskErrorKind::Exists))
+            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(DiskError::io(&dest, &error))
+            }
+            _ => Ok(()),
+        });
+        match clear {
+            Ok(()) => place,
+            Err(error) => FilePlace::Blocked { dest, error },
+        }
+    }
+
+    /// What another content that stands there has in common with a file. If that goes wrong, the file
+    /// fails by itself.
+    fn begin_repair(
+        &self,
+        files: &TorrentFiles,
+        file: FileIndex,
+        repair: Repair,
+    ) -> Result<(), DiskError> {
+        let dest = repair.dest.clone();
+        match self.repair(files, file, repair) {
+            Err(error) if error.kind != DiskErrorKind::Interrupted && self.config.placing => {
+                if let Some(slot) = files.inner().slots.get_mut(file.index()) {
+                    slot.place = FilePlace::Blocked { dest, error };
+                }
+                Ok(())
+            }
+            done => done,
+        }
+    }
+
+    /// Pieces of zeros are there wherever nothing else is.
+    fn add_holes(&self, files: &TorrentFiles) -> Result<(), DiskError> {
+        if files.zero_pieces.count() == 0 {
+            return Ok(());
+        }
+        for file in (0..files.geometry.files()).map(FileIndex) {
+            let state = files
+                .inner()
+                .slots
+                .get(file.index())
+                .filter(|slot| slot.is_wanted())
+                .map(|slot| (slot.part, slot.part_path()));
+            let Some((part, path)) = state else { continue };
+            let zeros = files.geometry.file_pieces(file).map(PieceIndex);
+            let zeros: Vec<_> = zeros.filter(|piece| files.zero_pieces.has(*piece)).collect();
+            if zeros.is_empty() {
+                continue;
+            }
+            let data = match part {
+                // The part will be made of nothing but holes.
+                Part::None | Part::Stale => None,
+                Part::There(_) => {
+                    let named = |error: io::Error| DiskError::io(&path, &error);
+                    let open = self.fs().open_read(&path).map_err(named)?;
+                    Some(open.data_ranges().map_err(named)?)
+                }
+                Part::Done => continue,
+            };
+            let mut inner = files.inner();
+            for piece in zeros {
+                let had = inner.durable.has(piece) || inner.written.has(piece);
+                match &data {
+                    None => _ = inner.durable.set(piece),
+                    Some(data) if !had && is_hole(data, &files.place_in(file, piece)) => {
+                        inner.written.set(piece);
+                        inner.dirty.insert(file.0);
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn check_source(&self, source: &Path, length: u64) -> Result<Meta, DiskError> {
@@ -160,4 +270,17 @@ impl Storage {
         }
         Ok(())
     }
+}
+
+/// The pieces of a set that are zeros.
+fn zero_pieces(info: &SetInfo, pieces: u32) -> Bitfield {
+    let mut zeros = Bitfield::new(pieces);
+    let PieceHashes::Sha1(hashes) = &info.hashes else { return zeros };
+    let zero = zero_hash(info.piece_length);
+    for (hash, piece) in hashes.iter().zip((0..pieces).map(PieceIndex)) {
+        if *hash == zero {
+            zeros.set(piece);
+        }
+    }
+    zeros
 }

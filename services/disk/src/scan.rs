@@ -184,7 +184,8 @@ impl Check<'_> {
                 let start = index * length;
                 let stop = (start + length).min(self.length);
                 let zeros = (start + length - stop) as u32;
-                let found = hash_range(file, start..stop, zeros, &mut buffer, &mut step)?;
+                let found =
+                    hash_range(file, start..stop, zeros, &mut buffer, &mut step, &mut |_| {})?;
                 if found == *expected {
                     pieces.set(piece);
                 }

@@ -10,12 +10,14 @@
 use crate::buffers::BufferPool;
 use crate::error::{DiskError, DiskErrorKind};
 use crate::fs::{Fs, FsFile, Meta};
-use crate::names::{STATE_DIR, part_path};
+use crate::names::STATE_DIR;
 use crate::open_files::OpenFiles;
 use crate::scan::{Leavings, PartClaim};
 use crate::torrent_files::{Part, Readable, TorrentFiles};
+use crate::tree::TreeKeeper;
 use bytes::Bytes;
-use dunlin_base::{Bitfield, BlockRef, FileIndex, PieceIndex, TorrentId};
+use dunlin_base::{Bitfield, BlockRef, FileIndex, TorrentId};
+use dunlin_metainfo::PieceHashes;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -43,8 +45,42 @@ pub enum FilePlace {
         /// Whether other content that stands there may be replaced in the end.
         replace: bool,
     },
+    /// Another content stands where it goes: what is right of that is kept, the rest is to be
+    /// downloaded.
+    Repair(Box<Repair>),
+    /// It cannot be written, for this reason: whoever writes or finishes it is told so.
+    Blocked {
+        /// Where it would go.
+        dest: PathBuf,
+        /// What is wrong.
+        error: DiskError,
+    },
     /// It is none of our business.
     Absent,
+}
+
+/// A file that is made of another content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repair {
+    /// Where it goes, and where the other content stands.
+    pub dest: PathBuf,
+    /// What the other content was when `known` was taken. If it is not that any more, it is hashed
+    /// again.
+    pub base: SourceFile,
+    /// The hashes of its pieces, if somebody has taken them.
+    pub known: Option<KnownHashes>,
+    /// Change it where it stands, instead of a copy beside it that replaces it in the end. Who reads
+    /// it meanwhile sees a mixture, and so does who looks after a crash. Only for a file of one name.
+    pub in_place: bool,
+}
+
+/// The hashes of a file's pieces, each padded to a whole one (BEP 47).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownHashes {
+    /// Bytes of a piece.
+    pub piece_length: u32,
+    /// The hashes, in order.
+    pub hashes: PieceHashes,
 }
 
 /// A complete file that is only read, and must stay what it is.
@@ -79,6 +115,9 @@ pub struct StorageConfig {
     pub sync_bytes: u64,
     /// Where blocks that are read get their buffers: the budget's, where there is one.
     pub buffers: Arc<BufferPool>,
+    /// Whether files keep the looks of a tree ([`Storage::keep`]), and one that cannot be written fails
+    /// by itself instead of its torrent.
+    pub placing: bool,
     /// Set by the owner when what earlier runs left need not be checked to the end.
     pub stop: Arc<AtomicBool>,
 }
@@ -89,8 +128,8 @@ impl StorageConfig {
     pub fn new(fs: Arc<dyn Fs>, root: PathBuf) -> StorageConfig {
         let sync_interval = Duration::from_secs(1);
         let (open_files, sync_bytes, buffers) = (64, 64 << 20, BufferPool::new(0));
-        let stop = Arc::default();
-        StorageConfig { fs, root, open_files, sync_interval, sync_bytes, buffers, stop }
+        let (placing, stop) = (false, Arc::default());
+        StorageConfig { fs, root, open_files, sync_interval, sync_bytes, buffers, placing, stop }
     }
 }
 
@@ -110,6 +149,8 @@ pub struct Counters {
     pub bytes_read: u64,
     /// Payload bytes written to files.
     pub bytes_written: u64,
+    /// Bytes of copies that share them with their sources.
+    pub bytes_shared: u64,
     /// Batches that were synced.
     pub syncs: u64,
 }
@@ -127,8 +168,11 @@ pub struct Storage {
     pub(crate) syncing: Mutex<()>,
     /// One writer of resume files at a time. Taken last but for `inner`.
     pub(crate) saving: Mutex<bool>,
+    /// How files look in the end.
+    pub(crate) keeper: Mutex<Option<Arc<TreeKeeper>>>,
     pub(crate) read: AtomicU64,
     pub(crate) wrote: AtomicU64,
+    pub(crate) shared: AtomicU64,
     pub(crate) syncs: AtomicU64,
 }
 
@@ -162,10 +206,22 @@ impl Storage {
             pace: Mutex::default(),
             syncing: Mutex::default(),
             saving: Mutex::default(),
+            keeper: Mutex::default(),
             read: AtomicU64::new(0),
             wrote: AtomicU64::new(0),
+            shared: AtomicU64::new(0),
             syncs: AtomicU64::new(0),
         }
+    }
+
+    /// Files of this tree's names get their looks with their names from now on; until then nobody but
+    /// the owner may read them.
+    pub fn keep(&self, keeper: Arc<TreeKeeper>) {
+        *lock(&self.keeper) = Some(keeper);
+    }
+
+    pub(crate) fn keeper(&self) -> Option<Arc<TreeKeeper>> {
+        lock(&self.keeper).clone()
     }
 
     pub(crate) fn fs(&self) -> &dyn Fs {
@@ -240,6 +296,10 @@ impl Storage {
         }
         let mut buffer = self.config.buffers.take(block.len as usize);
         let mut filled = 0;
+        if files.is_unmade_hole(block.piece) {
+            buffer.bytes_mut().fill(0);
+            return Ok(buffer.freeze());
+        }
         for extent in files.geometry.extents(block) {
             let end = filled + extent.len as usize;
             let Some(place) = buffer.bytes_mut().get_mut(filled..end) else { break };
@@ -285,7 +345,7 @@ impl Storage {
     }
 
     /// Opens a file that is there; a part file (one with an `inode`) for writing, too.
-    fn open_file(
+    pub(crate) fn open_file(
         &self,
         files: &TorrentFiles,
         file: FileIndex,
@@ -300,7 +360,13 @@ impl Storage {
         self.files.make_room();
         let there = self.fs().metadata(path).map_err(named)?;
         let opened = match inode {
-            Some(_) => self.fs().open_write(path),
+            Some(_) => match self.fs().open_write(path) {
+                // A run that was killed had given it its looks already.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    self.fs().set_mode(path, 0o600).and_then(|()| self.fs().open_write(path))
+                }
+                opened => opened,
+            },
             None => self.fs().open_read(path),
         };
         let opened = opened.map_err(named)?;
@@ -312,165 +378,6 @@ impl Storage {
         }
         self.files.put(key, &opened);
         Ok(opened)
-    }
-
-    /// Writes a verified piece in one write a file. It is claimed after the next sync.
-    ///
-    /// # Errors
-    /// If it cannot be written; nothing is claimed then, and the call may be repeated.
-    pub fn write_piece(
-        &self,
-        torrent: TorrentId,
-        piece: PieceIndex,
-        parts: &[Bytes],
-    ) -> Result<(), DiskError> {
-        let files = self.torrent(torrent)?;
-        if files.geometry.piece(piece.0).is_none() {
-            return Err(misuse(&self.config.root, "a piece that the torrent has not"));
-        }
-        self.write_to(&files, files.whole(piece), parts)?;
-        let mut inner = files.inner();
-        if !inner.durable.has(piece) {
-            inner.suspect.clear(piece);
-            inner.written.set(piece);
-        }
-        Ok(())
-    }
-
-    /// Writes a block of a piece that is not verified yet (spilled, or streamed). Nothing is
-    /// claimed before [`Storage::verified`].
-    ///
-    /// # Errors
-    /// If it cannot be written.
-    pub fn write_block(
-        &self,
-        torrent: TorrentId,
-        block: BlockRef,
-        bytes: &Bytes,
-    ) -> Result<(), DiskError> {
-        let files = self.torrent(torrent)?;
-        self.write_to(&files, block, std::slice::from_ref(bytes))
-    }
-
-    /// All blocks of `piece` are written and right: it is claimed after the next sync.
-    pub fn verified(&self, torrent: TorrentId, piece: PieceIndex) {
-        let Ok(files) = self.torrent(torrent) else { return };
-        if files.geometry.piece(piece.0).is_none() {
-            return;
-        }
-        let mut inner = files.inner();
-        if inner.durable.has(piece) {
-            return;
-        }
-        let faulty =
-            |file: u32| inner.slots.get(file as usize).is_some_and(|slot| slot.fault.is_some());
-        if files.file_of(piece, faulty).is_some() {
-            inner.suspect.set(piece);
-        } else {
-            inner.written.set(piece);
-        }
-        drop(inner);
-        self.note_written(0);
-    }
-
-    pub(crate) fn write_to(
-        &self,
-        files: &TorrentFiles,
-        block: BlockRef,
-        parts: &[Bytes],
-    ) -> Result<(), DiskError> {
-        let end = block.begin.checked_add(block.len);
-        let given: u64 = parts.iter().map(|part| part.len() as u64).sum();
-        let fits = files.geometry.piece(block.piece.0).is_some()
-            && end.is_some_and(|end| end <= files.geometry.data_len(block.piece))
-            && given == u64::from(block.len);
-        if !fits {
-            return Err(misuse(&self.config.root, "bytes that do not fit their block"));
-        }
-        let mut at = 0;
-        for extent in files.geometry.extents(block) {
-            let (file, path) = self.writable(files, extent.file)?;
-            let named = |error: io::Error| DiskError::io(&path, &error);
-            if extent.len == block.len {
-                file.write_at(parts, extent.offset).map_err(named)?;
-            } else {
-                file.write_at(&cut(parts, at, extent.len as usize), extent.offset)
-                    .map_err(named)?;
-            }
-            at += extent.len as usize;
-            files.inner().dirty.insert(extent.file.0);
-        }
-        self.wrote.fetch_add(given, Ordering::Relaxed);
-        self.note_written(given);
-        Ok(())
-    }
-
-    /// The open part file of a wanted file, and its path. Makes it at the first write.
-    fn writable(
-        &self,
-        files: &TorrentFiles,
-        file: FileIndex,
-    ) -> Result<(Arc<dyn FsFile>, PathBuf), DiskError> {
-        let state =
-            files.inner().slots.get(file.index()).map(|slot| (slot.place.clone(), slot.part));
-        let (dest, part) = match state {
-            Some((FilePlace::Wanted { dest, .. }, part)) => (dest, part),
-            _ => return Err(misuse(&self.config.root, "a write to a file that is not wanted")),
-        };
-        let path = part_path(&dest);
-        match part {
-            Part::There(inode) => Ok((self.open_file(files, file, &path, Some(inode))?, path)),
-            Part::None | Part::Stale => Ok((self.make_part(files, file, &dest)?, path)),
-            Part::Done => Err(misuse(dest, "a write to a finished file")),
-        }
-    }
-
-    /// Makes the part file of `file`, empty and sparse, after a durable mark that it is written.
-    pub(crate) fn make_part(
-        &self,
-        files: &TorrentFiles,
-        file: FileIndex,
-        dest: &Path,
-    ) -> Result<Arc<dyn FsFile>, DiskError> {
-        let _one = lock(&files.gate);
-        let path = part_path(dest);
-        let named = |error: io::Error| DiskError::io(&path, &error);
-        let (wanted, part) = match files.inner().slots.get(file.index()) {
-            Some(slot) => (slot.is_wanted(), slot.part),
-            None => return Err(misuse(dest, "a file that the torrent has not")),
-        };
-        if let Part::There(inode) = part {
-            return self.open_file(files, file, &path, Some(inode));
-        }
-        if wanted {
-            self.mark(files)?;
-        }
-        self.files.make_room();
-        let created = match self.fs().create_new(&path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                self.fs().remove_file(&path).and_then(|()| self.fs().create_new(&path))
-            }
-            created => created,
-        };
-        let created = created.map_err(named)?;
-        let sized = created.set_len(files.geometry.file_length(file)).and_then(|()| created.meta());
-        let meta = sized.map_err(|error| {
-            // Not ours yet, so nothing refers to it.
-            let _ = self.fs().remove_file(&path);
-            named(error)
-        })?;
-        let mut inner = files.inner();
-        inner.dirty.insert(file.0);
-        inner.new_names.insert(file.0);
-        if let Some(slot) = inner.slots.get_mut(file.index()) {
-            slot.part = Part::There(meta.inode);
-        }
-        drop(inner);
-        // Blocks of a copy are read from its source: its part must not be found as the open file.
-        if wanted {
-            self.files.put((files.id, file), &created);
-        }
-        Ok(created)
     }
 
     /// Asks that a complete file gets its final name at the next sync. A copy is made now.
@@ -488,10 +395,14 @@ impl Storage {
             FilePlace::Absent => {
                 return Err(misuse(&self.config.root, "an absent file that is to be finished"));
             }
+            FilePlace::Blocked { error, .. } => return Err(error),
             FilePlace::Copy { source, dest } => {
                 if matches!(part, Part::None | Part::Stale) {
-                    self.copy(&files, file, &source.path, &dest)?;
+                    self.copy(&files, file, &source, &dest)?;
                 }
+            }
+            FilePlace::Repair(repair) => {
+                return Err(misuse(repair.dest, "a repair that was never begun"));
             }
             FilePlace::Wanted { dest, .. } => {
                 let inner = files.inner();
@@ -502,7 +413,8 @@ impl Storage {
                     return Err(misuse(dest, "a file with missing pieces that is to be finished"));
                 }
                 drop(inner);
-                if files.geometry.file_length(file) == 0 && part != Part::Done {
+                // Of an empty file, or one that is all holes, nothing was written yet.
+                if matches!(part, Part::None | Part::Stale) {
                     self.make_part(&files, file, &dest)?;
                 }
             }
@@ -517,6 +429,15 @@ impl Storage {
         let mut pace = lock(&self.pace);
         pace.bytes = pace.bytes.saturating_add(bytes);
         pace.since.get_or_insert_with(Instant::now);
+    }
+
+    /// The files of a torrent that were written here and have their final names.
+    #[must_use]
+    pub fn placed(&self, torrent: TorrentId) -> Vec<FileIndex> {
+        let Ok(files) = self.torrent(torrent) else { return Vec::new() };
+        let inner = files.inner();
+        let slots = inner.slots.iter().zip((0..).map(FileIndex));
+        slots.filter(|(slot, _)| slot.part == Part::Done).map(|(_, file)| file).collect()
     }
 
     /// When the next [`Storage::sync`] is due; `None` if nothing waits for one. A finished file is
@@ -540,39 +461,8 @@ impl Storage {
         Counters {
             bytes_read: self.read.load(Ordering::Relaxed),
             bytes_written: self.wrote.load(Ordering::Relaxed),
+            bytes_shared: self.shared.load(Ordering::Relaxed),
             syncs: self.syncs.load(Ordering::Relaxed),
         }
-    }
-}
-
-/// The bytes `at..at + len` of `parts`, without copying them.
-fn cut(parts: &[Bytes], at: usize, len: usize) -> Vec<Bytes> {
-    let (mut skip, mut left) = (at, len);
-    let mut out = Vec::new();
-    for part in parts {
-        let start = skip.min(part.len());
-        let end = (start + left).min(part.len());
-        skip -= start;
-        left -= end - start;
-        if end > start {
-            out.push(part.slice(start..end));
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parts_are_cut_without_copying() {
-        let parts = [Bytes::from_static(b"abc"), Bytes::new(), Bytes::from_static(b"defg")];
-        for at in 0..=7 {
-            for len in 0..=7 - at {
-                assert_eq!(cut(&parts, at, len).concat(), b"abcdefg"[at..at + len]);
-            }
-        }
-        assert_eq!(cut(&parts, 1, 2)[0].as_ptr(), parts[0][1..].as_ptr());
     }
 }

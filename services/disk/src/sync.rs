@@ -183,7 +183,7 @@ impl Storage {
         if slot.part == Part::Done {
             return Ok(Some(folder));
         }
-        let part = part_path(&dest);
+        let part = slot.part_path();
         if let Some(error) = failed.get(&part).or(failed.get(&folder)) {
             return Err(error.clone());
         }
@@ -191,7 +191,12 @@ impl Storage {
             let lost = DiskError::new(&part, DiskErrorKind::Io("a sync failed".to_owned()));
             return Err(slot.fault.clone().unwrap_or(lost));
         }
-        let renamed = if slot.replace {
+        if let (Some(keeper), Some(set)) = (self.keeper(), files.info.files.get(file.index())) {
+            keeper.dress(&set.name, &part);
+        }
+        let renamed = if slot.in_place {
+            Ok(())
+        } else if slot.replace {
             self.fs().rename(&part, &dest)
         } else {
             self.fs().rename_new(&part, &dest)
@@ -327,7 +332,7 @@ impl Batch {
         let part = |file: u32| {
             let slot = inner.slots.get(file as usize)?;
             let there = matches!(slot.part, Part::There(_));
-            slot.dest().filter(|_| there).map(|dest| (file, part_path(dest)))
+            there.then(|| (file, slot.part_path()))
         };
         let parts = dirty.union(&new_names).filter_map(|file| part(*file)).collect();
         drop(inner);

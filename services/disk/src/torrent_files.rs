@@ -8,6 +8,7 @@ use crate::storage::FilePlace;
 use dunlin_base::{Bitfield, BlockRef, FileIndex, InfoHash, PieceIndex, TorrentId};
 use dunlin_metainfo::{Geometry, PieceHashes, SetInfo};
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -19,6 +20,8 @@ pub(crate) struct TorrentFiles {
     pub(crate) geometry: Geometry,
     pub(crate) hash: InfoHash,
     pub(crate) sequence: u64,
+    /// Pieces that are zeros: of files that are written they need nothing but a hole.
+    pub(crate) zero_pieces: Bitfield,
     /// Held while a part file is made, so that it is made once. Taken before `inner`, never after.
     pub(crate) gate: Mutex<()>,
     pub(crate) inner: Mutex<Inner>,
@@ -35,6 +38,8 @@ pub(crate) struct Inner {
     /// Written before a sync that failed: the system may have dropped them while it still shows
     /// them. They are written once more before the next sync.
     pub(crate) suspect: Bitfield,
+    /// Pieces of which anything was written since the torrent was opened.
+    pub(crate) touched: Bitfield,
     /// Files with writes since the last sync.
     pub(crate) dirty: BTreeSet<u32>,
     /// Files whose part's name is new since the last sync.
@@ -54,6 +59,10 @@ pub(crate) struct Slot {
     pub(crate) part: Part,
     /// Whether what stands under the final name is replaced.
     pub(crate) replace: bool,
+    /// The part file was made empty, so where nothing was written there are zeros.
+    pub(crate) fresh: bool,
+    /// There is no part file: the file is changed where it stands.
+    pub(crate) in_place: bool,
     /// Why a sync of the file failed. From then on pieces made of earlier blocks are suspects.
     pub(crate) fault: Option<DiskError>,
 }
@@ -89,6 +98,7 @@ impl Inner {
             durable: Bitfield::new(pieces),
             written: Bitfield::new(pieces),
             suspect: Bitfield::new(pieces),
+            touched: Bitfield::new(pieces),
             dirty: BTreeSet::new(),
             new_names: BTreeSet::new(),
             marked: false,
@@ -103,7 +113,17 @@ impl Slot {
     pub(crate) fn dest(&self) -> Option<&Path> {
         match &self.place {
             FilePlace::Copy { dest, .. } | FilePlace::Wanted { dest, .. } => Some(dest),
-            FilePlace::Source(_) | FilePlace::Absent => None,
+            FilePlace::Repair(repair) => Some(&repair.dest),
+            FilePlace::Source(_) | FilePlace::Blocked { .. } | FilePlace::Absent => None,
+        }
+    }
+
+    /// Where the file is while it is written.
+    pub(crate) fn part_path(&self) -> PathBuf {
+        match self.dest() {
+            Some(dest) if self.in_place => dest.to_owned(),
+            Some(dest) => part_path(dest),
+            None => PathBuf::new(),
         }
     }
 
@@ -111,7 +131,10 @@ impl Slot {
     pub(crate) fn shown(&self) -> PathBuf {
         match &self.place {
             FilePlace::Source(source) => source.path.clone(),
-            FilePlace::Copy { dest, .. } | FilePlace::Wanted { dest, .. } => dest.clone(),
+            FilePlace::Copy { dest, .. }
+            | FilePlace::Wanted { dest, .. }
+            | FilePlace::Blocked { dest, .. } => dest.clone(),
+            FilePlace::Repair(repair) => repair.dest.clone(),
             FilePlace::Absent => PathBuf::new(),
         }
     }
@@ -122,7 +145,10 @@ impl Slot {
 
     fn unfinished(&self) -> Option<&Path> {
         match &self.place {
-            FilePlace::Wanted { dest, .. } if self.part != Part::Done => Some(dest),
+            // Of a file that is changed where it stands nobody knows what a crash leaves of it.
+            FilePlace::Wanted { dest, .. } if self.part != Part::Done && !self.in_place => {
+                Some(dest)
+            }
             _ => None,
         }
     }
@@ -133,12 +159,13 @@ impl Slot {
             (FilePlace::Source(source) | FilePlace::Copy { source, .. }, _) => {
                 Ok(Readable { path: source.path.clone(), inode: None, seen: source.seen })
             }
-            (FilePlace::Wanted { dest, .. }, Part::There(inode)) => {
-                Ok(Readable { path: part_path(dest), inode: Some(inode), seen: None })
+            (FilePlace::Wanted { .. }, Part::There(inode)) => {
+                Ok(Readable { path: self.part_path(), inode: Some(inode), seen: None })
             }
             (FilePlace::Wanted { dest, .. }, Part::Done) => {
                 Ok(Readable { path: dest.clone(), inode: None, seen: None })
             }
+            (FilePlace::Blocked { error, .. }, _) => Err(error.clone()),
             _ => Err(DiskError::new(self.shown(), DiskErrorKind::Misuse("read before written"))),
         }
     }
@@ -149,9 +176,28 @@ impl TorrentFiles {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether a piece is a hole of a wanted file that is not made yet.
+    pub(crate) fn is_unmade_hole(&self, piece: PieceIndex) -> bool {
+        let unmade =
+            |slot: &Slot| slot.is_wanted() && matches!(slot.part, Part::None | Part::Stale);
+        let inner = self.zero_pieces.has(piece).then(|| self.inner());
+        inner.is_some_and(|inner| {
+            let slot = |file: u32| inner.slots.get(file as usize);
+            self.geometry.piece_files(piece).filter_map(slot).any(unmade)
+        })
+    }
+
     /// The whole data of a piece.
     pub(crate) fn whole(&self, piece: PieceIndex) -> BlockRef {
         BlockRef { piece, begin: 0, len: self.geometry.data_len(piece) }
+    }
+
+    /// Where a piece that belongs to `file` alone is in it.
+    pub(crate) fn place_in(&self, file: FileIndex, piece: PieceIndex) -> Range<u64> {
+        let first = self.geometry.file_pieces(file).start;
+        let start =
+            u64::from(piece.0.saturating_sub(first)) * u64::from(self.geometry.piece_length());
+        start..(start + u64::from(self.geometry.data_len(piece)))
     }
 
     /// Zero bytes that follow the data in the hash.

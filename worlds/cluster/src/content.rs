@@ -1,6 +1,9 @@
 //! What a rank has on disk and where its wanted files go: real files, or token files in memory.
 
 mod files;
+mod finish;
+mod link;
+mod register;
 mod tokens;
 
 use crate::run::PeerContent;
@@ -104,8 +107,8 @@ impl Content {
             PeerContent::Tokens { owned, wanted, out } => {
                 Kind::Tokens(tokens::Tokens::new(rank, owned, wanted, out))
             }
-            PeerContent::Files { root, dest, found, found_dest, have, wants, placing: _ } => {
-                let lists = files::Lists { root, dest, found, found_dest, have, wants };
+            PeerContent::Files { root, dest, found, found_dest, have, wants, placing } => {
+                let lists = files::Lists { root, dest, found, found_dest, have, wants, placing };
                 Kind::Files(Box::new(files::Files::new(lists, &shared)))
             }
         };
@@ -232,21 +235,52 @@ impl Content {
     }
 
     /// What the wanted trees are beside the bytes of files: makes their folders, and keeps the rest for
-    /// [`Content::finish_tree`].
-    pub fn take_tree(&self, _entries: Arc<[TreeEntry]>) {}
+    /// [`Content::finish_tree`]. Where no plan is to be made so, nothing.
+    pub fn take_tree(&self, entries: Arc<[TreeEntry]>) {
+        if let Kind::Files(files) = &self.kind {
+            files.take_tree(&self.shared, entries);
+        }
+    }
 
     /// Links or copies the file at `from`, which a rank of this host has, to the wanted file `name`:
     /// how many bytes did not travel.
     ///
     /// # Errors
     /// If it cannot be read or written.
-    pub fn link(&self, name: &str, _from: &Path) -> Result<u64, LocalError> {
-        Err(LocalError { message: format!("`{name}` cannot be linked"), disk_full: false })
+    pub fn link(&self, name: &str, from: &Path) -> Result<u64, LocalError> {
+        match &self.kind {
+            Kind::Tokens(_) => Err(LocalError {
+                message: format!("`{name}` cannot be linked: it is no file of bytes"),
+                disk_full: false,
+            }),
+            Kind::Files(files) => files.link(&*self.shared.fs, name, from).map_err(local),
+        }
+    }
+
+    /// Lets [`Content::finish_tree`] remove what nobody has, if the plan asks for that. Only for a rank
+    /// of which everything else went well: what is missing here may be there after all.
+    pub fn allow_delete(&self) {
+        if let Kind::Files(files) = &self.kind {
+            files.allow_delete();
+        }
     }
 
     /// Makes links, and gives folders and files their looks: what could not be made or kept.
     pub fn finish_tree(&self) -> Vec<FailedFile> {
-        Vec::new()
+        match &self.kind {
+            Kind::Tokens(_) => Vec::new(),
+            Kind::Files(files) => files.finish_tree(&self.shared),
+        }
+    }
+
+    /// Bytes that files have at their places without having been copied there: they share them with
+    /// what this rank has elsewhere.
+    #[must_use]
+    pub fn bytes_linked(&self) -> u64 {
+        match &self.kind {
+            Kind::Tokens(_) => 0,
+            Kind::Files(files) => files.storage.counters().bytes_shared,
+        }
     }
 
     /// Every piece of the file is here: it gets its final name with the next sync.

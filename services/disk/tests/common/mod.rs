@@ -24,21 +24,31 @@ pub struct Set {
 impl Set {
     /// Files of these names and lengths, with content drawn by `seed`.
     pub fn new(root: &Path, files: &[(&str, usize)], seed: u64) -> Set {
+        Set::with_pieces(root, files, seed, PIECE)
+    }
+
+    /// The same with pieces of another length.
+    pub fn with_pieces(root: &Path, files: &[(&str, usize)], seed: u64, piece: u32) -> Set {
         let mut rng = Rng::new(seed);
         let mut fill = |len: &usize| (0..*len).map(|_| rng.next_u64() as u8 | 1).collect();
         let contents: Vec<Vec<u8>> = files.iter().map(|(_, len)| fill(len)).collect();
-        let job = |piece: &[u8]| HashJob {
-            parts: vec![Bytes::copy_from_slice(piece)],
-            zeros: PIECE - piece.len() as u32,
-        };
-        let jobs: Vec<_> =
-            contents.iter().flat_map(|c| c.chunks(PIECE as usize).map(job)).collect();
-        let listed =
-            files.iter().map(|(name, len)| SetFile { name: (*name).into(), length: *len as u64 });
-        let hashes = PieceHashes::Sha1(hash_pieces(&jobs).into());
-        let info = SetInfo::new(HashKind::Sha1, PIECE, listed.collect(), hashes).unwrap();
+        Set::of(root, files.iter().map(|(name, _)| (*name).to_owned()).collect(), contents, piece)
+    }
+
+    fn of(root: &Path, names: Vec<String>, contents: Vec<Vec<u8>>, piece: u32) -> Set {
+        let hashes: Vec<_> = contents.iter().flat_map(|bytes| hashes_of(bytes, piece)).collect();
+        let listed = names.into_iter().zip(&contents);
+        let listed = listed.map(|(name, c)| SetFile { name, length: c.len() as u64 });
+        let hashes = PieceHashes::Sha1(hashes.into());
+        let info = SetInfo::new(HashKind::Sha1, piece, listed.collect(), hashes).unwrap();
         let geometry = info.geometry(BLOCK);
         Set { info: Arc::new(info), geometry, contents, root: root.to_owned() }
+    }
+
+    /// The same files, hashed again after their contents were changed.
+    pub fn rehashed(self) -> Set {
+        let names = self.info.files.iter().map(|file| file.name.clone()).collect();
+        Set::of(&self.root, names, self.contents, self.info.piece_length)
     }
 
     pub fn dest(&self, file: usize) -> PathBuf {
@@ -110,4 +120,13 @@ impl Set {
 
 pub fn storage(fs: &(impl Fs + Clone + 'static), root: &Path) -> Storage {
     Storage::new(StorageConfig::new(Arc::new(fs.clone()), root.to_owned()))
+}
+
+/// The hashes of a file's pieces, padded to whole ones.
+pub fn hashes_of(bytes: &[u8], piece: u32) -> Vec<[u8; 20]> {
+    let job = |part: &[u8]| HashJob {
+        parts: vec![Bytes::copy_from_slice(part)],
+        zeros: piece - part.len() as u32,
+    };
+    hash_pieces(&bytes.chunks(piece as usize).map(job).collect::<Vec<_>>())
 }

@@ -1,17 +1,18 @@
-//! Real files: which of them a rank offers, and where its wanted ones go.
+//! Real files: what of them a rank offers, and where its wanted ones go.
 
-use super::{CheckError, Shared, geometry_of, space};
-use crate::run::FoundFile;
+use super::{Shared, geometry_of};
+use crate::run::{FoundFile, Placing};
 use dunlin_base::{Bitfield, FileIndex, TorrentId};
-use dunlin_disk::{DiskError, FilePlace, Meta, SourceFile, Storage, StorageConfig, hash_file};
-use dunlin_engine::io::LocalError;
-use dunlin_metainfo::{PieceHashes, SetInfo, piece_length_for};
+use dunlin_disk::{
+    DiskError, FileKind, FilePlace, Fs, HashCache, KnownHashes, Meta, Repair, SourceFile, Storage,
+    StorageConfig, TreeKeeper,
+};
+use dunlin_metainfo::{PieceHashes, SetInfo, TreeEntry};
 use dunlin_plan::{Have, Pattern};
-use dunlin_tracker::{OwnedFile, Register, Standing, Want};
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::ControlFlow;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// Unsynced data is synced after this long: what a power cut can cost of work.
@@ -28,33 +29,74 @@ pub(super) struct Lists {
     pub(super) found_dest: Vec<FoundFile>,
     pub(super) have: Have,
     pub(super) wants: Vec<Pattern>,
+    pub(super) placing: Option<Box<Placing>>,
 }
 
 pub(super) struct Files {
-    lists: Lists,
+    pub(super) lists: Lists,
     pub(super) storage: Storage,
-    known: Mutex<BTreeMap<String, Known>>,
+    /// The files that were hashed, by name.
+    pub(super) known: Mutex<BTreeMap<String, Known>>,
+    pub(super) placed: Mutex<Placed>,
+    pub(super) caches: OnceLock<Caches>,
+    pub(super) may_delete: AtomicBool,
 }
 
-/// A file that was hashed and registered.
-struct Known {
-    path: PathBuf,
-    /// It stands where a wanted file of its name goes.
-    at_dest: bool,
-    /// Another content stands where it would be copied to.
-    replaces: bool,
-    hashes: PieceHashes,
+/// The copies of a name that this rank has.
+#[derive(Default)]
+pub(super) struct Known {
+    /// One that it offers.
+    pub(super) own: Option<Copy>,
+    /// One that stands where a wanted file of the name goes; it may be the same.
+    pub(super) at_dest: Option<Copy>,
+}
+
+/// A file that was hashed.
+#[derive(Clone)]
+pub(super) struct Copy {
+    pub(super) path: PathBuf,
+    pub(super) piece_length: u32,
+    pub(super) hashes: PieceHashes,
     /// What the file was when it was hashed.
-    seen: Meta,
+    pub(super) seen: Meta,
 }
 
-/// A file that will be hashed.
-struct Candidate<'a> {
-    file: &'a FoundFile,
-    standing: Standing,
-    at_dest: bool,
-    /// What stands at the destination under the same name.
-    other: Option<&'a FoundFile>,
+/// What was asked for at the destination.
+#[derive(Default)]
+pub(super) struct Placed {
+    /// The trees that are wanted.
+    pub(super) keeper: Option<Arc<TreeKeeper>>,
+    /// The torrents that were opened, and whether they are wanted.
+    pub(super) sets: BTreeMap<TorrentId, (Arc<SetInfo>, bool)>,
+    /// Names that were linked.
+    pub(super) linked: BTreeSet<String>,
+    /// Folders in which links were made, to be synced.
+    pub(super) unsynced: BTreeSet<PathBuf>,
+}
+
+/// The hash lists of earlier runs, if there are any.
+#[derive(Default)]
+pub(super) struct Caches {
+    root: Option<HashCache>,
+    dest: Option<HashCache>,
+}
+
+impl Caches {
+    pub(super) fn of(&self, at_dest: bool) -> Option<&HashCache> {
+        self.dest.as_ref().filter(|_| at_dest).or(self.root.as_ref())
+    }
+
+    pub(super) fn save(&self) {
+        for cache in [&self.root, &self.dest].into_iter().flatten() {
+            if let Err(error) = cache.save() {
+                tracing::warn!("hash lists are not kept for the next run: {error}");
+            }
+        }
+    }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Files {
@@ -66,143 +108,60 @@ impl Files {
             sync_interval: SYNC_INTERVAL,
             sync_bytes: SYNC_BYTES,
             buffers: Arc::clone(shared.budget.buffers()),
+            placing: lists.placing.is_some(),
             stop: Arc::clone(&shared.stop),
         });
-        Files { lists, storage, known: Mutex::default() }
+        let files = Files {
+            lists,
+            storage,
+            known: Mutex::default(),
+            placed: Mutex::default(),
+            caches: OnceLock::new(),
+            may_delete: AtomicBool::new(false),
+        };
+        files.take_tree(shared, Arc::default());
+        files
     }
 
-    fn elsewhere(&self) -> bool {
+    pub(super) fn elsewhere(&self) -> bool {
         self.lists.dest != self.lists.root
     }
 
-    fn wanted(&self, name: &str) -> bool {
+    pub(super) fn wanted(&self, name: &str) -> bool {
         self.lists.wants.iter().any(|pattern| pattern.matches(name))
     }
 
-    /// The files that count, by name. What the plan says that the rank has makes it an owner; what
-    /// merely stands where a wanted file goes does not.
-    fn candidates(&self) -> BTreeMap<&str, Candidate<'_>> {
-        let elsewhere = self.elsewhere();
-        let mut all = BTreeMap::new();
-        for file in &self.lists.found {
-            let in_place = !elsewhere && self.wanted(&file.name);
-            let standing = match &self.lists.have {
-                Have::Everything => Standing::Owner,
-                Have::Patterns(patterns) if patterns.iter().any(|p| p.matches(&file.name)) => {
-                    Standing::Owner
-                }
-                Have::Patterns(_) | Have::Wanted if in_place => Standing::InPlace,
-                Have::Wanted if elsewhere && self.wanted(&file.name) => Standing::Owner,
-                Have::Patterns(_) | Have::Wanted => continue,
-            };
-            let found = Candidate { file, standing, at_dest: !elsewhere, other: None };
-            all.insert(file.name.as_str(), found);
-        }
-        for file in self.lists.found_dest.iter().filter(|_| elsewhere) {
-            if !self.wanted(&file.name) {
-                continue;
-            }
-            all.entry(file.name.as_str()).and_modify(|owned| owned.other = Some(file)).or_insert(
-                Candidate { file, standing: Standing::InPlace, at_dest: true, other: None },
-            );
-        }
-        all
+    pub(super) fn mirrors(&self) -> bool {
+        self.lists.placing.as_ref().is_some_and(|placing| placing.mirrors)
     }
 
-    pub(super) fn register(
-        &self,
-        shared: &Shared,
-        progress: &mut dyn FnMut(u64, u64),
-    ) -> Result<Register, CheckError> {
-        let candidates = self.candidates();
-        let all = candidates.values().flat_map(|found| [Some(found.file), found.other]);
-        let total = all.flatten().map(|file| file.length).sum();
-        let mut done = 0;
-        progress(done, total);
-        let mut hash = |file: &FoundFile| {
-            if shared.stopped() {
-                return Err(CheckError::Stopped);
-            }
-            let piece_length = piece_length_for(file.length, shared.piece_size);
-            let mut step = |bytes: u64| {
-                progress(done + bytes, total);
-                if shared.stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    /// The hash lists of earlier runs; read at the first call.
+    pub(super) fn caches(&self, fs: &Arc<dyn Fs>) -> &Caches {
+        self.caches.get_or_init(|| {
+            let folder = self.lists.placing.as_ref().and_then(|placing| placing.cache.as_ref());
+            let open = |root: &Path| {
+                let folder = folder.filter(|_| !root.as_os_str().is_empty())?;
+                Some(HashCache::open(Arc::clone(fs), folder, root))
             };
-            let (fs, pool, budget) = (&*shared.fs, &*shared.pool, &shared.budget);
-            let hashed = hash_file(fs, &file.path, piece_length, pool, budget, &mut step)?;
-            let length = hashed.meta.len;
-            done += length;
-            let owned = OwnedFile {
-                name: file.name.clone(),
-                length,
-                piece_length: piece_length_for(length, shared.piece_size),
-                hashes: PieceHashes::Sha1(hashed.hashes.into()),
-                pieces: None,
-                standing: Standing::Owner,
-                bytes: length,
-                sha256: None,
-            };
-            Ok((owned, hashed.meta))
-        };
-        let mut files = Vec::new();
-        let mut known = BTreeMap::new();
-        for (name, found) in &candidates {
-            let (mut owned, mut seen) = hash(found.file)?;
-            owned.standing = found.standing;
-            let (mut path, mut at_dest, mut replaces) =
-                (found.file.path.clone(), found.at_dest, false);
-            if let Some(other) = found.other {
-                let (copy, copy_seen) = hash(other)?;
-                let same = copy.length == owned.length && copy.hashes == owned.hashes;
-                if !same && !shared.force {
-                    return Err(obstacle(other, &found.file.path).into());
-                }
-                replaces = !same;
-                if same {
-                    (path, at_dest, seen) = (other.path.clone(), true, copy_seen);
-                }
-            }
-            let hashes = owned.hashes.clone();
-            let found = Known { path, at_dest, replaces, hashes, seen };
-            known.insert((*name).to_owned(), found);
-            files.push(owned);
-        }
-        self.add_unfinished(&mut files, &known)?;
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = known;
-        let wants = self.lists.wants.iter().map(|pattern| {
-            let text = pattern.as_str().to_owned();
-            if pattern.is_literal() { Want::Name(text) } else { Want::Glob(text) }
-        });
-        let space = space(&*shared.fs, &self.lists.dest).filter(|_| !self.lists.wants.is_empty());
-        let wants = wants.collect();
-        Ok(Register { files, wants, shares: true, space, ..Register::default() })
+            let elsewhere = self.elsewhere() && !self.mirrors();
+            let dest = elsewhere.then(|| open(&self.lists.dest)).flatten();
+            Caches { root: open(&self.lists.root), dest }
+        })
     }
 
-    /// Adds what unfinished files of earlier runs hold.
-    fn add_unfinished(
-        &self,
-        files: &mut Vec<OwnedFile>,
-        known: &BTreeMap<String, Known>,
-    ) -> Result<(), DiskError> {
-        if self.lists.wants.is_empty() {
-            return Ok(());
+    /// Takes over what the wanted trees are, and makes their folders.
+    pub(super) fn take_tree(&self, shared: &Shared, entries: Arc<[TreeEntry]>) {
+        if self.lists.placing.is_none() {
+            return;
         }
-        for claim in self.storage.unfinished()? {
-            if known.contains_key(&claim.name) || !self.wanted(&claim.name) {
-                continue;
-            }
-            files.push(OwnedFile {
-                name: claim.name,
-                length: claim.length,
-                piece_length: claim.piece_length,
-                hashes: PieceHashes::Sha1(claim.hashes.into()),
-                pieces: Some(claim.pieces),
-                standing: Standing::Part,
-                bytes: claim.length,
-                sha256: None,
-            });
+        let dest = self.lists.dest.clone();
+        let keeper = Arc::new(TreeKeeper::new(Arc::clone(&shared.fs), dest, entries));
+        // What cannot be made is told in the end, by name.
+        for unkept in keeper.make_folders() {
+            tracing::debug!(name = unkept.name, "{}", unkept.reason);
         }
-        Ok(())
+        self.storage.keep(Arc::clone(&keeper));
+        lock(&self.placed).keeper = Some(keeper);
     }
 
     pub(super) fn open(
@@ -213,25 +172,30 @@ impl Files {
         wants: bool,
         replace: &BTreeSet<String>,
     ) -> Result<(Bitfield, u32), DiskError> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = lock(&self.known);
         let mut in_the_way = Vec::new();
         let places = info.files.iter().zip(0..).map(|(file, index)| {
+            let hashes = info.file_hashes(FileIndex(index));
+            let copies = known.get(&file.name);
             let dest = self.lists.dest.join(&file.name);
             let replaced = replace.contains(&file.name);
-            let own = known
-                .get(&file.name)
-                .filter(|own| !replaced && own.hashes == info.file_hashes(FileIndex(index)));
-            let source = |own: &Known| SourceFile { path: own.path.clone(), seen: Some(own.seen) };
-            match own {
-                Some(own) if own.at_dest || !wants => FilePlace::Source(source(own)),
-                Some(own) => {
-                    if own.replaces {
+            if self.lists.placing.is_some() {
+                return self.place(&*shared.fs, copies, &hashes, dest, wants);
+            }
+            let (own, at_dest) =
+                copies.map_or((None, None), |found| (found.own.as_ref(), found.at_dest.as_ref()));
+            let right = |copy: &&Copy| !replaced && copy.hashes == hashes;
+            match (at_dest.filter(right), own.filter(right)) {
+                (Some(here), _) => FilePlace::Source(here.source()),
+                (None, Some(own)) if !wants => FilePlace::Source(own.source()),
+                (None, Some(own)) => {
+                    if at_dest.is_some() {
                         in_the_way.push(dest.clone());
                     }
-                    FilePlace::Copy { source: source(own), dest }
+                    FilePlace::Copy { source: own.source(), dest }
                 }
-                None if wants => FilePlace::Wanted { dest, replace: replaced },
-                None => FilePlace::Absent,
+                (None, None) if wants => FilePlace::Wanted { dest, replace: replaced },
+                (None, None) => FilePlace::Absent,
             }
         });
         let places = places.collect();
@@ -242,17 +206,52 @@ impl Files {
         }
         let geometry = geometry_of(info, shared.block_length);
         let opened = self.storage.open(torrent, Arc::clone(info), geometry, places)?;
+        lock(&self.placed).sets.insert(torrent, (Arc::clone(info), wants));
         Ok((opened.have, opened.resumed))
+    }
+
+    /// The place of a file where a plan is to be made so: what differs is repaired.
+    fn place(
+        &self,
+        fs: &dyn Fs,
+        copies: Option<&Known>,
+        hashes: &PieceHashes,
+        dest: PathBuf,
+        wants: bool,
+    ) -> FilePlace {
+        let at_dest = copies.and_then(|copies| copies.at_dest.as_ref());
+        let own = copies.and_then(|copies| copies.own.as_ref());
+        let right = |copy: &&Copy| copy.hashes == *hashes;
+        if let Some(here) = at_dest.filter(right) {
+            return FilePlace::Source(here.source());
+        }
+        if let Some(own) = own.filter(right) {
+            let source = own.source();
+            return match wants {
+                true => FilePlace::Copy { source, dest },
+                false => FilePlace::Source(source),
+            };
+        }
+        if !wants {
+            return FilePlace::Absent;
+        }
+        let in_place = self.lists.placing.as_ref().is_some_and(|placing| placing.in_place);
+        // A file of which nobody spoke stands there, too: a further name of another, say.
+        let stands = || fs.look(&dest).is_ok_and(|look| look.kind == FileKind::File);
+        let (base, known) = match at_dest {
+            Some(copy) => {
+                let (piece_length, hashes) = (copy.piece_length, copy.hashes.clone());
+                (copy.source(), Some(KnownHashes { piece_length, hashes }))
+            }
+            None if stands() => (dest.clone().into(), None),
+            None => return FilePlace::Wanted { dest, replace: false },
+        };
+        FilePlace::Repair(Box::new(Repair { dest, base, known, in_place }))
     }
 }
 
-fn obstacle(other: &FoundFile, source: &std::path::Path) -> LocalError {
-    LocalError {
-        message: format!(
-            "{}: another content than {} stands where its copy goes; move it away, or use --force",
-            other.path.display(),
-            source.display()
-        ),
-        disk_full: false,
+impl Copy {
+    fn source(&self) -> SourceFile {
+        SourceFile { path: self.path.clone(), seen: Some(self.seen) }
     }
 }

@@ -1,0 +1,49 @@
+//! Trees of files as a cluster keeps them: what a folder holds beside the bytes of its files, and
+//! how that is made at a destination. Links inside a tree are kept as links and never followed;
+//! nothing is removed here, and no content of a file is read or written.
+
+mod dress;
+mod finish;
+mod walk;
+
+pub use finish::TreeKeeper;
+pub use walk::{list_files, scan_tree};
+
+use dunlin_metainfo::TreeEntry;
+use std::path::PathBuf;
+
+/// What was found at a path.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tree {
+    /// Folders, links and files with what is kept of each, by name.
+    pub entries: Vec<TreeEntry>,
+    /// The regular files, by name. A further name of one of them is no file here but an entry.
+    pub files: Vec<TreeFile>,
+    /// What should be given and cannot be, with the reasons.
+    pub unreadable: Vec<Unkept>,
+    /// What is left out because trees do not hold such things, with the reasons.
+    pub notes: Vec<Unkept>,
+}
+
+/// A regular file of a tree.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TreeFile {
+    /// Its name in the tree, with `/`.
+    pub name: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Bytes.
+    pub length: u64,
+}
+
+/// Something of a tree that cannot be kept.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Unkept {
+    /// Its name in the tree; escaped where it is none that people can read.
+    pub name: String,
+    /// Why, for people.
+    pub reason: String,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,86 @@
+//! Taking a file from a rank of the same host: shared, linked or copied, never sent.
+
+use super::files::{Files, lock};
+use dunlin_disk::{DiskError, DiskErrorKind, FileKind, Fs, Look, part_path};
+use std::io;
+use std::path::Path;
+
+impl Files {
+    /// Makes the wanted file `name` of the file at `from`, which is right and stays as it is. It
+    /// shares its bytes where the file system can; or else it is one more name of the same file,
+    /// which is what read-only data needs; or else a copy.
+    pub(super) fn link(&self, fs: &dyn Fs, name: &str, from: &Path) -> Result<u64, DiskError> {
+        let keeper = lock(&self.placed).keeper.clone();
+        let dest = self.lists.dest.join(name);
+        let keeper = keeper.ok_or_else(|| {
+            DiskError::new(&dest, DiskErrorKind::Misuse("a link outside of a tree"))
+        })?;
+        let first = fs.look(from).map_err(|error| DiskError::io(from, &error))?;
+        if first.kind != FileKind::File {
+            return Err(DiskError::new(from, DiskErrorKind::Changed));
+        }
+        keeper.clear_way(name)?;
+        let replace = match fs.look(&dest) {
+            Ok(there) if same_file(&there, &first) => {
+                lock(&self.placed).linked.insert(name.to_owned());
+                return Ok(0);
+            }
+            Ok(there) if there.kind == FileKind::File => true,
+            Ok(_) => return Err(DiskError::new(dest, DiskErrorKind::Exists)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            Err(error) => return Err(DiskError::io(&dest, &error)),
+        };
+        let part = part_path(&dest);
+        let made = make(fs, from, &part, &first).and_then(|()| {
+            keeper.dress(name, &part);
+            let renamed = match replace {
+                true => fs.rename(&part, &dest),
+                false => fs.rename_new(&part, &dest),
+            };
+            renamed.map_err(|error| DiskError::io(&dest, &error))
+        });
+        if let Err(error) = made {
+            let _ = fs.remove_file(&part);
+            return Err(error);
+        }
+        let mut placed = lock(&self.placed);
+        placed.linked.insert(name.to_owned());
+        placed.unsynced.extend(dest.parent().map(Path::to_owned));
+        Ok(first.meta.len)
+    }
+}
+
+fn same_file(one: &Look, other: &Look) -> bool {
+    one.kind == other.kind
+        && (one.meta.device, one.meta.inode) == (other.meta.device, other.meta.inode)
+}
+
+/// Makes `part` of `from`, durably.
+fn make(fs: &dyn Fs, from: &Path, part: &Path, first: &Look) -> Result<(), DiskError> {
+    let named = |error: io::Error| DiskError::io(part, &error);
+    match fs.remove_file(part) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(named(error)),
+        _ => {}
+    }
+    let made = fs.create_private(part).map_err(named)?;
+    if fs.share(from, part).is_err() {
+        fs.remove_file(part).map_err(named)?;
+        if fs.hard_link(from, part).is_ok() {
+            return Ok(());
+        }
+        let made = fs.create_private(part).map_err(named)?;
+        let source = fs.open_read(from).map_err(|error| DiskError::io(from, &error))?;
+        made.set_len(first.meta.len).map_err(named)?;
+        for range in source.data_ranges().map_err(|error| DiskError::io(from, &error))? {
+            fs.copy_range(from, part, range).map_err(named)?;
+        }
+        made.sync().map_err(named)?;
+    } else {
+        made.sync().map_err(named)?;
+    }
+    // What was written to it meanwhile may be in the copy, or half of it.
+    match fs.look(from) {
+        Ok(now) if now.meta == first.meta => Ok(()),
+        _ => Err(DiskError::new(from, DiskErrorKind::Changed)),
+    }
+}
