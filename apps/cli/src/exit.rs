@@ -19,6 +19,8 @@ pub(crate) enum Exit {
     Input,
     /// A disk or a path on it.
     Disk,
+    /// Something is not what it should be, and nobody was asked to change it.
+    Mismatch,
     /// The tracker, or the network below it, is gone.
     Network,
     /// Nobody could give what it wanted in time.
@@ -41,6 +43,7 @@ impl Exit {
             Exit::Environment => 3,
             Exit::Input => 4,
             Exit::Disk => 5,
+            Exit::Mismatch => 6,
             Exit::Network => 7,
             Exit::Stalled => 8,
             Exit::Interrupted => 9,
@@ -51,13 +54,14 @@ impl Exit {
 
     /// The exit of a number, as the report of a run gives it.
     pub(crate) fn of_code(code: u8) -> Exit {
-        const NAMED: [Exit; 10] = [
+        const NAMED: [Exit; 11] = [
             Exit::Ok,
             Exit::Failed,
             Exit::Usage,
             Exit::Environment,
             Exit::Input,
             Exit::Disk,
+            Exit::Mismatch,
             Exit::Network,
             Exit::Stalled,
             Exit::Interrupted,
@@ -75,6 +79,7 @@ impl Exit {
             Exit::Environment => "environment",
             Exit::Input => "input",
             Exit::Disk => "disk",
+            Exit::Mismatch => "mismatch",
             Exit::Network => "network",
             Exit::Stalled => "stalled",
             Exit::Interrupted | Exit::InterruptedTwice => "interrupted",

@@ -17,13 +17,13 @@ use dunlin_cluster::mpi::{Launcher, MpiJob};
 /// If there is no job to join, or it has no second rank for a peer (exit 3). Once it is joined, what
 /// is wrong is said by rank 0 and ends in an exit code.
 pub(crate) fn run(args: &SwarmArgs, launcher: Option<&Launcher>) -> Result<Exit, Failure> {
-    let job = MpiJob::join(launcher, args.mpi_lib.as_deref()).map_err(Failure::environment)?;
+    let job = MpiJob::join(launcher, args.run.launch.mpi_lib.as_deref()).map_err(Failure::environment)?;
     let (rank, size) = (job.rank(), job.size());
     tracing::info!(library = job.library(), %rank, size, "joined the job");
     if size == 1 {
         // The launcher did not say that it started one process only.
         let _ = job.leave(Exit::Ok.code());
-        let here = launch::alone(args.fabric, true, || peers_of(args))?;
+        let here = launch::alone(args.run.launch.fabric, true, || peers_of(args))?;
         return swarm::run_here(args, here);
     }
     Ok(if rank == Rank::TRACKER { lead::run(args, &job) } else { peer::run(args, &job, launcher) })

@@ -7,6 +7,8 @@
 //! dunlin swarm examples/flock          run a plan
 //! dunlin swarm PLAN --trace run.trace  and write down every message
 //! mpirun -np 7 dunlin swarm PLAN       one rank a process, over MPI
+//! dunlin cast SRC DEST                 files and folders to every rank
+//! dunlin place plan.toml               what each rank or host should hold
 //! dunlin trace run.trace               as a sequence chart
 //! dunlin clean PLAN                    remove what unfinished runs left
 //! ```
@@ -23,6 +25,7 @@ mod logging;
 mod out;
 mod peers;
 mod pending;
+mod placing;
 mod plan;
 mod progress;
 mod ranks;
@@ -50,14 +53,18 @@ fn main() -> ExitCode {
     };
     let done = logging::start(args.verbose).and_then(|()| match &args.command {
         Command::Swarm(options) => swarm::run(options, launcher.as_ref()),
+        command @ (Command::Cast(_) | Command::Place(_)) => {
+            placing::run(command, launcher.as_ref())
+        }
+        Command::Join(_) => placing::join(),
         Command::Trace(options) => trace::run(options),
         Command::Clean(options) => clean::run(options),
         Command::Witness => witness::run(),
     });
     match done {
         Ok(exit) => exit.into(),
-        // Only a swarm is one undertaking of all its processes.
-        Err(failure) if !speaks && matches!(args.command, Command::Swarm(_)) => {
+        // Only a run is one undertaking of all its processes.
+        Err(failure) if !speaks && args.run().is_some() => {
             tracing::info!(%failure, "rank 0 says it");
             launch::end_silently(failure.exit)
         }

@@ -1,12 +1,12 @@
 //! The files that tell what happened, `--trace` and the dumps: proved to be creatable before anything
 //! moves, written at the end.
 
-use crate::args::SwarmArgs;
+use crate::args::run::RunArgs;
 use crate::exit::Failure;
 use crate::pending::{self, Pending};
 use dunlin_base::Rank;
 use dunlin_cluster::{PeerReport, PeerState, Report, TraceSink};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The files of one process.
 #[derive(Debug, Default)]
@@ -24,16 +24,17 @@ impl Records {
     /// # Errors
     /// If one of them cannot be made (exit 5).
     pub(crate) fn prepare(
-        args: &SwarmArgs,
+        run: &RunArgs,
+        dump_peers: Option<&Path>,
         peers: impl Iterator<Item = Rank>,
     ) -> Result<Records, Failure> {
-        let trace = args.trace.as_deref().map(|path| {
+        let trace = run.trace.as_deref().map(|path| {
             TraceSink::create(path).map_err(|error| pending::refused("--trace", path, &error))
         });
         let tracker =
-            args.dump_tracker.as_deref().map(|path| Pending::create("--dump-tracker", path));
-        let peers = dumps(args, peers)?;
-        let trace_path = args.trace.clone().unwrap_or_default();
+            run.dump_tracker.as_deref().map(|path| Pending::create("--dump-tracker", path));
+        let peers = dumps(dump_peers, peers)?;
+        let trace_path = run.trace.clone().unwrap_or_default();
         Ok(Records { trace: trace.transpose()?, trace_path, tracker: tracker.transpose()?, peers })
     }
 
@@ -41,9 +42,13 @@ impl Records {
     ///
     /// # Errors
     /// If the dump cannot be made (exit 5).
-    pub(crate) fn of_peer(args: &SwarmArgs, rank: Rank) -> Result<Records, Failure> {
-        let trace = args.trace.as_ref().map(|_| TraceSink::remote());
-        let peers = dumps(args, std::iter::once(rank))?;
+    pub(crate) fn of_peer(
+        run: &RunArgs,
+        dump_peers: Option<&Path>,
+        rank: Rank,
+    ) -> Result<Records, Failure> {
+        let trace = run.trace.as_ref().map(|_| TraceSink::remote());
+        let peers = dumps(dump_peers, std::iter::once(rank))?;
         Ok(Records { trace, peers, ..Records::default() })
     }
 
@@ -82,11 +87,11 @@ impl Records {
 
 /// The unfinished twins of the peers' dumps.
 fn dumps(
-    args: &SwarmArgs,
+    folder: Option<&Path>,
     peers: impl Iterator<Item = Rank>,
 ) -> Result<Vec<(Rank, Pending)>, Failure> {
     let mut peers = peers.peekable();
-    let Some(folder) = args.dump_peers.as_ref().filter(|_| peers.peek().is_some()) else {
+    let Some(folder) = folder.filter(|_| peers.peek().is_some()) else {
         return Ok(Vec::new());
     };
     std::fs::create_dir_all(folder)

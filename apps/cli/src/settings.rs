@@ -63,25 +63,25 @@ impl Settings {
     ) -> Result<Settings, Failure> {
         let course = form == Some(PlanForm::Course);
         let by_plan = if course { Profile::Course } else { Profile::BitTorrent };
-        let profile = args.profile.unwrap_or(by_plan);
+        let profile = args.run.profile.unwrap_or(by_plan);
         let (pieces, sources) = match profile {
             Profile::Course => (PieceOrder::Sequential, SourceOrder::RoundRobin),
-            Profile::BitTorrent => (PieceOrder::Rarest, SourceOrder::Fastest),
+            Profile::BitTorrent | Profile::Cluster => (PieceOrder::Rarest, SourceOrder::Fastest),
         };
         let mut settings = Settings {
             profile,
-            pieces: args.pieces.unwrap_or(pieces),
-            sources: args.sources.unwrap_or(sources),
+            pieces: args.run.pieces.unwrap_or(pieces),
+            sources: args.run.sources.unwrap_or(sources),
             tracker_order: args.tracker_order.unwrap_or(TrackerOrder::Arrival),
             tracker_map: args.tracker_map.unwrap_or(TrackerMap::Swarm),
             choker: args.choker.unwrap_or(ChokerKind::Cooperative),
             refresh_scope: args.refresh_scope.unwrap_or(RefreshScope::File),
             on_conflict: args.on_conflict.unwrap_or(OnConflict::Refuse),
-            seed: seed(args.seed, &fabric)?,
+            seed: seed(args.run.seed, &fabric)?,
             fabric,
             no_share: args.no_share.iter().flat_map(|ranks| ranks.0.iter().copied()).collect(),
-            faults: args.fault.clone(),
-            piece_size: args.piece_size,
+            faults: args.run.fault.clone(),
+            piece_size: args.run.piece_size,
             warnings: Vec::new(),
         };
         settings.refuse_blind_rarest()?;
@@ -123,7 +123,11 @@ impl Settings {
     }
 }
 
-fn seed(said: Option<u64>, fabric: &FabricKind) -> Result<u64, Failure> {
+/// The seed of a run: as it was said, or drawn.
+///
+/// # Errors
+/// If none can be drawn (exit 3).
+pub(crate) fn seed(said: Option<u64>, fabric: &FabricKind) -> Result<u64, Failure> {
     match (said, fabric) {
         (Some(seed), _) => Ok(seed),
         (None, FabricKind::Virtual(_)) => Ok(VIRTUAL_SEED),
@@ -157,7 +161,7 @@ mod tests {
         let words = format!("dunlin swarm plan {options}");
         let args = Args::try_parse_from(words.split_whitespace()).unwrap();
         let Command::Swarm(swarm) = args.command else { panic!("no swarm") };
-        let fabric = match swarm.fabric {
+        let fabric = match swarm.run.launch.fabric {
             Fabric::Virtual => FabricKind::Virtual(VirtualConfig::default()),
             _ => FabricKind::Memory,
         };

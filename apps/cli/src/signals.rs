@@ -41,6 +41,11 @@ impl Watch {
         self.interrupted.load(Ordering::SeqCst)
     }
 
+    /// The same, for work that looks for itself.
+    pub(crate) fn flag(&self) -> &AtomicBool {
+        &self.interrupted
+    }
+
     /// To be asked between the steps before the run.
     ///
     /// # Errors

@@ -29,7 +29,7 @@ use std::sync::Arc;
 /// Whatever keeps the run from beginning, while this process is alone. A run that began, and a job
 /// that was joined, ends with an exit code.
 pub(crate) fn run(args: &SwarmArgs, launcher: Option<&Launcher>) -> Result<Exit, Failure> {
-    match launch::decide(args.fabric, launcher, || job::peers_of(args))? {
+    match launch::decide(args.run.launch.fabric, launcher, || job::peers_of(args))? {
         Launch::Here(here) => run_here(args, here),
         Launch::Ranks => job::run(args, launcher),
     }
@@ -41,10 +41,10 @@ pub(crate) fn run(args: &SwarmArgs, launcher: Option<&Launcher>) -> Result<Exit,
 /// Whatever keeps the run from beginning.
 pub(crate) fn run_here(args: &SwarmArgs, here: Here) -> Result<Exit, Failure> {
     let loaded = plan::load(&args.plan).map_err(Failure::input)?;
-    let voice = Voice::lead(args.quiet);
+    let voice = Voice::lead(args.run.quiet);
     let peers = u32::try_from(loaded.plan.peers.len()).unwrap_or(u32::MAX);
     let settings = Settings::decide(args, Some(loaded.plan.form), peers, here.fabric)?;
-    if here.single && !args.quiet {
+    if here.single && !args.run.quiet {
         out::say(&launch::one_process(peers));
     }
     loaded.plan.warnings.iter().for_each(|text| voice.warning(text));
@@ -55,10 +55,10 @@ pub(crate) fn run_here(args: &SwarmArgs, here: Here) -> Result<Exit, Failure> {
     }
     let control = RunControl::new();
     let watch = Watch::start(control.clone(), voice)?;
-    let records = Records::prepare(args, loaded.plan.peers.iter().map(|peer| peer.rank))?;
+    let records = Records::prepare(&args.run, args.dump_peers.as_deref(), loaded.plan.peers.iter().map(|peer| peer.rank))?;
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
     let lock = outputs.prepare(&fs, None)?;
-    let mode = Mode::of(args.quiet);
+    let mode = Mode::of(args.run.quiet);
     generate(&loaded, None, mode, &watch)?;
     let peers = peers::configure(&loaded, &outputs, voice)?;
     watch.go_on()?;
@@ -74,7 +74,7 @@ pub(crate) fn run_here(args: &SwarmArgs, here: Here) -> Result<Exit, Failure> {
     records.write(&report)?;
     tell(args, &report, exit)?;
     let advice = before.advice(loaded.plan.form, &report);
-    if let Some(advice) = advice.filter(|_| exit == Exit::Ok && !args.quiet) {
+    if let Some(advice) = advice.filter(|_| exit == Exit::Ok && !args.run.quiet) {
         out::say(&advice);
     }
     if exit == Exit::Interrupted {
@@ -90,11 +90,11 @@ fn run_check(
     outputs: &Outputs,
 ) -> Result<Exit, Failure> {
     let form = Some(loaded.plan.form);
-    let voice = Voice::lead(args.quiet);
+    let voice = Voice::lead(args.run.quiet);
     let ungenerated = check::ungenerated(loaded)?;
     if !ungenerated.is_empty() {
         let moves = check::by_names(loaded, outputs, &ungenerated, voice)?;
-        check::print(args.json, form, &ungenerated, &moves)?;
+        check::print(args.run.json, form, &ungenerated, &moves)?;
         return Ok(Exit::Ok);
     }
     let control = RunControl::new();
@@ -102,7 +102,7 @@ fn run_check(
     let peers = peers::configure(loaded, outputs, voice)?;
     watch.go_on()?;
     let config = config(args, settings, peers, Arc::new(RealFs), None);
-    let mode = Mode::of(args.quiet);
+    let mode = Mode::of(args.run.quiet);
     let mut report = progress::during(mode, &control, || dunlin_cluster::run(config, &control));
     conflict::name_places(&mut report, loaded, outputs);
     let exit = Exit::of_code(report.exit_code());
@@ -110,7 +110,7 @@ fn run_check(
         tell(args, &report, exit)?;
         return Ok(exit);
     }
-    check::print(args.json, form, &[], &check::moves(&report))?;
+    check::print(args.run.json, form, &[], &check::moves(&report))?;
     Ok(exit)
 }
 
@@ -164,22 +164,19 @@ pub(crate) fn config(
         refresh_every: args.refresh,
         refresh_scope: settings.refresh_scope,
         piece_size: settings.piece_size,
-        block_length: args.block_size.unwrap_or(CLUSTER_BLOCK_LENGTH),
-        memory: args.memory,
+        block_length: args.run.block_size.unwrap_or(CLUSTER_BLOCK_LENGTH),
+        memory: args.run.memory,
         seed: settings.seed,
-        start_timeout: args.start_timeout,
-        stall_timeout: args.stall_timeout,
+        start_timeout: args.run.start_timeout,
+        stall_timeout: args.run.stall_timeout,
         no_share: settings.no_share,
         force: args.force,
         check_only: args.check,
         on_conflict: settings.on_conflict,
-        placing: false,
-        pins: std::collections::BTreeMap::new(),
-        max_rate: None,
         faults: settings.faults,
         trace,
-        fs,
         hash_threads: launch::hash_threads(None),
+        ..RunConfig::bittorrent(fs)
     }
 }
 
@@ -189,10 +186,10 @@ pub(crate) fn config(
 /// If stdout takes no more for another reason than that its reader went away (exit 5).
 pub(crate) fn tell(args: &SwarmArgs, report: &Report, exit: Exit) -> Result<(), Failure> {
     let failures = troubles::failures(report);
-    if args.json {
+    if args.run.json {
         let message = failures.join("\n");
         out::document(&json::report(report.to_json(), exit, &message))?;
-    } else if !args.quiet && !report.peers.is_empty() {
+    } else if !args.run.quiet && !report.peers.is_empty() {
         table::print(report)?;
     }
     if exit != Exit::Ok {

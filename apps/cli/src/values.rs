@@ -1,6 +1,8 @@
 //! Values of options that are more than a name: durations, sizes within bounds, lists of ranks, the
 //! fabric.
 
+pub(crate) mod placing;
+
 use dunlin_base::{Rank, parse_size};
 use dunlin_tracker::OnConflict;
 use std::str::FromStr;

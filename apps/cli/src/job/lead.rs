@@ -24,7 +24,7 @@ use std::sync::Arc;
 pub(super) fn run(args: &SwarmArgs, job: &MpiJob) -> Exit {
     let exit = lead(args, job).unwrap_or_else(|refusal| {
         // Said before anybody leaves: a launcher may end everybody when the first one does.
-        refusal.report(args.json);
+        refusal.report(args.run.json);
         refusal.exit
     });
     let _ = job.leave(exit.code());
@@ -32,14 +32,14 @@ pub(super) fn run(args: &SwarmArgs, job: &MpiJob) -> Exit {
 }
 
 fn lead(args: &SwarmArgs, job: &MpiJob) -> Result<Exit, Refusal> {
-    let voice = Voice::lead(args.quiet);
+    let voice = Voice::lead(args.run.quiet);
     let control = RunControl::new();
     // A death is said at once: most launchers end everybody a moment later.
     control.set_teller(out::say);
     let watch = Watch::start(control.clone(), voice)?;
     let glance = plan::glance(&args.plan);
     let prepared = prepare(args, job, glance.as_ref());
-    let hellos = job.hellos(args.start_timeout, &|| watch.interrupted());
+    let hellos = job.hellos(args.run.start_timeout, &|| watch.interrupted());
     watch.go_on()?;
     let seen = glance.as_ref();
     seen.into_iter().flat_map(|glance| &glance.warnings).for_each(|text| voice.warning(text));
@@ -52,7 +52,7 @@ fn lead(args: &SwarmArgs, job: &MpiJob) -> Result<Exit, Refusal> {
     job.welcome(settings.seed);
     tracing::info!(seed = settings.seed, peers, "starting");
     let config = swarm::config(args, settings, Vec::new(), Arc::new(RealFs), records.trace());
-    let mode = Mode::of(args.quiet);
+    let mode = Mode::of(args.run.quiet);
     let mut report = progress::during(mode, &control, || dunlin_cluster::run(config, &control));
     name_places(args, &mut report);
     let form = glance.map(|glance| glance.form);
@@ -75,17 +75,17 @@ fn prepare(
     let settings = Settings::decide(args, form, peers, FabricKind::Mpi(job.clone()))?;
     let records = match args.check {
         true => Records::default(),
-        false => Records::prepare(args, std::iter::empty())?,
+        false => Records::prepare(&args.run, None, std::iter::empty())?,
     };
     Ok((settings, records))
 }
 
 /// Says what is worth knowing of the ranks before the run.
 fn introduce(args: &SwarmArgs, voice: Voice, peers: u32, hellos: &BTreeMap<Rank, Hello>) {
-    if let Some(text) = ranks::unheard(peers, hellos, args.start_timeout) {
+    if let Some(text) = ranks::unheard(peers, hellos, args.run.start_timeout) {
         voice.warning(&text);
     }
-    if let Some(text) = ranks::last_run(hellos).filter(|_| !args.quiet && !args.check) {
+    if let Some(text) = ranks::last_run(hellos).filter(|_| !args.run.quiet && !args.check) {
         out::say(&text);
     }
 }
@@ -104,7 +104,7 @@ fn name_places(args: &SwarmArgs, report: &mut Report) {
 fn tell_check(args: &SwarmArgs, form: Option<PlanForm>, report: &Report) -> Result<Exit, Failure> {
     let exit = Exit::of_code(report.exit_code());
     match exit {
-        Exit::Ok => check::print(args.json, form, &[], &check::moves(report))?,
+        Exit::Ok => check::print(args.run.json, form, &[], &check::moves(report))?,
         _ => swarm::tell(args, report, exit)?,
     }
     Ok(exit)
@@ -116,12 +116,12 @@ fn tell(
     report: Report,
     records: Records,
 ) -> Result<Exit, Failure> {
-    progress::last_word(Mode::of(args.quiet), &report);
+    progress::last_word(Mode::of(args.run.quiet), &report);
     let exit = Exit::of_code(report.exit_code());
     records.write(&report)?;
     swarm::tell(args, &report, exit)?;
     match exit {
-        Exit::Ok if !args.quiet => restart::in_place(&report).into_iter().for_each(out::say),
+        Exit::Ok if !args.run.quiet => restart::in_place(&report).into_iter().for_each(out::say),
         Exit::Interrupted => out::say(how_to_go_on(form)),
         _ => {}
     }

@@ -37,7 +37,7 @@ pub(super) fn run(args: &SwarmArgs, job: &MpiJob, launcher: Option<&Launcher>) -
 }
 
 fn take_part(args: &SwarmArgs, job: &MpiJob, launcher: Option<&Launcher>) -> Exit {
-    let voice = Voice::peer(job.rank(), args.quiet);
+    let voice = Voice::peer(job.rank(), args.run.quiet);
     let control = RunControl::new();
     let watch = Watch::start(control.clone(), voice);
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
@@ -55,7 +55,7 @@ fn take_part(args: &SwarmArgs, job: &MpiJob, launcher: Option<&Launcher>) -> Exi
         failure: failure.map(|failure| (failure.exit.code(), failure.message.clone())),
         last_run: state.and_then(|dest| LastRun::read(&*fs, dest)),
         state: state.map(Path::to_owned),
-        block_length: args.block_size.unwrap_or(CLUSTER_BLOCK_LENGTH),
+        block_length: args.run.block_size.unwrap_or(CLUSTER_BLOCK_LENGTH),
     };
     let stopped = || watch.as_ref().is_ok_and(Watch::interrupted);
     let welcome = match job.hello(hello, &stopped) {
@@ -120,11 +120,11 @@ fn ready(
     if args.check {
         refuse_ungenerated(args, loaded)?;
     } else {
-        records = Records::of_peer(args, rank)?;
+        records = Records::of_peer(&args.run, args.dump_peers.as_deref(), rank)?;
         lock = outputs.prepare(fs, Some(&job.id()))?;
         swarm::generate(loaded, Some(rank), Mode::Quiet, watch)?;
     }
-    let found = peers::configure(loaded, &outputs, Voice::peer(rank, args.quiet))?;
+    let found = peers::configure(loaded, &outputs, Voice::peer(rank, args.run.quiet))?;
     watch.go_on()?;
     let peer = found.into_iter().next();
     let peer = peer.ok_or_else(|| Failure::input(format!("the plan has no rank {rank}")))?;

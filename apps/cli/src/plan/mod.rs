@@ -4,10 +4,12 @@
 mod form;
 mod generate;
 mod own;
+mod place;
 mod scan;
 
 pub(crate) use generate::{generate, is_generated};
 pub(crate) use own::{Glance, Own, glance, load_own};
+pub(crate) use place::{PlaceFile, read_place};
 pub(crate) use scan::{Scan, ScannedFile, scan_root};
 
 use dunlin_base::{Rank, format_size};
@@ -65,6 +67,17 @@ pub(crate) enum LoadError {
         path.display()
     )]
     NotAPlan {
+        /// The path.
+        path: PathBuf,
+        /// What is there.
+        found: String,
+    },
+    /// No plan that can be placed.
+    #[error(
+        "{}: expected a plan.toml or the folder that holds it, found {found}; give the path of one",
+        path.display()
+    )]
+    NoPlace {
         /// The path.
         path: PathBuf,
         /// What is there.

@@ -104,7 +104,7 @@ fn faults_in_files_name_file_and_line() {
         (&[("plan.toml", "[[node]]\nrank = 1")], "PLAN/plan.toml:2: expected `ranks`, `hosts`, "),
         (
             &[("plan.toml", "[[node]]\nhosts = \"n\"\nroot = \"w\"")],
-            "PLAN/plan.toml:1: expected `ranks` in this [[node]], found `hosts`, which are for a",
+            "PLAN/plan.toml:1: expected `ranks` in this [[node]], found `hosts`, which are for `",
         ),
     ];
     for (files, start) in cases {

@@ -2,7 +2,7 @@
 //! there, as on a host of its own.
 
 use crate::common::Sandbox;
-use crate::job::{Job, Mpi, root};
+use crate::job::{Job, Mpi};
 use crate::plans;
 
 /// Puts an empty folder in the plan's place, this rank's part in it, and hides everybody's. It ends
@@ -30,10 +30,9 @@ fn apart(sandbox: &Sandbox, mpi: &Mpi, ranks: u32, out: &str) {
     for folder in ["plan", "mine", "outs"] {
         std::fs::create_dir_all(sandbox.path(folder)).unwrap();
     }
-    let namespace = if root() { "-m" } else { "-rm" };
-    let wrapper = ["unshare", namespace, "sh", "-c", SCRIPT, "sh"];
+    let wrapper = ["unshare", "-m", "sh", "-c", SCRIPT, "sh"];
     let line = format!("swarm plan --json{out}");
-    let done = Job::new(sandbox, mpi, ranks, &line).wrapped(&wrapper).expect(0);
+    let done = Job::new(sandbox, mpi, ranks, &line).mounts().wrapped(&wrapper).expect(0);
     let report = crate::job::document(&done);
     assert_eq!(report["ok"], true, "{report}");
     // What was mounted is gone with the ranks, and was never seen from here.

@@ -17,6 +17,8 @@ pub(crate) struct Process {
     pub(crate) id: u32,
     /// Its rank, if it is dunlin as a rank, and not its witness or something of the launcher.
     pub(crate) rank: Option<u32>,
+    /// Who started it.
+    parent: u32,
     words: Vec<String>,
 }
 
@@ -44,6 +46,7 @@ pub(crate) fn of_job(job: &str) -> Vec<Process> {
         environment.contains(&mark).then_some(())?;
         let words = strings(id, "cmdline");
         let program = fs::read_link(format!("/proc/{id}/exe")).ok()?;
+        let parent = fields(&format!("/proc/{id}/stat"))?.get(1)?.parse().ok()?;
         let of = |name: &&str| {
             let value = environment.iter().find_map(|text| text.strip_prefix(*name));
             value.and_then(|value| value.strip_prefix('=')?.parse().ok())
@@ -51,14 +54,22 @@ pub(crate) fn of_job(job: &str) -> Vec<Process> {
         let ours = program.as_os_str() == env!("CARGO_BIN_EXE_dunlin");
         let swarm = words.get(1).is_some_and(|word| word == "swarm");
         let rank = if ours && swarm { RANKS.iter().find_map(of) } else { None };
-        Some(Process { id, rank, words })
+        Some(Process { id, rank, parent, words })
     };
     ids.filter_map(process).collect()
 }
 
 /// The ranks of a job and their processes.
 pub(crate) fn ranks(job: &str) -> BTreeMap<u32, u32> {
-    of_job(job).into_iter().filter_map(|process| Some((process.rank?, process.id))).collect()
+    ranks_among(&of_job(job))
+}
+
+/// What a rank has started is the same program with the same words for a moment, until it becomes
+/// another one: that is no rank.
+fn ranks_among(processes: &[Process]) -> BTreeMap<u32, u32> {
+    let is_rank = |id: u32| processes.iter().any(|one| one.id == id && one.rank.is_some());
+    let ranks = processes.iter().filter(|process| !is_rank(process.parent));
+    ranks.filter_map(|process| Some((process.rank?, process.id))).collect()
 }
 
 /// Sends a signal to processes that may have ended already.
@@ -74,9 +85,21 @@ pub(crate) fn signal_all(name: &str, ids: impl IntoIterator<Item = u32>) {
 /// User and system time of a process or a thread so far, in ticks of 10 ms, from its `stat`; `None`
 /// if it has ended.
 pub(crate) fn ticks(stat: &str) -> Option<u64> {
+    let fields = fields(stat)?;
+    let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
+    Some(number(11)? + number(12)?)
+}
+
+/// The fields of a `stat` behind the name, which may hold anything; `None` if its process is gone.
+fn fields(stat: &str) -> Option<Vec<String>> {
     let text = String::from_utf8(fs::read(stat).ok()?).ok()?;
-    // Behind the name, which may hold anything, these are the 12th and 13th field.
-    let mut fields = text.rsplit_once(')')?.1.split_whitespace().skip(11);
-    let mut next = || fields.next()?.parse::<u64>().ok();
-    Some(next()? + next()?)
+    let (_, behind) = text.rsplit_once(')')?;
+    Some(behind.split_whitespace().map(str::to_owned).collect())
+}
+
+#[test]
+fn a_child_that_is_about_to_become_the_witness_is_no_rank() {
+    let process = |(id, parent, rank)| Process { id, rank, parent, words: Vec::new() };
+    let all = [(10, 1, None), (11, 10, Some(0)), (12, 10, Some(1)), (13, 11, Some(0))].map(process);
+    assert_eq!(ranks_among(&all), BTreeMap::from([(0, 11), (1, 12)]));
 }

@@ -1,0 +1,278 @@
+//! From one rank's part to what the world is told of it: its trees as they are found on disk, and what
+//! stands where wanted things go.
+
+use super::part::{Gift, Part};
+use super::work::{Task, Work};
+use dunlin_cluster::{FoundFile, PeerConfig, PeerContent, Placing};
+use dunlin_disk::{DiskError, DiskErrorKind, Fs, Tree, Unkept, list_files, scan_tree};
+use dunlin_metainfo::TreeEntry;
+use dunlin_plan::place::Site;
+use dunlin_plan::{Have, Pattern};
+use dunlin_tracker::{FailedFile, Node};
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+/// How many notes on what is left out are said for one rank; the others are counted.
+const MAX_NOTES: usize = 20;
+
+/// A rank that can take part.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    /// What the world is told.
+    pub(crate) peer: PeerConfig,
+    /// What a person should know and that fails nothing.
+    pub(crate) notes: Vec<String>,
+    /// Which sources the rank has, by number.
+    pub(crate) has: BTreeSet<usize>,
+}
+
+/// What of a rank is looked at.
+pub(crate) struct Look<'a> {
+    /// What is to be done.
+    pub(crate) work: &'a Work,
+    /// The rank and its host.
+    pub(crate) site: &'a Site,
+    /// Where hash lists of earlier runs are kept, if they are to be believed.
+    pub(crate) cache: Option<PathBuf>,
+    /// The disk.
+    pub(crate) fs: &'a dyn Fs,
+    /// Whether a person asked to stop.
+    pub(crate) stop: &'a AtomicBool,
+}
+
+/// What was found of a rank's sources.
+#[derive(Default)]
+struct Found {
+    files: BTreeMap<String, FoundFile>,
+    entries: BTreeMap<String, TreeEntry>,
+    unreadable: BTreeMap<String, String>,
+    notes: Vec<String>,
+    more_notes: usize,
+    has: BTreeSet<usize>,
+}
+
+impl Look<'_> {
+    /// Looks at the disk for one rank.
+    pub(crate) fn content(&self, part: Part) -> Ready {
+        let (rank, options) = (self.site.rank, &self.work.options);
+        let mut found = Found::default();
+        part.gifts.iter().for_each(|gift| self.find(gift, &part, &mut found));
+        let refused = part.refused.clone().or_else(|| part.takes().then(|| untakable(&part.dest))?);
+        let place = matches!(self.work.task, Task::Place(_));
+        let listed = match (&refused, part.mirrors) {
+            (None, None) if part.takes() && !place => self.stands(&part, &found),
+            _ => Ok(Vec::new()),
+        };
+        let refused = refused.or_else(|| listed.as_ref().err().cloned());
+        let mut wants = part.wants.clone();
+        let mut unreadable: Vec<FailedFile> = Vec::new();
+        if let Some(reason) = &refused {
+            unreadable.extend(wants.drain(..).map(|want| failed(want.as_str(), reason)));
+        }
+        found.unreadable.iter().for_each(|(name, why)| unreadable.push(failed(name, why)));
+        let placing = Placing {
+            entries: found.entries.into_values().collect(),
+            pins: self.work.pins().into_keys().collect(),
+            unreadable,
+            node: Some(self.node(&part)),
+            mirrors: part.mirrors.is_some() && !wants.is_empty(),
+            in_place: options.in_place,
+            delete: options.delete,
+            cache: self.cache.clone(),
+        };
+        let dest = if wants.is_empty() { PathBuf::new() } else { part.dest.clone() };
+        let root = match part.gifts.first() {
+            Some(gift) => gift.path.clone(),
+            // What it does not have must not stand where wanted files go.
+            None => dest.join(".dunlin"),
+        };
+        let content = PeerContent::Files {
+            root,
+            dest,
+            found: found.files.into_values().collect(),
+            found_dest: listed.unwrap_or_default(),
+            have: part.have,
+            wants,
+            placing: Some(Box::new(placing)),
+        };
+        let mut notes = found.notes;
+        if found.more_notes > 0 {
+            notes.push(format!("rank {rank}: {} more of this kind", found.more_notes));
+        }
+        Ready { peer: PeerConfig { rank, content }, notes, has: found.has }
+    }
+
+    /// Adds what stands at one source.
+    fn find(&self, gift: &Gift, part: &Part, found: &mut Found) {
+        if std::fs::symlink_metadata(&gift.path)
+            .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+        {
+            return;
+        }
+        found.has.insert(gift.source);
+        let tree = match scan_tree(self.fs, &gift.path, &gift.name, self.stop) {
+            Ok(tree) => tree,
+            Err(error) if error.kind == DiskErrorKind::Interrupted => return,
+            Err(error) => {
+                let name = match gift.name.as_str() {
+                    "" => gift.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+                    name => name.to_owned(),
+                };
+                found.unreadable.insert(name, error.to_string());
+                return;
+            }
+        };
+        let counts = self.counting(part);
+        let Tree { entries, files, unreadable, notes } = tree;
+        for file in files.into_iter().filter(|file| counts(&file.name)) {
+            let file = FoundFile { name: file.name, path: file.path, length: file.length };
+            found.file(file);
+        }
+        for entry in self.own(entries, part) {
+            found.entries.entry(entry.name.clone()).or_insert(entry);
+        }
+        let unreadable = unreadable.into_iter().filter(|unkept| counts(&unkept.name));
+        found.unreadable.extend(unreadable.map(|Unkept { name, reason }| (name, reason)));
+        let rank = self.site.rank;
+        for Unkept { name, reason } in notes.iter().filter(|note| counts(&note.name)) {
+            found.note(format!("rank {rank}: `{}`: {reason}", name.escape_debug()));
+        }
+    }
+
+    /// Which names of a rank's sources matter.
+    fn counting<'p>(&self, part: &'p Part) -> impl Fn(&str) -> bool + use<'p> {
+        |name: &str| match &part.have {
+            Have::Everything => true,
+            Have::Patterns(patterns) => matched(patterns, name) || matched(&part.wants, name),
+            Have::Wanted => matched(&part.wants, name),
+        }
+    }
+
+    /// The entries whose looks count as this rank's own: what it gives. Who merely wants a name that
+    /// some node of the plan has gives nothing of it but bytes.
+    fn own(&self, entries: Vec<TreeEntry>, part: &Part) -> Vec<TreeEntry> {
+        let Task::Place(place) = &self.work.task else { return entries };
+        let owned = |name: &str| {
+            let all = place.plan.nodes.iter().filter_map(|node| node.have.as_ref());
+            all.flatten().any(|have| have.matches(name) || is_above(name, have))
+        };
+        let given = |name: &str| match &part.have {
+            Have::Everything => true,
+            Have::Patterns(patterns) => matched(patterns, name),
+            Have::Wanted => matched(&part.wants, name) && !owned(name),
+        };
+        let mut above: BTreeSet<&str> = BTreeSet::new();
+        for entry in entries.iter().filter(|entry| given(&entry.name)) {
+            let ends = entry.name.char_indices().filter(|(_, c)| *c == '/').map(|(at, _)| at);
+            above.extend(ends.filter_map(|end| entry.name.get(..end)));
+        }
+        let above: BTreeSet<String> = above.into_iter().map(str::to_owned).collect();
+        let kept = |entry: &TreeEntry| given(&entry.name) || above.contains(&entry.name);
+        entries.into_iter().filter(kept).collect()
+    }
+
+    /// The files that stand where wanted ones go, without those that the rank gives from there.
+    fn stands(&self, part: &Part, found: &Found) -> Result<Vec<FoundFile>, String> {
+        let mut listed: BTreeMap<String, FoundFile> = BTreeMap::new();
+        for (path, name) in landings(self.work, part) {
+            let tree = match list_files(self.fs, &path, &name, self.stop) {
+                Ok(tree) => tree,
+                Err(DiskError { kind: DiskErrorKind::Interrupted, .. }) => break,
+                Err(_) if std::fs::symlink_metadata(&path).is_err() => continue,
+                Err(error) => return Err(error.to_string()),
+            };
+            for file in tree.files.into_iter().filter(|file| matched(&part.wants, &file.name)) {
+                let file = FoundFile { name: file.name, path: file.path, length: file.length };
+                listed.insert(file.name.clone(), file);
+            }
+        }
+        let given = |file: &FoundFile| {
+            found.files.get(&file.name).is_some_and(|own| own.path == file.path)
+        };
+        Ok(listed.into_values().filter(|file| !given(file)).collect())
+    }
+
+    fn node(&self, part: &Part) -> Node {
+        let Site { rank, files, .. } = self.site;
+        Node {
+            host: match self.work.options.per_rank {
+                true => format!("{files} rank {rank}"),
+                false => files.clone(),
+            },
+            rack: part.rack.clone(),
+            dest: part.dest.display().to_string(),
+            device: device_of(&part.dest),
+        }
+    }
+}
+
+impl Found {
+    /// Adds a file, unless another source has landed one under its name.
+    fn file(&mut self, file: FoundFile) {
+        if let Some(other) = self.files.get(&file.name) {
+            let (one, two) = (other.path.display(), file.path.display());
+            let why = format!("{one} and {two} would both land there; cast one of them by itself");
+            self.unreadable.insert(file.name.clone(), why);
+        }
+        if self.unreadable.contains_key(&file.name) {
+            self.files.remove(&file.name);
+            return;
+        }
+        self.files.insert(file.name.clone(), file);
+    }
+
+    fn note(&mut self, text: String) {
+        if self.notes.len() < MAX_NOTES {
+            self.notes.push(text);
+        } else {
+            self.more_notes += 1;
+        }
+    }
+}
+
+/// The paths at which something lands, and the names there. All of the folder, if names are not known.
+fn landings(work: &Work, part: &Part) -> Vec<(PathBuf, String)> {
+    let Task::Cast(cast) = &work.task else { return Vec::new() };
+    let open = |name: &str| name.is_empty() || name.contains("{rank}") || name.contains("{host}");
+    if cast.sources.iter().any(|source| open(&source.name)) {
+        return vec![(part.dest.clone(), String::new())];
+    }
+    let names = cast.sources.iter().map(|source| &source.name);
+    names.map(|name| (part.dest.join(name), name.clone())).collect()
+}
+
+/// Why nothing can be written to a folder at all.
+fn untakable(dest: &Path) -> Option<String> {
+    let there = dest.ancestors().find(|above| std::fs::symlink_metadata(above).is_ok())?;
+    let metadata = std::fs::metadata(there);
+    match metadata {
+        Ok(metadata) if metadata.is_dir() => None,
+        Ok(_) => Some(format!(
+            "{}: expected a folder or nothing, found a file; move it away, or give another \
+             destination",
+            there.display()
+        )),
+        Err(error) => Some(format!("{}: it cannot be looked at: {error}", there.display())),
+    }
+}
+
+/// The number of the file system that a folder is on or will be.
+fn device_of(dest: &Path) -> u64 {
+    let there = dest.ancestors().find_map(|above| std::fs::metadata(above).ok());
+    there.map_or(0, |metadata| metadata.dev())
+}
+
+fn matched(patterns: &[Pattern], name: &str) -> bool {
+    patterns.iter().any(|pattern| pattern.matches(name))
+}
+
+/// Whether a pattern can only stand for names below this one.
+fn is_above(name: &str, pattern: &Pattern) -> bool {
+    pattern.as_str().strip_prefix(name).is_some_and(|rest| rest.starts_with('/'))
+}
+
+fn failed(name: &str, reason: &str) -> FailedFile {
+    FailedFile { name: name.to_owned(), reason: reason.to_owned() }
+}

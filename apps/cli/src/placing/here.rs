@@ -1,0 +1,125 @@
+//! All ranks of a `cast` or `place` in this process, over memory or in virtual time.
+
+use super::config::{self, Told};
+use super::content::{Look, Ready};
+use super::part::{self, misfits};
+use super::tell::{self, Run};
+use super::work::{Task, Work};
+use crate::exit::{Exit, Failure};
+use crate::progress::{self, Mode};
+use crate::records::Records;
+use crate::signals::Watch;
+use crate::values::Fabric;
+use crate::voice::Voice;
+use crate::{launch, settings};
+use dunlin_base::Rank;
+use dunlin_cluster::{FabricKind, RunControl, watch};
+use dunlin_disk::{Fs, RealFs};
+use dunlin_plan::place::Site;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Runs all ranks.
+///
+/// # Errors
+/// Whatever keeps the run from beginning.
+pub(super) fn run(work: &Work) -> Result<Exit, Failure> {
+    let options = &work.options;
+    let fabric = match options.run.launch.fabric {
+        Fabric::Virtual => FabricKind::Virtual(config::virtual_config(work)),
+        _ => FabricKind::Memory,
+    };
+    if options.link_rate.is_some() && !matches!(fabric, FabricKind::Virtual(_)) {
+        return Err(Failure::usage(
+            "--link-rate: only links of virtual time have rates; add --fabric virtual, or use \
+             --max-rate",
+        ));
+    }
+    let sites = sites(work);
+    let size = u32::try_from(sites.len()).unwrap_or(u32::MAX);
+    config::check_faults(work, size)?;
+    let seed = settings::seed(options.run.seed, &fabric)?;
+    let voice = Voice::lead(options.run.quiet);
+    let control = RunControl::new();
+    let watch = Watch::start(control.clone(), voice)?;
+    let records = match options.looks_only() {
+        true => Records::default(),
+        false => Records::prepare(&options.run, None, std::iter::empty())?,
+    };
+    tell::generate(work, &sites, voice, &watch)?;
+    let mut problems = misfits(work, &sites);
+    let fs: Arc<dyn Fs> = Arc::new(RealFs);
+    let mut parts = part::parts(work, &sites);
+    let (mut peers, mut has) = (Vec::new(), BTreeSet::new());
+    let cache = config::cache(work, |name| std::env::var_os(name));
+    for site in &sites {
+        watch.go_on()?;
+        let Some(part) = parts.remove(&site.rank) else { continue };
+        let look = Look { work, site, cache: cache.clone(), fs: &*fs, stop: watch.flag() };
+        let ready: Ready = look.content(part);
+        ready.notes.iter().for_each(|text| voice.warning(text));
+        has.extend(ready.has);
+        peers.push(ready.peer);
+    }
+    watch.go_on()?;
+    problems.extend(unheld(work, &has));
+    problems.iter().for_each(|text| voice.error(text));
+    tracing::info!(seed, ranks = size, "starting");
+    let told = Told {
+        peers,
+        fabric,
+        seed,
+        trace: records.trace(),
+        fs,
+        hash_threads: launch::hash_threads(None),
+    };
+    let config = config::config(work, told);
+    let mode = Mode::of(options.run.quiet);
+    let report = progress::during(mode, &control, || dunlin_cluster::run(config, &control));
+    let hosts = sites.into_iter().map(|site| (site.rank, site.host)).collect();
+    tell::tell(Run { work, hosts, problems, report, records })
+}
+
+/// The ranks of this process and the hosts that they are on, or pretend to be on.
+fn sites(work: &Work) -> Vec<Site> {
+    let host = super::host_name();
+    let names = match &work.options.host_names {
+        Some(names) if !names.0.is_empty() => names.0.clone(),
+        _ => vec![host],
+    };
+    let pretended = work.options.host_names.is_some();
+    let files = watch::mount_id();
+    let site = |(rank, host): (u32, &String)| {
+        // Hosts that are pretended do not help each other as ranks of one host do.
+        let files = if pretended { format!("{files} {host}") } else { files.clone() };
+        Site { rank: Rank(rank), host: host.clone(), files }
+    };
+    (0..count(work, names.len())).zip(names.iter().cycle()).map(site).collect()
+}
+
+/// How many ranks there are.
+fn count(work: &Work, names: usize) -> u32 {
+    let by_plan = match &work.task {
+        Task::Cast(_) => 1,
+        Task::Place(place) => {
+            let ranks = place.plan.nodes.iter().flat_map(|node| &node.ranks);
+            ranks.map(|rank| rank.0.saturating_add(1)).max().unwrap_or(1)
+        }
+    };
+    let names = u32::try_from(names).unwrap_or(u32::MAX);
+    work.options.ranks.unwrap_or(by_plan.max(names))
+}
+
+/// Sources that nobody has and that nothing else would name: of several, one whose contents land has no
+/// name of its own.
+fn unheld(work: &Work, has: &BTreeSet<usize>) -> Vec<String> {
+    let Task::Cast(cast) = &work.task else { return Vec::new() };
+    let several = cast.sources.len() > 1;
+    let lacking = cast.sources.iter().enumerate().filter(|(at, source)| {
+        several && source.name.is_empty() && !has.contains(at)
+    });
+    lacking.map(|(_, source)| format!("`{}`: nobody has it", source.said)).collect()
+}
+
+/// By rank, the name of its host.
+pub(super) type Hosts = BTreeMap<Rank, String>;

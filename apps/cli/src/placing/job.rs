@@ -1,0 +1,239 @@
+//! `cast` and `place` with one rank a process: rank 0 hears where everyone is, lets the run begin, is the
+//! tracker and a peer, and tells how it went; every other rank does its own part of what rank 0 told.
+
+use super::config::{self, Told};
+use super::content::Look;
+use super::part::{self, Part, misfits};
+use super::tell::{self, Run};
+use super::work::{Task, Work};
+use crate::exit::{Exit, Failure};
+use crate::progress::{self, Mode};
+use crate::ranks::{self, Refusal};
+use crate::records::Records;
+use crate::signals::Watch;
+use crate::voice::Voice;
+use crate::{launch, out, settings, troubles};
+use dunlin_base::Rank;
+use dunlin_cluster::process::{Hello, Job, LastRun, Launcher, Welcome};
+use dunlin_cluster::{FabricKind, PeerConfig, RunConfig, RunControl, RunError};
+use dunlin_disk::{Fs, RealFs};
+use dunlin_metainfo::CLUSTER_BLOCK_LENGTH;
+use dunlin_plan::place::Site;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What a process knows of its own place.
+pub(super) struct Here<'a> {
+    /// The job.
+    pub(super) job: &'a Job,
+    /// The name of this host.
+    pub(super) host: String,
+    /// Who launched this process, if somebody did.
+    pub(super) launcher: Option<&'a Launcher>,
+    /// At rank 0 that has started the others: their hosts.
+    pub(super) started: BTreeMap<Rank, String>,
+}
+
+/// The text for what one process sees. Others say for themselves whether they see the same.
+const THESE_FILES: &str = "here";
+
+/// Leads the job to its end.
+pub(super) fn lead(here: &Here<'_>, work: Result<Work, Failure>, json: bool) -> Exit {
+    let done = work.map_err(Refusal::from).and_then(|work| led(here, &work));
+    let exit = done.unwrap_or_else(|refusal| {
+        // Said before anybody leaves: a launcher may end everybody when the first one does.
+        refusal.report(json);
+        refusal.exit
+    });
+    let _ = here.job.leave(exit.code());
+    exit
+}
+
+fn led(here: &Here<'_>, work: &Work) -> Result<Exit, Refusal> {
+    let (job, options) = (here.job, &work.options);
+    let run = &options.run;
+    let voice = Voice::lead(run.quiet);
+    let control = RunControl::new();
+    // A death is said at once: some launchers end everybody a moment later.
+    control.set_teller(out::say);
+    let watch = Watch::start(control.clone(), voice)?;
+    let peers = job.size().saturating_sub(1);
+    let ready = config::check_faults(work, job.size()).and_then(|()| prepare(work));
+    let hellos = job.hellos(run.start_timeout, &|| watch.interrupted());
+    watch.go_on()?;
+    ranks::judge(peers, 0, ready.as_ref().err(), &hellos)?;
+    let records = ready?;
+    if let Some(text) = ranks::unheard(peers, &hellos, run.start_timeout) {
+        voice.warning(&text);
+    }
+    if let Some(text) = ranks::last_run(&hellos).filter(|_| !run.quiet && !options.looks_only()) {
+        out::say(&text);
+    }
+    let mut hosts = here.started.clone();
+    hosts.extend(hellos.iter().map(|(rank, hello)| (*rank, hello.host.clone())));
+    hosts.insert(Rank::TRACKER, here.host.clone());
+    let site = |(rank, host): (&Rank, &String)| {
+        Site { rank: *rank, host: host.clone(), files: String::new() }
+    };
+    let mut sites: Vec<Site> = hosts.iter().map(site).collect();
+    // A rank that has not said where it is, is somewhere all the same.
+    let silent = (1..job.size()).map(Rank).filter(|rank| !hosts.contains_key(rank));
+    sites.extend(silent.map(|rank| Site { rank, host: String::new(), files: String::new() }));
+    let problems = misfits(work, &sites);
+    problems.iter().for_each(|text| voice.error(text));
+    let state = state(work, job.rank(), &here.host);
+    job.own(&Hello { state, ..hello_of(here, work) });
+    let seed = settings::seed(run.seed, &FabricKind::Ranks(job.clone()))?;
+    let welcome = job.welcome(seed);
+    let fs: Arc<dyn Fs> = Arc::new(RealFs);
+    let peer = own_peer(here, work, &welcome, &watch, &fs)?;
+    watch.go_on()?;
+    tracing::info!(seed, peers, "starting");
+    let config = run_config(here, work, &welcome, peer, (fs, &records));
+    let report = progress::during(Mode::of(run.quiet), &control, || {
+        dunlin_cluster::run(config, &control)
+    });
+    Ok(tell::tell(Run { work, hosts, problems, report, records })?)
+}
+
+/// What rank 0 leaves to tell.
+fn prepare(work: &Work) -> Result<Records, Failure> {
+    match work.options.looks_only() {
+        true => Ok(Records::default()),
+        false => Records::prepare(&work.options.run, None, std::iter::empty()),
+    }
+}
+
+/// Takes part in the job to its end.
+pub(super) fn follow(here: &Here<'_>) -> Exit {
+    let exit = take_part(here);
+    Exit::of_code(here.job.leave(exit.code()))
+}
+
+fn take_part(here: &Here<'_>) -> Exit {
+    let job = here.job;
+    let work = Work::heard(&job.work());
+    let quiet = work.as_ref().is_ok_and(|work| work.options.run.quiet);
+    let voice = Voice::peer(job.rank(), quiet);
+    let control = RunControl::new();
+    let watch = Watch::start(control.clone(), voice);
+    let failure = match (&work, &watch) {
+        (Err(failure), _) | (_, Err(failure)) => Some(failure.clone()),
+        _ => None,
+    };
+    let hello = match &work {
+        Ok(work) => hello_of(here, work),
+        Err(_) => Hello { own: true, host: here.host.clone(), ..Hello::default() },
+    };
+    let told = failure.as_ref().map(|failure| (failure.exit.code(), failure.message.clone()));
+    let stopped = || watch.as_ref().is_ok_and(Watch::interrupted);
+    let welcome = match job.hello(Hello { failure: told, ..hello }, &stopped) {
+        Ok(welcome) => welcome,
+        Err(dismissed) => return sent_home(voice, Exit::of_code(dismissed.code)),
+    };
+    let (Ok(work), Ok(watch)) = (work, watch) else {
+        return failure.map_or(Exit::Failed, |failure| failure.exit);
+    };
+    let fs: Arc<dyn Fs> = Arc::new(RealFs);
+    let ready = own_peer(here, &work, &welcome, &watch, &fs)
+        .and_then(|peer| Ok((peer, Records::of_peer(&work.options.run, None, job.rank())?)));
+    let (peer, records) = match ready {
+        Ok(ready) => ready,
+        Err(failure) => {
+            voice.error(&failure.message);
+            return failure.exit;
+        }
+    };
+    let config = run_config(here, &work, &welcome, peer, (fs, &records));
+    let report = dunlin_cluster::run(config, &control);
+    if report.errors.iter().any(|error| matches!(error, RunError::Network(_))) {
+        troubles::failures(&report).iter().for_each(|text| voice.error(text));
+    }
+    let exit = Exit::of_code(report.exit_code());
+    match records.write(&report) {
+        Ok(()) => exit,
+        Err(failure) => {
+            voice.error(&failure.message);
+            failure.exit
+        }
+    }
+}
+
+/// Ends a peer that may not take part. Rank 0 says why, if there is one.
+fn sent_home(voice: Voice, exit: Exit) -> Exit {
+    if exit == Exit::Network {
+        voice.error("rank 0 is gone; nothing moved. Run the same command again");
+    }
+    exit
+}
+
+fn hello_of(here: &Here<'_>, work: &Work) -> Hello {
+    let state = state(work, here.job.rank(), &here.host);
+    Hello {
+        own: true,
+        last_run: state.as_deref().and_then(|dest| LastRun::read(&RealFs, dest)),
+        state,
+        block_length: work.options.run.block_size.unwrap_or(CLUSTER_BLOCK_LENGTH),
+        host: here.host.clone(),
+        ..Hello::default()
+    }
+}
+
+/// The folder for a rank's wanted files, if it writes any.
+fn state(work: &Work, rank: Rank, host: &str) -> Option<PathBuf> {
+    let site = Site { rank, host: host.to_owned(), files: THESE_FILES.to_owned() };
+    let part = part::parts(work, &[site]).remove(&rank)?;
+    let writes = part.takes() && part.refused.is_none() && !work.options.looks_only();
+    writes.then_some(part.dest)
+}
+
+/// What this rank has and wants, with an eye to those that see the same files.
+fn own_peer(
+    here: &Here<'_>,
+    work: &Work,
+    welcome: &Welcome,
+    watch: &Watch,
+    fs: &Arc<dyn Fs>,
+) -> Result<PeerConfig, Failure> {
+    let rank = here.job.rank();
+    let files = dunlin_cluster::watch::mount_id();
+    let voice = match rank {
+        Rank::TRACKER => Voice::lead(work.options.run.quiet),
+        _ => Voice::peer(rank, work.options.run.quiet),
+    };
+    let own = Site { rank, host: here.host.clone(), files: files.clone() };
+    let mut sites = vec![own.clone()];
+    let beside = welcome.neighbours.iter().filter(|one| one.same_files && one.rank != rank);
+    sites.extend(beside.map(|one| Site {
+        rank: one.rank,
+        host: one.host.clone(),
+        files: files.clone(),
+    }));
+    tell::generate(work, std::slice::from_ref(&own), voice, watch)?;
+    let part = part::parts(work, &sites).remove(&rank);
+    let part = part.unwrap_or_else(|| Part::none(String::new()));
+    let cache = config::cache(work, |name| std::env::var_os(name));
+    let look = Look { work, site: &own, cache, fs: &**fs, stop: watch.flag() };
+    let ready = look.content(part);
+    ready.notes.iter().for_each(|text| voice.warning(text));
+    Ok(ready.peer)
+}
+
+fn run_config(
+    here: &Here<'_>,
+    work: &Work,
+    welcome: &Welcome,
+    peer: PeerConfig,
+    (fs, records): (Arc<dyn Fs>, &Records),
+) -> RunConfig {
+    let told = Told {
+        peers: vec![peer],
+        fabric: FabricKind::Ranks(here.job.clone()),
+        seed: welcome.seed,
+        trace: records.trace(),
+        fs,
+        hash_threads: launch::hash_threads(here.launcher),
+    };
+    RunConfig { block_length: welcome.block_length, ..config::config(work, told) }
+}

@@ -1,0 +1,273 @@
+//! What a `cast` or `place` tells: the document of `--json`, the table, what would move, what differs, and
+//! the exit code.
+
+mod table;
+
+use super::here::Hosts;
+use super::work::{Task, Work};
+use crate::exit::{Exit, Failure};
+use crate::plan::Loaded;
+use crate::progress::{self, Mode};
+use crate::records::Records;
+use crate::signals::Watch;
+use crate::voice::Voice;
+use crate::{json, out, swarm, troubles};
+use dunlin_base::{Rank, format_size};
+use dunlin_cluster::Report;
+use dunlin_plan::place::Site;
+use dunlin_plan::{Plan, PlanForm};
+use dunlin_tracker::FailedFile;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+/// How many differences of one rank are named one by one; the document of `--json` has them all.
+const NAMED: usize = 20;
+
+/// A run that is over.
+pub(super) struct Run<'a> {
+    /// What was to be done.
+    pub(super) work: &'a Work,
+    /// The hosts of ranks.
+    pub(super) hosts: Hosts,
+    /// What could not be placed at all, and was said before the run.
+    pub(super) problems: Vec<String>,
+    /// What came of the rest.
+    pub(super) report: Report,
+    /// What it leaves to tell.
+    pub(super) records: Records,
+}
+
+/// Makes the test data of a plan that is not there yet, at the ranks of `sites`.
+///
+/// # Errors
+/// If it is not there and nothing may be made (exit 4), something else stands in its place (exit 4), the
+/// disk refuses (exit 5), or a person stops it (exit 9).
+pub(super) fn generate(
+    work: &Work,
+    sites: &[Site],
+    voice: Voice,
+    watch: &Watch,
+) -> Result<(), Failure> {
+    let Task::Place(place) = &work.task else { return Ok(()) };
+    if place.plan.generate.is_empty() {
+        return Ok(());
+    }
+    let mut generate = place.plan.generate.clone();
+    let roots: Vec<_> = super::part::parts(work, sites)
+        .into_values()
+        .flat_map(|part| part.gifts.into_iter().map(|gift| gift.path))
+        .collect();
+    generate.retain(|data| {
+        let path = super::part::real(&place.dir.join(&data.path));
+        roots.iter().any(|root| path.starts_with(root))
+    });
+    if work.options.looks_only() {
+        let absent = generate.iter().find(|data| !place.dir.join(&data.path).exists());
+        return absent.map_or(Ok(()), |data| {
+            Err(Failure::input(format!(
+                "{}: the plan generates this test data and it is not there yet; run `dunlin place` \
+                 without --check and --verify-only first",
+                place.dir.join(&data.path).display()
+            )))
+        });
+    }
+    let plan = Plan { form: PlanForm::Toml, peers: Vec::new(), generate, warnings: Vec::new() };
+    let loaded = Loaded { plan, source: place.file.clone().into(), dir: place.dir.clone() };
+    let mode = if voice.leads() { Mode::of(work.options.run.quiet) } else { Mode::Quiet };
+    // Ranks of one host may make the same data: each into a file of its own first.
+    let rank = sites.first().map(|site| site.rank).filter(|_| sites.len() == 1);
+    swarm::generate(&loaded, rank, mode, watch)
+}
+
+/// Tells what came of a run.
+///
+/// # Errors
+/// If something cannot be written that was asked for (exit 5).
+pub(super) fn tell(run: Run<'_>) -> Result<Exit, Failure> {
+    let Run { work, hosts, problems, mut report, records } = run;
+    name_sources(work, &mut report);
+    let options = &work.options;
+    if !options.looks_only() {
+        progress::last_word(Mode::of(options.run.quiet), &report);
+    }
+    let exit = exit_of(work, &problems, &report);
+    records.write(&report)?;
+    let failures = troubles::failures(&report);
+    let told = Told { work, hosts: &hosts, problems: &problems, report: &report, exit };
+    if options.run.json {
+        out::document(&told.document(&failures))?;
+    } else if !options.run.quiet {
+        out::data(|stdout| told.write(stdout))?;
+    }
+    report.notes.iter().for_each(|text| say(options.run.quiet, &format!("warning: {text}")));
+    failures.iter().for_each(|text| out::error(text));
+    if exit == Exit::Interrupted {
+        out::say("interrupted; what is here is kept. To go on, run the same command again");
+    }
+    Ok(exit)
+}
+
+fn say(quiet: bool, text: &str) {
+    if !quiet {
+        out::say(text);
+    }
+}
+
+/// Says SRC where a pattern stands that nothing matched.
+fn name_sources(work: &Work, report: &mut Report) {
+    let rename = |name: &mut String| {
+        if let Some(said) = work.said(name) {
+            *name = said.to_owned();
+        }
+    };
+    for peer in &mut report.peers {
+        peer.files.iter_mut().for_each(|file| rename(&mut file.name));
+    }
+    for files in report.differs.values_mut().chain(report.ungiven.values_mut()) {
+        files.iter_mut().for_each(|file| rename(&mut file.name));
+    }
+}
+
+/// How the program ends: as the run did, if that is not well; by what differs, if only that was asked; or
+/// by what could not be placed.
+fn exit_of(work: &Work, problems: &[String], report: &Report) -> Exit {
+    let exit = Exit::of_code(report.exit_code());
+    if exit != Exit::Ok {
+        return exit;
+    }
+    let any = |by_rank: &BTreeMap<Rank, Vec<FailedFile>>| by_rank.values().any(|all| !all.is_empty());
+    let differs = any(&report.differs) || any(&report.ungiven);
+    if work.options.verify_only && (differs || !problems.is_empty()) {
+        return Exit::Mismatch;
+    }
+    let lacking = work.options.check && any(&report.ungiven);
+    if problems.is_empty() && !lacking { Exit::Ok } else { Exit::Failed }
+}
+
+/// What is told.
+struct Told<'a> {
+    work: &'a Work,
+    hosts: &'a Hosts,
+    problems: &'a [String],
+    report: &'a Report,
+    exit: Exit,
+}
+
+impl Told<'_> {
+    fn host(&self, rank: Rank) -> &str {
+        self.hosts.get(&rank).map_or("", String::as_str)
+    }
+
+    /// The document of `--json`.
+    fn document(&self, failures: &[String]) -> Value {
+        let options = &self.work.options;
+        let mut value = self.report.to_json();
+        if let Some(peers) = value.get_mut("peers").and_then(Value::as_array_mut) {
+            peers.iter_mut().for_each(|peer| self.add_host(peer));
+        }
+        if let Some(plan) = value.get_mut("plan").and_then(Value::as_array_mut) {
+            plan.iter_mut().for_each(|planned| self.add_host(planned));
+        }
+        if let Some(fields) = value.as_object_mut() {
+            fields.insert("command".to_owned(), self.work.command().into());
+            fields.insert("problems".to_owned(), json!(self.problems));
+            fields.insert("notes".to_owned(), json!(self.report.notes));
+            fields.insert("exit".to_owned(), self.exit.code().into());
+            if options.looks_only() {
+                let (key, peers) = if options.check { ("check", "peers") } else { ("verify", "peers") };
+                fields.insert(key.to_owned(), true.into());
+                // Nothing moved, and nobody failed: what counts is what would, and what differs.
+                fields.remove(peers);
+                fields.insert("differs".to_owned(), self.named(&self.report.differs));
+                fields.insert("ungiven".to_owned(), self.named(&self.report.ungiven));
+            }
+        }
+        let mut said: Vec<&str> = self.problems.iter().map(String::as_str).collect();
+        said.extend(failures.iter().map(String::as_str));
+        if self.exit == Exit::Mismatch && said.is_empty() {
+            said.push("not everything is as it should be");
+        }
+        json::report(value, self.exit, &said.join("\n"))
+    }
+
+    fn add_host(&self, value: &mut Value) {
+        let rank = value.get("rank").and_then(Value::as_u64).and_then(|it| u32::try_from(it).ok());
+        if let (Some(rank), Some(fields)) = (rank, value.as_object_mut()) {
+            fields.insert("host".to_owned(), self.host(Rank(rank)).into());
+        }
+    }
+
+    fn named(&self, by_rank: &BTreeMap<Rank, Vec<FailedFile>>) -> Value {
+        let all = by_rank.iter().flat_map(|(rank, files)| {
+            files.iter().map(|file| {
+                json!({
+                    "rank": rank.0, "host": self.host(*rank), "name": file.name,
+                    "reason": file.reason,
+                })
+            })
+        });
+        all.collect()
+    }
+
+    /// What people read.
+    fn write(&self, to: &mut dyn Write) -> io::Result<()> {
+        if self.report.never_began || self.report.peers.is_empty() {
+            return Ok(());
+        }
+        if self.work.options.check {
+            return self.write_check(to);
+        }
+        if self.work.options.verify_only {
+            return self.write_differences(to);
+        }
+        table::write(self.report, self.hosts, out::colours(), to)
+    }
+
+    fn write_check(&self, to: &mut dyn Write) -> io::Result<()> {
+        for planned in &self.report.plan {
+            let noun = if planned.files == 1 { "file" } else { "files" };
+            writeln!(
+                to,
+                "rank {} ({}): would fetch {} in {} {noun}, link {}; {} there already",
+                planned.rank,
+                self.host(planned.rank),
+                format_size(planned.bytes),
+                planned.files,
+                format_size(planned.linked),
+                format_size(planned.bytes_here),
+            )?;
+        }
+        self.write_named(&self.report.ungiven, to)?;
+        let total = self.report.plan.iter().map(|planned| planned.bytes);
+        let total = total.fold(0, u64::saturating_add);
+        writeln!(to, "would move {} in all; nothing was moved", format_size(total))
+    }
+
+    fn write_differences(&self, to: &mut dyn Write) -> io::Result<()> {
+        self.write_named(&self.report.differs, to)?;
+        let ranks = self.report.differs.values().filter(|files| !files.is_empty()).count();
+        match ranks {
+            0 => writeln!(to, "everything is as it should be, at all {} ranks", self.hosts.len()),
+            1 => writeln!(to, "1 rank differs"),
+            _ => writeln!(to, "{ranks} ranks differ"),
+        }
+    }
+
+    fn write_named(
+        &self,
+        by_rank: &BTreeMap<Rank, Vec<FailedFile>>,
+        to: &mut dyn Write,
+    ) -> io::Result<()> {
+        for (rank, files) in by_rank {
+            let whose = format!("rank {rank} ({})", self.host(*rank));
+            for file in files.iter().take(NAMED) {
+                writeln!(to, "{whose}: {}: {}", file.name, file.reason)?;
+            }
+            if let Some(more) = files.len().checked_sub(NAMED).filter(|more| *more > 0) {
+                writeln!(to, "{whose}: {more} more differ (--json names all)")?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,349 @@
+//! What every rank of a `cast` or `place` is told: the arguments of rank 0, the folder that they start
+//! from, and the plan as rank 0 read it. Nothing of a rank's own command line or folder counts.
+
+use crate::args::placing::{CastArgs, PlaceArgs, PlacingArgs};
+use crate::args::{Args, Command};
+use crate::exit::Failure;
+use crate::plan::{self, PlaceFile};
+use crate::values::placing::{Racks, Who, same_host};
+use clap::Parser;
+use dunlin_base::Rank;
+use dunlin_plan::{Pattern, TomlPlan, expand_hosts, parse_place};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// The version that all ranks of a run must have: what they tell each other is not meant to last.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The key of what is told if rank 0 only gives.
+const BYSTANDER: &str = "bystander";
+
+/// What is to be done, the same for every rank.
+#[derive(Clone, Debug)]
+pub(crate) struct Work {
+    /// What `cast` and `place` have in common.
+    pub(crate) options: PlacingArgs,
+    /// What only one of them has.
+    pub(crate) task: Task,
+    /// Labels of racks, by host.
+    racks: Vec<(String, String)>,
+    /// Rank 0 only gives: it has started the others on hosts that are not its own.
+    bystander: bool,
+    told: Value,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug)]
+pub(crate) enum Task {
+    /// Everything at the sources into one folder.
+    Cast(Cast),
+    /// What a plan says.
+    Place(Box<Place>),
+}
+
+/// Everything at the sources into one folder.
+#[derive(Clone, Debug)]
+pub(crate) struct Cast {
+    /// The sources, as they were given.
+    pub(crate) sources: Vec<Source>,
+    /// The folder, absolute, with `{rank}` and `{host}` still in it.
+    pub(crate) dest: String,
+    /// Who gets it, if not all.
+    pub(crate) to: Option<Who>,
+    /// Who gives it, if not all.
+    pub(crate) from: Option<Who>,
+}
+
+/// One SRC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Source {
+    /// As a person wrote it.
+    pub(crate) said: String,
+    /// Where it is, absolute, with `{rank}` and `{host}` still in it.
+    pub(crate) path: String,
+    /// The name that it lands under, with `{rank}` and `{host}` still in it; empty if what is in it
+    /// lands.
+    pub(crate) name: String,
+    /// What stands for it among the wanted names, on whatever rank.
+    pub(crate) wanted: Pattern,
+}
+
+/// What a plan says.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// Its name for messages.
+    pub(crate) file: String,
+    /// The folder that relative roots start from.
+    pub(crate) dir: PathBuf,
+    /// The plan.
+    pub(crate) plan: TomlPlan,
+}
+
+impl Work {
+    /// The work that rank 0 was given at its command line, which was `words`.
+    ///
+    /// # Errors
+    /// If the command line asks for what cannot be (exit 2), or a file that it names cannot be read or
+    /// is wrong (exit 4).
+    pub(crate) fn given(command: &Command, words: Vec<String>) -> Result<Work, Failure> {
+        let cwd = std::env::current_dir().map_err(|error| {
+            Failure::environment(format!("the current folder cannot be told: {error}"))
+        })?;
+        let plan = match command {
+            Command::Place(place) => {
+                let read = plan::read_place(&place.plan);
+                Some(read.map_err(|error| Failure::plan(&error))?)
+            }
+            _ => None,
+        };
+        let racks = match options_of(command) {
+            Some(options) => racks(&options.rack)?,
+            None => Vec::new(),
+        };
+        Work::new(command, words, &cwd, plan, racks)
+    }
+
+    fn new(
+        command: &Command,
+        words: Vec<String>,
+        cwd: &Path,
+        plan: Option<PlaceFile>,
+        racks: Vec<(String, String)>,
+    ) -> Result<Work, Failure> {
+        let cwd = utf8(cwd)?;
+        let text = plan.as_ref().map(|plan| String::from_utf8_lossy(&plan.text).into_owned());
+        let told = json!({
+            "dunlin": VERSION, "words": words, "cwd": cwd, "racks": racks,
+            "plan": plan.as_ref().map(|plan| json!({
+                "file": plan.file, "dir": plan.dir.display().to_string(), "text": text,
+            })),
+        });
+        let (options, task) = match (command, plan) {
+            (Command::Cast(args), _) => (args.placing.clone(), Task::Cast(cast(args, cwd)?)),
+            (Command::Place(args), Some(plan)) => (args.placing.clone(), place(args, plan)?),
+            _ => return Err(Failure::input("this is neither a cast nor a plan to place")),
+        };
+        Ok(Work { options, task, racks, bystander: false, told })
+    }
+
+    /// The same, with a rank 0 that only gives if nobody said who gets it.
+    pub(crate) fn with_bystander(mut self) -> Work {
+        self.bystander = true;
+        if let Some(told) = self.told.as_object_mut() {
+            told.insert(BYSTANDER.to_owned(), true.into());
+        }
+        self
+    }
+
+    /// Whether a rank takes what is cast.
+    pub(crate) fn takes(&self, cast: &Cast, rank: Rank, host: &str) -> bool {
+        match &cast.to {
+            Some(who) => who.holds(rank, host),
+            None => rank != Rank::TRACKER || !self.bystander,
+        }
+    }
+
+    /// The work as it is told to the other ranks.
+    pub(crate) fn told(&self) -> &Value {
+        &self.told
+    }
+
+    /// Reads what [`Work::told`] gave, at another rank.
+    ///
+    /// # Errors
+    /// If rank 0 is of another version (exit 3), or tells nonsense (exit 4).
+    pub(crate) fn heard(told: &Value) -> Result<Work, Failure> {
+        let nonsense = || Failure::input("rank 0 told a work that cannot be understood");
+        let version = told.get("dunlin").and_then(Value::as_str).ok_or_else(nonsense)?;
+        if version != VERSION {
+            return Err(Failure::environment(format!(
+                "expected dunlin {version}, which rank 0 is, found {VERSION} here; install the same \
+                 version on every host"
+            )));
+        }
+        let texts = |value: &Value| -> Option<Vec<String>> {
+            value.as_array()?.iter().map(|text| Some(text.as_str()?.to_owned())).collect()
+        };
+        let words = told.get("words").and_then(texts).ok_or_else(nonsense)?;
+        let args = Args::try_parse_from(&words).map_err(|_| nonsense())?;
+        let cwd = told.get("cwd").and_then(Value::as_str).ok_or_else(nonsense)?;
+        let plan = match told.get("plan") {
+            None | Some(Value::Null) => None,
+            Some(plan) => {
+                let text = |key| plan.get(key).and_then(Value::as_str).ok_or_else(nonsense);
+                let (file, dir, text) = (text("file")?, text("dir")?, text("text")?);
+                Some(PlaceFile { file: file.into(), dir: dir.into(), text: text.into() })
+            }
+        };
+        let pair = |value: &Value| match texts(value)?.as_slice() {
+            [host, label] => Some((host.clone(), label.clone())),
+            _ => None,
+        };
+        let racks = told.get("racks").and_then(Value::as_array).ok_or_else(nonsense)?;
+        let racks = racks.iter().map(pair).collect::<Option<_>>().ok_or_else(nonsense)?;
+        let work = Work::new(&args.command, words, Path::new(cwd), plan, racks)?;
+        Ok(if told.get(BYSTANDER).is_some() { work.with_bystander() } else { work })
+    }
+
+    /// The label of a host's rack; empty if nobody said.
+    pub(crate) fn rack_of(&self, host: &str) -> String {
+        let labels = self.racks.iter().rev();
+        let mut fitting = labels.filter(|(one, _)| same_host(one, host));
+        fitting.next().map(|(_, label)| label.clone()).unwrap_or_default()
+    }
+
+    /// The name of the command.
+    pub(crate) fn command(&self) -> &'static str {
+        match self.task {
+            Task::Cast(_) => "cast",
+            Task::Place(_) => "place",
+        }
+    }
+
+    /// The SHA-256 of files, by name.
+    pub(crate) fn pins(&self) -> BTreeMap<String, [u8; 32]> {
+        match &self.task {
+            Task::Cast(_) => BTreeMap::new(),
+            Task::Place(place) => {
+                place.plan.pins.iter().map(|pin| (pin.path.clone(), pin.sha256)).collect()
+            }
+        }
+    }
+
+    /// What a person wrote for a pattern that nothing matched.
+    pub(crate) fn said(&self, pattern: &str) -> Option<&str> {
+        let Task::Cast(cast) = &self.task else { return None };
+        let source = cast.sources.iter().find(|source| source.wanted.as_str() == pattern)?;
+        Some(&source.said)
+    }
+}
+
+/// Fills in `{rank}` and `{host}`.
+pub(crate) fn filled(template: &str, rank: Rank, host: &str) -> String {
+    template.replace("{rank}", &rank.to_string()).replace("{host}", host)
+}
+
+fn options_of(command: &Command) -> Option<&PlacingArgs> {
+    match command {
+        Command::Cast(cast) => Some(&cast.placing),
+        Command::Place(place) => Some(&place.placing),
+        _ => None,
+    }
+}
+
+fn place(args: &PlaceArgs, plan: PlaceFile) -> Result<Task, Failure> {
+    let PlaceFile { file, dir, text } = plan;
+    let plan = parse_place(&file, &text).map_err(Failure::input)?;
+    if args.placing.looks_only()
+        && let Some(data) = plan.generate.iter().find(|data| !dir.join(&data.path).exists())
+    {
+        tracing::debug!(path = data.path, "test data is not there yet");
+    }
+    Ok(Task::Place(Box::new(Place { file, dir, plan })))
+}
+
+fn cast(args: &CastArgs, cwd: &str) -> Result<Cast, Failure> {
+    let dest = utf8(&args.dest)?;
+    if dest.is_empty() {
+        return Err(Failure::usage("DEST is empty; give a folder, `.` for this one"));
+    }
+    let sources = args.src.iter().map(|path| source(path, cwd));
+    let sources = sources.collect::<Result<Vec<_>, _>>()?;
+    for (index, one) in sources.iter().enumerate() {
+        let same = |other: &&Source| other.name == one.name && !one.name.is_empty();
+        if let Some(other) = sources.iter().take(index).find(same) {
+            return Err(Failure::usage(format!(
+                "`{}` and `{}` would both land as `{}` in DEST; cast one of them by itself, or give \
+                 it another name",
+                other.said, one.said, one.name
+            )));
+        }
+    }
+    let dest = absolute(cwd, dest.trim_end_matches('/'));
+    let dest = if dest.is_empty() { "/".to_owned() } else { dest };
+    Ok(Cast { sources, dest, to: args.to.clone(), from: args.from.clone() })
+}
+
+fn source(path: &Path, cwd: &str) -> Result<Source, Failure> {
+    let said = utf8(path)?;
+    let wrong = |why: &str| Failure::usage(format!("`{said}` is no SRC: {why}"));
+    if said.is_empty() {
+        return Err(wrong("it is empty; give a file or a folder"));
+    }
+    let contents = said.ends_with('/') || said == "." || said.ends_with("/.");
+    let bare = said.trim_end_matches("/.").trim_end_matches('/');
+    let last = bare.rsplit('/').next().unwrap_or(bare);
+    if last == ".." {
+        return Err(wrong("its last part is `..`; give the folder by its name, or a `/` after it"));
+    }
+    let name = if contents { "" } else { last };
+    let wanted = wanted(name).map_err(|error| wrong(&format!("its last name: {error}")))?;
+    Ok(Source { said: said.to_owned(), path: absolute(cwd, bare), name: name.to_owned(), wanted })
+}
+
+/// The pattern for what lands under a name, on whatever rank and host.
+fn wanted(name: &str) -> Result<Pattern, dunlin_plan::PatternError> {
+    if !name.contains("{rank}") && !name.contains("{host}") {
+        return Pattern::tree(name);
+    }
+    let any = |text: String| text.replace("{rank}", "*").replace("{host}", "*").replace("**", "*");
+    Pattern::parse(&format!("{}/***", any(Pattern::escape(name))))
+}
+
+fn absolute(cwd: &str, path: &str) -> String {
+    if path.starts_with('/') || path.is_empty() {
+        return path.to_owned();
+    }
+    let path = path.strip_prefix("./").unwrap_or(path);
+    match path {
+        "." => cwd.to_owned(),
+        _ => format!("{}/{path}", cwd.trim_end_matches('/')),
+    }
+}
+
+fn utf8(path: &Path) -> Result<&str, Failure> {
+    path.to_str().ok_or_else(|| {
+        Failure::usage(format!(
+            "{}: expected a path in UTF-8, found other bytes; rename it",
+            path.display()
+        ))
+    })
+}
+
+/// The labels of racks, by host.
+fn racks(said: &[Racks]) -> Result<Vec<(String, String)>, Failure> {
+    let mut all = Vec::new();
+    for one in said {
+        match one {
+            Racks::Label(hosts, label) => {
+                all.extend(hosts.iter().map(|host| (host.clone(), label.clone())));
+            }
+            Racks::File(path) => all.extend(racks_of(path)?),
+        }
+    }
+    Ok(all)
+}
+
+fn racks_of(path: &Path) -> Result<Vec<(String, String)>, Failure> {
+    let mut all = Vec::new();
+    for (number, line) in super::hosts::lines(path)? {
+        let fault = |why: &str| {
+            Failure::input(format!(
+                "{}:{number}: expected HOSTS=LABEL like n[01-08]=r1, found `{line}`{why}",
+                path.display()
+            ))
+        };
+        let (hosts, label) = line.split_once('=').ok_or_else(|| fault(""))?;
+        let label = label.trim();
+        if label.is_empty() {
+            return Err(fault(", which has no label"));
+        }
+        let hosts = expand_hosts(hosts.trim()).map_err(|why| fault(&format!(", {why}")))?;
+        all.extend(hosts.into_iter().map(|host| (host, label.to_owned())));
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests;
