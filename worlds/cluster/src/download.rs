@@ -166,6 +166,8 @@ pub enum DownloadJob {
         torrent: TorrentId,
         /// The file.
         file: FileIndex,
+        /// Nothing else is still to come: it need not wait for others.
+        last: bool,
     },
     /// What the wanted trees are beside the bytes of files: make their folders, and keep the rest for
     /// the end.
@@ -385,8 +387,9 @@ impl Downloader {
                 self.streams.remove(&(torrent, piece));
                 return None;
             }
-            DownloadJob::Finish { torrent, file } => {
+            DownloadJob::Finish { torrent, file, last } => {
                 return match self.content.finish_file(torrent, file) {
+                    Ok(()) if last => Some(self.sync()),
                     Ok(()) => {
                         self.finishing = true;
                         None

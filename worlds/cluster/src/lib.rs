@@ -53,7 +53,7 @@ pub mod witness;
 pub use chart::{ChartError, chart};
 pub use control::{Gauge, RankProgress, RankState, RunControl};
 pub use fabric::mpi;
-pub use fabric::virtual_time::VirtualConfig;
+pub use fabric::virtual_time::{LinkRates, VirtualConfig};
 pub use fault::{Fault, FaultError};
 pub use report::{FileReport, FileState, PeerReport, PeerState, Report, Role, RunError};
 pub use run::{FabricKind, FoundFile, PeerConfig, PeerContent, Placing, RunConfig, run};

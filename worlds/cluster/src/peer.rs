@@ -384,6 +384,8 @@ impl Peer {
         if let Control::Go(go) = &control {
             self.ledger.went(go);
             self.replace = Arc::new(go.replace.iter().cloned().collect());
+            let entries = Arc::clone(&go.entries);
+            self.effects.push_back(Effect::Download(DownloadJob::Tree { entries }));
         }
         self.inputs.push_back(Input::Control(control));
     }

@@ -3,7 +3,7 @@
 use dunlin_base::Rank;
 use dunlin_engine::coordinator::PlannedMove;
 use dunlin_metainfo::PieceHashes;
-use dunlin_tracker::{Conflict, DumpRow};
+use dunlin_tracker::{Conflict, DumpRow, FailedFile};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,6 +37,14 @@ pub struct Report {
     pub errors: Vec<RunError>,
     /// What would move, or moved: known once everyone had registered.
     pub plan: Vec<PlannedMove>,
+    /// Of a mere check: wanted names that are not there as they should be, by rank.
+    pub differs: BTreeMap<Rank, Vec<FailedFile>>,
+    /// Of a mere check: wanted names that nobody can give, by rank.
+    pub ungiven: BTreeMap<Rank, Vec<FailedFile>>,
+    /// What people should know although nothing fails of it.
+    pub notes: Vec<String>,
+    /// Ranks that were absent or dead, came late, and took part.
+    pub returned: Vec<Rank>,
     /// Whether this was only a check.
     pub checked: bool,
     /// The tracker's view: file → (piece hash, ranks).
@@ -281,6 +289,7 @@ impl Report {
                 "files": planned.files,
                 "bytes": planned.bytes,
                 "bytes_here": planned.bytes_here,
+                "bytes_linked": planned.linked,
             })
         });
         let mut value = json!({
@@ -293,6 +302,7 @@ impl Report {
             "bytes_moved": self.bytes_moved,
             "bytes_linked": self.bytes_linked,
             "plan": plan.collect::<Vec<_>>(),
+            "returned": self.returned.iter().map(|rank| rank.0).collect::<Vec<_>>(),
             "peers": self.peers.iter().map(PeerReport::to_json).collect::<Vec<_>>(),
         });
         if let (Some(text), Some(map)) = (self.error_text(), value.as_object_mut()) {

@@ -92,6 +92,8 @@ pub struct RunConfig {
     /// Whether the plan is to be made so: what differs is repaired, and trees keep their looks. Peers
     /// have content with [`Placing`] then.
     pub placing: bool,
+    /// Whether only owners say what a name holds, not what merely stands at destinations.
+    pub owners_only: bool,
     /// The SHA-256 that files must have, by name.
     pub pins: BTreeMap<String, [u8; 32]>,
     /// What a rank sends at most, in bytes a second.
@@ -143,6 +145,7 @@ impl RunConfig {
             check_only: false,
             on_conflict: OnConflict::Refuse,
             placing: false,
+            owners_only: false,
             pins: BTreeMap::new(),
             max_rate: None,
             faults: Vec::new(),
@@ -248,8 +251,7 @@ pub fn run(config: RunConfig, control: &RunControl) -> Report {
     let ended = drive(config, control);
     control.forget_gauges();
     drop(locks);
-    let mut report = report(ended, control);
-    report.checked = checked;
+    let mut report = report(ended, control, checked);
     if !report.ok() {
         remove_empty(&*fs, &made);
     }
@@ -259,7 +261,7 @@ pub fn run(config: RunConfig, control: &RunControl) -> Report {
     report
 }
 
-/// The ranks of a run are 1, 2, … without a gap; over MPI only this process's own is here.
+/// The ranks of a run are 1, 2, … (or 0, 1, …) without a gap; over MPI only this process's own is here.
 fn check_ranks(config: &RunConfig) -> Result<(), RunError> {
     let ranks = config.peers.iter().map(|peer| peer.rank);
     let (right, text) = match &config.fabric {
@@ -267,10 +269,13 @@ fn check_ranks(config: &RunConfig) -> Result<(), RunError> {
             let own = Some(job.rank()).filter(|rank| *rank != Rank::TRACKER);
             (ranks.eq(own), "a process of an MPI job runs its own rank and no other")
         }
-        FabricKind::Memory | FabricKind::Virtual(_) => (
-            ranks.eq((1..).map(Rank).take(config.peers.len())),
-            "the ranks of a run must be 1, 2, 3, … without a gap",
-        ),
+        FabricKind::Memory | FabricKind::Virtual(_) => {
+            let first = config.peers.first().map_or(1, |peer| peer.rank.0.min(1));
+            (
+                ranks.eq((first..).map(Rank).take(config.peers.len())),
+                "the ranks of a run must be 1, 2, 3, … without a gap, or 0, 1, 2, …",
+            )
+        }
     };
     if right { Ok(()) } else { Err(RunError::Input(text.to_owned())) }
 }
@@ -360,6 +365,7 @@ fn coordinator_config(config: &RunConfig) -> CoordinatorConfig {
         first: config.peers.first().map_or(Rank(1), |peer| peer.rank.min(Rank(1))),
         peers,
         placing: config.placing,
+        owners_only: config.owners_only,
         pins: config.pins.clone(),
         members: 0,
         order: config.tracker_order,
@@ -401,6 +407,7 @@ fn seats(config: RunConfig, control: &RunControl) -> Vec<Seat> {
         refresh_scope: config.refresh_scope,
         stall_timeout: config.stall_timeout,
         block_length: config.block_length,
+        placing: config.placing,
         memory: config.memory,
         seed: config.seed,
     };
@@ -420,13 +427,14 @@ fn seats(config: RunConfig, control: &RunControl) -> Vec<Seat> {
     config.peers.into_iter().map(seat).collect()
 }
 
-fn report(ended: Ended, control: &RunControl) -> Report {
+fn report(ended: Ended, control: &RunControl, checked: bool) -> Report {
     let mut report = Report {
         seconds: ended.at.as_secs_f64(),
         bytes_moved: ended.peers.iter().map(|peer| peer.bytes_moved).sum(),
         bytes_linked: ended.peers.iter().map(|peer| peer.bytes_linked).sum(),
         peers: ended.peers,
         interrupted: control.interrupted(),
+        checked,
         errors: control.take_errors(),
         ..Report::default()
     };
@@ -436,6 +444,12 @@ fn report(ended: Ended, control: &RunControl) -> Report {
     report.bytes_wanted =
         outcome.plan.iter().fold(0, |sum: u64, planned| sum.saturating_add(planned.bytes));
     report.plan = outcome.plan.clone();
+    report.differs = outcome.differs.clone();
+    report.notes = outcome.notes.clone();
+    report.returned = outcome.returned.clone();
+    if checked {
+        report.ungiven = outcome.failed.clone();
+    }
     report.never_began = outcome.refusal.is_some();
     report.conflict = outcome.refusal.as_ref().and_then(|refusal| refusal.conflict.clone());
     match &outcome.refusal {

@@ -24,13 +24,15 @@ use std::time::Instant;
 struct Inboxes {
     start: Instant,
     tracker: Sender<TrackerArrival>,
-    /// By rank, from rank 1.
+    /// The lowest rank that is a peer: 0 or 1.
+    first: Rank,
+    /// By rank, from `first`.
     peers: Vec<Sender<Arrival>>,
 }
 
 impl Inboxes {
     fn of(&self, rank: Rank) -> Option<&Sender<Arrival>> {
-        self.peers.get((rank.0 as usize).checked_sub(1)?)
+        self.peers.get(rank.0.checked_sub(self.first.0)? as usize)
     }
 }
 
@@ -40,12 +42,11 @@ impl Post for Inboxes {
     }
 
     fn send(&self, from: Rank, to: Rank, frame: Frame) {
-        if to == Rank::TRACKER {
-            if let Frame::Control(message) = frame {
+        match frame {
+            Frame::Control(message) if message.is_for_tracker() => {
                 let _ = self.tracker.send(TrackerArrival::Message { from, message });
             }
-        } else {
-            self.arrive(to, Arrival::Frame { from, frame });
+            frame => self.arrive(to, Arrival::Frame { from, frame }),
         }
     }
 
@@ -65,7 +66,8 @@ pub(crate) fn run(seats: Vec<Seat>, tracker: Tracker, control: &RunControl) -> E
     let (to_tracker, tracker_inbox) = channel();
     let (inboxes, receivers): (Vec<_>, Vec<_>) = seats.iter().map(|_| channel()).unzip();
     let start = Instant::now();
-    let post = Arc::new(Inboxes { start, tracker: to_tracker.clone(), peers: inboxes });
+    let first = seats.first().map_or(Rank(1), |seat| seat.setup.config.rank);
+    let post = Arc::new(Inboxes { start, tracker: to_tracker.clone(), first, peers: inboxes });
     control.attach(to_tracker);
     let mut errors = Vec::new();
     let mut threads = Vec::new();

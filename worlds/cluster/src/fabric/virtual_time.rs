@@ -2,6 +2,8 @@
 //! ranks is kept, between pairs it is not. Jobs are done at once and are complete after a seeded
 //! time. The payload moves for real. The same seed gives the same run, bit for bit.
 
+mod network;
+
 use super::{Ended, Seat};
 use crate::control::RunControl;
 use crate::download::{Downloader, FINISH_DELAY};
@@ -9,13 +11,16 @@ use crate::frame::Frame;
 use crate::peer::{Arrival, Effect, Peer};
 use crate::report::RunError;
 use crate::tracker::{Tracker, TrackerArrival};
-use crate::upload::{Serve, UploadJob, Uploader};
+use crate::upload::{Serve, UploadDone, UploadJob, Uploader};
 use dunlin_base::{Rank, Rng, Time};
 use dunlin_disk::Budget;
 use dunlin_tracker::Control;
+use network::{Hop, Network};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+pub use network::LinkRates;
 
 /// Data is synced this long after it was written.
 const SYNC_AFTER: Duration = Duration::from_secs(1);
@@ -33,6 +38,8 @@ pub struct VirtualConfig {
     pub min_job: Duration,
     /// The longest time that a job takes.
     pub max_job: Duration,
+    /// How fast each rank's link to the others is.
+    pub links: LinkRates,
     /// After so many steps the run is given up: something goes round in circles.
     pub max_steps: u64,
     /// Check all invariants after every step, and every frame against its codec.
@@ -47,6 +54,7 @@ impl Default for VirtualConfig {
             max_delay: Duration::from_micros(500),
             min_job: Duration::from_micros(50),
             max_job: Duration::from_millis(2),
+            links: LinkRates::default(),
             // A gigabyte to eight peers takes about a million.
             max_steps: 1_000_000_000,
             check: false,
@@ -59,6 +67,7 @@ enum Happening {
     ToTracker { from: Rank, message: Control },
     Upload(Rank, Serve),
     Sync(Rank),
+    Hop(Hop),
 }
 
 struct Station {
@@ -81,9 +90,13 @@ struct World {
     now: Time,
     sequence: u64,
     happenings: BTreeMap<(Time, u64), Happening>,
-    timers: BTreeSet<(Time, Rank)>,
-    /// By rank, the tracker first.
+    timers: BTreeSet<(Time, usize)>,
+    /// The tracker's first, then those of the peers in order.
     timer_of: Vec<Option<Time>>,
+    /// The lowest rank that is a peer: 0 or 1.
+    first: Rank,
+    /// What a link with a rate carries; whoever serves a block is told when it has left.
+    network: Network<(Rank, UploadDone)>,
     last_arrival: BTreeMap<(Rank, Rank), Time>,
     stations: Vec<Station>,
     tracker: Tracker,
@@ -128,10 +141,13 @@ impl World {
     fn new(seats: Vec<Seat>, tracker: Tracker, config: VirtualConfig, seed: u64) -> World {
         let woken = Woken::default();
         let budget = seats.first().map(|seat| Arc::clone(&seat.setup.budget));
+        let first = seats.first().map_or(Rank(1), |seat| seat.setup.config.rank);
         let timer_of = vec![None; seats.len() + 1];
         let stations = seats.into_iter().map(|seat| station(seat, &woken)).collect();
         World {
+            network: Network::new(config.links.clone()),
             config,
+            first,
             rng: Rng::fork(seed, STREAM_DELAY),
             now: Time::ZERO,
             sequence: 0,
@@ -180,13 +196,12 @@ impl World {
                 }
             }
             _ => {
-                if let Some((at, rank)) = self.timers.pop_first() {
+                if let Some((at, place)) = self.timers.pop_first() {
                     self.now = self.now.max(at);
-                    self.set_timer(rank, None);
-                    if rank == Rank::TRACKER {
-                        self.tracker_arrival(TrackerArrival::Timeout);
-                    } else {
-                        self.arrival(rank, Arrival::Timeout);
+                    self.set_timer(place, None);
+                    match place.checked_sub(1) {
+                        None => self.tracker_arrival(TrackerArrival::Timeout),
+                        Some(index) => self.arrival(self.rank_of(index), Arrival::Timeout),
                     }
                 }
             }
@@ -202,6 +217,7 @@ impl World {
                 self.tracker_arrival(TrackerArrival::Message { from, message });
             }
             Happening::Upload(rank, serve) => self.uploaded(rank, &serve),
+            Happening::Hop(hop) => self.hop(hop),
             Happening::Sync(rank) => {
                 let Some(station) = self.station(rank).filter(|station| !station.over) else {
                     return;
@@ -213,8 +229,17 @@ impl World {
         }
     }
 
+    fn index_of(&self, rank: Rank) -> Option<usize> {
+        rank.0.checked_sub(self.first.0).map(|index| index as usize)
+    }
+
+    fn rank_of(&self, index: usize) -> Rank {
+        Rank(self.first.0 + index as u32)
+    }
+
     fn station(&mut self, rank: Rank) -> Option<&mut Station> {
-        self.stations.get_mut((rank.0 as usize).checked_sub(1)?)
+        let index = self.index_of(rank)?;
+        self.stations.get_mut(index)
     }
 
     fn arrival(&mut self, rank: Rank, arrival: Arrival) {
@@ -227,15 +252,17 @@ impl World {
         if check {
             station.peer.check();
         }
-        self.effects(rank.0 as usize - 1);
+        if let Some(index) = self.index_of(rank) {
+            self.effects(index);
+        }
     }
 
     /// Carries out what a rank wants.
     fn effects(&mut self, index: usize) {
-        let rank = Rank(index as u32 + 1);
+        let rank = self.rank_of(index);
         while let Some(effect) = self.station(rank).and_then(|station| station.peer.poll()) {
             match effect {
-                Effect::Send { to, frame } => self.send(rank, to, frame),
+                Effect::Send { to, frame } => self.send(rank, to, frame, None),
                 Effect::Download(job) => {
                     let took = self.draw(self.config.min_job, self.config.max_job);
                     let now = self.now;
@@ -257,7 +284,7 @@ impl World {
             }
         }
         let wake = self.station(rank).and_then(|station| station.peer.next_timeout());
-        self.set_timer(rank, wake.map(|(at, _)| at));
+        self.set_timer(index + 1, wake.map(|(at, _)| at));
     }
 
     fn plan_sync(&mut self, rank: Rank, at: Time) {
@@ -301,26 +328,61 @@ impl World {
         }
         let charge = budget.charge_unbounded(station.uploader.bytes(serve));
         let (frame, done) = station.uploader.read(serve, charge);
-        if let Some(frame) = frame {
-            self.send(rank, serve.to, frame);
-        }
         self.next_upload(rank);
-        self.arrival(rank, Arrival::Uploaded(done));
+        match frame {
+            Some(frame) if !self.network.is_unlimited() => {
+                self.send(rank, serve.to, frame, Some((rank, done)));
+            }
+            frame => {
+                if let Some(frame) = frame {
+                    self.send(rank, serve.to, frame, None);
+                }
+                self.arrival(rank, Arrival::Uploaded(done));
+            }
+        }
     }
 
-    fn send(&mut self, from: Rank, to: Rank, frame: Frame) {
+    fn send(&mut self, from: Rank, to: Rank, frame: Frame, done: Option<(Rank, UploadDone)>) {
         if self.config.check {
             assert!(frame.survives_codecs(), "{from:?} → {to:?}: {frame:?}");
+        }
+        // What rank 0 says to itself crosses no link.
+        if !self.network.is_unlimited() && from != to {
+            if let Some((at, hop)) = self.network.send(self.now, from, to, frame, done) {
+                self.put(at, Happening::Hop(hop));
+            }
+            return;
         }
         let sent = self.now + self.draw(self.config.min_delay, self.config.max_delay);
         let last = self.last_arrival.entry((from, to)).or_default();
         *last = sent.max(*last);
         let at = *last;
-        match frame {
-            Frame::Control(message) if to == Rank::TRACKER => {
-                self.put(at, Happening::ToTracker { from, message });
+        self.put(at, frame_for(from, to, frame));
+        if let Some((rank, done)) = done {
+            self.put(self.now, Happening::ToPeer(rank, Arrival::Uploaded(done)));
+        }
+    }
+
+    /// Something happens in the network.
+    fn hop(&mut self, hop: Hop) {
+        match hop {
+            Hop::Left { from, to } => {
+                let (hops, sent) = self.network.left(self.now, from, to, self.config.min_delay);
+                for (at, hop) in hops {
+                    self.put(at, Happening::Hop(hop));
+                }
+                if let Some((rank, done)) = sent {
+                    self.arrival(rank, Arrival::Uploaded(done));
+                }
             }
-            frame => self.put(at, Happening::ToPeer(to, Arrival::Frame { from, frame })),
+            Hop::Landed { from, to, bytes, frame } => {
+                if let Some((at, hop)) = self.network.landed(self.now, from, to, bytes) {
+                    self.put(at, Happening::Hop(hop));
+                }
+                if let Some(frame) = frame {
+                    self.happens(frame_for(from, to, *frame));
+                }
+            }
         }
     }
 
@@ -333,17 +395,17 @@ impl World {
             self.tracker.coordinator().check();
         }
         while let Some((to, message)) = self.tracker.poll() {
-            self.send(Rank::TRACKER, to, Frame::Control(message));
+            self.send(Rank::TRACKER, to, Frame::Control(message), None);
         }
         let wake = self.tracker.next_timeout().map(|(at, _)| at);
-        self.set_timer(Rank::TRACKER, wake);
+        self.set_timer(0, wake);
         if self.tracker.finished() && !self.stopping {
             self.stopping = true;
             // Later than the last message of the tracker: whoever heard of the end goes its own
             // way.
             let at = self.now + self.config.max_delay * 2;
             for index in 0..self.stations.len() {
-                self.put(at, Happening::ToPeer(Rank(index as u32 + 1), Arrival::Stop));
+                self.put(at, Happening::ToPeer(self.rank_of(index), Arrival::Stop));
             }
         }
     }
@@ -363,23 +425,34 @@ impl World {
         self.happenings.insert((at, self.sequence), happening);
     }
 
-    fn set_timer(&mut self, rank: Rank, at: Option<Time>) {
-        let Some(place) = self.timer_of.get_mut(rank.0 as usize) else { return };
-        if *place == at {
+    fn set_timer(&mut self, whose: usize, at: Option<Time>) {
+        let Some(timer) = self.timer_of.get_mut(whose) else { return };
+        if *timer == at {
             return;
         }
-        if let Some(old) = place.take() {
-            self.timers.remove(&(old, rank));
+        if let Some(old) = timer.take() {
+            self.timers.remove(&(old, whose));
         }
-        *place = at;
+        *timer = at;
         if let Some(at) = at {
-            self.timers.insert((at, rank));
+            self.timers.insert((at, whose));
         }
     }
 
     fn draw(&mut self, min: Duration, max: Duration) -> Duration {
         let (min, max) = (min.as_nanos() as u64, max.as_nanos() as u64);
         Duration::from_nanos(min + self.rng.below(max.saturating_sub(min) + 1))
+    }
+}
+
+/// What it means that a frame arrives: rank 0 may be tracker and peer, and control messages say for
+/// which of the two they are.
+fn frame_for(from: Rank, to: Rank, frame: Frame) -> Happening {
+    match frame {
+        Frame::Control(message) if message.is_for_tracker() => {
+            Happening::ToTracker { from, message }
+        }
+        frame => Happening::ToPeer(to, Arrival::Frame { from, frame }),
     }
 }
 

@@ -61,7 +61,9 @@ impl Peer {
             Output::Digest { torrent, piece } => self.digest(torrent, piece),
             Output::Write { torrent, piece } => self.write(torrent, piece),
             Output::FinishFile { torrent, file } => {
-                self.download(DownloadJob::Finish { torrent, file });
+                let progress = self.member.progress();
+                let last = progress.pieces_have >= progress.pieces_wanted;
+                self.download(DownloadJob::Finish { torrent, file, last });
             }
             Output::Link { torrent, file, name, from } => {
                 let from = Path::new(&from.dest).join(&name);
@@ -84,7 +86,7 @@ impl Peer {
     fn dial(&mut self, torrent: TorrentId, remote: Endpoint) {
         let conn = remote
             .rank()
-            .filter(|rank| *rank != self.rank && *rank != Rank::TRACKER)
+            .filter(|rank| *rank != self.rank)
             .and_then(|rank| self.links.dial(rank, torrent));
         self.inputs.push_back(match conn {
             Some(conn) => Input::Connected { torrent, conn, remote },

@@ -76,6 +76,8 @@ struct State {
     codes: BTreeMap<Rank, u8>,
     /// The last word has come.
     bye: Option<(u8, bool)>,
+    /// Nobody says anything more, and whether all leave together.
+    end: Option<bool>,
     watch: Option<Watch>,
     mark: Option<RunMark>,
     witness: Option<Witness>,

@@ -181,6 +181,10 @@ impl Leader<'_> {
     fn news(&mut self, news: News) {
         match news {
             News::Word(from, word) => self.word(from, word),
+            News::Died(rank) if self.reports.contains_key(&rank) => {
+                // What it came to is known; nobody waits for it at the end.
+                self.job.bury(rank);
+            }
             News::Died(rank) => self.died(rank, ENDED),
             News::Failed(error) => {
                 let text = format!("MPI has failed at rank 0: {error}; start the job again");

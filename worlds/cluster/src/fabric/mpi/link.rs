@@ -155,6 +155,7 @@ impl Link {
         self.asked.clear();
         self.asked_count = 0;
         self.blocks.clear();
+        self.stream.clear();
     }
 
     /// Charges receives that have waited too long.

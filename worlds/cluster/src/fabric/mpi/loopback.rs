@@ -25,6 +25,8 @@ struct Mail {
     silenced: Vec<u32>,
     /// Ranks whose library fails.
     broken: Vec<u32>,
+    /// Ranks that have ended MPI as everyone does.
+    finalized: Vec<u32>,
 }
 
 struct Receive {
@@ -49,8 +51,8 @@ impl Hub {
     /// A hub of `size` ranks, and each rank's end.
     pub(crate) fn of(size: u32) -> (Hub, Vec<Loopback>) {
         let boxes = (0..size).map(|_| VecDeque::new()).collect();
-        let hub =
-            Hub(Arc::new(Mutex::new(Mail { boxes, silenced: Vec::new(), broken: Vec::new() })));
+        let (silenced, broken, finalized) = Default::default();
+        let hub = Hub(Arc::new(Mutex::new(Mail { boxes, silenced, broken, finalized })));
         let end = |rank| Loopback {
             hub: hub.clone(),
             rank,
@@ -65,6 +67,13 @@ impl Hub {
 
     fn mail(&self) -> MutexGuard<'_, Mail> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The ranks that have ended MPI as everyone does, the lowest first.
+    pub(crate) fn finalized(&self) -> Vec<u32> {
+        let mut ranks = self.mail().finalized.clone();
+        ranks.sort_unstable();
+        ranks
     }
 
     /// From now on nothing arrives of this rank, and nothing at it.
@@ -84,6 +93,11 @@ impl Hub {
 }
 
 impl Loopback {
+    /// Ends MPI at this rank.
+    pub(crate) fn finalize(self) {
+        self.hub.mail().finalized.push(self.rank);
+    }
+
     fn ticket(&mut self) -> Ticket {
         self.next += 1;
         Ticket(self.next)

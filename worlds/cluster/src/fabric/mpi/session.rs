@@ -56,8 +56,9 @@ pub(crate) enum Session {
     Bye { code: u8, together: bool },
     /// Peer → rank 0: I have heard it, and say nothing more.
     Gone,
-    /// Rank 0 → peer: so has everyone.
-    End,
+    /// Rank 0 → peer: nobody says anything more. Whether everyone has heard it, and all leave MPI
+    /// together.
+    End { together: bool },
 }
 
 impl Session {
@@ -78,7 +79,7 @@ impl Session {
             }),
             Session::Bye { code, together } => json!({ "bye": code, "together": together }),
             Session::Gone => json!({ "gone": true }),
-            Session::End => json!({ "end": true }),
+            Session::End { together } => json!({ "end": true, "together": together }),
         };
         Bytes::from(value.to_string())
     }
@@ -115,7 +116,7 @@ impl Session {
             return Some(Session::Bye { code, together: has("together")?.as_bool()? });
         }
         if has("end").is_some() {
-            return Some(Session::End);
+            return Some(Session::End { together: has("together")?.as_bool()? });
         }
         has("gone").map(|_| Session::Gone)
     }
@@ -243,7 +244,8 @@ mod tests {
         let bye = Session::Bye { code: 8, together: true };
         assert!(matches!(back(&bye), Session::Bye { code: 8, together: true }));
         assert!(matches!(back(&Session::Gone), Session::Gone));
-        assert!(matches!(back(&Session::End), Session::End));
+        let end = Session::End { together: false };
+        assert!(matches!(back(&end), Session::End { together: false }));
         let errors = vec![RunError::Disk("full".into()), RunError::Input("bad".into())];
         let report = Box::new(PeerReport::silent(Rank(2)));
         let Session::Report { report, errors: same, interrupted: true } =

@@ -169,9 +169,13 @@ impl<T: Transport> Station<T> {
     }
 
     /// From now on no credit is given back and no sign of life is sent: the job is about to end, and what
-    /// comes after the end would be a message that nobody receives.
+    /// comes after the end would be a message that nobody receives. What a peer still has for other peers
+    /// is dropped: they have all they wanted, and may give no credit for it any more.
     pub(crate) fn be_quiet(&mut self) {
         self.quiet = true;
+        if self.me != 0 {
+            self.links.iter_mut().skip(1).for_each(Link::clear);
+        }
     }
 
     /// Whether blocks are on their way, in or out.
@@ -220,6 +224,9 @@ impl<T: Transport> Station<T> {
 
     /// Sends a parcel that is no frame.
     pub(crate) fn pack(&mut self, to: u32, parcel: &Parcel) {
+        if self.quiet && self.me != 0 && to != 0 {
+            return;
+        }
         let Some(link) = self.links.get_mut(to as usize).filter(|link| !link.gone) else { return };
         link.pack(parcel);
         if !std::mem::replace(&mut link.dirty, true) {

@@ -154,6 +154,12 @@ impl Stream {
         }
     }
 
+    /// Drops what waits. What comes later would follow a part of it: only for a stream that is over.
+    pub(crate) fn clear(&mut self) {
+        self.waiting.clear();
+        self.queued = 0;
+    }
+
     /// The next fragment to send now, marked with `stamp`: as many waiting bytes as it holds, or
     /// credits alone if half a window is owed and no data may go. `None` when there is nothing to
     /// send, when the receiver has no room, or when the stream is dead. Every fragment that is

@@ -1,7 +1,9 @@
 //! Whole jobs over the loop-back transport: every rank is a thread with a disk of its own, and all of
 //! the fabric but the library itself is at work.
 
+use super::envelope::Parcel;
 use super::loopback::{Hub, Loopback};
+use super::station::Station;
 use super::transport::{Lane, STREAM_TAG};
 use super::{Hello, MpiJob};
 use crate::fault::Fault;
@@ -297,4 +299,58 @@ fn whatever_comes_on_the_lanes_does_no_harm() {
     let states: Vec<PeerState> = report.peers.iter().take(3).map(|peer| peer.state).collect();
     assert_eq!(states, [PeerState::Complete; 3], "{}", report.to_json());
     assert_eq!(report.peers[3].state, PeerState::Dead, "named");
+}
+
+/// Four processes join a job, and these leave it; rank 0 waits for so long for the others. Who ended
+/// MPI, and the codes.
+fn part(leaving: &'static [u32], patience: Duration) -> (Vec<u32>, Vec<u8>) {
+    let (hub, ends) = Hub::of(4);
+    let start = |(rank, end): (u32, Loopback)| {
+        thread::spawn(move || {
+            let make = move || Ok((end, "loop-back".into()));
+            let job = MpiJob::over(make, Loopback::finalize).expect("joins");
+            let own = if rank == 0 { 5 } else { 7 };
+            let code = leaving.contains(&rank).then(|| job.leave_within(own, patience));
+            // One that does not leave lives on until the others have.
+            (job, code)
+        })
+    };
+    let threads: Vec<_> = (0..).zip(ends).map(start).collect();
+    let left: Vec<_> = threads.into_iter().map(|thread| thread.join().expect("a rank")).collect();
+    (hub.finalized(), left.into_iter().filter_map(|(_, code)| code).collect())
+}
+
+#[test]
+fn all_end_mpi_together_or_nobody_does() {
+    let (ended, codes) = part(&[0, 1, 2, 3], Duration::from_secs(30));
+    assert_eq!((ended, codes), (vec![0, 1, 2, 3], vec![5; 4]));
+    // The library would keep the others until the last one has come.
+    let (ended, codes) = part(&[0, 1, 2], Duration::from_millis(300));
+    assert_eq!((ended, codes), (vec![], vec![5; 3]));
+}
+
+#[test]
+fn what_a_peer_still_has_for_others_keeps_nobody() {
+    let station = |end| {
+        let words = Box::new(|_, _| {});
+        Station::new(end, Arc::default(), words).expect("a station")
+    };
+    let mut stations: Vec<Station<Loopback>> = Hub::of(3).1.into_iter().map(station).collect();
+    let turn = |stations: &mut Vec<Station<Loopback>>| {
+        for station in (0..200).flat_map(|_| 0..3).map(|rank| rank as usize) {
+            stations[station].flush().expect("sends");
+            stations[station].poll().expect("looks");
+        }
+    };
+    stations[2].be_quiet();
+    stations[1].pack(2, &Parcel::Session(Bytes::from(vec![0; 200_000])));
+    stations[1].pack(0, &Parcel::Session(Bytes::from(vec![0; 200_000])));
+    turn(&mut stations);
+    assert!(!stations[1].drained(), "who is quiet gives no credit");
+    stations[1].be_quiet();
+    stations[1].pack(0, &Parcel::Session(Bytes::from(vec![0; 200_000])));
+    stations[1].pack(2, &Parcel::Pulse);
+    assert!(!stations[1].drained(), "rank 0 still hears everything");
+    turn(&mut stations);
+    assert!(stations[1].drained());
 }

@@ -140,7 +140,7 @@ fn what_is_no_parcel() {
         ("00000008 0a", "`trace`"),
         ("40000001 0a", "`trace`"),
         ("00000002 0b", "`pulse`: expected a length of 1 to 1, found 2"),
-        ("00000002 01 0e", "`control`: malformed control message: 14 is no tag"),
+        ("00000002 01 ff", "`control`: malformed control message: 255 is no tag"),
         ("00000003 01 02 00", "`control`: malformed control message: 1 bytes after its end"),
         ("00000009 03 00000003 00000001", "`wire`: expected a message of length 0, found 1"),
         ("0000000a 03 00000003 00000000 00", "a message of length 1, found 0"),

@@ -5,7 +5,7 @@
 //! ```text
 //!   rank 0 ── bye (code) ──▶ peer        quiet from here on
 //!          ◀──── gone ───────            the last that it says
-//!          ── end ──────────▶            so have all others: finalize
+//!          ── end ──────────▶            so have all others: finalize, or nobody does
 //! ```
 
 use super::{MpiJob, News, SILENCE, TICK, lock};
@@ -20,8 +20,9 @@ use std::time::{Duration, Instant};
 
 /// What may pass between the last word and the end of the MPI thread.
 const FINALIZE: Duration = Duration::from_secs(10);
-/// Rank 0 waits so long for everyone to have heard the last word.
-const PARTING: Duration = Duration::from_secs(3);
+/// Rank 0 waits so long for everyone to have heard the last word: one that lives may be starved, and
+/// leaving without it looks like a failure to the launcher.
+const PARTING: Duration = SILENCE;
 
 impl MpiJob {
     /// Everyone's last step: rank 0 gives the run's exit code, and every peer that has none of its own
@@ -29,7 +30,17 @@ impl MpiJob {
     /// peer counts only if rank 0 is gone.
     #[must_use]
     pub fn leave(&self, code: u8) -> u8 {
-        let (code, together) = if self.leads() { self.dismiss(code) } else { self.await_bye(code) };
+        self.leave_within(code, PARTING)
+    }
+
+    /// The same; rank 0 waits for so long.
+    pub(in crate::fabric::mpi) fn leave_within(&self, code: u8, patience: Duration) -> u8 {
+        let (code, together) = if self.leads() {
+            self.dismiss(code, patience)
+        } else {
+            // Longer than rank 0, whose word it is.
+            self.await_bye(code, 2 * patience)
+        };
         let watchers = {
             let mut state = self.state();
             (state.watch.take(), state.witness.take())
@@ -43,7 +54,7 @@ impl MpiJob {
         code
     }
 
-    fn dismiss(&self, code: u8) -> (u8, bool) {
+    fn dismiss(&self, code: u8, patience: Duration) -> (u8, bool) {
         let state = self.state();
         let together = state.dead.is_empty();
         let left: BTreeSet<Rank> = self.peers().filter(|rank| !state.dead.contains(rank)).collect();
@@ -58,19 +69,32 @@ impl MpiJob {
         }
         self.order(Order::Quiet);
         let mut waiting = left.clone();
-        let until = Instant::now() + PARTING;
+        let until = Instant::now() + patience;
+        let mut died = false;
         while !waiting.is_empty() && Instant::now() < until {
-            if let Some(News::Word(from, Word::Session(bytes))) = self.next(TICK)
-                && let Some(Session::Gone) = Session::decode(&bytes)
-            {
-                waiting.remove(&from);
+            match self.next(TICK) {
+                Some(News::Word(from, Word::Session(bytes)))
+                    if matches!(Session::decode(&bytes), Some(Session::Gone)) =>
+                {
+                    waiting.remove(&from);
+                }
+                Some(News::Died(rank)) => {
+                    self.bury(rank);
+                    died |= left.contains(&rank);
+                    waiting.remove(&rank);
+                }
+                Some(News::Failed(_)) => break,
+                Some(_) | None => {}
             }
         }
-        left.iter().for_each(|rank| self.say(*rank, &Session::End));
-        (code, together && waiting.is_empty())
+        // Everyone does the same: who finalizes alone waits for the others in vain.
+        let together = together && waiting.is_empty() && !died;
+        tracing::debug!(together, ?waiting, "everyone leaves");
+        left.iter().for_each(|rank| self.say(*rank, &Session::End { together }));
+        (code, together)
     }
 
-    fn await_bye(&self, code: u8) -> (u8, bool) {
+    fn await_bye(&self, code: u8, patience: Duration) -> (u8, bool) {
         let mut heard = Instant::now();
         let bye = loop {
             if let Some(bye) = self.state().bye {
@@ -88,31 +112,34 @@ impl MpiJob {
             }
         };
         match bye {
-            Some(bye) => {
+            Some((code, together)) => {
                 self.order(Order::Quiet);
                 self.say(Rank::TRACKER, &Session::Gone);
-                self.await_end();
-                bye
+                (code, self.await_end(patience) && together)
             }
             None => (code, false),
         }
     }
 
     /// Waits until everyone else has nothing more to say: until then something may still come.
-    fn await_end(&self) {
-        let until = Instant::now() + PARTING;
-        while Instant::now() < until && !self.is_dead(Rank::TRACKER) {
+    /// Returns whether all leave together; nobody does if rank 0 does not say so.
+    fn await_end(&self, patience: Duration) -> bool {
+        let until = Instant::now() + patience;
+        while Instant::now() < until {
+            if let Some(together) = self.state().end {
+                return together;
+            }
+            if self.is_dead(Rank::TRACKER) {
+                return false;
+            }
             match self.next(TICK) {
-                Some(News::Word(_, Word::Session(bytes)))
-                    if matches!(Session::decode(&bytes), Some(Session::End)) =>
-                {
-                    return;
-                }
+                Some(News::Word(from, Word::Session(bytes))) => self.hear_bye(from, &bytes),
                 Some(News::Died(rank)) => self.bury(rank),
-                Some(News::Failed(_)) => return,
+                Some(News::Failed(_)) => return false,
                 Some(_) | None => {}
             }
         }
+        false
     }
 
     /// A peer whose part cannot begin says why, instead of running it.
@@ -122,12 +149,15 @@ impl MpiJob {
         self.say(Rank::TRACKER, &Session::Report { report, errors, interrupted: false });
     }
 
-    /// Keeps the last word, should this be it.
+    /// Keeps rank 0's last words, should this be one of them.
     pub(in crate::fabric::mpi) fn hear_bye(&self, from: Rank, bytes: &[u8]) {
-        if from == Rank::TRACKER
-            && let Some(Session::Bye { code, together }) = Session::decode(bytes)
-        {
-            self.state().bye = Some((code, together));
+        if from != Rank::TRACKER {
+            return;
+        }
+        match Session::decode(bytes) {
+            Some(Session::Bye { code, together }) => self.state().bye = Some((code, together)),
+            Some(Session::End { together }) => self.state().end = Some(together),
+            _ => {}
         }
     }
 

@@ -1,0 +1,82 @@
+//! What carries frames and parcels between processes, as the drivers see it: orders go in, words and
+//! frames come out. How they travel is the carrier's own business: the MPI thread, or TCP.
+
+use super::envelope::Parcel;
+use crate::frame::Frame;
+use bytes::Bytes;
+use dunlin_base::Rank;
+use dunlin_disk::Budget;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+
+/// Told once: whether a block was handed to the network, or will never be.
+pub(crate) type Sent = Box<dyn FnOnce(bool) + Send>;
+/// Where frames go.
+pub(crate) type FrameSink = Box<dyn Fn(Rank, Frame) + Send + Sync>;
+/// Where everything else goes.
+pub(crate) type WordSink = Box<dyn Fn(Rank, Word) + Send + Sync>;
+
+/// Carries what it is ordered to. Nothing here blocks.
+pub(crate) trait Carrier: Send + Sync {
+    /// Does something. What is for a rank that is gone is dropped.
+    fn order(&self, order: Order);
+}
+
+/// Something for the carrier to do.
+pub(crate) enum Order {
+    /// Send a frame.
+    Frame {
+        /// To whom.
+        to: Rank,
+        /// What.
+        frame: Frame,
+        /// Told when the network has it; for blocks.
+        sent: Option<Sent>,
+    },
+    /// Send something that is no frame.
+    Parcel {
+        /// To whom.
+        to: Rank,
+        /// What.
+        parcel: Parcel,
+    },
+    /// Say this first to everyone, also to who comes later.
+    Greet(Bytes),
+    /// Deliver frames to this from now on.
+    Deliver(FrameSink),
+    /// Receive payload into this memory.
+    Budget(Arc<Budget>),
+    /// A rank is gone.
+    Lost(Rank),
+    /// Say nothing any more by yourself.
+    Quiet,
+    /// Send what waits, and end.
+    Finish {
+        /// Whether everyone lives and ends too.
+        together: bool,
+        /// Told when everything is sent.
+        sent: Sender<()>,
+    },
+}
+
+/// What comes in beside frames, for the drivers.
+#[derive(Debug)]
+pub(crate) enum Word {
+    /// A message of the launch or the end.
+    Session(Bytes),
+    /// How far a rank is: what it is doing, how many pieces it has and wants, bytes it moved and sent.
+    Progress([u64; 5]),
+    /// Lines of a rank's trace, complete up to a time of the trace.
+    Trace {
+        /// The time, in nanoseconds.
+        until: u64,
+        /// Whole lines.
+        lines: Bytes,
+    },
+    /// A rank is alive.
+    Pulse,
+    /// What a rank sends makes no sense: nothing of it is heard any more.
+    Broken(String),
+    /// There is no way to a rank any more, and why. It may be started again; the carrier lets it in.
+    Lost(String),
+}

@@ -1,0 +1,221 @@
+//! The carrier over TCP: it joins a job, takes orders, and ends. Its tasks run on a few threads of
+//! their own; no disk, hash or engine runs on them, and nobody who gives an order waits.
+
+use super::board::Board;
+use super::dial::{SILENCE, to_root};
+use super::key_file::{KeyFile, Secret};
+use super::wire_up::{self, KeySource, WireUp};
+use crate::fabric::process::JoinError;
+use crate::fabric::process::carrier::{Carrier, Order, WordSink};
+use crate::trace::TraceClock;
+use dunlin_base::Rank;
+use dunlin_sockets::{Door, JobKey, Link, Party};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::runtime::Runtime;
+
+/// Threads that seal, open and copy. More only help beyond the rates of the fastest networks.
+const THREADS: usize = 4;
+/// Between two tries of a peer to join: the first, and the last.
+const TRIES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// What waits to be sent at the end may take so long.
+const DRAIN: Duration = Duration::from_secs(5);
+/// How often it is looked whether everything is sent at the end.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// Carries over TCP. Dropping it ends all links.
+pub(crate) struct Tcp {
+    board: Arc<Board>,
+    /// Taken when it goes: a runtime must not be waited for on its own threads.
+    runtime: Mutex<Option<Runtime>>,
+    /// Rank 0's key file, which goes with the job.
+    key_file: Mutex<Option<KeyFile>>,
+}
+
+/// A carrier that has joined its job.
+pub(crate) struct Joined {
+    pub(crate) carrier: Tcp,
+    /// What it is, for people.
+    pub(crate) what: String,
+}
+
+impl Tcp {
+    /// Joins the job: rank 0 opens its door, everyone else comes to it.
+    ///
+    /// # Errors
+    /// [`JoinError`]: no key, no door, or no rank 0.
+    pub(crate) fn join(
+        wire: &WireUp,
+        clock: Arc<TraceClock>,
+        words: WordSink,
+    ) -> Result<Joined, JoinError> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(cores.min(THREADS))
+            .thread_name("tcp")
+            .enable_io()
+            .enable_time()
+            .build()
+            .map_err(start)?;
+        let handle = runtime.handle().clone();
+        let make = |party| Arc::new(Board::new(party, wire.size(), clock, words, handle));
+        let (board, key_file, what) = match wire.rank() {
+            Rank::TRACKER => lead(wire, &runtime, make)?,
+            _ => follow(wire, &runtime, make)?,
+        };
+        let (runtime, key_file) = (Mutex::new(Some(runtime)), Mutex::new(key_file));
+        Ok(Joined { carrier: Tcp { board, runtime, key_file }, what })
+    }
+}
+
+fn start(error: impl ToString) -> JoinError {
+    JoinError::Start(error.to_string())
+}
+
+fn party(wire: &WireUp, key: JobKey) -> Result<Party, JoinError> {
+    let life = dunlin_sockets::random_number().map_err(start)?;
+    Ok(Party { key, rank: wire.rank(), life })
+}
+
+type Part = (Arc<Board>, Option<KeyFile>, String);
+
+/// Rank 0: a door, and a key file if it is to say where.
+fn lead(
+    wire: &WireUp,
+    runtime: &Runtime,
+    make: impl FnOnce(Party) -> Arc<Board>,
+) -> Result<Part, JoinError> {
+    let opened = match wire.door() {
+        Some(door) => door.try_clone().map_err(start)?,
+        None => wire.open()?,
+    };
+    let address = opened.local_addr().map_err(start)?;
+    let (key, key_file) = match wire.key() {
+        KeySource::Known(key) => (key.clone(), None),
+        KeySource::Stdin => (wire.stdin()?.key, None),
+        KeySource::File(path) => {
+            let places = wire_up::places(address, wire.root());
+            let goes_on = |secret: &Secret| runtime.block_on(answers(secret));
+            let (file, key) = KeyFile::lead(path, wire.size(), &places, goes_on)?;
+            (key, file)
+        }
+    };
+    let board = make(party(wire, key)?);
+    let _inside = runtime.enter();
+    let door = Door::of(&opened).map_err(start)?;
+    let entered = Arc::clone(&board);
+    let enter = move |link| entered.enter(link);
+    runtime.spawn(door.serve(board.party.clone(), SILENCE, enter));
+    Ok((board, key_file, format!("TCP, port {}", address.port())))
+}
+
+/// Whether the job of this key goes on: whoever answers there has the key.
+async fn answers(secret: &Secret) -> bool {
+    let Ok(life) = dunlin_sockets::random_number() else { return false };
+    // A rank that no job has: the link is closed as soon as it stands.
+    let party = Party { key: secret.key.clone(), rank: Rank(u32::MAX), life };
+    to_root(&party, &secret.root).await.is_ok()
+}
+
+/// A peer: it comes to rank 0 as soon as that can be found.
+fn follow(
+    wire: &WireUp,
+    runtime: &Runtime,
+    make: impl FnOnce(Party) -> Arc<Board>,
+) -> Result<Part, JoinError> {
+    let (link, party) = find(wire, runtime)?;
+    let (there, here) = (link.there, link.here);
+    let board = make(party);
+    let any: IpAddr = match here {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let listen = wire.listen().unwrap_or_else(|| SocketAddr::new(any, 0));
+    let _inside = runtime.enter();
+    let door = Door::open(listen).map_err(|error| {
+        JoinError::Start(format!("cannot listen at {listen}: {error}; give another --listen"))
+    })?;
+    let port = door.address().port();
+    let said = Some(listen.ip()).filter(|ip| !ip.is_unspecified());
+    // Both are set here and nowhere else.
+    let _ = board.door.set((port, said));
+    let _ = board.root.set(there);
+    let entered = Arc::clone(&board);
+    let enter = move |link| entered.enter(link);
+    runtime.spawn(door.serve(board.party.clone(), SILENCE, enter));
+    board.enter(link);
+    Ok((board, None, format!("TCP, port {port}, rank 0 at {there}")))
+}
+
+/// Finds rank 0, which may not be there yet.
+fn find(wire: &WireUp, runtime: &Runtime) -> Result<(Link, Party), JoinError> {
+    let until = Instant::now() + wire.patience();
+    let mut pause = TRIES.0;
+    loop {
+        let secret = match wire.key() {
+            // Where rank 0 is was not said with it.
+            KeySource::Known(key) => Ok(Secret { key: key.clone(), root: Vec::new() }),
+            KeySource::Stdin => wire.stdin(),
+            // Read anew each time: what is there may be an earlier job's.
+            KeySource::File(path) => KeyFile::read(path, wire.size()),
+        };
+        let why = match secret {
+            Ok(secret) => {
+                let places = wire.places_of(&secret);
+                if places.is_empty() {
+                    return Err(JoinError::NoPlace);
+                }
+                let party = party(wire, secret.key)?;
+                match runtime.block_on(to_root(&party, &places)) {
+                    Ok(link) => return Ok((link, party)),
+                    Err(why) => why,
+                }
+            }
+            Err(error) if error.may_pass() => error.to_string(),
+            Err(error) => return Err(error.into()),
+        };
+        if Instant::now() >= until {
+            let (rank, patience) = (wire.rank(), wire.patience());
+            return Err(JoinError::NoRoot { rank, patience, why });
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(TRIES.1);
+    }
+}
+
+impl Carrier for Tcp {
+    fn order(&self, order: Order) {
+        match order {
+            Order::Frame { to, frame, sent } => self.board.send(to, frame, sent),
+            Order::Parcel { to, parcel } => self.board.parcel(to, &parcel),
+            Order::Greet(session) => self.board.greet(session),
+            Order::Deliver(sink) => self.board.deliver_to(sink),
+            Order::Budget(budget) => self.board.use_budget(budget),
+            Order::Lost(rank) => self.board.lost(rank),
+            Order::Quiet => self.board.be_quiet(),
+            Order::Finish { sent, .. } => {
+                let board = Arc::clone(&self.board);
+                self.board.runtime.spawn(async move {
+                    let until = Instant::now() + DRAIN;
+                    while !board.drained() && Instant::now() < until {
+                        tokio::time::sleep(LOOK).await;
+                    }
+                    // Who asked may have stopped waiting.
+                    let _ = sent.send(());
+                });
+                drop(self.key_file.lock().unwrap_or_else(PoisonError::into_inner).take());
+            }
+        }
+    }
+}
+
+impl Drop for Tcp {
+    fn drop(&mut self) {
+        self.board.end();
+        let runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(runtime) = runtime {
+            runtime.shutdown_background();
+        }
+    }
+}
