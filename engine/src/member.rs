@@ -232,10 +232,8 @@ impl Member {
             Control::Linkable { torrent, files, last } => {
                 self.linkable(now, torrent, &files, last);
             }
-            Control::Departed { rank } => {
-                self.session.departed(now, Endpoint::Rank(rank));
-                self.neighbour_gone(now, rank);
-            }
+            // What a rank that is gone should have linked, the tracker says (`linkable`, the last).
+            Control::Departed { rank } => self.session.departed(now, Endpoint::Rank(rank)),
             Control::Shutdown(reason) => {
                 self.stop(now);
                 self.event(Event::Shutdown(reason));

@@ -3,12 +3,12 @@
 //! ```text
 //!   Linking ── linkable (files) ─▶ Link ─▶ finished
 //!      │                             └ failed ┐
-//!      └── the last, or the neighbour is gone ┴─▶ Waiting: looked up and fetched like any other
+//!      └── the last (the neighbour has no more) ┴─▶ Waiting: looked up and fetched like any other
 //! ```
 
 use super::{Member, Phase};
 use crate::io::{LocalError, Output};
-use dunlin_base::{FileIndex, Rank, Time, TorrentId};
+use dunlin_base::{FileIndex, Time, TorrentId};
 use dunlin_tracker::FailedFile;
 use std::collections::BTreeSet;
 
@@ -72,22 +72,6 @@ impl Member {
         if part.linking.asked.remove(&file) {
             tracing::info!(torrent = %id, file = file.0, %error, "it is fetched instead of linked");
             part.linking.over = true;
-            self.fetch_the_rest(now, id);
-        }
-    }
-
-    /// A rank is gone: what it would have given must be fetched.
-    pub(super) fn neighbour_gone(&mut self, now: Time, rank: Rank) {
-        let waits = |part: &super::Part| {
-            let link = part.outline.link.as_ref();
-            part.phase == Phase::Linking && link.is_some_and(|link| link.rank == rank)
-        };
-        let parts: Vec<TorrentId> =
-            self.parts.iter().filter(|(_, part)| waits(part)).map(|(id, _)| *id).collect();
-        for id in parts {
-            if let Some(part) = self.parts.get_mut(&id) {
-                part.linking.over = true;
-            }
             self.fetch_the_rest(now, id);
         }
     }

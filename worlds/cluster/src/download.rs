@@ -187,7 +187,10 @@ pub enum DownloadJob {
         from: PathBuf,
     },
     /// All files are finished: make links, and give everything its looks.
-    FinishTree,
+    FinishTree {
+        /// Whether nothing has failed, so that what nobody has may be removed, if that is asked for.
+        clean: bool,
+    },
     /// The last sync. Nothing follows.
     Close,
 }
@@ -276,6 +279,8 @@ pub enum DownloadDone {
     TreeFinished {
         /// What could not be made or kept.
         failed: Vec<FailedFile>,
+        /// Bytes of own files that came to their places without being copied.
+        linked: u64,
     },
     /// A sync went through.
     Synced(Synced),
@@ -405,8 +410,12 @@ impl Downloader {
                 let result = self.content.link(&name, &from);
                 DownloadDone::Linked { torrent, file, result }
             }
-            DownloadJob::FinishTree => {
-                DownloadDone::TreeFinished { failed: self.content.finish_tree() }
+            DownloadJob::FinishTree { clean } => {
+                if clean {
+                    self.content.allow_delete();
+                }
+                let failed = self.content.finish_tree();
+                DownloadDone::TreeFinished { failed, linked: self.content.bytes_linked() }
             }
             DownloadJob::Close => DownloadDone::Closed(self.content.close()),
         })

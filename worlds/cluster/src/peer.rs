@@ -113,6 +113,7 @@ pub struct Peer {
     rank: Rank,
     shares: bool,
     block_length: u32,
+    placing: bool,
     member: Member,
     phase: Phase,
     budget: Arc<Budget>,
@@ -150,6 +151,7 @@ impl Peer {
             rank,
             shares: config.shares,
             block_length: config.block_length,
+            placing: config.placing,
             member: Member::new(config),
             phase: if faults.mute { Phase::Mute } else { Phase::Running },
             budget,
@@ -384,8 +386,10 @@ impl Peer {
         if let Control::Go(go) = &control {
             self.ledger.went(go);
             self.replace = Arc::new(go.replace.iter().cloned().collect());
-            let entries = Arc::clone(&go.entries);
-            self.effects.push_back(Effect::Download(DownloadJob::Tree { entries }));
+            if self.placing {
+                let entries = Arc::clone(&go.entries);
+                self.effects.push_back(Effect::Download(DownloadJob::Tree { entries }));
+            }
         }
         self.inputs.push_back(Input::Control(control));
     }
@@ -497,7 +501,8 @@ impl Peer {
             DownloadDone::Linked { torrent, file, result: Err(error) } => {
                 self.inputs.push_back(Input::LinkFailed { torrent, file, error });
             }
-            DownloadDone::TreeFinished { failed } => {
+            DownloadDone::TreeFinished { failed, linked } => {
+                self.ledger.bytes_linked += linked;
                 self.inputs.push_back(Input::TreeFinished { failed });
             }
             DownloadDone::FinishFailed { torrent, file, error } => {

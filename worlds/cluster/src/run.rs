@@ -28,6 +28,11 @@ const SILENCE: Duration = Duration::from_secs(10);
 /// A load is asked for again when it is older than this for each rank of the run: as fresh as can be to
 /// balance by, and all ranks together answer no more than four thousand times a second.
 const LOAD_AGE_A_RANK: Duration = Duration::from_micros(250);
+/// In a swarm of more peers than this …
+const FEW_PEERS: u32 = 100;
+/// … an answer of the tracker names so many of them: everybody's connections to everybody would be
+/// their square.
+const MEMBERS: usize = 60;
 /// Files that all ranks together keep open: under the usual limit of 1024 a process.
 const OPEN_FILES: usize = 640;
 /// Files that one rank keeps open at least and at most.
@@ -367,7 +372,7 @@ fn coordinator_config(config: &RunConfig) -> CoordinatorConfig {
         placing: config.placing,
         owners_only: config.owners_only,
         pins: config.pins.clone(),
-        members: 0,
+        members: if peers > FEW_PEERS { MEMBERS } else { 0 },
         order: config.tracker_order,
         map: config.tracker_map,
         on_conflict: config.on_conflict,

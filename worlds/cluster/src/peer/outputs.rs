@@ -69,7 +69,10 @@ impl Peer {
                 let from = Path::new(&from.dest).join(&name);
                 self.download(DownloadJob::Link { torrent, file, name, from });
             }
-            Output::FinishTree => self.download(DownloadJob::FinishTree),
+            Output::FinishTree => {
+                let clean = self.member.failed().is_empty();
+                self.download(DownloadJob::FinishTree { clean });
+            }
             Output::Serve { conn, block } => self.serve(conn, block),
             Output::Event(event) => self.ledger.event(now, event),
         }
