@@ -52,3 +52,4 @@ pub mod sources;
 pub mod stats;
 pub mod timer;
 mod torrent;
+pub mod turns;

@@ -9,6 +9,7 @@ use crate::peer::{AskState, Pieces};
 use crate::stats::Stats;
 use crate::timer::Timers;
 use crate::torrent::{Happened, Shared, Torrent};
+use crate::turns::Turns;
 use dunlin_base::{
     Bitfield, BlockRef, ConnId, Endpoint, FileIndex, InfoHash, PieceIndex, Rng, Time, TorrentId,
 };
@@ -46,8 +47,7 @@ impl Session {
             to_ban: BTreeSet::new(),
             out_of_memory: false,
             chosen: 0,
-            offered: BTreeMap::new(),
-            offer_to: BTreeSet::new(),
+            turns: Turns::default(),
             offer_clock: 0,
         };
         Session {
@@ -404,6 +404,7 @@ impl Session {
     /// # Panics
     /// If one does not hold.
     pub fn check(&self) {
+        self.shared.turns.check();
         for (conn, id) in &self.conns {
             assert!(self.torrents[id].peers.contains_key(conn), "{conn:?} of {id:?} is unknown");
         }

@@ -26,12 +26,13 @@ use crate::picker::Picker;
 use crate::smart_ban::SmartBan;
 use crate::stats::Stats;
 use crate::timer::Timers;
+use crate::turns::Turns;
 use dunlin_base::{
     Bitfield, ConnId, Endpoint, FileIndex, InfoHash, PieceIndex, Rank, Rng, Time, TorrentId,
 };
 use dunlin_metainfo::Geometry;
 use dunlin_tracker::Member;
-pub(crate) use offer::{Destination, Offered};
+pub(crate) use offer::Destination;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -51,10 +52,8 @@ pub(crate) struct Shared {
     pub(crate) out_of_memory: bool,
     /// Counts choices of sources.
     pub(crate) chosen: u64,
-    /// What is on offer to each destination, over all torrents.
-    pub(crate) offered: BTreeMap<Endpoint, Offered>,
-    /// Destinations that may be offered more.
-    pub(crate) offer_to: BTreeSet<Endpoint>,
+    /// Whom to offer something next.
+    pub(crate) turns: Turns,
     /// The share of the torrent that last had its turn: who begins later begins there.
     pub(crate) offer_clock: u128,
 }

@@ -1,23 +1,26 @@
-//! Whose turn it is to offer: a seed of several torrents divides what it gives to a destination by what
-//! the swarm of each still needs, and offers no more than is soon asked for.
+//! What is offered to whoever has its turn: a seed of several torrents divides what it gives by what the
+//! swarm of each still needs.
 
 use super::Session;
+use crate::io::Reason;
 use crate::torrent::Torrent;
 use dunlin_base::{Endpoint, Time};
 
 impl Session {
     /// Offers what may be offered now.
     pub(super) fn offer(&mut self, now: Time) {
-        while let Some(remote) = self.shared.offer_to.pop_first() {
-            while self.offer_to(now, remote) {}
+        while let Some(remote) = self.shared.turns.turn(now) {
+            if self.offer_to(now, remote) {
+                self.shared.turns.wait(remote);
+            }
+        }
+        if let Some(at) = self.shared.turns.next(now) {
+            self.shared.timers.by(Reason::Request, at);
         }
     }
 
-    /// One offer to one destination; false if there is none to make now.
+    /// Whether something was, or may yet be, offered to this destination.
     fn offer_to(&mut self, now: Time, remote: Endpoint) -> bool {
-        if !self.shared.offered.get(&remote).copied().unwrap_or_default().has_room() {
-            return false;
-        }
         let able =
             |torrent: &&mut Torrent| torrent.offers_pieces() && torrent.may_offer(remote).is_some();
         let next = self.torrents.values_mut().filter(able);

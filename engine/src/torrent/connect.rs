@@ -111,6 +111,7 @@ impl Torrent {
     pub(super) fn on_pieces(
         &mut self,
         shared: &mut Shared,
+        now: Time,
         conn: ConnId,
         message: &Message,
     ) -> Result<(), Violation> {
@@ -128,7 +129,7 @@ impl Torrent {
                     self.geometry.piece(*piece).ok_or("have of a piece that is not there")?;
                 if listens {
                     self.gained(shared, conn, piece);
-                    self.copied(shared, conn, piece);
+                    self.copied(shared, now, conn, piece);
                 }
                 return Ok(());
             }
@@ -137,7 +138,7 @@ impl Torrent {
                 let field =
                     Bitfield::from_bytes(pieces, bytes).map_err(|_| "bitfield of wrong size")?;
                 if listens {
-                    field.ones().for_each(|piece| self.copied(shared, conn, piece));
+                    field.ones().for_each(|piece| self.copied(shared, now, conn, piece));
                     let said = if field.is_full() { Pieces::All } else { Pieces::Some(field) };
                     self.set_pieces(shared, conn, said);
                 }
@@ -291,7 +292,7 @@ impl Torrent {
         self.take_back(conn);
         let Some(peer) = self.peers.remove(&conn) else { return };
         if let Some(destination) = &peer.destination {
-            self.end_offers(shared, peer.remote, destination);
+            self.end_offers(shared, now, peer.remote, destination);
         }
         if !shared.config.tracker_pieces {
             uncount(&mut self.picker, &peer.pieces);

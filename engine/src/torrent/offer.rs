@@ -18,17 +18,12 @@ use crate::config::{PieceOrder, Profile};
 use crate::io::{Output, Reason};
 use crate::picker::Picker;
 use crate::requests::MIN_DEADLINE;
+use crate::turns::Ticket;
 use dunlin_base::{Bitfield, BlockRef, ConnId, Endpoint, PieceIndex, Time};
 use dunlin_wire::Message;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Pieces that are offered to one destination ahead of what it has got, at first: one is sent while the
-/// requests for the next are on their way, and one more for whoever is scheduled late.
-const AHEAD: u32 = 3;
-/// Where a destination has got everything before it could ask for the next, twice as many are offered,
-/// up to so many: small pieces take less time than a round trip.
-const MAX_AHEAD: u32 = 1024;
 /// An offer that was not taken up after so long no longer keeps others back: the piece is on its way
 /// from somebody else. It may still be taken.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -71,8 +66,8 @@ struct Offer {
     taken: bool,
     /// Whether it was not asked for within [`PATIENCE`].
     old: bool,
-    /// Whether it keeps other offers back.
-    counts: bool,
+    /// What keeps other offers back.
+    ticket: Ticket,
     /// Until when something has to happen.
     until: Time,
 }
@@ -134,19 +129,25 @@ impl Torrent {
             declined: none,
             exhausted: false,
         });
-        shared.offer_to.insert(peer.remote);
+        shared.turns.wait(peer.remote);
         if shared.config.choker == ChokerKind::Cooperative && peer.am_choking {
             self.unchoke(shared, conn);
         }
     }
 
     /// A peer has a piece, from whomever.
-    pub(super) fn copied(&mut self, shared: &mut Shared, conn: ConnId, piece: PieceIndex) {
+    pub(super) fn copied(
+        &mut self,
+        shared: &mut Shared,
+        now: Time,
+        conn: ConnId,
+        piece: PieceIndex,
+    ) {
         let Some(offers) = &mut self.offers else { return };
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         let Some(destination) = &mut peer.destination else { return };
         if let Some(offer) = destination.open.remove(&piece) {
-            shared.offer_gone(peer.remote, offer.counts);
+            shared.turns.gone(now, peer.remote, offer.ticket, false);
         }
         if self.have.has(piece) && destination.counted.set(piece) {
             offers.gained(piece);
@@ -154,12 +155,18 @@ impl Torrent {
     }
 
     /// A connection is gone: its copies are, too.
-    pub(super) fn end_offers(&mut self, shared: &mut Shared, remote: Endpoint, to: &Destination) {
+    pub(super) fn end_offers(
+        &mut self,
+        shared: &mut Shared,
+        now: Time,
+        remote: Endpoint,
+        to: &Destination,
+    ) {
         let Some(offers) = &mut self.offers else { return };
         offers.conns -= 1;
         to.counted.ones().for_each(|piece| offers.lost(piece));
         for offer in to.open.values() {
-            shared.offer_gone(remote, offer.counts);
+            shared.turns.gone(now, remote, offer.ticket, false);
         }
     }
 
@@ -186,10 +193,9 @@ impl Torrent {
         offer.left -= block.len.min(offer.left);
         offer.until = now + MIN_DEADLINE;
         if offer.left == 0 {
-            let counts = offer.counts;
+            let ticket = offer.ticket;
             destination.open.remove(&block.piece);
-            shared.offer_gone(peer.remote, counts);
-            shared.offer_ran_dry(peer.remote);
+            shared.turns.gone(now, peer.remote, ticket, true);
         }
     }
 
@@ -231,9 +237,9 @@ impl Torrent {
         destination.counted.set(piece);
         offers.gained(piece);
         let until = now + PATIENCE;
-        let offer = Offer { left: bytes, taken: false, old: false, counts: true, until };
+        let ticket = shared.turns.offered(now, peer.remote);
+        let offer = Offer { left: bytes, taken: false, old: false, ticket, until };
         destination.open.insert(piece, offer);
-        shared.offered.entry(peer.remote).or_default().pieces += 1;
         shared.timers.by(Reason::Request, until);
         let message = Message::SuggestPiece { piece: piece.0 };
         shared.out.push_back(Output::Send { conn, message });
@@ -250,18 +256,15 @@ impl Torrent {
             let expired: Vec<PieceIndex> = destination.open.iter().filter_map(late).collect();
             for piece in expired {
                 let Some(offer) = destination.open.get_mut(&piece) else { continue };
-                let waited = offer.counts && !offer.taken && !offer.old;
-                if waited {
-                    // While anything is scarce, who waits for its window comes back to the offer.
+                if !offer.taken && !offer.old {
                     (offer.old, offer.until) = (true, now + MIN_DEADLINE);
-                    if offers.only_ours > 0 {
-                        continue;
+                    // While anything is scarce, who waits for its window comes back to the offer.
+                    if offers.only_ours == 0 {
+                        shared.turns.gone(now, peer.remote, offer.ticket, false);
                     }
-                    shared.offer_gone(peer.remote, offer.counts);
-                    offer.counts = false;
                     continue;
                 }
-                shared.offer_gone(peer.remote, offer.counts);
+                shared.turns.gone(now, peer.remote, offer.ticket, false);
                 if !offer.taken {
                     destination.declined.set(piece);
                 }
@@ -312,47 +315,6 @@ impl Torrent {
         assert_eq!(offers.only_ours as usize, ours.count());
         for destination in to() {
             assert!(destination.open.keys().all(|piece| destination.counted.has(*piece)));
-        }
-    }
-}
-
-/// What is on offer to one destination, over all torrents.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Offered {
-    /// Pieces that keep others back.
-    pieces: u32,
-    /// How many may.
-    ahead: u32,
-}
-
-impl Default for Offered {
-    fn default() -> Offered {
-        Offered { pieces: 0, ahead: AHEAD }
-    }
-}
-
-impl Offered {
-    /// Whether another piece may be offered.
-    pub(crate) fn has_room(self) -> bool {
-        self.pieces < self.ahead
-    }
-}
-
-impl Shared {
-    /// A piece is no longer on offer to this destination: if it `counted`, another may be offered.
-    fn offer_gone(&mut self, remote: Endpoint, counted: bool) {
-        if let Some(offered) = self.offered.get_mut(&remote) {
-            offered.pieces = offered.pieces.saturating_sub(u32::from(counted));
-        }
-        self.offer_to.insert(remote);
-    }
-
-    /// A destination has got a piece: if that was all it was offered, more should have been.
-    fn offer_ran_dry(&mut self, remote: Endpoint) {
-        if let Some(offered) = self.offered.get_mut(&remote)
-            && offered.pieces == 0
-        {
-            offered.ahead = (offered.ahead * 2).min(MAX_AHEAD);
         }
     }
 }

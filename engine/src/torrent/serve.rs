@@ -197,7 +197,7 @@ impl Torrent {
                 self.fill_from(shared, now, Some(conn));
             }
             Message::Have { piece } => {
-                self.on_pieces(shared, conn, message)?;
+                self.on_pieces(shared, now, conn, message)?;
                 let piece = PieceIndex(*piece);
                 let wanted = self.missing.has(piece);
                 if wanted && (self.picker.is_open(piece) || self.partials.any_ready()) {
@@ -205,7 +205,7 @@ impl Torrent {
                 }
             }
             Message::Bitfield(_) | Message::HaveAll | Message::HaveNone => {
-                self.on_pieces(shared, conn, message)?;
+                self.on_pieces(shared, now, conn, message)?;
                 self.fill_from(shared, now, Some(conn));
             }
             Message::RejectRequest(range) => {

@@ -60,11 +60,8 @@ pub fn shares<'p>(
         let root = root_of(&rule.root_of(site.rank, &site.host));
         let mut share = Share { rule, root, mirrors: None, refused: None };
         if let Some(other) = twice {
-            let fault = Fault::CoveredTwice {
-                rank: site.rank,
-                host: shown(&site.host),
-                first: other.line,
-            };
+            let fault =
+                Fault::CoveredTwice { rank: site.rank, host: shown(&site.host), first: other.line };
             share.refused = Some(error(file, rule.line, fault));
         } else if !rule.want.is_empty() {
             taken.entry(&site.files).or_default().take(file, site.rank, &mut share);
@@ -137,14 +134,15 @@ impl<'p> Index<'p> {
     /// The node of a site; the other one, if there are two.
     fn covers(&self, site: &Site) -> Option<(&'p NodeRule, Option<&'p NodeRule>)> {
         let host = site.host.to_ascii_lowercase();
-        let by_host = self.hosts.get(&host).or_else(|| self.hosts.get(short(&host))).or_else(|| {
-            // The job says `n1`, the plan says `n1.cluster`.
-            let start = format!("{host}.");
-            let from = (Bound::Included(start.as_str()), Bound::Unbounded);
-            let next = self.hosts.range::<str, _>(from).next();
-            next.filter(|(name, _)| !host.contains('.') && name.starts_with(&start))
-                .map(|(_, node)| node)
-        });
+        let by_host =
+            self.hosts.get(&host).or_else(|| self.hosts.get(short(&host))).or_else(|| {
+                // The job says `n1`, the plan says `n1.cluster`.
+                let start = format!("{host}.");
+                let from = (Bound::Included(start.as_str()), Bound::Unbounded);
+                let next = self.hosts.range::<str, _>(from).next();
+                next.filter(|(name, _)| !host.contains('.') && name.starts_with(&start))
+                    .map(|(_, node)| node)
+            });
         match (self.ranks.get(&site.rank), by_host) {
             (Some(first), Some(second)) if first.line > second.line => Some((first, Some(second))),
             (Some(first), Some(second)) => Some((second, Some(first))),
@@ -238,7 +236,8 @@ mod tests {
         let shares = shares("p", &plan, &sites(at), |root| root.to_owned());
         let one = |(rank, share): (&Rank, &Share<'_>)| {
             let mirrors = share.mirrors.map_or(String::new(), |lower| format!("={lower}"));
-            let refused = share.refused.as_ref().map_or(String::new(), |at| format!("!{}", at.line));
+            let refused =
+                share.refused.as_ref().map_or(String::new(), |at| format!("!{}", at.line));
             format!("{rank}:{}{mirrors}{refused}", share.root)
         };
         shares.iter().map(one).collect::<Vec<_>>().join(" ")
@@ -312,8 +311,10 @@ mod tests {
         let problems = problems("p", &plan, &sites("0@a"));
         assert_eq!(
             problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            ["p:9: expected a pin of a wanted file, found `n/a`, which no [[node]] wants; correct \
-              its path, or add it to a `want`"]
+            [
+                "p:9: expected a pin of a wanted file, found `n/a`, which no [[node]] wants; correct \
+              its path, or add it to a `want`"
+            ]
         );
     }
 }

@@ -358,7 +358,8 @@ impl Reader<'_> {
     fn rack(&self, value: &Value<'_>) -> Result<String, PlanError> {
         let advice = "write one like rack = \"r1\"";
         let text = self.string("rack", value, advice)?;
-        let good = !text.is_empty() && text.len() <= MAX_RACK && !text.chars().any(char::is_control);
+        let good =
+            !text.is_empty() && text.len() <= MAX_RACK && !text.chars().any(char::is_control);
         if good {
             return Ok(text.to_owned());
         }

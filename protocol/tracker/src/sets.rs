@@ -281,6 +281,13 @@ pub fn make_sets(registers: &[(Rank, &Register)], rules: &Rules<'_>) -> Sets {
     let rulings = judge.all(&wishes);
     sets.tree = tree::tree(&names, &rulings, &mut sets.notes);
     let mut plan = build::build(&rulings, &wishes, &sites, rules.placing);
+    let differs = rules.compare.then(|| {
+        // What is there is no matter of space.
+        let mut all = Sets { tree: sets.tree.clone(), ..Sets::default() };
+        let plan = build::build(&rulings, &wishes, &sites, rules.placing);
+        plan.into_sets(&names, &rulings, &wishes, &sites, &mut all);
+        differs::differs(&names, &rulings, &wishes, &sites, &by_rank, &all)
+    });
     if rules.placing {
         let dropped = space::too_small(&plan, &by_rank, &sites, &wishes);
         if !dropped.is_empty() {
@@ -289,9 +296,7 @@ pub fn make_sets(registers: &[(Rank, &Register)], rules: &Rules<'_>) -> Sets {
         }
     }
     plan.into_sets(&names, &rulings, &wishes, &sites, &mut sets);
-    if rules.compare {
-        sets.differs = differs::differs(&names, &rulings, &wishes, &sites, &by_rank, &sets);
-    }
+    sets.differs = differs.unwrap_or_default();
     sets
 }
 

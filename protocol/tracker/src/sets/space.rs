@@ -5,7 +5,7 @@ use super::links::Sites;
 use super::wishes::Wishes;
 use crate::{Register, Space};
 use dunlin_base::{Rank, format_size};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// The ranks whose wants do not fit, each with what to tell people. Lower ranks go first. What ranks of
 /// one file system link counts once; what a rank copies from where it owns it counts, too.
@@ -43,26 +43,31 @@ fn fill(
     ranks: &[Rank],
     dropped: &mut BTreeMap<Rank, String>,
 ) {
-    let mut written: BTreeSet<(Rank, usize)> = BTreeSet::new();
+    // The sets that are counted for a file system, and whether for a rank that links nothing.
+    let mut counted: BTreeMap<(Rank, usize), bool> = BTreeMap::new();
     let mut left = free;
     for rank in ranks {
         let group = sites.group(*rank);
         let mut needed = 0_u64;
         let mut fresh = Vec::new();
-        for (number, set) in plan.sets.iter().enumerate() {
-            let known = group.is_some_and(|group| written.contains(&(group, number)));
-            if known || !set.plan.wants(*rank) {
+        for (number, set) in plan.sets.iter().enumerate().filter(|(_, set)| set.plan.wants(*rank)) {
+            let links = set.plan.links.contains_key(rank);
+            let known = group.and_then(|group| counted.get(&(group, number)).copied());
+            fresh.extend(group.map(|group| ((group, number), !links || known == Some(true))));
+            // Whoever links first stands for whoever fetches.
+            if known.is_some_and(|fetched| links || !fetched) {
                 continue;
             }
-            let mates = sites.mates(*rank).iter().chain([rank]);
+            let next = |rank: &Rank| set.plan.links.get(rank).copied();
+            let fetches = std::iter::successors(Some(*rank), next).last().unwrap_or(*rank);
+            let mates = sites.mates(fetches).iter().chain([&fetches]);
             let here = mates.map(|mate| set.tally.stand_of(*mate).here).max().unwrap_or(0);
             let bytes = set.tally.bytes.saturating_sub(set.tally.zeros).saturating_sub(here);
             needed = needed.saturating_add(bytes);
-            fresh.extend(group.map(|group| (group, number)));
         }
         if needed <= left {
             left -= needed;
-            written.extend(fresh);
+            counted.extend(fresh);
         } else {
             dropped.insert(*rank, reason(needed, free, free - left));
         }

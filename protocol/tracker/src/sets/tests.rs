@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 mod late;
 mod links;
 mod placing;
+mod random;
 mod trees;
 
 /// Registrations drawn as text, one rank a line: `1: a=ABC b@AB c~ABC/101 t#xy +a *dir/**`. `=` is

@@ -231,6 +231,11 @@ fn who_links_is_no_member_until_it_asks() {
     table.join(T0, Rank(2));
     table.join(T0, Rank(3));
     assert_eq!(ranks(&table), [1, 2, 3]);
+    // Not even if it owns the files: another one writes into its folder.
+    let each = "%h:/2 +a a=ABC elsewhere";
+    let sets =
+        crate::sets::tests::make(&format!("2: {each}\n3: {each}"), &crate::sets::tests::placing());
+    assert_eq!(ranks(&SwarmTable::new(&sets, TrackerMap::Pieces)), [2]);
     // A late rank has a seat from what it brings.
     let held = Holding { rank: Rank(9), pieces: None, whole: true };
     table.seat(T0, &held, true);

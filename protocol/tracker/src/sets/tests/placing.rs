@@ -182,6 +182,18 @@ fn who_lacks_space_fails_alone() {
         let expected = (2..5).filter(|rank| !failing.contains(&&*rank.to_string()));
         assert_eq!(wants, expected.collect::<Vec<u32>>(), "{two} | {three}");
     }
+    let pressed = [
+        // Who has pieces that nobody else has fetches for itself, and needs its own space.
+        ("2: %h:/2 $6 +a a~AB/10\n3: %h:/3 $6 +a a~AB/01", &[3][..]),
+        ("2: %h:/2 $7 +a a~AB/10\n3: %h:/3 $7 +a a~AB/01", &[]),
+        // The lowest links here, and stands for the rank that fetches, which has a part.
+        ("1: a=ABC\n2: %h:/2 $7 +a\n3: %h:/3 $7 +a a~ABC/001", &[2, 3]),
+        ("1: a=ABC\n2: %h:/2 $8 +a\n3: %h:/3 $8 +a a~ABC/001", &[]),
+    ];
+    for (text, failing) in pressed {
+        let failed: Vec<u32> = make(text, &placing()).missing.keys().map(|rank| rank.0).collect();
+        assert_eq!(failed, failing, "{text}");
+    }
     let sets = make("1: a=ABC\n2: $10 +a *no*", &placing());
     assert_eq!(fails(&sets.missing), [
         "2 a: what the rank wants needs 11 B (11 bytes), but only 10 B (10 bytes) are free where \
@@ -266,6 +278,10 @@ fn the_differences_are_told_by_rank() {
     // What holds differs in nothing.
     let text = "1: a=A d:d\n2: *** a@A .d:d\n3: +a a=A";
     assert!(make(text, &rules).differs.is_empty());
+    // Who lacks space is told what differs, and not that it lacks space.
+    let sets = make("1: a=ABC b=B\n2: $3 +a +b b@B", &rules);
+    assert_eq!(fails(&sets.differs), ["2 a: it is not there"]);
+    assert_eq!(sets.missing[&Rank(2)].len(), 2);
     // Of very many the rest is a number.
     let many: String = (0..1200).map(|file| format!(" f{file}=A")).collect();
     let sets = make(&format!("1: {many}\n2: ***"), &rules);
