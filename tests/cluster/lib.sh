@@ -38,3 +38,26 @@ crash() {
         kill -9 "$pid" 2>/dev/null || true
     done
 }
+
+# launch MPI COUNT HOSTS WORD…: a job of COUNT ranks, started on the first of HOSTS (n1:2,n2,n3: two
+# ranks on n1), over the bed's network only. MPI is openmpi or mpich; the words are more options of the
+# launcher, and the program. $launch_limit seconds (60) at most, exit code 124 then: the launcher of
+# Open MPI hangs before it starts anything now and then. It has a session of its own, so that a signal
+# of its own end reaches nobody else.
+launch() {
+    local mpi=$1 count=$2 hosts=$3 first words
+    shift 3
+    first=${hosts%%[:,]*}
+    case $mpi in
+        openmpi)
+            words=(mpirun.openmpi --host "$hosts" -np "$count" --mca plm_rsh_agent "$DUNLIN_BED/rsh"
+                --mca btl "self,vader,tcp" --mca btl_tcp_if_include eth0 --mca oob_tcp_if_include eth0)
+            ;;
+        mpich)
+            words=(mpiexec.mpich -hosts "$hosts" -np "$count" -launcher ssh
+                -launcher-exec "$DUNLIN_BED/rsh" -genv UCX_NET_DEVICES eth0)
+            ;;
+    esac
+    OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1 \
+        on "$first" setsid --wait timeout -k 5 "${launch_limit-60}" "${words[@]}" "$@"
+}

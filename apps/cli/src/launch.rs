@@ -1,9 +1,11 @@
 //! How this process was launched: alone, or as one rank of many; over what the ranks talk then, and
 //! which of the processes says what is wrong with the launch.
 
+use crate::args::run::LaunchArgs;
 use crate::exit::{Exit, Failure};
+use crate::out;
 use crate::values::Fabric;
-use dunlin_cluster::mpi::Launcher;
+use dunlin_cluster::process::{Job, Launcher, WireFlags, WireUp};
 use dunlin_cluster::{FabricKind, VirtualConfig};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -21,7 +23,7 @@ const LEAST_THREADS: usize = 4;
 pub(crate) enum Launch {
     /// All ranks in this process.
     Here(Here),
-    /// One rank a process, over MPI.
+    /// One rank a process.
     Ranks,
 }
 
@@ -64,12 +66,15 @@ pub(crate) fn decide(
     launcher: Option<&Launcher>,
     peers: impl FnOnce() -> Option<u32>,
 ) -> Result<Launch, Failure> {
+    if said == Fabric::Tcp {
+        return Ok(Launch::Ranks);
+    }
     // A launcher that does not say how many it started has started more than one.
     let Some(launcher) = launcher.filter(|launcher| launcher.size() != Some(1)) else {
         return alone(said, launcher.is_some(), peers).map(Launch::Here);
     };
     match said {
-        Fabric::Auto | Fabric::Mpi => Ok(Launch::Ranks),
+        Fabric::Auto | Fabric::Mpi | Fabric::Tcp => Ok(Launch::Ranks),
         Fabric::Memory => Err(each_the_whole("memory", launcher.name())),
         Fabric::Virtual => Err(each_the_whole("virtual", launcher.name())),
     }
@@ -87,9 +92,39 @@ pub(crate) fn alone(
     let fabric = match said {
         Fabric::Auto | Fabric::Memory => FabricKind::Memory,
         Fabric::Virtual => FabricKind::Virtual(VirtualConfig::default()),
-        Fabric::Mpi => return Err(too_few(launched, peers())),
+        Fabric::Mpi | Fabric::Tcp => return Err(too_few(launched, peers())),
     };
     Ok(Here { fabric, single: launched && said == Fabric::Auto })
+}
+
+/// Joins the job of this process, over what was asked for. A peer tries to find rank 0 for `patience`.
+/// `work` is what rank 0 was asked to do; everyone else hears it of rank 0.
+///
+/// # Errors
+/// If what was said of the launch is wrong (exit 2), or there is no job to join (exit 3).
+pub(crate) fn join(
+    said: &LaunchArgs,
+    patience: Duration,
+    launcher: Option<&Launcher>,
+    work: &serde_json::Value,
+) -> Result<Job, Failure> {
+    if said.fabric != Fabric::Tcp {
+        let job = Job::join_mpi(launcher, said.mpi_lib.as_deref(), work);
+        return job.map_err(Failure::environment);
+    }
+    let LaunchArgs { rank, size, root, listen, key_file, .. } = said.clone();
+    let flags = WireFlags { rank, size, root, listen, key_file, patience };
+    let wire = WireUp::decide(&flags, &|name| std::env::var(name).ok()).map_err(|error| {
+        if error.is_usage() { Failure::usage(error) } else { Failure::environment(error) }
+    })?;
+    Job::join_tcp(&wire, work).map_err(|error| {
+        let failure = Failure::environment(error);
+        if !speaks(launcher) {
+            // Rank 0 need not have met the same.
+            out::error(&failure.message);
+        }
+        failure
+    })
 }
 
 fn each_the_whole(fabric: &str, by: &str) -> Failure {
@@ -155,6 +190,8 @@ mod tests {
     fn the_launch_decides_over_what_the_ranks_talk() {
         let cases = [
             ("", Fabric::Auto, "memory"),
+            ("", Fabric::Tcp, "ranks"),
+            ("1/2", Fabric::Tcp, "ranks"),
             ("", Fabric::Memory, "memory"),
             ("", Fabric::Virtual, "virtual"),
             ("", Fabric::Mpi, "3 was started without a launcher; start it with mpirun -np 5"),
@@ -177,7 +214,7 @@ mod tests {
                     let name = match fabric {
                         FabricKind::Memory => "memory",
                         FabricKind::Virtual(_) => "virtual",
-                        FabricKind::Mpi(_) => "mpi",
+                        FabricKind::Ranks(_) => "a job",
                     };
                     format!("{name}{}", if single { ", single" } else { "" })
                 }

@@ -4,7 +4,7 @@
 use crate::exit::{Exit, Failure};
 use crate::{json, out};
 use dunlin_base::Rank;
-use dunlin_cluster::mpi::Hello;
+use dunlin_cluster::process::Hello;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::Duration;

@@ -14,7 +14,7 @@ use crate::signals::Watch;
 use crate::voice::Voice;
 use crate::{check, conflict, job, json, out, table, troubles};
 use dunlin_base::Rank;
-use dunlin_cluster::mpi::Launcher;
+use dunlin_cluster::process::Launcher;
 use dunlin_cluster::{PeerConfig, Report, RunConfig, RunControl, TraceSink};
 use dunlin_disk::{Fs, RealFs};
 use dunlin_metainfo::CLUSTER_BLOCK_LENGTH;
@@ -55,7 +55,11 @@ pub(crate) fn run_here(args: &SwarmArgs, here: Here) -> Result<Exit, Failure> {
     }
     let control = RunControl::new();
     let watch = Watch::start(control.clone(), voice)?;
-    let records = Records::prepare(&args.run, args.dump_peers.as_deref(), loaded.plan.peers.iter().map(|peer| peer.rank))?;
+    let records = Records::prepare(
+        &args.run,
+        args.dump_peers.as_deref(),
+        loaded.plan.peers.iter().map(|peer| peer.rank),
+    )?;
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
     let lock = outputs.prepare(&fs, None)?;
     let mode = Mode::of(args.run.quiet);

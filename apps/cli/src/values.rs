@@ -47,7 +47,7 @@ pub(crate) enum ValueError {
     #[error("`{0}` is no way to settle a conflict: use one of refuse, lowest-rank")]
     OnConflict(String),
     /// No fabric of this name.
-    #[error("`{0}` is no fabric: use one of auto, memory, virtual, mpi")]
+    #[error("`{0}` is no fabric: use one of auto, memory, virtual, mpi, tcp")]
     Fabric(String),
 }
 
@@ -160,6 +160,8 @@ pub(crate) enum Fabric {
     Virtual,
     /// One rank a process, over MPI.
     Mpi,
+    /// One rank a process, over TCP.
+    Tcp,
 }
 
 impl FromStr for Fabric {
@@ -171,6 +173,7 @@ impl FromStr for Fabric {
             "memory" => Ok(Fabric::Memory),
             "virtual" => Ok(Fabric::Virtual),
             "mpi" => Ok(Fabric::Mpi),
+            "tcp" => Ok(Fabric::Tcp),
             _ => Err(ValueError::Fabric(text.to_owned())),
         }
     }

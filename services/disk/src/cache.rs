@@ -10,8 +10,9 @@
 
 pub(crate) mod format;
 
-use crate::atomic::write_file;
+use crate::atomic::write_fresh;
 use crate::fs::{FileKind, Fs, Look};
+use crate::names::part_path;
 use crate::storage::lock;
 use dunlin_base::hex;
 use dunlin_metainfo::PieceHashes;
@@ -21,6 +22,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -31,6 +33,9 @@ const SETTLED: Duration = Duration::from_secs(2);
 /// The largest cache file that is read or written, in bytes: the hashes of 100 TB in pieces of
 /// 4 MiB, or a million small files.
 const MAX_CACHE: u64 = 512 << 20;
+
+/// Tells the saves of this process apart.
+static SAVES: AtomicU64 = AtomicU64::new(0);
 
 /// The ending of a cache file's name.
 const SUFFIX: &str = ".hashes";
@@ -183,9 +188,22 @@ impl HashCache {
             // The names of files may be nobody else's business.
             self.fs.set_mode(&self.folder, 0o700)?;
         }
-        write_file(&*self.fs, &path, &bytes)?;
+        self.write(&path, &bytes)?;
         state.changed = false;
         Ok(())
+    }
+
+    /// Puts the file in its place in one step, under a part name of our own until then: other ranks
+    /// may save theirs at the same moment. It is not synced: the checksum tells what a crash left.
+    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let number = SAVES.fetch_add(1, Ordering::Relaxed);
+        let own = path.with_extension(format!("{}-{number}", std::process::id()));
+        let part = part_path(&own);
+        let done = write_fresh(&*self.fs, &part, bytes).and_then(|_| self.fs.rename(&part, path));
+        if done.is_err() {
+            let _ = self.fs.remove_file(&part);
+        }
+        done
     }
 
     /// Whether a file that nobody asked about in this run is still what it was.

@@ -4,10 +4,11 @@
 use crate::error::{DiskError, DiskErrorKind};
 use crate::fs::FsFile;
 use crate::hash::StreamHash;
-use crate::holes::{all_zero, is_hole};
+use crate::holes::is_hole;
 use crate::names::part_path;
 use crate::storage::{SourceFile, Storage};
 use crate::torrent_files::{Part, TorrentFiles};
+use crate::writing::write_data;
 use bytes::Bytes;
 use dunlin_base::{FileIndex, PieceIndex};
 use std::io;
@@ -88,10 +89,8 @@ impl Storage {
                 from.read_at(&mut buffer, at).map_err(named)?;
                 hash.update(&buffer);
                 let bytes = Bytes::from(buffer);
-                if !all_zero(&bytes) {
-                    let written = part.write_at(std::slice::from_ref(&bytes), at);
-                    written.map_err(|error| DiskError::io(&part_name, &error))?;
-                }
+                let written = write_data(part, std::slice::from_ref(&bytes), at);
+                written.map_err(|error| DiskError::io(&part_name, &error))?;
                 at += bytes.len() as u64;
                 self.read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
                 self.wrote.fetch_add(bytes.len() as u64, Ordering::Relaxed);

@@ -201,7 +201,7 @@ impl Storage {
 }
 
 /// Writes what is no hole of new bytes to a file that has nothing there.
-fn write_data(file: &dyn FsFile, parts: &[Bytes], offset: u64) -> io::Result<()> {
+pub(crate) fn write_data(file: &dyn FsFile, parts: &[Bytes], offset: u64) -> io::Result<()> {
     let whole = offset..offset + parts.iter().map(|part| part.len() as u64).sum::<u64>();
     let data = without_zeros(parts, offset);
     if data == [whole] {

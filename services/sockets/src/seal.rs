@@ -137,7 +137,12 @@ impl Opener {
     ///
     /// # Errors
     /// [`Forged`], from then on for ever; what stands in `body` then means nothing.
-    pub(crate) fn open(&mut self, head: Head, body: &mut [u8], tag: [u8; TAG]) -> Result<(), Forged> {
+    pub(crate) fn open(
+        &mut self,
+        head: Head,
+        body: &mut [u8],
+        tag: [u8; TAG],
+    ) -> Result<(), Forged> {
         if self.spoilt || head.length != body.len() {
             self.spoilt = true;
             return Err(Forged::Seal);
@@ -190,14 +195,9 @@ mod tests {
 
     #[test]
     fn frames_open_in_order_and_only_so() {
-        for (order, opened) in [
-            ("0 1 2", 3),
-            ("0 0", 1),
-            ("0 1 0 2", 2),
-            ("1 0", 0),
-            ("0 2 1", 1),
-            ("0 2 0 1 2", 1),
-        ] {
+        for (order, opened) in
+            [("0 1 2", 3), ("0 0", 1), ("0 1 0 2", 2), ("1 0", 0), ("0 2 1", 1), ("0 2 0 1 2", 1)]
+        {
             let (frames, mut opener) = frames(&["", "one", "two"]);
             let count = order
                 .split(' ')

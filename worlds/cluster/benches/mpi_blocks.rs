@@ -3,7 +3,8 @@
 //! Rank 0 prints one line: bytes a second of all peers together.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a line on stdout is what it is for")]
 
-use dunlin_cluster::mpi::{Launcher, MpiJob, measure};
+use dunlin_cluster::mpi::measure;
+use dunlin_cluster::process::{Job, Launcher};
 use std::time::Duration;
 
 fn main() {
@@ -16,7 +17,7 @@ fn main() {
         println!("mpi_blocks: start it with mpirun -np 6");
         return;
     }
-    let job = match MpiJob::join(launcher.as_ref(), None) {
+    let job = match Job::join_mpi(launcher.as_ref(), None, &Default::default()) {
         Ok(job) => job,
         Err(error) => {
             eprintln!("{error}");
@@ -32,7 +33,7 @@ fn main() {
             "{} peers, blocks of {} KiB, {in_flight} in flight a source: {rate:.2} GiB/s over {}",
             job.size() - 1,
             block >> 10,
-            job.library()
+            job.carrier()
         );
     }
     std::process::exit(i32::from(job.leave(0)));

@@ -2,7 +2,9 @@
 
 pub mod memory;
 pub mod mpi;
+pub mod process;
 mod ranks;
+pub(crate) mod tcp;
 pub mod virtual_time;
 
 use crate::content::Content;

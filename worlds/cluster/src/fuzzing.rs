@@ -1,8 +1,11 @@
 //! Checks of this crate's readers for fuzzing and for replaying corpora.
 
-use crate::fabric::mpi::envelope::{Malformed, Parcel, Unpacker, pack};
 use crate::fabric::mpi::stream::{FRAGMENT, Stream};
+use crate::fabric::process::envelope::{Malformed, Parcel, Unpacker, pack};
+use crate::fabric::process::{Session, WireUp};
+use crate::fabric::tcp::talk::Talk;
 use crate::fault::{Fault, FaultError};
+use std::time::Duration;
 
 /// Whatever the bytes, a trace is shown or refused, and a shown one names no more lines than it
 /// has.
@@ -48,6 +51,34 @@ pub fn mpi_stream(data: &[u8]) {
             }
         }
         None => {}
+    }
+}
+
+/// Whatever is said where a job comes together, it is understood or not, and what is understood can be
+/// said. The first byte chooses what follows: 0, a message of a carrier; 1, a message of the
+/// launch or the end; any other, the line for a rank's standard input.
+///
+/// # Panics
+/// If a property does not hold.
+pub fn joining(data: &[u8]) {
+    let Some((choice, rest)) = data.split_first() else { return };
+    match choice {
+        0 => {
+            if let Some(talk) = Talk::decode(rest) {
+                assert_eq!(talk.encode(), rest, "one encoding");
+            }
+        }
+        1 => {
+            if let Some(session) = Session::decode(rest) {
+                assert!(Session::decode(&session.encode()).is_some(), "reads its own");
+            }
+        }
+        _ => {
+            let line = String::from_utf8_lossy(rest);
+            if let Ok(wire) = WireUp::of_line(&line, Duration::ZERO) {
+                assert!(wire.rank().0 < wire.size());
+            }
+        }
     }
 }
 
@@ -160,6 +191,11 @@ mod tests {
         #[test]
         fn any_bytes_of_another_rank(data: Vec<u8>) {
             super::mpi_stream(&data);
+        }
+
+        #[test]
+        fn any_bytes_at_joining(data: Vec<u8>) {
+            super::joining(&data);
         }
 
         #[test]

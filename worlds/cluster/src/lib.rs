@@ -53,6 +53,7 @@ pub mod witness;
 pub use chart::{ChartError, chart};
 pub use control::{Gauge, RankProgress, RankState, RunControl};
 pub use fabric::mpi;
+pub use fabric::process;
 pub use fabric::virtual_time::{LinkRates, VirtualConfig};
 pub use fault::{Fault, FaultError};
 pub use report::{FileReport, FileState, PeerReport, PeerState, Report, Role, RunError};

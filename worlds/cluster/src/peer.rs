@@ -23,13 +23,13 @@ use crate::report::PeerReport;
 use crate::trace::TraceSink;
 use crate::upload::{UploadDone, UploadJob};
 use buffers::Buffers;
-use dunlin_base::{BlockRef, ConnId, Endpoint, PieceIndex, Rank, Rng, Time, TorrentId};
+use dunlin_base::{BlockRef, ConnId, Endpoint, PieceIndex, Rank, Rate, Rng, Time, TorrentId};
 use dunlin_disk::Budget;
 use dunlin_engine::config::Config;
 use dunlin_engine::io::{Command, Input, Wake};
 use dunlin_engine::member::Member;
 use dunlin_metainfo::{HashKind, MAX_TOKEN};
-use dunlin_tracker::Control;
+use dunlin_tracker::{Control, FailedFile};
 use dunlin_wire::{BlockRange, Handshake, Message};
 use ledger::Ledger;
 use links::{Greeting, Links};
@@ -98,6 +98,10 @@ pub struct PeerSetup {
     pub trace: Option<TraceSink>,
     /// Where progress is shown.
     pub gauge: Arc<Gauge>,
+    /// What it sends at most, in bytes a second.
+    pub max_rate: Option<Rate>,
+    /// What it should have wanted and cannot take, with the reasons.
+    pub refused: Vec<FailedFile>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,7 +145,7 @@ impl Peer {
     /// The state machine of a rank. Its first effect is to check its files.
     #[must_use]
     pub fn new(setup: PeerSetup) -> Peer {
-        let PeerSetup { config, faults, budget, trace, gauge } = setup;
+        let PeerSetup { config, faults, budget, trace, gauge, refused, .. } = setup;
         let (rank, seed) = (config.rank, config.seed);
         let mut effects = VecDeque::new();
         if !faults.mute {
@@ -160,7 +164,7 @@ impl Peer {
             parked: BTreeMap::new(),
             inputs: VecDeque::new(),
             effects,
-            ledger: Ledger::new(rank, trace),
+            ledger: Ledger::new(rank, trace, refused),
             gauge,
             faults,
             refusals: Rng::fork(seed, STREAM_REFUSE + u64::from(rank.0)),

@@ -2,7 +2,7 @@
 
 use crate::content::{Content, Shared};
 use crate::control::RunControl;
-use crate::fabric::mpi::{LeadTrace, MpiJob, follow, lead};
+use crate::fabric::process::{Job, LeadTrace, follow, lead};
 use crate::fabric::virtual_time::VirtualConfig;
 use crate::fabric::{Ended, Seat, memory, virtual_time};
 use crate::fault::{Fault, RankFaults};
@@ -45,9 +45,9 @@ pub enum FabricKind {
     Memory,
     /// One thread in virtual time.
     Virtual(VirtualConfig),
-    /// One process a rank, over MPI. `peers` of the run holds only this process's own peer, or none at
-    /// rank 0; the report of rank 0 is the whole run's, that of a peer its own.
-    Mpi(MpiJob),
+    /// One process a rank. `peers` of the run holds only this process's own peer; none at rank 0, unless
+    /// that is a peer, too. The report of rank 0 is the whole run's, that of a peer its own.
+    Ranks(Job),
 }
 
 /// Everything a run is told.
@@ -206,10 +206,15 @@ pub enum PeerContent {
 pub struct Placing {
     /// What the trees that it offers are beside the bytes of files, by name.
     pub entries: Vec<TreeEntry>,
+    /// The folders and links that stand where wanted things go, by name, where that was looked at for a
+    /// run that only says what differs.
+    pub stands: Option<Vec<TreeEntry>>,
     /// Names of files whose SHA-256 matters.
     pub pins: BTreeSet<String>,
-    /// What it should have given, or cannot take, each with its reason.
+    /// What it should have given and cannot, each with its reason.
     pub unreadable: Vec<FailedFile>,
+    /// What it should have wanted and cannot take, each with its reason. It counts as failed.
+    pub refused: Vec<FailedFile>,
     /// Where it runs; `None` where ranks of one host do not help each other.
     pub node: Option<Node>,
     /// A lower rank of this host writes into the same folder: this one neither checks nor writes
@@ -236,17 +241,17 @@ pub struct FoundFile {
 
 /// Runs a swarm until everyone has what it wanted, or a stated reason why not.
 #[must_use]
-pub fn run(config: RunConfig, control: &RunControl) -> Report {
+pub fn run(mut config: RunConfig, control: &RunControl) -> Report {
     let fs = Arc::clone(&config.fs);
     if let Err(error) = check_ranks(&config) {
         return Report { errors: vec![error], ..Report::default() };
     }
     let mut made = BTreeSet::new();
-    let locks = match lock_outputs(&config, &fs, &mut made) {
+    let locks = match lock_outputs(&mut config, &fs, &mut made) {
         Ok(locks) => locks,
         Err(error) => {
             remove_empty(&*fs, &made);
-            if let FabricKind::Mpi(job) = &config.fabric {
+            if let FabricKind::Ranks(job) = &config.fabric {
                 job.refuse(&error);
             }
             return Report { errors: vec![error], ..Report::default() };
@@ -266,13 +271,14 @@ pub fn run(config: RunConfig, control: &RunControl) -> Report {
     report
 }
 
-/// The ranks of a run are 1, 2, … (or 0, 1, …) without a gap; over MPI only this process's own is here.
+/// The ranks of a run are 1, 2, … (or 0, 1, …) without a gap; of a job only this process's own is here.
 fn check_ranks(config: &RunConfig) -> Result<(), RunError> {
     let ranks = config.peers.iter().map(|peer| peer.rank);
     let (right, text) = match &config.fabric {
-        FabricKind::Mpi(job) => {
-            let own = Some(job.rank()).filter(|rank| *rank != Rank::TRACKER);
-            (ranks.eq(own), "a process of an MPI job runs its own rank and no other")
+        FabricKind::Ranks(job) => {
+            let only_tracks = job.rank() == Rank::TRACKER && config.peers.is_empty();
+            let own = Some(job.rank()).filter(|_| !only_tracks);
+            (ranks.eq(own), "a process of a job runs its own rank and no other")
         }
         FabricKind::Memory | FabricKind::Virtual(_) => {
             let first = config.peers.first().map_or(1, |peer| peer.rank.0.min(1));
@@ -297,12 +303,16 @@ fn drive(config: RunConfig, control: &RunControl) -> Ended {
             let seats = seats(config, control);
             virtual_time::run(seats, Tracker::new(coordinator, trace), control, world, seed)
         }
-        FabricKind::Mpi(job) if job.rank() == Rank::TRACKER => {
+        FabricKind::Ranks(job) if job.rank() == Rank::TRACKER => {
             let trace = trace.map(|all| LeadTrace { own: TraceSink::remote(), all });
             let own = trace.as_ref().map(|trace| trace.own.clone());
-            lead(&job, Tracker::new(coordinator, own), control, trace)
+            let fs = Arc::clone(&config.fs);
+            let peers = config.peers.len();
+            let config = RunConfig { trace: own.clone(), ..config };
+            let seat = (peers > 0).then(|| seats(config, control).pop()).flatten();
+            lead(&job, Tracker::new(coordinator, own), control, trace, seat, &fs)
         }
-        FabricKind::Mpi(job) => {
+        FabricKind::Ranks(job) => {
             let fs = Arc::clone(&config.fs);
             let mut seats = seats(config, control);
             match seats.pop() {
@@ -313,31 +323,38 @@ fn drive(config: RunConfig, control: &RunControl) -> Ended {
     }
 }
 
-/// One lock for each folder that is written to. The folders that are made for that go to `made`.
+/// One lock for each folder that is written to. The folders that are made for that go to `made`. Where a
+/// plan is to be made so, a rank whose folder cannot be had wants nothing more, for that reason.
 fn lock_outputs(
-    config: &RunConfig,
+    config: &mut RunConfig,
     fs: &Arc<dyn Fs>,
     made: &mut BTreeSet<PathBuf>,
 ) -> Result<Vec<OutputLock>, RunError> {
-    let roots: BTreeSet<&PathBuf> = config
-        .peers
-        .iter()
-        .filter_map(|peer| match &peer.content {
-            PeerContent::Files { dest, wants, .. } if !wants.is_empty() => Some(dest),
-            _ => None,
-        })
-        .collect();
+    let writes = |peer: &PeerConfig| match &peer.content {
+        PeerContent::Files { placing: Some(placing), .. } if placing.mirrors => None,
+        PeerContent::Files { dest, wants, .. } if !wants.is_empty() => Some(dest.clone()),
+        _ => None,
+    };
+    let mut roots: BTreeSet<PathBuf> = config.peers.iter().filter_map(writes).collect();
+    if config.check_only {
+        roots.clear();
+    }
     let mut locks = Vec::new();
-    for root in roots.into_iter().filter(|_| !config.check_only) {
+    for root in &roots {
         let missing: Vec<&Path> = root
             .ancestors()
             .take_while(|above| !above.as_os_str().is_empty() && fs.metadata(above).is_err())
             .collect();
         made.extend(missing.iter().map(|folder| folder.to_path_buf()));
-        locks.push(OutputLock::acquire(fs, root).map_err(|error| match error {
-            LockError::Held { .. } => RunError::Input(error.to_string()),
-            LockError::Io { .. } => RunError::Disk(error.to_string()),
-        })?);
+        match OutputLock::acquire(fs, root) {
+            Ok(lock) => locks.push(lock),
+            Err(error) if config.placing => {
+                refuse_wants(config, root, &error.to_string());
+                continue;
+            }
+            Err(error @ LockError::Held { .. }) => return Err(RunError::Input(error.to_string())),
+            Err(error @ LockError::Io { .. }) => return Err(RunError::Disk(error.to_string())),
+        }
         // The lock made these folders; what is written into them later lasts only if they do.
         for parent in missing.iter().filter_map(|folder| folder.parent()) {
             let here = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
@@ -347,6 +364,21 @@ fn lock_outputs(
         }
     }
     Ok(locks)
+}
+
+/// Takes their wants from the ranks that write into this folder.
+fn refuse_wants(config: &mut RunConfig, root: &Path, reason: &str) {
+    for peer in &mut config.peers {
+        if let PeerContent::Files { dest, wants, placing: Some(placing), .. } = &mut peer.content
+            && dest == root
+        {
+            let failed = |want: Pattern| FailedFile {
+                name: want.as_str().to_owned(),
+                reason: reason.to_owned(),
+            };
+            placing.refused.extend(wants.drain(..).map(failed));
+        }
+    }
 }
 
 /// Removes folders that a run has made and left empty, the deepest first.
@@ -362,12 +394,13 @@ fn coordinator_config(config: &RunConfig) -> CoordinatorConfig {
         config.sources,
         SourceOrder::LeastBusy | SourceOrder::LeastLoaded | SourceOrder::TwoChoices
     );
+    let first = config.peers.first().map_or(Rank(1), |peer| peer.rank.min(Rank(1)));
     let peers = match &config.fabric {
-        FabricKind::Mpi(job) => job.size().saturating_sub(1),
+        FabricKind::Ranks(job) => job.size().saturating_sub(first.0),
         FabricKind::Memory | FabricKind::Virtual(_) => config.peers.len() as u32,
     };
     CoordinatorConfig {
-        first: config.peers.first().map_or(Rank(1), |peer| peer.rank.min(Rank(1))),
+        first,
         peers,
         placing: config.placing,
         owners_only: config.owners_only,
@@ -416,13 +449,19 @@ fn seats(config: RunConfig, control: &RunControl) -> Vec<Seat> {
         memory: config.memory,
         seed: config.seed,
     };
-    let seat = |peer: PeerConfig| {
+    let seat = |mut peer: PeerConfig| {
+        let refused = match &mut peer.content {
+            PeerContent::Files { placing: Some(placing), .. } => std::mem::take(&mut placing.refused),
+            _ => Vec::new(),
+        };
         let setup = PeerSetup {
+            refused,
             config: engine(peer.rank),
             faults: RankFaults::of(peer.rank, &config.faults),
             budget: Arc::clone(&budget),
             trace: config.trace.clone(),
             gauge: control.gauge(peer.rank),
+            max_rate: config.max_rate,
         };
         let shares = setup.config.shares;
         let shared = Arc::clone(&shared);

@@ -175,9 +175,10 @@ fn path_in(dest: &Path) -> PathBuf {
 /// Where the mark of a process is. The name of a temporary one has nothing that another process must
 /// be told: its number and start are known.
 fn path_of(process: &Neighbour) -> PathBuf {
-    let Neighbour { pid, started, .. } = process;
+    let Neighbour { rank, pid, started, .. } = process;
     let user = rustix::process::getuid().as_raw();
-    let temporary = || std::env::temp_dir().join(format!("dunlin-run-{user}-{pid}-{started}"));
+    let name = || format!("dunlin-run-{user}-{pid}-{started}-{rank}");
+    let temporary = || std::env::temp_dir().join(name());
     process.mark.as_deref().map_or_else(temporary, path_in)
 }
 

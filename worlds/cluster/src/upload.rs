@@ -1,18 +1,23 @@
 //! The upload side of a rank: reading blocks and sending them. It has its own queue, so that
 //! serving goes on while the download side writes, and a request can be taken back until its turn
 //! comes.
+//!
+//! A block counts as sent when the network has taken it, not when it was handed over. To each
+//! destination only so much is handed over at a time: a slow one holds little memory, and fast ones
+//! do not wait behind it.
 
 use crate::content::Content;
+use crate::fabric::process::carrier::Sent;
 use crate::fault::RankFaults;
 use crate::frame::{Frame, Payload};
 use bytes::Bytes;
-use dunlin_base::{BlockRef, ConnId, Rank, Time, TokenBucket, TorrentId};
+use dunlin_base::{BlockRef, ConnId, Rank, Rate, Time, TokenBucket, TorrentId};
 use dunlin_disk::Charge;
 use dunlin_engine::io::LocalError;
 use dunlin_wire::BlockRange;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::Duration;
 
 /// Something for the upload side to do.
@@ -32,6 +37,17 @@ pub enum UploadJob {
         /// The connection.
         conn: ConnId,
     },
+    /// What was handed over has been taken by the network, or never will be.
+    Gone {
+        /// What it was.
+        serve: Serve,
+        /// How many bytes its payload had.
+        bytes: u64,
+        /// Whether the network has it.
+        sent: bool,
+    },
+    /// Nothing more comes.
+    End,
 }
 
 /// A block to send.
@@ -83,14 +99,23 @@ pub struct Uploader {
     queue: VecDeque<Serve>,
     bucket: Option<TokenBucket>,
     corrupt: bool,
+    /// Bytes that were handed over for each destination and are not taken yet.
+    handed: BTreeMap<Rank, u64>,
 }
 
+/// Bytes that are handed over for one destination at a time, or one block if that is longer: at
+/// 100 Gbit/s enough for the time in which the next one is read.
+const WINDOW: u64 = 1 << 20;
+
 impl Uploader {
-    /// The upload side of the rank with this content and these faults.
+    /// The upload side of the rank with this content and these faults. All that it sends together
+    /// stays below `max_rate`, in bytes a second.
     #[must_use]
-    pub fn new(content: Arc<Content>, faults: &RankFaults) -> Uploader {
-        let bucket = faults.slow.map(TokenBucket::new);
-        Uploader { content, queue: VecDeque::new(), bucket, corrupt: faults.corrupt }
+    pub fn new(content: Arc<Content>, faults: &RankFaults, max_rate: Option<Rate>) -> Uploader {
+        let rate = faults.slow.into_iter().chain(max_rate).min_by_key(|rate| rate.0);
+        let bucket = rate.map(TokenBucket::new);
+        let (queue, handed) = (VecDeque::new(), BTreeMap::new());
+        Uploader { content, queue, bucket, corrupt: faults.corrupt, handed }
     }
 
     /// Takes a job. A cancel or the end of a connection takes queued blocks out; the engine hears
@@ -107,13 +132,40 @@ impl Uploader {
                 return Some(UploadDone::Cancelled { conn, block });
             }
             UploadJob::Forget { conn } => self.queue.retain(|serve| serve.conn != conn),
+            UploadJob::Gone { serve, bytes, sent } => {
+                let Serve { conn, to, block, .. } = serve;
+                if let Some(handed) = self.handed.get_mut(&to) {
+                    *handed = handed.saturating_sub(bytes);
+                    if *handed == 0 {
+                        self.handed.remove(&to);
+                    }
+                }
+                return Some(match sent {
+                    true => UploadDone::Sent { conn, block, bytes },
+                    false => UploadDone::Cancelled { conn, block },
+                });
+            }
+            UploadJob::End => {}
         }
         None
     }
 
-    /// The next block and when it may go.
+    /// What may be handed over for one destination at a time, in bytes: all together stay within half
+    /// of the memory that serving and hashing have.
+    fn window(&self) -> u64 {
+        let all = self.content.budget().short_share() / 2;
+        WINDOW.min(all / (self.handed.len() as u64 + 1))
+    }
+
+    /// The next block and when it may go: the first one whose destination can take it.
     pub fn next(&mut self, now: Time) -> Option<(Time, Serve)> {
-        let serve = self.queue.pop_front()?;
+        let window = self.window();
+        let ready = |serve: &Serve| {
+            let handed = self.handed.get(&serve.to).copied().unwrap_or(0);
+            handed == 0 || handed + self.content.payload_len(serve.torrent, serve.block) <= window
+        };
+        let place = self.queue.iter().position(ready)?;
+        let serve = self.queue.remove(place)?;
         let Some(bucket) = &mut self.bucket else { return Some((now, serve)) };
         let bytes = self.content.payload_len(serve.torrent, serve.block);
         Some((bucket.take(now, bytes), serve))
@@ -142,6 +194,11 @@ impl Uploader {
         }
     }
 
+    /// A block is handed over; [`UploadJob::Gone`] will say what became of it.
+    pub fn handed(&mut self, serve: &Serve, bytes: u64) {
+        *self.handed.entry(serve.to).or_default() += bytes;
+    }
+
     /// The memory that payload is charged for.
     #[must_use]
     pub fn content(&self) -> &Content {
@@ -161,8 +218,10 @@ fn flipped(data: &Bytes) -> Bytes {
 
 /// What the upload thread needs of the driver.
 pub(crate) struct UploadPorts {
-    /// Sends a frame to a rank.
-    pub(crate) send: Box<dyn Fn(Rank, Frame) + Send>,
+    /// Sends a frame to a rank, and tells later whether the network has it.
+    pub(crate) send: Box<dyn Fn(Rank, Frame, Sent) + Send>,
+    /// Puts a job into the thread's own queue.
+    pub(crate) jobs: Sender<UploadJob>,
     /// Reports to the state machine.
     pub(crate) report: Box<dyn Fn(UploadDone) + Send>,
     /// The time of the run.
@@ -172,10 +231,17 @@ pub(crate) struct UploadPorts {
 /// The thread `r<R>-upload`: runs until its jobs end.
 pub(crate) fn upload_loop(mut uploader: Uploader, jobs: &Receiver<UploadJob>, ports: &UploadPorts) {
     loop {
+        // Whatever was said meanwhile counts for what goes next.
+        while let Ok(job) = jobs.try_recv() {
+            if matches!(job, UploadJob::End) {
+                return;
+            }
+            uploader.push(job).into_iter().for_each(|done| (ports.report)(done));
+        }
         let Some((at, serve)) = uploader.next((ports.now)()) else {
             match jobs.recv() {
+                Ok(UploadJob::End) | Err(_) => return,
                 Ok(job) => uploader.push(job).into_iter().for_each(|done| (ports.report)(done)),
-                Err(_) => return,
             }
             continue;
         };
@@ -185,11 +251,16 @@ pub(crate) fn upload_loop(mut uploader: Uploader, jobs: &Receiver<UploadJob>, po
             Turn::Over => return,
         }
         let charge = uploader.content.budget().charge_blocking(uploader.bytes(&serve));
-        let (frame, done) = uploader.read(&serve, charge);
-        if let Some(frame) = frame {
-            (ports.send)(serve.to, frame);
+        match uploader.read(&serve, charge) {
+            (Some(frame), UploadDone::Sent { bytes, .. }) => {
+                uploader.handed(&serve, bytes);
+                let jobs = ports.jobs.clone();
+                // The thread may have ended by then.
+                let sent = move |sent| _ = jobs.send(UploadJob::Gone { serve, bytes, sent });
+                (ports.send)(serve.to, frame, Box::new(sent));
+            }
+            (_, done) => (ports.report)(done),
         }
-        (ports.report)(done);
     }
 }
 
@@ -199,7 +270,7 @@ enum Turn {
     Over,
 }
 
-/// Takes in what was queued, at least once, and waits until the block may go.
+/// Takes in what was queued, and waits until the block may go.
 fn pause(
     uploader: &mut Uploader,
     jobs: &Receiver<UploadJob>,
@@ -225,7 +296,8 @@ fn pause(
         let mine = match job {
             UploadJob::Cancel { conn, block } => conn == serve.conn && block == serve.block,
             UploadJob::Forget { conn } => conn == serve.conn,
-            UploadJob::Serve(_) => false,
+            UploadJob::Serve(_) | UploadJob::Gone { .. } => false,
+            UploadJob::End => return Turn::Over,
         };
         if let Some(done) = uploader.push(job) {
             (ports.report)(done);

@@ -21,6 +21,12 @@ fn corpus_of_mpi() {
 }
 
 #[test]
+fn corpus_of_joining() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/joining");
+    replay(folder, dunlin_cluster::fuzzing::joining);
+}
+
+#[test]
 fn corpus_of_trace() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/trace");
     replay(folder, dunlin_cluster::fuzzing::trace);

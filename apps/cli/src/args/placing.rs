@@ -132,8 +132,13 @@ pub(crate) struct PlacingArgs {
     ///
     /// Called as `CMD HOST COMMAND`; CMD may have options, parted by blanks. Nothing secret stands in
     /// the command: key and address go through its standard input.
-    #[arg(long, value_name = "CMD", default_value = "ssh", hide_default_value = true,
-          help_heading = "Launch")]
+    #[arg(
+        long,
+        value_name = "CMD",
+        default_value = "ssh",
+        hide_default_value = true,
+        help_heading = "Launch"
+    )]
     pub(crate) ssh: String,
 
     /// Where dunlin is on the hosts [default: the path of this one, or else by PATH].

@@ -9,6 +9,7 @@ use crate::values::{self, Fabric};
 use clap::Args as ClapArgs;
 use dunlin_cluster::Fault;
 use dunlin_engine::config::{PieceOrder, Profile, SourceOrder};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -124,13 +125,14 @@ pub(crate) struct RunArgs {
 /// How the ranks come together, and over what they talk.
 #[derive(Clone, Debug, ClapArgs)]
 pub(crate) struct LaunchArgs {
-    /// Over what the ranks talk: auto, memory, virtual, mpi.
+    /// Over what the ranks talk: auto, memory, virtual, mpi, tcp.
     ///
     /// `memory`: threads in this process. `virtual`: all ranks on one thread, in virtual time with
     /// delays drawn from the seed; the same seed gives the same run. `mpi`: one rank a process,
     /// started by a launcher like `mpirun -np 5`; rank 0 is the tracker, and every peer reads its
-    /// own part of the plan. `auto` is mpi if a launcher started more than one process, otherwise
-    /// memory.
+    /// own part of the plan. `tcp`: one rank a process, too, over sealed TCP links; started by any
+    /// launcher, or by hand with --rank and --size. It stands the death of any rank and takes in
+    /// late ones. `auto` is mpi if a launcher started more than one process, otherwise memory.
     #[arg(long, value_name = "NAME", default_value = "auto", help_heading = "Launch")]
     pub(crate) fabric: Fabric,
 
@@ -140,4 +142,38 @@ pub(crate) struct LaunchArgs {
     /// processes. Only this file is tried then. Nothing is loaded over other fabrics.
     #[arg(long, value_name = "PATH", help_heading = "Launch")]
     pub(crate) mpi_lib: Option<PathBuf>,
+
+    /// This process's rank, with --fabric tcp [default: the launcher's].
+    ///
+    /// From 0 to the size less 1. Rank 0 hosts the tracker.
+    #[arg(long, value_name = "R", help_heading = "Launch")]
+    pub(crate) rank: Option<u32>,
+
+    /// How many ranks the job has, with --fabric tcp [default: the launcher's].
+    ///
+    /// Rank 0 counts, too. The same at every rank.
+    #[arg(long, value_name = "N", help_heading = "Launch")]
+    pub(crate) size: Option<u32>,
+
+    /// Where rank 0 is, with --fabric tcp [default: as the key file says].
+    ///
+    /// HOST:PORT. Rank 0 listens at that port. Without it rank 0 takes any port, and writes into
+    /// the key file where it can be reached.
+    #[arg(long, value_name = "HOST:PORT", help_heading = "Launch")]
+    pub(crate) root: Option<String>,
+
+    /// Where this process listens, with --fabric tcp [default: everywhere, at any port].
+    ///
+    /// ADDRESS:PORT, like 10.0.0.7:0; port 0 is any. The address is the one that the other ranks
+    /// use, so it also chooses the network.
+    #[arg(long, value_name = "ADDRESS:PORT", help_heading = "Launch")]
+    pub(crate) listen: Option<SocketAddr>,
+
+    /// The file with the job's key, with --fabric tcp; `-` is standard input.
+    ///
+    /// In a folder that all ranks see. Rank 0 makes it, readable by its owner alone, the others
+    /// wait for it, and it goes with the job. Whoever has the key can take part. From standard
+    /// input comes one line: {"key": "64 hexadecimal digits", "root": ["host:port"]}.
+    #[arg(long, value_name = "FILE", help_heading = "Launch")]
+    pub(crate) key_file: Option<PathBuf>,
 }

@@ -13,7 +13,7 @@ use crate::signals::Watch;
 use crate::voice::Voice;
 use crate::{check, conflict, out, restart, swarm};
 use dunlin_base::Rank;
-use dunlin_cluster::mpi::{Hello, MpiJob};
+use dunlin_cluster::process::{Hello, Job};
 use dunlin_cluster::{FabricKind, Report, RunControl};
 use dunlin_disk::RealFs;
 use dunlin_plan::PlanForm;
@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Leads the job to its end.
-pub(super) fn run(args: &SwarmArgs, job: &MpiJob) -> Exit {
+pub(super) fn run(args: &SwarmArgs, job: &Job) -> Exit {
     let exit = lead(args, job).unwrap_or_else(|refusal| {
         // Said before anybody leaves: a launcher may end everybody when the first one does.
         refusal.report(args.run.json);
@@ -31,7 +31,7 @@ pub(super) fn run(args: &SwarmArgs, job: &MpiJob) -> Exit {
     exit
 }
 
-fn lead(args: &SwarmArgs, job: &MpiJob) -> Result<Exit, Refusal> {
+fn lead(args: &SwarmArgs, job: &Job) -> Result<Exit, Refusal> {
     let voice = Voice::lead(args.run.quiet);
     let control = RunControl::new();
     // A death is said at once: most launchers end everybody a moment later.
@@ -67,12 +67,12 @@ fn lead(args: &SwarmArgs, job: &MpiJob) -> Result<Exit, Refusal> {
 /// of ranks, say, explains why one of them is not in it.
 fn prepare(
     args: &SwarmArgs,
-    job: &MpiJob,
+    job: &Job,
     glance: Option<&Glance>,
 ) -> Result<(Settings, Records), Failure> {
     let form = glance.map(|glance| glance.form);
     let peers = job.size().saturating_sub(1);
-    let settings = Settings::decide(args, form, peers, FabricKind::Mpi(job.clone()))?;
+    let settings = Settings::decide(args, form, peers, FabricKind::Ranks(job.clone()))?;
     let records = match args.check {
         true => Records::default(),
         false => Records::prepare(&args.run, None, std::iter::empty())?,
@@ -130,9 +130,7 @@ fn tell(
 
 fn how_to_go_on(form: Option<PlanForm>) -> &'static str {
     match form {
-        Some(PlanForm::Course) => {
-            "interrupted; a course plan starts afresh: run the same mpirun command again"
-        }
-        _ => "interrupted; what is here is kept. To go on, run the same mpirun command again",
+        Some(PlanForm::Course) => "interrupted; a course plan starts afresh: launch the job again",
+        _ => "interrupted; what is here is kept. To go on, launch the job again",
     }
 }

@@ -12,7 +12,7 @@ use crate::settings::Settings;
 use crate::signals::Watch;
 use crate::voice::Voice;
 use crate::{check, launch, swarm, troubles};
-use dunlin_cluster::mpi::{Hello, LastRun, Launcher, MpiJob};
+use dunlin_cluster::process::{self, Hello, Job, LastRun, Launcher};
 use dunlin_cluster::{
     FabricKind, PeerConfig, PeerContent, Report, RunConfig, RunControl, RunError,
 };
@@ -31,12 +31,12 @@ struct Ready {
 }
 
 /// Takes part in the job to its end.
-pub(super) fn run(args: &SwarmArgs, job: &MpiJob, launcher: Option<&Launcher>) -> Exit {
+pub(super) fn run(args: &SwarmArgs, job: &Job, launcher: Option<&Launcher>) -> Exit {
     let exit = take_part(args, job, launcher);
     Exit::of_code(job.leave(exit.code()))
 }
 
-fn take_part(args: &SwarmArgs, job: &MpiJob, launcher: Option<&Launcher>) -> Exit {
+fn take_part(args: &SwarmArgs, job: &Job, launcher: Option<&Launcher>) -> Exit {
     let voice = Voice::peer(job.rank(), args.run.quiet);
     let control = RunControl::new();
     let watch = Watch::start(control.clone(), voice);
@@ -56,6 +56,7 @@ fn take_part(args: &SwarmArgs, job: &MpiJob, launcher: Option<&Launcher>) -> Exi
         last_run: state.and_then(|dest| LastRun::read(&*fs, dest)),
         state: state.map(Path::to_owned),
         block_length: args.run.block_size.unwrap_or(CLUSTER_BLOCK_LENGTH),
+        host: process::host_name(),
     };
     let stopped = || watch.as_ref().is_ok_and(Watch::interrupted);
     let welcome = match job.hello(hello, &stopped) {
@@ -106,14 +107,14 @@ fn tell(voice: Voice, report: Report, records: Records) -> Exit {
 /// Whatever keeps the peer from taking part.
 fn ready(
     args: &SwarmArgs,
-    job: &MpiJob,
+    job: &Job,
     loaded: &Loaded,
     watch: &Watch,
     fs: &Arc<dyn Fs>,
 ) -> Result<Ready, Failure> {
     let rank = job.rank();
     let peers = job.size().saturating_sub(1);
-    let fabric = FabricKind::Mpi(job.clone());
+    let fabric = FabricKind::Ranks(job.clone());
     let settings = Settings::decide(args, Some(loaded.plan.form), peers, fabric)?;
     let outputs = Outputs::of(args, loaded);
     let (mut records, mut lock) = (Records::default(), None);

@@ -3,6 +3,7 @@
 use super::work::{Task, Work};
 use crate::exit::Failure;
 use dunlin_base::Rank;
+use dunlin_cluster::process::host_name;
 use dunlin_cluster::{FabricKind, LinkRates, PeerConfig, RunConfig, TraceSink, VirtualConfig};
 use dunlin_disk::Fs;
 use dunlin_engine::config::{PieceOrder, Profile, SourceOrder};
@@ -64,8 +65,9 @@ pub(super) fn config(work: &Work, told: Told) -> RunConfig {
 
 /// Virtual time with the links that were asked for.
 pub(super) fn virtual_config(work: &Work) -> VirtualConfig {
-    let links = work.options.link_rate.as_ref().map_or_else(LinkRates::default, |said| {
-        LinkRates { all: Some(said.all), of: said.of.clone() }
+    let links = work.options.link_rate.as_ref().map_or_else(LinkRates::default, |said| LinkRates {
+        all: Some(said.all),
+        of: said.of.clone(),
     });
     VirtualConfig { links, ..VirtualConfig::default() }
 }
@@ -94,7 +96,7 @@ pub(super) fn cache(work: &Work, lookup: impl Fn(&str) -> Option<OsString>) -> O
     let given = |name| lookup(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let base = given("XDG_CACHE_HOME").or_else(|| Some(given("HOME")?.join(".cache")))?;
     // A home that many hosts share: their inodes mean nothing to each other.
-    Some(base.join("dunlin").join(format!("hashes-{}", crate::placing::host_name())))
+    Some(base.join("dunlin").join(format!("hashes-{}", host_name())))
 }
 
 #[cfg(test)]
@@ -112,7 +114,7 @@ mod tests {
 
     #[test]
     fn hash_lists_are_kept_where_caches_belong() {
-        let host = crate::placing::host_name();
+        let host = host_name();
         let cases = [
             ("", "XDG_CACHE_HOME=/x HOME=/h", Some("/x/dunlin")),
             ("", "XDG_CACHE_HOME=x HOME=/h", Some("/h/.cache/dunlin")),

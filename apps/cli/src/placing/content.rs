@@ -5,7 +5,7 @@ use super::part::{Gift, Part};
 use super::work::{Task, Work};
 use dunlin_cluster::{FoundFile, PeerConfig, PeerContent, Placing};
 use dunlin_disk::{DiskError, DiskErrorKind, Fs, Tree, Unkept, list_files, scan_tree};
-use dunlin_metainfo::TreeEntry;
+use dunlin_metainfo::{EntryKind, TreeEntry};
 use dunlin_plan::place::Site;
 use dunlin_plan::{Have, Pattern};
 use dunlin_tracker::{FailedFile, Node};
@@ -48,6 +48,8 @@ struct Found {
     files: BTreeMap<String, FoundFile>,
     entries: BTreeMap<String, TreeEntry>,
     unreadable: BTreeMap<String, String>,
+    /// The folders and links that stand where wanted things go.
+    stands: Vec<TreeEntry>,
     notes: Vec<String>,
     more_notes: usize,
     has: BTreeSet<usize>,
@@ -59,23 +61,25 @@ impl Look<'_> {
         let (rank, options) = (self.site.rank, &self.work.options);
         let mut found = Found::default();
         part.gifts.iter().for_each(|gift| self.find(gift, &part, &mut found));
-        let refused = part.refused.clone().or_else(|| part.takes().then(|| untakable(&part.dest))?);
+        let refused =
+            part.refused.clone().or_else(|| part.takes().then(|| untakable(&part.dest))?);
         let place = matches!(self.work.task, Task::Place(_));
         let listed = match (&refused, part.mirrors) {
-            (None, None) if part.takes() && !place => self.stands(&part, &found),
+            (None, None) if part.takes() && !place => self.stands(&part, &mut found),
             _ => Ok(Vec::new()),
         };
         let refused = refused.or_else(|| listed.as_ref().err().cloned());
         let mut wants = part.wants.clone();
-        let mut unreadable: Vec<FailedFile> = Vec::new();
-        if let Some(reason) = &refused {
-            unreadable.extend(wants.drain(..).map(|want| failed(want.as_str(), reason)));
-        }
-        found.unreadable.iter().for_each(|(name, why)| unreadable.push(failed(name, why)));
+        let refused: Vec<FailedFile> = match &refused {
+            Some(reason) => wants.drain(..).map(|want| failed(want.as_str(), reason)).collect(),
+            None => Vec::new(),
+        };
         let placing = Placing {
             entries: found.entries.into_values().collect(),
+            stands: Some(found.stands),
             pins: self.work.pins().into_keys().collect(),
-            unreadable,
+            unreadable: found.unreadable.iter().map(|(name, why)| failed(name, why)).collect(),
+            refused,
             node: Some(self.node(&part)),
             mirrors: part.mirrors.is_some() && !wants.is_empty(),
             in_place: options.in_place,
@@ -130,6 +134,9 @@ impl Look<'_> {
             let file = FoundFile { name: file.name, path: file.path, length: file.length };
             found.file(file);
         }
+        if self.work.options.looks_only() && matches!(self.work.task, Task::Place(_)) {
+            found.stands = standing(&entries, &part.wants);
+        }
         for entry in self.own(entries, part) {
             found.entries.entry(entry.name.clone()).or_insert(entry);
         }
@@ -163,18 +170,11 @@ impl Look<'_> {
             Have::Patterns(patterns) => matched(patterns, name),
             Have::Wanted => matched(&part.wants, name) && !owned(name),
         };
-        let mut above: BTreeSet<&str> = BTreeSet::new();
-        for entry in entries.iter().filter(|entry| given(&entry.name)) {
-            let ends = entry.name.char_indices().filter(|(_, c)| *c == '/').map(|(at, _)| at);
-            above.extend(ends.filter_map(|end| entry.name.get(..end)));
-        }
-        let above: BTreeSet<String> = above.into_iter().map(str::to_owned).collect();
-        let kept = |entry: &TreeEntry| given(&entry.name) || above.contains(&entry.name);
-        entries.into_iter().filter(kept).collect()
+        with_folders(&entries, given)
     }
 
     /// The files that stand where wanted ones go, without those that the rank gives from there.
-    fn stands(&self, part: &Part, found: &Found) -> Result<Vec<FoundFile>, String> {
+    fn stands(&self, part: &Part, found: &mut Found) -> Result<Vec<FoundFile>, String> {
         let mut listed: BTreeMap<String, FoundFile> = BTreeMap::new();
         for (path, name) in landings(self.work, part) {
             let tree = match list_files(self.fs, &path, &name, self.stop) {
@@ -183,14 +183,16 @@ impl Look<'_> {
                 Err(_) if std::fs::symlink_metadata(&path).is_err() => continue,
                 Err(error) => return Err(error.to_string()),
             };
+            if self.work.options.looks_only() {
+                found.stands.extend(standing(&tree.entries, &part.wants));
+            }
             for file in tree.files.into_iter().filter(|file| matched(&part.wants, &file.name)) {
                 let file = FoundFile { name: file.name, path: file.path, length: file.length };
                 listed.insert(file.name.clone(), file);
             }
         }
-        let given = |file: &FoundFile| {
-            found.files.get(&file.name).is_some_and(|own| own.path == file.path)
-        };
+        let given =
+            |file: &FoundFile| found.files.get(&file.name).is_some_and(|own| own.path == file.path);
         Ok(listed.into_values().filter(|file| !given(file)).collect())
     }
 
@@ -230,6 +232,25 @@ impl Found {
             self.more_notes += 1;
         }
     }
+}
+
+/// The entries that count, and the folders above them.
+fn with_folders(entries: &[TreeEntry], counts: impl Fn(&str) -> bool) -> Vec<TreeEntry> {
+    let mut above: BTreeSet<&str> = BTreeSet::new();
+    for entry in entries.iter().filter(|entry| counts(&entry.name)) {
+        let ends = entry.name.char_indices().filter(|(_, c)| *c == '/').map(|(at, _)| at);
+        above.extend(ends.filter_map(|end| entry.name.get(..end)));
+    }
+    let kept = |entry: &&TreeEntry| counts(&entry.name) || above.contains(entry.name.as_str());
+    entries.iter().filter(kept).cloned().collect()
+}
+
+/// The folders and links among entries that wanted names have, or stand in.
+fn standing(entries: &[TreeEntry], wants: &[Pattern]) -> Vec<TreeEntry> {
+    let above = |name: &str| wants.iter().any(|want| is_above(name, want));
+    let mut all = with_folders(entries, |name| matched(wants, name) || above(name));
+    all.retain(|entry| entry.kind != EntryKind::File);
+    all
 }
 
 /// The paths at which something lands, and the names there. All of the folder, if names are not known.

@@ -2,7 +2,7 @@
 
 use super::config::{self, Told};
 use super::content::{Look, Ready};
-use super::part::{self, misfits};
+use super::part::{self, Part, misfits};
 use super::tell::{self, Run};
 use super::work::{Task, Work};
 use crate::exit::{Exit, Failure};
@@ -13,10 +13,12 @@ use crate::values::Fabric;
 use crate::voice::Voice;
 use crate::{launch, settings};
 use dunlin_base::Rank;
+use dunlin_cluster::process::host_name;
 use dunlin_cluster::{FabricKind, RunControl, watch};
 use dunlin_disk::{Fs, RealFs};
 use dunlin_plan::place::Site;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Runs all ranks.
@@ -50,6 +52,7 @@ pub(super) fn run(work: &Work) -> Result<Exit, Failure> {
     let mut problems = misfits(work, &sites);
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
     let mut parts = part::parts(work, &sites);
+    refuse_shared(&sites, &parts)?;
     let (mut peers, mut has) = (Vec::new(), BTreeSet::new());
     let cache = config::cache(work, |name| std::env::var_os(name));
     for site in &sites {
@@ -82,7 +85,7 @@ pub(super) fn run(work: &Work) -> Result<Exit, Failure> {
 
 /// The ranks of this process and the hosts that they are on, or pretend to be on.
 fn sites(work: &Work) -> Vec<Site> {
-    let host = super::host_name();
+    let host = host_name();
     let names = match &work.options.host_names {
         Some(names) if !names.0.is_empty() => names.0.clone(),
         _ => vec![host],
@@ -95,6 +98,31 @@ fn sites(work: &Work) -> Vec<Site> {
         Site { rank: Rank(rank), host: host.clone(), files }
     };
     (0..count(work, names.len())).zip(names.iter().cycle()).map(site).collect()
+}
+
+/// Ranks that pretend to be on different hosts must not write into the same folder: they see the same
+/// files all the same.
+///
+/// # Errors
+/// If they would (exit 2).
+fn refuse_shared(sites: &[Site], parts: &BTreeMap<Rank, Part>) -> Result<(), Failure> {
+    let mut writers: BTreeMap<PathBuf, &Site> = BTreeMap::new();
+    for site in sites {
+        let Some(part) = parts.get(&site.rank).filter(|part| part.takes()) else { continue };
+        let first = writers.entry(part::real(&part.dest)).or_insert(site);
+        if first.files != site.files {
+            return Err(Failure::usage(format!(
+                "--host-names: rank {} as `{}` and rank {} as `{}` would write into the same folder, \
+                 {}; put {{host}} or {{rank}} into its path",
+                first.rank,
+                first.host,
+                site.rank,
+                site.host,
+                part.dest.display()
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// How many ranks there are.
@@ -115,9 +143,11 @@ fn count(work: &Work, names: usize) -> u32 {
 fn unheld(work: &Work, has: &BTreeSet<usize>) -> Vec<String> {
     let Task::Cast(cast) = &work.task else { return Vec::new() };
     let several = cast.sources.len() > 1;
-    let lacking = cast.sources.iter().enumerate().filter(|(at, source)| {
-        several && source.name.is_empty() && !has.contains(at)
-    });
+    let lacking = cast
+        .sources
+        .iter()
+        .enumerate()
+        .filter(|(at, source)| several && source.name.is_empty() && !has.contains(at));
     lacking.map(|(_, source)| format!("`{}`: nobody has it", source.said)).collect()
 }
 

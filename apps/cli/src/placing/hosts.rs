@@ -21,7 +21,9 @@ pub(crate) fn lines(path: &Path) -> Result<Vec<(usize, String)>, Failure> {
         .read_to_end(&mut bytes)
         .map_err(|error| fault(format!("it cannot be read: {error}")))?;
     if bytes.len() as u64 > MAX_FILE {
-        return Err(fault("expected at most 16 MiB, found more; check that it is the right file".into()));
+        return Err(fault(
+            "expected at most 16 MiB, found more; check that it is the right file".into(),
+        ));
     }
     let text = String::from_utf8(bytes)
         .map_err(|_| fault("expected text (UTF-8), found other bytes".to_owned()))?;

@@ -5,7 +5,7 @@ use super::config::{self, Told};
 use super::content::Look;
 use super::part::{self, Part, misfits};
 use super::tell::{self, Run};
-use super::work::{Task, Work};
+use super::work::Work;
 use crate::exit::{Exit, Failure};
 use crate::progress::{self, Mode};
 use crate::ranks::{self, Refusal};
@@ -15,13 +15,15 @@ use crate::voice::Voice;
 use crate::{launch, out, settings, troubles};
 use dunlin_base::Rank;
 use dunlin_cluster::process::{Hello, Job, LastRun, Launcher, Welcome};
-use dunlin_cluster::{FabricKind, PeerConfig, RunConfig, RunControl, RunError};
+use dunlin_cluster::{
+    FabricKind, PeerConfig, PeerReport, PeerState, RunConfig, RunControl, RunError,
+};
 use dunlin_disk::{Fs, RealFs};
 use dunlin_metainfo::CLUSTER_BLOCK_LENGTH;
 use dunlin_plan::place::Site;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a process knows of its own place.
 pub(super) struct Here<'a> {
@@ -33,6 +35,15 @@ pub(super) struct Here<'a> {
     pub(super) launcher: Option<&'a Launcher>,
     /// At rank 0 that has started the others: their hosts.
     pub(super) started: BTreeMap<Rank, String>,
+    /// Those of them that could not be started.
+    pub(super) lost: Arc<Mutex<BTreeSet<Rank>>>,
+}
+
+impl<'a> Here<'a> {
+    /// A process that has started no other.
+    pub(super) fn alone(job: &'a Job, host: String, launcher: Option<&'a Launcher>) -> Here<'a> {
+        Here { job, host, launcher, started: BTreeMap::new(), lost: Arc::default() }
+    }
 }
 
 /// The text for what one process sees. Others say for themselves whether they see the same.
@@ -64,7 +75,11 @@ fn led(here: &Here<'_>, work: &Work) -> Result<Exit, Refusal> {
     watch.go_on()?;
     ranks::judge(peers, 0, ready.as_ref().err(), &hellos)?;
     let records = ready?;
-    if let Some(text) = ranks::unheard(peers, &hellos, run.start_timeout) {
+    let lost = here.lost.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    // Those that could not be started were named when that failed.
+    let mut heard = hellos.clone();
+    heard.extend(lost.into_iter().map(|rank| (rank, Hello::default())));
+    if let Some(text) = ranks::unheard(peers, &heard, run.start_timeout) {
         voice.warning(&text);
     }
     if let Some(text) = ranks::last_run(&hellos).filter(|_| !run.quiet && !options.looks_only()) {
@@ -91,9 +106,15 @@ fn led(here: &Here<'_>, work: &Work) -> Result<Exit, Refusal> {
     watch.go_on()?;
     tracing::info!(seed, peers, "starting");
     let config = run_config(here, work, &welcome, peer, (fs, &records));
-    let report = progress::during(Mode::of(run.quiet), &control, || {
+    let mut report = progress::during(Mode::of(run.quiet), &control, || {
         dunlin_cluster::run(config, &control)
     });
+    let lost = here.lost.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    // Who never was there did not die.
+    let never = |peer: &&mut PeerReport| {
+        peer.state == PeerState::Dead && peer.files.is_empty() && lost.contains(&peer.rank)
+    };
+    report.peers.iter_mut().filter(never).for_each(|peer| peer.state = PeerState::Absent);
     Ok(tell::tell(Run { work, hosts, problems, report, records })?)
 }
 

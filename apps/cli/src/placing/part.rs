@@ -40,7 +40,7 @@ pub(crate) struct Gift {
 
 impl Part {
     /// The part of a rank that neither gives nor takes.
-    fn none(rack: String) -> Part {
+    pub(crate) fn none(rack: String) -> Part {
         Part {
             gifts: Vec::new(),
             have: Have::Everything,
@@ -106,7 +106,8 @@ fn parts_of_cast(work: &Work, cast: &Cast, sites: &[Site]) -> BTreeMap<Rank, Par
             name: fill(&one.name),
             source,
         };
-        let gifts: Vec<Gift> = cast.sources.iter().enumerate().map(|(at, one)| gift((at, one))).collect();
+        let gifts: Vec<Gift> =
+            cast.sources.iter().enumerate().map(|(at, one)| gift((at, one))).collect();
         if work.takes(cast, *rank, host) {
             part.dest = PathBuf::from(fill(&cast.dest));
             part.wants = wants();

@@ -86,6 +86,9 @@ pub(super) fn generate(
 /// If something cannot be written that was asked for (exit 5).
 pub(super) fn tell(run: Run<'_>) -> Result<Exit, Failure> {
     let Run { work, hosts, problems, mut report, records } = run;
+    if work.options.looks_only() {
+        add_refused(&mut report);
+    }
     name_sources(work, &mut report);
     let options = &work.options;
     if !options.looks_only() {
@@ -93,7 +96,7 @@ pub(super) fn tell(run: Run<'_>) -> Result<Exit, Failure> {
     }
     let exit = exit_of(work, &problems, &report);
     records.write(&report)?;
-    let failures = troubles::failures(&report);
+    let failures = troubles::failures_at(&report, |rank| called(&hosts, rank));
     let told = Told { work, hosts: &hosts, problems: &problems, report: &report, exit };
     if options.run.json {
         out::document(&told.document(&failures))?;
@@ -108,9 +111,31 @@ pub(super) fn tell(run: Run<'_>) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
+/// A rank, and its host where there are several.
+fn called(hosts: &Hosts, rank: Rank) -> String {
+    let own = hosts.get(&rank);
+    match own.filter(|own| hosts.values().any(|other| other != *own)) {
+        Some(host) => format!("rank {rank} ({host})"),
+        None => format!("rank {rank}"),
+    }
+}
+
 fn say(quiet: bool, text: &str) {
     if !quiet {
         out::say(text);
+    }
+}
+
+/// What ranks cannot take is as good as not given, to whoever only looks.
+fn add_refused(report: &mut Report) {
+    for peer in &report.peers {
+        let failed = peer.files.iter().filter_map(|file| {
+            Some(FailedFile { name: file.name.clone(), reason: file.reason.clone()? })
+        });
+        let failed: Vec<FailedFile> = failed.collect();
+        if !failed.is_empty() {
+            report.ungiven.entry(peer.rank).or_default().extend(failed);
+        }
     }
 }
 
@@ -136,7 +161,8 @@ fn exit_of(work: &Work, problems: &[String], report: &Report) -> Exit {
     if exit != Exit::Ok {
         return exit;
     }
-    let any = |by_rank: &BTreeMap<Rank, Vec<FailedFile>>| by_rank.values().any(|all| !all.is_empty());
+    let any =
+        |by_rank: &BTreeMap<Rank, Vec<FailedFile>>| by_rank.values().any(|all| !all.is_empty());
     let differs = any(&report.differs) || any(&report.ungiven);
     if work.options.verify_only && (differs || !problems.is_empty()) {
         return Exit::Mismatch;
@@ -175,7 +201,8 @@ impl Told<'_> {
             fields.insert("notes".to_owned(), json!(self.report.notes));
             fields.insert("exit".to_owned(), self.exit.code().into());
             if options.looks_only() {
-                let (key, peers) = if options.check { ("check", "peers") } else { ("verify", "peers") };
+                let (key, peers) =
+                    if options.check { ("check", "peers") } else { ("verify", "peers") };
                 fields.insert(key.to_owned(), true.into());
                 // Nothing moved, and nobody failed: what counts is what would, and what differs.
                 fields.remove(peers);
@@ -229,11 +256,10 @@ impl Told<'_> {
             let noun = if planned.files == 1 { "file" } else { "files" };
             writeln!(
                 to,
-                "rank {} ({}): would fetch {} in {} {noun}, link {}; {} there already",
-                planned.rank,
-                self.host(planned.rank),
-                format_size(planned.bytes),
+                "{}: {} {noun} to come: would fetch {}, link {}; {} there already",
+                called(self.hosts, planned.rank),
                 planned.files,
+                format_size(planned.bytes),
                 format_size(planned.linked),
                 format_size(planned.bytes_here),
             )?;
@@ -260,7 +286,7 @@ impl Told<'_> {
         to: &mut dyn Write,
     ) -> io::Result<()> {
         for (rank, files) in by_rank {
-            let whose = format!("rank {rank} ({})", self.host(*rank));
+            let whose = called(self.hosts, *rank);
             for file in files.iter().take(NAMED) {
                 writeln!(to, "{whose}: {}: {}", file.name, file.reason)?;
             }

@@ -224,7 +224,8 @@ pub(crate) fn filled(template: &str, rank: Rank, host: &str) -> String {
     template.replace("{rank}", &rank.to_string()).replace("{host}", host)
 }
 
-fn options_of(command: &Command) -> Option<&PlacingArgs> {
+/// What `cast` and `place` have in common; `None` of another command.
+pub(crate) fn options_of(command: &Command) -> Option<&PlacingArgs> {
     match command {
         Command::Cast(cast) => Some(&cast.placing),
         Command::Place(place) => Some(&place.placing),

@@ -1,7 +1,7 @@
 //! What rank 0 says to every way in which ranks can have read a plan.
 
 use super::*;
-use dunlin_cluster::mpi::LastRun;
+use dunlin_cluster::process::LastRun;
 
 /// One rank's words: `rank: highest`, then `-` if its own input is not there, then `!code text` if
 /// it failed.

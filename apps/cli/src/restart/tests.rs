@@ -184,7 +184,8 @@ fn a_job_tells_from_its_report_that_everything_was_in_place() {
     ];
     for (wanted, files, bytes, moved, expected) in cases {
         let wanted = wanted.then_some(FileState::Complete);
-        let planned = |rank, files, bytes| PlannedMove { rank, files, bytes, bytes_here: 7, linked: 0 };
+        let planned =
+            |rank, files, bytes| PlannedMove { rank, files, bytes, bytes_here: 7, linked: 0 };
         let report = Report {
             peers: vec![reported(1, None), reported(2, wanted)],
             plan: vec![planned(Rank(1), 0, 0), planned(Rank(2), files, bytes)],

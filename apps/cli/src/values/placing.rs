@@ -108,8 +108,7 @@ impl FromStr for Racks {
         if label.is_empty() || label.chars().any(char::is_control) {
             return Err(ValueError::Rack(text.to_owned()));
         }
-        let hosts =
-            expand_hosts(hosts).map_err(|why| ValueError::Hosts(hosts.to_owned(), why))?;
+        let hosts = expand_hosts(hosts).map_err(|why| ValueError::Hosts(hosts.to_owned(), why))?;
         Ok(Racks::Label(hosts, label.to_owned()))
     }
 }

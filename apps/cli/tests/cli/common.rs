@@ -51,6 +51,7 @@ impl Sandbox {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dunlin"));
         command.args(line.split_whitespace()).current_dir(self.0.path());
         command.env_remove("DUNLIN_LOG").env_remove("NO_COLOR");
+        command.env("XDG_CACHE_HOME", self.path(".cache"));
         command.stdin(Stdio::null());
         command
     }

@@ -2,9 +2,13 @@
 
 mod common;
 mod rules;
+mod trees;
 
 mod bad_course;
+mod bad_places;
 mod bad_toml;
+mod cast;
+mod cast_repair;
 mod check;
 mod clean;
 mod closed_stdout;
@@ -15,12 +19,14 @@ mod faults;
 mod folders;
 mod force;
 mod help;
+mod hosts;
 mod interrupt;
 mod json;
 mod launch;
 mod lock;
 mod missing;
 mod no_share;
+mod place;
 mod policies;
 mod quiet;
 mod records;

@@ -138,6 +138,10 @@ impl Disk {
 
     pub(super) fn look_at(&self, path: &Path) -> io::Result<Look> {
         self.check(path)?;
+        let above = path.parent().and_then(|above| self.looks(above).ok());
+        if self.common && above.is_some_and(|above| above.mode & 0o100 == 0) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         match self.node(path) {
             Ok(node) => self.look(node),
             Err(_) if self.folder_exists(path) => {

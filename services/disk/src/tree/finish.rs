@@ -32,11 +32,13 @@ pub struct TreeKeeper {
 }
 
 impl TreeKeeper {
-    /// The tree of `entries` in the folder `root`. Touches nothing.
+    /// The tree of `entries` in the folder `root`. Touches nothing. An entry that breaks the rules of
+    /// entries is none.
     #[must_use]
     pub fn new(fs: Arc<dyn Fs>, root: PathBuf, mut entries: Arc<[TreeEntry]>) -> TreeKeeper {
-        if !entries.is_sorted_by(|a, b| a.name < b.name) {
-            let mut sorted = entries.to_vec();
+        let sound = |entry: &TreeEntry| entry.check().is_ok();
+        if !entries.is_sorted_by(|a, b| a.name < b.name) || !entries.iter().all(sound) {
+            let mut sorted: Vec<_> = entries.iter().filter(|entry| sound(entry)).cloned().collect();
             sorted.sort_unstable_by(|a, b| a.name.cmp(&b.name));
             sorted.dedup_by(|a, b| a.name == b.name);
             entries = sorted.into();

@@ -295,3 +295,52 @@ fn what_the_disk_refuses_is_told_by_name() {
     assert_eq!(keeper.finish(), []);
     assert_eq!(fs.read_link(Path::new("/to/g")).unwrap(), Path::new("x"));
 }
+
+#[test]
+fn folders_that_are_closed_to_us_are_opened_only_while_something_is_made_in_them() {
+    let fs = MemFs::new();
+    fs.set_common(true);
+    put(&fs, Path::new("/to/d/old"), b"1");
+    fs.set_mode(Path::new("/to/d"), 0o500).unwrap();
+    let mut folder = entry("d", EntryKind::Directory);
+    folder.meta.mode = 0o500;
+    let keeper = keeper(&fs, Path::new("/to"), vec![folder]);
+    let mode = || fs.look(Path::new("/to/d")).unwrap().mode;
+    assert_eq!((keeper.make_folders(), mode()), (vec![], 0o500));
+    keeper.clear_way("d/new").unwrap();
+    assert_eq!(mode(), 0o700);
+    assert_eq!((keeper.finish(), mode()), (vec![], 0o500));
+    let before = fs.look(Path::new("/to/d")).unwrap();
+    assert_eq!(keeper.finish(), []);
+    assert_eq!(fs.look(Path::new("/to/d")).unwrap(), before);
+}
+
+#[test]
+fn a_folder_that_nobody_may_enter_gets_its_mode_last() {
+    let fs = MemFs::new();
+    fs.set_common(true);
+    put(&fs, Path::new("/to/d/f"), b"1");
+    let mut tree = vec![entry("d", EntryKind::Directory), entry("d/f", EntryKind::File)];
+    (tree[0].meta.mode, tree[1].meta.mode) = (0o400, 0o640);
+    for _ in 0..2 {
+        assert_eq!(keeper(&fs, Path::new("/to"), tree.clone()).finish(), []);
+        fs.set_common(false);
+        let mode = |path: &str| fs.look(Path::new(path)).unwrap().mode;
+        assert_eq!((mode("/to/d"), mode("/to/d/f")), (0o400, 0o640));
+        fs.set_common(true);
+    }
+}
+
+#[test]
+fn names_that_lead_out_of_the_tree_are_none() {
+    let fs = MemFs::new();
+    fs.create_dir_all(Path::new("/to")).unwrap();
+    let link = EntryKind::Symlink { target: "x".into() };
+    let bad = ["../out", "/out", "a/../../out"].map(|name| entry(name, link.clone()));
+    let keeper = keeper(&fs, Path::new("/to"), bad.to_vec());
+    assert_eq!(
+        (keeper.entries().len(), keeper.make_folders(), keeper.finish()),
+        (0, vec![], vec![])
+    );
+    assert!(fs.look(Path::new("/out")).is_err());
+}

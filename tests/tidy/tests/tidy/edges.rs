@@ -20,6 +20,13 @@ const ALLOWED_FOR: &[(&str, &str)] = &[("dunlin-plan", "toml")];
 /// Crates that their tests may use besides.
 const ALLOWED_IN_TESTS: &[&str] = &["proptest", "expect-test"];
 
+/// Crates that only these may use: whoever else wants a socket or a key asks them.
+const RESERVED: &[(&str, &[&str])] = &[
+    ("ring", &["dunlin-sockets"]),
+    ("socket2", &["dunlin-sockets"]),
+    ("tokio", &["dunlin-sockets", "dunlin-cluster"]),
+];
+
 /// A floor of the house, the ground floor first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Floor {
@@ -113,6 +120,21 @@ pub(crate) fn check_allowed(crates: &[Manifest]) -> Vec<String> {
             if !allowed {
                 let what = "not on the list of crates that protocol and engine may use";
                 found.push(complaint(from, dependency, what));
+            }
+        }
+    }
+    found
+}
+
+/// Some crates of other people are for few of ours.
+pub(crate) fn check_reserved(crates: &[Manifest]) -> Vec<String> {
+    let mut found = Vec::new();
+    for from in crates {
+        for dependency in &from.dependencies {
+            let reserved = RESERVED.iter().find(|(name, _)| *name == dependency.name);
+            if let Some((_, users)) = reserved.filter(|(_, users)| !users.contains(&&*from.name)) {
+                let what = format!("reserved for {}; go through them", users.join(", "));
+                found.push(complaint(from, dependency, &what));
             }
         }
     }

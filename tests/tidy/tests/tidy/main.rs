@@ -30,6 +30,11 @@ fn dependencies_below_the_services_are_on_the_list() {
 }
 
 #[test]
+fn sockets_and_keys_have_their_crates() {
+    expect_none(&edges::check_reserved(&House::read().crates));
+}
+
+#[test]
 fn every_crate_takes_the_lints_of_the_workspace() {
     expect_none(&edges::check_lints(&House::read().crates));
 }

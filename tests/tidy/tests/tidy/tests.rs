@@ -134,6 +134,23 @@ fn manifest(folder: &str, name: &str, rest: &str) -> Manifest {
 }
 
 #[test]
+fn reserved_crates_are_for_few() {
+    let cases = [
+        ("services/sockets", "dunlin-sockets", "ring", true),
+        ("worlds/cluster", "dunlin-cluster", "tokio", true),
+        ("worlds/cluster", "dunlin-cluster", "ring", false),
+        ("services/disk", "dunlin-disk", "tokio", false),
+        ("apps/cli", "dunlin", "socket2", false),
+        ("apps/cli", "dunlin", "clap", true),
+    ];
+    for (folder, name, dependency, fine) in cases {
+        let found =
+            edges::check_reserved(&[manifest(folder, name, &format!("{dependency} = \"1\""))]);
+        assert_eq!(found.is_empty(), fine, "{name} → {dependency}: {found:?}");
+    }
+}
+
+#[test]
 fn edges_up_and_sideways_are_found() {
     let path = "path = \"x\"";
     let on = |name: &str| format!("{name} = {{ {path} }}");

@@ -57,6 +57,8 @@ pub(super) struct Copy {
     pub(super) path: PathBuf,
     pub(super) piece_length: u32,
     pub(super) hashes: PieceHashes,
+    /// Of the whole file, if anybody asked for it.
+    pub(super) sha256: Option<[u8; 32]>,
     /// What the file was when it was hashed.
     pub(super) seen: Meta,
 }

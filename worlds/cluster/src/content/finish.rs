@@ -64,7 +64,8 @@ impl Files {
                 if look.kind == FileKind::File && ours {
                     let (piece_length, hashes) =
                         (info.piece_length, info.file_hashes(FileIndex(file.0)));
-                    right.push(Copy { path, piece_length, hashes, seen: look.meta });
+                    let (sha256, seen) = (None, look.meta);
+                    right.push(Copy { path, piece_length, hashes, sha256, seen });
                 }
             }
         }
@@ -81,7 +82,7 @@ impl Files {
             let entry = name.and_then(|name| keeper.entry(name));
             let modified = entry.map(|entry| i128::from(entry.meta.modified));
             if is_still(&look, &copy, modified) {
-                cache.put(&copy.path, &look, copy.piece_length, &copy.hashes, None);
+                cache.put(&copy.path, &look, copy.piece_length, &copy.hashes, copy.sha256);
             }
         }
         caches.save();

@@ -5,7 +5,8 @@ use super::files::{Copy, Files, Known, lock};
 use super::{CheckError, Shared, space};
 use crate::run::{FoundFile, Placing};
 use dunlin_disk::{
-    CachedHashes, DiskError, DiskErrorKind, FileKind, HashCache, Sha256, hash_file_and, list_files,
+    CachedHashes, DiskError, DiskErrorKind, FileKind, HashCache, Look, Sha256, hash_file_and,
+    list_files,
 };
 use dunlin_engine::io::LocalError;
 use dunlin_metainfo::{EntryKind, PieceHashes, TreeEntry, piece_length_for};
@@ -32,6 +33,8 @@ struct Looker<'a> {
     progress: &'a mut dyn FnMut(u64, u64),
     done: u64,
     total: u64,
+    /// What was hashed of files with several names, by device and inode.
+    linked: BTreeMap<(u64, u64), Copy>,
 }
 
 impl Files {
@@ -84,7 +87,8 @@ impl Files {
         let all = candidates.values().flat_map(|found| [Some(found.file), found.other]);
         let total = all.flatten().map(|file| file.length).sum();
         progress(0, total);
-        let mut looker = Looker { files: self, shared, progress, done: 0, total };
+        let (done, linked) = (0, BTreeMap::new());
+        let mut looker = Looker { files: self, shared, progress, done, total, linked };
         let mut files = Vec::new();
         let mut known = BTreeMap::new();
         let mut unreadable = Vec::new();
@@ -138,7 +142,10 @@ impl Files {
         register.node.clone_from(&placing.node);
         register.elsewhere = self.elsewhere();
         if !self.lists.wants.is_empty() && !self.mirrors() {
-            register.stands = Some(self.stands(shared, placing)?);
+            register.stands = match &placing.stands {
+                Some(stands) => Some(stands.clone()),
+                None => Some(self.stands(shared, placing)?),
+            };
         }
         Ok(register)
     }
@@ -230,7 +237,13 @@ impl Looker<'_> {
             let cache = self.files.caches(&self.shared.fs).of(at_dest);
             match self.hash(file, cache, pinned) {
                 Ok((owned, copy)) => {
-                    files.push(OwnedFile { standing, ..owned });
+                    let both = standing == Standing::Owner && at_dest;
+                    let both = both && self.files.elsewhere() && self.files.wanted(&file.name);
+                    files.push(OwnedFile { standing, ..owned.clone() });
+                    if both {
+                        // It is what it gives, and it stands where it goes.
+                        files.push(OwnedFile { standing: Standing::InPlace, ..owned });
+                    }
                     match at_dest {
                         true => known.at_dest = Some(copy),
                         false => known.own = Some(copy),
@@ -256,19 +269,42 @@ impl Looker<'_> {
         if self.shared.stopped() {
             return Err(CheckError::Stopped);
         }
-        let piece_length = piece_length_for(file.length, self.shared.piece_size);
-        if let Some(cache) = cache
-            && let Ok(look) = self.shared.fs.look(&file.path)
-            && look.kind == FileKind::File
-            && let Some(known) = cache.get(&file.path, &look, piece_length)
-            && (known.sha256.is_some() || !pinned)
-        {
-            let CachedHashes { hashes, sha256 } = known;
-            self.tell(look.meta.len);
-            let seen = look.meta;
-            let copy = Copy { path: file.path.clone(), piece_length, hashes, seen };
-            return Ok((owned(file, &copy, sha256.filter(|_| pinned)), copy));
+        let placing = self.files.lists.placing.is_some();
+        let look = placing.then(|| self.shared.fs.look(&file.path).ok()).flatten();
+        let look = look.filter(|look| look.kind == FileKind::File);
+        let known = look.as_ref().and_then(|look| self.remembered(file, look, cache));
+        let copy = match known.filter(|copy| copy.sha256.is_some() || !pinned) {
+            Some(copy) => copy,
+            None => self.read(file, cache, pinned)?,
+        };
+        self.tell(copy.seen.len);
+        if let Some(look) = look.filter(|look| look.links > 1) {
+            self.linked.insert((look.meta.device, look.meta.inode), copy.clone());
         }
+        Ok((owned(file, &copy, pinned), copy))
+    }
+
+    /// What is known of a file: another name of it was hashed in this run, or it was in an earlier
+    /// one.
+    fn remembered(&self, file: &FoundFile, look: &Look, cache: Option<&HashCache>) -> Option<Copy> {
+        let (path, seen) = (file.path.clone(), look.meta);
+        let other = self.linked.get(&(seen.device, seen.inode));
+        if let Some(copy) = other.filter(|copy| copy.seen == seen) {
+            return Some(Copy { path, ..copy.clone() });
+        }
+        let piece_length = piece_length_for(seen.len, self.shared.piece_size);
+        let CachedHashes { hashes, sha256 } = cache?.get(&file.path, look, piece_length)?;
+        Some(Copy { path, piece_length, hashes, sha256, seen })
+    }
+
+    /// Reads and hashes a file.
+    fn read(
+        &mut self,
+        file: &FoundFile,
+        cache: Option<&HashCache>,
+        pinned: bool,
+    ) -> Result<Copy, CheckError> {
+        let piece_length = piece_length_for(file.length, self.shared.piece_size);
         let (done, total, shared) = (self.done, self.total, self.shared);
         let mut step = |bytes: u64| {
             (self.progress)(done + bytes, total);
@@ -288,9 +324,7 @@ impl Looker<'_> {
         if let Some(cache) = cache {
             cache.put(path, &hashed.look, piece_length, &hashes, sha256);
         }
-        self.tell(hashed.meta.len);
-        let copy = Copy { path: path.clone(), piece_length, hashes, seen: hashed.meta };
-        Ok((owned(file, &copy, sha256), copy))
+        Ok(Copy { path: path.clone(), piece_length, hashes, sha256, seen: hashed.meta })
     }
 
     fn tell(&mut self, bytes: u64) {
@@ -299,7 +333,7 @@ impl Looker<'_> {
     }
 }
 
-fn owned(file: &FoundFile, copy: &Copy, sha256: Option<[u8; 32]>) -> OwnedFile {
+fn owned(file: &FoundFile, copy: &Copy, pinned: bool) -> OwnedFile {
     let length = copy.seen.len;
     OwnedFile {
         name: file.name.clone(),
@@ -309,7 +343,7 @@ fn owned(file: &FoundFile, copy: &Copy, sha256: Option<[u8; 32]>) -> OwnedFile {
         pieces: None,
         standing: Standing::Owner,
         bytes: length,
-        sha256,
+        sha256: copy.sha256.filter(|_| pinned),
     }
 }
 

@@ -6,6 +6,7 @@
 //! windows, and all else is a few messages a piece. A bound would let two ranks wait for each
 //! other. Whoever waits, waits in a blocking receive with the exact next deadline; nobody spins.
 
+use super::process::carrier::Sent;
 use super::ranks::{Post, Threads, start_rank};
 use super::{Ended, Seat};
 use crate::control::RunControl;
@@ -41,13 +42,14 @@ impl Post for Inboxes {
         Time::from_duration(self.start.elapsed())
     }
 
-    fn send(&self, from: Rank, to: Rank, frame: Frame) {
+    fn send(&self, from: Rank, to: Rank, frame: Frame, sent: Option<Sent>) {
         match frame {
             Frame::Control(message) if message.is_for_tracker() => {
                 let _ = self.tracker.send(TrackerArrival::Message { from, message });
             }
             frame => self.arrive(to, Arrival::Frame { from, frame }),
         }
+        sent.into_iter().for_each(|tell| tell(true));
     }
 
     fn arrive(&self, rank: Rank, arrival: Arrival) {
@@ -102,7 +104,7 @@ fn run_tracker(
     let post = Arc::clone(post);
     let thread = Builder::new().name("tracker".into()).spawn(move || {
         let send = |to: Rank, control: Control| {
-            post.send(Rank::TRACKER, to, Frame::Control(control));
+            post.send(Rank::TRACKER, to, Frame::Control(control), None);
         };
         tracker_loop(tracker, &inbox, &send, &|| post.now())
     });

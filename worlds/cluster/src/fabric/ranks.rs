@@ -4,6 +4,7 @@
 use super::Seat;
 use crate::content::Synced;
 use crate::download::{DownloadDone, DownloadJob, Downloader, Report, download_loop};
+use crate::fabric::process::carrier::Sent;
 use crate::frame::Frame;
 use crate::peer::{Arrival, Effect, Peer};
 use crate::report::PeerReport;
@@ -22,8 +23,9 @@ pub(super) trait Post: Send + Sync + 'static {
     /// The time of the run.
     fn now(&self) -> Time;
 
-    /// Sends a frame. One for somebody who is gone is dropped, and its memory is given back.
-    fn send(&self, from: Rank, to: Rank, frame: Frame);
+    /// Sends a frame. One for somebody who is gone is dropped, and its memory is given back. `sent` is
+    /// told once, from any thread, whether the network has it.
+    fn send(&self, from: Rank, to: Rank, frame: Frame, sent: Option<Sent>);
 
     /// Puts something into the inbox of a rank of this process.
     fn arrive(&self, rank: Rank, arrival: Arrival);
@@ -96,7 +98,7 @@ pub(super) fn start_rank<P: Post>(
     let (download, download_jobs) = channel();
     let (upload, upload_jobs) = channel();
     let downloader = Downloader::new(Arc::clone(&seat.content));
-    let uploader = Uploader::new(seat.content, &seat.setup.faults);
+    let uploader = Uploader::new(seat.content, &seat.setup.faults, seat.setup.max_rate);
     let thread = |name: String| Builder::new().name(name).stack_size(STACK);
     let alarm = || Alarm { rank, post: Arc::clone(post) };
     let report: Report = {
@@ -108,14 +110,16 @@ pub(super) fn start_rank<P: Post>(
         let _guard = guard;
         download_loop(downloader, &download_jobs, &report);
     })?;
-    let (ports, guard) = (upload_ports(rank, post), alarm());
+    let (ports, guard) = (upload_ports(rank, post, upload.clone()), alarm());
     let uploads = thread(format!("r{rank}-upload")).spawn(move || {
         let _guard = guard;
         upload_loop(uploader, &upload_jobs, &ports);
     })?;
     let (peer, guard, post) = (Peer::new(seat.setup), alarm(), Arc::clone(post));
+    // Its thread holds an end of its own queue, and must be told.
+    let end = EndOfUploads(upload.clone());
     let state = thread(format!("r{rank}")).spawn(move || {
-        let _guard = guard;
+        let (_guard, _end) = (guard, end);
         let report = peer_loop(peer, &inbox, &*post, &download, &upload);
         post.over(rank);
         report
@@ -123,10 +127,21 @@ pub(super) fn start_rank<P: Post>(
     Ok(Threads { rank, state, helpers: vec![downloads, uploads] })
 }
 
-fn upload_ports<P: Post>(rank: Rank, post: &Arc<P>) -> UploadPorts {
+/// Ends the upload side when the rank's state machine is over, however that ends.
+struct EndOfUploads(Sender<UploadJob>);
+
+impl Drop for EndOfUploads {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.send(UploadJob::End);
+    }
+}
+
+fn upload_ports<P: Post>(rank: Rank, post: &Arc<P>, jobs: Sender<UploadJob>) -> UploadPorts {
     let (send, report, now) = (Arc::clone(post), Arc::clone(post), Arc::clone(post));
     UploadPorts {
-        send: Box::new(move |to, frame| send.send(rank, to, frame)),
+        send: Box::new(move |to, frame, sent| send.send(rank, to, frame, Some(sent))),
+        jobs,
         report: Box::new(move |done| report.arrive(rank, Arrival::Uploaded(done))),
         now: Box::new(move || now.now()),
     }
@@ -143,7 +158,7 @@ fn peer_loop(
     loop {
         while let Some(effect) = peer.poll() {
             match effect {
-                Effect::Send { to, frame } => post.send(peer.rank(), to, frame),
+                Effect::Send { to, frame } => post.send(peer.rank(), to, frame, None),
                 Effect::Download(job) => {
                     let last = matches!(job, DownloadJob::Close);
                     if download.send(job).is_err() && last {

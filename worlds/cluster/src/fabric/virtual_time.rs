@@ -467,7 +467,7 @@ fn station(seat: Seat, woken: &Woken) -> Station {
     seat.setup.budget.set_waker(u64::from(rank.0), waker(false));
     seat.setup.budget.set_pressure(u64::from(rank.0), waker(true));
     let downloader = Downloader::new(Arc::clone(&seat.content));
-    let uploader = Uploader::new(seat.content, &seat.setup.faults);
+    let uploader = Uploader::new(seat.content, &seat.setup.faults, seat.setup.max_rate);
     Station {
         peer: Peer::new(seat.setup),
         downloader,

@@ -6,7 +6,7 @@ use dunlin_base::{Endpoint, FileIndex, PieceIndex, Rank, Time, TorrentId};
 use dunlin_engine::io::{Event, LocalError};
 use dunlin_engine::stats::Stats;
 use dunlin_metainfo::{Geometry, PieceHashes, SetInfo};
-use dunlin_tracker::{Control, Go, Register, ShutdownReason, Standing, Want};
+use dunlin_tracker::{Control, FailedFile, Go, Register, ShutdownReason, Standing, Want};
 use dunlin_wire::Message;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -48,7 +48,11 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    pub(super) fn new(rank: Rank, trace: Option<TraceSink>) -> Ledger {
+    pub(super) fn new(
+        rank: Rank,
+        trace: Option<TraceSink>,
+        refused: Vec<FailedFile>,
+    ) -> Ledger {
         Ledger {
             rank,
             trace,
@@ -58,7 +62,7 @@ impl Ledger {
             wants_anything: false,
             wants: Vec::new(),
             complete: BTreeSet::new(),
-            failed: BTreeMap::new(),
+            failed: refused.into_iter().map(|failed| (failed.name, failed.reason)).collect(),
             hashes: BTreeMap::new(),
             errors: Vec::new(),
             shutdown: None,
@@ -219,11 +223,14 @@ impl Ledger {
 
     /// A wanted file stands under its final name.
     pub(super) fn file_complete(&mut self, torrent: TorrentId, file: FileIndex) {
-        let Some(known) = self.torrents.get(&torrent) else { return };
-        let Some(found) = known.info.files.get(file.index()) else { return };
-        self.hashes.insert(found.name.clone(), known.info.file_hashes(file));
-        self.failed.remove(&found.name);
-        self.complete.insert(found.name.clone());
+        // A torrent that a neighbour fetched was never opened here: its hashes are the neighbour's.
+        let names = self.names.get(&torrent);
+        let Some(name) = names.and_then(|names| names.get(file.index())) else { return };
+        if let Some(known) = self.torrents.get(&torrent) {
+            self.hashes.insert(name.clone(), known.info.file_hashes(file));
+        }
+        self.failed.remove(name);
+        self.complete.insert(name.clone());
     }
 
     /// What the report says about this rank.

@@ -113,17 +113,18 @@ fn deaths_are_added_only_to_a_run_that_goes_on() {
 
 #[test]
 fn a_temporary_mark_goes_with_the_rank() {
-    let me = Neighbour::me(Rank(0), None);
-    // One at a time: the name is that of the process, which all these tests share.
+    // A rank that no other test is: the name is that of rank and process, which these tests share.
+    let rank = Rank(7007);
+    let me = Neighbour::me(rank, None);
     for how in [Ending::Finished, Ending::Stopped] {
-        let mark = RunMark::begin_temporary(Rank(0), "a-1").unwrap();
+        let mark = RunMark::begin_temporary(rank, "a-1").unwrap();
         assert!(was_killed(&RealFs, &me));
-        let again = RunMark::begin_temporary(Rank(0), "a-1").unwrap_err();
+        let again = RunMark::begin_temporary(rank, "a-1").unwrap_err();
         assert_eq!(again.kind(), io::ErrorKind::AlreadyExists, "never written over");
         mark.end(how);
         assert!(!was_killed(&RealFs, &me));
     }
-    drop(RunMark::begin_temporary(Rank(0), "a-1").unwrap());
+    drop(RunMark::begin_temporary(rank, "a-1").unwrap());
     assert!(was_killed(&RealFs, &me));
     remove_temporary(&RealFs, &me).unwrap();
     assert!(!was_killed(&RealFs, &me));

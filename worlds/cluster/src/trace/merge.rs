@@ -48,6 +48,11 @@ impl TraceMerge {
         self.write();
     }
 
+    /// A rank has come, or has come back: its lines count from now on.
+    pub(crate) fn join(&mut self, rank: Rank) {
+        self.until.entry(rank).or_insert(0);
+    }
+
     /// Nothing more comes from a rank.
     pub(crate) fn over(&mut self, rank: Rank) {
         self.until.remove(&rank);

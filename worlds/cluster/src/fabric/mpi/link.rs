@@ -1,10 +1,10 @@
 //! What the MPI thread keeps of one other rank: the stream, the receives that are posted to it, the
 //! requests that it has made of us, and the blocks that wait to be sent to it.
 
-use super::envelope::{Parcel, Unpacker, pack};
 use super::stream::Stream;
 use super::tags::Tags;
 use super::transport::Ticket;
+use crate::fabric::process::envelope::{Parcel, Unpacker, pack};
 use bytes::Bytes;
 use dunlin_base::TorrentId;
 use dunlin_disk::{Budget, Charge};

@@ -1,12 +1,9 @@
 //! What the fabric alone can move: every peer asks every other for blocks, as many at a time as it is
 //! told, and serves them from memory. Nothing is hashed, written or decided. For benchmarks.
 
-use super::Hello;
-use super::envelope::Parcel;
-use super::job::{MpiJob, News};
-use super::pump::Order;
-use super::session::Session;
-use super::station::Word;
+use crate::fabric::process::carrier::{Order, Word};
+use crate::fabric::process::envelope::Parcel;
+use crate::fabric::process::{Hello, Job, News, Session};
 use crate::frame::{Frame, Payload};
 use bytes::Bytes;
 use dunlin_base::{Rank, TorrentId};
@@ -34,7 +31,7 @@ pub struct Moved {
 /// Moves blocks of `block` bytes between all peers for `time`, with `in_flight` requests open to each
 /// source. Every process of the job calls it; rank 0 gets the sum, the others nothing.
 #[must_use]
-pub fn blocks(job: &MpiJob, block: u32, in_flight: u32, time: Duration) -> Option<Moved> {
+pub fn blocks(job: &Job, block: u32, in_flight: u32, time: Duration) -> Option<Moved> {
     if !job.leads() {
         peer(job, block, in_flight, time);
         return None;
@@ -53,7 +50,7 @@ pub fn blocks(job: &MpiJob, block: u32, in_flight: u32, time: Duration) -> Optio
     Some(Moved { bytes: moved.values().sum(), seconds: time.as_secs_f64() })
 }
 
-fn peer(job: &MpiJob, block: u32, in_flight: u32, time: Duration) {
+fn peer(job: &Job, block: u32, in_flight: u32, time: Duration) {
     let (frames, inbox) = channel();
     job.order(Order::Budget(Budget::new(MEMORY)));
     job.order(Order::Deliver(Box::new(move |from, frame| {
@@ -67,7 +64,8 @@ fn peer(job: &MpiJob, block: u32, in_flight: u32, time: Duration) {
     let ask = |to: Rank, piece: u32| {
         let range = BlockRange { piece, begin: 0, length: block };
         let message = Message::Request(range);
-        job.order(Order::Frame { to, frame: Frame::Wire { torrent: TORRENT, message } });
+        let frame = Frame::Wire { torrent: TORRENT, message };
+        job.order(Order::Frame { to, frame, sent: None });
     };
     for other in job.peers().filter(|rank| *rank != job.rank()) {
         (0..in_flight).for_each(|piece| ask(other, piece));
@@ -86,7 +84,7 @@ fn peer(job: &MpiJob, block: u32, in_flight: u32, time: Duration) {
             Some((from, Frame::Wire { message: Message::Request(range), .. })) => {
                 let payload = Payload { data: data.clone(), charge: None };
                 let frame = Frame::Piece { torrent: TORRENT, range, payload };
-                job.order(Order::Frame { to: from, frame });
+                job.order(Order::Frame { to: from, frame, sent: None });
             }
             Some((from, Frame::Piece { range, payload, .. })) => {
                 bytes += payload.data.len() as u64;
@@ -100,7 +98,7 @@ fn peer(job: &MpiJob, block: u32, in_flight: u32, time: Duration) {
 }
 
 /// The next frame; whoever waits for the end looks for it, too.
-fn next(inbox: &Receiver<(Rank, Frame)>, ending: Option<&MpiJob>) -> Option<(Rank, Frame)> {
+fn next(inbox: &Receiver<(Rank, Frame)>, ending: Option<&Job>) -> Option<(Rank, Frame)> {
     match inbox.recv_timeout(Duration::from_millis(20)) {
         Ok(frame) => Some(frame),
         Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {

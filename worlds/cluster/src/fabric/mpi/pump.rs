@@ -8,13 +8,10 @@
 //!      └── order, or the nap is over ◀── nap ◀───┘ 50 µs, growing to 1 ms when nothing comes
 //! ```
 
-use super::envelope::Parcel;
-use super::station::{FrameSink, Station};
+use super::station::Station;
 use super::transport::{Transport, TransportError};
-use crate::frame::Frame;
-use dunlin_base::Rank;
-use dunlin_disk::Budget;
-use std::sync::Arc;
+use crate::fabric::process::carrier::Order;
+use crate::fabric::process::envelope::Parcel;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 
@@ -35,39 +32,6 @@ const BATCH: usize = 256;
 const SWEEP: Duration = Duration::from_secs(1);
 /// What waits to be sent at the end may take so long.
 const DRAIN: Duration = Duration::from_secs(5);
-
-/// Something for the MPI thread to do.
-pub(crate) enum Order {
-    /// Send a frame.
-    Frame {
-        /// To whom.
-        to: Rank,
-        /// What.
-        frame: Frame,
-    },
-    /// Send something that is no frame.
-    Parcel {
-        /// To whom.
-        to: Rank,
-        /// What.
-        parcel: Parcel,
-    },
-    /// Deliver frames to this from now on.
-    Deliver(FrameSink),
-    /// Receive payload into this memory.
-    Budget(Arc<Budget>),
-    /// A rank is gone.
-    Lost(Rank),
-    /// Say nothing any more by yourself.
-    Quiet,
-    /// Send what waits, and end.
-    Finish {
-        /// Whether everyone lives and ends too: then MPI is finalized, which waits for all.
-        together: bool,
-        /// Told when everything is sent, before MPI is finalized.
-        sent: Sender<()>,
-    },
-}
 
 /// How the thread ended.
 #[derive(Debug)]
@@ -148,7 +112,16 @@ fn turn<T: Transport>(
 
 fn obey<T: Transport>(station: &mut Station<T>, order: Order) -> Result<(), TransportError> {
     match order {
-        Order::Frame { to, frame } => return station.send(to, frame),
+        Order::Frame { to, frame, sent } => {
+            let done = station.send(to, frame);
+            // What is handed to the library is on its way.
+            sent.into_iter().for_each(|tell| tell(done.is_ok()));
+            return done;
+        }
+        Order::Greet(session) => {
+            let parcel = Parcel::Session(session);
+            (1..station.size()).for_each(|rank| station.pack(rank, &parcel));
+        }
         Order::Parcel { to, parcel } => station.pack(to.0, &parcel),
         Order::Deliver(sink) => station.deliver_to(sink),
         Order::Budget(budget) => station.use_budget(budget),

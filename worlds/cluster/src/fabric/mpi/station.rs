@@ -15,9 +15,10 @@
 //! ended; a holder never sends under a tag that it has voided; what is sent to or comes from a rank that
 //! is gone is dropped.
 
-use super::envelope::Parcel;
 use super::link::{Answer, Link, Posted};
 use super::transport::{Done, Lane, STREAM_TAG, Ticket, Transport, TransportError};
+use crate::fabric::process::carrier::{FrameSink, Word, WordSink};
+use crate::fabric::process::envelope::Parcel;
 use crate::frame::{Frame, Payload};
 use crate::trace::TraceClock;
 use bytes::Bytes;
@@ -43,31 +44,6 @@ const FRAGMENT_POOL: u64 = 4 << 20;
 /// A posted receive that is older than this counts against the memory budget by itself: the piece that
 /// it was reserved for may be long done.
 const OVERDUE: Duration = Duration::from_secs(8);
-
-/// What comes in beside frames, for the drivers.
-#[derive(Debug)]
-pub(crate) enum Word {
-    /// A message of the launch or the end.
-    Session(Bytes),
-    /// How far a rank is: what it is doing, how many pieces it has and wants, bytes it moved and sent.
-    Progress([u64; 5]),
-    /// Lines of a rank's trace, complete up to a time of the trace.
-    Trace {
-        /// The time, in nanoseconds.
-        until: u64,
-        /// Whole lines.
-        lines: Bytes,
-    },
-    /// A rank is alive.
-    Pulse,
-    /// What a rank sends makes no sense: nothing of it is heard any more.
-    Broken(String),
-}
-
-/// Where frames go.
-pub(crate) type FrameSink = Box<dyn FnMut(Rank, Frame) + Send>;
-/// Where everything else goes.
-pub(crate) type WordSink = Box<dyn FnMut(Rank, Word) + Send>;
 
 /// What a send that is on its way carries.
 enum Sending {
@@ -163,7 +139,7 @@ impl<T: Transport> Station<T> {
     }
 
     /// From now on frames go here; those that came before go first.
-    pub(crate) fn deliver_to(&mut self, mut frames: FrameSink) {
+    pub(crate) fn deliver_to(&mut self, frames: FrameSink) {
         self.held.drain(..).for_each(|(from, frame)| frames(from, frame));
         self.frames = Some(frames);
     }
@@ -528,7 +504,7 @@ impl<T: Transport> Station<T> {
     }
 
     fn deliver(&mut self, from: Rank, frame: Frame) {
-        match &mut self.frames {
+        match &self.frames {
             Some(frames) => frames(from, frame),
             None => self.held.push((from, frame)),
         }

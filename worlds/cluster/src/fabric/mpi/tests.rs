@@ -1,11 +1,12 @@
 //! Whole jobs over the loop-back transport: every rank is a thread with a disk of its own, and all of
 //! the fabric but the library itself is at work.
 
-use super::envelope::Parcel;
 use super::loopback::{Hub, Loopback};
+use super::start_over;
 use super::station::Station;
 use super::transport::{Lane, STREAM_TAG};
-use super::{Hello, MpiJob};
+use crate::fabric::process::envelope::Parcel;
+use crate::fabric::process::{Hello, Job as Member};
 use crate::fault::Fault;
 use crate::report::PeerState;
 use crate::{
@@ -43,6 +44,16 @@ impl Moved {
     }
 }
 
+/// A process's part in a job over its end of the loop-back.
+fn join(end: Loopback, finalize: fn(Loopback)) -> Member {
+    let joined = Member::join_with(&"work".into(), |clock, words, failed| {
+        start_over(move || Ok((end, "loop-back".into())), finalize, clock, words, failed)
+    });
+    let job = joined.expect("joins");
+    assert_eq!(job.work(), "work");
+    job
+}
+
 /// A job to be run.
 struct Job {
     parts: Vec<Part>,
@@ -75,13 +86,13 @@ impl Job {
     }
 
     fn process(&self, rank: u32, end: Loopback, control: &RunControl) -> Left {
-        let job = MpiJob::over(move || Ok((end, "loop-back".into())), drop).expect("joins");
+        let job = join(end, drop);
         assert_eq!(job.rank(), Rank(rank));
         let disk = MemFs::new();
         let fs: Arc<dyn Fs> = Arc::new(disk.clone());
         let mut config =
             if self.tokens { RunConfig::course(fs) } else { RunConfig::bittorrent(fs) };
-        (config.fabric, config.faults) = (FabricKind::Mpi(job.clone()), self.faults.clone());
+        (config.fabric, config.faults) = (FabricKind::Ranks(job.clone()), self.faults.clone());
         config.hash_threads = 1;
         if rank == 0 {
             config.trace = self.trace.clone();
@@ -307,8 +318,7 @@ fn part(leaving: &'static [u32], patience: Duration) -> (Vec<u32>, Vec<u8>) {
     let (hub, ends) = Hub::of(4);
     let start = |(rank, end): (u32, Loopback)| {
         thread::spawn(move || {
-            let make = move || Ok((end, "loop-back".into()));
-            let job = MpiJob::over(make, Loopback::finalize).expect("joins");
+            let job = join(end, Loopback::finalize);
             let own = if rank == 0 { 5 } else { 7 };
             let code = leaving.contains(&rank).then(|| job.leave_within(own, patience));
             // One that does not leave lives on until the others have.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use dunlin_base::Rank;
 use dunlin_disk::Budget;
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{Receiver, Sender};
 
 /// Told once: whether a block was handed to the network, or will never be.
 pub(crate) type Sent = Box<dyn FnOnce(bool) + Send>;
@@ -20,6 +20,17 @@ pub(crate) type WordSink = Box<dyn Fn(Rank, Word) + Send + Sync>;
 pub(crate) trait Carrier: Send + Sync {
     /// Does something. What is for a rank that is gone is dropped.
     fn order(&self, order: Order);
+}
+
+/// A carrier that has joined its job.
+pub(crate) struct Started {
+    pub(crate) rank: Rank,
+    pub(crate) size: u32,
+    /// What it is, for people.
+    pub(crate) what: String,
+    pub(crate) carrier: Box<dyn Carrier>,
+    /// Says that it has ended, where it has something to end.
+    pub(crate) ended: Option<Receiver<()>>,
 }
 
 /// Something for the carrier to do.

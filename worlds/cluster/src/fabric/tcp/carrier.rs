@@ -6,7 +6,7 @@ use super::dial::{SILENCE, to_root};
 use super::key_file::{KeyFile, Secret};
 use super::wire_up::{self, KeySource, WireUp};
 use crate::fabric::process::JoinError;
-use crate::fabric::process::carrier::{Carrier, Order, WordSink};
+use crate::fabric::process::carrier::{Carrier, Order, Started, WordSink};
 use crate::trace::TraceClock;
 use dunlin_base::Rank;
 use dunlin_sockets::{Door, JobKey, Link, Party};
@@ -21,6 +21,8 @@ const THREADS: usize = 4;
 const TRIES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 /// What waits to be sent at the end may take so long.
 const DRAIN: Duration = Duration::from_secs(5);
+/// Descriptors for files and all else, beside one for each rank.
+const OTHERS: u64 = 1024;
 /// How often it is looked whether everything is sent at the end.
 const LOOK: Duration = Duration::from_millis(2);
 
@@ -33,23 +35,26 @@ pub(crate) struct Tcp {
     key_file: Mutex<Option<KeyFile>>,
 }
 
-/// A carrier that has joined its job.
-pub(crate) struct Joined {
-    pub(crate) carrier: Tcp,
-    /// What it is, for people.
-    pub(crate) what: String,
-}
-
 impl Tcp {
     /// Joins the job: rank 0 opens its door, everyone else comes to it.
     ///
     /// # Errors
     /// [`JoinError`]: no key, no door, or no rank 0.
-    pub(crate) fn join(
+    pub(crate) fn start(
         wire: &WireUp,
         clock: Arc<TraceClock>,
         words: WordSink,
-    ) -> Result<Joined, JoinError> {
+    ) -> Result<Started, JoinError> {
+        Ok(Tcp::join(wire, clock, words)?.1)
+    }
+
+    /// The same, and what its tasks share.
+    pub(super) fn join(
+        wire: &WireUp,
+        clock: Arc<TraceClock>,
+        words: WordSink,
+    ) -> Result<(Arc<Board>, Started), JoinError> {
+        allow_links(wire.size());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(cores.min(THREADS))
@@ -65,7 +70,29 @@ impl Tcp {
             _ => follow(wire, &runtime, make)?,
         };
         let (runtime, key_file) = (Mutex::new(Some(runtime)), Mutex::new(key_file));
-        Ok(Joined { carrier: Tcp { board, runtime, key_file }, what })
+        let (rank, size) = (wire.rank(), wire.size());
+        let carrier = Box::new(Tcp { board: Arc::clone(&board), runtime, key_file });
+        Ok((board, Started { rank, size, what, carrier, ended: None }))
+    }
+}
+
+/// Lets this process have a descriptor for each rank, as far as the system allows it: many systems
+/// begin with 1024.
+fn allow_links(size: u32) {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = u64::from(size) + OTHERS;
+    let enough = |most: Option<u64>| most.is_none_or(|most| most >= wanted);
+    if enough(limit.current) {
+        return;
+    }
+    let current = if enough(limit.maximum) { Some(wanted) } else { limit.maximum };
+    let raised = setrlimit(Resource::Nofile, rustix::process::Rlimit { current, ..limit });
+    if raised.is_err() || !enough(current) {
+        tracing::warn!(
+            wanted,
+            "this process may have too few descriptors for all ranks; raise the limit (ulimit -n)"
+        );
     }
 }
 

@@ -51,7 +51,9 @@ pub enum KeyFileError {
         mode: u32,
     },
     /// It belongs to somebody else.
-    #[error("the key file {path} belongs to user {owner}, expected user {us}; make one of your own")]
+    #[error(
+        "the key file {path} belongs to user {owner}, expected user {us}; make one of your own"
+    )]
     Owner {
         /// The file.
         path: PathBuf,

@@ -13,7 +13,7 @@
 
 use super::board::Board;
 use super::pair::Pair;
-use super::queue::{BATCH, Block, Next};
+use super::queue::{BATCH, Next};
 use super::talk::Talk;
 use crate::fabric::process::carrier::Word;
 use crate::fabric::process::envelope::{MAX_BLOCK, Malformed, Parcel, Unpacker};
@@ -91,13 +91,15 @@ async fn sending(
         }
         let Ok(next) = pair.next(line, false) else { return Ok(()) };
         match next {
-            Some(Next::Block(block)) => match hand_over(board, pair, line, sender, &block).await {
-                Ok(()) => block.end(true),
-                Err(error) => {
-                    block.end(false);
-                    return Err(error);
-                }
-            },
+            Some(Next::Block(block)) => {
+                let numbers = [block.torrent.0, block.range.piece, block.range.begin];
+                let lengths = [block.range.length, block.payload.data.len() as u32];
+                let head = numbers.into_iter().chain(lengths).flat_map(u32::to_be_bytes).collect();
+                let data = block.payload.data.clone();
+                let done = hand_over(board, pair, line, sender, head, data).await;
+                block.end(done.is_ok());
+                done?;
+            }
             Some(small) => {
                 seal(board, sender, small)?;
                 sender.flush().await?;
@@ -117,16 +119,11 @@ async fn hand_over(
     pair: &Pair,
     line: u64,
     sender: &mut LinkSender,
-    block: &Block,
+    head: Vec<u8>,
+    data: Bytes,
 ) -> Result<(), LinkError> {
-    let Block { torrent, range, payload, .. } = block;
-    let numbers =
-        [torrent.0, range.piece, range.begin, range.length, payload.data.len() as u32];
-    let mut head = Vec::with_capacity(28);
-    head.extend_from_slice(&board.clock.now().to_be_bytes());
-    numbers.iter().for_each(|number| head.extend_from_slice(&number.to_be_bytes()));
-    sender.seal(kind::BLOCK, &[&head])?;
-    for part in payload.data.chunks(PART) {
+    sender.seal(kind::BLOCK, &[&board.clock.now().to_be_bytes(), &head])?;
+    for part in data.chunks(PART) {
         sender.seal(kind::DATA, &[part])?;
         sender.flush().await?;
         while let Ok(Some(small)) = pair.next(line, true) {
@@ -262,7 +259,9 @@ impl Inbox<'_> {
                 || matches!(parcel, Parcel::Progress { .. })
         };
         if !parcels.iter().all(is_firm) {
-            return Err(Over::Nonsense("a parcel that goes down with its link, in the firm stream"));
+            return Err(Over::Nonsense(
+                "a parcel that goes down with its link, in the firm stream",
+            ));
         }
         // Under the lock: a newer link must not overtake this one.
         parcels.into_iter().try_for_each(|parcel| self.parcel(parcel))

@@ -70,9 +70,10 @@ impl Queue {
 
     /// Takes the blocks of a torrent out: its connection was closed.
     pub(super) fn take_blocks_of(&mut self, torrent: TorrentId) -> Vec<Block> {
-        let all = std::mem::take(&mut self.blocks);
-        let (out, left) = all.into_iter().partition(|block| block.torrent == torrent);
-        self.blocks = left;
+        let mut out = Vec::new();
+        for block in std::mem::take(&mut self.blocks) {
+            if block.torrent == torrent { out.push(block) } else { self.blocks.push_back(block) }
+        }
         out
     }
 

@@ -269,7 +269,9 @@ impl WireUp {
     pub(crate) fn open(&self) -> Result<TcpListener, JoinError> {
         let taken = |address: SocketAddr| {
             move |error: std::io::Error| {
-                JoinError::Start(format!("cannot listen at {address}: {error}; give another --listen"))
+                JoinError::Start(format!(
+                    "cannot listen at {address}: {error}; give another --listen"
+                ))
             }
         };
         if let Some(address) = self.listen {

@@ -11,11 +11,11 @@
 //! index belong together, and no request in between two calls is the null request.
 
 use super::super::abi::{Abi, SUCCESS};
-use super::super::launcher::Launcher;
 use super::super::library::Library;
 use super::super::transport::{Done, Lane, MAX_TAG, Ticket, TransportError};
 use super::StartError;
 use super::calls::{Calls, Handle, Statuses};
+use crate::fabric::process::Launcher;
 use bytes::Bytes;
 use dunlin_disk::Buffer;
 use std::ffi::{c_int, c_void};

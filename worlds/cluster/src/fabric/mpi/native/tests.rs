@@ -2,8 +2,8 @@
 //! under the launchers that are installed; what each rank did it leaves in a file.
 
 use super::*;
-use crate::fabric::mpi::launcher::Launcher;
 use crate::fabric::mpi::transport::STREAM_TAG;
+use crate::fabric::process::Launcher;
 use dunlin_disk::BufferPool;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -23,12 +23,16 @@ pub struct Hello {
     pub state: Option<PathBuf>,
     /// The longest block that it takes and gives, in bytes.
     pub block_length: u32,
+    /// The name of its host.
+    pub host: String,
 }
 
 /// A process on the same host that a rank may watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Process {
     pub(crate) rank: Rank,
+    /// The name of its host.
+    pub(crate) host: String,
     /// The same for processes that can watch each other.
     pub(crate) node: String,
     /// The same for processes that see the same files.
@@ -42,8 +46,8 @@ pub(crate) struct Process {
 /// A message of the launch or the end.
 #[derive(Debug)]
 pub(crate) enum Session {
-    /// Rank 0 → peer, first: the name of the job.
-    Job { id: String },
+    /// Rank 0 → peer, first: the name of the job, and what it is to do.
+    Job { id: String, work: Value },
     /// Peer → rank 0, first.
     Hello { hello: Hello, process: Process },
     /// Rank 0 → peer: take part.
@@ -67,7 +71,7 @@ impl Session {
             Session::Hello { hello, process } => json!({
                 "hello": hello_json(hello), "process": process_json(process),
             }),
-            Session::Job { id } => json!({ "job": id }),
+            Session::Job { id, work } => json!({ "job": id, "work": work }),
             Session::Welcome { seed, block_length, neighbours } => json!({
                 "welcome": seed, "block_length": block_length,
                 "neighbours": neighbours.iter().map(process_json).collect::<Vec<_>>(),
@@ -99,7 +103,7 @@ impl Session {
             return Some(Session::Welcome { seed: seed.as_u64()?, block_length, neighbours });
         }
         if let Some(id) = has("job") {
-            return Some(Session::Job { id: id.as_str()?.to_owned() });
+            return Some(Session::Job { id: id.as_str()?.to_owned(), work: has("work")?.clone() });
         }
         if let Some(rank) = has("died") {
             return Some(Session::Died { rank: rank_of(rank)? });
@@ -138,6 +142,7 @@ fn path_of(value: Option<&Value>) -> Option<PathBuf> {
 fn hello_json(hello: &Hello) -> Value {
     json!({
         "highest": hello.highest,
+        "host": hello.host,
         "block_length": hello.block_length,
         "own": hello.own,
         "failure": hello.failure.as_ref().map(|(code, text)| json!([code, text])),
@@ -170,13 +175,14 @@ fn hello_of(value: &Value) -> Option<Hello> {
         failure,
         last_run,
         state: path_of(value.get("state")),
+        host: value.get("host")?.as_str()?.to_owned(),
         block_length: u32::try_from(value.get("block_length")?.as_u64()?).ok()?,
     })
 }
 
 fn process_json(process: &Process) -> Value {
     json!({
-        "rank": process.rank.0, "node": process.node, "mount": process.mount, "pid": process.pid,
+        "rank": process.rank.0, "host": process.host, "node": process.node, "mount": process.mount, "pid": process.pid,
         "started": process.started, "mark": path_json(process.mark.as_ref()),
     })
 }
@@ -185,6 +191,7 @@ fn process_of(value: &Value) -> Option<Process> {
     let text = |key| value.get(key).and_then(Value::as_str).map(str::to_owned);
     Some(Process {
         rank: rank_of(value.get("rank")?)?,
+        host: text("host")?,
         node: text("node")?,
         mount: text("mount")?,
         pid: u32::try_from(value.get("pid")?.as_u64()?).ok()?,
@@ -219,9 +226,11 @@ mod tests {
             last_run: Some(LastRun { died: vec![Rank(3)], unfinished: true }),
             state: Some("/data/peer3".into()),
             block_length: 1 << 18,
+            host: "n03".into(),
         };
         let process = Process {
             rank: Rank(3),
+            host: "n03".into(),
             node: "b pid:[1]".into(),
             mount: "m".into(),
             pid: 77,
@@ -240,6 +249,13 @@ mod tests {
             panic!("a welcome")
         };
         assert_eq!((seed, neighbours), (u64::MAX, vec![process]));
+        let work = json!({ "cast": ["a", 1] });
+        let Session::Job { id, work: same } =
+            back(&Session::Job { id: "7-a".into(), work: work.clone() })
+        else {
+            panic!("a job");
+        };
+        assert_eq!((id.as_str(), same), ("7-a", work));
         assert!(matches!(back(&Session::Died { rank: Rank(9) }), Session::Died { rank: Rank(9) }));
         let bye = Session::Bye { code: 8, together: true };
         assert!(matches!(back(&bye), Session::Bye { code: 8, together: true }));

@@ -1,19 +1,22 @@
-//! Rank 0 as a process of its own: it runs the tracker over the MPI thread, shows how far everyone is,
-//! hears who died, writes the trace of all, and gathers what the ranks report. It never touches a file
-//! of a peer, and decides nothing about pieces.
+//! Rank 0 as a process of its own: it runs the tracker over a carrier, shows how far everyone is,
+//! hears who died and who came back, writes the trace of all, and gathers what the ranks report. Where
+//! it is a peer too, it runs that beside the tracker. It never touches a file of another peer, and
+//! decides nothing about pieces.
 
-use super::job::{MpiJob, News, SILENCE};
-use super::pump::Order;
-use super::session::Session;
-use super::station::Word;
+use super::carrier::{Order, Sent, Word};
+use super::job::{Job, News, SILENCE};
+use super::session::{Hello, Process, Session};
 use crate::control::{Gauge, RankProgress, RunControl};
-use crate::fabric::Ended;
+use crate::fabric::ranks::{Post, Threads, start_rank};
+use crate::fabric::{Ended, Seat};
 use crate::frame::Frame;
-use crate::report::{PeerReport, RunError};
+use crate::peer::Arrival;
+use crate::report::{EXIT_FAILED, PeerReport, PeerState, RunError};
 use crate::run_mark::Ending;
-use crate::trace::{TraceMerge, TraceSink};
+use crate::trace::{TraceClock, TraceMerge, TraceSink};
 use crate::tracker::{Tracker, TrackerArrival, tracker_loop};
-use dunlin_base::Rank;
+use dunlin_base::{Rank, Time};
+use dunlin_disk::Fs;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -36,9 +39,60 @@ pub(crate) struct LeadTrace {
     pub(crate) all: TraceSink,
 }
 
+/// The tracker's and the own peer's way to everybody.
+#[derive(Clone)]
+struct LeadPost {
+    job: Job,
+    clock: Arc<TraceClock>,
+    tracker: Sender<TrackerArrival>,
+    /// The inbox of rank 0's own peer, if it has one.
+    inbox: Option<Sender<Arrival>>,
+}
+
+impl LeadPost {
+    /// A frame for rank 0: for the tracker, or for its own peer.
+    fn take(&self, from: Rank, frame: Frame) {
+        match frame {
+            Frame::Control(message) if message.is_for_tracker() => {
+                let _ = self.tracker.send(TrackerArrival::Message { from, message });
+            }
+            frame => self.arrive(Rank::TRACKER, Arrival::Frame { from, frame }),
+        }
+    }
+}
+
+impl Post for LeadPost {
+    fn now(&self) -> Time {
+        self.clock.local()
+    }
+
+    fn send(&self, from: Rank, to: Rank, frame: Frame, sent: Option<Sent>) {
+        if to == Rank::TRACKER {
+            self.take(from, frame);
+            sent.into_iter().for_each(|tell| tell(true));
+        } else {
+            self.job.order(Order::Frame { to, frame, sent });
+        }
+    }
+
+    fn arrive(&self, _rank: Rank, arrival: Arrival) {
+        if let Some(inbox) = &self.inbox {
+            let _ = inbox.send(arrival);
+        }
+    }
+
+    fn lost(&self, rank: Rank) {
+        let _ = self.tracker.send(TrackerArrival::Lost { rank });
+    }
+
+    fn over(&self, _rank: Rank) {
+        let _ = self.job.teller().send(News::Over);
+    }
+}
+
 /// What rank 0 keeps while the run goes on.
 struct Leader<'a> {
-    job: &'a MpiJob,
+    job: &'a Job,
     control: &'a RunControl,
     tracker: Sender<TrackerArrival>,
     gauges: BTreeMap<Rank, Arc<Gauge>>,
@@ -46,18 +100,25 @@ struct Leader<'a> {
     heard: BTreeMap<Rank, Instant>,
     reports: BTreeMap<Rank, PeerReport>,
     dead: BTreeSet<Rank>,
+    /// Ranks that were started again: whoever watched them watched the first process.
+    reborn: BTreeSet<Rank>,
     own: Option<TraceSink>,
     merge: Option<TraceMerge>,
-    /// MPI has failed here: nobody's report can come.
+    /// The carrier has failed here: nobody's report can come.
     cut_off: bool,
+    /// The run is over: who comes now comes too late.
+    over: bool,
 }
 
-/// Runs the tracker until the run is over and everyone who lives has reported.
+/// Runs the tracker, and rank 0's own peer if there is one, until the run is over and everyone who
+/// lives has reported.
 pub(crate) fn lead(
-    job: &MpiJob,
+    job: &Job,
     tracker: Tracker,
     control: &RunControl,
     trace: Option<LeadTrace>,
+    seat: Option<Seat>,
+    fs: &Arc<dyn Fs>,
 ) -> Ended {
     let (to_tracker, inbox) = channel();
     let clock = Arc::clone(job.clock());
@@ -66,13 +127,19 @@ pub(crate) fn lead(
     if let Some(trace) = &trace {
         trace.own.follow(Arc::clone(&clock));
     }
-    let frames = to_tracker.clone();
-    job.order(Order::Deliver(Box::new(move |from, frame| {
-        if let Frame::Control(message) = frame {
-            let _ = frames.send(TrackerArrival::Message { from, message });
-        }
-    })));
-    job.begin_watching(None);
+    let (to_peer, arrivals) = channel();
+    let post = Arc::new(LeadPost {
+        job: job.clone(),
+        clock: Arc::clone(&clock),
+        tracker: to_tracker.clone(),
+        inbox: seat.as_ref().map(|_| to_peer),
+    });
+    if let Some(seat) = &seat {
+        job.order(Order::Budget(Arc::clone(&seat.setup.budget)));
+    }
+    let taken = Arc::clone(&post);
+    job.order(Order::Deliver(Box::new(move |from, frame| taken.take(from, frame))));
+    job.begin_watching(seat.as_ref().map(|_| fs));
     control.attach(to_tracker.clone());
     let now = Instant::now();
     let mut leader = Leader {
@@ -83,67 +150,81 @@ pub(crate) fn lead(
         heard: job.peers().map(|rank| (rank, now)).collect(),
         reports: BTreeMap::new(),
         dead: BTreeSet::new(),
+        reborn: BTreeSet::new(),
         own: trace.as_ref().map(|trace| trace.own.clone()),
         merge: trace.map(|trace| TraceMerge::new(trace.all, everyone())),
         cut_off: false,
+        over: false,
     };
-    let thread = start(job, tracker, inbox);
+    for rank in job.peers().filter(|rank| job.is_given_up(*rank)) {
+        leader.absent(rank);
+    }
+    let threads = seat.map(|seat| start_rank(seat, arrivals, &post)).transpose();
+    let started = threads.and_then(|threads| Ok((threads, start(tracker, inbox, &post)?)));
     let mut errors = Vec::new();
-    let tracker = match thread {
-        Ok(thread) => leader.run(thread),
+    let (threads, tracker) = match started {
+        Ok((threads, thread)) => (threads, leader.run(thread)),
         Err(error) => {
             errors.push(RunError::Internal(format!(
                 "no more threads ({error}); raise the process limit (ulimit -u)"
             )));
-            None
+            (None, None)
         }
     };
     if tracker.is_none() && errors.is_empty() {
         errors.push(RunError::Internal("the tracker's thread failed; please report it".into()));
     }
     control.detach();
-    let peers = leader.gather(tracker.as_ref());
+    post.arrive(Rank::TRACKER, Arrival::Stop);
+    let peers = leader.gather(tracker.as_ref(), threads);
     Ended { peers, tracker, at: clock.local(), errors }
 }
 
 fn start(
-    job: &MpiJob,
     tracker: Tracker,
     inbox: Receiver<TrackerArrival>,
+    post: &Arc<LeadPost>,
 ) -> std::io::Result<JoinHandle<Tracker>> {
-    let (orders, clock, tell) = (job.orders(), Arc::clone(job.clock()), job.teller());
+    let post = Arc::clone(post);
     Builder::new().name("tracker".into()).spawn(move || {
         let send = |to: Rank, control| {
-            let _ = orders.send(Order::Frame { to, frame: Frame::Control(control) });
+            let frame = Frame::Control(control);
+            if to == Rank::TRACKER {
+                // Its own peer is meant.
+                post.arrive(to, Arrival::Frame { from: Rank::TRACKER, frame });
+            } else {
+                post.send(Rank::TRACKER, to, frame, None);
+            }
         };
-        let tracker = tracker_loop(tracker, &inbox, &send, &|| clock.local());
-        let _ = tell.send(News::Over);
+        let tracker = tracker_loop(tracker, &inbox, &send, &|| post.now());
+        let _ = post.job.teller().send(News::Over);
         tracker
     })
 }
 
 impl Leader<'_> {
     fn run(&mut self, thread: JoinHandle<Tracker>) -> Option<Tracker> {
+        // Its own peer may be over before the tracker.
         while !thread.is_finished() {
-            match self.job.next(TICK) {
-                Some(News::Over) => break,
-                Some(news) => self.news(news),
-                None => {}
+            if let Some(news) = self.job.next(TICK) {
+                self.news(news);
             }
             self.write_trace();
         }
+        self.over = true;
         thread.join().ok()
     }
 
     /// Waits for what everyone came to, as long as each of them shows that it lives.
-    fn gather(&mut self, tracker: Option<&Tracker>) -> Vec<PeerReport> {
+    fn gather(&mut self, tracker: Option<&Tracker>, own: Option<Threads>) -> Vec<PeerReport> {
         let outcome = tracker.map(|tracker| tracker.coordinator().outcome());
         let gone =
             outcome.into_iter().flat_map(|outcome| outcome.dead.iter().chain(&outcome.absent));
-        self.dead.extend(gone.copied());
+        self.dead.extend(gone.copied().filter(|rank| *rank != Rank::TRACKER));
         let now = Instant::now();
         self.heard.values_mut().for_each(|heard| *heard = now);
-        while !self.cut_off && self.missing().next().is_some() {
+        let busy = || own.as_ref().is_some_and(|threads| !threads.ended());
+        while busy() || !self.cut_off && self.missing().next().is_some() {
             if let Some(news) = self.job.next(TICK) {
                 self.news(news);
             }
@@ -152,6 +233,7 @@ impl Leader<'_> {
             let lost: Vec<Rank> = self.missing().filter(silent).collect();
             lost.into_iter().for_each(|rank| self.died(rank, SILENT));
         }
+        let own = own.map(Threads::join);
         if let Some(merge) = &mut self.merge {
             if let Some(own) = &self.own {
                 let (_, lines) = own.take();
@@ -164,12 +246,13 @@ impl Leader<'_> {
                 self.job.bury(*rank);
             }
         }
-        self.job.end_mark(Ending::Finished);
+        let done = own.as_ref().is_none_or(|report| report.state == PeerState::Complete);
+        self.job.end_mark(if done { Ending::Finished } else { Ending::Stopped });
         let codes = self.reports.values().map(|report| (report.rank, report.exit_code()));
         codes.for_each(|(rank, code)| self.job.set_code(rank, code));
         let mut reports = std::mem::take(&mut self.reports);
         let report = |rank| reports.remove(&rank).unwrap_or_else(|| PeerReport::silent(rank));
-        self.job.peers().map(report).collect()
+        own.into_iter().chain(self.job.peers().map(report)).collect()
     }
 
     /// Ranks that should report and have not.
@@ -181,13 +264,17 @@ impl Leader<'_> {
     fn news(&mut self, news: News) {
         match news {
             News::Word(from, word) => self.word(from, word),
+            News::GivenUp(rank) if self.job.has_come(rank) => {}
+            News::GivenUp(rank) => self.absent(rank),
+            News::Died(rank) if self.reborn.contains(&rank) => {}
             News::Died(rank) if self.reports.contains_key(&rank) => {
                 // What it came to is known; nobody waits for it at the end.
                 self.job.bury(rank);
             }
             News::Died(rank) => self.died(rank, ENDED),
             News::Failed(error) => {
-                let text = format!("MPI has failed at rank 0: {error}; start the job again");
+                let text =
+                    format!("the network of rank 0 has failed: {error}; start the job again");
                 self.control.fail(RunError::Network(text));
                 self.cut_off = true;
             }
@@ -214,6 +301,11 @@ impl Leader<'_> {
             Word::Broken(why) => {
                 self.died(from, &format!("what it says makes no sense ({why})"));
             }
+            Word::Lost(why) => {
+                // The carrier knows it already, and may have let its successor in.
+                self.job.mourn(from);
+                self.fell(from, &format!("there is no way to it any more ({why})"));
+            }
         }
     }
 
@@ -232,19 +324,56 @@ impl Leader<'_> {
                     merge.over(from);
                 }
             }
-            Some(Session::Died { rank }) if rank != Rank::TRACKER => self.died(rank, ENDED),
-            Some(Session::Hello { hello, process }) if !self.job.late(from, &hello, &process) => {
-                let _ = self.tracker.send(TrackerArrival::Lost { rank: from });
-            }
+            Some(Session::Died { rank }) if rank == Rank::TRACKER => {}
+            Some(Session::Died { rank }) if self.reborn.contains(&rank) => {}
+            Some(Session::Died { rank }) => self.died(rank, ENDED),
+            Some(Session::Hello { hello, process }) => self.late(from, &hello, &process),
             _ => {}
         }
     }
 
+    /// A rank cannot come: nobody waits for it.
+    fn absent(&mut self, rank: Rank) {
+        self.dead.insert(rank);
+        let _ = self.tracker.send(TrackerArrival::Lost { rank });
+        if let Some(merge) = &mut self.merge {
+            merge.over(rank);
+        }
+    }
+
+    /// A rank says hello while the run goes on: it comes late, or was started again.
+    fn late(&mut self, from: Rank, hello: &Hello, process: &Process) {
+        if self.over || !self.job.late(from, hello, process) {
+            let _ = self.tracker.send(TrackerArrival::Lost { rank: from });
+            let why = hello.failure.as_ref().map_or("the run is over", |(_, why)| why);
+            self.control.tell(&format!("rank {from} came too late, and takes no part: {why}"));
+            let code = hello.failure.as_ref().map_or(EXIT_FAILED, |(code, _)| *code);
+            self.job.say(from, &Session::Bye { code, together: false });
+            return;
+        }
+        self.reports.remove(&from);
+        self.job.unbury(from);
+        if self.dead.remove(&from) {
+            self.reborn.insert(from);
+            self.control.tell(&format!("rank {from} is back"));
+        }
+        if let Some(merge) = &mut self.merge {
+            merge.join(from);
+        }
+    }
+
     fn died(&mut self, rank: Rank, how: &str) {
+        if !self.reports.contains_key(&rank) && !self.dead.contains(&rank) {
+            self.job.bury(rank);
+            self.fell(rank, how);
+        }
+    }
+
+    /// What everybody here is told of a rank's death.
+    fn fell(&mut self, rank: Rank, how: &str) {
         if self.reports.contains_key(&rank) || !self.dead.insert(rank) {
             return;
         }
-        self.job.bury(rank);
         self.control.tell(&format!("rank {rank} died: {how}"));
         if let Some(gauge) = self.gauges.get(&rank) {
             gauge.died();

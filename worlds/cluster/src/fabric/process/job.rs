@@ -1,23 +1,25 @@
-//! A process's part in an MPI job: joining it, saying how one's part of the plan was read, hearing
+//! A process's part in a job: joining it, saying how one's part of the plan was read, hearing
 //! what is new, and leaving it together. The drivers of `lead` and `follow` run the swarm in between.
 
+mod beside;
 mod leave;
 
+pub use beside::Beside;
+
+use super::carrier::{Carrier, Order, Started, Word, WordSink};
 use super::envelope::Parcel;
 use super::launcher::Launcher;
-use super::library::{self, Library};
-use super::native::Native;
-use super::pump::{Order, Pumped, pump};
 use super::session::{Hello, Process, Session};
-use super::station::{Station, Word};
-use super::transport::{Transport, TransportError};
+use crate::fabric::mpi::{self, LoadError};
+use crate::fabric::tcp::{KeyFileError, Tcp, WireUp};
 use crate::run_mark::RunMark;
 use crate::trace::TraceClock;
-use crate::watch::{self, Neighbour, Watch};
+use crate::watch::{Neighbour, Watch};
+use beside::{beside, process_of};
 use crate::witness::Witness;
 use dunlin_base::Rank;
-use dunlin_disk::Fs;
 use dunlin_metainfo::CLUSTER_BLOCK_LENGTHS;
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -31,39 +33,44 @@ pub(super) const SILENCE: Duration = Duration::from_secs(10);
 /// Everyone comes up within so long of each other: launchers start thousands of processes one by one.
 const GATHER: Duration = Duration::from_secs(60);
 
-/// A process's part in an MPI job. Clones are handles on the same part.
+/// A process's part in a job. Clones are handles on the same part.
 #[derive(Clone, Debug)]
-pub struct MpiJob(Arc<Inner>);
+pub struct Job(Arc<Inner>);
 
 /// Something new, for whoever drives.
 #[derive(Debug)]
-pub(super) enum News {
+pub(crate) enum News {
     /// What came in beside frames.
     Word(Rank, Word),
     /// A process of this host has ended.
     Died(Rank),
+    /// A rank was never started, or ended before it was one.
+    GivenUp(Rank),
     /// The rank of this process is over.
     Over,
-    /// MPI has failed in this process: nothing comes or goes any more.
+    /// The carrier has failed in this process: nothing comes or goes any more.
     Failed(String),
 }
 
 struct Inner {
     rank: Rank,
     size: u32,
-    library: String,
+    /// What carries between the processes, for people.
+    what: String,
     clock: Arc<TraceClock>,
-    orders: Sender<Order>,
+    carrier: Box<dyn Carrier>,
     news: Mutex<Receiver<News>>,
     tell: Sender<News>,
-    /// Says how the MPI thread ended.
-    ended: Mutex<Receiver<()>>,
+    /// Says that the carrier has ended, where it has something to end.
+    ended: Option<Mutex<Receiver<()>>>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     id: String,
+    /// Rank 0's arguments.
+    work: Value,
     seed: u64,
     /// Rank 0: the longest block that all who said hello agree on.
     block_length: u32,
@@ -72,6 +79,8 @@ struct State {
     neighbours: Vec<Process>,
     place: Option<PathBuf>,
     dead: BTreeSet<Rank>,
+    /// Rank 0: ranks that nobody waits for, since they cannot come.
+    given_up: BTreeSet<Rank>,
     /// Rank 0: the codes of peers that have one of their own.
     codes: BTreeMap<Rank, u8>,
     /// The last word has come.
@@ -85,7 +94,7 @@ struct State {
 
 impl std::fmt::Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "rank {} of {} over {}", self.rank, self.size, self.library)
+        write!(f, "rank {} of {} over {}", self.rank, self.size, self.what)
     }
 }
 
@@ -96,6 +105,8 @@ pub struct Welcome {
     pub seed: u64,
     /// The longest block that all ranks agree on, in bytes.
     pub block_length: u32,
+    /// The ranks of this host, this one too, as far as they are known.
+    pub neighbours: Vec<Beside>,
 }
 
 /// A peer is told to leave before anything began, or has lost rank 0.
@@ -111,10 +122,32 @@ pub struct Dismissed {
 pub enum JoinError {
     /// The library could not be loaded, or does not fit the launcher.
     #[error(transparent)]
-    Library(#[from] library::LoadError),
+    Library(#[from] LoadError),
     /// The library refused to start.
     #[error("{0}; check that the program was started by the launcher of this MPI")]
+    Mpi(String),
+    /// What carries between the processes did not start.
+    #[error("{0}")]
     Start(String),
+    /// There is no key, or none that may be used.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    /// Nobody says where rank 0 is.
+    #[error("nobody says where rank 0 is; give --root HOST:PORT at every rank")]
+    NoPlace,
+    /// Rank 0 was not found in time.
+    #[error(
+        "rank {rank} did not find rank 0 within {patience:?} (--start-timeout): {why}; is rank 0 \
+         running, and can its port be reached?"
+    )]
+    NoRoot {
+        /// Our rank.
+        rank: Rank,
+        /// How long it was looked for.
+        patience: Duration,
+        /// What came of the last try.
+        why: String,
+    },
     /// Rank 0 said nothing.
     #[error(
         "rank {0} heard nothing from rank 0 for {seconds} s after the start; check the network between \
@@ -128,98 +161,88 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl MpiJob {
-    /// Loads the library, starts MPI on a thread of its own, and waits for word from rank 0.
+impl Job {
+    /// Joins a job of MPI: loads the library, starts MPI on a thread of its own, and waits for word
+    /// from rank 0. `work` is opaque here; rank 0's counts for all.
     ///
     /// # Errors
     /// [`JoinError`]: no library, one that does not fit, or no word.
-    pub fn join(launcher: Option<&Launcher>, library: Option<&Path>) -> Result<MpiJob, JoinError> {
-        let (launcher, library) = (launcher.cloned(), library.map(Path::to_owned));
-        let make = move || {
-            let library = Library::load(launcher.as_ref(), library.as_deref())?;
-            let native = Native::init(library, launcher.as_ref().and_then(Launcher::size))
-                .map_err(|error| JoinError::Start(error.to_string()))?;
-            let version = native.library_version();
-            Ok((native, version))
-        };
-        MpiJob::over(make, Native::finalize)
+    pub fn join_mpi(
+        launcher: Option<&Launcher>,
+        library: Option<&Path>,
+        work: &Value,
+    ) -> Result<Job, JoinError> {
+        Job::join_with(work, |clock, words, failed| {
+            mpi::start(launcher, library, clock, words, failed)
+        })
     }
 
-    /// A part in a job over the transport that `make` makes on the thread that will use it;
-    /// `finalize` ends it where everyone ends.
-    pub(super) fn over<T: Transport + 'static>(
-        make: impl FnOnce() -> Result<(T, String), JoinError> + Send + 'static,
-        finalize: fn(T),
-    ) -> Result<MpiJob, JoinError> {
+    /// Joins a job over TCP: rank 0 lets others in, everyone else comes to it and waits for word.
+    /// `work` is opaque here; rank 0's counts for all.
+    ///
+    /// # Errors
+    /// [`JoinError`]: no key, no place to listen at, no rank 0, or no word.
+    pub fn join_tcp(wire: &WireUp, work: &Value) -> Result<Job, JoinError> {
+        Job::join_with(work, |clock, words, _failed| Tcp::start(wire, clock, words))
+    }
+
+    /// Joins with the carrier that `start` starts.
+    pub(crate) fn join_with(
+        work: &Value,
+        start: impl FnOnce(
+            Arc<TraceClock>,
+            WordSink,
+            Box<dyn FnOnce(String) + Send>,
+        ) -> Result<Started, JoinError>,
+    ) -> Result<Job, JoinError> {
         let clock = Arc::new(TraceClock::default());
-        let (orders, inbox) = channel();
         let (tell, news) = channel();
-        let (ready, joined) = channel();
-        let (over, ended) = channel();
-        let (times, told, failed) = (Arc::clone(&clock), tell.clone(), tell.clone());
-        let body = move || {
-            let start = || -> Result<_, JoinError> {
-                let (transport, version) = make()?;
-                let words = Box::new(move |from, word| {
-                    // Whoever listens may have left.
-                    let _ = told.send(News::Word(from, word));
-                });
-                let station = Station::new(transport, times, words)
-                    .map_err(|error| JoinError::Start(error.to_string()))?;
-                Ok((station, version))
-            };
-            match start() {
-                Ok((station, version)) => {
-                    let _ = ready.send(Ok((station.rank(), station.size(), version)));
-                    if let Some(error) = end(pump(station, &inbox), finalize) {
-                        let _ = failed.send(News::Failed(error.to_string()));
-                    }
-                }
-                Err(error) => _ = ready.send(Err(error)),
-            }
-            // Whoever waits for it may be gone.
-            let _ = over.send(());
-        };
-        std::thread::Builder::new()
-            .name("mpi".into())
-            .spawn(body)
-            .map_err(|error| JoinError::Start(format!("no more threads: {error}")))?;
-        let lost = |_| JoinError::Start("the MPI thread ended at its start".into());
-        let (rank, size, library) = joined.recv().map_err(lost)??;
-        let job = MpiJob(Arc::new(Inner {
-            rank: Rank(rank),
-            size,
-            library,
+        let (told, failed) = (tell.clone(), tell.clone());
+        let words = Box::new(move |from, word| {
+            // Whoever listens may have left.
+            let _ = told.send(News::Word(from, word));
+        });
+        let failed = Box::new(move |error| _ = failed.send(News::Failed(error)));
+        let started = start(Arc::clone(&clock), words, failed)?;
+        let job = Job(Arc::new(Inner {
+            rank: started.rank,
+            size: started.size,
+            what: started.what,
             clock,
-            orders,
+            carrier: started.carrier,
             news: Mutex::new(news),
             tell,
-            ended: Mutex::new(ended),
+            ended: started.ended.map(Mutex::new),
             state: Mutex::default(),
         }));
-        job.agree()?;
+        job.agree(work)?;
         Ok(job)
     }
 
     /// Rank 0 names the job, everyone else hears it.
-    fn agree(&self) -> Result<(), JoinError> {
+    fn agree(&self, work: &Value) -> Result<(), JoinError> {
         if self.leads() {
             let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
             let nanos = now.map_or(0, |since| since.as_nanos());
             let id = format!("{:x}-{nanos:x}", std::process::id());
-            for peer in self.peers() {
-                self.say(peer, &Session::Job { id: id.clone() });
-            }
-            self.state().id = id;
+            let first = Session::Job { id: id.clone(), work: work.clone() };
+            self.order(Order::Greet(first.encode()));
+            let mut state = self.state();
+            (state.id, state.work) = (id, work.clone());
             return Ok(());
         }
         let until = Instant::now() + GATHER;
         while Instant::now() < until {
-            if let Some(News::Word(_, Word::Session(bytes))) = self.next(TICK)
-                && let Some(Session::Job { id }) = Session::decode(&bytes)
-            {
-                self.state().id = id;
-                return Ok(());
+            match self.next(TICK) {
+                Some(News::Word(Rank::TRACKER, Word::Session(bytes))) => {
+                    if let Some(Session::Job { id, work }) = Session::decode(&bytes) {
+                        let mut state = self.state();
+                        (state.id, state.work) = (id, work);
+                        return Ok(());
+                    }
+                }
+                Some(News::Word(Rank::TRACKER, Word::Lost(_) | Word::Broken(_))) => break,
+                _ => {}
             }
         }
         Err(JoinError::Alone(self.0.rank))
@@ -237,10 +260,16 @@ impl MpiJob {
         self.0.size
     }
 
-    /// What the library says it is, and where it was found.
+    /// What carries between the processes, for people.
     #[must_use]
-    pub fn library(&self) -> String {
-        self.0.library.clone()
+    pub fn carrier(&self) -> String {
+        self.0.what.clone()
+    }
+
+    /// What rank 0 was asked to do, as it said at joining.
+    #[must_use]
+    pub fn work(&self) -> Value {
+        self.state().work.clone()
     }
 
     /// A name of the job that all its ranks share and no other job has.
@@ -256,7 +285,8 @@ impl MpiJob {
     pub fn hello(&self, hello: Hello, stopped: &dyn Fn() -> bool) -> Result<Welcome, Dismissed> {
         let me = Neighbour::me(self.0.rank, hello.state.clone());
         self.state().place = hello.state.clone();
-        self.say(Rank::TRACKER, &Session::Hello { hello, process: process_of(&me) });
+        let process = process_of(&me, &hello.host);
+        self.say(Rank::TRACKER, &Session::Hello { hello, process });
         let mut heard = Instant::now();
         loop {
             match self.next(TICK) {
@@ -264,7 +294,8 @@ impl MpiJob {
                     Some(Session::Welcome { seed, block_length, neighbours }) => {
                         let mut state = self.state();
                         (state.seed, state.neighbours) = (seed, neighbours);
-                        return Ok(Welcome { seed, block_length });
+                        let neighbours = beside(&state.neighbours);
+                        return Ok(Welcome { seed, block_length, neighbours });
                     }
                     Some(Session::Bye { code, together }) => {
                         self.state().bye = Some((code, together));
@@ -272,6 +303,10 @@ impl MpiJob {
                     }
                     _ => {}
                 },
+                Some(News::Word(Rank::TRACKER, Word::Lost(_) | Word::Broken(_))) => {
+                    self.bury(Rank::TRACKER);
+                    return Err(Dismissed { code: crate::report::EXIT_NETWORK });
+                }
                 Some(_) => heard = Instant::now(),
                 None if stopped() => {
                     return Err(Dismissed { code: crate::report::EXIT_INTERRUPTED });
@@ -289,19 +324,24 @@ impl MpiJob {
     pub fn hellos(&self, patience: Duration, stopped: &dyn Fn() -> bool) -> BTreeMap<Rank, Hello> {
         let until = Instant::now() + patience;
         let mut hellos = BTreeMap::new();
-        let all = self.peers().count();
-        while hellos.len() < all && Instant::now() < until && !stopped() {
-            if let Some(News::Word(from, Word::Session(bytes))) = self.next(TICK)
+        let missing = |hellos: &BTreeMap<Rank, Hello>| {
+            let state = self.state();
+            let waits = |rank: &Rank| !hellos.contains_key(rank) && !state.given_up.contains(rank);
+            self.peers().any(|rank| waits(&rank))
+        };
+        while missing(&hellos) && Instant::now() < until && !stopped() {
+            let news = self.next(TICK);
+            if let Some(News::GivenUp(rank) | News::Died(rank) | News::Word(rank, Word::Lost(_))) =
+                news
+            {
+                self.state().given_up.insert(rank);
+            } else if let Some(News::Word(from, Word::Session(bytes))) = news
                 && let Some(Session::Hello { hello, process }) = Session::decode(&bytes)
             {
+                self.state().given_up.remove(&from);
                 let mut state = self.state();
                 state.processes.insert(from, Process { rank: from, ..process });
-                let most = CLUSTER_BLOCK_LENGTHS.contains(&hello.block_length);
-                let most = if most { hello.block_length } else { *CLUSTER_BLOCK_LENGTHS.start() };
-                state.block_length = match state.block_length {
-                    0 => most,
-                    agreed => agreed.min(most),
-                };
+                state.agree_on(hello.block_length);
                 drop(state);
                 hellos.insert(from, hello);
             }
@@ -309,12 +349,39 @@ impl MpiJob {
         hellos
     }
 
-    /// Rank 0 lets the run begin, with this seed.
-    pub fn welcome(&self, seed: u64) {
-        let me = process_of(&Neighbour::me(Rank::TRACKER, None));
+    /// Rank 0 knows that a rank was not started, or ended before it was one: nobody waits for it any
+    /// more, though it is let in should it come after all. To be said from any thread.
+    pub fn give_up(&self, rank: Rank) {
+        // Whoever would wait for it may have left.
+        let _ = self.0.tell.send(News::GivenUp(rank));
+    }
+
+    /// Whether a rank is not waited for, since it cannot come.
+    pub(super) fn is_given_up(&self, rank: Rank) -> bool {
+        self.state().given_up.contains(&rank)
+    }
+
+    /// Whether a rank has ever said hello.
+    pub(super) fn has_come(&self, rank: Rank) -> bool {
+        self.state().processes.contains_key(&rank)
+    }
+
+    /// Rank 0, where it is a peer too, says where it writes and how long its blocks are: before
+    /// [`Job::welcome`].
+    pub fn own(&self, hello: &Hello) {
+        let me = process_of(&Neighbour::me(Rank::TRACKER, hello.state.clone()), &hello.host);
+        let mut state = self.state();
+        state.place.clone_from(&hello.state);
+        state.processes.insert(Rank::TRACKER, me);
+        state.agree_on(hello.block_length);
+    }
+
+    /// Rank 0 lets the run begin, with this seed. What it would be told itself.
+    pub fn welcome(&self, seed: u64) -> Welcome {
+        let me = || process_of(&Neighbour::me(Rank::TRACKER, None), &super::host_name());
         let mut state = self.state();
         state.seed = seed;
-        state.processes.insert(Rank::TRACKER, me);
+        state.processes.entry(Rank::TRACKER).or_insert_with(me);
         let here = state.processes.get(&Rank::TRACKER).map(|me| me.node.clone());
         state.neighbours = state
             .processes
@@ -323,8 +390,11 @@ impl MpiJob {
             .cloned()
             .collect();
         let peers: Vec<Rank> = state.processes.keys().copied().collect();
+        let neighbours = beside(&state.neighbours);
+        let welcome = Welcome { seed, block_length: state.block_length, neighbours };
         drop(state);
         peers.into_iter().filter(|rank| *rank != Rank::TRACKER).for_each(|rank| self.admit(rank));
+        welcome
     }
 
     /// Welcomes one peer.
@@ -350,11 +420,11 @@ impl MpiJob {
     }
 
     /// The ranks that are peers.
-    pub(super) fn peers(&self) -> impl Iterator<Item = Rank> + use<> {
+    pub(crate) fn peers(&self) -> impl Iterator<Item = Rank> + use<> {
         (1..self.0.size).map(Rank)
     }
 
-    pub(super) fn leads(&self) -> bool {
+    pub(crate) fn leads(&self) -> bool {
         self.0.rank == Rank::TRACKER
     }
 
@@ -362,40 +432,45 @@ impl MpiJob {
         &self.0.clock
     }
 
-    /// Gives the MPI thread something to do. If it has failed, everyone else notices the silence.
-    pub(super) fn order(&self, order: Order) {
-        let _ = self.0.orders.send(order);
-    }
-
-    pub(super) fn orders(&self) -> Sender<Order> {
-        self.0.orders.clone()
+    /// Gives the carrier something to do.
+    pub(crate) fn order(&self, order: Order) {
+        self.0.carrier.order(order);
     }
 
     pub(super) fn teller(&self) -> Sender<News> {
         self.0.tell.clone()
     }
 
-    pub(super) fn say(&self, to: Rank, session: &Session) {
+    pub(crate) fn say(&self, to: Rank, session: &Session) {
         self.order(Order::Parcel { to, parcel: Parcel::Session(session.encode()) });
     }
 
     /// What is new; `None` after `patience`.
-    pub(super) fn next(&self, patience: Duration) -> Option<News> {
+    pub(crate) fn next(&self, patience: Duration) -> Option<News> {
         let news = lock(&self.0.news);
         news.recv_timeout(patience).ok()
     }
 
     /// A rank is known to be dead.
     pub(super) fn bury(&self, rank: Rank) {
-        let mut state = self.state();
-        if !state.dead.insert(rank) {
-            return;
+        if self.mourn(rank) {
+            self.order(Order::Lost(rank));
         }
-        if let Some(mark) = &state.mark {
+    }
+
+    /// A rank is dead, as the carrier knows already. Whether it is news.
+    pub(super) fn mourn(&self, rank: Rank) -> bool {
+        let mut state = self.state();
+        let news = state.dead.insert(rank);
+        if let Some(mark) = state.mark.as_ref().filter(|_| news) {
             mark.died(rank);
         }
-        drop(state);
-        self.order(Order::Lost(rank));
+        news
+    }
+
+    /// A rank that was dead has been started again.
+    pub(super) fn unbury(&self, rank: Rank) {
+        self.state().dead.remove(&rank);
     }
 
     pub(super) fn is_dead(&self, rank: Rank) -> bool {
@@ -407,86 +482,19 @@ impl MpiJob {
         self.state().codes.insert(rank, code);
     }
 
-    /// Begins to watch the processes of this host, and leaves a mark of the run where outputs go.
-    pub(super) fn begin_watching(&self, fs: Option<&Arc<dyn Fs>>) {
-        let mut state = self.state();
-        let (rank, id) = (self.0.rank, state.id.clone());
-        state.mark = match (&state.place, fs) {
-            (Some(place), Some(fs)) => RunMark::begin(fs, place, rank, &id).ok(),
-            // It leaves nothing for the next launch, but the witness sees whether it died.
-            _ => RunMark::begin_temporary(rank, &id).ok(),
-        };
-        let others = |one: &&Process| one.rank != rank;
-        let beside: Vec<Neighbour> =
-            state.neighbours.iter().filter(others).map(neighbour_of).collect();
-        let told = self.0.tell.clone();
-        state.watch = Watch::start(
-            beside,
-            Box::new(move |rank| {
-                let _ = told.send(News::Died(rank));
-            }),
-        )
-        .ok();
-        let mount = watch::mount_id();
-        let mut same = state.neighbours.iter().filter(|one| one.mount == mount);
-        if same.next().is_some_and(|lowest| lowest.rank == rank) {
-            let all = state.neighbours.iter().filter(|one| one.mount == mount).map(neighbour_of);
-            self.call_witness(all.collect());
-        }
-    }
-
-    /// Starts the witness of this host. The run does not wait for it: it takes as long as a process
-    /// takes to start.
-    fn call_witness(&self, all: Vec<Neighbour>) {
-        let job = Arc::downgrade(&self.0);
-        let call = move || match Witness::spawn(&all) {
-            Ok(witness) => {
-                if let Some(job) = job.upgrade() {
-                    lock(&job.state).witness = Some(witness);
-                }
-            }
-            Err(error) => tracing::debug!(%error, "there is no witness of this host's ranks"),
-        };
-        if let Err(error) = std::thread::Builder::new().name("call-witness".into()).spawn(call) {
-            tracing::debug!(%error, "there is no witness of this host's ranks");
-        }
-    }
-
-    /// The rank's run has ended in order.
-    pub(super) fn end_mark(&self, how: crate::run_mark::Ending) {
-        if let Some(mark) = self.state().mark.take() {
-            mark.end(how);
-        }
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.0.state)
     }
 }
 
-fn process_of(one: &Neighbour) -> Process {
-    Process {
-        rank: one.rank,
-        node: watch::node_id(),
-        mount: watch::mount_id(),
-        pid: one.pid,
-        started: one.started,
-        mark: one.mark.clone(),
+impl State {
+    /// The longest block that all agree on is the shortest of what they take.
+    fn agree_on(&mut self, length: u32) {
+        let right = CLUSTER_BLOCK_LENGTHS.contains(&length);
+        let most = if right { length } else { *CLUSTER_BLOCK_LENGTHS.start() };
+        self.block_length = match self.block_length {
+            0 => most,
+            agreed => agreed.min(most),
+        };
     }
-}
-
-fn neighbour_of(process: &Process) -> Neighbour {
-    let Process { rank, pid, started, mark, .. } = process;
-    Neighbour { rank: *rank, pid: *pid, started: *started, mark: mark.clone() }
-}
-
-/// Ends MPI if everyone ends it; why it failed, if it did.
-fn end<T>(pumped: Pumped<T>, finalize: fn(T)) -> Option<TransportError> {
-    match pumped {
-        Pumped::Finish { transport, together: true } => finalize(transport),
-        // Without finalizing, the library may still write into what was posted: it is never freed.
-        Pumped::Finish { transport, together: false } => std::mem::forget(transport),
-        Pumped::Failed(error) => return Some(error),
-    }
-    None
 }

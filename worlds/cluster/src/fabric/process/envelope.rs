@@ -20,7 +20,7 @@
 //! Every parcel has exactly one encoding. What a stranger may do does not apply: all ranks run one
 //! build, so whatever is not known is an error, and the stream cannot be followed after it.
 
-use super::transport::MAX_TAG;
+use crate::fabric::mpi::transport::MAX_TAG;
 use bytes::Bytes;
 use dunlin_base::TorrentId;
 use dunlin_tracker::{Control, ControlError};

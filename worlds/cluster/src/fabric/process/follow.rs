@@ -1,11 +1,10 @@
-//! A peer rank that is a process of its own: it runs the rank's threads over the MPI thread, tells
+//! A peer rank that is a process of its own: it runs the rank's threads over a carrier, tells
 //! rank 0 how far it is, hears who died, and reports in the end. It decides nothing about pieces.
 
+use super::carrier::{Order, Sent, Word};
 use super::envelope::Parcel;
-use super::job::{MpiJob, News, SILENCE};
-use super::pump::Order;
+use super::job::{Job, News, SILENCE};
 use super::session::Session;
-use super::station::Word;
 use crate::control::{Gauge, RankState, RunControl};
 use crate::fabric::ranks::{Post, Threads, start_rank};
 use crate::fabric::{Ended, Seat};
@@ -29,21 +28,21 @@ const PROGRESS: Duration = Duration::from_secs(2);
 const QUIET: Duration = Duration::from_secs(5);
 
 /// The driver's side of the rank's threads.
-struct MpiPost {
+struct FollowPost {
     rank: Rank,
     clock: Arc<TraceClock>,
-    orders: Sender<Order>,
+    job: Job,
     inbox: Sender<Arrival>,
     tell: Sender<News>,
 }
 
-impl Post for MpiPost {
+impl Post for FollowPost {
     fn now(&self) -> Time {
         self.clock.local()
     }
 
-    fn send(&self, _from: Rank, to: Rank, frame: Frame) {
-        let _ = self.orders.send(Order::Frame { to, frame });
+    fn send(&self, _from: Rank, to: Rank, frame: Frame, sent: Option<Sent>) {
+        self.job.order(Order::Frame { to, frame, sent });
     }
 
     fn arrive(&self, _rank: Rank, arrival: Arrival) {
@@ -61,7 +60,7 @@ impl Post for MpiPost {
 
 /// What the process keeps while its rank runs.
 struct Keeper<'a> {
-    job: &'a MpiJob,
+    job: &'a Job,
     control: &'a RunControl,
     inbox: Sender<Arrival>,
     gauge: Arc<Gauge>,
@@ -76,7 +75,7 @@ struct Keeper<'a> {
 
 /// Runs this process's rank until it is over, and reports.
 pub(crate) fn follow(
-    job: &MpiJob,
+    job: &Job,
     seat: Seat,
     control: &RunControl,
     trace: Option<&TraceSink>,
@@ -90,10 +89,10 @@ pub(crate) fn follow(
     }
     job.begin_watching(Some(fs));
     let (inbox, arrivals) = channel();
-    let post = Arc::new(MpiPost {
+    let post = Arc::new(FollowPost {
         rank,
         clock,
-        orders: job.orders(),
+        job: job.clone(),
         inbox: inbox.clone(),
         tell: job.teller(),
     });
@@ -129,14 +128,14 @@ pub(crate) fn follow(
 }
 
 impl Keeper<'_> {
-    fn run(mut self, threads: Threads, post: &MpiPost) -> Ended {
+    fn run(mut self, threads: Threads, post: &FollowPost) -> Ended {
         while !threads.ended() {
             match self.job.next(TICK) {
                 Some(News::Word(from, word)) => self.word(from, word),
                 Some(News::Died(rank)) => self.died(rank),
                 Some(News::Failed(error)) => self.cut_off(&error),
                 Some(News::Over) => break,
-                None => {}
+                Some(News::GivenUp(_)) | None => {}
             }
             self.tick();
         }
@@ -172,6 +171,12 @@ impl Keeper<'_> {
                 tracing::warn!(%from, why, "nothing of this rank is heard any more");
                 self.departed(from);
             }
+            Word::Lost(why) => {
+                tracing::info!(%from, why, "there is no way to this rank any more");
+                if from == Rank::TRACKER {
+                    self.orphaned();
+                }
+            }
             Word::Progress(_) | Word::Trace { .. } | Word::Pulse => {}
         }
     }
@@ -205,11 +210,13 @@ impl Keeper<'_> {
         self.control.keep_error(RunError::Network(text.to_owned()));
     }
 
-    /// MPI has failed here: the rank saves what it has, and ends.
+    /// The carrier has failed here: the rank saves what it has, and ends.
     fn cut_off(&mut self, error: &str) {
         self.alone = true;
-        let text =
-            format!("MPI has failed at rank {}: {error}; start the job again", self.job.rank());
+        let text = format!(
+            "the network of rank {} has failed: {error}; start the job again",
+            self.job.rank()
+        );
         self.control.keep_error(RunError::Network(text));
         self.stop();
     }

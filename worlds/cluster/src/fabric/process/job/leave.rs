@@ -8,10 +8,9 @@
 //!          ── end ──────────▶            so have all others: finalize, or nobody does
 //! ```
 
-use super::{MpiJob, News, SILENCE, TICK, lock};
-use crate::fabric::mpi::pump::Order;
-use crate::fabric::mpi::session::Session;
-use crate::fabric::mpi::station::Word;
+use super::{Job, News, SILENCE, TICK, lock};
+use crate::fabric::process::carrier::{Order, Word};
+use crate::fabric::process::session::Session;
 use crate::report::{EXIT_DISK, EXIT_FAILED, EXIT_OK, PeerReport, RunError};
 use dunlin_base::Rank;
 use std::collections::BTreeSet;
@@ -24,7 +23,7 @@ const FINALIZE: Duration = Duration::from_secs(10);
 /// leaving without it looks like a failure to the launcher.
 const PARTING: Duration = SILENCE;
 
-impl MpiJob {
+impl Job {
     /// Everyone's last step: rank 0 gives the run's exit code, and every peer that has none of its own
     /// gets it; nobody returns before everything is sent. Returns this process's code. `code` of a
     /// peer counts only if rank 0 is gone.
@@ -34,7 +33,7 @@ impl MpiJob {
     }
 
     /// The same; rank 0 waits for so long.
-    pub(in crate::fabric::mpi) fn leave_within(&self, code: u8, patience: Duration) -> u8 {
+    pub(crate) fn leave_within(&self, code: u8, patience: Duration) -> u8 {
         let (code, together) = if self.leads() {
             self.dismiss(code, patience)
         } else {
@@ -47,9 +46,12 @@ impl MpiJob {
         };
         drop(watchers);
         let (sent, done) = channel();
-        if self.0.orders.send(Order::Finish { together, sent }).is_ok() && done.recv().is_ok() {
+        self.order(Order::Finish { together, sent });
+        if done.recv_timeout(FINALIZE).is_ok()
+            && let Some(ended) = &self.0.ended
+        {
             // A rank that dies now keeps everyone else waiting in the library; nothing is left to do.
-            let _ = lock(&self.0.ended).recv_timeout(FINALIZE);
+            let _ = lock(ended).recv_timeout(FINALIZE);
         }
         code
     }
@@ -83,6 +85,11 @@ impl MpiJob {
                     died |= left.contains(&rank);
                     waiting.remove(&rank);
                 }
+                Some(News::Word(rank, Word::Lost(_))) => {
+                    self.mourn(rank);
+                    died |= left.contains(&rank);
+                    waiting.remove(&rank);
+                }
                 Some(News::Failed(_)) => break,
                 Some(_) | None => {}
             }
@@ -106,9 +113,10 @@ impl MpiJob {
             match self.next(TICK) {
                 Some(News::Word(from, Word::Session(bytes))) => self.hear_bye(from, &bytes),
                 Some(News::Died(rank)) => self.bury(rank),
+                Some(News::Word(rank, Word::Lost(_))) => _ = self.mourn(rank),
                 Some(News::Word(Rank::TRACKER, _)) => heard = Instant::now(),
                 Some(News::Failed(_)) => break None,
-                Some(News::Word(..) | News::Over) | None => {}
+                Some(News::Word(..) | News::Over | News::GivenUp(_)) | None => {}
             }
         };
         match bye {
@@ -135,6 +143,7 @@ impl MpiJob {
             match self.next(TICK) {
                 Some(News::Word(from, Word::Session(bytes))) => self.hear_bye(from, &bytes),
                 Some(News::Died(rank)) => self.bury(rank),
+                Some(News::Word(rank, Word::Lost(_))) => _ = self.mourn(rank),
                 Some(News::Failed(_)) => return false,
                 Some(_) | None => {}
             }
@@ -150,7 +159,7 @@ impl MpiJob {
     }
 
     /// Keeps rank 0's last words, should this be one of them.
-    pub(in crate::fabric::mpi) fn hear_bye(&self, from: Rank, bytes: &[u8]) {
+    pub(crate) fn hear_bye(&self, from: Rank, bytes: &[u8]) {
         if from != Rank::TRACKER {
             return;
         }
@@ -162,7 +171,7 @@ impl MpiJob {
     }
 
     /// Whether rank 0 has sent everyone away.
-    pub(in crate::fabric::mpi) fn dismissed(&self) -> bool {
+    pub(crate) fn dismissed(&self) -> bool {
         self.state().bye.is_some()
     }
 }

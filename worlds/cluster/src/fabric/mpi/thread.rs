@@ -1,0 +1,100 @@
+//! The MPI thread as a carrier: starting it, giving it orders, and its end.
+
+use super::library::Library;
+use super::native::Native;
+use super::pump::{Pumped, pump};
+use super::station::Station;
+use super::transport::{Transport, TransportError};
+use crate::fabric::process::carrier::{Carrier, Order, Started, WordSink};
+use crate::fabric::process::{JoinError, Launcher};
+use crate::trace::TraceClock;
+use dunlin_base::Rank;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+
+/// Hands orders to the MPI thread. If that has failed, everyone else notices the silence.
+struct MpiThread(Sender<Order>);
+
+impl Carrier for MpiThread {
+    fn order(&self, order: Order) {
+        let _ = self.0.send(order);
+    }
+}
+
+/// Loads the library and starts MPI on a thread of its own; `failed` is told if it fails later.
+///
+/// # Errors
+/// [`JoinError`]: no library, or one that does not fit.
+pub(crate) fn start(
+    launcher: Option<&Launcher>,
+    library: Option<&Path>,
+    clock: Arc<TraceClock>,
+    words: WordSink,
+    failed: impl FnOnce(String) + Send + 'static,
+) -> Result<Started, JoinError> {
+    let (launcher, library) = (launcher.cloned(), library.map(Path::to_owned));
+    let make = move || {
+        let library = Library::load(launcher.as_ref(), library.as_deref())?;
+        let native = Native::init(library, launcher.as_ref().and_then(Launcher::size))
+            .map_err(|error| JoinError::Mpi(error.to_string()))?;
+        let version = native.library_version();
+        Ok((native, version))
+    };
+    start_over(make, Native::finalize, clock, words, failed)
+}
+
+/// The same over the transport that `make` makes on the thread that will use it; `finalize` ends it
+/// where everyone ends.
+///
+/// # Errors
+/// As `make` says, or if there are no more threads.
+pub(crate) fn start_over<T: Transport + 'static>(
+    make: impl FnOnce() -> Result<(T, String), JoinError> + Send + 'static,
+    finalize: fn(T),
+    clock: Arc<TraceClock>,
+    words: WordSink,
+    failed: impl FnOnce(String) + Send + 'static,
+) -> Result<Started, JoinError> {
+    let (orders, inbox) = channel();
+    let (ready, joined) = channel();
+    let (over, ended) = channel();
+    let body = move || {
+        let start = || -> Result<_, JoinError> {
+            let (transport, version) = make()?;
+            let station = Station::new(transport, clock, words)
+                .map_err(|error| JoinError::Mpi(error.to_string()))?;
+            Ok((station, version))
+        };
+        match start() {
+            Ok((station, version)) => {
+                let _ = ready.send(Ok((station.rank(), station.size(), version)));
+                if let Some(error) = end(pump(station, &inbox), finalize) {
+                    failed(error.to_string());
+                }
+            }
+            Err(error) => _ = ready.send(Err(error)),
+        }
+        // Whoever waits for it may be gone.
+        let _ = over.send(());
+    };
+    std::thread::Builder::new()
+        .name("mpi".into())
+        .spawn(body)
+        .map_err(|error| JoinError::Mpi(format!("no more threads: {error}")))?;
+    let lost = |_| JoinError::Mpi("the MPI thread ended at its start".into());
+    let (rank, size, what) = joined.recv().map_err(lost)??;
+    let carrier = Box::new(MpiThread(orders));
+    Ok(Started { rank: Rank(rank), size, what, carrier, ended: Some(ended) })
+}
+
+/// Ends MPI if everyone ends it; why it failed, if it did.
+fn end<T>(pumped: Pumped<T>, finalize: fn(T)) -> Option<TransportError> {
+    match pumped {
+        Pumped::Finish { transport, together: true } => finalize(transport),
+        // Without finalizing, the library may still write into what was posted: it is never freed.
+        Pumped::Finish { transport, together: false } => std::mem::forget(transport),
+        Pumped::Failed(error) => return Some(error),
+    }
+    None
+}
