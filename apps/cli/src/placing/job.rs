@@ -14,7 +14,7 @@ use crate::signals::Watch;
 use crate::voice::Voice;
 use crate::{launch, out, settings, troubles};
 use dunlin_base::Rank;
-use dunlin_cluster::process::{Hello, Job, LastRun, Launcher, Welcome};
+use dunlin_cluster::process::{Beside, Hello, Job, LastRun, Launcher, Welcome};
 use dunlin_cluster::{
     FabricKind, PeerConfig, PeerReport, PeerState, RunConfig, RunControl, RunError,
 };
@@ -88,8 +88,10 @@ fn led(here: &Here<'_>, work: &Work) -> Result<Exit, Refusal> {
     let mut hosts = here.started.clone();
     hosts.extend(hellos.iter().map(|(rank, hello)| (*rank, hello.host.clone())));
     hosts.insert(Rank::TRACKER, here.host.clone());
-    let site = |(rank, host): (&Rank, &String)| {
-        Site { rank: *rank, host: host.clone(), files: String::new() }
+    let site = |(rank, host): (&Rank, &String)| Site {
+        rank: *rank,
+        host: host.clone(),
+        files: String::new(),
     };
     let mut sites: Vec<Site> = hosts.iter().map(site).collect();
     // A rank that has not said where it is, is somewhere all the same.
@@ -100,15 +102,15 @@ fn led(here: &Here<'_>, work: &Work) -> Result<Exit, Refusal> {
     let state = state(work, job.rank(), &here.host);
     job.own(&Hello { state, ..hello_of(here, work) });
     let seed = settings::seed(run.seed, &FabricKind::Ranks(job.clone()))?;
-    let welcome = job.welcome(seed);
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
-    let peer = own_peer(here, work, &welcome, &watch, &fs)?;
+    // Nobody of this host has a lower rank, so whoever else is here matters to them only.
+    let peer = own_peer(here, work, &[], &watch, &fs)?;
     watch.go_on()?;
+    let welcome = job.welcome(seed);
     tracing::info!(seed, peers, "starting");
     let config = run_config(here, work, &welcome, peer, (fs, &records));
-    let mut report = progress::during(Mode::of(run.quiet), &control, || {
-        dunlin_cluster::run(config, &control)
-    });
+    let mut report =
+        progress::during(Mode::of(run.quiet), &control, || dunlin_cluster::run(config, &control));
     let lost = here.lost.lock().unwrap_or_else(PoisonError::into_inner).clone();
     // Who never was there did not die.
     let never = |peer: &&mut PeerReport| {
@@ -157,7 +159,7 @@ fn take_part(here: &Here<'_>) -> Exit {
         return failure.map_or(Exit::Failed, |failure| failure.exit);
     };
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
-    let ready = own_peer(here, &work, &welcome, &watch, &fs)
+    let ready = own_peer(here, &work, &welcome.neighbours, &watch, &fs)
         .and_then(|peer| Ok((peer, Records::of_peer(&work.options.run, None, job.rank())?)));
     let (peer, records) = match ready {
         Ok(ready) => ready,
@@ -213,7 +215,7 @@ fn state(work: &Work, rank: Rank, host: &str) -> Option<PathBuf> {
 fn own_peer(
     here: &Here<'_>,
     work: &Work,
-    welcome: &Welcome,
+    neighbours: &[Beside],
     watch: &Watch,
     fs: &Arc<dyn Fs>,
 ) -> Result<PeerConfig, Failure> {
@@ -225,7 +227,7 @@ fn own_peer(
     };
     let own = Site { rank, host: here.host.clone(), files: files.clone() };
     let mut sites = vec![own.clone()];
-    let beside = welcome.neighbours.iter().filter(|one| one.same_files && one.rank != rank);
+    let beside = neighbours.iter().filter(|one| one.same_files && one.rank != rank);
     sites.extend(beside.map(|one| Site {
         rank: one.rank,
         host: one.host.clone(),

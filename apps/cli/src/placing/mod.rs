@@ -57,7 +57,7 @@ pub(crate) fn run(command: &Command, launcher: Option<&Launcher>) -> Result<Exit
     let said = &options.run.launch;
     match launch::decide(said.fabric, launcher, || None)? {
         Launch::Here(_) => return here::run(&work?),
-        Launch::Ranks => {}
+        Launch::Ranks => refuse_here_only(options)?,
     }
     let told = work.as_ref().map_or(Value::Null, |work| work.told().clone());
     let job = launch::join(said, options.run.start_timeout, launcher, &told)?;
@@ -71,6 +71,24 @@ pub(crate) fn run(command: &Command, launcher: Option<&Launcher>) -> Result<Exit
     Ok(match job.rank() {
         Rank::TRACKER => job::lead(&here, work, options.run.json),
         _ => job::follow(&here),
+    })
+}
+
+/// What is for ranks of one process means nothing for others.
+///
+/// # Errors
+/// If it was said all the same (exit 2).
+fn refuse_here_only(options: &PlacingArgs) -> Result<(), Failure> {
+    let said = [
+        ("--ranks", options.ranks.is_some()),
+        ("--host-names", options.host_names.is_some()),
+        ("--link-rate", options.link_rate.is_some()),
+    ];
+    let said = said.into_iter().find(|(_, said)| *said);
+    said.map_or(Ok(()), |(option, _)| {
+        Err(Failure::usage(format!(
+            "{option} is for ranks that are all in one process; leave it away, or start one process"
+        )))
     })
 }
 

@@ -124,7 +124,9 @@ impl Remotes {
                 }
                 Err(error) => {
                     let program = remote.words.first().map_or("ssh", String::as_str);
-                    out::error(&format!("{host}: rank {rank} cannot be started: {program}: {error}"));
+                    out::error(&format!(
+                        "{host}: rank {rank} cannot be started: {program}: {error}"
+                    ));
                     lost(rank);
                 }
             }
@@ -210,7 +212,8 @@ fn pass_on(stderr: ChildStderr, host: String) -> Result<(), Failure> {
     let pass = move || {
         let mut reader = BufReader::new(stderr);
         let mut line = Vec::new();
-        while reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+        while reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line).is_ok_and(|read| read > 0)
+        {
             let text = String::from_utf8_lossy(&line);
             out::say(&format!("{host}: {}", text.trim_end()));
             line.clear();

@@ -13,7 +13,7 @@ use crate::signals::Watch;
 use crate::voice::Voice;
 use crate::{json, out, swarm, troubles};
 use dunlin_base::{Rank, format_size};
-use dunlin_cluster::Report;
+use dunlin_cluster::{PeerReport, PeerState, Report};
 use dunlin_plan::place::Site;
 use dunlin_plan::{Plan, PlanForm};
 use dunlin_tracker::FailedFile;
@@ -158,6 +158,10 @@ fn name_sources(work: &Work, report: &mut Report) {
 /// by what could not be placed.
 fn exit_of(work: &Work, problems: &[String], report: &Report) -> Exit {
     let exit = Exit::of_code(report.exit_code());
+    if exit == Exit::Disk && report.errors.is_empty() && somebody_took(report) {
+        // The disks of some ranks: what could be placed is placed.
+        return Exit::Failed;
+    }
     if exit != Exit::Ok {
         return exit;
     }
@@ -169,6 +173,12 @@ fn exit_of(work: &Work, problems: &[String], report: &Report) -> Exit {
     }
     let lacking = work.options.check && any(&report.ungiven);
     if problems.is_empty() && !lacking { Exit::Ok } else { Exit::Failed }
+}
+
+/// Whether any rank has all that it wanted.
+fn somebody_took(report: &Report) -> bool {
+    let takes = |peer: &PeerReport| !peer.files.is_empty() && peer.state == PeerState::Complete;
+    report.peers.iter().any(takes)
 }
 
 /// What is told.

@@ -109,7 +109,7 @@ fn a_source_that_cannot_be_read() {
     use std::os::unix::fs::PermissionsExt;
     let sandbox = sandbox(&node("2", "w", "want = [\"f\", \"c/*\"]"));
     let path = sandbox.path("src/f");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
     if fs::File::open(&path).is_ok() {
         return; // Root reads everything.
     }

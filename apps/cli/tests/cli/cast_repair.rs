@@ -87,7 +87,8 @@ fn a_check_foretells_what_moves() {
 fn a_reader_of_the_old_file_sees_the_old_bytes() {
     for (option, in_place) in [("", false), ("--in-place", true)] {
         let sandbox = placed();
-        let path = sandbox.path("dst/1/model/big.bin");
+        // A file of one name: one of several is repaired beside it, whatever was said.
+        let path = sandbox.path("dst/1/model/sub/deep/b");
         flip(&path, 5);
         let old = fs::read(&path).unwrap();
         let inode = fs::metadata(&path).unwrap().ino();

@@ -17,12 +17,31 @@ fn every_option_of_swarm_is_in_the_help() {
 }
 
 #[test]
+fn every_option_of_cast_and_place_is_in_their_help() {
+    let own = [("cast", "--to --from"), ("place", "")];
+    let options = "--check --verify-only --delete --in-place --no-cache --per-rank --max-rate --rack \
+                   --hosts --hostfile --ssh --remote-dunlin --ranks --host-names --link-rate \
+                   --profile --pieces --sources --piece-size --block-size --memory --seed \
+                   --start-timeout --stall-timeout --fabric --trace --dump-tracker --fault --json \
+                   --quiet --mpi-lib";
+    for (command, more) in own {
+        let long = Sandbox::new().expect(0, &format!("{command} --help")).stdout;
+        let about = if command == "cast" { "Brings files and folders" } else { "Makes every rank" };
+        assert!(long.starts_with(about), "{long}");
+        for option in options.split_whitespace().chain(more.split_whitespace()) {
+            let found = [" ", "\n", "]"].iter().any(|end| long.contains(&format!("{option}{end}")));
+            assert!(found, "{command} {option}");
+        }
+    }
+}
+
+#[test]
 fn version_and_commands_are_data() {
     let sandbox = Sandbox::new();
     let version = sandbox.expect(0, "--version");
     assert_eq!(version.stdout.trim(), concat!("dunlin ", env!("CARGO_PKG_VERSION")));
     let help = sandbox.expect(0, "--help").stdout;
-    for word in ["swarm", "trace", "clean", "Exit codes", "DUNLIN_LOG"] {
+    for word in ["swarm", "cast", "place", "trace", "clean", "Exit codes", "DUNLIN_LOG"] {
         assert!(help.contains(word), "{word}");
     }
 }

@@ -11,7 +11,7 @@ fn wrong_words_name_the_right_ones() {
     let sandbox = Sandbox::new();
     plan(&sandbox);
     let cases = [
-        ("--profile fast", "bittorrent, course"),
+        ("--profile fast", "bittorrent, cluster, course"),
         ("--pieces first", "rarest, sequential, random"),
         ("--sources best", "round-robin"),
         ("--tracker-order none", "arrival, least-busy or random"),

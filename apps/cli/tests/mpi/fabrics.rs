@@ -31,6 +31,12 @@ fn everywhere(sandbox: &Sandbox, plan: &Plan, options: &str) {
         assert_eq!(done.code, 0, "{}: {}", mpi.name(), done.stderr);
         check(&out);
         assert_eq!(done.stdout.matches("rank  role").count(), 1, "one table: {}", done.stdout);
+        // The launcher only starts the processes.
+        let out = format!("tcp{index}");
+        let tcp = format!("{} --fabric tcp --key-file {out}.key", line(&out));
+        let done = Job::new(sandbox, mpi, plan.ranks, &tcp).start().end();
+        assert_eq!(done.code, 0, "{} {tcp}: {}", mpi.name(), done.stderr);
+        check(&out);
     }
 }
 

@@ -305,7 +305,7 @@ impl Running {
     /// The library that its ranks loaded, once one of them has joined it.
     pub(crate) fn library(&self) -> Option<String> {
         let said = self.said();
-        let (library, _) = said.split_once("library=\"")?.1.split_once('"')?;
+        let (library, _) = said.split_once("over=\"")?.1.split_once('"')?;
         Some(library.to_owned())
     }
 

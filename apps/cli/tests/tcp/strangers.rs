@@ -1,6 +1,6 @@
 //! Who has no key gets nothing, and disturbs nobody.
 
-use crate::common::{Sandbox, wait_for};
+use crate::common::{Sandbox, text, wait_for};
 use crate::job::{Job, codes, one_owner};
 use serde_json::Value;
 use std::io::{Read, Write};
@@ -9,7 +9,7 @@ use std::thread;
 
 /// The port that rank 0 listens at, from the key file.
 fn port(sandbox: &Sandbox) -> u16 {
-    let text = wait_for("the key", || std::fs::read_to_string(sandbox.path("key")).ok());
+    let text = wait_for("the key", || text(&sandbox.path("key")));
     let document: Value = serde_json::from_str(&text).unwrap();
     let place = document["root"][0].as_str().unwrap().to_owned();
     place.rsplit(':').next().unwrap().parse().unwrap()

@@ -1,6 +1,6 @@
 //! Whole swarms over TCP: outputs, reports, and what is left behind.
 
-use crate::common::{Course, Sandbox, complete, data, number, wait_for};
+use crate::common::{Course, Sandbox, complete, data, number, text, wait_for};
 use crate::job::{Job, codes, document, one_owner};
 use std::os::unix::fs::PermissionsExt;
 
@@ -48,7 +48,7 @@ fn the_key_file_is_its_owners_alone() {
     let mode = wait_for("the key", || std::fs::metadata(sandbox.path("key")).ok());
     assert_eq!(mode.permissions().mode() & 0o777, 0o600);
     // Nobody can see it from outside.
-    let text = std::fs::read_to_string(sandbox.path("key")).unwrap();
+    let text = text(&sandbox.path("key")).unwrap();
     let key = text.split("\"key\":\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
     assert_eq!(key.len(), 64);
     job.wait_for_bytes(2, "file", 1_000_000);

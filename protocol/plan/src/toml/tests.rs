@@ -197,6 +197,68 @@ fn faults_of_test_data() {
     ]);
 }
 
+fn place(text: &str) -> Result<TomlPlan, PlanError> {
+    parse_place("plan.toml", text.as_bytes())
+}
+
+#[test]
+fn a_plan_that_is_placed_has_more() {
+    let hash = "0123456789abcdefABCDEF0123456789abcdef0123456789abcdef0123456789";
+    let text = format!(
+        "[[node]]\nranks = \"0,4\"\nroot = \"/d/./{{host}}/\"\nwant = [\"m/***\"]\n\
+         [[node]]\nhosts = \"n[1-2]\"\nroot = \"/d\"\nrack = \"left\"\n\
+         [[pin]]\npath = \"m/a\"\nsha256 = \"{hash}\"\n"
+    );
+    let plan = place(&text).unwrap_or_else(|wrong| panic!("{wrong}"));
+    let [ranks, hosts] = &plan.nodes[..] else { panic!("{plan:?}") };
+    assert_eq!((ranks.root_of(Rank(4), "x"), &*hosts.root), ("/d/x".to_owned(), "/d"));
+    assert_eq!((&*hosts.rack, hosts.hosts.len(), ranks.ranks.len()), ("left", 2, 2));
+    let [pin] = &plan.pins[..] else { panic!("{plan:?}") };
+    assert_eq!((&*pin.path, pin.line, pin.sha256[0], pin.sha256[31]), ("m/a", 10, 1, 0x89));
+    // None of that is for a swarm.
+    assert!(read(&text).is_err());
+    let swarm = "[[node]]\nranks = \"1-2\"\nroot = \"w/{rank}\"\n";
+    assert_eq!(read(swarm), place(swarm));
+}
+
+#[test]
+fn faults_of_a_plan_that_is_placed() {
+    let node = |line: &str| format!("[[node]]\nranks = \"0\"\nroot = \"w\"\n{line}");
+    let pin = |lines: &str| format!("{}[[pin]]\n{lines}", node(""));
+    let sum = "a".repeat(64);
+    let cases = [
+        (
+            node("racks = \"a\""),
+            "4: expected `ranks`, `hosts`, `root`, `have`, `want` or `rack` in",
+        ),
+        (node("rack = \"\""), "4: expected a label of 1 to 253 bytes for `rack`, found ``"),
+        (node("rack = 1"), "4: expected a string for `rack`, found an integer"),
+        ("[[node]]\nranks = \"0\"\nroot = \"/\"".to_owned(), "3: expected a folder, with {rank}"),
+        ("[[node]]\nranks = \"0\"\nroot = \"/a/../b\"".to_owned(), "3: expected a folder"),
+        ("[[node]]\nranks = \"0,0\"\nroot = \"a\"".to_owned(), "2: expected every rank once"),
+        (pin("path = \"a\""), "4: expected `sha256` in this [[pin]], found none"),
+        (pin("sha256 = \"\""), "5: expected 64 hexadecimal digits for `sha256`, found ``"),
+        (pin(&format!("sha256 = \"{}g\"", &sum[1..])), "5: expected 64 hexadecimal digits"),
+        (pin("path = \"/a\""), "5: expected the name of a file for `path`, found `/a`, which is"),
+        (pin("name = \"a\""), "5: expected `path` or `sha256` in [[pin]], found `name`"),
+        (
+            pin(&format!("path = \"a\"\nsha256 = \"{sum}\"\n").repeat(2).replacen(
+                "\"\npath",
+                "\"\n[[pin]]\npath",
+                1,
+            )),
+            "8: expected every pinned path once, found `a` again (first on line 5)",
+        ),
+    ];
+    for (text, start) in cases {
+        let message = match place(&text) {
+            Err(wrong) => wrong.to_string(),
+            Ok(plan) => panic!("{text}\n{plan:?}"),
+        };
+        assert!(message.starts_with(&format!("plan.toml:{start}")), "{text}\n{message}");
+    }
+}
+
 #[test]
 fn ranks_and_patterns_do_not_multiply_without_end() {
     let want = vec!["\"a\""; 101].join(",");

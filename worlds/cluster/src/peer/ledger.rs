@@ -48,11 +48,7 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    pub(super) fn new(
-        rank: Rank,
-        trace: Option<TraceSink>,
-        refused: Vec<FailedFile>,
-    ) -> Ledger {
+    pub(super) fn new(rank: Rank, trace: Option<TraceSink>, refused: Vec<FailedFile>) -> Ledger {
         Ledger {
             rank,
             trace,

@@ -21,8 +21,8 @@ const PACKET: u64 = 16 * 1024;
 const FLOW: Duration = Duration::from_millis(10);
 /// … and at least so many bytes.
 const LEAST_FLOW: u64 = 64 * 1024;
-/// What a message costs on the wire beside its payload: headers of its own, of TCP and IP.
-const OVERHEAD: u64 = 80;
+/// What a message costs on the wire beside its payload: its header and seal, and its part of a packet.
+const OVERHEAD: u64 = 32;
 
 /// How fast links are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
