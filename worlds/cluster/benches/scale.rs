@@ -96,7 +96,8 @@ fn study(ranks: u32, pieces: u64, mbit: u64) {
 
 /// The most memory that the process has had, in KiB.
 fn resident() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let status = dunlin_disk::RealFs.read_all(Path::new("/proc/self/status"), 1 << 16);
+    let status = String::from_utf8(status.unwrap_or_default()).unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with("VmHWM:"));
     line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap_or(0)
 }

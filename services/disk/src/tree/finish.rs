@@ -302,7 +302,14 @@ impl TreeKeeper {
             made => made,
         };
         lock(&self.grown).insert(folder_of(&path).to_owned());
-        made.map_err(named)
+        match made {
+            // Another rank of the same folder was faster.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match self.look(&path) {
+                Ok(look) if look.kind == FileKind::Directory => Ok(()),
+                _ => Err(named(error)),
+            },
+            made => made.map_err(named),
+        }
     }
 }
 
