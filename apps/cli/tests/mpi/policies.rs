@@ -14,6 +14,8 @@ const RUNS: &[&str] = &[
     "--profile bittorrent --sources two-choices --choker tit-for-tat --refresh-scope file",
     "--profile bittorrent --sources least-loaded --tracker-map pieces --choker cooperative",
     "--profile bittorrent --sources round-robin --pieces random --tracker-order random",
+    "--profile cluster --sources fastest --pieces rarest",
+    "--profile cluster --sources round-robin --pieces random --tracker-map pieces",
 ];
 
 /// What the program takes for an option, as it says itself.
