@@ -45,6 +45,8 @@ impl Storage {
             drop(inner);
             // What is left of it is replaced when the copy is tried again.
             let _ = self.fs().remove_file(&part_path(dest));
+        } else {
+            self.shared.fetch_add(length, Ordering::Relaxed);
         }
         copied
     }

@@ -149,8 +149,8 @@ pub struct Counters {
     pub bytes_read: u64,
     /// Payload bytes written to files.
     pub bytes_written: u64,
-    /// Bytes of copies that share them with their sources.
-    pub bytes_shared: u64,
+    /// Bytes of copies of own files, whether they share them with their sources or not.
+    pub bytes_copied: u64,
     /// Batches that were synced.
     pub syncs: u64,
 }
@@ -461,7 +461,7 @@ impl Storage {
         Counters {
             bytes_read: self.read.load(Ordering::Relaxed),
             bytes_written: self.wrote.load(Ordering::Relaxed),
-            bytes_shared: self.shared.load(Ordering::Relaxed),
+            bytes_copied: self.shared.load(Ordering::Relaxed),
             syncs: self.syncs.load(Ordering::Relaxed),
         }
     }

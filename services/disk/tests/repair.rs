@@ -332,8 +332,8 @@ fn a_copy_shares_its_bytes_where_it_can() {
         let done = store.finish_file(T, FileIndex(0));
         assert_eq!(done.is_ok(), !changed);
         store.close();
-        let shared = if shares && !changed { set.contents[0].len() as u64 } else { 0 };
-        assert_eq!(store.counters().bytes_shared, shared);
+        let copied = if changed { 0 } else { set.contents[0].len() as u64 };
+        assert_eq!(store.counters().bytes_copied, copied);
         if !changed {
             assert_eq!(fs.bytes_read() == before, shares);
             assert_eq!(fs.read_all(&set.dest(0), 1 << 30).unwrap(), set.contents[0]);

@@ -279,7 +279,7 @@ impl Content {
     pub fn bytes_linked(&self) -> u64 {
         match &self.kind {
             Kind::Tokens(_) => 0,
-            Kind::Files(files) => files.storage.counters().bytes_shared,
+            Kind::Files(files) => files.storage.counters().bytes_copied,
         }
     }
 

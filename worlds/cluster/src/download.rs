@@ -300,6 +300,8 @@ pub struct Downloader {
     streams: BTreeMap<(TorrentId, PieceIndex), Stream>,
     /// Files wait for a sync to get their names.
     finishing: bool,
+    /// … and for nothing else: what else this rank wants is here.
+    hurry: bool,
     /// Pieces were written since the last sync.
     unsynced: bool,
 }
@@ -308,13 +310,25 @@ impl Downloader {
     /// The download side of the rank with this content.
     #[must_use]
     pub fn new(content: Arc<Content>) -> Downloader {
-        Downloader { content, streams: BTreeMap::new(), finishing: false, unsynced: false }
+        Downloader {
+            content,
+            streams: BTreeMap::new(),
+            finishing: false,
+            hurry: false,
+            unsynced: false,
+        }
     }
 
     /// Whether finished files wait for their names.
     #[must_use]
     pub fn finishing(&self) -> bool {
         self.finishing
+    }
+
+    /// Whether nothing else is to come that the sync could wait for.
+    #[must_use]
+    pub fn hurries(&self) -> bool {
+        self.hurry
     }
 
     /// Whether pieces were written since the last sync.
@@ -325,7 +339,7 @@ impl Downloader {
 
     /// Syncs now.
     pub fn sync(&mut self) -> DownloadDone {
-        (self.finishing, self.unsynced) = (false, false);
+        (self.finishing, self.hurry, self.unsynced) = (false, false, false);
         DownloadDone::Synced(self.content.sync())
     }
 
@@ -390,9 +404,9 @@ impl Downloader {
             }
             DownloadJob::Finish { torrent, file, last } => {
                 return match self.content.finish_file(torrent, file) {
-                    Ok(()) if last => Some(self.sync()),
                     Ok(()) => {
                         self.finishing = true;
+                        self.hurry |= last;
                         None
                     }
                     Err(error) => Some(DownloadDone::FinishFailed { torrent, file, error }),

@@ -176,7 +176,7 @@ fn keep(mut running: Vec<Running>, over: &AtomicBool, lost: &dyn Fn(Rank)) {
             match one.child.try_wait() {
                 Ok(None) => true,
                 Ok(Some(status)) => {
-                    if until.is_none() && !was_a_rank(status) {
+                    if until.is_none() && never_began(status) {
                         let (host, rank) = (&one.host, one.rank);
                         out::error(&format!("{host}: rank {rank} did not start: {}", why(status)));
                         lost(rank);
@@ -192,9 +192,11 @@ fn keep(mut running: Vec<Running>, over: &AtomicBool, lost: &dyn Fn(Rank)) {
     }
 }
 
-/// Whether the exit code is one that a rank ends with after it has joined.
-fn was_a_rank(status: ExitStatus) -> bool {
-    matches!(status.code(), Some(0 | 1 | 4..=9 | 130))
+/// Whether the exit code is one that no rank ends with after it has joined: of ssh, of a shell that finds
+/// no program, or of a program that cannot begin. One that was killed may have joined; if so, its silence
+/// is heard.
+fn never_began(status: ExitStatus) -> bool {
+    matches!(status.code(), Some(2 | 3 | 126 | 127 | 255))
 }
 
 fn why(status: ExitStatus) -> String {

@@ -32,6 +32,9 @@ pub(crate) fn download_loop(
             Err(TryRecvError::Disconnected) => return,
             Err(TryRecvError::Empty) => {
                 submit(&downloader, &mut batch, report);
+                if downloader.hurries() {
+                    report(pace.sync(&mut downloader));
+                }
                 match wait(jobs, pace.deadline(&downloader)) {
                     Ok(job) => job,
                     Err(()) => return,

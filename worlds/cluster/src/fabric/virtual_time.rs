@@ -290,6 +290,7 @@ impl World {
     fn plan_sync(&mut self, rank: Rank, at: Time) {
         let Some(station) = self.station(rank) else { return };
         let due = match (station.downloader.finishing(), station.downloader.unsynced()) {
+            (true, _) if station.downloader.hurries() => at,
             (true, _) => at + FINISH_DELAY,
             (false, true) => at + SYNC_AFTER,
             (false, false) => return,
