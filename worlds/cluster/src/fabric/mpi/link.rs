@@ -4,6 +4,7 @@
 use super::stream::Stream;
 use super::tags::Tags;
 use super::transport::Ticket;
+use crate::fabric::process::carrier::Told;
 use crate::fabric::process::envelope::{Parcel, Unpacker, pack};
 use bytes::Bytes;
 use dunlin_base::TorrentId;
@@ -34,6 +35,8 @@ pub(super) struct Answer {
     pub(super) torrent: TorrentId,
     pub(super) data: Bytes,
     pub(super) charge: Option<Charge>,
+    /// Who hears when it is sent.
+    pub(super) told: Told,
 }
 
 /// A request as both sides name it: torrent, piece, begin, length.

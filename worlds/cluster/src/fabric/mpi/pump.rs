@@ -10,7 +10,7 @@
 
 use super::station::Station;
 use super::transport::{Transport, TransportError};
-use crate::fabric::process::carrier::Order;
+use crate::fabric::process::carrier::{Order, Told};
 use crate::fabric::process::envelope::Parcel;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::{Duration, Instant};
@@ -112,12 +112,7 @@ fn turn<T: Transport>(
 
 fn obey<T: Transport>(station: &mut Station<T>, order: Order) -> Result<(), TransportError> {
     match order {
-        Order::Frame { to, frame, sent } => {
-            let done = station.send(to, frame);
-            // What is handed to the library is on its way.
-            sent.into_iter().for_each(|tell| tell(done.is_ok()));
-            return done;
-        }
+        Order::Frame { to, frame, sent } => return station.send(to, frame, Told::new(sent)),
         Order::Greet(session) => {
             let parcel = Parcel::Session(session);
             (1..station.size()).for_each(|rank| station.pack(rank, &parcel));

@@ -17,7 +17,7 @@
 
 use super::link::{Answer, Link, Posted};
 use super::transport::{Done, Lane, STREAM_TAG, Ticket, Transport, TransportError};
-use crate::fabric::process::carrier::{FrameSink, Word, WordSink};
+use crate::fabric::process::carrier::{FrameSink, Told, Word, WordSink};
 use crate::fabric::process::envelope::Parcel;
 use crate::frame::{Frame, Payload};
 use crate::trace::TraceClock;
@@ -48,7 +48,7 @@ const OVERDUE: Duration = Duration::from_secs(8);
 /// What a send that is on its way carries.
 enum Sending {
     Fragment { to: u32 },
-    Block { to: u32, charge: Option<Charge> },
+    Block { to: u32, charge: Option<Charge>, told: Told },
 }
 
 /// What a posted receive waits for.
@@ -174,13 +174,19 @@ impl<T: Transport> Station<T> {
     ///
     /// # Errors
     /// If the library refuses.
-    pub(crate) fn send(&mut self, to: Rank, frame: Frame) -> Result<(), TransportError> {
+    pub(crate) fn send(
+        &mut self,
+        to: Rank,
+        frame: Frame,
+        told: Told,
+    ) -> Result<(), TransportError> {
         match frame {
             Frame::Control(control) => self.pack(to.0, &Parcel::Control(control)),
             Frame::Handshake { torrent, handshake } => {
                 self.pack(to.0, &Parcel::Handshake { torrent, handshake });
             }
             Frame::Wire { torrent, message: Message::Request(range) } => {
+                told.sent();
                 return self.request(to.0, torrent, range);
             }
             Frame::Wire { torrent, message } => {
@@ -189,12 +195,16 @@ impl<T: Transport> Station<T> {
                 }
                 self.pack(to.0, &Parcel::Wire { torrent, message });
             }
-            Frame::Piece { torrent, range, payload } => self.piece(to.0, torrent, range, payload),
+            Frame::Piece { torrent, range, payload } => {
+                self.piece(to.0, torrent, range, payload, told);
+                return Ok(());
+            }
             Frame::HangUp { torrent } => {
                 self.void_all(to.0, torrent);
                 self.pack(to.0, &Parcel::HangUp { torrent });
             }
         }
+        told.sent();
         Ok(())
     }
 
@@ -220,10 +230,11 @@ impl<T: Transport> Station<T> {
         }
         // What is on its way to it may never end, and must not keep others from being served.
         for sending in self.sending.values_mut() {
-            if let Sending::Block { to, charge } = sending
+            if let Sending::Block { to, charge, told } = sending
                 && *to == rank.0
             {
                 *charge = None;
+                *told = Told::new(None);
             }
         }
     }
@@ -262,11 +273,11 @@ impl<T: Transport> Station<T> {
                 self.sending.insert(sent, Sending::Fragment { to: rank });
             }
             while link.in_flight < SENDS_EACH
-                && let Some(Answer { tag, data, charge, .. }) = link.blocks.pop_front()
+                && let Some(Answer { tag, data, charge, told, .. }) = link.blocks.pop_front()
             {
                 let ticket = self.transport.send(Lane::Data, rank, tag, data)?;
                 link.in_flight += 1;
-                self.sending.insert(ticket, Sending::Block { to: rank, charge });
+                self.sending.insert(ticket, Sending::Block { to: rank, charge, told });
             }
         }
         Ok(())
@@ -326,12 +337,20 @@ impl<T: Transport> Station<T> {
     }
 
     /// A block that somebody asked for, unless it was taken back.
-    fn piece(&mut self, to: u32, torrent: TorrentId, range: BlockRange, payload: Payload) {
+    fn piece(
+        &mut self,
+        to: u32,
+        torrent: TorrentId,
+        range: BlockRange,
+        payload: Payload,
+        told: Told,
+    ) {
         let Some(link) = self.links.get_mut(to as usize).filter(|link| !link.gone) else { return };
         match link.answer(torrent, range) {
             Some(0) => {
                 let data = payload.data.clone();
                 self.pack(to, &Parcel::Piece { torrent, range, data });
+                told.sent();
             }
             // Longer than what was asked for it would be written beyond the receive's buffer: not every
             // library stops at its end.
@@ -340,7 +359,7 @@ impl<T: Transport> Station<T> {
             }
             Some(tag) => {
                 let Payload { data, charge } = payload;
-                link.blocks.push_back(Answer { tag, torrent, data, charge });
+                link.blocks.push_back(Answer { tag, torrent, data, charge, told });
                 if !std::mem::replace(&mut link.dirty, true) {
                     self.dirty.push(to);
                 }
@@ -400,8 +419,9 @@ impl<T: Transport> Station<T> {
     }
 
     fn sent(&mut self, ticket: Ticket) {
-        if let Some(Sending::Block { to, charge }) = self.sending.remove(&ticket) {
+        if let Some(Sending::Block { to, charge, told }) = self.sending.remove(&ticket) {
             drop(charge);
+            told.sent();
             if let Some(link) = self.links.get_mut(to as usize) {
                 link.in_flight = link.in_flight.saturating_sub(1);
                 if !link.blocks.is_empty() && !std::mem::replace(&mut link.dirty, true) {

@@ -11,6 +11,37 @@ use std::sync::mpsc::{Receiver, Sender};
 
 /// Told once: whether a block was handed to the network, or will never be.
 pub(crate) type Sent = Box<dyn FnOnce(bool) + Send>;
+
+/// Tells it, whatever becomes of the block: one that is dropped will never be sent.
+pub(crate) struct Told(Option<Sent>);
+
+impl Told {
+    pub(crate) fn new(sent: Option<Sent>) -> Told {
+        Told(sent)
+    }
+
+    /// The block was handed over.
+    pub(crate) fn sent(mut self) {
+        if let Some(tell) = self.0.take() {
+            tell(true);
+        }
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if let Some(tell) = self.0.take() {
+            tell(false);
+        }
+    }
+}
+
+impl std::fmt::Debug for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "untold" } else { "told" })
+    }
+}
+
 /// Where frames go.
 pub(crate) type FrameSink = Box<dyn Fn(Rank, Frame) + Send + Sync>;
 /// Where everything else goes.
