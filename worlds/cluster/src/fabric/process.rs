@@ -1,5 +1,5 @@
 //! Ranks as processes: joining a job, the drivers of rank 0 and of a peer, and parting. How frames
-//! travel between them is a [`carrier`](carrier::Carrier)'s business: MPI, or TCP.
+//! travel between them is a `carrier`'s business: MPI, or TCP.
 //!
 //! ```text
 //!   job: joining, hello, welcome, leaving     lead, follow: the drivers of rank 0 and of a peer
