@@ -22,12 +22,22 @@
 //!   ◀── Send(have), Release(piece) ─────────   announced and served
 //! ```
 
+mod internet;
+
 use dunlin_base::{
     Bitfield, BlockRef, ConnId, Endpoint, FileIndex, PieceIndex, Rank, Time, TorrentId,
 };
-use dunlin_metainfo::SetInfo;
-use dunlin_tracker::{Control, FailedFile, LinkFrom, Register, ShutdownReason};
+use dunlin_metainfo::{SetInfo, Torrent};
+use dunlin_tracker::{
+    AnnounceFailure, AnnounceReply, AnnounceRequest, Control, FailedFile, LinkFrom, Register,
+    ShutdownReason,
+};
 use dunlin_wire::{Handshake, Message};
+pub use internet::{
+    AddTorrent, AnnounceNews, Limits, Priority, SeedGoal, Source, TorrentState, TorrentView,
+    TrackerIndex,
+};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// What the world tells the engine.
@@ -229,13 +239,61 @@ pub enum Input {
         /// Why, for people.
         error: LocalError,
     },
+
+    // The internet.
+    /// What a tracker answered to [`Output::Announce`], or why it did not.
+    Announced {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Which of its trackers.
+        tracker: TrackerIndex,
+        /// The answer.
+        result: Result<Box<AnnounceReply>, AnnounceFailure>,
+    },
+    /// The hashes of a piece's blocks of 16 KiB that [`Output::HashBlocks`] asked for (BEP 52); none if
+    /// they could not be read.
+    BlockHashes {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The piece.
+        piece: PieceIndex,
+        /// SHA-256 of each block, in order.
+        hashes: Vec<[u8; 32]>,
+    },
+    /// The storage of a torrent is closed, as [`Output::Close`] asked for: everything is durable.
+    Closed {
+        /// The torrent.
+        torrent: TorrentId,
+    },
 }
 
 /// What a person or the world asks of the engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Stop: hang up everywhere.
+    /// Stop: hang up everywhere. Of the internet: trackers that know of us are told.
     Stop,
+    /// A torrent is added.
+    Add(Box<AddTorrent>),
+    /// A torrent goes, its files stay.
+    Remove(TorrentId),
+    /// A torrent waits: it hangs up, and trackers are told.
+    Pause(TorrentId),
+    /// It goes on.
+    Resume(TorrentId),
+    /// Its trackers are asked now, as far as they allow it.
+    Announce(TorrentId),
+    /// Peers to dial.
+    AddPeers(TorrentId, Vec<SocketAddr>),
+    /// How much each file is wanted from now on.
+    Prioritize(TorrentId, Vec<Priority>),
+    /// Pieces in order, or the rarest first.
+    Sequential(TorrentId, bool),
+    /// Limits of all torrents together, or of one.
+    Limit(Option<TorrentId>, Limits),
+    /// Another goal for a torrent.
+    Seed(TorrentId, Option<SeedGoal>),
+    /// Where the world listens: said to trackers and peers. 0 if nowhere.
+    Listening(u16),
 }
 
 /// A fault on our own side. It never blames a peer.
@@ -384,6 +442,46 @@ pub enum Output {
         /// The block.
         block: BlockRef,
     },
+    /// Open a torrent's files and check them, answered by [`Input::Opened`] or [`Input::OpenFailed`].
+    /// Torrents of the internet; [`Output::Open`] is for sets of a cluster.
+    OpenTorrent {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Everything about it.
+        metainfo: Arc<Torrent>,
+        /// Whether each file is wanted, by index.
+        wanted: Vec<bool>,
+    },
+    /// Other files are wanted from now on: the answer is [`Input::Opened`] once more.
+    Want {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Whether each file is wanted, by index.
+        wanted: Vec<bool>,
+    },
+    /// Make everything durable and close a torrent's files, answered by [`Input::Closed`].
+    Close {
+        /// The torrent.
+        torrent: TorrentId,
+    },
+    /// Tell a tracker that we are here, answered by [`Input::Announced`].
+    Announce {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Which of its trackers.
+        tracker: TrackerIndex,
+        /// The tracker's address.
+        url: Arc<str>,
+        /// What to say.
+        request: Box<AnnounceRequest>,
+    },
+    /// Hash the blocks of a piece that is on disk, answered by [`Input::BlockHashes`] (BEP 52).
+    HashBlocks {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The piece.
+        piece: PieceIndex,
+    },
     /// Something the app or a test wants to know.
     Event(Event),
 }
@@ -446,6 +544,31 @@ pub enum Event {
     },
     /// The tracker ended the run.
     Shutdown(ShutdownReason),
+    /// A torrent of the internet stands elsewhere now.
+    State {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Where it stands.
+        state: TorrentState,
+        /// Why, for people, where it failed or waits.
+        reason: Option<String>,
+    },
+    /// All of a torrent is known now: it was added by its name alone.
+    Metadata {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Everything about it.
+        metainfo: Arc<Torrent>,
+    },
+    /// A tracker was asked.
+    Announced {
+        /// The torrent.
+        torrent: TorrentId,
+        /// What came of it.
+        news: AnnounceNews,
+    },
+    /// Nobody is left who has to be told that we stop.
+    Stopped,
 }
 
 /// Why a connection is closed.
@@ -465,6 +588,12 @@ pub enum HangUpReason {
     Dead,
     /// We stop.
     Stopping,
+    /// It is connected already, under another address.
+    SamePeer,
+    /// It is ourselves.
+    Ourselves,
+    /// There are as many connections as there may be.
+    Crowded,
 }
 
 /// Why the engine wants to be woken: for people who ask why it does not idle.
@@ -488,6 +617,14 @@ pub enum Reason {
     Silence,
     /// Loads are asked for again.
     Load,
+    /// A tracker is to be asked.
+    Announce,
+    /// A limit of rate lets more through.
+    Rate,
+    /// A connection needs a sign of life, or has been silent for too long.
+    Idle,
+    /// The time of a seed is over.
+    Goal,
 }
 
 /// What the coordinator asks of the world.

@@ -4,7 +4,7 @@
 use crate::io::{Reason, Wake};
 use dunlin_base::Time;
 
-const REASONS: [Reason; 9] = [
+const REASONS: [Reason; 13] = [
     Reason::Choke,
     Reason::Request,
     Reason::Refresh,
@@ -14,6 +14,10 @@ const REASONS: [Reason; 9] = [
     Reason::Start,
     Reason::Silence,
     Reason::Load,
+    Reason::Announce,
+    Reason::Rate,
+    Reason::Idle,
+    Reason::Goal,
 ];
 
 /// The timers of one engine.

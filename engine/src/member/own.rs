@@ -36,12 +36,14 @@ impl Member {
             match &file.hashes {
                 PieceHashes::Sha1(hashes) => sha1.extend_from_slice(hashes),
                 PieceHashes::Tokens(list) => tokens.extend(list.iter().cloned()),
+                PieceHashes::Merkle(_) => return None,
             }
         }
         let first = by_name.get(outline.names.first()?.as_str())?;
         let (kind, hashes) = match first.hashes.kind() {
             HashKind::Sha1 => (HashKind::Sha1, PieceHashes::Sha1(sha1.into())),
             HashKind::Token => (HashKind::Token, PieceHashes::Tokens(tokens.into())),
+            HashKind::Merkle => return None,
         };
         SetInfo::new(kind, piece_length?, files, hashes).ok()
     }

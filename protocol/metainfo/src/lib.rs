@@ -17,9 +17,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod content;
 #[doc(hidden)]
 pub mod fuzzing;
 mod geometry;
+mod info_hashes;
 mod path;
 mod set;
 mod token;
@@ -27,7 +29,9 @@ mod torrent;
 mod tree;
 mod zeros;
 
+pub use content::{Content, ContentFile, ExpectedPiece};
 pub use geometry::{BLOCK_LENGTH, Entry, Extent, Geometry, GeometryError, MAX_PIECES};
+pub use info_hashes::InfoHashes;
 pub use path::{
     MAX_COMPONENT, MAX_DEPTH, MAX_DUPLICATES, NameError, PathError, PathRules, check_name,
     resolve_duplicates, sanitize, sanitize_component, sanitize_name,

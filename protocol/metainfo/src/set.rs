@@ -39,6 +39,8 @@ const SET_NAME: &str = "set";
 pub enum HashKind {
     /// SHA-1 over the piece's bytes (BEP 3).
     Sha1,
+    /// The root of a tree of SHA-256 over the piece's blocks (BEP 52). No set of a cluster has it.
+    Merkle,
     /// The piece must equal its token.
     Token,
 }
@@ -48,6 +50,9 @@ pub enum HashKind {
 pub enum PieceHashes {
     /// SHA-1 of every piece.
     Sha1(Arc<[[u8; 20]]>),
+    /// The root of every piece's tree: the piece layers of all files, one after another, or the root of
+    /// the file itself where it is not longer than a piece (BEP 52).
+    Merkle(Arc<[[u8; 32]]>),
     /// The token that every piece is.
     Tokens(Arc<[Bytes]>),
 }
@@ -58,6 +63,7 @@ impl PieceHashes {
     pub fn len(&self) -> usize {
         match self {
             PieceHashes::Sha1(hashes) => hashes.len(),
+            PieceHashes::Merkle(roots) => roots.len(),
             PieceHashes::Tokens(tokens) => tokens.len(),
         }
     }
@@ -73,6 +79,7 @@ impl PieceHashes {
     pub fn kind(&self) -> HashKind {
         match self {
             PieceHashes::Sha1(_) => HashKind::Sha1,
+            PieceHashes::Merkle(_) => HashKind::Merkle,
             PieceHashes::Tokens(_) => HashKind::Token,
         }
     }
@@ -85,6 +92,9 @@ impl PieceHashes {
         match self {
             PieceHashes::Sha1(hashes) => {
                 PieceHashes::Sha1(hashes.get(range).unwrap_or_default().into())
+            }
+            PieceHashes::Merkle(roots) => {
+                PieceHashes::Merkle(roots.get(range).unwrap_or_default().into())
             }
             PieceHashes::Tokens(tokens) => {
                 PieceHashes::Tokens(tokens.get(range).unwrap_or_default().into())
@@ -100,6 +110,9 @@ impl PieceHashes {
             (PieceHashes::Sha1(ours), PieceHashes::Sha1(theirs)) => {
                 ours.iter().zip(theirs.iter()).position(|(a, b)| a != b)
             }
+            (PieceHashes::Merkle(ours), PieceHashes::Merkle(theirs)) => {
+                ours.iter().zip(theirs.iter()).position(|(a, b)| a != b)
+            }
             (PieceHashes::Tokens(ours), PieceHashes::Tokens(theirs)) => {
                 ours.iter().zip(theirs.iter()).position(|(a, b)| a != b)
             }
@@ -113,6 +126,7 @@ impl PieceHashes {
     pub fn display(&self, index: usize) -> String {
         let text = match self {
             PieceHashes::Sha1(hashes) => hashes.get(index).map(|hash| hex(hash)),
+            PieceHashes::Merkle(roots) => roots.get(index).map(|root| hex(root)),
             PieceHashes::Tokens(tokens) => {
                 tokens.get(index).map(|token| String::from_utf8_lossy(token).into_owned())
             }
@@ -222,7 +236,7 @@ impl SetInfo {
         files: Vec<SetFile>,
         hashes: PieceHashes,
     ) -> Result<SetInfo, SetError> {
-        if hashes.kind() != kind {
+        if hashes.kind() != kind || kind == HashKind::Merkle {
             return Err(SetError::Kind { expected: kind, found: hashes.kind() });
         }
         let by_name = index_names(kind, &files)?;
@@ -253,7 +267,7 @@ impl SetInfo {
     pub fn geometry(&self, block_length: u32) -> Geometry {
         let lengths: Vec<u64> = self.files.iter().map(|file| file.length).collect();
         let block_length = match self.kind {
-            HashKind::Sha1 => block_length.max(1),
+            HashKind::Sha1 | HashKind::Merkle => block_length.max(1),
             HashKind::Token => 1,
         };
         Geometry::aligned(self.piece_length, block_length, &lengths)

@@ -50,6 +50,10 @@ impl OwnedFile {
         match self.hashes.kind() {
             HashKind::Sha1 => check_name(&self.name).map_err(|why| bad_name(&self.name, &why))?,
             HashKind::Token => check_course_name(&self.name)?,
+            HashKind::Merkle => {
+                let why = "its hashes are of a kind that no set has".to_owned();
+                return Err(ControlError::File { name: self.name.clone(), why });
+            }
         }
         let fault = |why: String| Err(ControlError::File { name: self.name.clone(), why });
         if self.piece_length == 0 {

@@ -12,6 +12,7 @@
 //! assert!(decode(&[4, 0, 0, 0, 200, b'x']).is_err());
 //! ```
 
+mod announce;
 mod check;
 mod codec;
 mod control;
@@ -21,6 +22,9 @@ mod order;
 mod sets;
 mod table;
 
+pub use announce::{
+    AnnounceEvent, AnnounceFailure, AnnounceReply, AnnounceRequest, RetryIn, ScrapeCounts,
+};
 pub use codec::{ControlError, decode, encode};
 pub use control::{
     Control, FailedFile, Go, LinkFrom, Load, Member, Node, Outline, OwnedFile, Refresh, Register,

@@ -208,7 +208,7 @@ impl TorrentFiles {
     pub(crate) fn expected(&self, piece: PieceIndex) -> Option<[u8; 20]> {
         match &self.info.hashes {
             PieceHashes::Sha1(hashes) => hashes.get(piece.index()).copied(),
-            PieceHashes::Tokens(_) => None,
+            PieceHashes::Merkle(_) | PieceHashes::Tokens(_) => None,
         }
     }
 

@@ -431,7 +431,7 @@ impl Peer {
         let sound = match known.map(|known| known.info.kind) {
             Some(HashKind::Token) => (1..=MAX_TOKEN).contains(&payload.data.len()),
             Some(HashKind::Sha1) => payload.data.len() == range.length as usize && range.length > 0,
-            None => false,
+            Some(HashKind::Merkle) | None => false,
         };
         if !sound {
             self.inputs.push_back(Input::Malformed { conn });

@@ -175,6 +175,7 @@ impl<'a> Reader<'a> {
         match self.u8("a kind of hash")? {
             0 => Ok(HashKind::Sha1),
             1 => Ok(HashKind::Token),
+            2 => Ok(HashKind::Merkle),
             found => Err(ControlError::Tag { what: "a kind of hash", found }),
         }
     }
@@ -184,6 +185,10 @@ impl<'a> Reader<'a> {
             HashKind::Sha1 => {
                 let hashes = self.list("hashes", 20, |from| from.array("a hash"))?;
                 PieceHashes::Sha1(hashes.into())
+            }
+            HashKind::Merkle => {
+                let roots = self.list("roots", 32, |from| from.array("a root"))?;
+                PieceHashes::Merkle(roots.into())
             }
             HashKind::Token => {
                 let tokens = self.list("tokens", 4, |from| {

@@ -124,6 +124,10 @@ impl Writer {
                 self.tag(0).len(hashes.len());
                 self.out.extend_from_slice(hashes.as_flattened());
             }
+            PieceHashes::Merkle(roots) => {
+                self.tag(2).len(roots.len());
+                self.out.extend_from_slice(roots.as_flattened());
+            }
             PieceHashes::Tokens(tokens) => self.tag(1).list(tokens, |to, token| {
                 to.bytes(token);
             }),
@@ -222,6 +226,7 @@ impl Writer {
         self.tag(match info.kind {
             HashKind::Sha1 => 0,
             HashKind::Token => 1,
+            HashKind::Merkle => 2,
         });
         self.u32(info.piece_length);
         self.list(&info.files, |to, file| {

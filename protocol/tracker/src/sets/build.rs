@@ -295,7 +295,7 @@ fn info(files: &[Wanted<'_, '_>]) -> Result<SetInfo, SetError> {
         _ => {
             let all = truths().flat_map(|truth| match &truth.hashes {
                 PieceHashes::Sha1(hashes) => hashes.as_ref(),
-                PieceHashes::Tokens(_) => &[],
+                PieceHashes::Merkle(_) | PieceHashes::Tokens(_) => &[],
             });
             PieceHashes::Sha1(all.copied().collect())
         }

@@ -24,7 +24,7 @@ const ALLOWED_IN_TESTS: &[&str] = &["proptest", "expect-test"];
 const RESERVED: &[(&str, &[&str])] = &[
     ("ring", &["dunlin-sockets"]),
     ("socket2", &["dunlin-sockets"]),
-    ("tokio", &["dunlin-sockets", "dunlin-cluster"]),
+    ("tokio", &["dunlin-sockets", "dunlin-cluster", "dunlin-net"]),
 ];
 
 /// A floor of the house, the ground floor first.

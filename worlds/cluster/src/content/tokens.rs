@@ -131,6 +131,6 @@ impl Tokens {
 fn bytes_of(hashes: &PieceHashes) -> u64 {
     match hashes {
         PieceHashes::Tokens(tokens) => tokens.iter().map(|token| token.len() as u64).sum(),
-        PieceHashes::Sha1(_) => 0,
+        PieceHashes::Sha1(_) | PieceHashes::Merkle(_) => 0,
     }
 }

@@ -214,6 +214,11 @@ impl Ledger {
             Event::Shutdown(reason) => self.shutdown = Some(reason),
             Event::Started { missing, .. } => self.wanted.extend(missing),
             Event::Refreshed { .. } | Event::Rejected { .. } => {}
+            // Torrents of the internet: a member has none.
+            Event::State { .. }
+            | Event::Metadata { .. }
+            | Event::Announced { .. }
+            | Event::Stopped => {}
         }
     }
 

@@ -75,6 +75,12 @@ impl Peer {
             }
             Output::Serve { conn, block } => self.serve(conn, block),
             Output::Event(event) => self.ledger.event(now, event),
+            // Torrents of the internet: a member has none.
+            Output::OpenTorrent { .. }
+            | Output::Want { .. }
+            | Output::Close { .. }
+            | Output::Announce { .. }
+            | Output::HashBlocks { .. } => {}
         }
     }
 
@@ -225,6 +231,7 @@ impl Peer {
                 zeros: known.geometry.hashed_len(piece) - known.geometry.data_len(piece),
             },
             PieceHashes::Tokens(tokens) => Expected::Token(tokens.get(piece.index())?.clone()),
+            PieceHashes::Merkle(_) => return None,
         })
     }
 }

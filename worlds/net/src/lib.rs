@@ -1,0 +1,4 @@
+//! The internet: one thread that owns the sockets and the engine, threads for disk and hashes, and a
+//! small runtime that speaks to trackers over HTTP and UDP.
+//!
+//! It decides nothing: whom to ask for what, whom to serve and when to announce is the engine's.
