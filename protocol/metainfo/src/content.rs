@@ -8,7 +8,8 @@ use dunlin_base::{FileIndex, InfoHash, PieceIndex};
 /// A file of a torrent as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContentFile {
-    /// Its relative path, with `/`, safe to create. Of padding: never created.
+    /// Its relative path, with `/`, safe to create. Empty for padding and links: whoever stores files
+    /// creates nothing for them.
     pub name: String,
     /// Its length in bytes; 0 for padding and links.
     pub length: u64,

@@ -1,8 +1,8 @@
 //! What must hold for any bytes at all. Fuzz targets and replay tests call this.
 
 use crate::{
-    BLOCK_LENGTH, MAX_TORRENT_SIZE, PathRules, Torrent, check_name, parse_token_file, sanitize,
-    write_token_file,
+    BLOCK_LENGTH, MAX_TORRENT_SIZE, Magnet, PathRules, Torrent, check_name, parse_token_file,
+    sanitize, write_token_file,
 };
 use dunlin_base::{FileIndex, PieceIndex};
 
@@ -35,6 +35,20 @@ pub fn metainfo(data: &[u8]) {
     }
 }
 
+/// Asserts the promises of magnet links on `data`.
+///
+/// # Panics
+/// If a promise is broken.
+pub fn magnet(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    if let Ok(magnet) = text.parse::<Magnet>() {
+        let written = magnet.to_string();
+        if written.len() <= crate::MAX_MAGNET {
+            assert_eq!(written.parse().as_ref(), Ok(&magnet), "write, read is stable");
+        }
+    }
+}
+
 fn check_torrent(torrent: &Torrent, rules: PathRules) {
     let encoded = torrent.to_bytes();
     if encoded.len() <= MAX_TORRENT_SIZE {
@@ -42,7 +56,18 @@ fn check_torrent(torrent: &Torrent, rules: PathRules) {
         assert_eq!(again.as_ref(), Ok(torrent), "read, write, read is stable");
     }
     let geometry = torrent.geometry(BLOCK_LENGTH);
-    assert_eq!(geometry.pieces() as usize, torrent.pieces.len());
+    match torrent.content(BLOCK_LENGTH) {
+        Some(content) => {
+            assert_eq!(geometry.pieces() as usize, torrent.pieces.len());
+            assert!(geometry.piece(0).is_none_or(|piece| content.expected(piece).is_some()));
+        }
+        None => assert!(!torrent.has_layers() && torrent.hashes.v1.is_none()),
+    }
+    for (root, layer) in torrent.layers().take(WALKED) {
+        let tree = torrent.tree(root).expect("a layer makes a tree");
+        assert_eq!(tree.root(), *root);
+        assert!(!layer.is_empty());
+    }
     assert_eq!(geometry.files() as usize, torrent.files.len());
     let mut names = std::collections::BTreeSet::new();
     for (index, file) in torrent.files.iter().enumerate().take(WALKED) {

@@ -22,6 +22,8 @@ mod content;
 pub mod fuzzing;
 mod geometry;
 mod info_hashes;
+mod magnet;
+pub mod merkle;
 mod path;
 mod set;
 mod token;
@@ -32,6 +34,7 @@ mod zeros;
 pub use content::{Content, ContentFile, ExpectedPiece};
 pub use geometry::{BLOCK_LENGTH, Entry, Extent, Geometry, GeometryError, MAX_PIECES};
 pub use info_hashes::InfoHashes;
+pub use magnet::{MAX_MAGNET, Magnet, MagnetError};
 pub use path::{
     MAX_COMPONENT, MAX_DEPTH, MAX_DUPLICATES, NameError, PathError, PathRules, check_name,
     resolve_duplicates, sanitize, sanitize_component, sanitize_name,
@@ -45,8 +48,8 @@ pub use token::{
     MAX_TOKEN, TokenError, check_token, parse_token_file, token_info_hash, write_token_file,
 };
 pub use torrent::{
-    Attributes, MAX_INFO_SIZE, MAX_PIECE_LENGTH, MAX_TORRENT_SIZE, MetainfoError, Torrent,
-    TorrentFile,
+    Attributes, MAX_INFO_SIZE, MAX_PIECE_LENGTH, MAX_TORRENT_SIZE, MetainfoError, MissingLayer,
+    Torrent, TorrentFile,
 };
 pub use tree::{EntryError, EntryKind, EntryMeta, MAX_ATTRIBUTES, MAX_TARGET, TreeEntry};
 pub use zeros::zero_hash;

@@ -1,16 +1,25 @@
-//! BEP 3, "metainfo files", with the file attributes of BEP 47: .torrent files of version 1. Hybrid
-//! files (BEP 52) are read as version 1.
+//! BEP 3, "metainfo files", with the file attributes of BEP 47, and BEP 52: .torrent files of
+//! version 1, of version 2, and hybrid ones, which are both.
 
 use bytes::Bytes;
 use dunlin_base::InfoHash;
-use dunlin_bencode::{DecodeError, Flaw, Writer};
-use thiserror::Error;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use crate::geometry::{Entry, Geometry, GeometryError};
-use crate::path::{MAX_DEPTH, PathError, PathRules};
+use crate::geometry::{Entry, Geometry};
+use crate::info_hashes::InfoHashes;
+use crate::merkle::Node;
+use crate::path::PathRules;
 use crate::set::PieceHashes;
 
+mod error;
+mod files;
+mod layers;
 mod read;
+mod write;
+
+pub use error::MetainfoError;
+pub use layers::MissingLayer;
 
 /// The largest .torrent file in bytes that is read; common programs stop there too.
 pub const MAX_TORRENT_SIZE: usize = 10_000_000;
@@ -21,85 +30,8 @@ pub const MAX_INFO_SIZE: usize = 30 * 1024 * 1024;
 /// The largest piece length in bytes: 32 767 blocks of 16 KiB, the practice of common programs.
 pub const MAX_PIECE_LENGTH: u32 = 536_854_528;
 
-/// Why bytes are no torrent that we can read. Whoever made the torrent is to blame.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum MetainfoError {
-    /// More bytes than are read.
-    #[error("the torrent has {found} bytes, expected at most {limit}")]
-    TooLarge {
-        /// Bytes found.
-        found: usize,
-        /// The limit in bytes.
-        limit: usize,
-    },
-    /// The bytes are not bencode.
-    #[error("the torrent is damaged: {0}")]
-    Bencode(#[from] DecodeError),
-    /// Another kind of value than a dictionary.
-    #[error("the torrent is a {0}, expected a dictionary: is it a .torrent file?")]
-    NotDict(&'static str),
-    /// A key is absent, or its value is of no use.
-    #[error("key `{key}` of the torrent is absent or wrong, expected {expected}")]
-    Key {
-        /// The key.
-        key: &'static str,
-        /// What it must hold.
-        expected: &'static str,
-    },
-    /// A key of an entry of the list of files is absent, or its value is of no use.
-    #[error("key `{key}` of file {index} of the torrent is absent or wrong, expected {expected}")]
-    FileKey {
-        /// The entry, counted from 0.
-        index: usize,
-        /// The key.
-        key: &'static str,
-        /// What it must hold.
-        expected: &'static str,
-    },
-    /// A path that is too deep.
-    #[error("the path of file {index} has {found} components, expected at most {MAX_DEPTH}")]
-    TooDeep {
-        /// The entry, counted from 0.
-        index: usize,
-        /// How many components its path has.
-        found: usize,
-    },
-    /// Version 2 alone (BEP 52).
-    #[error("the torrent is version 2 only (BEP 52): use a version 1 or hybrid torrent")]
-    OnlyV2,
-    /// A later version than any that is known.
-    #[error("the torrent has version {0}: a newer program is needed")]
-    NewerVersion(i64),
-    /// Only some of the keys of version 2.
-    #[error("the torrent has only one of `meta version` and `file tree`, expected both or none")]
-    HalfV2,
-    /// The info dictionary of a hybrid torrent is not canonical.
-    #[error("the info dictionary of a hybrid torrent must be canonical: {0}")]
-    NotCanonical(Flaw),
-    /// Both or none of `length` and `files`.
-    #[error("the torrent must have exactly one of `length` and `files`, found {0}")]
-    LengthOrFiles(&'static str),
-    /// A piece length outside of the range.
-    #[error("the piece length is {0}, expected 1 to {MAX_PIECE_LENGTH}")]
-    PieceLength(i64),
-    /// Hashes that do not fit the lengths.
-    #[error("`pieces` has {found} bytes, expected {expected}: 20 for each piece")]
-    Pieces {
-        /// Bytes that the lengths need.
-        expected: u64,
-        /// Bytes found.
-        found: usize,
-    },
-    /// A torrent of nothing.
-    #[error("the torrent holds no bytes at all: there is nothing to move")]
-    Nothing,
-    /// The lengths make no torrent.
-    #[error(transparent)]
-    Geometry(#[from] GeometryError),
-    /// The paths cannot be made safe.
-    #[error(transparent)]
-    Path(#[from] PathError),
-}
+/// The schemes of tracker addresses that mean something to BitTorrent programs.
+pub(crate) const TRACKER_SCHEMES: &[&str] = &["http", "https", "udp", "ws", "wss"];
 
 /// The attributes of a file (BEP 47, "attr").
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -127,15 +59,24 @@ pub struct TorrentFile {
     /// Where a symbolic link points: the components of the path of a file or folder of the torrent.
     /// `None` for a link to anything else, which is then an ordinary empty file.
     pub target: Option<Vec<String>>,
+    /// The root of the tree over its blocks, if the torrent is of version 2 and the file is not
+    /// empty (BEP 52).
+    pub root: Option<Node>,
 }
 
-/// A torrent of version 1, as its .torrent file describes it. Made by [`Torrent::parse`]; the
-/// fields are there to be read.
+/// A torrent, as its .torrent file describes it. Made by [`Torrent::parse`]; the fields are there
+/// to be read.
+///
+/// A hybrid torrent has the files, pieces and padding of its version 1 here, and in addition what
+/// only version 2 has: the roots of its files, and their layers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Torrent {
     info: Bytes,
-    /// SHA-1 of the info dictionary as it stands in the file (BEP 3).
-    pub info_hash: InfoHash,
+    /// Piece layers by the root of their file; only those of files of more than one piece.
+    layers: BTreeMap<Node, Arc<[Node]>>,
+    /// SHA-1 (BEP 3) and SHA-256 (BEP 52) of the info dictionary as it stands in the file, for the
+    /// versions that it describes.
+    pub hashes: InfoHashes,
     /// The name of the file, or of the folder for several files, made safe.
     pub name: String,
     /// Whether the torrent is one file without a folder.
@@ -144,14 +85,15 @@ pub struct Torrent {
     pub files: Vec<TorrentFile>,
     /// The length of a piece in bytes, 1 to [`MAX_PIECE_LENGTH`].
     pub piece_length: u32,
-    /// SHA-1 of every piece.
+    /// SHA-1 of every piece; for version 2 alone the root of every piece, or nothing as long as
+    /// layers are missing.
     pub pieces: PieceHashes,
     /// Peers come from the torrent's own trackers alone (BEP 27).
     pub private: bool,
-    /// The file describes the same data for version 2 too (BEP 52).
-    pub hybrid: bool,
     /// A tag that private sites use to change the info-hash.
     pub source: Option<String>,
+    /// What was changed to make its names safe, for people: a sentence each.
+    pub warnings: Vec<String>,
     /// Tracker addresses in tiers, both in the order of the file (BEP 12).
     pub trackers: Vec<Vec<String>>,
     /// Servers that hold the files (BEP 19).
@@ -204,13 +146,24 @@ impl Torrent {
         &self.info
     }
 
+    /// Whether the same data is described for version 1 and for version 2 (BEP 52).
+    #[must_use]
+    pub fn is_hybrid(&self) -> bool {
+        self.hashes.v1.is_some() && self.hashes.v2.is_some()
+    }
+
     /// The pieces, blocks and files. Files have the indexes of [`Torrent::files`]; padding is an
     /// empty file there. `block_length` is in bytes, at least 1.
     #[must_use]
     pub fn geometry(&self, block_length: u32) -> Geometry {
-        let entries = entries(&self.files);
-        Geometry::padded(self.piece_length, block_length.max(1), &entries)
-            .unwrap_or_else(|_| Geometry::nothing())
+        let block_length = block_length.max(1);
+        let geometry = if self.hashes.v1.is_some() {
+            Geometry::padded(self.piece_length, block_length, &entries(&self.files))
+        } else {
+            let lengths: Vec<u64> = self.files.iter().map(|file| file.length).collect();
+            Geometry::aligned(self.piece_length, block_length, &lengths)
+        };
+        geometry.unwrap_or_else(|_| Geometry::nothing())
     }
 
     /// The path of file `index` from where the torrent is stored, with `/`; the folder of a torrent
@@ -220,66 +173,10 @@ impl Torrent {
         let path = self.files.get(index)?.path.join("/");
         Some(if self.single_file { path } else { format!("{}/{path}", self.name) })
     }
-
-    /// A .torrent file with what is known here. The info dictionary stands in it byte for byte.
-    #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut writer = Writer::new();
-        writer.dict();
-        if let Some(first) = self.trackers.first().and_then(|tier| tier.first()) {
-            writer.key("announce").bytes(first);
-            if self.trackers.iter().map(Vec::len).sum::<usize>() > 1 {
-                writer.key("announce-list").list();
-                self.trackers.iter().for_each(|tier| write_list(&mut writer, tier));
-                writer.end();
-            }
-        }
-        write_strings(&mut writer, "collections", &self.collections);
-        write_text(&mut writer, "comment", self.comment.as_ref());
-        write_text(&mut writer, "created by", self.created_by.as_ref());
-        if let Some(date) = self.creation_date {
-            writer.key("creation date").integer(date);
-        }
-        write_strings(&mut writer, "httpseeds", &self.http_seeds);
-        writer.key("info").raw(&self.info);
-        if !self.nodes.is_empty() {
-            writer.key("nodes").list();
-            for (host, port) in &self.nodes {
-                writer.list().bytes(host).integer(*port).end();
-            }
-            writer.end();
-        }
-        let similar: Vec<[u8; 20]> = self.similar.iter().map(|hash| hash.0).collect();
-        write_strings(&mut writer, "similar", &similar);
-        write_strings(&mut writer, "url-list", &self.web_seeds);
-        writer.end();
-        writer.finish().unwrap_or_default()
-    }
 }
 
 fn entries(files: &[TorrentFile]) -> Vec<Entry> {
     files.iter().map(|file| Entry { length: file.length, pad: file.attributes.pad }).collect()
-}
-
-fn write_text(writer: &mut Writer, key: &str, text: Option<&String>) {
-    if let Some(text) = text {
-        writer.key(key).bytes(text);
-    }
-}
-
-fn write_strings(writer: &mut Writer, key: &str, strings: &[impl AsRef<[u8]>]) {
-    if !strings.is_empty() {
-        writer.key(key);
-        write_list(writer, strings);
-    }
-}
-
-fn write_list(writer: &mut Writer, strings: &[impl AsRef<[u8]>]) {
-    writer.list();
-    for string in strings {
-        writer.bytes(string);
-    }
-    writer.end();
 }
 
 #[cfg(test)]

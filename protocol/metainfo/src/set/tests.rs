@@ -46,7 +46,7 @@ fn a_set_is_a_genuine_torrent() {
     let set = SetInfo::new(HashKind::Sha1, 16_384, list, sha1(4)).unwrap();
     let dict = set.info_dict().unwrap();
     let torrent = Torrent::parse_info(&dict, crate::PathRules::default()).unwrap();
-    assert_eq!(torrent.info_hash, set.info_hash());
+    assert_eq!(torrent.hashes.first(), set.info_hash());
     assert_eq!((torrent.name.as_str(), torrent.single_file), ("set", false));
     assert_eq!((torrent.piece_length, &torrent.pieces), (16_384, &set.hashes));
     let shown: Vec<_> = torrent
@@ -192,7 +192,7 @@ proptest! {
         if pieces > 0 {
             let dict = set.info_dict().unwrap();
             let torrent = Torrent::parse_info(&dict, crate::PathRules::default()).unwrap();
-            prop_assert_eq!(torrent.info_hash, set.info_hash());
+            prop_assert_eq!(torrent.hashes.first(), set.info_hash());
         }
     }
 }

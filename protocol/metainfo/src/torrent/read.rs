@@ -1,23 +1,20 @@
 //! The keys of a .torrent file, one after another. Optional keys with a wrong type count as absent.
 
 use bytes::Bytes;
-use dunlin_base::InfoHash;
+use dunlin_base::{InfoHash, hex};
 use dunlin_bencode::{DecodeError, Dict, Kind, Limits, Mode, Node, decode};
-use sha1::{Digest, Sha1};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::files::{RawFile, attributes, in_tree, join, listed, safe, shown};
 use super::{
-    Attributes, MAX_INFO_SIZE, MAX_PIECE_LENGTH, MAX_TORRENT_SIZE, MetainfoError, Torrent,
-    TorrentFile, entries,
+    Attributes, MAX_INFO_SIZE, MAX_PIECE_LENGTH, MAX_TORRENT_SIZE, MetainfoError, TRACKER_SCHEMES,
+    Torrent, TorrentFile, entries,
 };
-use crate::geometry::Geometry;
-use crate::path::{
-    MAX_DEPTH, PathIndex, PathRules, key, resolve_duplicates, sanitize, sanitize_name,
-};
+use crate::geometry::{BLOCK_LENGTH, Geometry};
+use crate::info_hashes::InfoHashes;
+use crate::merkle::Node as Hash;
+use crate::path::{PathRules, sanitize_name};
 use crate::set::PieceHashes;
-
-/// A program whose padding has no attribute, only this in its name (practice).
-const NAMED_PADDING: &[u8] = b"_____padding_file_";
 
 pub(super) fn torrent(bytes: &[u8], rules: PathRules) -> Result<Torrent, MetainfoError> {
     check_size(bytes, MAX_TORRENT_SIZE)?;
@@ -35,6 +32,11 @@ pub(super) fn torrent(bytes: &[u8], rules: PathRules) -> Result<Torrent, Metainf
     torrent.creation_date = outer.get("creation date").and_then(|node| node.as_i64());
     torrent.similar = similar(&[outer, info]);
     torrent.collections = collections(&[outer, info]);
+    if torrent.hashes.v2.is_some()
+        && let Some(layers) = outer.get("piece layers").and_then(|node| node.dict())
+    {
+        torrent = torrent.with_layers(piece_layers(layers)?)?;
+    }
     Ok(torrent)
 }
 
@@ -63,37 +65,46 @@ fn dict(node: Node<'_>) -> Result<Dict<'_>, MetainfoError> {
 }
 
 fn read_info(info: Dict<'_>, rules: PathRules) -> Result<Torrent, MetainfoError> {
-    let hybrid = check_version(info)?;
-    let info_hash = InfoHash(Sha1::digest(info.node().raw()).into());
+    let (v1, v2) = versions(info)?;
+    let hashes = InfoHashes::of(info.node().raw(), v1, v2);
     let expected = "a byte string";
-    let name = bytes(info, "name.utf-8").or_else(|| bytes(info, "name"));
-    let name = name.ok_or(MetainfoError::Key { key: "name", expected })?;
-    let name = sanitize_name(name, rules).unwrap_or_else(|| info_hash.to_string());
-    let piece_length = info.get("piece length").and_then(|node| node.as_i64());
-    let expected = "a number of bytes";
-    let piece_length = piece_length.ok_or(MetainfoError::Key { key: "piece length", expected })?;
-    let piece_length = u32::try_from(piece_length)
-        .ok()
-        .filter(|length| (1..=MAX_PIECE_LENGTH).contains(length))
-        .ok_or(MetainfoError::PieceLength(piece_length))?;
-    let (single_file, files) = match (info.get("length"), info.get("files")) {
-        (Some(length), None) => (true, vec![single_file(info, length, &name)?]),
-        (None, Some(files)) => (false, several_files(files, rules)?),
-        (None, None) => return Err(MetainfoError::LengthOrFiles("none")),
-        (Some(_), Some(_)) => return Err(MetainfoError::LengthOrFiles("both")),
+    let raw_name = bytes(info, "name.utf-8").or_else(|| bytes(info, "name"));
+    let raw_name = raw_name.ok_or(MetainfoError::Key { key: "name", expected })?;
+    let name = sanitize_name(raw_name, rules).unwrap_or_else(|| hashes.first().to_string());
+    let piece_length = piece_length(info, v2)?;
+    let tree = if v2 { in_tree(missing(info.get("file tree"))?)? } else { Vec::new() };
+    let (single_file, raw) = if v1 {
+        let (single_file, mut raw) = version_1(info, raw_name)?;
+        if v2 {
+            join(&mut raw, &tree, piece_length)?;
+        }
+        (single_file, raw)
+    } else {
+        let single = matches!(tree.as_slice(), [file] if file.path == [raw_name]);
+        (single, tree)
     };
-    let pieces = pieces(info, piece_length, &files)?;
-    Ok(Torrent {
+    let (mut files, mut warnings) = safe(&raw, rules)?;
+    if let (true, [file]) = (single_file, files.as_mut_slice()) {
+        file.path = vec![name.clone()];
+        warnings.clear();
+    }
+    if raw_name != name.as_bytes() {
+        warnings.insert(0, format!("the name `{}` was changed to `{name}`", shown(raw_name)));
+    }
+    let pieces =
+        if v1 { pieces(info, piece_length, &files)? } else { PieceHashes::Merkle([].into()) };
+    let mut torrent = Torrent {
         info: Bytes::copy_from_slice(info.node().raw()),
-        info_hash,
+        layers: BTreeMap::new(),
+        hashes,
         name,
         single_file,
         files,
         piece_length,
         pieces,
         private: info.get("private").and_then(|node| node.as_i64()).is_some_and(|flag| flag != 0),
-        hybrid,
         source: text(info, "source"),
+        warnings,
         trackers: Vec::new(),
         web_seeds: Vec::new(),
         http_seeds: Vec::new(),
@@ -103,28 +114,54 @@ fn read_info(info: Dict<'_>, rules: PathRules) -> Result<Torrent, MetainfoError>
         creation_date: None,
         similar: similar(&[info]),
         collections: collections(&[info]),
-    })
+    };
+    torrent.check_roots()?;
+    Ok(torrent)
 }
 
-/// BEP 52, "upgrade path": whether the dictionary is a hybrid; an error if it is not version 1 too.
-fn check_version(info: Dict<'_>) -> Result<bool, MetainfoError> {
+/// BEP 52: for which versions the dictionary describes the data.
+fn versions(info: Dict<'_>) -> Result<(bool, bool), MetainfoError> {
     let version = info.get("meta version").and_then(|node| node.as_i64()).unwrap_or(1);
     let tree = info.get("file tree").is_some();
     if version > 2 {
         return Err(MetainfoError::NewerVersion(version));
     }
     if !tree && version != 2 {
-        return Ok(false);
-    }
-    if info.get("pieces").is_none() {
-        return Err(MetainfoError::OnlyV2);
+        return Ok((true, false));
     }
     if !tree || version != 2 {
         return Err(MetainfoError::HalfV2);
     }
     match info.node().flaw() {
         Some(flaw) => Err(MetainfoError::NotCanonical(flaw)),
-        None => Ok(true),
+        None => Ok((info.get("pieces").is_some(), true)),
+    }
+}
+
+fn piece_length(info: Dict<'_>, v2: bool) -> Result<u32, MetainfoError> {
+    let piece_length = info.get("piece length").and_then(|node| node.as_i64());
+    let expected = "a number of bytes";
+    let piece_length = piece_length.ok_or(MetainfoError::Key { key: "piece length", expected })?;
+    let piece_length = u32::try_from(piece_length)
+        .ok()
+        .filter(|length| (1..=MAX_PIECE_LENGTH).contains(length))
+        .ok_or(MetainfoError::PieceLength(piece_length))?;
+    if v2 && !(piece_length.is_power_of_two() && piece_length >= BLOCK_LENGTH) {
+        return Err(MetainfoError::PieceLengthV2(piece_length));
+    }
+    Ok(piece_length)
+}
+
+/// The files of version 1, and whether it is one without a folder.
+fn version_1<'d>(
+    info: Dict<'d>,
+    name: &'d [u8],
+) -> Result<(bool, Vec<RawFile<'d>>), MetainfoError> {
+    match (info.get("length"), info.get("files")) {
+        (Some(length), None) => Ok((true, vec![single_file(info, length, name)?])),
+        (None, Some(files)) => Ok((false, listed(files)?)),
+        (None, None) => Err(MetainfoError::LengthOrFiles("none")),
+        (Some(_), Some(_)) => Err(MetainfoError::LengthOrFiles("both")),
     }
 }
 
@@ -147,83 +184,23 @@ fn pieces(
     Ok(PieceHashes::Sha1(hashes.into()))
 }
 
-fn single_file(info: Dict<'_>, length: Node<'_>, name: &str) -> Result<TorrentFile, MetainfoError> {
+fn single_file<'d>(
+    info: Dict<'d>,
+    length: Node<'d>,
+    name: &'d [u8],
+) -> Result<RawFile<'d>, MetainfoError> {
     let expected = "a number of bytes, 0 or more";
     let length = length.as_u64().ok_or(MetainfoError::Key { key: "length", expected })?;
     // A lone file that pads or links to itself is none: those attributes have no meaning here.
     let attributes = Attributes { pad: false, symlink: false, ..attributes(info) };
-    Ok(TorrentFile { path: vec![name.to_owned()], length, attributes, target: None })
+    Ok(RawFile { path: vec![name], length, attributes, target: None, root: None })
 }
 
-fn several_files(list: Node<'_>, rules: PathRules) -> Result<Vec<TorrentFile>, MetainfoError> {
-    let expected = "a list of dictionaries";
-    let list = list.list().ok_or(MetainfoError::Key { key: "files", expected })?;
-    let mut files = Vec::new();
-    for (index, node) in list.enumerate() {
-        let entry = node.dict().ok_or(MetainfoError::Key { key: "files", expected })?;
-        files.push(file(entry, index, rules)?);
-    }
-    let mut stored: Vec<&mut TorrentFile> =
-        files.iter_mut().filter(|file| !file.attributes.pad).collect();
-    let mut paths: Vec<Vec<String>> =
-        stored.iter_mut().map(|file| std::mem::take(&mut file.path)).collect();
-    resolve_duplicates(&mut paths, rules)?;
-    let index = PathIndex::new(paths.iter().map(|path| key(path, rules)).collect());
-    for (file, path) in stored.into_iter().zip(paths) {
-        file.path = path;
-        file.target = file.target.take().filter(|target| {
-            let key = key(target, rules);
-            index.is_file(&key) || index.is_folder(&key)
-        });
-    }
-    Ok(files)
+fn missing(tree: Option<Node<'_>>) -> Result<Node<'_>, MetainfoError> {
+    tree.ok_or(MetainfoError::HalfV2)
 }
 
-fn file(entry: Dict<'_>, index: usize, rules: PathRules) -> Result<TorrentFile, MetainfoError> {
-    let path = components(entry, "path.utf-8").or_else(|| components(entry, "path"));
-    let mut attributes = attributes(entry);
-    let named = |name: &&[u8]| name.windows(NAMED_PADDING.len()).any(|part| part == NAMED_PADDING);
-    attributes.pad |= path.as_ref().is_some_and(|path| path.iter().any(named));
-    let length = match entry.get("length") {
-        _ if attributes.symlink && !attributes.pad => Some(0),
-        length => length.and_then(|node| node.as_u64()),
-    };
-    let expected = "a number of bytes, 0 or more";
-    let length = length.ok_or(MetainfoError::FileKey { index, key: "length", expected })?;
-    let found = path.as_ref().map_or(0, Vec::len);
-    if found > MAX_DEPTH {
-        return Err(MetainfoError::TooDeep { index, found });
-    }
-    let path = match path {
-        Some(path) => sanitize(&path, rules),
-        None if attributes.pad => vec![".pad".to_owned(), length.to_string()],
-        None => {
-            let expected = "a list of names, at least one";
-            return Err(MetainfoError::FileKey { index, key: "path", expected });
-        }
-    };
-    let target = components(entry, "symlink path").filter(|target| target.len() <= MAX_DEPTH);
-    let target = target.filter(|_| attributes.symlink).map(|target| sanitize(&target, rules));
-    Ok(TorrentFile { path, length, attributes, target })
-}
-
-/// A list of names that is not empty.
-fn components<'d>(entry: Dict<'d>, key: &str) -> Option<Vec<&'d [u8]>> {
-    let names: Option<Vec<&[u8]>> = entry.get(key)?.list()?.map(|node| node.as_bytes()).collect();
-    names.filter(|names| !names.is_empty())
-}
-
-fn attributes(entry: Dict<'_>) -> Attributes {
-    let attr = bytes(entry, "attr").unwrap_or_default();
-    Attributes {
-        pad: attr.contains(&b'p'),
-        executable: attr.contains(&b'x'),
-        hidden: attr.contains(&b'h'),
-        symlink: attr.contains(&b'l'),
-    }
-}
-
-fn bytes<'d>(dict: Dict<'d>, key: &str) -> Option<&'d [u8]> {
+pub(super) fn bytes<'d>(dict: Dict<'d>, key: &str) -> Option<&'d [u8]> {
     dict.get(key)?.as_bytes()
 }
 
@@ -231,20 +208,35 @@ fn text(dict: Dict<'_>, key: &str) -> Option<String> {
     bytes(dict, key).map(|bytes| String::from_utf8_lossy(bytes).into_owned())
 }
 
+/// BEP 52: the piece layers beside the info dictionary.
+fn piece_layers(layers: Dict<'_>) -> Result<BTreeMap<Hash, Vec<Hash>>, MetainfoError> {
+    let mut read = BTreeMap::new();
+    for (root, nodes) in layers {
+        let fault = |fault: &str| MetainfoError::Layer { root: hex(root), fault: fault.to_owned() };
+        let key: Hash = root.try_into().map_err(|_| fault("a root has 32 bytes"))?;
+        let nodes = nodes.as_bytes().ok_or_else(|| fault("expected a byte string of hashes"))?;
+        let (nodes, rest) = nodes.as_chunks::<32>();
+        if !rest.is_empty() {
+            return Err(fault("expected hashes of 32 bytes each"));
+        }
+        read.entry(key).or_insert_with(|| nodes.to_vec());
+    }
+    Ok(read)
+}
+
 /// BEP 12: the tiers; the single tracker only where they hold nothing of use.
 fn trackers(outer: Dict<'_>) -> Vec<Vec<String>> {
-    const SCHEMES: &[&str] = &["http", "https", "udp", "ws", "wss"];
     let tiers = outer.get("announce-list").and_then(|node| node.list());
     let mut tiers: Vec<Vec<String>> = tiers
         .into_iter()
         .flatten()
         .filter(|tier| tier.kind() == Kind::List)
-        .map(|tier| urls(Some(tier), SCHEMES))
+        .map(|tier| urls(Some(tier), TRACKER_SCHEMES))
         .filter(|tier| !tier.is_empty())
         .collect();
     if tiers.is_empty() {
         let announce = outer.get("announce").filter(|node| node.kind() == Kind::Bytes);
-        let single = urls(announce, SCHEMES);
+        let single = urls(announce, TRACKER_SCHEMES);
         tiers.extend((!single.is_empty()).then_some(single));
     }
     tiers
