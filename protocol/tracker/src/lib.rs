@@ -1,5 +1,6 @@
 //! The tracker of a cluster: control messages and their codec, the sets that registrations make,
-//! the swarm table and its orders.
+//! the swarm table and its orders. And those of the internet: announces over HTTP and UDP, and the
+//! swarm table of a public tracker.
 //!
 //! It only computes: it never sends a message, asks a clock, or opens a file. Whatever bytes or
 //! registrations it is given, it returns a value or says who is wrong.
@@ -18,9 +19,13 @@ mod codec;
 mod control;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod http;
 mod order;
+pub mod public;
 mod sets;
 mod table;
+pub mod udp;
+mod url;
 
 pub use announce::{
     AnnounceEvent, AnnounceFailure, AnnounceReply, AnnounceRequest, RetryIn, ScrapeCounts,
@@ -36,3 +41,4 @@ pub use sets::{
     Rules, SetPlan, Sets, Settled, Tree, admit, make_sets,
 };
 pub use table::{DumpRow, Listing, SwarmTable};
+pub use url::{MAX_TRACKER_URL, Scheme, TrackerUrl, TrackerUrlError, is_public};

@@ -1,0 +1,21 @@
+//! Announces and scrapes over HTTP (BEP 3, 7, 23, 24, 31, 48): queries and replies, both ways, and
+//! the head of a request as a tracker reads it. It opens no connection.
+
+mod head;
+pub mod percent;
+mod query;
+mod reply;
+mod scrape;
+
+pub use head::{Head, HeadError, MAX_HEAD};
+pub use query::{AnnounceQuery, QueryError, announce_query};
+pub use reply::{
+    AnnounceAnswer, MAX_BODY, MAX_PEERS, read_announce, write_announce, write_failure,
+};
+pub(crate) use reply::{four, makes_sense, six, text};
+pub use scrape::{
+    MAX_SCRAPE, ScrapeReply, parse_scrape_query, read_scrape, scrape_query, write_scrape,
+};
+
+#[cfg(test)]
+mod tests;
