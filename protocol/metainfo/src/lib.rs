@@ -1,4 +1,4 @@
-//! What a torrent is: .torrent files, the geometry of pieces, blocks and files, the sets of a
+//! What a torrent is: .torrent files, magnet links and trees of hashes, the geometry of pieces, blocks and files, the sets of a
 //! cluster, token files, and file names that are safe to create.
 //!
 //! This crate never reads or writes a file and never hashes payload: it says which bytes belong
@@ -17,6 +17,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod build;
 mod content;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -31,6 +32,7 @@ mod torrent;
 mod tree;
 mod zeros;
 
+pub use build::{BuildError, Format, NewFile, NewHashes, NewTorrent, usual_piece_length};
 pub use content::{Content, ContentFile, ExpectedPiece};
 pub use geometry::{BLOCK_LENGTH, Entry, Extent, Geometry, GeometryError, MAX_PIECES};
 pub use info_hashes::InfoHashes;
