@@ -315,6 +315,12 @@ impl Geometry {
         self.span(f.0).length
     }
 
+    /// Where file `f` begins in the stream that is cut into pieces, in bytes; padding counts.
+    #[must_use]
+    pub fn file_start(&self, f: FileIndex) -> u64 {
+        self.span(f.0).start
+    }
+
     /// The numbers of the pieces that hold bytes of file `f`; none if it is empty.
     #[must_use]
     pub fn file_pieces(&self, f: FileIndex) -> Range<u32> {

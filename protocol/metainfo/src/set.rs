@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use thiserror::Error;
 
+use crate::content::{Content, ContentFile};
 use crate::geometry::{BLOCK_LENGTH, Geometry, GeometryError};
 use crate::path::{NameError, check_name};
 use crate::token::{TokenError, check_token, token_info_hash};
@@ -272,6 +273,18 @@ impl SetInfo {
         };
         Geometry::aligned(self.piece_length, block_length, &lengths)
             .unwrap_or_else(|_| Geometry::nothing())
+    }
+
+    /// What whoever stores the set has to know. `block_length` as for [`SetInfo::geometry`].
+    #[must_use]
+    pub fn content(&self, block_length: u32) -> Content {
+        let file = |file: &SetFile| ContentFile { name: file.name.clone(), length: file.length };
+        Content {
+            info_hash: self.info_hash(),
+            files: self.files.iter().map(file).collect(),
+            geometry: self.geometry(block_length),
+            hashes: self.hashes.clone(),
+        }
     }
 
     /// The name of the set on the wire. Of bytes: SHA-1 of [`SetInfo::info_dict`]. Of tokens: see

@@ -3,7 +3,7 @@
 
 use crate::error::{DiskError, DiskErrorKind};
 use crate::fs::FsFile;
-use crate::hash::StreamHash;
+use crate::hash::PieceCheck;
 use crate::holes::is_hole;
 use crate::names::part_path;
 use crate::storage::{SourceFile, Storage};
@@ -85,7 +85,8 @@ impl Storage {
                 at = end;
                 continue;
             }
-            let mut hash = StreamHash::new();
+            let Some(expected) = files.content.expected(piece) else { break };
+            let mut hash = PieceCheck::new(&expected);
             while at < end {
                 let mut buffer = vec![0; COPY.min(end - at) as usize];
                 from.read_at(&mut buffer, at).map_err(named)?;
@@ -97,7 +98,7 @@ impl Storage {
                 self.read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
                 self.wrote.fetch_add(bytes.len() as u64, Ordering::Relaxed);
             }
-            if Some(hash.finish(files.zeros(piece))) != files.expected(piece) {
+            if !hash.matches() {
                 return Err(DiskError::new(source, DiskErrorKind::Changed));
             }
         }

@@ -30,6 +30,12 @@ pub enum DiskErrorKind {
     NameTooLong,
     /// Something else stands where our file belongs.
     Exists,
+    /// A complete file of other content stands where ours goes, and it was not said that it may be
+    /// replaced.
+    OtherContent {
+        /// How many other files of the torrent are in the same case.
+        more: u32,
+    },
     /// A file or a link stands where a folder must be.
     NoFolder,
     /// What the caller asked for makes no sense for this file; a defect of the program.
@@ -97,6 +103,13 @@ impl fmt::Display for DiskError {
                 f,
                 "{path}: something else stands there and is not replaced; move it away first"
             ),
+            DiskErrorKind::OtherContent { more } => {
+                write!(f, "{path}: a file of other content stands there")?;
+                if *more > 0 {
+                    write!(f, " (and where {more} other files of the torrent go)")?;
+                }
+                write!(f, "; move it away, or give --force to replace it")
+            }
             DiskErrorKind::NoFolder => write!(
                 f,
                 "{path}: not a folder, but one must stand there; it is neither followed nor \

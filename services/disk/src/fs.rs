@@ -202,6 +202,10 @@ pub trait FsFile: Send + Sync + Debug {
     fn look(&self) -> io::Result<Look>;
     /// Makes the range zeros: a hole where the file system can, written zeros where it cannot.
     fn punch(&self, range: Range<u64>) -> io::Result<()>;
+    /// The file of the operating system behind it, for calls that this trait does not have.
+    fn system_file(&self) -> Option<Arc<File>> {
+        None
+    }
     /// See [`Fs::lock_exclusive`].
     fn try_lock(&self) -> io::Result<bool>;
     /// See [`Fs::lock_shared`].
@@ -213,7 +217,7 @@ pub trait FsFile: Send + Sync + Debug {
 pub struct RealFs;
 
 #[derive(Debug)]
-struct RealFile(File);
+struct RealFile(Arc<File>);
 
 /// Bytes that are copied at a time through our own memory.
 const COPY: u64 = 256 * 1024;
@@ -243,7 +247,7 @@ fn meta_of(meta: &std::fs::Metadata) -> Meta {
 }
 
 fn shared(file: File) -> Arc<dyn FsFile> {
-    Arc::new(RealFile(file))
+    Arc::new(RealFile(Arc::new(file)))
 }
 
 impl Fs for RealFs {
@@ -384,7 +388,7 @@ impl Fs for RealFs {
     fn copy_range(&self, from: &Path, to: &Path, range: Range<u64>) -> io::Result<()> {
         let (from, to) = (File::open(from)?, OpenOptions::new().write(true).open(to)?);
         let rest = looks::copy_range(&from, &to, range)?;
-        copy_by_hand(&RealFile(from), &RealFile(to), rest)
+        copy_by_hand(&RealFile(from.into()), &RealFile(to.into()), rest)
     }
 
     fn is_root(&self) -> bool {
@@ -497,6 +501,10 @@ impl FsFile for RealFile {
             at += size;
         }
         Ok(())
+    }
+
+    fn system_file(&self) -> Option<Arc<File>> {
+        Some(Arc::clone(&self.0))
     }
 
     fn try_lock(&self) -> io::Result<bool> {

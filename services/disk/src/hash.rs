@@ -1,4 +1,8 @@
-//! Hashing of pieces (BEP 3: SHA-1), several at once, on a pool of threads.
+//! Hashing of pieces (BEP 3: SHA-1; BEP 52: trees of SHA-256), several at once, on a pool of threads.
+
+mod pieces;
+
+pub use pieces::{PieceCheck, PieceJob, leaf_hashes, merkle_root, verify_pieces};
 
 use crate::budget::{Budget, Charge};
 use crate::error::{DiskError, DiskErrorKind};
@@ -89,6 +93,22 @@ impl std::fmt::Debug for StreamHash {
 }
 
 type Done = Box<dyn FnOnce(Vec<[u8; 20]>) + Send>;
+type Verified = Box<dyn FnOnce(Vec<bool>) + Send>;
+
+/// Pieces that were handed over together, and who hears of the result.
+enum Batch {
+    Hash(Vec<HashJob>, Done),
+    Verify(Vec<PieceJob>, Verified),
+}
+
+impl Batch {
+    fn len(&self) -> usize {
+        match self {
+            Batch::Hash(jobs, _) => jobs.len(),
+            Batch::Verify(jobs, _) => jobs.len(),
+        }
+    }
+}
 
 /// Threads that hash pieces. A worker takes as many waiting pieces as it can hash side by side,
 /// unless idle workers would be done with them sooner; it never waits for more to come. Dropping
@@ -107,7 +127,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Queue {
-    waiting: VecDeque<(Vec<HashJob>, Done)>,
+    waiting: VecDeque<Batch>,
     /// Pieces in all that waits.
     pieces: usize,
     /// Workers that have nothing to do.
@@ -116,25 +136,25 @@ struct Queue {
 }
 
 impl Queue {
-    fn push(&mut self, jobs: Vec<HashJob>, done: Done) {
-        self.pieces += jobs.len();
-        self.waiting.push_back((jobs, done));
+    fn push(&mut self, batch: Batch) {
+        self.pieces += batch.len();
+        self.waiting.push_back(batch);
     }
 
     /// The next batches for one worker: at least one, and no more pieces than its share.
-    fn take(&mut self, width: Width) -> Vec<(Vec<HashJob>, Done)> {
+    fn take(&mut self, width: Width) -> Vec<Batch> {
         let share = share(self.pieces, self.idle, width);
-        let (mut batch, mut pieces) = (Vec::new(), 0);
-        while let Some((jobs, done)) = self.waiting.pop_front() {
-            if !batch.is_empty() && pieces + jobs.len() > share {
-                self.waiting.push_front((jobs, done));
+        let (mut batches, mut pieces) = (Vec::new(), 0);
+        while let Some(batch) = self.waiting.pop_front() {
+            if !batches.is_empty() && pieces + batch.len() > share {
+                self.waiting.push_front(batch);
                 break;
             }
-            pieces += jobs.len();
-            batch.push((jobs, done));
+            pieces += batch.len();
+            batches.push(batch);
         }
         self.pieces -= pieces;
-        batch
+        batches
     }
 }
 
@@ -167,12 +187,22 @@ impl HashPool {
 
     /// Hashes the pieces on the pool and calls `done` with their hashes, in order, on a worker.
     /// Waits while too many batches are queued; so `done` must not submit.
-    pub fn submit(&self, jobs: Vec<HashJob>, done: Done) {
+    pub fn submit(&self, jobs: Vec<HashJob>, done: Box<dyn FnOnce(Vec<[u8; 20]>) + Send>) {
+        self.push(Batch::Hash(jobs, done));
+    }
+
+    /// Compares the pieces with what they must be, and calls `done` with what is right, in order, on
+    /// a worker. Otherwise as [`HashPool::submit`].
+    pub fn verify(&self, jobs: Vec<PieceJob>, done: Box<dyn FnOnce(Vec<bool>) + Send>) {
+        self.push(Batch::Verify(jobs, done));
+    }
+
+    fn push(&self, batch: Batch) {
         let mut queue = self.shared.queue();
         while queue.waiting.len() >= MAX_WAITING {
             queue = self.shared.room.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
-        queue.push(jobs, done);
+        queue.push(batch);
         drop(queue);
         self.shared.work.notify_one();
     }
@@ -221,24 +251,44 @@ impl Shared {
                 queue = self.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
                 queue.idle -= 1;
             }
-            let batch = queue.take(width);
+            let batches = queue.take(width);
             let more = !queue.waiting.is_empty();
             drop(queue);
             self.room.notify_all();
             if more {
                 self.work.notify_one();
             }
-            let (mut jobs, mut dones) = (Vec::new(), Vec::new());
-            for (some, done) in batch {
-                dones.push((some.len(), done));
-                jobs.extend(some);
+            run(batches);
+        }
+    }
+}
+
+/// Hashes batches together: those that want hashes, and those that want to know what is right.
+fn run(batches: Vec<Batch>) {
+    let (mut hash, mut verify) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
+    for batch in batches {
+        match batch {
+            Batch::Hash(jobs, done) => {
+                hash.1.push((jobs.len(), done));
+                hash.0.extend(jobs);
             }
-            let mut hashes = hash_pieces(&jobs).into_iter();
-            drop(jobs);
-            for (count, done) in dones {
-                done(hashes.by_ref().take(count).collect());
+            Batch::Verify(jobs, done) => {
+                verify.1.push((jobs.len(), done));
+                verify.0.extend(jobs);
             }
         }
+    }
+    let (jobs, dones) = hash;
+    let mut hashes = hash_pieces(&jobs).into_iter();
+    drop(jobs);
+    for (count, done) in dones {
+        done(hashes.by_ref().take(count).collect());
+    }
+    let (jobs, dones) = verify;
+    let mut right = verify_pieces(&jobs).into_iter();
+    drop(jobs);
+    for (count, done) in dones {
+        done(right.by_ref().take(count).collect());
     }
 }
 

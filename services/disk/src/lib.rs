@@ -25,8 +25,7 @@
 //! let disk = MemFs::new();
 //! let storage = Storage::new(StorageConfig::new(Arc::new(disk.clone()), "/out".into()));
 //! let place = FilePlace::Wanted { dest: "/out/greeting".into(), replace: false };
-//! let geometry = info.geometry(16_384);
-//! let opened = storage.open(TorrentId(1), Arc::new(info), geometry, vec![place])?;
+//! let opened = storage.open(TorrentId(1), Arc::new(info.content(16_384)), vec![place])?;
 //! assert_eq!(opened.have.count(), 0);
 //! storage.write_piece(TorrentId(1), PieceIndex(0), &[bytes])?;
 //! storage.finish_file(TorrentId(1), FileIndex(0))?;
@@ -39,8 +38,10 @@ mod atomic;
 mod budget;
 mod buffers;
 mod cache;
+mod check;
 mod clean;
 mod copy;
+mod create;
 mod error;
 mod fs;
 #[doc(hidden)]
@@ -55,12 +56,17 @@ mod opening;
 mod repair;
 mod resume;
 mod scan;
+mod serving;
 mod sha256;
 #[allow(unsafe_code, reason = "vector instructions; every use has its proof beside it")]
 mod simd;
+mod state;
 mod storage;
+mod survey;
 mod sync;
+mod take_over;
 mod torrent_files;
+mod torrents;
 mod tree;
 mod writing;
 
@@ -68,19 +74,24 @@ pub use atomic::write_file;
 pub use budget::{Budget, Charge, Queued, Waker, streamed};
 pub use buffers::{Buffer, BufferPool};
 pub use cache::{CachedHashes, HashCache};
+pub use check::{CheckFiles, Checked};
+pub use create::{NewSource, hash_new};
 pub use clean::{CleanError, Leftover, find_leftovers, remove_leftovers};
 pub use error::{DiskError, DiskErrorKind};
 pub use fs::{DirEntry, FileKind, Fs, FsFile, Look, Meta, RealFs};
 pub use hash::{
-    HashJob, HashPool, HashedFile, StreamHash, block_digest, hash_file, hash_file_and, hash_pieces,
+    HashJob, HashPool, HashedFile, PieceCheck, PieceJob, StreamHash, block_digest, hash_file,
+    hash_file_and, hash_pieces, leaf_hashes, merkle_root, verify_pieces,
 };
 pub use lock::{LockError, OutputLock};
 pub use mem_fs::MemFs;
 pub use names::{PART_SUFFIX, RUN_MARK, STATE_DIR, is_part_name, part_path};
 pub use scan::PartClaim;
+pub use serving::FileRange;
 pub use sha256::Sha256;
 pub use storage::{
     Counters, FilePlace, KnownHashes, Opened, Repair, SourceFile, Storage, StorageConfig,
 };
 pub use sync::SyncReport;
+pub use torrents::{Existing, TorrentPlan};
 pub use tree::{Tree, TreeFile, TreeKeeper, Unkept, list_files, scan_tree};

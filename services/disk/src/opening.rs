@@ -6,9 +6,9 @@ use crate::holes::is_hole;
 use crate::names::{folder_of, part_path};
 use crate::scan::Check;
 use crate::storage::{FilePlace, Opened, Repair, Storage, lock, misuse};
-use crate::torrent_files::{Inner, Part, Slot, TorrentFiles};
-use dunlin_base::{Bitfield, FileIndex, PieceIndex, TorrentId};
-use dunlin_metainfo::{Geometry, HashKind, PieceHashes, SetInfo, zero_hash};
+use crate::torrent_files::{Inner, Part, Slot, TorrentFiles, file_hashes};
+use dunlin_base::{Bitfield, BlockRef, FileIndex, PieceIndex, TorrentId};
+use dunlin_metainfo::{Content, Geometry, HashKind, PieceHashes, zero_hash};
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -26,34 +26,31 @@ impl Storage {
     pub fn open(
         &self,
         torrent: TorrentId,
-        info: Arc<SetInfo>,
-        geometry: Geometry,
+        content: Arc<Content>,
         places: Vec<FilePlace>,
     ) -> Result<Opened, DiskError> {
-        if info.kind != HashKind::Sha1
-            || places.len() != info.files.len()
-            || geometry.files() as usize != places.len()
-            || geometry.pieces() as usize != info.hashes.len()
-        {
-            return Err(misuse(&self.config.root, "places, files and pieces that do not agree"));
+        let geometry = content.geometry.clone();
+        if content.hashes.kind() != HashKind::Sha1 || !own_pieces(&geometry) {
+            return Err(misuse(&self.config.root, "a set whose files share pieces"));
         }
-        if lock(&self.torrents).contains_key(&torrent) {
-            return Err(misuse(&self.config.root, "a torrent that is open already"));
-        }
+        self.check_open(torrent, &content, places.len())?;
         let pieces = geometry.pieces();
         let mut inner = Inner::new(pieces);
         let mut have = Bitfield::new(pieces);
         let mut folders = BTreeSet::new();
-        let zero_pieces = zero_pieces(&info, pieces);
+        let zero_pieces = zero_pieces(&content);
         let mut repairs = Vec::new();
         for (place, index) in places.into_iter().zip(0..) {
             let file = FileIndex(index);
-            let mut place = self.passable(&info, file, place);
+            let mut place = self.passable(&content, file, place);
             let replace = match &place {
                 FilePlace::Wanted { replace, .. } => *replace,
                 FilePlace::Repair(_) => true,
                 FilePlace::Copy { dest, .. } => self.fs().metadata(dest).is_ok(),
-                FilePlace::Source(_) | FilePlace::Blocked { .. } | FilePlace::Absent => false,
+                FilePlace::Source(_)
+                | FilePlace::Skipped { .. }
+                | FilePlace::Blocked { .. }
+                | FilePlace::Absent => false,
             };
             if let FilePlace::Source(source) | FilePlace::Copy { source, .. } = &mut place {
                 let meta = self.check_source(&source.path, geometry.file_length(file))?;
@@ -67,20 +64,20 @@ impl Storage {
                 place = FilePlace::Wanted { dest, replace };
                 repairs.push((file, *repair));
             }
-            let (part, fresh, in_place, fault) = (Part::None, false, false, None);
-            let slot = Slot { place, part, replace, fresh, in_place, fault };
+            let slot = Slot { replace, ..Slot::new(place) };
             if !self.config.placing {
                 folders.extend(slot.dest().map(|dest| folder_of(dest).to_owned()));
             }
             inner.slots.push(slot);
-            self.resume_part(&info, &geometry, &mut inner, file)?;
+            self.resume_part(&content, &mut inner, file)?;
         }
         self.make_folders(&folders)?;
         let resumed = inner.durable.count() + inner.written.count();
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
-        let (hash, gate, inner) = (info.info_hash(), Mutex::default(), Mutex::new(inner));
-        let id = torrent;
-        let files = TorrentFiles { id, info, geometry, hash, sequence, zero_pieces, gate, inner };
+        let (gate, inner) = (Mutex::default(), Mutex::new(inner));
+        let (id, plan) = (torrent, None);
+        let files =
+            TorrentFiles { id, content, geometry, plan, sequence, zero_pieces, gate, inner };
         for (file, repair) in repairs {
             self.begin_repair(&files, file, repair)?;
         }
@@ -94,19 +91,42 @@ impl Storage {
         if unsynced > 0 {
             self.note_written(unsynced);
         }
-        Ok(Opened { have, resumed })
+        Ok(Opened { have, resumed, checked: 0 })
+    }
+
+    /// Whether a torrent with so many files may be opened.
+    pub(crate) fn check_open(
+        &self,
+        torrent: TorrentId,
+        content: &Content,
+        files: usize,
+    ) -> Result<(), DiskError> {
+        let geometry = &content.geometry;
+        if files != content.files.len()
+            || geometry.files() as usize != files
+            || geometry.pieces() as usize != content.hashes.len()
+        {
+            return Err(misuse(&self.config.root, "places, files and pieces that do not agree"));
+        }
+        if lock(&self.torrents).contains_key(&torrent) {
+            return Err(misuse(&self.config.root, "a torrent that is open already"));
+        }
+        Ok(())
     }
 
     /// The place of a file that is written, or why it cannot be: something stands in the way. Without
     /// a tree to keep that is for the first write to find.
-    fn passable(&self, info: &SetInfo, file: FileIndex, place: FilePlace) -> FilePlace {
+    fn passable(&self, content: &Content, file: FileIndex, place: FilePlace) -> FilePlace {
         let dest = match &place {
             FilePlace::Copy { dest, .. } | FilePlace::Wanted { dest, .. } => dest.clone(),
             FilePlace::Repair(repair) => repair.dest.clone(),
-            FilePlace::Source(_) | FilePlace::Blocked { .. } | FilePlace::Absent => return place,
+            FilePlace::Source(_)
+            | FilePlace::Skipped { .. }
+            | FilePlace::Blocked { .. }
+            | FilePlace::Absent => return place,
         };
         let keeper = self.keeper().filter(|_| self.config.placing);
-        let (Some(keeper), Some(named)) = (keeper, info.files.get(file.index())) else {
+        let (Some(keeper), Some(named)) = (keeper, content.files.get(file.index())) else {
             return place;
         };
         let clear = keeper.clear_way(&named.name).and_then(|()| match self.fs().look(&dest) {
@@ -145,7 +165,7 @@ impl Storage {
     }
 
     /// Pieces of zeros are there wherever nothing else is.
-    fn add_holes(&self, files: &TorrentFiles) -> Result<(), DiskError> {
+    pub(crate) fn add_holes(&self, files: &TorrentFiles) -> Result<(), DiskError> {
         if files.zero_pieces.count() == 0 {
             return Ok(());
         }
@@ -199,11 +219,11 @@ impl Storage {
     /// Takes over the part file that an earlier run left of a wanted file, if there is one.
     fn resume_part(
         &self,
-        info: &SetInfo,
-        geometry: &Geometry,
+        content: &Content,
         inner: &mut Inner,
         file: FileIndex,
     ) -> Result<(), DiskError> {
+        let geometry = &content.geometry;
         let Some(slot) = inner.slots.get_mut(file.index()) else { return Ok(()) };
         let FilePlace::Wanted { dest, .. } = &slot.place else { return Ok(()) };
         let claim = self.with_leavings(|leavings| leavings.parts.remove(dest))?;
@@ -218,10 +238,10 @@ impl Storage {
         if !meta.is_file || meta.len != length {
             return Ok(());
         }
-        let PieceHashes::Sha1(hashes) = info.file_hashes(file) else { return Ok(()) };
+        let hashes = file_hashes(content, file);
         let same = claim.filter(|found| {
             let file = &found.file;
-            file.length == length && file.piece_length == piece_length && *file.hashes == *hashes
+            file.length == length && file.piece_length == piece_length && file.hashes == hashes
         });
         let (durable, pieces) = match same {
             Some(found) => (found.durable, found.pieces),
@@ -229,7 +249,7 @@ impl Storage {
                 let none = Bitfield::new(hashes.len() as u32);
                 let opened = self.fs().open_read(&part).map_err(named)?;
                 let check = Check { piece_length, length, stop: &self.config.stop };
-                let pieces = check.rescue(&*opened, &hashes, &none).map_err(named)?;
+                let pieces = check.rescue(&*opened, hashes, &none).map_err(named)?;
                 (none, pieces)
             }
         };
@@ -272,13 +292,31 @@ impl Storage {
     }
 }
 
-/// The pieces of a set that are zeros.
-fn zero_pieces(info: &SetInfo, pieces: u32) -> Bitfield {
-    let mut zeros = Bitfield::new(pieces);
-    let PieceHashes::Sha1(hashes) = &info.hashes else { return zeros };
-    let zero = zero_hash(info.piece_length);
-    for (hash, piece) in hashes.iter().zip((0..pieces).map(PieceIndex)) {
-        if *hash == zero {
+/// Whether no piece belongs to two files.
+fn own_pieces(geometry: &Geometry) -> bool {
+    let mut next = 0;
+    (0..geometry.files()).map(|file| geometry.file_pieces(FileIndex(file))).all(|pieces| {
+        let apart = pieces.is_empty() || pieces.start >= next;
+        next = next.max(pieces.end);
+        apart
+    })
+}
+
+/// The pieces that are zeros and belong to one file alone, or to none: those are padding.
+pub(crate) fn zero_pieces(content: &Content) -> Bitfield {
+    let geometry = &content.geometry;
+    let mut zeros = Bitfield::new(geometry.pieces());
+    let PieceHashes::Sha1(hashes) = &content.hashes else { return zeros };
+    let (whole, last) = (geometry.piece_length(), PieceIndex(geometry.pieces().saturating_sub(1)));
+    let known = [zero_hash(whole), zero_hash(geometry.hashed_len(last))];
+    for (hash, piece) in hashes.iter().zip((0..geometry.pieces()).map(PieceIndex)) {
+        let short = piece == last && geometry.hashed_len(last) < whole;
+        if *hash != known[usize::from(short)] {
+            continue;
+        }
+        let len = geometry.data_len(piece);
+        let mut parts = geometry.extents(BlockRef { piece, begin: 0, len });
+        if parts.next().is_none_or(|part| part.len == len) {
             zeros.set(piece);
         }
     }

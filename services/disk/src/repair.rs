@@ -56,9 +56,8 @@ impl Storage {
             // It cannot be read, but it can be replaced.
             return Ok(());
         }
-        let PieceHashes::Sha1(expected) = files.info.file_hashes(file) else { return Ok(()) };
         let (had, part) = self.held(files, file);
-        let expected = expected.to_vec();
+        let expected = files.file_hashes(file).to_vec();
         let work = Work { files, file, repair: &repair, before, expected, had };
         let alone = before.links == 1 && repair.dest == *base;
         if repair.in_place && alone && !matches!(part, Part::There(_)) {
@@ -244,7 +243,7 @@ impl Work<'_> {
     }
 
     fn name(&self) -> &str {
-        self.files.info.files.get(self.file.index()).map_or("", |file| file.name.as_str())
+        self.files.content.files.get(self.file.index()).map_or("", |file| file.name.as_str())
     }
 
     /// The piece of the torrent that is a piece of the file.

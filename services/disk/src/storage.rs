@@ -7,20 +7,21 @@
 //!            create
 //! ```
 
+use crate::budget::Budget;
 use crate::buffers::BufferPool;
 use crate::error::{DiskError, DiskErrorKind};
-use crate::fs::{Fs, FsFile, Meta};
+use crate::fs::{Fs, Meta};
 use crate::names::STATE_DIR;
 use crate::open_files::OpenFiles;
 use crate::scan::{Leavings, PartClaim};
-use crate::torrent_files::{Part, Readable, TorrentFiles};
+use crate::torrent_files::{Part, TorrentFiles};
 use crate::tree::TreeKeeper;
-use bytes::Bytes;
-use dunlin_base::{Bitfield, BlockRef, FileIndex, TorrentId};
+use dunlin_base::{Bitfield, FileIndex, TorrentId};
 use dunlin_metainfo::PieceHashes;
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -44,6 +45,12 @@ pub enum FilePlace {
         dest: PathBuf,
         /// Whether other content that stands there may be replaced in the end.
         replace: bool,
+    },
+    /// It is not wanted (a torrent of the internet). What comes of it with pieces of other files goes to
+    /// the store of its torrent, unless a part file or the whole file is there.
+    Skipped {
+        /// Where it would go.
+        dest: PathBuf,
     },
     /// Another content stands where it goes: what is right of that is kept, the rest is to be
     /// downloaded.
@@ -120,16 +127,31 @@ pub struct StorageConfig {
     pub placing: bool,
     /// Set by the owner when what earlier runs left need not be checked to the end.
     pub stop: Arc<AtomicBool>,
+    /// How many threads hash what stands there when a torrent of the internet is opened.
+    pub threads: usize,
+    /// What their buffers are charged to: the share for serving and hashing.
+    pub budget: Option<Arc<Budget>>,
 }
 
 impl StorageConfig {
-    /// The defaults: 64 open files, a sync every second or 64 MiB, buffers that are not kept.
+    /// The defaults: 64 open files, a sync every second or 64 MiB, buffers that are not kept, a thread
+    /// for every core, no budget.
     #[must_use]
     pub fn new(fs: Arc<dyn Fs>, root: PathBuf) -> StorageConfig {
         let sync_interval = Duration::from_secs(1);
         let (open_files, sync_bytes, buffers) = (64, 64 << 20, BufferPool::new(0));
-        let (placing, stop) = (false, Arc::default());
-        StorageConfig { fs, root, open_files, sync_interval, sync_bytes, buffers, placing, stop }
+        StorageConfig {
+            fs,
+            root,
+            open_files,
+            sync_interval,
+            sync_bytes,
+            buffers,
+            placing: false,
+            stop: Arc::default(),
+            threads: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+            budget: None,
+        }
     }
 }
 
@@ -140,6 +162,8 @@ pub struct Opened {
     pub have: Bitfield,
     /// How many of them were found in unfinished files.
     pub resumed: u32,
+    /// Bytes that were hashed to find that out (torrents of the internet).
+    pub checked: u64,
 }
 
 /// Bytes and syncs so far.
@@ -273,113 +297,6 @@ impl Storage {
         self.fs().sync_many(paths)
     }
 
-    /// Reads a block from wherever it is: a source, a part file, or the finished file.
-    ///
-    /// # Errors
-    /// If it cannot be read; `Changed` if a source is not what it was.
-    pub fn read_block(&self, torrent: TorrentId, block: BlockRef) -> Result<Bytes, DiskError> {
-        let files = self.torrent(torrent)?;
-        self.read_from(&files, block)
-    }
-
-    pub(crate) fn read_from(
-        &self,
-        files: &TorrentFiles,
-        block: BlockRef,
-    ) -> Result<Bytes, DiskError> {
-        // A block is never longer than a piece; this bounds the buffer.
-        let end = block.begin.checked_add(block.len);
-        let inside = files.geometry.piece(block.piece.0).is_some()
-            && end.is_some_and(|end| end <= files.geometry.data_len(block.piece));
-        if !inside {
-            return Err(misuse(&self.config.root, "a block outside of its piece"));
-        }
-        let mut buffer = self.config.buffers.take(block.len as usize);
-        let mut filled = 0;
-        if files.is_unmade_hole(block.piece) {
-            buffer.bytes_mut().fill(0);
-            return Ok(buffer.freeze());
-        }
-        for extent in files.geometry.extents(block) {
-            let end = filled + extent.len as usize;
-            let Some(place) = buffer.bytes_mut().get_mut(filled..end) else { break };
-            let (file, from) = self.readable(files, extent.file)?;
-            let named = |error: io::Error| DiskError::io(&from.path, &error);
-            file.read_at(place, extent.offset).map_err(named)?;
-            // Looked at after the read: what was written before it shows.
-            if let Some(seen) = from.seen
-                && file.meta().map_err(named)? != seen
-            {
-                self.files.remove((files.id, extent.file));
-                return Err(DiskError::new(from.path, DiskErrorKind::Changed));
-            }
-            filled = end;
-        }
-        // What no file covers is padding, and padding is zeros (BEP 47).
-        buffer.bytes_mut()[filled..].fill(0);
-        self.read.fetch_add(u64::from(block.len), Ordering::Relaxed);
-        Ok(buffer.freeze())
-    }
-
-    /// An open file to read from, and where it is.
-    fn readable(
-        &self,
-        files: &TorrentFiles,
-        file: FileIndex,
-    ) -> Result<(Arc<dyn FsFile>, Readable), DiskError> {
-        let place = || match files.inner().slots.get(file.index()) {
-            Some(slot) => slot.readable(),
-            None => Err(misuse(&self.config.root, "a file that the torrent has not")),
-        };
-        let from = place()?;
-        match self.open_file(files, file, &from.path, from.inode) {
-            // Renamed to its final name meanwhile.
-            Err(error) if from.inode.is_some() => match place()? {
-                now if now.path != from.path => {
-                    Ok((self.open_file(files, file, &now.path, now.inode)?, now))
-                }
-                _ => Err(error),
-            },
-            opened => Ok((opened?, from)),
-        }
-    }
-
-    /// Opens a file that is there; a part file (one with an `inode`) for writing, too.
-    pub(crate) fn open_file(
-        &self,
-        files: &TorrentFiles,
-        file: FileIndex,
-        path: &Path,
-        inode: Option<u64>,
-    ) -> Result<Arc<dyn FsFile>, DiskError> {
-        let key = (files.id, file);
-        if let Some(open) = self.files.get(key) {
-            return Ok(open);
-        }
-        let named = |error: io::Error| DiskError::io(path, &error);
-        self.files.make_room();
-        let there = self.fs().metadata(path).map_err(named)?;
-        let opened = match inode {
-            Some(_) => match self.fs().open_write(path) {
-                // A run that was killed had given it its looks already.
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                    self.fs().set_mode(path, 0o600).and_then(|()| self.fs().open_write(path))
-                }
-                opened => opened,
-            },
-            None => self.fs().open_read(path),
-        };
-        let opened = opened.map_err(named)?;
-        // Somebody else's file under our name must not be taken for ours.
-        let same = there.len == files.geometry.file_length(file)
-            && inode.is_none_or(|inode| inode == there.inode);
-        if !same {
-            return Err(DiskError::new(path, DiskErrorKind::Changed));
-        }
-        self.files.put(key, &opened);
-        Ok(opened)
-    }
-
     /// Asks that a complete file gets its final name at the next sync. A copy is made now.
     ///
     /// # Errors
@@ -392,8 +309,8 @@ impl Storage {
         };
         match place {
             FilePlace::Source(_) => {}
-            FilePlace::Absent => {
-                return Err(misuse(&self.config.root, "an absent file that is to be finished"));
+            FilePlace::Absent | FilePlace::Skipped { .. } => {
+                return Err(misuse(&self.config.root, "an unwanted file that is to be finished"));
             }
             FilePlace::Blocked { error, .. } => return Err(error),
             FilePlace::Copy { source, dest } => {

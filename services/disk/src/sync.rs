@@ -5,9 +5,10 @@
 
 use crate::atomic::write_fresh;
 use crate::error::{DiskError, DiskErrorKind};
-use crate::hash::StreamHash;
+use crate::hash::PieceCheck;
 use crate::names::{folder_of, is_part_name, part_path};
 use crate::resume::{RESUME_SUFFIX, Resume};
+use crate::state::{STATE_SUFFIX, State};
 use crate::storage::{Storage, lock};
 use crate::torrent_files::{Part, Slot, TorrentFiles};
 use dunlin_base::{Bitfield, FileIndex, PieceIndex, TorrentId};
@@ -30,9 +31,47 @@ pub struct SyncReport {
     pub failed: Vec<(TorrentId, FileIndex, DiskError)>,
 }
 
+/// Whose state is saved whatever it costs, since it is the last time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Last {
+    None,
+    One(TorrentId),
+    All,
+}
+
+/// What is kept of a torrent for the next run.
+enum Kept {
+    Set(Resume),
+    Torrent(State),
+}
+
+impl Kept {
+    /// About how many bytes it is: what saving it costs.
+    fn weight(&self) -> u64 {
+        match self {
+            Kept::Set(resume) => {
+                resume.files.iter().map(|file| file.hashes.len() as u64 * 20 + 200).sum()
+            }
+            Kept::Torrent(state) => {
+                state.files.len() as u64 * 25 + u64::from(state.claimed.len() / 8)
+            }
+        }
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        match self {
+            Kept::Set(resume) => resume.encode(),
+            Kept::Torrent(state) => state.encode(),
+        }
+    }
+}
+
 /// One torrent's share of a batch.
 struct Batch {
     files: Arc<TorrentFiles>,
+    /// Finished files of which pieces were hashed where they stood. That they cannot be synced is no
+    /// reason not to serve them.
+    stands: Vec<PathBuf>,
     /// Files with new data or a new name, and their part files.
     parts: BTreeMap<u32, PathBuf>,
     new_names: BTreeSet<u32>,
@@ -43,19 +82,19 @@ impl Storage {
     /// Makes everything written so far durable in one batch, gives finished files their final names
     /// and saves what resuming needs.
     pub fn sync(&self) -> SyncReport {
-        self.sync_all(false)
+        self.sync_all(Last::None)
     }
 
     /// The last sync. Resume files of complete torrents go, and the state folder if nothing is left
     /// in it.
     pub fn close(&self) -> SyncReport {
-        let report = self.sync_all(true);
+        let report = self.sync_all(Last::All);
         self.files.clear();
         self.tidy();
         report
     }
 
-    fn sync_all(&self, last: bool) -> SyncReport {
+    pub(crate) fn sync_all(&self, last: Last) -> SyncReport {
         let _one = lock(&self.syncing);
         // Taken before the batch: what is to be finished was written before.
         let queue = {
@@ -87,6 +126,7 @@ impl Storage {
         let mut paths: BTreeSet<PathBuf> = BTreeSet::new();
         for batch in batches {
             paths.extend(batch.parts.values().cloned());
+            paths.extend(batch.stands.iter().cloned());
             let new = batch.new_names.iter().filter_map(|file| batch.parts.get(file));
             paths.extend(new.map(|part| folder_of(part).to_owned()));
         }
@@ -120,11 +160,12 @@ impl Storage {
     fn rewrite(&self, files: &TorrentFiles, piece: PieceIndex) -> Result<bool, DiskError> {
         let blocks =
             || (0..files.geometry.blocks(piece)).map(|index| files.geometry.block(piece, index));
-        let mut hash = StreamHash::new();
+        let Some(expected) = files.content.expected(piece) else { return Ok(false) };
+        let mut hash = PieceCheck::new(&expected);
         for block in blocks() {
             hash.update(&self.read_from(files, block)?);
         }
-        if Some(hash.finish(files.zeros(piece))) != files.expected(piece) {
+        if !hash.matches() {
             return Ok(false);
         }
         for block in blocks() {
@@ -191,7 +232,7 @@ impl Storage {
             let lost = DiskError::new(&part, DiskErrorKind::Io("a sync failed".to_owned()));
             return Err(slot.fault.clone().unwrap_or(lost));
         }
-        if let (Some(keeper), Some(set)) = (self.keeper(), files.info.files.get(file.index())) {
+        if let (Some(keeper), Some(set)) = (self.keeper(), files.content.files.get(file.index())) {
             keeper.dress(&set.name, &part);
         }
         let renamed = if slot.in_place {
@@ -203,6 +244,10 @@ impl Storage {
         };
         renamed.map_err(|error| DiskError::io(&dest, &error))?;
         slot.part = Part::Done;
+        if files.plan.is_some() {
+            // From now on it must stay what it is.
+            slot.seen = self.fs().metadata(&dest).ok();
+        }
         inner.changed = true;
         Ok(Some(folder))
     }
@@ -212,18 +257,26 @@ impl Storage {
         if files.inner().marked {
             return Ok(());
         }
-        let resume = files.resume(&self.config.root);
-        self.save(resume.map(|resume| (files, resume)).into_iter().collect())?;
+        let kept = self.kept(files);
+        self.save(kept.map(|kept| (files, kept)).into_iter().collect())?;
         files.inner().marked = true;
         Ok(())
     }
 
-    fn resume_path(&self, files: &TorrentFiles) -> PathBuf {
-        self.state_dir().join(format!("{}{RESUME_SUFFIX}", files.hash))
+    fn kept(&self, files: &TorrentFiles) -> Option<Kept> {
+        match &files.plan {
+            Some(_) => files.state(&self.config.root).map(Kept::Torrent),
+            None => files.resume(&self.config.root).map(Kept::Set),
+        }
+    }
+
+    pub(crate) fn resume_path(&self, files: &TorrentFiles) -> PathBuf {
+        let suffix = if files.plan.is_some() { STATE_SUFFIX } else { RESUME_SUFFIX };
+        self.state_dir().join(format!("{}{suffix}", files.content.info_hash))
     }
 
     /// Saves the resume files of torrents of which more is known; removes those of complete ones.
-    fn save_changed(&self, torrents: &[Arc<TorrentFiles>], last: bool) {
+    fn save_changed(&self, torrents: &[Arc<TorrentFiles>], last: Last) {
         let mut saves = Vec::new();
         for files in torrents {
             let inner = files.inner();
@@ -232,16 +285,16 @@ impl Storage {
             if !changed {
                 continue;
             }
-            let Some(resume) = files.resume(&self.config.root) else {
+            let Some(kept) = self.kept(files) else {
                 if marked && self.fs().remove_file(&self.resume_path(files)).is_ok() {
                     files.inner().marked = false;
                 }
                 files.inner().changed = false;
                 continue;
             };
-            let hashes: usize = resume.files.iter().map(|file| file.hashes.len() * 20 + 200).sum();
-            if last || !marked || since >= SAVE_RATIO * hashes as u64 {
-                saves.push((&**files, resume));
+            let last = last == Last::All || last == Last::One(files.id);
+            if last || !marked || since >= SAVE_RATIO * kept.weight() {
+                saves.push((&**files, kept));
             }
         }
         let saved: Vec<_> = saves.iter().map(|(files, _)| *files).collect();
@@ -256,7 +309,7 @@ impl Storage {
     }
 
     /// Writes resume files durably, in one batch.
-    fn save(&self, saves: Vec<(&TorrentFiles, Resume)>) -> Result<(), DiskError> {
+    fn save(&self, saves: Vec<(&TorrentFiles, Kept)>) -> Result<(), DiskError> {
         if saves.is_empty() {
             return Ok(());
         }
@@ -268,8 +321,8 @@ impl Storage {
         }
         let paths: Vec<_> = saves.iter().map(|(files, _)| self.resume_path(files)).collect();
         let parts: Vec<_> = paths.iter().map(|path| part_path(path)).collect();
-        for ((_, resume), part) in saves.iter().zip(&parts) {
-            let written = write_fresh(self.fs(), part, &resume.encode());
+        for ((_, kept), part) in saves.iter().zip(&parts) {
+            let written = write_fresh(self.fs(), part, &kept.encode());
             written.map_err(|error| DiskError::io(part, &error))?;
         }
         if let Some((index, error)) = self.sync_paths(&parts).into_iter().next() {
@@ -335,8 +388,14 @@ impl Batch {
             there.then(|| (file, slot.part_path()))
         };
         let parts = dirty.union(&new_names).filter_map(|file| part(*file)).collect();
+        let stands = |file: &u32| {
+            let slot = inner.slots.get(*file as usize)?;
+            let done = files.plan.is_some() && !matches!(slot.part, Part::There(_));
+            done.then(|| slot.readable().ok()).flatten().map(|from| from.path)
+        };
+        let stands = dirty.iter().filter_map(stands).collect();
         drop(inner);
-        Batch { files: Arc::clone(files), parts, new_names, pieces }
+        Batch { files: Arc::clone(files), stands, parts, new_names, pieces }
     }
 
     /// Files what the sync made durable, and what it may have lost.
@@ -364,11 +423,12 @@ impl Batch {
             }
         }
         for piece in self.pieces.ones() {
-            if files.file_of(piece, |file| fault(file).is_some()).is_some() {
+            if files.any_home(&inner, piece, |file| fault(file).is_some()) {
                 inner.suspect.set(piece);
             } else {
                 inner.durable.set(piece);
-                inner.since_save += u64::from(files.geometry.data_len(piece));
+                let bytes = u64::from(files.geometry.data_len(piece));
+                inner.since_save = inner.since_save.saturating_add(bytes);
                 inner.changed = true;
             }
         }

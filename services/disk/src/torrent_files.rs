@@ -4,9 +4,11 @@ use crate::error::{DiskError, DiskErrorKind};
 use crate::fs::Meta;
 use crate::names::part_path;
 use crate::resume::{Resume, ResumeFile, relative};
+use crate::state::{Kept, State};
 use crate::storage::FilePlace;
-use dunlin_base::{Bitfield, BlockRef, FileIndex, InfoHash, PieceIndex, TorrentId};
-use dunlin_metainfo::{Geometry, PieceHashes, SetInfo};
+use crate::torrents::TorrentPlan;
+use dunlin_base::{Bitfield, BlockRef, FileIndex, PieceIndex, TorrentId};
+use dunlin_metainfo::{Content, Extent, Geometry, PieceHashes};
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -16,9 +18,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[derive(Debug)]
 pub(crate) struct TorrentFiles {
     pub(crate) id: TorrentId,
-    pub(crate) info: Arc<SetInfo>,
+    pub(crate) content: Arc<Content>,
+    /// That of the content.
     pub(crate) geometry: Geometry,
-    pub(crate) hash: InfoHash,
+    /// How a torrent of the internet was opened; `None` for a set of a cluster.
+    pub(crate) plan: Option<TorrentPlan>,
     pub(crate) sequence: u64,
     /// Pieces that are zeros: of files that are written they need nothing but a hole.
     pub(crate) zero_pieces: Bitfield,
@@ -30,6 +34,8 @@ pub(crate) struct TorrentFiles {
 /// What changes. The sets of pieces are disjoint.
 #[derive(Debug)]
 pub(crate) struct Inner {
+    /// One a file. A torrent of the internet has one more: the store, for bytes of files that are not
+    /// wanted, each at its place in the stream of the torrent.
     pub(crate) slots: Vec<Slot>,
     /// Right and synced: the resume file may claim them.
     pub(crate) durable: Bitfield,
@@ -61,8 +67,10 @@ pub(crate) struct Slot {
     pub(crate) replace: bool,
     /// The part file was made empty, so where nothing was written there are zeros.
     pub(crate) fresh: bool,
-    /// There is no part file: the file is changed where it stands.
+    /// There is no part file: the file is changed where it stands. So is the store.
     pub(crate) in_place: bool,
+    /// What the file was when it got its final name, where it must stay that.
+    pub(crate) seen: Option<Meta>,
     /// Why a sync of the file failed. From then on pieces made of earlier blocks are suspects.
     pub(crate) fault: Option<DiskError>,
 }
@@ -109,10 +117,25 @@ impl Inner {
 }
 
 impl Slot {
+    /// A file of which nothing is here.
+    pub(crate) fn new(place: FilePlace) -> Slot {
+        Slot {
+            place,
+            part: Part::None,
+            replace: false,
+            fresh: false,
+            in_place: false,
+            seen: None,
+            fault: None,
+        }
+    }
+
     /// Where the file will stand, if it is written here.
     pub(crate) fn dest(&self) -> Option<&Path> {
         match &self.place {
-            FilePlace::Copy { dest, .. } | FilePlace::Wanted { dest, .. } => Some(dest),
+            FilePlace::Copy { dest, .. }
+            | FilePlace::Wanted { dest, .. }
+            | FilePlace::Skipped { dest } => Some(dest),
             FilePlace::Repair(repair) => Some(&repair.dest),
             FilePlace::Source(_) | FilePlace::Blocked { .. } | FilePlace::Absent => None,
         }
@@ -133,6 +156,7 @@ impl Slot {
             FilePlace::Source(source) => source.path.clone(),
             FilePlace::Copy { dest, .. }
             | FilePlace::Wanted { dest, .. }
+            | FilePlace::Skipped { dest }
             | FilePlace::Blocked { dest, .. } => dest.clone(),
             FilePlace::Repair(repair) => repair.dest.clone(),
             FilePlace::Absent => PathBuf::new(),
@@ -141,6 +165,12 @@ impl Slot {
 
     pub(crate) fn is_wanted(&self) -> bool {
         matches!(self.place, FilePlace::Wanted { .. })
+    }
+
+    /// Whether the file's bytes are in the store.
+    pub(crate) fn is_stored(&self) -> bool {
+        matches!(self.place, FilePlace::Skipped { .. })
+            && matches!(self.part, Part::None | Part::Stale)
     }
 
     fn unfinished(&self) -> Option<&Path> {
@@ -159,11 +189,11 @@ impl Slot {
             (FilePlace::Source(source) | FilePlace::Copy { source, .. }, _) => {
                 Ok(Readable { path: source.path.clone(), inode: None, seen: source.seen })
             }
-            (FilePlace::Wanted { .. }, Part::There(inode)) => {
+            (FilePlace::Wanted { .. } | FilePlace::Skipped { .. }, Part::There(inode)) => {
                 Ok(Readable { path: self.part_path(), inode: Some(inode), seen: None })
             }
-            (FilePlace::Wanted { dest, .. }, Part::Done) => {
-                Ok(Readable { path: dest.clone(), inode: None, seen: None })
+            (FilePlace::Wanted { dest, .. } | FilePlace::Skipped { dest }, Part::Done) => {
+                Ok(Readable { path: dest.clone(), inode: None, seen: self.seen })
             }
             (FilePlace::Blocked { error, .. }, _) => Err(error.clone()),
             _ => Err(DiskError::new(self.shown(), DiskErrorKind::Misuse("read before written"))),
@@ -194,27 +224,53 @@ impl TorrentFiles {
 
     /// Where a piece that belongs to `file` alone is in it.
     pub(crate) fn place_in(&self, file: FileIndex, piece: PieceIndex) -> Range<u64> {
-        let first = self.geometry.file_pieces(file).start;
-        let start =
-            u64::from(piece.0.saturating_sub(first)) * u64::from(self.geometry.piece_length());
+        let start = self.start_of(piece).saturating_sub(self.geometry.file_start(file));
         start..(start + u64::from(self.geometry.data_len(piece)))
     }
 
-    /// Zero bytes that follow the data in the hash.
-    pub(crate) fn zeros(&self, piece: PieceIndex) -> u32 {
-        self.geometry.hashed_len(piece).saturating_sub(self.geometry.data_len(piece))
+    /// Where a piece begins in the stream of the torrent.
+    pub(crate) fn start_of(&self, piece: PieceIndex) -> u64 {
+        u64::from(piece.0) * u64::from(self.geometry.piece_length())
     }
 
-    pub(crate) fn expected(&self, piece: PieceIndex) -> Option<[u8; 20]> {
-        match &self.info.hashes {
-            PieceHashes::Sha1(hashes) => hashes.get(piece.index()).copied(),
-            PieceHashes::Merkle(_) | PieceHashes::Tokens(_) => None,
+    /// The index of the store.
+    pub(crate) fn store(&self) -> FileIndex {
+        FileIndex(self.geometry.files())
+    }
+
+    /// How long a file is, or the store.
+    pub(crate) fn length_of(&self, file: FileIndex) -> u64 {
+        if file == self.store() && self.plan.is_some() {
+            u64::from(self.geometry.pieces()) * u64::from(self.geometry.piece_length())
+        } else {
+            self.geometry.file_length(file)
         }
     }
 
-    /// The first file of `piece` of which `test` holds.
-    pub(crate) fn file_of(&self, piece: PieceIndex, test: impl Fn(u32) -> bool) -> Option<u32> {
-        self.geometry.piece_files(piece).find(|file| test(*file))
+    /// Where a part of a file is now: in which file, or the store, and where in that.
+    pub(crate) fn home(&self, inner: &Inner, extent: Extent) -> (FileIndex, u64) {
+        match inner.slots.get(extent.file.index()) {
+            Some(slot) if slot.is_stored() => {
+                (self.store(), self.geometry.file_start(extent.file) + extent.offset)
+            }
+            _ => (extent.file, extent.offset),
+        }
+    }
+
+    /// The hashes of the pieces of a file, each of which belongs to it alone; none if they are of
+    /// another kind.
+    pub(crate) fn file_hashes(&self, file: FileIndex) -> &[[u8; 20]] {
+        file_hashes(&self.content, file)
+    }
+
+    /// Whether `test` holds of any file, or the store, that holds bytes of `piece`.
+    pub(crate) fn any_home(
+        &self,
+        inner: &Inner,
+        piece: PieceIndex,
+        test: impl Fn(u32) -> bool,
+    ) -> bool {
+        self.geometry.extents(self.whole(piece)).any(|part| test(self.home(inner, part).0.0))
     }
 
     /// Whether every piece of `file` is in one of the sets that `held` looks at.
@@ -222,7 +278,30 @@ impl TorrentFiles {
         self.geometry.file_pieces(file).all(|piece| held(PieceIndex(piece)))
     }
 
-    /// What the resume file should say; `None` if nothing is unfinished.
+    /// What is kept of a torrent of the internet; `None` if nothing of it is here.
+    pub(crate) fn state(&self, root: &Path) -> Option<State> {
+        let plan = self.plan.as_ref()?;
+        let inner = self.inner();
+        let (store, slots) = inner.slots.split_last()?;
+        let kept = |slot: &Slot| match (&slot.place, slot.part) {
+            (FilePlace::Source(source), _) => {
+                source.seen.as_ref().map_or(Kept::Nowhere, Kept::done)
+            }
+            (_, Part::There(inode)) => Kept::Part { inode, replaces: slot.replace },
+            (_, Part::Done) => slot.seen.as_ref().map_or(Kept::Nowhere, Kept::done),
+            _ if slot.is_stored() => Kept::Store,
+            _ => Kept::Nowhere,
+        };
+        let store = match store.part {
+            Part::There(inode) => inode,
+            Part::None | Part::Stale | Part::Done => 0,
+        };
+        let files: Vec<_> = slots.iter().map(kept).collect();
+        let folder = relative(root, &plan.folder);
+        Some(State { folder, claimed: inner.durable.clone(), files, store })
+    }
+
+    /// What the resume file of a set should say; `None` if nothing is unfinished.
     pub(crate) fn resume(&self, root: &Path) -> Option<Resume> {
         let inner = self.inner();
         let unfinished = inner.slots.iter().enumerate();
@@ -239,9 +318,9 @@ impl TorrentFiles {
         dest: &Path,
         root: &Path,
     ) -> Option<ResumeFile> {
-        let file = self.info.files.get(index)?;
+        let file = self.content.files.get(index)?;
         let number = FileIndex(u32::try_from(index).ok()?);
-        let PieceHashes::Sha1(hashes) = self.info.file_hashes(number) else { return None };
+        let hashes = self.file_hashes(number);
         let pieces = self.geometry.file_pieces(number);
         let mut claimed = Bitfield::new(pieces.len() as u32);
         for (place, piece) in pieces.enumerate() {
@@ -257,10 +336,17 @@ impl TorrentFiles {
             name: file.name.clone(),
             dest: relative(root, dest),
             length: file.length,
-            piece_length: self.info.piece_length,
+            piece_length: self.geometry.piece_length(),
             inode,
             claimed,
             hashes: hashes.to_vec(),
         })
     }
+}
+
+/// As [`TorrentFiles::file_hashes`].
+pub(crate) fn file_hashes(content: &Content, file: FileIndex) -> &[[u8; 20]] {
+    let PieceHashes::Sha1(hashes) = &content.hashes else { return &[] };
+    let pieces = content.geometry.file_pieces(file);
+    hashes.get(pieces.start as usize..pieces.end as usize).unwrap_or_default()
 }

@@ -1,11 +1,11 @@
 //! Writing pieces and blocks to part files. What is zeros stays a hole where nothing was written yet.
 
-use crate::error::DiskError;
+use crate::error::{DiskError, DiskErrorKind};
 use crate::fs::FsFile;
 use crate::holes::{UNIT, without_zeros};
-use crate::names::part_path;
 use crate::storage::{FilePlace, Storage, lock, misuse};
-use crate::torrent_files::{Part, TorrentFiles};
+use crate::torrent_files::{Part, Slot, TorrentFiles};
+use crate::torrents::Existing;
 use bytes::Bytes;
 use dunlin_base::{BlockRef, FileIndex, PieceIndex, TorrentId};
 use std::io;
@@ -36,7 +36,7 @@ impl Storage {
         if files.geometry.piece(piece.0).is_none() {
             return Err(misuse(&self.config.root, "a piece that the torrent has not"));
         }
-        self.write_to(&files, files.whole(piece), parts)?;
+        self.write_over(&files, files.whole(piece), parts)?;
         let mut inner = files.inner();
         if !inner.durable.has(piece) {
             inner.suspect.clear(piece);
@@ -57,7 +57,36 @@ impl Storage {
         bytes: &Bytes,
     ) -> Result<(), DiskError> {
         let files = self.torrent(torrent)?;
-        self.write_to(&files, block, std::slice::from_ref(bytes))
+        self.write_over(&files, block, std::slice::from_ref(bytes))
+    }
+
+    /// Writes, and first moves a finished file of other content back to a part file, where it may be
+    /// replaced.
+    fn write_over(
+        &self,
+        files: &TorrentFiles,
+        block: BlockRef,
+        parts: &[Bytes],
+    ) -> Result<(), DiskError> {
+        let replaces = files.plan.as_ref().is_some_and(|plan| plan.existing == Existing::Replace);
+        loop {
+            match self.write_to(files, block, parts) {
+                Err(error)
+                    if replaces && matches!(error.kind, DiskErrorKind::OtherContent { .. }) =>
+                {
+                    let other = |file: &u32| {
+                        let inner = files.inner();
+                        let slot = inner.slots.get(*file as usize);
+                        slot.is_some_and(|slot| slot.dest() == Some(&error.path))
+                    };
+                    let file = files.geometry.piece_files(block.piece).find(other);
+                    // Taken before the gate, as a sync takes it.
+                    let _one = lock(&self.syncing);
+                    self.take_over(files, FileIndex(file.ok_or(error)?))?;
+                }
+                done => return done,
+            }
+        }
     }
 
     /// All blocks of `piece` are written and right: it is claimed after the next sync.
@@ -72,7 +101,7 @@ impl Storage {
         }
         let faulty =
             |file: u32| inner.slots.get(file as usize).is_some_and(|slot| slot.fault.is_some());
-        if files.file_of(piece, faulty).is_some() {
+        if files.any_home(&inner, piece, faulty) {
             inner.suspect.set(piece);
         } else {
             inner.written.set(piece);
@@ -95,11 +124,11 @@ impl Storage {
         if !fits {
             return Err(misuse(&self.config.root, "bytes that do not fit their block"));
         }
-        let mut at = 0;
         // What was there before, if only for a moment, must be overwritten with zeros, too.
         let first = files.inner().touched.set(block.piece);
+        let start = files.start_of(block.piece) + u64::from(block.begin);
         for extent in files.geometry.extents(block) {
-            let Writable { file, path, fresh } = self.writable(files, extent.file)?;
+            let at = (files.geometry.file_start(extent.file) + extent.offset - start) as usize;
             let cut_parts;
             let own = if extent.len == block.len {
                 parts
@@ -107,28 +136,67 @@ impl Storage {
                 cut_parts = cut(parts, at, extent.len as usize);
                 &cut_parts
             };
+            let (home, offset) = files.home(&files.inner(), extent);
+            let Some(Writable { file, path, fresh }) = self.writable(files, home)? else {
+                self.compare(files, home, offset, own)?;
+                continue;
+            };
             let written = if first && fresh && u64::from(extent.len) >= UNIT {
-                write_data(&*file, own, extent.offset)
+                write_data(&*file, own, offset)
             } else {
-                file.write_at(own, extent.offset)
+                file.write_at(own, offset)
             };
             written.map_err(|error: io::Error| DiskError::io(&path, &error))?;
-            at += extent.len as usize;
-            files.inner().dirty.insert(extent.file.0);
+            files.inner().dirty.insert(home.0);
         }
         self.wrote.fetch_add(given, Ordering::Relaxed);
         self.note_written(given);
         Ok(())
     }
 
-    /// The open part file of a wanted file, and its path. Makes it at the first write.
-    fn writable(&self, files: &TorrentFiles, file: FileIndex) -> Result<Writable, DiskError> {
+    /// A finished file has what a piece of it and of an unfinished one brings: then there is nothing to
+    /// write. Otherwise it is not the file that it was taken for.
+    fn compare(
+        &self,
+        files: &TorrentFiles,
+        file: FileIndex,
+        offset: u64,
+        parts: &[Bytes],
+    ) -> Result<(), DiskError> {
+        let mut at = offset;
+        for part in parts {
+            let mut buffer = self.config.buffers.take(part.len());
+            let read = self.read_home(files, file, at, buffer.bytes_mut());
+            let changed = match read {
+                Ok(()) => buffer.bytes_mut() != &part[..],
+                Err(error) if error.kind == DiskErrorKind::Changed => true,
+                Err(error) => return Err(error),
+            };
+            if changed {
+                let shown = files.inner().slots.get(file.index()).map(Slot::shown);
+                let kind = DiskErrorKind::OtherContent { more: 0 };
+                return Err(DiskError::new(shown.unwrap_or_default(), kind));
+            }
+            at += part.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// The open part file of a file that is written, or the store, and its path. Makes it at the first
+    /// write. `None` for a file of a torrent of the internet that is finished already.
+    fn writable(
+        &self,
+        files: &TorrentFiles,
+        file: FileIndex,
+    ) -> Result<Option<Writable>, DiskError> {
         let inner = files.inner();
         let Some(slot) = inner.slots.get(file.index()) else {
             return Err(misuse(&self.config.root, "a file that the torrent has not"));
         };
         let (dest, part, path) = match &slot.place {
-            FilePlace::Wanted { dest, .. } => (dest.clone(), slot.part, slot.part_path()),
+            FilePlace::Wanted { dest, .. } | FilePlace::Skipped { dest } => {
+                (dest.clone(), slot.part, slot.part_path())
+            }
             FilePlace::Blocked { error, .. } => return Err(error.clone()),
             _ => return Err(misuse(&self.config.root, "a write to a file that is not wanted")),
         };
@@ -140,12 +208,14 @@ impl Storage {
                 fresh = true;
                 self.make_part(files, file, &dest)?
             }
+            Part::Done if files.plan.is_some() => return Ok(None),
             Part::Done => return Err(misuse(dest, "a write to a finished file")),
         };
-        Ok(Writable { file: open, path, fresh })
+        Ok(Some(Writable { file: open, path, fresh }))
     }
 
-    /// Makes the part file of `file`, empty and sparse, after a durable mark that it is written.
+    /// Makes the part file of `file`, or the store, empty and sparse, after a durable mark that it is
+    /// written.
     pub(crate) fn make_part(
         &self,
         files: &TorrentFiles,
@@ -153,9 +223,12 @@ impl Storage {
         dest: &Path,
     ) -> Result<Arc<dyn FsFile>, DiskError> {
         let _one = lock(&files.gate);
-        let path = part_path(dest);
+        let path = match files.inner().slots.get(file.index()) {
+            Some(slot) => slot.part_path(),
+            None => return Err(misuse(dest, "a file that the torrent has not")),
+        };
         let named = |error: io::Error| DiskError::io(&path, &error);
-        let name = files.info.files.get(file.index()).map_or("", |file| file.name.as_str());
+        let name = files.content.files.get(file.index()).map_or("", |file| file.name.as_str());
         let private = self.keeper().is_some_and(|keeper| keeper.file(name).is_some());
         let create = || match private {
             true => self.fs().create_private(&path),
@@ -179,7 +252,7 @@ impl Storage {
             created => created,
         };
         let created = created.map_err(named)?;
-        let sized = created.set_len(files.geometry.file_length(file)).and_then(|()| created.meta());
+        let sized = created.set_len(files.length_of(file)).and_then(|()| created.meta());
         let meta = sized.map_err(|error| {
             // Not ours yet, so nothing refers to it.
             let _ = self.fs().remove_file(&path);

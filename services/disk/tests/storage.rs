@@ -221,8 +221,8 @@ fn two_torrents_share_a_root_and_a_sync() {
         [7, 8].map(|seed| Set::new(root(), &[(["a", "b"][seed as usize - 7], 40_000)], seed));
     let store = storage(&fs, root());
     for (set, id) in sets.iter().zip(1..) {
-        let (info, geometry) = (Arc::clone(&set.info), set.geometry.clone());
-        store.open(TorrentId(id), info, geometry, set.wanted(false)).unwrap();
+        let content = Arc::new(set.info.content(common::BLOCK));
+        store.open(TorrentId(id), content, set.wanted(false)).unwrap();
         for piece in (0..3).map(PieceIndex) {
             let bytes = set.bytes(set.whole(piece));
             store.write_piece(TorrentId(id), piece, &[bytes]).unwrap();

@@ -37,6 +37,7 @@ fn files_share_pieces_in_the_classic_layout() {
         [0..1, 0..4, 3..4]
     );
     assert_eq!((geometry.total_len(), geometry.files()), (19, 4));
+    assert_eq!([0, 1, 2, 3, 4].map(|f| geometry.file_start(FileIndex(f))), [0, 10, 10, 15, 19]);
 }
 
 #[test]
@@ -51,6 +52,7 @@ fn files_begin_pieces_in_the_aligned_layout() {
     assert_eq!(geometry.piece_files(PieceIndex(1)), 0..1);
     assert_eq!((geometry.total_len(), geometry.files()), (19, 4));
     assert_eq!(geometry.file_length(FileIndex(2)), 8);
+    assert_eq!([0, 2, 3].map(|f| geometry.file_start(FileIndex(f))), [0, 16, 24]);
 }
 
 #[test]

@@ -161,11 +161,11 @@ fn a_worker_takes_whole_batches() {
     let width = width(16, 5);
     let mut queue = Queue::default();
     for size in [10, 10, 0, 1, 1] {
-        queue.push(vec![HashJob::default(); size], Box::new(|_| ()));
+        queue.push(Batch::Hash(vec![HashJob::default(); size], Box::new(|_| ())));
     }
     let mut sizes = |idle| -> Vec<usize> {
         queue.idle = idle;
-        queue.take(width).iter().map(|(jobs, _)| jobs.len()).collect()
+        queue.take(width).iter().map(Batch::len).collect()
     };
     assert_eq!(sizes(1), [10]);
     assert_eq!(sizes(2), [10]);

@@ -61,7 +61,7 @@ impl Set {
     }
 
     pub fn open(&self, storage: &Storage, places: Vec<FilePlace>) -> Result<Opened, DiskError> {
-        storage.open(T, Arc::clone(&self.info), self.geometry.clone(), places)
+        storage.open(T, Arc::new(self.info.content(BLOCK)), places)
     }
 
     pub fn whole(&self, piece: PieceIndex) -> BlockRef {

@@ -1,13 +1,13 @@
 //! Real files: what of them a rank offers, and where its wanted ones go.
 
-use super::{Shared, geometry_of};
+use super::Shared;
 use crate::run::{FoundFile, Placing};
 use dunlin_base::{Bitfield, FileIndex, TorrentId};
 use dunlin_disk::{
     DiskError, FileKind, FilePlace, Fs, HashCache, KnownHashes, Meta, Repair, SourceFile, Storage,
     StorageConfig, TreeKeeper,
 };
-use dunlin_metainfo::{PieceHashes, SetInfo, TreeEntry};
+use dunlin_metainfo::{PieceHashes, SetInfo, TreeEntry, cluster_block_length};
 use dunlin_plan::{Have, Pattern};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -112,6 +112,7 @@ impl Files {
             buffers: Arc::clone(shared.budget.buffers()),
             placing: lists.placing.is_some(),
             stop: Arc::clone(&shared.stop),
+            ..StorageConfig::new(Arc::clone(&shared.fs), lists.dest.clone())
         });
         let files = Files {
             lists,
@@ -206,8 +207,9 @@ impl Files {
             // `--force`: a copy of what we own ourselves cannot fail to come.
             shared.fs.remove_file(&path).map_err(|error| DiskError::io(&path, &error))?;
         }
-        let geometry = geometry_of(info, shared.block_length);
-        let opened = self.storage.open(torrent, Arc::clone(info), geometry, places)?;
+        let block_length = cluster_block_length(info.piece_length, shared.block_length);
+        let content = Arc::new(info.content(block_length));
+        let opened = self.storage.open(torrent, content, places)?;
         lock(&self.placed).sets.insert(torrent, (Arc::clone(info), wants));
         Ok((opened.have, opened.resumed))
     }
