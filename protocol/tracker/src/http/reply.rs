@@ -1,7 +1,6 @@
 //! The answer to an announce (BEP 3, 7, 21, 23, 24, 31): written canonical, read leniently, since
 //! trackers are old and many.
 
-use super::percent;
 use crate::url::is_host_name;
 use crate::{AnnounceFailure, AnnounceReply, RetryIn, ScrapeCounts};
 use bytes::Bytes;
@@ -316,7 +315,7 @@ mod compact_tests {
         let peers = ["192.0.2.1:6881", "198.51.100.7:51413", "[2001:db8::1]:6881"];
         let peers: Vec<SocketAddr> = peers.iter().map(|peer| peer.parse().unwrap()).collect();
         let (v4, v6) = compact(&peers);
-        assert_eq!(percent::decode(b"%C0%00%02%01%1A%E1%C6%33%64%07%C8%D5"), v4);
+        assert_eq!(crate::http::percent::decode(b"%C0%00%02%01%1A%E1%C6%33%64%07%C8%D5"), v4);
         assert_eq!(four(&v4).chain(six(&v6)).collect::<Vec<_>>(), peers);
     }
 }

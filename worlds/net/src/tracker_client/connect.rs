@@ -1,0 +1,122 @@
+//! Connections to trackers: TCP from the address or interface that was given, and TLS over it.
+
+use crate::bind::Bind;
+use socket2::Type;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
+
+/// How to be sure of whom we speak to.
+#[derive(Clone)]
+pub(super) struct Trust(TlsConnector);
+
+impl Trust {
+    /// The authorities that browsers trust, and those in `more`, in DER.
+    ///
+    /// # Errors
+    /// If one of `more` is no certificate.
+    pub(super) fn new(more: Vec<Vec<u8>>) -> io::Result<Trust> {
+        let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        for root in more {
+            roots.add(CertificateDer::from(root)).map_err(io::Error::other)?;
+        }
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Trust(TlsConnector::from(Arc::new(config))))
+    }
+}
+
+/// A connection, sealed or open.
+pub(super) enum Stream {
+    Open(TcpStream),
+    Sealed(Box<TlsStream<TcpStream>>),
+}
+
+/// Connects to the first of `ips` that answers. Each step may take `silent`.
+pub(super) async fn connect(
+    bind: &Bind,
+    ips: &[IpAddr],
+    port: u16,
+    silent: Duration,
+) -> io::Result<(TcpStream, IpAddr)> {
+    let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for ip in ips {
+        let at = SocketAddr::new(*ip, port);
+        let attempt = async {
+            let socket = bind.socket(*ip, Type::STREAM)?;
+            TcpSocket::from_std_stream(socket.into()).connect(at).await
+        };
+        match timeout(silent, attempt).await {
+            Ok(Ok(stream)) => return Ok((stream, *ip)),
+            Ok(Err(error)) => failure = error,
+            Err(_) => failure = io::ErrorKind::TimedOut.into(),
+        }
+    }
+    Err(failure)
+}
+
+/// Seals a connection for the host of this name.
+pub(super) async fn seal(
+    trust: &Trust,
+    host: &str,
+    stream: TcpStream,
+    silent: Duration,
+) -> io::Result<Stream> {
+    let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+    let sealed = timeout(silent, trust.0.connect(name, stream)).await;
+    let sealed = sealed.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    Ok(Stream::Sealed(Box::new(sealed)))
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Open(stream) => Pin::new(stream).poll_read(context, into),
+            Stream::Sealed(stream) => Pin::new(stream.as_mut()).poll_read(context, into),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Stream::Open(stream) => Pin::new(stream).poll_write(context, bytes),
+            Stream::Sealed(stream) => Pin::new(stream.as_mut()).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Open(stream) => Pin::new(stream).poll_flush(context),
+            Stream::Sealed(stream) => Pin::new(stream.as_mut()).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Open(stream) => Pin::new(stream).poll_shutdown(context),
+            Stream::Sealed(stream) => Pin::new(stream.as_mut()).poll_shutdown(context),
+        }
+    }
+}

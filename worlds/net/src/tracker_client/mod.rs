@@ -1,0 +1,198 @@
+//! Announces over HTTP, HTTPS and UDP: one thread named `trackers` with a small runtime of its own.
+//!
+//! It sends what it is told to whom it is told, and says what came of it. When to announce, to which
+//! tracker, and what to do with the answer is decided elsewhere.
+
+mod answer;
+mod connect;
+mod hosts;
+mod http;
+mod redirect;
+mod udp;
+mod work;
+
+#[cfg(test)]
+mod tests;
+
+use crate::bind::Bind;
+use dunlin_base::TorrentId;
+use dunlin_engine::io::TrackerIndex;
+use dunlin_tracker::{AnnounceFailure, AnnounceReply, AnnounceRequest};
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// Announces that may wait or run at a time. Each torrent has at most a few trackers that are due, so
+/// more than this is a fault of whoever asks; the next one is refused at once.
+const MAX_WAITING: usize = 100_000;
+/// Names that are looked up at a time; each takes a thread while the system's resolver waits.
+const RESOLVERS: usize = 4;
+
+/// How to speak to trackers.
+#[derive(Clone, Debug)]
+pub struct TrackerConfig {
+    /// Where every socket is bound, without exception.
+    pub bind: Bind,
+    /// The value of `User-Agent`; only visible ASCII and spaces of it are sent.
+    pub user_agent: String,
+    /// How long things may take.
+    pub timeouts: TrackerTimeouts,
+    /// Announces that run at a time (libtorrent: 50); the others wait for their turn.
+    pub at_once: usize,
+    /// Certificates of authorities that are trusted beside the usual ones, in DER.
+    pub roots: Vec<Vec<u8>>,
+}
+
+/// How long an announce may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrackerTimeouts {
+    /// All of one that goes over HTTP, its redirects too.
+    pub http: Duration,
+    /// A connection that gives no byte for so long has died.
+    pub silent: Duration,
+    /// All of one that goes over UDP.
+    pub udp: Duration,
+    /// Until the first packet is sent again; twice as long each time after that (BEP 15).
+    pub udp_again: Duration,
+    /// All of one with the event `stopped`, whatever carries it.
+    pub stopped: Duration,
+}
+
+impl Default for TrackerTimeouts {
+    fn default() -> TrackerTimeouts {
+        TrackerTimeouts {
+            http: Duration::from_secs(30),
+            silent: Duration::from_secs(10),
+            udp: Duration::from_secs(60),
+            udp_again: Duration::from_secs(15),
+            stopped: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Default for TrackerConfig {
+    fn default() -> TrackerConfig {
+        TrackerConfig {
+            bind: Bind::default(),
+            user_agent: concat!("dunlin/", env!("CARGO_PKG_VERSION")).to_owned(),
+            timeouts: TrackerTimeouts::default(),
+            at_once: 50,
+            roots: Vec::new(),
+        }
+    }
+}
+
+/// What becomes of an announce.
+pub type AnnounceResult = Result<Box<AnnounceReply>, AnnounceFailure>;
+
+/// Who hears of it. It is called once, on the thread `trackers`: it must not wait.
+type Reply = Box<dyn FnOnce(AnnounceResult) + Send>;
+
+/// An announce on its way to the thread.
+struct Job {
+    torrent: TorrentId,
+    tracker: TrackerIndex,
+    url: Arc<str>,
+    request: AnnounceRequest,
+    /// When it has failed at the latest, whether its turn has come or not.
+    until: Option<Instant>,
+    reply: Reply,
+}
+
+/// What the thread is told.
+enum Told {
+    Announce(Box<Job>),
+    /// Take nothing more; what is not done by then has failed.
+    Finish(Instant),
+}
+
+/// The thread that speaks to trackers. Dropping it gives up whatever is not done, at once.
+pub struct TrackerClient {
+    to: mpsc::UnboundedSender<Told>,
+    waiting: Arc<()>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for TrackerClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TrackerClient").field("waiting", &self.waiting()).finish_non_exhaustive()
+    }
+}
+
+impl TrackerClient {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// If the system gives no thread or no runtime, or a certificate in `roots` is none.
+    pub fn start(config: TrackerConfig) -> io::Result<TrackerClient> {
+        let (to, told) = mpsc::unbounded_channel();
+        let tools = work::Tools::new(config)?;
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().max_blocking_threads(RESOLVERS).build()?;
+        let thread = std::thread::Builder::new()
+            .name("trackers".to_owned())
+            .spawn(move || work::run(runtime, tools, told))?;
+        Ok(TrackerClient { to, waiting: Arc::new(()), thread: Some(thread) })
+    }
+
+    /// Announces `torrent` to `url`. `reply` is called exactly once, on the thread `trackers`, and must
+    /// not wait. That is at the latest when `within` is over, and the time that the configuration gives
+    /// the event and the kind of tracker, which counts from its turn.
+    pub fn announce(
+        &self,
+        torrent: TorrentId,
+        tracker: TrackerIndex,
+        url: Arc<str>,
+        request: AnnounceRequest,
+        within: Option<Duration>,
+        reply: impl FnOnce(AnnounceResult) + Send + 'static,
+    ) {
+        let until = within.map(|within| Instant::now() + within);
+        if self.waiting() >= MAX_WAITING {
+            return reply(Err(AnnounceFailure::Unreachable(format!(
+                "{MAX_WAITING} announces are waiting already"
+            ))));
+        }
+        let counted = self.waiting.clone();
+        let reply: Reply = Box::new(move |result| {
+            drop(counted);
+            reply(result);
+        });
+        let job = Box::new(Job { torrent, tracker, url, request, until, reply });
+        if let Err(lost) = self.to.send(Told::Announce(job))
+            && let Told::Announce(job) = lost.0
+        {
+            (job.reply)(Err(work::over()));
+        }
+    }
+
+    /// Announces that have not been answered yet.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        Arc::strong_count(&self.waiting) - 1
+    }
+
+    /// Takes no more announces, waits until those at hand are done, at most for `within`, and ends the
+    /// thread. Whatever is not done then has failed, and its `reply` was called.
+    pub fn finish(mut self, within: Duration) {
+        let _ = self.to.send(Told::Finish(Instant::now() + within));
+        self.join();
+    }
+
+    fn join(&mut self) {
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread that speaks to trackers ended by a fault of its own");
+        }
+    }
+}
+
+impl Drop for TrackerClient {
+    fn drop(&mut self) {
+        let _ = self.to.send(Told::Finish(Instant::now()));
+        self.join();
+    }
+}

@@ -1,0 +1,63 @@
+//! Where a tracker may send us to (BEP 3 leaves it to HTTP; the limits are libtorrent's and ours).
+
+use dunlin_tracker::{AnnounceFailure, TrackerUrl, is_public};
+use std::net::IpAddr;
+
+/// Redirects that are followed, one after another.
+pub(super) const MAX_REDIRECTS: usize = 5;
+
+/// The next address. A `Location` without a query gets ours: what moves is the tracker, not the
+/// announce.
+pub(super) fn next(
+    url: &TrackerUrl,
+    target: &str,
+    location: &str,
+) -> Result<(TrackerUrl, String), AnnounceFailure> {
+    let next = url.redirect(location);
+    let next = next.map_err(|error| AnnounceFailure::Unsupported(error.to_string()))?;
+    let query = target.split_once('?').map_or("", |(_, query)| query);
+    let target = if next.target().contains('?') {
+        next.target().to_owned()
+    } else {
+        next.target_with(query)
+    };
+    Ok((next, target))
+}
+
+/// Whether the one that sent us may send us there: a host that everybody can reach has no business with
+/// hosts that only we can.
+pub(super) fn check(from: IpAddr, to: &[IpAddr]) -> Result<(), AnnounceFailure> {
+    if is_public(from) && !to.iter().all(|ip| is_public(*ip)) {
+        let why = "the tracker redirects into a private network, which is not allowed";
+        return Err(AnnounceFailure::Unsupported(why.to_owned()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_announce_goes_along() {
+        let url = TrackerUrl::parse("http://a.example/announce").unwrap();
+        let target = "/announce?info_hash=1";
+        let cases = [
+            ("http://b.example/x", "/x?info_hash=1"),
+            ("/x?y=1", "/x?y=1"),
+            ("/announce?info_hash=1&again", "/announce?info_hash=1&again"),
+        ];
+        for (location, expected) in cases {
+            assert_eq!(next(&url, target, location).unwrap().1, expected);
+        }
+        assert!(next(&url, target, "udp://b:1/").is_err());
+    }
+
+    #[test]
+    fn no_way_from_outside_in() {
+        let public: IpAddr = [192, 0, 2, 1].into();
+        let private: IpAddr = [10, 0, 0, 1].into();
+        assert!(check(public, &[public]).is_ok() && check(private, &[public, private]).is_ok());
+        assert!(check(public, &[public, private]).is_err());
+    }
+}
