@@ -65,11 +65,13 @@ impl Choker {
         self.round
     }
 
-    /// One round: the connections that are unchoked from now on. All others are choked.
+    /// One round: the connections that are unchoked from now on. All others are choked. `slots` is how
+    /// many may be served, the optimistic one included; at least one.
     pub fn rechoke(
         &mut self,
         kind: ChokerKind,
         seeding: bool,
+        slots: usize,
         peers: &[Candidate],
         rng: &mut Rng,
     ) -> Vec<ConnId> {
@@ -84,10 +86,11 @@ impl Choker {
             ranked.retain(|peer| !peer.snubbed);
             ranked.sort_by_key(|peer| (std::cmp::Reverse(peer.gives), peer.conn));
         }
+        let regular = slots.saturating_sub(1);
         let mut unchoked = Vec::new();
-        let mut slots = 0;
+        let mut taken = 0;
         for peer in ranked {
-            if slots == SLOTS - 1 {
+            if taken == regular {
                 break;
             }
             if !seeding && peer.gives == Rate(0) {
@@ -95,14 +98,14 @@ impl Choker {
             }
             // A faster peer that wants nothing yet is unchoked too and takes no slot: it may want
             // something before the next round.
-            slots += usize::from(peer.interested);
+            taken += usize::from(peer.interested);
             if peer.interested || !seeding {
                 unchoked.push(peer.conn);
             }
         }
         self.renew_optimistic(peers, &unchoked, rng);
         unchoked.extend(self.optimistic);
-        self.fill_free_slots(peers, &mut unchoked, slots);
+        Choker::fill_free_slots(peers, &mut unchoked, regular.saturating_sub(taken));
         unchoked
     }
 
@@ -139,11 +142,10 @@ impl Choker {
     }
 
     /// Slots that nobody earned go to whoever waits longest: an idle uplink helps nobody.
-    fn fill_free_slots(&self, peers: &[Candidate], unchoked: &mut Vec<ConnId>, taken: usize) {
+    fn fill_free_slots(peers: &[Candidate], unchoked: &mut Vec<ConnId>, free: usize) {
         let mut waiting: Vec<&Candidate> =
             peers.iter().filter(|peer| peer.interested && !unchoked.contains(&peer.conn)).collect();
         waiting.sort_by_key(|peer| (peer.since_round, peer.conn));
-        let free = (SLOTS - 1).saturating_sub(taken);
         unchoked.extend(waiting.into_iter().take(free).map(|peer| peer.conn));
     }
 }
@@ -181,7 +183,7 @@ mod tests {
     fn cooperative_unchokes_everybody() {
         let peers = [peer(1, 0), peer(2, 0), peer(3, 9)];
         let mut choker = Choker::default();
-        let open = choker.rechoke(ChokerKind::Cooperative, false, &peers, &mut Rng::new(1));
+        let open = choker.rechoke(ChokerKind::Cooperative, false, SLOTS, &peers, &mut Rng::new(1));
         assert_eq!(ids(open), [1, 2, 3]);
     }
 
@@ -190,7 +192,8 @@ mod tests {
         let peers: Vec<_> = (0..10).map(|id| peer(id, id * 100)).collect();
         let mut choker = Choker::default();
         for seed in 0..20 {
-            let open = choker.rechoke(ChokerKind::TitForTat, false, &peers, &mut Rng::new(seed));
+            let open =
+                choker.rechoke(ChokerKind::TitForTat, false, SLOTS, &peers, &mut Rng::new(seed));
             assert_eq!(open.len(), SLOTS, "three regular slots and the optimistic one");
             for best in [9, 8, 7] {
                 assert!(open.contains(&ConnId(best)));
@@ -205,7 +208,7 @@ mod tests {
         let mut rng = Rng::new(4);
         let mut seen = std::collections::BTreeSet::new();
         for _ in 0..60 {
-            let open = choker.rechoke(ChokerKind::TitForTat, false, &peers, &mut rng);
+            let open = choker.rechoke(ChokerKind::TitForTat, false, SLOTS, &peers, &mut rng);
             seen.extend(open.into_iter().filter(|conn| conn.0 >= 3));
         }
         assert_eq!(seen.len(), 5, "everybody gets its chance: {seen:?}");
@@ -217,7 +220,7 @@ mod tests {
         peers[5].snubbed = true;
         peers[5].interested = false;
         let mut choker = Choker::default();
-        let open = choker.rechoke(ChokerKind::TitForTat, false, &peers, &mut Rng::new(1));
+        let open = choker.rechoke(ChokerKind::TitForTat, false, SLOTS, &peers, &mut Rng::new(1));
         assert!(!open.contains(&ConnId(5)));
     }
 
@@ -230,7 +233,7 @@ mod tests {
             candidate.pieces_in_slot = if id == 0 { SEED_QUANTUM_PIECES } else { 3 };
         }
         let mut choker = Choker::default();
-        let open = choker.rechoke(ChokerKind::TitForTat, true, &peers, &mut Rng::new(1));
+        let open = choker.rechoke(ChokerKind::TitForTat, true, SLOTS, &peers, &mut Rng::new(1));
         assert!(open.contains(&ConnId(1)) && open.contains(&ConnId(2)));
         assert!(open.contains(&ConnId(3)), "the longest waiting takes the place of peer 0");
     }

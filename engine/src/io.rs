@@ -601,6 +601,8 @@ pub enum HangUpReason {
 pub enum Reason {
     /// A rechoke round is due.
     Choke,
+    /// Pieces that came in a crowd are to be announced.
+    Have,
     /// A request's deadline passes.
     Request,
     /// A refresh after a back-off.

@@ -36,15 +36,19 @@
 //! }
 //! ```
 
+pub mod announcer;
 pub mod choker;
 pub mod config;
 pub mod coordinator;
+mod internet;
 pub mod io;
 pub mod member;
+pub mod node;
 pub mod partials;
 pub mod peer;
 pub mod peer_list;
 pub mod picker;
+pub mod rate_limit;
 pub mod requests;
 pub mod session;
 pub mod smart_ban;

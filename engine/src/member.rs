@@ -120,55 +120,10 @@ impl Member {
                 self.link_failed(now, torrent, file, &error);
             }
             Input::TreeFinished { failed } => self.tree_finished(failed),
-            other => self.pass_on(now, other),
+            other => self.session.pass_on(now, other),
         }
         self.drain(now);
         self.finish_if_complete(now);
-    }
-
-    /// What concerns the session alone.
-    fn pass_on(&mut self, now: Time, input: Input) {
-        let session = &mut self.session;
-        match input {
-            Input::Connected { torrent, conn, remote } => {
-                session.connected(now, torrent, conn, remote);
-            }
-            Input::DialFailed { torrent, remote } => {
-                session.with(now, torrent, |t, shared| t.dial_failed(shared, now, remote));
-            }
-            Input::Incoming { conn, remote } => session.incoming(conn, remote),
-            Input::Disconnected { conn } => session.disconnected(now, conn),
-            Input::Handshake { conn, handshake } => session.handshake(now, conn, &handshake),
-            Input::Message { conn, message } => session.message(now, conn, &message),
-            Input::Malformed { conn } => session.malformed(now, conn),
-            Input::Reserved { torrent, piece } => {
-                session.reserved(now, torrent, piece);
-            }
-            Input::NoMemory { torrent, piece } => {
-                session.with(now, torrent, |t, shared| t.no_memory(shared, piece));
-            }
-            Input::MemoryFree => session.memory_free(now),
-            Input::MemoryWanted => session.memory_wanted(now),
-            Input::BlockArrived { conn, block } => session.block(now, conn, block),
-            Input::BlockSent { conn, block } => session.sent(now, conn, block),
-            Input::ServeCancelled { conn, block } => session.not_served(now, conn, block),
-            Input::ServeFailed { conn, block, error } => {
-                session.serve_failed(now, conn, block, &error);
-            }
-            Input::PieceHashed { torrent, piece, matches } => {
-                session.with(now, torrent, |t, s| t.hashed(s, now, piece, matches));
-            }
-            Input::BlockDigests { torrent, piece, digests } => {
-                session.with(now, torrent, |t, s| t.digested(s, now, piece, &digests));
-            }
-            Input::PieceWritten { torrent, piece } => {
-                session.with(now, torrent, |t, shared| t.written(shared, now, piece));
-            }
-            Input::DiskFailed { torrent, piece, error } => {
-                session.with(now, torrent, |t, s| t.disk_failed(s, now, piece, error));
-            }
-            _ => {}
-        }
     }
 
     /// The next thing to do, until `None`.
@@ -429,6 +384,13 @@ impl Member {
                 Happened::DiskFailed { torrent, piece, error } => {
                     self.disk_failed(now, torrent, piece, &error);
                 }
+                // Only on the internet.
+                Happened::ServeFailed { .. }
+                | Happened::Introduced { .. }
+                | Happened::Metadata { .. }
+                | Happened::HashRequest { .. }
+                | Happened::Hashes { .. }
+                | Happened::Gone { .. } => {}
             }
         }
     }

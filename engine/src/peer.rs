@@ -13,8 +13,11 @@
 //!   they have nothing → not interested
 //! ```
 
+mod abroad;
+
 use crate::requests::Window;
 use crate::torrent::Destination;
+pub(crate) use abroad::{Abroad, DEFAULT_QUEUE, Early, MAX_EARLY};
 use dunlin_base::{Bitfield, BlockRef, Endpoint, PieceIndex, Rate, RateMeter, Time};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -124,6 +127,8 @@ pub struct Peer {
     pub since_round: u64,
     /// What we offer it, where we offer what we have.
     pub(crate) destination: Option<Destination>,
+    /// What there is to know of a peer of the internet.
+    pub(crate) abroad: Abroad,
 }
 
 impl Peer {
@@ -154,6 +159,7 @@ impl Peer {
             given_in_slot: 0,
             since_round: 0,
             destination: None,
+            abroad: Abroad { heard: now, ..Abroad::default() },
         }
     }
 
@@ -166,13 +172,13 @@ impl Peer {
     /// Whether a new piece may be planned for it.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.window.room() > self.planned && self.asks.len() < MAX_QUEUED
+        self.window.room() > self.planned && self.asks.len() < self.abroad.queue
     }
 
     /// Whether a block may be asked for now.
     #[must_use]
     pub fn may_ask(&self) -> bool {
-        self.window.room() > 0 && self.asks.len() < MAX_QUEUED
+        self.window.room() > 0 && self.asks.len() < self.abroad.queue
     }
 
     /// Takes the request for exactly this block off the list.

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 /// Time before a peer that could not be reached, or hung up, is dialled again.
 pub const REDIAL: Duration = Duration::from_secs(2);
+/// Peers of the internet that are remembered for one torrent (practice of the field).
+pub const MAX_KNOWN: usize = 3000;
 /// Dialled and accepted connections of one torrent: enough to find any piece, few enough that a HAVE
 /// to all of them stays cheap (practice of the field: 50 to 100).
 pub const MAX_CONNECTIONS: usize = 80;
@@ -36,6 +38,14 @@ pub struct Known {
     pub redial_at: Time,
     /// What the tracker says it has (map `pieces`).
     pub owned: Option<Bitfield>,
+    /// Dials in a row that came to nothing (internet).
+    pub failures: u32,
+    /// It has everything, when we last heard of it (internet).
+    pub seed: bool,
+    /// It is ourselves (internet).
+    pub ourselves: bool,
+    /// The same peer is connected under another address (internet).
+    pub twin: Option<ConnId>,
 }
 
 impl Known {
@@ -122,6 +132,36 @@ impl PeerList {
     /// A peer that came by itself.
     pub fn entry(&mut self, remote: Endpoint) -> &mut Known {
         self.peers.entry(remote).or_insert_with(|| Known { place: u32::MAX, ..Known::default() })
+    }
+
+    /// Somebody said that there is a peer (internet). `place` orders those that were tried equally
+    /// often. Returns whether it is news.
+    pub fn add(&mut self, remote: Endpoint, place: u32) -> bool {
+        if self.peers.contains_key(&remote) {
+            return false;
+        }
+        if self.peers.len() >= MAX_KNOWN {
+            // Room is made by whoever failed most; with nobody to blame there is no room.
+            let idle = |known: &Known| known.conn.is_none() && !known.dialling && !known.ourselves;
+            let worst = self.peers.iter().filter(|(_, known)| idle(known) && known.failures > 0);
+            let worst = worst.max_by_key(|(_, known)| known.failures).map(|(remote, _)| *remote);
+            let Some(worst) = worst else { return false };
+            self.peers.remove(&worst);
+        }
+        self.peers.insert(remote, Known { place, ..Known::default() });
+        true
+    }
+
+    /// How many peers are known.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// Whether nobody is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.peers.is_empty()
     }
 
     /// How many peers the tracker named.

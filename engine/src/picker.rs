@@ -54,6 +54,12 @@ impl Picker {
         }
     }
 
+    /// The order it was made with.
+    #[must_use]
+    pub fn order(&self) -> PieceOrder {
+        self.order
+    }
+
     /// Opens many pieces at once, in random order: the start of a download.
     pub fn open_all(&mut self, pieces: impl Iterator<Item = PieceIndex>, rng: &mut Rng) {
         let mut pieces: Vec<PieceIndex> = pieces.filter(|piece| !self.open.has(*piece)).collect();

@@ -1,14 +1,17 @@
 //! Routes inputs to torrents; decides nothing but who is let in. One session is one peer: all its
 //! torrents, all its connections.
 
+mod abroad;
+mod inputs;
 mod offers;
 
 use crate::config::Config;
+use crate::internet::{Internet, ban_key};
 use crate::io::{Event, HangUpReason, LocalError, Output, Reason, Wake};
 use crate::peer::{AskState, Pieces};
 use crate::stats::Stats;
 use crate::timer::Timers;
-use crate::torrent::{Happened, Shared, Torrent};
+use crate::torrent::{Beginning, Happened, Shared, Torrent};
 use crate::turns::Turns;
 use dunlin_base::{
     Bitfield, BlockRef, ConnId, Endpoint, FileIndex, InfoHash, PieceIndex, Rng, Time, TorrentId,
@@ -28,13 +31,22 @@ pub struct Session {
     by_hash: BTreeMap<InfoHash, TorrentId>,
     conns: BTreeMap<ConnId, TorrentId>,
     /// Incoming connections without a handshake.
-    ungreeted: BTreeMap<ConnId, Endpoint>,
+    ungreeted: BTreeMap<ConnId, (Endpoint, Time)>,
 }
 
 impl Session {
-    /// A session without torrents.
+    /// A session of a cluster, without torrents.
     #[must_use]
     pub fn new(config: Config) -> Session {
+        Session::begin(config, None)
+    }
+
+    /// A session on the internet, without torrents.
+    pub(crate) fn abroad(config: Config, net: Internet) -> Session {
+        Session::begin(config, Some(Box::new(net)))
+    }
+
+    fn begin(config: Config, net: Option<Box<Internet>>) -> Session {
         let rng = Rng::fork(config.seed, u64::from(config.rank.0));
         let shared = Shared {
             config,
@@ -49,6 +61,7 @@ impl Session {
             chosen: 0,
             turns: Turns::default(),
             offer_clock: 0,
+            net,
         };
         Session {
             shared,
@@ -69,9 +82,33 @@ impl Session {
         have: Bitfield,
         wants: bool,
     ) {
-        let torrent = Torrent::new(&mut self.shared, now, id, info_hash, geometry, have, wants);
-        self.by_hash.insert(info_hash, id);
-        self.torrents.insert(id, torrent);
+        let pieces = geometry.pieces();
+        let beginning = Beginning {
+            id,
+            names: vec![info_hash],
+            peer_id: self.shared.config.peer_id,
+            geometry,
+            have,
+            wanted: if wants { Bitfield::full(pieces) } else { Bitfield::new(pieces) },
+            order: self.shared.config.pieces,
+            abroad: None,
+        };
+        self.begin_torrent(now, beginning);
+    }
+
+    pub(crate) fn begin_torrent(&mut self, now: Time, beginning: Beginning) {
+        for name in &beginning.names {
+            self.by_hash.insert(*name, beginning.id);
+        }
+        let torrent = Torrent::new(&mut self.shared, now, beginning);
+        self.torrents.insert(torrent.id, torrent);
+    }
+
+    /// Forgets a torrent whose connections are closed.
+    pub(crate) fn end_torrent(&mut self, id: TorrentId) {
+        self.torrents.remove(&id);
+        self.by_hash.retain(|_, torrent| *torrent != id);
+        self.forget_closed();
     }
 
     pub(crate) fn torrent(&self, id: TorrentId) -> Option<&Torrent> {
@@ -164,7 +201,7 @@ impl Session {
     }
 
     fn shuts_out(&self, remote: Endpoint) -> bool {
-        self.shared.banned.contains(&remote) && !self.shared.config.serves_liars()
+        self.shared.is_banned(remote) && !self.shared.config.serves_liars()
     }
 
     /// A dial came through.
@@ -174,7 +211,7 @@ impl Session {
             return;
         }
         let stands = self.with(now, id, |torrent, shared| {
-            let stands = torrent.connected(shared, now, conn, remote);
+            let stands = torrent.connected(shared, now, conn, remote, false);
             if stands {
                 torrent.greet(shared, conn);
             }
@@ -183,6 +220,7 @@ impl Session {
         match stands {
             Some(true) => {
                 self.conns.insert(conn, id);
+                self.watch_idle(now);
             }
             Some(false) => {}
             None => self
@@ -193,13 +231,14 @@ impl Session {
     }
 
     /// Somebody connected to us.
-    pub fn incoming(&mut self, conn: ConnId, remote: Endpoint) {
+    pub fn incoming(&mut self, now: Time, conn: ConnId, remote: Endpoint) {
         let reason = if self.shuts_out(remote) {
             HangUpReason::Banned
-        } else if self.ungreeted.len() >= MAX_UNGREETED {
-            HangUpReason::Useless
+        } else if !self.makes_room(remote) || self.ungreeted.len() >= MAX_UNGREETED {
+            HangUpReason::Crowded
         } else {
-            self.ungreeted.insert(conn, remote);
+            self.ungreeted.insert(conn, (remote, now));
+            self.watch_idle(now);
             return;
         };
         self.shared.out.push_back(Output::HangUp { conn, reason });
@@ -207,29 +246,48 @@ impl Session {
 
     /// A handshake: of a dial of ours, or of a stranger who now says what he came for.
     pub fn handshake(&mut self, now: Time, conn: ConnId, handshake: &Handshake) {
-        if let Some(remote) = self.ungreeted.remove(&conn) {
+        if let Some((remote, _)) = self.ungreeted.remove(&conn) {
             let Some(id) = self.by_hash.get(&handshake.info_hash).copied() else {
                 let reason = HangUpReason::UnknownTorrent;
                 self.shared.out.push_back(Output::HangUp { conn, reason });
                 return;
             };
-            let stands =
-                self.with(now, id, |torrent, shared| torrent.connected(shared, now, conn, remote));
+            if let Some(reason) = self.refuses(now, id, remote) {
+                self.shared.out.push_back(Output::HangUp { conn, reason });
+                return;
+            }
+            let stands = self.with(now, id, |torrent, shared| {
+                let stands = torrent.connected(shared, now, conn, remote, true);
+                if let Some(peer) = torrent.peers.get_mut(&conn) {
+                    peer.abroad.name = Some(handshake.info_hash);
+                }
+                stands
+            });
             if stands != Some(true) {
                 return;
             }
             self.conns.insert(conn, id);
         }
+        let mut refused = None;
         self.try_conn(now, conn, |torrent, shared| {
-            if torrent.info_hash != handshake.info_hash {
+            if !torrent.names.contains(&handshake.info_hash) {
                 return Err("handshake of another torrent");
             }
             if torrent.peers.get(&conn).is_some_and(|peer| peer.handshaken) {
                 return Err("a second handshake");
             }
-            torrent.on_handshake(shared, conn, handshake);
+            if torrent.abroad.is_some() {
+                refused = torrent.recognise(shared, now, conn, handshake).err();
+            }
+            if refused.is_none() {
+                torrent.on_handshake(shared, conn, handshake);
+            }
             Ok(())
         });
+        if let Some(reason) = refused {
+            self.with_conn(now, conn, |t, shared| t.hang_up(shared, now, conn, reason));
+        }
+        self.forget_closed();
     }
 
     /// A message.
@@ -243,8 +301,10 @@ impl Session {
             if torrent.peers.get(&conn).is_some_and(|peer| !peer.handshaken) {
                 return Err("a message before the handshake");
             }
+            torrent.heard(now, conn);
             torrent.on_message(shared, now, conn, message)
         });
+        self.drop_if_useless(now, conn);
     }
 
     /// Payload is parked.
@@ -254,6 +314,7 @@ impl Session {
             return;
         }
         self.try_conn(now, conn, |torrent, shared| {
+            torrent.heard(now, conn);
             torrent.on_block(shared, now, conn, block)?;
             torrent.fill_from(shared, now, Some(conn));
             Ok(())
@@ -269,6 +330,12 @@ impl Session {
     ) {
         let breach = self.with_conn(now, conn, |torrent, shared| {
             let Err(what) = f(torrent, shared) else { return false };
+            if let Some(peer) = torrent.peers.get(&conn)
+                && let Some(net) = &mut shared.net
+                && net.breached(peer.remote)
+            {
+                shared.to_ban.insert(ban_key(peer.remote));
+            }
             torrent.hang_up(shared, now, conn, HangUpReason::Violation(what));
             true
         });
@@ -282,6 +349,13 @@ impl Session {
         if self.ungreeted.remove(&conn).is_some() {
             let reason = HangUpReason::Violation("no handshake");
             self.shared.out.push_back(Output::HangUp { conn, reason });
+            return;
+        }
+        if self.shared.net.is_some() && !self.is_greeted(conn) {
+            // Something else than BitTorrent answers there: no breach of a protocol that it never spoke.
+            let reason = HangUpReason::Violation("no handshake");
+            self.with_conn(now, conn, |t, shared| t.hang_up(shared, now, conn, reason));
+            self.conns.remove(&conn);
             return;
         }
         self.try_conn(now, conn, |_, _| Err("malformed bytes"));
@@ -310,12 +384,18 @@ impl Session {
     /// A block could not be read.
     pub fn serve_failed(&mut self, now: Time, conn: ConnId, block: BlockRef, error: &LocalError) {
         tracing::debug!(%error, ?block, "a block could not be served");
+        if self.shared.net.is_some()
+            && let Some(torrent) = self.conns.get(&conn).copied()
+        {
+            let error = error.clone();
+            self.shared.happened.push_back(Happened::ServeFailed { torrent, error });
+        }
         self.not_served(now, conn, block);
     }
 
     /// A block will not be sent.
     pub fn not_served(&mut self, now: Time, conn: ConnId, block: BlockRef) {
-        self.with_conn(now, conn, |torrent, shared| torrent.not_served(shared, conn, block));
+        self.with_conn(now, conn, |torrent, shared| torrent.not_served(shared, now, conn, block));
     }
 
     /// The memory for a piece is there.
@@ -361,7 +441,16 @@ impl Session {
         let requests = self.shared.timers.take(Reason::Request, now);
         let dial = self.shared.timers.take(Reason::Dial, now);
         let choke = self.shared.timers.take(Reason::Choke, now);
-        if !requests && !dial && !choke {
+        let have = self.shared.timers.take(Reason::Have, now);
+        let rate = self.shared.timers.take(Reason::Rate, now);
+        let idle = self.shared.timers.take(Reason::Idle, now);
+        if idle {
+            self.keep_alive(now);
+        }
+        if dial {
+            self.shared.look_for_peers();
+        }
+        if !requests && !dial && !choke && !rate && !have {
             return;
         }
         let ids: Vec<TorrentId> = self.torrents.keys().copied().collect();
@@ -370,8 +459,14 @@ impl Session {
                 if choke {
                     torrent.rechoke(shared, now);
                 }
+                if have {
+                    torrent.announce_crowd(shared, now);
+                }
                 if requests || dial {
                     torrent.on_timers(shared, now, requests, dial);
+                }
+                if rate {
+                    torrent.go_on(shared, now);
                 }
             });
         }
@@ -412,7 +507,7 @@ impl Session {
             torrent.check();
             for (conn, peer) in &torrent.peers {
                 assert_eq!(self.conns.get(conn), Some(id));
-                if self.shared.banned.contains(&peer.remote) {
+                if self.shared.is_banned(peer.remote) {
                     assert!(!self.shuts_out(peer.remote), "{conn:?} leads to a liar");
                     assert_eq!(peer.pieces, Pieces::Unknown, "{conn:?}");
                     let live = peer.asks.iter().any(|ask| ask.state != AskState::Cancelled);

@@ -4,8 +4,9 @@
 use crate::io::{Reason, Wake};
 use dunlin_base::Time;
 
-const REASONS: [Reason; 13] = [
+const REASONS: [Reason; 14] = [
     Reason::Choke,
+    Reason::Have,
     Reason::Request,
     Reason::Refresh,
     Reason::Stall,

@@ -6,18 +6,27 @@
 //! - `offer`: what a seed gives first, among cooperating ranks;
 //! - `blocks`: blocks that arrive, are refused or are late;
 //! - `verify`: hashing, blame, writing;
-//! - `serve`: requests of others, choking.
+//! - `serve`: requests of others, choking;
+//! - `abroad`: what only peers of the internet need: who is who, who is of no use;
+//! - `extend`: the extension protocol;
+//! - `wishes`: what is wanted, and how much, changed at run time;
+//! - `limits`: rates.
 
+mod abroad;
 mod blocks;
 mod connect;
 mod course;
+mod extend;
 mod fill;
+mod limits;
 mod offer;
 mod serve;
 mod verify;
+mod wishes;
 
 use crate::choker::Choker;
-use crate::config::{Config, Profile};
+use crate::config::{Config, PieceOrder, Profile};
+use crate::internet::{Internet, ban_key};
 use crate::io::{Event, HangUpReason, Output, Reason};
 use crate::partials::{Block, Partials, Stage};
 use crate::peer::{AskState, Peer};
@@ -27,14 +36,18 @@ use crate::smart_ban::SmartBan;
 use crate::stats::Stats;
 use crate::timer::Timers;
 use crate::turns::Turns;
+pub(crate) use abroad::Abroad;
 use dunlin_base::{
-    Bitfield, ConnId, Endpoint, FileIndex, InfoHash, PieceIndex, Rank, Rng, Time, TorrentId,
+    Bitfield, ConnId, Endpoint, FileIndex, InfoHash, PeerId, PieceIndex, Rank, Rng, Time, TorrentId,
 };
 use dunlin_metainfo::Geometry;
 use dunlin_tracker::Member;
+use dunlin_wire::HashRange;
+use dunlin_wire::extended::MetadataMessage;
 pub(crate) use offer::Destination;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
+pub(crate) use wishes::Levels;
 
 /// What all torrents of a session share.
 #[derive(Debug)]
@@ -56,9 +69,38 @@ pub(crate) struct Shared {
     pub(crate) turns: Turns,
     /// The share of the torrent that last had its turn: who begins later begins there.
     pub(crate) offer_clock: u128,
+    /// What only a session on the internet has.
+    pub(crate) net: Option<Box<Internet>>,
 }
 
 impl Shared {
+    /// Whether nothing is asked of this peer any more.
+    pub(crate) fn is_banned(&self, remote: Endpoint) -> bool {
+        !self.banned.is_empty() && self.banned.contains(&ban_key(remote))
+    }
+
+    /// Upload slots of a torrent.
+    pub(crate) fn slots(&self) -> usize {
+        self.net.as_ref().map_or(crate::choker::SLOTS, |net| net.config.slots.max(1))
+    }
+
+    /// Blocks on their way to one destination.
+    pub(crate) fn upload_window(&self) -> usize {
+        let abroad = self.net.as_ref().map(|net| net.config.upload_window.max(1));
+        abroad.unwrap_or(crate::peer::UPLOAD_WINDOW)
+    }
+
+    /// Somebody may be dialled who could not be before.
+    pub(crate) fn look_for_peers(&mut self) {
+        if let Some(net) = &mut self.net {
+            net.look = true;
+        }
+    }
+
+    pub(crate) fn send(&mut self, conn: ConnId, message: dunlin_wire::Message) {
+        self.out.push_back(Output::Send { conn, message });
+    }
+
     pub(crate) fn event(&mut self, event: Event) {
         self.out.push_back(Output::Event(event));
     }
@@ -73,6 +115,34 @@ pub(crate) enum Happened {
     Starved { torrent: TorrentId },
     /// Our disk fails.
     DiskFailed { torrent: TorrentId, piece: PieceIndex, error: crate::io::LocalError },
+    /// A block that a peer asked for could not be read.
+    ServeFailed { torrent: TorrentId, error: crate::io::LocalError },
+    /// A peer has said what it can do (BEP 10).
+    Introduced { torrent: TorrentId, conn: ConnId },
+    /// A peer says something about metadata that is not ours to answer (BEP 9).
+    Metadata { torrent: TorrentId, conn: ConnId, message: MetadataMessage },
+    /// A peer asks for hashes (BEP 52).
+    HashRequest { torrent: TorrentId, conn: ConnId, range: HashRange },
+    /// A peer answers with hashes, or with none.
+    Hashes { torrent: TorrentId, conn: ConnId, range: HashRange, hashes: Option<bytes::Bytes> },
+    /// A connection is gone.
+    Gone { torrent: TorrentId, conn: ConnId },
+}
+
+/// What a torrent begins with.
+#[derive(Debug)]
+pub(crate) struct Beginning {
+    pub(crate) id: TorrentId,
+    /// Its names on the wire, the first one first; at least one.
+    pub(crate) names: Vec<InfoHash>,
+    /// Who we are in its swarm.
+    pub(crate) peer_id: PeerId,
+    pub(crate) geometry: Geometry,
+    pub(crate) have: Bitfield,
+    /// Pieces that are wanted, here or not.
+    pub(crate) wanted: Bitfield,
+    pub(crate) order: PieceOrder,
+    pub(crate) abroad: Option<Box<Abroad>>,
 }
 
 /// Time after a full disk before another piece is tried.
@@ -84,7 +154,9 @@ const STALE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct Torrent {
     pub(crate) id: TorrentId,
-    pub(crate) info_hash: InfoHash,
+    /// Its names on the wire: of a hybrid one both (BEP 52).
+    pub(crate) names: Vec<InfoHash>,
+    peer_id: PeerId,
     pub(crate) geometry: Geometry,
     pub(crate) have: Bitfield,
     /// Wanted and not here.
@@ -103,36 +175,34 @@ pub(crate) struct Torrent {
     last_place: Option<u32>,
     /// Course profile: the member that was chosen and does not answer requests yet.
     courting: Option<(Endpoint, Time)>,
+    /// Pieces that are ours and were not announced yet, and when others last were.
+    unsaid: verify::Unsaid,
     /// When a block last arrived, or the torrent was started.
     pub(crate) last_gain: Time,
     paused_until: Time,
     /// [`Happened::Starved`] was said, and nothing was asked for or refreshed since.
     starved: bool,
+    /// Nothing is asked for or served: what is under way is brought to an end.
+    pub(crate) halted: bool,
+    /// What only a torrent of the internet has.
+    pub(crate) abroad: Option<Box<Abroad>>,
 }
 
 impl Torrent {
-    /// A torrent of which `have` is here; `wants` says whether the rest is wanted.
-    pub(crate) fn new(
-        shared: &mut Shared,
-        now: Time,
-        id: TorrentId,
-        info_hash: InfoHash,
-        geometry: Geometry,
-        have: Bitfield,
-        wants: bool,
-    ) -> Torrent {
+    /// A torrent with what it begins with. Sizes of bitfields must be those of the geometry.
+    pub(crate) fn new(shared: &mut Shared, now: Time, beginning: Beginning) -> Torrent {
+        let Beginning { id, names, peer_id, geometry, have, wanted, order, abroad } = beginning;
         let mut missing = Bitfield::new(geometry.pieces());
-        if wants {
-            have.zeros().for_each(|piece| {
-                missing.set(piece);
-            });
-        }
-        let mut picker = Picker::new(shared.config.pieces, geometry.pieces());
+        wanted.minus(&have).for_each(|piece| {
+            missing.set(piece);
+        });
+        let mut picker = Picker::new(order, geometry.pieces());
         picker.open_all(missing.ones(), &mut shared.rng);
         let offers = offer::Offers::new(shared, &have, missing.count() > 0);
         Torrent {
             id,
-            info_hash,
+            names,
+            peer_id,
             geometry,
             have,
             missing,
@@ -146,9 +216,12 @@ impl Torrent {
             offers,
             last_place: None,
             courting: None,
+            unsaid: verify::Unsaid::default(),
             last_gain: now,
             paused_until: Time::ZERO,
             starved: false,
+            halted: false,
+            abroad,
         }
     }
 
@@ -165,7 +238,7 @@ impl Torrent {
     /// The same, where only `only` has become able to give more than before: a HAVE or a block must not
     /// cost a look at every peer.
     pub(crate) fn fill_from(&mut self, shared: &mut Shared, now: Time, only: Option<ConnId>) {
-        if !self.downloads() || now < self.paused_until {
+        if !self.downloads() || now < self.paused_until || self.halted {
             return;
         }
         match shared.config.profile {
@@ -236,7 +309,8 @@ impl Torrent {
                 None => {}
             }
         }
-        if dial && shared.config.profile != Profile::Course && self.downloads() {
+        let members = shared.config.profile != Profile::Course && shared.net.is_none();
+        if dial && members && self.downloads() {
             self.dial_members(shared, now);
         }
         self.fill(shared, now);
@@ -312,6 +386,31 @@ impl Torrent {
         }
     }
 
+    /// Everything that is half here goes to its part file, or is dropped.
+    pub(super) fn spill_all(&mut self, shared: &mut Shared) {
+        let begun: Vec<PieceIndex> = self
+            .partials
+            .iter()
+            .filter(|(_, partial)| matches!(partial.stage, Stage::Active | Stage::Reserving))
+            .map(|(piece, _)| piece)
+            .collect();
+        for piece in begun {
+            let spills = self.partials.get(piece).is_some_and(|partial| {
+                partial.stage == Stage::Active
+                    && partial.held() > 0
+                    && partial.stream_blocks.is_none()
+            });
+            if spills {
+                self.cancel_piece(shared, piece);
+                self.unplan(piece);
+                self.partials.set_stage(piece, Stage::Spilled);
+                shared.out.push_back(Output::Spill { torrent: self.id, piece });
+            } else {
+                self.drop_partial(shared, piece);
+            }
+        }
+    }
+
     /// Closes a connection and takes back everything that hung on it.
     pub(crate) fn hang_up(
         &mut self,
@@ -324,13 +423,17 @@ impl Torrent {
         self.disconnected(shared, now, conn);
     }
 
-    /// A peer was caught lying: nothing is asked of it any more.
+    /// A peer was caught lying: nothing is asked of it any more. On the internet `remote` stands for
+    /// every port of its address ([`ban_key`]).
     pub(crate) fn ban(&mut self, shared: &mut Shared, now: Time, remote: Endpoint) {
-        let conn = self.known.get(remote).and_then(|known| known.conn);
-        match conn {
-            Some(conn) if shared.config.serves_liars() => self.distrust(shared, conn),
-            Some(conn) => self.hang_up(shared, now, conn, HangUpReason::Banned),
-            None => {}
+        let theirs = |(_, peer): &(&ConnId, &Peer)| ban_key(peer.remote) == remote;
+        let conns: Vec<ConnId> = self.peers.iter().filter(theirs).map(|(conn, _)| *conn).collect();
+        for conn in conns {
+            if shared.config.serves_liars() {
+                self.distrust(shared, conn);
+            } else {
+                self.hang_up(shared, now, conn, HangUpReason::Banned);
+            }
         }
         if self.known.get(remote).is_some_and(|known| known.conn.is_none()) {
             self.forget(remote);
@@ -343,7 +446,11 @@ impl Torrent {
             .partials
             .iter()
             .filter(|(_, partial)| matches!(partial.stage, Stage::Active | Stage::Spilled))
-            .filter(|(_, partial)| partial.blocks.contains(&Block::Held(remote)))
+            .filter(|(_, partial)| {
+                let theirs =
+                    |block: &Block| matches!(block, Block::Held(from) if ban_key(*from) == remote);
+                partial.blocks.iter().any(theirs)
+            })
             .map(|(piece, _)| piece)
             .collect();
         for piece in tainted {

@@ -1,6 +1,7 @@
 //! Blocks that were asked for: how they are asked, arrive, are refused, are late, or are taken back.
 
 use super::connect::Violation;
+use super::limits::{gives_back, takes};
 use super::{Shared, Torrent};
 use crate::io::{Event, Output, Reason};
 use crate::partials::{Block, Stage, index_of};
@@ -34,6 +35,7 @@ impl Torrent {
         };
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         self.starved = false;
+        takes(self.abroad.as_deref_mut(), shared, block.len);
         peer.window.asked(block.len);
         let deadline = peer.window.deadline(now);
         peer.asks.push_back(Ask { block, at: now, deadline, state: AskState::Live });
@@ -113,6 +115,11 @@ impl Torrent {
         let remote = peer.remote;
         let Some(ask) = peer.take_ask(block) else {
             shared.out.push_back(Output::Drop { conn, block });
+            if let Some(abroad) = self.abroad.as_mut().filter(|_| !peer.fast) {
+                // It was on its way when we were choked, which took its request back (BEP 3).
+                abroad.redundant += u64::from(block.len);
+                return Ok(());
+            }
             // BEP 6: with the fast extension every answer has its request.
             return Err("a block that was never asked for");
         };
@@ -122,6 +129,9 @@ impl Torrent {
         peer.window.arrived(now, ask.at, block.len);
         peer.snubbed = peer.asks.iter().any(|ask| ask.state == AskState::Late);
         self.last_gain = now;
+        if let Some(abroad) = &mut self.abroad {
+            abroad.received.add(now, u64::from(block.len));
+        }
         let index = index_of(&self.geometry, block);
         let wanted =
             self.partials.get(block.piece).filter(|partial| partial.stage == Stage::Active);
@@ -131,6 +141,9 @@ impl Torrent {
             self.reopen(conn, block);
         }
         let (Some(index), Some(Block::Open | Block::Asked(..))) = (index, state) else {
+            if let Some(abroad) = &mut self.abroad {
+                abroad.redundant += u64::from(block.len);
+            }
             shared.out.push_back(Output::Drop { conn, block });
             return Ok(());
         };
@@ -158,8 +171,7 @@ impl Torrent {
     /// Whether a block of this piece may come from this peer: not from a liar, and where one peer alone
     /// must give the piece, not from another.
     fn is_welcome(&self, shared: &Shared, conn: ConnId, piece: PieceIndex) -> bool {
-        let honest =
-            self.peers.get(&conn).is_some_and(|peer| !shared.banned.contains(&peer.remote));
+        let honest = self.peers.get(&conn).is_some_and(|peer| !shared.is_banned(peer.remote));
         let alone = self.partials.get(piece).is_some_and(|partial| partial.alone);
         honest && (!alone || self.only_giver(piece).is_none_or(|giver| giver == conn))
     }
@@ -239,7 +251,11 @@ impl Torrent {
         }
         peer.window.gave_up(block.len);
         let remote = peer.remote;
-        self.known.entry(remote).rejected.insert(block.piece);
+        gives_back(self.abroad.as_deref_mut(), shared, block.len);
+        // On the internet a choke rejects everything (BEP 6): that says nothing of the piece.
+        if shared.net.is_none() || !peer.peer_choking {
+            self.known.entry(remote).rejected.insert(block.piece);
+        }
         shared.stats.rejected += 1;
         shared.event(Event::Rejected { torrent: self.id, remote });
         self.reopen(conn, block);
@@ -262,18 +278,18 @@ impl Torrent {
     }
 
     /// We are choked. Without the fast extension every request is dropped; with it each is answered.
-    pub(super) fn on_choke(&mut self, conn: ConnId) {
+    pub(super) fn on_choke(&mut self, shared: &mut Shared, conn: ConnId) {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         peer.peer_choking = true;
         if !peer.fast {
-            self.take_back(conn);
+            self.take_back(shared, conn);
         } else {
             self.unplan_all(conn);
         }
     }
 
     /// Everything asked of, or planned for, a connection is open again; its requests are forgotten.
-    pub(super) fn take_back(&mut self, conn: ConnId) {
+    pub(super) fn take_back(&mut self, shared: &mut Shared, conn: ConnId) {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         let asks = std::mem::take(&mut peer.asks);
         for ask in asks {
@@ -283,6 +299,7 @@ impl Torrent {
                 peer.window.gave_up(ask.block.len);
             }
             if ask.state == AskState::Live {
+                gives_back(self.abroad.as_deref_mut(), shared, ask.block.len);
                 self.reopen(conn, ask.block);
             }
         }

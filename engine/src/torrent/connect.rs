@@ -4,8 +4,8 @@ use super::{Shared, Torrent};
 use crate::choker::ChokerKind;
 use crate::config::Profile;
 use crate::io::{HangUpReason, Output, Reason};
-use crate::peer::{AskState, Peer, Pieces};
-use crate::peer_list::{MAX_CONNECTIONS, REDIAL};
+use crate::peer::{AskState, DEFAULT_QUEUE, Peer, Pieces};
+use crate::peer_list::{Known, MAX_CONNECTIONS, REDIAL};
 use crate::requests::{MIN_DEADLINE, Window};
 use dunlin_base::{Bitfield, ConnId, Endpoint, PieceIndex, Time};
 use dunlin_wire::{Handshake, Message, Reserved};
@@ -14,16 +14,17 @@ use dunlin_wire::{Handshake, Message, Reserved};
 pub(super) type Violation = &'static str;
 
 impl Torrent {
-    /// A connection to `remote` stands; whoever dialled greets first.
+    /// A connection to `remote` stands; whoever dialled greets first. `incoming` says that it was not us.
     pub(crate) fn connected(
         &mut self,
         shared: &mut Shared,
         now: Time,
         conn: ConnId,
         remote: Endpoint,
+        incoming: bool,
     ) -> bool {
         let known = self.known.entry(remote);
-        known.dialling = false;
+        dial_is_over(shared, known);
         if known.conn.is_some() {
             shared.out.push_back(Output::HangUp { conn, reason: HangUpReason::Duplicate });
             return false;
@@ -33,6 +34,12 @@ impl Torrent {
         let window = Window::new(self.geometry.block_length(), cap);
         let mut peer = Peer::new(remote, now, window);
         peer.since_round = self.choker.round();
+        if let Some(net) = &mut shared.net {
+            net.connected += 1;
+            peer.abroad.incoming = incoming;
+            peer.abroad.queue = DEFAULT_QUEUE;
+            peer.abroad.alive = now;
+        }
         self.peers.insert(conn, peer);
         // Whoever says nothing until then is not waited for.
         shared.timers.by(Reason::Request, now + MIN_DEADLINE);
@@ -48,10 +55,11 @@ impl Torrent {
         if std::mem::replace(&mut peer.greeted, true) {
             return;
         }
+        let asked = peer.abroad.name.or(self.names.first().copied()).unwrap_or_default();
         let handshake = Handshake {
-            reserved: Reserved::OURS,
-            info_hash: self.info_hash,
-            peer_id: shared.config.peer_id,
+            reserved: self.abroad.as_ref().map_or(Reserved::OURS, |abroad| abroad.reserved(asked)),
+            info_hash: asked,
+            peer_id: self.peer_id,
         };
         shared.out.push_back(Output::SendHandshake { conn, handshake });
     }
@@ -64,13 +72,15 @@ impl Torrent {
         handshake: &Handshake,
     ) {
         self.greet(shared, conn);
+        self.introduce(shared, conn, handshake);
+        let blind = self.is_blind();
         let offers = self.offers_pieces();
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         peer.handshaken = true;
         peer.fast = handshake.reserved.fast() && Reserved::OURS.fast();
         let silent = shared.config.profile == Profile::Course || !shared.config.shares;
         let silent = silent || offers && peer.fast;
-        let message = if silent || self.have.count() == 0 {
+        let message = if silent || blind || self.have.count() == 0 {
             Message::HaveNone
         } else if self.have.is_full() {
             Message::HaveAll
@@ -115,6 +125,9 @@ impl Torrent {
         conn: ConnId,
         message: &Message,
     ) -> Result<(), Violation> {
+        if self.is_blind() {
+            return self.on_early_pieces(conn, message);
+        }
         let pieces = self.geometry.pieces();
         let Some(peer) = self.peers.get_mut(&conn) else { return Ok(()) };
         let first = !std::mem::replace(&mut peer.announced, true);
@@ -153,10 +166,10 @@ impl Torrent {
     }
 
     /// Replaces what a peer has, and everything that is counted from it.
-    fn set_pieces(&mut self, shared: &mut Shared, conn: ConnId, pieces: Pieces) {
+    pub(super) fn set_pieces(&mut self, shared: &mut Shared, conn: ConnId, pieces: Pieces) {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         // What a liar says it has is worth nothing.
-        let liar = shared.banned.contains(&peer.remote);
+        let liar = shared.is_banned(peer.remote);
         let pieces = if liar { Pieces::Unknown } else { pieces };
         let old = std::mem::replace(&mut peer.pieces, pieces);
         peer.snubbed = peer.asks.iter().any(|ask| ask.state == AskState::Late);
@@ -187,7 +200,7 @@ impl Torrent {
     pub(super) fn gained(&mut self, shared: &mut Shared, conn: ConnId, piece: PieceIndex) {
         let pieces = self.geometry.pieces();
         let Some(peer) = self.peers.get_mut(&conn) else { return };
-        if shared.banned.contains(&peer.remote) {
+        if shared.is_banned(peer.remote) {
             return;
         }
         if peer.pieces == Pieces::Unknown {
@@ -250,7 +263,7 @@ impl Torrent {
             if known.conn.is_some() || known.dialling || known.place == u32::MAX {
                 continue;
             }
-            if shared.banned.contains(&remote) {
+            if shared.is_banned(remote) {
                 continue;
             }
             if known.redial_at > now {
@@ -269,15 +282,22 @@ impl Torrent {
         }
     }
 
-    pub(super) fn dial(&mut self, shared: &mut Shared, remote: Endpoint) {
+    pub(crate) fn dial(&mut self, shared: &mut Shared, remote: Endpoint) {
         self.known.entry(remote).dialling = true;
+        if let Some(net) = &mut shared.net {
+            net.dialling += 1;
+        }
         shared.out.push_back(Output::Dial { torrent: self.id, remote });
     }
 
     /// A dial failed.
     pub(crate) fn dial_failed(&mut self, shared: &mut Shared, now: Time, remote: Endpoint) {
         let known = self.known.entry(remote);
-        known.dialling = false;
+        dial_is_over(shared, known);
+        if shared.net.is_some() {
+            self.unreachable(shared, now, remote);
+            return;
+        }
         known.unreachable = true;
         known.redial_at = now + REDIAL;
         shared.timers.by(Reason::Dial, known.redial_at);
@@ -289,13 +309,18 @@ impl Torrent {
 
     /// The connection is gone: what was asked of it is open again.
     pub(crate) fn disconnected(&mut self, shared: &mut Shared, now: Time, conn: ConnId) {
-        self.take_back(conn);
+        self.take_back(shared, conn);
         let Some(peer) = self.peers.remove(&conn) else { return };
         if let Some(destination) = &peer.destination {
             self.end_offers(shared, now, peer.remote, destination);
         }
         if !shared.config.tracker_pieces {
             uncount(&mut self.picker, &peer.pieces);
+        }
+        if shared.net.is_some() {
+            self.left(shared, now, conn, &peer);
+            self.fill(shared, now);
+            return;
         }
         let known = self.known.entry(peer.remote);
         known.conn = None;
@@ -309,7 +334,15 @@ impl Torrent {
     }
 }
 
-fn uncount(picker: &mut crate::picker::Picker, pieces: &Pieces) {
+/// A dial has come to its end, one way or the other.
+fn dial_is_over(shared: &mut Shared, known: &mut Known) {
+    let was = std::mem::replace(&mut known.dialling, false);
+    if let Some(net) = shared.net.as_mut().filter(|_| was) {
+        net.dialling = net.dialling.saturating_sub(1);
+    }
+}
+
+pub(super) fn uncount(picker: &mut crate::picker::Picker, pieces: &Pieces) {
     match pieces {
         Pieces::Unknown => {}
         Pieces::All => picker.seed_left(),

@@ -143,7 +143,7 @@ impl Torrent {
                     && known.place != u32::MAX
                     && !known.unreachable
                     && !known.rejected.contains(&piece)
-                    && !shared.banned.contains(remote)
+                    && !shared.is_banned(*remote)
                     && (!shared.config.tracker_pieces
                         || known.owned.as_ref().is_some_and(|owned| owned.has(piece)))
             })

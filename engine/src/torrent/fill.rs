@@ -6,6 +6,8 @@
 //! 3. When there is nothing left to start, idle peers take open blocks that others planned.
 //! 4. Endgame: every block is asked for; idle peers ask for what is slow to come a second time.
 
+use super::limits::may_take;
+use super::wishes::pick;
 use super::{Shared, Torrent};
 use crate::choker::ChokerKind;
 use crate::config::{PieceOrder, SourceOrder};
@@ -42,6 +44,9 @@ fn is_strict(order: SourceOrder) -> bool {
 
 impl Torrent {
     pub(super) fn fill_many(&mut self, shared: &mut Shared, now: Time, only: Option<ConnId>) {
+        if !may_take(self.abroad.as_deref_mut(), shared, now) {
+            return;
+        }
         // A strict order may have waited for just this peer's turn, with others behind it.
         let only = only.filter(|_| !is_strict(shared.config.sources));
         let able = |peer: &Peer| peer.gives() && peer.may_ask();
@@ -152,6 +157,9 @@ impl Torrent {
                     conn
                 }
             };
+            if !may_take(self.abroad.as_deref_mut(), shared, now) {
+                return;
+            }
             self.ask(shared, now, conn, piece, index);
         }
     }
@@ -202,7 +210,7 @@ impl Torrent {
             if roomy.is_empty() || shared.out_of_memory {
                 return false;
             }
-            let random_first = shared.config.pieces == PieceOrder::Rarest
+            let random_first = self.picker.order() == PieceOrder::Rarest
                 && self.have.count() < RANDOM_FIRST_PIECES;
             // Looked up once, not once a piece.
             let offers: Vec<_> = roomy
@@ -216,7 +224,8 @@ impl Torrent {
                 })
             };
             let random_first = random_first.then_some(&mut shared.rng);
-            let Some(piece) = self.picker.pick(random_first, gives) else {
+            let Some(piece) = pick(&self.picker, self.abroad.as_deref(), random_first, gives)
+            else {
                 return true;
             };
             let able: Vec<ConnId> =
@@ -389,6 +398,9 @@ impl Torrent {
             let patience = would_take.saturating_mul(ENDGAME_PATIENCE).max(ENDGAME_AGE);
             match self.slowest_block(*conn) {
                 Some((at, piece, index)) if now.since(at) >= patience => {
+                    if !may_take(self.abroad.as_deref_mut(), shared, now) {
+                        return;
+                    }
                     self.ask(shared, now, *conn, piece, index);
                 }
                 // Perhaps nothing else happens until then.
@@ -432,7 +444,7 @@ impl Torrent {
             let silent = self.is_silent(shared, peer);
             let waits = peer.am_interested && (peer.peer_choking || !peer.may_ask());
             !peer.snubbed
-                && !shared.banned.contains(&peer.remote)
+                && !shared.is_banned(peer.remote)
                 && (silent
                     || waits && self.missing.ones().any(|piece| self.gives_piece(*conn, piece)))
         });

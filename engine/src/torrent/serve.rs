@@ -2,21 +2,22 @@
 
 use super::blocks::range;
 use super::connect::Violation;
+use super::limits::{gives, may_give};
 use super::{Shared, Torrent};
-use crate::choker::{Candidate, ChokerKind, ROUND, SLOTS};
+use crate::choker::{Candidate, ChokerKind, ROUND};
 use crate::io::{Output, Reason};
-use crate::peer::{AskState, MAX_QUEUED, UPLOAD_WINDOW};
+use crate::peer::{AskState, MAX_QUEUED};
 use dunlin_base::{BlockRef, ConnId, PieceIndex, Time};
 use dunlin_wire::{BlockRange, Message};
 
 impl Torrent {
     /// A peer wants something of us, or nothing any more.
     pub(super) fn on_interest(&mut self, shared: &mut Shared, conn: ConnId, interested: bool) {
-        let slots =
+        let taken =
             self.peers.values().filter(|peer| !peer.am_choking && peer.peer_interested).count();
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         peer.peer_interested = interested;
-        let free = shared.config.choker == ChokerKind::Cooperative || slots < SLOTS;
+        let free = shared.config.choker == ChokerKind::Cooperative || taken < shared.slots();
         if interested && peer.am_choking && free && shared.config.shares {
             self.unchoke(shared, conn);
         }
@@ -71,7 +72,8 @@ impl Torrent {
             .collect();
         let seeding = !self.downloads();
         let kind = shared.config.choker;
-        let open = self.choker.rechoke(kind, seeding, &candidates, &mut shared.rng);
+        let slots = shared.slots();
+        let open = self.choker.rechoke(kind, seeding, slots, &candidates, &mut shared.rng);
         for candidate in candidates {
             let unchoke = open.contains(&candidate.conn) && shared.config.shares;
             if unchoke && candidate.choked {
@@ -79,6 +81,10 @@ impl Torrent {
             } else if !unchoke && !candidate.choked {
                 self.choke(shared, candidate.conn);
             }
+        }
+        if shared.net.is_some() {
+            // What was refused a round ago may be had by now.
+            self.known.iter_mut().for_each(|(_, known)| known.rejected.clear());
         }
         shared.timers.by(Reason::Choke, now + ROUND);
     }
@@ -94,7 +100,7 @@ impl Torrent {
         let block = self.geometry.check_request(asked.piece, asked.begin, asked.length);
         let Some(peer) = self.peers.get_mut(&conn) else { return Ok(()) };
         let servable = block
-            .filter(|block| self.have.has(block.piece) && shared.config.shares)
+            .filter(|block| self.have.has(block.piece) && shared.config.shares && !self.halted)
             .filter(|_| !peer.am_choking && peer.owed() < MAX_QUEUED);
         match servable {
             // A request that is repeated is one request.
@@ -102,7 +108,7 @@ impl Torrent {
             Some(block) => {
                 peer.queue.push_back(block);
                 self.offer_taken(now, conn, block.piece);
-                self.pump(shared, conn);
+                self.pump(shared, now, conn);
             }
             _ if peer.fast => {
                 let message = Message::RejectRequest(asked);
@@ -132,10 +138,14 @@ impl Torrent {
     }
 
     /// Hands waiting requests to the world, as many as the window of this destination takes.
-    fn pump(&mut self, shared: &mut Shared, conn: ConnId) {
+    pub(super) fn pump(&mut self, shared: &mut Shared, now: Time, conn: ConnId) {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
-        while peer.serving.len() < UPLOAD_WINDOW {
+        while peer.serving.len() < shared.upload_window() {
+            if peer.queue.is_empty() || !may_give(self.abroad.as_deref_mut(), shared, now) {
+                return;
+            }
             let Some(block) = peer.queue.pop_front() else { return };
+            gives(self.abroad.as_deref_mut(), shared, block.len);
             peer.serving.push(block);
             shared.out.push_back(Output::Serve { conn, block });
         }
@@ -149,20 +159,29 @@ impl Torrent {
         peer.given.add(now, u64::from(block.len));
         peer.given_in_slot += u64::from(block.len);
         shared.stats.served(block, piece_len);
+        if let Some(abroad) = &mut self.abroad {
+            abroad.sent.add(now, u64::from(block.len));
+        }
         self.offered_left(shared, now, conn, block);
-        self.pump(shared, conn);
+        self.pump(shared, now, conn);
     }
 
     /// A block will not be sent, because our disk failed or the request was taken back: the peer gets its
     /// one answer, and nobody is blamed.
-    pub(crate) fn not_served(&mut self, shared: &mut Shared, conn: ConnId, block: BlockRef) {
+    pub(crate) fn not_served(
+        &mut self,
+        shared: &mut Shared,
+        now: Time,
+        conn: ConnId,
+        block: BlockRef,
+    ) {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         peer.serving.retain(|serving| *serving != block);
         if peer.fast {
             let message = Message::RejectRequest(range(block));
             shared.out.push_back(Output::Send { conn, message });
         }
-        self.pump(shared, conn);
+        self.pump(shared, now, conn);
     }
 
     /// Blocks that others have asked for and not got: part of our load.
@@ -186,11 +205,14 @@ impl Torrent {
             Message::Request(range) => self.on_request(shared, now, conn, *range)?,
             Message::Cancel(range) => self.on_cancel(shared, conn, *range),
             Message::Choke => {
-                self.on_choke(conn);
+                self.on_choke(shared, conn);
                 self.fill(shared, now);
             }
             Message::Unchoke => {
                 if let Some(peer) = self.peers.get_mut(&conn) {
+                    if shared.net.is_some() {
+                        self.known.entry(peer.remote).rejected.clear();
+                    }
                     peer.peer_choking = false;
                     peer.snubbed = peer.asks.iter().any(|ask| ask.state == AskState::Late);
                 }
@@ -213,6 +235,10 @@ impl Torrent {
                 self.fill(shared, now);
             }
             Message::Piece(_) => return Err("a piece message without its payload"),
+            Message::Extended { .. }
+            | Message::HashRequest(_)
+            | Message::Hashes { .. }
+            | Message::HashReject(_) => self.on_extension(shared, now, conn, message)?,
         }
         Ok(())
     }

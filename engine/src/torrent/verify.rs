@@ -2,10 +2,24 @@
 
 use super::{DISK_FULL_PAUSE, Happened, Shared, Torrent};
 use crate::config::Profile;
+use crate::internet::ban_key;
 use crate::io::{Event, LocalError, Output, Reason};
 use crate::partials::{Block, Stage};
 use dunlin_base::{Endpoint, PieceIndex, Time};
 use dunlin_wire::Message;
+use std::time::Duration;
+
+/// Among many ranks most of what is sent are announcements. Pieces that come in a crowd are announced
+/// together, so often at most; the first of a crowd at once.
+const CROWD: Duration = Duration::from_millis(15);
+
+/// Pieces that wait to be announced.
+#[derive(Debug, Default)]
+pub(super) struct Unsaid {
+    pieces: Vec<PieceIndex>,
+    /// When pieces were last announced.
+    said: Option<Time>,
+}
 
 impl Torrent {
     /// The hash of a piece is known.
@@ -35,6 +49,9 @@ impl Torrent {
         let Some(partial) = self.partials.get(piece) else { return };
         let senders: Vec<Endpoint> = partial.senders().into_keys().collect();
         shared.stats.bad_pieces += 1;
+        if let Some(abroad) = &mut self.abroad {
+            abroad.corrupt += u64::from(self.geometry.data_len(piece));
+        }
         for sender in &senders {
             *shared.stats.bad_from.entry(*sender).or_default() += 1;
         }
@@ -45,7 +62,7 @@ impl Torrent {
             return;
         }
         // One peer gave every block: there is nobody else to blame.
-        shared.to_ban.extend(senders);
+        shared.to_ban.extend(senders.into_iter().map(ban_key));
         self.start_over(shared, now, piece);
     }
 
@@ -74,11 +91,13 @@ impl Torrent {
                     })
                 });
                 let copy: Vec<(Endpoint, u64)> = senders.zip(digests.iter().copied()).collect();
-                shared.to_ban.extend(self.smart_ban.failed(piece, copy.into_iter()));
+                let liars = self.smart_ban.failed(piece, copy.into_iter());
+                shared.to_ban.extend(liars.into_iter().map(ban_key));
                 self.start_over(shared, now, piece);
             }
             Some(Stage::Storing { written, .. }) => {
-                shared.to_ban.extend(self.smart_ban.convict(piece, digests));
+                let liars = self.smart_ban.convict(piece, digests);
+                shared.to_ban.extend(liars.into_iter().map(ban_key));
                 self.partials.set_stage(piece, Stage::Storing { written, digested: true });
                 self.finish_piece(shared, piece);
                 if !self.is_under_way() {
@@ -96,6 +115,9 @@ impl Torrent {
         let most = partial.senders().into_iter().max_by_key(|(_, blocks)| *blocks);
         self.partials.set_stage(piece, Stage::Storing { written: true, digested });
         self.have.set(piece);
+        if let Some(abroad) = &mut self.abroad {
+            abroad.kept += u64::from(self.geometry.data_len(piece));
+        }
         self.alone.remove(&piece);
         if let Some((from, _)) = most {
             *shared.stats.pieces_from.entry(from).or_default() += 1;
@@ -103,7 +125,7 @@ impl Torrent {
         }
         // While the piece is being stored it is still in the list of started pieces.
         self.finish_piece(shared, piece);
-        self.announce(shared, piece);
+        self.announce(shared, now, piece);
         shared.happened.push_back(Happened::PieceDone { torrent: self.id, piece });
         // The last one that was under way: perhaps nobody gives the rest.
         if !self.is_under_way() {
@@ -123,12 +145,31 @@ impl Torrent {
     }
 
     /// HAVE to everybody who lacks the piece (BEP 3). The classic algorithm sends none.
-    fn announce(&mut self, shared: &mut Shared, piece: PieceIndex) {
+    pub(super) fn announce(&mut self, shared: &mut Shared, now: Time, piece: PieceIndex) {
         if shared.config.profile == Profile::Course || !shared.config.shares {
             return;
         }
-        for (conn, peer) in &self.peers {
-            if peer.handshaken && !peer.pieces.has(piece) {
+        self.unsaid.pieces.push(piece);
+        self.announce_crowd(shared, now);
+    }
+
+    /// Announces what waits, if it is time.
+    pub(crate) fn announce_crowd(&mut self, shared: &mut Shared, now: Time) {
+        if let Some(said) = self.unsaid.said
+            && shared.config.profile == Profile::Cluster
+            && now.since(said) < CROWD
+            && self.downloads()
+        {
+            shared.timers.by(Reason::Have, said + CROWD);
+            return;
+        }
+        let pieces = std::mem::take(&mut self.unsaid.pieces);
+        if pieces.is_empty() {
+            return;
+        }
+        self.unsaid.said = Some(now);
+        for (conn, peer) in self.peers.iter().filter(|(_, peer)| peer.handshaken) {
+            for piece in pieces.iter().filter(|piece| !peer.pieces.has(**piece)) {
                 let message = Message::Have { piece: piece.0 };
                 shared.out.push_back(Output::Send { conn: *conn, message });
             }

@@ -1,13 +1,19 @@
-//! Messages to bytes and back (BEP 3, "peer messages"; BEP 6): `length ‖ id ‖ payload`, numbers
-//! big-endian.
+//! Messages to bytes and back (BEP 3, "peer messages"; BEP 6, 10, 52): `length ‖ id ‖ payload`,
+//! numbers big-endian.
 
-use crate::{BlockRange, Message, WireError};
+use crate::{BlockRange, HashRange, Message, WireError};
 use bytes::Bytes;
 
 /// The id of `bitfield`, whose length depends on the torrent.
 pub(crate) const BITFIELD: u8 = 5;
 /// The id of `piece`, whose length depends on the block.
 pub(crate) const PIECE: u8 = 7;
+/// The id of `extended`, whose length depends on what it says.
+pub(crate) const EXTENDED: u8 = 20;
+/// The id of `hashes`, whose length depends on how many there are.
+pub(crate) const HASHES: u8 = 22;
+/// Length of `hash request` and its kin, id included; `hashes` follow it.
+pub(crate) const HASH_HEAD: u32 = 49;
 /// Length of a `piece` message without its data: id, piece and begin.
 pub(crate) const PIECE_OVERHEAD: u32 = 9;
 
@@ -28,6 +34,8 @@ pub(crate) fn fixed_length(id: u8) -> Option<(&'static str, u32)> {
         15 => ("have-none", 1),
         16 => ("reject-request", 13),
         17 => ("allowed-fast", 5),
+        21 => ("hash-request", HASH_HEAD),
+        23 => ("hash-reject", HASH_HEAD),
         _ => return None,
     })
 }
@@ -43,9 +51,7 @@ pub fn encode_into(message: &Message, out: &mut Vec<u8>) {
         Message::NotInterested => plain(3, out),
         Message::Have { piece } => index(4, *piece, out),
         Message::Bitfield(bits) => {
-            let length = u32::try_from(bits.len()).unwrap_or(u32::MAX).saturating_add(1);
-            out.extend_from_slice(&length.to_be_bytes());
-            out.push(BITFIELD);
+            prefix(bits.len().saturating_add(1), BITFIELD, out);
             out.extend_from_slice(bits);
         }
         Message::Request(block) => range(6, *block, out),
@@ -60,6 +66,30 @@ pub fn encode_into(message: &Message, out: &mut Vec<u8>) {
         Message::HaveNone => plain(15, out),
         Message::RejectRequest(block) => range(16, *block, out),
         Message::AllowedFast { piece } => index(17, *piece, out),
+        Message::Extended { id, payload } => {
+            prefix(payload.len().saturating_add(2), EXTENDED, out);
+            out.push(*id);
+            out.extend_from_slice(payload);
+        }
+        Message::HashRequest(range) => hash_range(21, *range, 0, out),
+        Message::Hashes { range, hashes } => {
+            hash_range(HASHES, *range, hashes.len(), out);
+            out.extend_from_slice(hashes);
+        }
+        Message::HashReject(range) => hash_range(23, *range, 0, out),
+    }
+}
+
+fn prefix(length: usize, id: u8, out: &mut Vec<u8>) {
+    out.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
+    out.push(id);
+}
+
+fn hash_range(id: u8, range: HashRange, behind: usize, out: &mut Vec<u8>) {
+    prefix(behind.saturating_add(HASH_HEAD as usize), id, out);
+    out.extend_from_slice(&range.root);
+    for number in [range.base, range.index, range.length, range.proof] {
+        out.extend_from_slice(&number.to_be_bytes());
     }
 }
 
@@ -95,7 +125,8 @@ impl Message {
     /// [`Framer`](crate::Framer)'s.
     ///
     /// # Errors
-    /// If a message of fixed length has another one, or a `piece` has no data.
+    /// If a message of fixed length has another one, a `piece` has no data, an `extended` says nothing,
+    /// or `hashes` are no whole number of them.
     pub fn decode(body: &[u8]) -> Result<Option<Message>, WireError> {
         let Some((id, payload)) = body.split_first() else { return Ok(Some(Message::KeepAlive)) };
         let found = u32::try_from(body.len()).unwrap_or(u32::MAX);
@@ -124,8 +155,17 @@ pub(crate) fn check_length(id: u8, found: u32) -> Result<(), WireError> {
             Err(WireError::Length { name, expected, found })
         }
         None if id == PIECE && found <= PIECE_OVERHEAD => Err(WireError::EmptyPiece { found }),
+        None if id == EXTENDED && found < 2 => Err(WireError::EmptyExtended { found }),
+        None if id == HASHES && !found.checked_sub(HASH_HEAD).is_some_and(whole_hashes) => {
+            Err(WireError::Hashes { found })
+        }
         _ => Ok(()),
     }
+}
+
+/// Whether so many bytes are whole hashes, and at least one.
+fn whole_hashes(bytes: u32) -> bool {
+    bytes > 0 && bytes.is_multiple_of(32)
 }
 
 /// Reads the payload of a message whose `length` has passed [`check_length`].
@@ -153,8 +193,27 @@ pub(crate) fn decode_checked(id: u8, payload: &[u8], length: u32) -> Option<Mess
         15 => Message::HaveNone,
         16 => Message::RejectRequest(block()),
         17 => Message::AllowedFast { piece: number(payload, 0) },
+        EXTENDED => {
+            let (id, rest) = payload.split_first()?;
+            Message::Extended { id: *id, payload: Bytes::copy_from_slice(rest) }
+        }
+        21 => Message::HashRequest(read_hash_range(payload)),
+        HASHES => Message::Hashes {
+            range: read_hash_range(payload),
+            hashes: Bytes::copy_from_slice(payload.get(HASH_HEAD as usize - 1..)?),
+        },
+        23 => Message::HashReject(read_hash_range(payload)),
         _ => return None,
     })
+}
+
+fn read_hash_range(payload: &[u8]) -> HashRange {
+    let mut root = [0; 32];
+    for (to, from) in root.iter_mut().zip(payload) {
+        *to = *from;
+    }
+    let [base, index, length, proof] = [32, 36, 40, 44].map(|at| number(payload, at));
+    HashRange { root, base, index, length, proof }
 }
 
 /// The big-endian number at `at`; bytes past the end count as 0.
@@ -197,7 +256,40 @@ mod tests {
             (Message::HaveNone, "000000010f"),
             (Message::RejectRequest(block), "0000000d10000000010000400000004000"),
             (Message::AllowedFast { piece: u32::MAX }, "0000000511ffffffff"),
+            (
+                Message::Extended { id: 7, payload: Bytes::from_static(&[0, 0, 0, 5]) },
+                "00000006140700000005",
+            ),
+            (Message::Extended { id: 0, payload: Bytes::new() }, "000000021400"),
+            // W-3: four hashes of the piece layer, and three layers of proof.
+            (Message::HashRequest(w3()), W3),
         ]
+    }
+
+    const W3: &str = "0000003115cedf940612ac628d0e1eb980ad20f8cc17ea41c89b5f50e0afec0e1cc5c2d997\
+                      00000002000000040000000400000003";
+
+    fn w3() -> HashRange {
+        let root = from_hex(&W3[10..74]).try_into().unwrap();
+        HashRange { root, base: 2, index: 4, length: 4, proof: 3 }
+    }
+
+    #[test]
+    fn hashes_follow_their_request() {
+        let (range, hashes) = (w3(), Bytes::from(vec![7; 6 * 32]));
+        let message = Message::Hashes { range, hashes };
+        let mut out = Vec::new();
+        encode_into(&message, &mut out);
+        assert_eq!(out[..5], [0, 0, 0, 0xf1, 22]);
+        assert_eq!(out.len(), 4 + 241);
+        assert_eq!(Message::decode(&out[4..]), Ok(Some(message)));
+        let reject = wire(&Message::HashReject(range));
+        assert_eq!(reject.replacen("3117", "3115", 1), W3);
+        for found in [2, 48, 49, 50, 80, 82] {
+            let body = [&[22][..], &vec![0; found as usize - 1]].concat();
+            assert_eq!(Message::decode(&body), Err(WireError::Hashes { found }), "{found}");
+        }
+        assert_eq!(Message::decode(&[20]), Err(WireError::EmptyExtended { found: 1 }));
     }
 
     #[test]
@@ -217,7 +309,7 @@ mod tests {
     fn another_length_is_an_error() {
         for id in 0..=255 {
             let Some((name, expected)) = fixed_length(id) else { continue };
-            for found in (1..20).filter(|found| *found != expected) {
+            for found in (1..60).filter(|found| *found != expected) {
                 let body: Vec<u8> =
                     std::iter::once(id).chain(vec![0; found as usize - 1]).collect();
                 let error = WireError::Length { name, expected, found };
@@ -229,7 +321,7 @@ mod tests {
 
     #[test]
     fn unknown_ids_are_nothing() {
-        for id in [10, 11, 12, 18, 19, 20, 21, 255] {
+        for id in [10, 11, 12, 18, 19, 24, 255] {
             assert_eq!(Message::decode(&[id, 1, 2]), Ok(None));
         }
     }

@@ -39,6 +39,24 @@ pub enum WireError {
         /// The length on the wire, id included.
         found: u32,
     },
+    /// An `extended` message that does not say of which extension (BEP 10).
+    #[error(
+        "malformed message `extended`: expected a length of at least 2, found {found}; hang up, it \
+         says nothing"
+    )]
+    EmptyExtended {
+        /// The length on the wire, id included.
+        found: u32,
+    },
+    /// A `hashes` message without hashes, or with a part of one (BEP 52).
+    #[error(
+        "malformed message `hashes`: expected a length of 49 and 32 for each hash, found {found}; \
+         hang up, nothing can be proved with a part of a hash"
+    )]
+    Hashes {
+        /// The length on the wire, id included.
+        found: u32,
+    },
     /// A message is longer than the cap.
     #[error(
         "malformed message (id {id}): expected a length of at most {cap}, found {found}; hang up, \

@@ -2,9 +2,9 @@
 //! then messages.
 //!
 //! ```text
-//!              68 bytes          17 bytes hold all but bitfield and piece
+//!              68 bytes          53 bytes hold all of fixed length
 //!  Handshake ───────────▶ Head ─────────────────────────────────────────▶ (message) ─▶ Head
-//!                          │ bitfield, or piece when whole ▶ Body ──▶ (frame) ─▶ Head
+//!                          │ bitfield, extended, hashes, whole piece ▶ Body ──▶ (frame) ─▶ Head
 //!                          │ piece when direct ▶ (header) ▶ Payload ─────▶ Head
 //!                          └ unknown id ▶ Skip ──────────────────────────▶ Head
 //!  any ── error ─▶ Failed (for ever)
@@ -13,16 +13,22 @@
 //! A length is checked when its id is there, before a byte of the rest is stored, and memory grows
 //! only with bytes that have come.
 
-use crate::codec::{BITFIELD, PIECE, PIECE_OVERHEAD, check_length, decode_checked};
+use crate::codec::{
+    BITFIELD, EXTENDED, HASH_HEAD, HASHES, PIECE, PIECE_OVERHEAD, check_length, decode_checked,
+};
 use crate::{BlockRange, Handshake, HandshakeDecoder, Message, WireError};
-use bytes::Bytes;
 
-/// The longest message of fixed length with its prefix: `request` and its kin.
-const HEAD: usize = 17;
+/// The longest message of fixed length with its prefix: `hash request` and its kin.
+const HEAD: usize = 4 + HASH_HEAD as usize;
 /// Bytes until the id is known.
 const ID_END: usize = 5;
 /// Bytes until the place of a block is known.
 const PIECE_HEAD: usize = 13;
+
+/// The most hashes of one answer that anybody asks for (practice; BEP 52 wants 512 at most).
+const MAX_HASHES: u32 = 8192;
+/// Layers above the blocks of a file of 2^44 bytes: more never prove anything.
+const MAX_PROOF: u32 = 30;
 
 /// How large messages may get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,13 +38,23 @@ pub struct FramerLimits {
     /// The longest of all other messages in bytes, id included. It bounds bitfields and what is
     /// skipped.
     pub max_frame: u32,
+    /// The longest message of an extension in bytes, id included (BEP 10). Ours are a handshake, a
+    /// piece of metadata with its dictionary, and a few bytes.
+    pub max_extended: u32,
+    /// The longest `hashes` in bytes, id included (BEP 52).
+    pub max_hashes: u32,
 }
 
 impl Default for FramerLimits {
-    /// What the internet's peers do: 16 KiB a block, 1 MiB for all else (a bitfield of 8 million
-    /// pieces).
+    /// What the internet's peers do: 16 KiB a block, 8192 hashes with their proof, 64 KiB for an
+    /// extension, 1 MiB for all else (a bitfield of 8 million pieces).
     fn default() -> FramerLimits {
-        FramerLimits { max_block: 16 << 10, max_frame: 1 << 20 }
+        FramerLimits {
+            max_block: 16 << 10,
+            max_frame: 1 << 20,
+            max_extended: 64 << 10,
+            max_hashes: HASH_HEAD + (MAX_HASHES + MAX_PROOF) * 32,
+        }
     }
 }
 
@@ -135,6 +151,18 @@ impl Framer {
         }
     }
 
+    /// Whether the next byte is the first of a message.
+    #[must_use]
+    pub fn at_message_start(&self) -> bool {
+        matches!(self.state, State::Head) && self.head_len == 0
+    }
+
+    /// Whether the next byte belongs to the head of a message that has begun.
+    #[must_use]
+    pub fn in_message_head(&self) -> bool {
+        matches!(self.state, State::Head) && self.head_len > 0
+    }
+
     /// How many bytes of a block are still to come ([`PieceMode::Direct`]; otherwise 0). So many
     /// may be received straight into the block's place, once the input at hand is used up.
     #[must_use]
@@ -219,12 +247,17 @@ impl Framer {
                         return Ok(None);
                     }
                     self.state = State::Head;
+                    if id != PIECE {
+                        let data = if at_once { data } else { &self.buffer };
+                        let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
+                        match decode_checked(id, data, length.saturating_add(1)) {
+                            Some(message) => return Ok(Some(Frame::Message(message))),
+                            // Its length was checked with its head, so there always is a message.
+                            None => continue,
+                        }
+                    }
                     let data = if at_once { data } else { &self.buffer };
-                    return Ok(Some(if id == PIECE {
-                        Frame::Piece { range: self.range, data }
-                    } else {
-                        Frame::Message(Message::Bitfield(Bytes::copy_from_slice(data)))
-                    }));
+                    return Ok(Some(Frame::Piece { range: self.range, data }));
                 }
             }
         }
@@ -256,7 +289,7 @@ impl Framer {
         self.check(id, length)?;
         match id {
             PIECE => return Ok(self.piece_head(input, length)),
-            BITFIELD => self.body(id, length - 1),
+            BITFIELD | EXTENDED | HASHES => self.body(id, length - 1),
             _ if crate::codec::fixed_length(id).is_none() => {
                 self.head_len = 0;
                 self.state = State::Skip { left: length - 1 };
@@ -306,6 +339,8 @@ impl Framer {
         check_length(id, found)?;
         let cap = match id {
             PIECE => self.limits.max_block.saturating_add(PIECE_OVERHEAD),
+            EXTENDED => self.limits.max_extended,
+            HASHES => self.limits.max_hashes,
             _ => self.limits.max_frame,
         };
         if crate::codec::fixed_length(id).is_none() && found > cap {

@@ -1,5 +1,6 @@
 //! Checks that hold for any bytes. Fuzz targets and the replay of their corpus call them.
 
+use crate::extended::{ExtendedHandshake, MetadataMessage, read_dont_have, read_upload_only};
 use crate::{
     BlockRange, Frame, Framer, FramerLimits, HANDSHAKE_LEN, Handshake, HandshakeDecoder, Message,
     PieceMode, WireError, encode_into,
@@ -89,7 +90,7 @@ pub fn wire(data: &[u8]) {
     let stream = data.get(2..).unwrap_or_default();
     let limits = match flags & 1 {
         0 => FramerLimits::default(),
-        _ => FramerLimits { max_block: 64, max_frame: 100 },
+        _ => FramerLimits { max_block: 64, max_frame: 100, max_extended: 40, max_hashes: 49 + 64 },
     };
     let framer = |mode| match flags & 2 {
         0 => Framer::after_handshake(limits, mode),
@@ -144,6 +145,22 @@ fn check_handshake(stream: &[u8]) {
     {
         assert_eq!(stream.get(..HANDSHAKE_LEN), Some(&handshake.encode()[..]));
     }
+}
+
+/// Payloads of extensions: whatever is read from any bytes comes back the same.
+///
+/// # Panics
+/// If a property does not hold.
+pub fn extended(data: &[u8]) {
+    if let Ok(handshake) = ExtendedHandshake::decode(data) {
+        let again = ExtendedHandshake::decode(&handshake.encode());
+        assert_eq!(again, Ok(handshake));
+    }
+    let payload = bytes::Bytes::copy_from_slice(data);
+    if let Ok(Some(message)) = MetadataMessage::decode(&payload) {
+        assert_eq!(MetadataMessage::decode(&message.encode()), Ok(Some(message)));
+    }
+    let _ = (read_dont_have(data), read_upload_only(data));
 }
 
 /// Bytes from hex; for tests.

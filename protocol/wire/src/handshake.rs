@@ -22,6 +22,22 @@ impl Reserved {
     /// What this engine sets: the fast extension (BEP 6).
     pub const OURS: Reserved = Reserved([0, 0, 0, 0, 0, 0, 0, 0x04]);
 
+    /// What this engine sets on the internet: the extension protocol (BEP 10) besides.
+    pub const INTERNET: Reserved = Reserved([0, 0, 0, 0, 0, 0x10, 0, 0x04]);
+
+    /// The same, by somebody who knows the torrent's version 2, too (BEP 52, "upgrade path").
+    #[must_use]
+    pub fn with_v2(mut self) -> Reserved {
+        self.0[7] |= 0x10;
+        self
+    }
+
+    /// Whether the sender knows the torrent's version 2, too (BEP 52, "upgrade path").
+    #[must_use]
+    pub fn v2(self) -> bool {
+        self.0[7] & 0x10 != 0
+    }
+
     /// Whether the sender speaks the fast extension (BEP 6).
     #[must_use]
     pub fn fast(self) -> bool {
@@ -182,6 +198,8 @@ mod tests {
 
     #[test]
     fn ours_is_what_we_speak() {
-        assert!(Reserved::OURS.fast() && !Reserved::OURS.extended());
+        assert!(Reserved::OURS.fast() && !Reserved::OURS.extended() && !Reserved::OURS.v2());
+        assert!(Reserved::INTERNET.fast() && Reserved::INTERNET.extended());
+        assert!(!Reserved::INTERNET.v2() && Reserved::INTERNET.with_v2().v2());
     }
 }

@@ -1,4 +1,4 @@
-//! The peer wire protocol (BEP 3, BEP 6): handshake, messages, framer.
+//! The peer wire protocol (BEP 3, 6, 10, 52): handshake, messages, framer, extensions.
 //!
 //! Bytes become [`Handshake`]s and [`Message`]s here, and back. The crate never touches a socket,
 //! never blocks, and never keeps payload longer than it must: with [`PieceMode::Direct`] the bytes
@@ -21,6 +21,7 @@
 mod allowed_fast;
 mod codec;
 mod error;
+pub mod extended;
 mod framer;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -32,4 +33,4 @@ pub use codec::{encode_into, encode_piece_header};
 pub use error::WireError;
 pub use framer::{Frame, Framer, FramerLimits, PieceMode};
 pub use handshake::{HANDSHAKE_LEN, Handshake, HandshakeDecoder, Reserved};
-pub use message::{BlockRange, Message};
+pub use message::{BlockRange, HashRange, Message};

@@ -1,5 +1,5 @@
-//! The messages between peers (BEP 3, "peer messages"; BEP 6). Payload-free: a `piece` message is
-//! its header, and the data of the block stays with whoever moves bytes.
+//! The messages between peers (BEP 3, "peer messages"; BEP 6, 10, 52). Payload-free: a `piece` message
+//! is its header, and the data of the block stays with whoever moves bytes.
 
 use bytes::Bytes;
 
@@ -48,6 +48,39 @@ pub enum Message {
         /// Piece index.
         piece: u32,
     },
+    /// A message of an extension (id 20; BEP 10). [`crate::extended`] reads and writes the payloads.
+    Extended {
+        /// 0 is the extension handshake; any other number is what the receiver said it means.
+        id: u8,
+        /// What the extension says.
+        payload: Bytes,
+    },
+    /// Asks for hashes of a file's tree (id 21; BEP 52).
+    HashRequest(HashRange),
+    /// The hashes that were asked for, and those that prove them (id 22; BEP 52).
+    Hashes {
+        /// The request that is answered.
+        range: HashRange,
+        /// Whole hashes of 32 bytes, one behind the other: first those of the range, then uncles.
+        hashes: Bytes,
+    },
+    /// Hashes that were asked for will not come (id 23; BEP 52).
+    HashReject(HashRange),
+}
+
+/// Hashes of a file's tree, as they stand on the wire (BEP 52, "hash request").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HashRange {
+    /// The root of the file's tree.
+    pub root: [u8; 32],
+    /// The layer of the hashes: how many layers above the leaves; 0 are the blocks of 16 KiB.
+    pub base: u32,
+    /// The first hash within its layer.
+    pub index: u32,
+    /// How many hashes.
+    pub length: u32,
+    /// How many layers above are proved, those that the hashes themselves give among them.
+    pub proof: u32,
 }
 
 /// A range of a piece as it stands on the wire, in bytes (in segments for a token file).
@@ -82,6 +115,10 @@ impl Message {
             Message::HaveNone => "have-none",
             Message::RejectRequest(_) => "reject-request",
             Message::AllowedFast { .. } => "allowed-fast",
+            Message::Extended { .. } => "extended",
+            Message::HashRequest(_) => "hash-request",
+            Message::Hashes { .. } => "hashes",
+            Message::HashReject(_) => "hash-reject",
         }
     }
 

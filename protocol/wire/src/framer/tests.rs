@@ -1,10 +1,12 @@
 use super::*;
 use crate::encode_into;
 use crate::fuzzing::{Owned, from_hex, run, wire};
+use bytes::Bytes;
 use dunlin_base::{InfoHash, PeerId};
 use proptest::prelude::*;
 
-const SMALL: FramerLimits = FramerLimits { max_block: 16, max_frame: 20 };
+const SMALL: FramerLimits =
+    FramerLimits { max_block: 16, max_frame: 20, max_extended: 20, max_hashes: 49 + 64 };
 
 fn one(limits: FramerLimits, hex: &str) -> (Vec<Owned>, Option<WireError>) {
     run(&mut Framer::after_handshake(limits, PieceMode::Whole), &from_hex(hex), &[1])
@@ -21,6 +23,10 @@ fn what_must_be_refused_and_when() {
         ("0000000907", WireError::EmptyPiece { found: 9 }),
         ("0000001a07", WireError::TooLong { id: 7, cap: 25, found: 26 }),
         ("0000001505", WireError::TooLong { id: 5, cap: 20, found: 21 }),
+        ("0000000114", WireError::EmptyExtended { found: 1 }),
+        ("0000001514", WireError::TooLong { id: 20, cap: 20, found: 21 }),
+        ("0000003116", WireError::Hashes { found: 49 }),
+        ("0000009116", WireError::TooLong { id: 22, cap: 113, found: 145 }),
         ("7fffffff63", WireError::TooLong { id: 99, cap: 20, found: 0x7fff_ffff }),
     ];
     for (hex, error) in cases {
@@ -45,7 +51,7 @@ fn the_default_caps_are_the_internets() {
 fn unknown_ids_are_skipped_up_to_the_cap() {
     let (frames, error) = one(
         SMALL,
-        "0000000114000000041401020300000013ff00112233445566778899aabbccddeeff00110000000102",
+        "0000000118000000041801020300000013ff00112233445566778899aabbccddeeff00110000000102",
     );
     assert_eq!((frames, error), (vec![Owned::Message(Message::Interested)], None));
 }
@@ -135,7 +141,20 @@ fn message() -> impl Strategy<Value = Message> {
         Just(Message::HaveNone),
         range().prop_map(Message::RejectRequest),
         any::<u32>().prop_map(|piece| Message::AllowedFast { piece }),
+        (any::<u8>(), proptest::collection::vec(any::<u8>(), 0..100))
+            .prop_map(|(id, payload)| Message::Extended { id, payload: payload.into() }),
+        hash_range().prop_map(Message::HashRequest),
+        (hash_range(), 1_usize..5, any::<u8>()).prop_map(|(range, count, byte)| {
+            Message::Hashes { range, hashes: vec![byte; 32 * count].into() }
+        }),
+        hash_range().prop_map(Message::HashReject),
     ]
+}
+
+fn hash_range() -> impl Strategy<Value = crate::HashRange> {
+    any::<([u8; 32], [u32; 4])>().prop_map(|(root, [base, index, length, proof])| {
+        crate::HashRange { root, base, index, length, proof }
+    })
 }
 
 fn item() -> impl Strategy<Value = Owned> {

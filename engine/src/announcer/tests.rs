@@ -1,0 +1,1 @@
+//! Announces of one swarm.

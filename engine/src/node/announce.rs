@@ -1,0 +1,120 @@
+//! Trackers: what the announcers of a torrent say goes out, what trackers answer comes in. A hybrid torrent
+//! is two swarms, each with an announcer of its own (BEP 52).
+
+use super::Node;
+use crate::announcer::{Announcer, Identity, Rules};
+use crate::io::{AddTorrent, AnnounceNews, Event, Output, Reason, TrackerIndex};
+use dunlin_base::{Rng, Time, TorrentId};
+use dunlin_metainfo::InfoHashes;
+use dunlin_tracker::{AnnounceFailure, AnnounceReply};
+
+/// Peers asked for while there is room for them (practice).
+const MANY: u32 = 200;
+/// Peers asked for when most places are taken.
+const FEW: u32 = 30;
+
+impl Node {
+    /// An announcer for each name of a torrent.
+    pub(super) fn announcers(
+        &mut self,
+        add: &AddTorrent,
+        hashes: InfoHashes,
+        private: bool,
+    ) -> Vec<Announcer> {
+        let Some(net) = self.session.net() else { return Vec::new() };
+        let rules = Rules { floor: net.config.min_announce_interval, private };
+        let seed = net.config.seed;
+        hashes
+            .wire()
+            .zip(1_u64..)
+            .map(|(info_hash, number)| {
+                let identity = Identity { info_hash, peer_id: add.peer_id, key: add.key };
+                let rng = Rng::fork(seed, u64::from(add.torrent.0) << 8 | number);
+                Announcer::new(identity, &add.trackers, rules, rng)
+            })
+            .collect()
+    }
+
+    /// Sends what is due of one torrent.
+    pub(super) fn announce(&mut self, now: Time, id: TorrentId) {
+        let Some(port) = self.session.net().map(|net| net.port) else { return };
+        let Some(part) = self.parts.get_mut(&id) else { return };
+        let swarm = self.session.torrent(id);
+        let totals = part.totals(swarm);
+        let limit = self.session.net().map_or(0, |net| net.config.connections_per_torrent);
+        let peers = swarm.map_or(0, |swarm| swarm.peers.len());
+        let num_want = Some(if peers * 2 < limit { MANY } else { FEW });
+        let count = part.announcers.len() as u32;
+        let mut outputs = Vec::new();
+        for (number, announcer) in (0..count).zip(&mut part.announcers) {
+            // Who listens nowhere still has to name a port; nobody uses the first one.
+            while let Some(asked) = announcer.due(now, totals, port.max(1), num_want) {
+                outputs.push(Output::Announce {
+                    torrent: id,
+                    tracker: TrackerIndex(asked.tracker * count + number),
+                    url: asked.url,
+                    request: Box::new(asked.request),
+                });
+            }
+        }
+        let next = part.announcers.iter().filter_map(Announcer::next).min();
+        outputs.into_iter().for_each(|output| self.session.push(output));
+        if let Some(at) = next {
+            self.session.timers().by(Reason::Announce, at);
+        }
+    }
+
+    pub(super) fn announce_all(&mut self, now: Time) {
+        let ids: Vec<TorrentId> = self.parts.keys().copied().collect();
+        for id in ids {
+            self.announce(now, id);
+        }
+    }
+
+    /// A tracker has answered, or has not.
+    pub(super) fn announced(
+        &mut self,
+        now: Time,
+        id: TorrentId,
+        tracker: TrackerIndex,
+        result: Result<Box<AnnounceReply>, AnnounceFailure>,
+    ) {
+        let Some(part) = self.parts.get_mut(&id) else { return };
+        let count = part.announcers.len().max(1) as u32;
+        let announcer = part.announcers.get_mut((tracker.0 % count) as usize);
+        let Some(answered) =
+            announcer.and_then(|announcer| announcer.answered(now, tracker.0 / count, result))
+        else {
+            return;
+        };
+        if answered.switched {
+            self.session.with(now, id, |swarm, shared| swarm.forget_peers(shared, now));
+            self.session.tidy();
+        }
+        let result = match &answered.result {
+            Ok(reply) => {
+                self.add_peers(now, id, &reply.peers);
+                Ok(reply.peers.len() as u32)
+            }
+            Err(failure) => Err(failure.to_string()),
+        };
+        let news = AnnounceNews { url: answered.url, event: answered.event, result };
+        self.event(Event::Announced { torrent: id, news });
+        self.announce(now, id);
+    }
+
+    /// Peers that somebody told us of.
+    pub(super) fn add_peers(&mut self, now: Time, id: TorrentId, peers: &[std::net::SocketAddr]) {
+        let added = self.session.with(now, id, |swarm, shared| {
+            let news = swarm.add_peers(shared, peers);
+            shared.look_for_peers();
+            news
+        });
+        if added.is_none()
+            && let Some(part) = self.parts.get_mut(&id)
+        {
+            let room = crate::peer_list::MAX_KNOWN.saturating_sub(part.peers.len());
+            part.peers.extend(peers.iter().take(room));
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! What people ask of a node.
+
+use super::Node;
+use super::part::{After, Part, Storage};
+use crate::config::PieceOrder;
+use crate::io::{
+    AddTorrent, Command, HangUpReason, Output, Priority, SeedGoal, Source, TorrentState,
+};
+use crate::torrent::{Abroad, Beginning};
+use dunlin_base::{Bitfield, Time, TorrentId};
+use dunlin_metainfo::Geometry;
+
+impl Node {
+    pub(super) fn command(&mut self, now: Time, command: Command) {
+        match command {
+            Command::Stop => self.stop(now),
+            Command::Add(add) => self.add(now, &add),
+            Command::Remove(id) => self.end(now, id, After::Remove, HangUpReason::Stopping),
+            Command::Pause(id) => self.pause(now, id),
+            Command::Resume(id) => self.resume(now, id),
+            Command::Announce(id) => {
+                let part = self.parts.get_mut(&id);
+                let announcers = part.into_iter().flat_map(|part| &mut part.announcers);
+                announcers.for_each(|announcer| announcer.force(now));
+                self.announce(now, id);
+            }
+            Command::AddPeers(id, peers) => self.add_peers(now, id, &peers),
+            Command::Prioritize(id, priorities) => self.prioritize(id, priorities),
+            Command::Sequential(id, sequential) => {
+                let Some(part) = self.parts.get_mut(&id) else { return };
+                part.sequential = sequential;
+                let order = order(sequential);
+                self.session.with(now, id, |swarm, shared| swarm.set_order(shared, now, order));
+            }
+            Command::Limit(None, limits) => self.session.limit(now, limits),
+            Command::Limit(Some(id), limits) => {
+                let Some(part) = self.parts.get_mut(&id) else { return };
+                part.limits = limits;
+                self.session.with(now, id, |swarm, shared| swarm.limit(shared, now, limits));
+            }
+            Command::Seed(id, goal) => self.set_goal(now, id, goal),
+            Command::Listening(port) => self.session.listen(port),
+        }
+    }
+
+    fn add(&mut self, now: Time, add: &AddTorrent) {
+        let id = add.torrent;
+        if self.parts.contains_key(&id) || self.stopping.is_some() {
+            return;
+        }
+        let (hashes, private) = match &add.source {
+            Source::Metainfo(torrent) => (torrent.hashes, torrent.private),
+            Source::Magnet { hashes, .. } => (*hashes, false),
+        };
+        let announcers = self.announcers(add, hashes, private);
+        let mut part = Part::new(add, hashes, announcers);
+        match &add.source {
+            Source::Metainfo(torrent) => {
+                part.name = Some(torrent.name.clone());
+                part.geometry = Some(torrent.geometry(super::BLOCK_LENGTH));
+                part.metainfo = Some(torrent.clone());
+            }
+            Source::Magnet { name, .. } => part.name.clone_from(name),
+        }
+        self.parts.insert(id, part);
+        if add.paused {
+            self.set_state(id, TorrentState::Paused, None);
+        } else {
+            self.begin(now, id);
+        }
+    }
+
+    /// Opens a torrent's files, or looks for the rest of it.
+    pub(super) fn begin(&mut self, now: Time, id: TorrentId) {
+        let Some(part) = self.parts.get(&id) else { return };
+        if part.metainfo.is_some() {
+            self.open(id);
+            return;
+        }
+        if self.session.torrent(id).is_none()
+            && let Ok(geometry) =
+                Geometry::contiguous(super::BLOCK_LENGTH, super::BLOCK_LENGTH, &[])
+        {
+            let none = Bitfield::new(0);
+            let beginning = part.beginning(id, geometry, none.clone(), none);
+            self.session.begin_torrent(now, beginning);
+        }
+        self.set_state(id, TorrentState::Metadata, None);
+        self.enter_swarm(now, id);
+    }
+
+    /// The swarm may hear of us: trackers are asked, known peers are dialled.
+    pub(super) fn enter_swarm(&mut self, now: Time, id: TorrentId) {
+        let Some(part) = self.parts.get_mut(&id) else { return };
+        let peers = std::mem::take(&mut part.peers);
+        part.announcers.iter_mut().for_each(|announcer| announcer.start(now));
+        self.add_peers(now, id, &peers);
+        self.announce(now, id);
+    }
+
+    pub(super) fn open(&mut self, id: TorrentId) {
+        let Some(part) = self.parts.get_mut(&id) else { return };
+        let Some(metainfo) = part.metainfo.clone() else { return };
+        part.storage = Storage::Opening;
+        let wanted = part.wanted_files();
+        self.session.push(Output::OpenTorrent { torrent: id, metainfo, wanted });
+        self.set_state(id, TorrentState::Checking, None);
+    }
+
+    fn pause(&mut self, now: Time, id: TorrentId) {
+        let Some(part) = self.parts.get_mut(&id) else { return };
+        if std::mem::replace(&mut part.paused, true) || part.after.is_some() {
+            return;
+        }
+        part.announcers.iter_mut().for_each(crate::announcer::Announcer::stop);
+        self.announce(now, id);
+        self.session.with(now, id, |swarm, shared| {
+            swarm.halt(shared, now, HangUpReason::Stopping);
+        });
+        self.session.tidy();
+        self.set_state(id, TorrentState::Paused, None);
+    }
+
+    fn resume(&mut self, now: Time, id: TorrentId) {
+        let Some(part) = self.parts.get_mut(&id) else { return };
+        // What is done or has failed may be begun again, once its files are closed.
+        part.paused = false;
+        if part.after.is_some() || self.stopping.is_some() {
+            return;
+        }
+        match part.storage {
+            Storage::Closed => self.begin(now, id),
+            Storage::Opening => self.set_state(id, TorrentState::Checking, None),
+            Storage::Closing => {}
+            Storage::Open => {
+                self.session.with(now, id, |swarm, shared| swarm.resume(shared, now));
+                self.enter_swarm(now, id);
+                self.stand(now, id);
+            }
+        }
+        if self.session.torrent(id).is_some_and(|swarm| swarm.is_blind()) {
+            self.session.with(now, id, |swarm, shared| swarm.resume(shared, now));
+        }
+    }
+
+    fn prioritize(&mut self, id: TorrentId, priorities: Vec<Priority>) {
+        let Some(part) = self.parts.get_mut(&id) else { return };
+        let before = part.wanted_files();
+        part.priorities = priorities;
+        let wanted = part.wanted_files();
+        let open = part.storage == Storage::Open && part.after.is_none();
+        // Of which priority a wanted file is, is no business of the storage; that all changes at once
+        // is: its answer is the moment.
+        if open || part.storage == Storage::Opening && wanted != before {
+            self.session.push(Output::Want { torrent: id, wanted });
+        }
+    }
+
+    fn set_goal(&mut self, now: Time, id: TorrentId, goal: Option<SeedGoal>) {
+        if let Some(part) = self.parts.get_mut(&id) {
+            part.seed = goal;
+            self.check_goals(now);
+        }
+    }
+}
+
+/// The order of pieces of a torrent.
+pub(super) fn order(sequential: bool) -> PieceOrder {
+    if sequential { PieceOrder::Sequential } else { PieceOrder::Rarest }
+}
+
+impl Part {
+    /// What the swarm of this torrent begins with.
+    pub(super) fn beginning(
+        &self,
+        id: TorrentId,
+        geometry: Geometry,
+        have: Bitfield,
+        wanted: Bitfield,
+    ) -> Beginning {
+        let v2_name = self.hashes.v2_short();
+        Beginning {
+            id,
+            names: self.hashes.wire().collect(),
+            peer_id: self.peer_id,
+            geometry,
+            have,
+            wanted,
+            order: order(self.sequential),
+            abroad: Some(Box::new(Abroad::new(v2_name, self.limits))),
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! How a torrent ends, and how all of them do: it halts, comes to rest, and its files are closed; trackers
+//! are told, under one deadline.
+
+use super::Node;
+use super::part::{After, Storage};
+use crate::announcer::{Announcer, Totals};
+use crate::io::{Event, HangUpReason, Output, Reason};
+use dunlin_base::{Endpoint, Time, TorrentId};
+use std::time::Duration;
+
+/// Trackers that do not answer within this time do not hear that we stop (practice).
+const FAREWELL: Duration = Duration::from_secs(5);
+
+impl Node {
+    /// Ends a torrent: trackers are told.
+    pub(super) fn end(&mut self, now: Time, id: TorrentId, after: After, reason: HangUpReason) {
+        let Some(part) = self.parts.get_mut(&id) else { return };
+        part.announcers.iter_mut().for_each(Announcer::stop);
+        self.announce(now, id);
+        self.halt(now, id, after, reason);
+    }
+
+    /// Nothing more is asked for or served; what comes then, comes when it is quiet.
+    pub(super) fn halt(&mut self, now: Time, id: TorrentId, after: After, reason: HangUpReason) {
+        let Some(part) = self.parts.get_mut(&id) else { return };
+        // Who is removed stays removed.
+        if part.after != Some(After::Remove) {
+            part.after = Some(after);
+        }
+        part.seeding_since = None;
+        self.ending.insert(id);
+        self.session.with(now, id, |swarm, shared| swarm.halt(shared, now, reason));
+        self.session.tidy();
+    }
+
+    /// Closes the files of torrents that have come to rest.
+    pub(super) fn wind_up(&mut self, now: Time) {
+        let quiet: Vec<TorrentId> = self
+            .ending
+            .iter()
+            .copied()
+            .filter(|id| self.session.torrent(*id).is_none_or(|swarm| swarm.is_quiet()))
+            .collect();
+        for id in quiet {
+            self.ending.remove(&id);
+            self.rest(now, id);
+        }
+        self.finish_stopping(now);
+    }
+
+    fn rest(&mut self, now: Time, id: TorrentId) {
+        let swarm = self.session.torrent(id);
+        let Some(part) = self.parts.get_mut(&id) else { return };
+        let totals = part.totals(swarm);
+        part.before = Totals { left: 0, ..totals };
+        let sockets =
+            swarm.into_iter().flat_map(|swarm| swarm.known.iter()).filter_map(
+                |known| match known {
+                    (Endpoint::Socket(address), known) if known.conn.is_none() => Some(address),
+                    _ => None,
+                },
+            );
+        part.peers.extend(sockets);
+        self.session.end_torrent(id);
+        match (part.after, part.storage) {
+            (Some(After::Check), Storage::Open) => {
+                part.after = None;
+                part.unfinished.clear();
+                self.open(id);
+            }
+            // What is being opened is closed, too: a check of many files takes long.
+            (_, Storage::Open | Storage::Opening) => {
+                part.storage = Storage::Closing;
+                self.session.push(Output::Close { torrent: id });
+            }
+            _ => self.closed(now, id),
+        }
+    }
+
+    /// A torrent's files are closed.
+    pub(super) fn closed(&mut self, now: Time, id: TorrentId) {
+        let Some(part) = self.parts.get_mut(&id) else { return };
+        part.storage = Storage::Closed;
+        part.unfinished.clear();
+        let after = part.after;
+        if after == Some(After::Remove) {
+            // Trackers may still have to hear of it; nothing else is left.
+            if part.announcers.iter().all(Announcer::is_silent) || self.stopping.is_some() {
+                self.forget(id);
+            }
+            return;
+        }
+        part.after = None;
+        let _ = now;
+    }
+
+    fn forget(&mut self, id: TorrentId) {
+        if self.stopping.is_none() {
+            self.parts.remove(&id);
+            self.ending.remove(&id);
+        }
+    }
+
+    /// Everything ends.
+    pub(super) fn stop(&mut self, now: Time) {
+        if self.stopping.is_some() {
+            return;
+        }
+        self.stopping = Some(now + FAREWELL);
+        let ids: Vec<TorrentId> = self.parts.keys().copied().collect();
+        for id in ids {
+            self.end(now, id, After::Close, HangUpReason::Stopping);
+        }
+        self.session.turn_away();
+        self.session.timers().by(Reason::Announce, now + FAREWELL);
+    }
+
+    fn finish_stopping(&mut self, now: Time) {
+        let Some(deadline) = self.stopping else {
+            let removed: Vec<TorrentId> = self
+                .parts
+                .iter()
+                .filter(|(_, part)| part.after == Some(After::Remove))
+                .filter(|(_, part)| part.storage == Storage::Closed)
+                .filter(|(id, part)| {
+                    !self.ending.contains(id) && part.announcers.iter().all(Announcer::is_silent)
+                })
+                .map(|(id, _)| *id)
+                .collect();
+            removed.into_iter().for_each(|id| self.forget(id));
+            return;
+        };
+        let told = self.parts.values().flat_map(|part| &part.announcers).all(Announcer::is_silent);
+        if told || now >= deadline {
+            self.stopped = self.parts.values().all(|part| part.storage == Storage::Closed);
+            if self.stopped {
+                self.event(Event::Stopped);
+            }
+        } else {
+            self.session.timers().by(Reason::Announce, deadline);
+        }
+    }
+}

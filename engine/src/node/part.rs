@@ -1,0 +1,216 @@
+//! One torrent of a node: what it was added with, where it stands, what it still lacks.
+
+use crate::announcer::{Announcer, Totals};
+use crate::io::{AddTorrent, Limits, Priority, SeedGoal, TorrentState};
+use crate::torrent::{Levels, Torrent as Swarm};
+use dunlin_base::{Bitfield, BlockRef, FileIndex, PeerId, PieceIndex, Time};
+use dunlin_metainfo::{Geometry, InfoHashes, Torrent};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// What a torrent that halts does when it is quiet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum After {
+    /// Its files are closed; it stays on the list.
+    Close,
+    /// Its files are closed, and it goes.
+    Remove,
+    /// Its files are checked again.
+    Check,
+}
+
+/// Where its files are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Storage {
+    /// Not open.
+    Closed,
+    /// Being opened.
+    Opening,
+    /// Open.
+    Open,
+    /// Being closed.
+    Closing,
+}
+
+/// A torrent of a node.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) state: Option<TorrentState>,
+    pub(super) reason: Option<String>,
+    pub(super) hashes: InfoHashes,
+    pub(super) name: Option<String>,
+    pub(super) metainfo: Option<Arc<Torrent>>,
+    pub(super) geometry: Option<Geometry>,
+    pub(super) announcers: Vec<Announcer>,
+    pub(super) priorities: Vec<Priority>,
+    pub(super) sequential: bool,
+    pub(super) limits: Limits,
+    pub(super) seed: Option<SeedGoal>,
+    pub(super) peer_id: PeerId,
+    /// Peers to add once there is a swarm.
+    pub(super) peers: Vec<SocketAddr>,
+    pub(super) storage: Storage,
+    /// Somebody wants it to wait.
+    pub(super) paused: bool,
+    /// What comes when it is quiet.
+    pub(super) after: Option<After>,
+    /// Pieces each file still lacks.
+    pub(super) lacks: Vec<u32>,
+    /// Wanted files that do not stand under their names yet.
+    pub(super) unfinished: Vec<bool>,
+    /// Files that could not be finished because the disk was full.
+    pub(super) retry: Vec<FileIndex>,
+    /// Bytes of wanted files, and those that are here.
+    pub(super) wanted_bytes: u64,
+    pub(super) have_bytes: u64,
+    /// Bytes of the whole torrent that are missing.
+    pub(super) left: u64,
+    /// Something was missing when it began: completing it is news.
+    pub(super) was_incomplete: bool,
+    pub(super) seeding_since: Option<Time>,
+    /// Checks that a block which could not be read has caused.
+    pub(super) checks: u32,
+    /// Totals of swarms that this one took the place of.
+    pub(super) before: Totals,
+}
+
+impl Part {
+    pub(super) fn new(add: &AddTorrent, hashes: InfoHashes, announcers: Vec<Announcer>) -> Part {
+        Part {
+            state: None,
+            reason: None,
+            hashes,
+            name: None,
+            metainfo: None,
+            geometry: None,
+            announcers,
+            priorities: add.priorities.clone(),
+            sequential: add.sequential,
+            limits: add.limits,
+            seed: add.seed,
+            peer_id: add.peer_id,
+            peers: add.peers.clone(),
+            storage: Storage::Closed,
+            paused: add.paused,
+            after: None,
+            lacks: Vec::new(),
+            unfinished: Vec::new(),
+            retry: Vec::new(),
+            wanted_bytes: 0,
+            have_bytes: 0,
+            left: 0,
+            was_incomplete: false,
+            seeding_since: None,
+            checks: 0,
+            before: Totals::default(),
+        }
+    }
+
+    pub(super) fn priority(&self, file: usize) -> Priority {
+        let pad = self.metainfo.as_ref().and_then(|torrent| torrent.files.get(file));
+        match pad {
+            Some(file) if file.attributes.pad => Priority::Skip,
+            _ => self.priorities.get(file).copied().unwrap_or_default(),
+        }
+    }
+
+    /// Whether each file is wanted, by index.
+    pub(super) fn wanted_files(&self) -> Vec<bool> {
+        let files = self.metainfo.as_ref().map_or(0, |torrent| torrent.files.len());
+        (0..files).map(|file| self.priority(file) != Priority::Skip).collect()
+    }
+
+    /// Whether each piece is wanted, and how much: as much as the file in it that is wanted most.
+    pub(super) fn wanted_pieces(&self) -> (Bitfield, Levels) {
+        let Some(geometry) = &self.geometry else { return (Bitfield::new(0), Levels::default()) };
+        let mut levels = vec![0_u8; geometry.pieces() as usize];
+        for file in 0..geometry.files() {
+            let level = self.priority(file as usize) as u8;
+            for piece in geometry.file_pieces(FileIndex(file)) {
+                if let Some(known) = levels.get_mut(piece as usize) {
+                    *known = level.max(*known);
+                }
+            }
+        }
+        let any = levels.iter().copied().max().unwrap_or(0);
+        let mut wanted = Bitfield::new(geometry.pieces());
+        for (raw, level) in (0..geometry.pieces()).zip(&mut levels) {
+            // Pieces of nothing but padding belong to no file; the torrent is not whole without them.
+            if *level == 0 && any > 0 && geometry.piece_files(PieceIndex(raw)).is_empty() {
+                *level = Priority::Normal as u8;
+            }
+            if *level > 0 {
+                wanted.set(PieceIndex(raw));
+            }
+        }
+        let of = levels.into_iter().map(|level| level.max(1)).collect();
+        (wanted, Levels::new(of))
+    }
+
+    /// Bytes of wanted files in a piece.
+    pub(super) fn wanted_in(&self, piece: PieceIndex) -> u64 {
+        let Some(geometry) = &self.geometry else { return 0 };
+        let len = geometry.data_len(piece);
+        if len == 0 {
+            return 0;
+        }
+        geometry
+            .extents(BlockRef { piece, begin: 0, len })
+            .filter(|extent| self.priority(extent.file.index()) != Priority::Skip)
+            .map(|extent| u64::from(extent.len))
+            .sum()
+    }
+
+    /// Counts everything anew from what is here.
+    pub(super) fn count(&mut self, have: &Bitfield) {
+        let Some(geometry) = self.geometry.clone() else { return };
+        self.lacks = (0..geometry.files())
+            .map(|file| {
+                let pieces = geometry.file_pieces(FileIndex(file));
+                pieces.filter(|raw| !have.has(PieceIndex(*raw))).count() as u32
+            })
+            .collect();
+        self.wanted_bytes = (0..geometry.files())
+            .filter(|file| self.priority(*file as usize) != Priority::Skip)
+            .map(|file| geometry.file_length(FileIndex(file)))
+            .sum();
+        self.have_bytes = have.ones().map(|piece| self.wanted_in(piece)).sum();
+        self.left = have.zeros().map(|piece| u64::from(geometry.data_len(piece))).sum();
+    }
+
+    /// Everything wanted stands under its name.
+    pub(super) fn is_complete(&self) -> bool {
+        self.storage == Storage::Open && self.unfinished.iter().all(|unfinished| !unfinished)
+    }
+
+    /// What trackers are told, from the swarm as it stands.
+    pub(super) fn totals(&self, swarm: Option<&Swarm>) -> Totals {
+        let now = swarm.and_then(|swarm| swarm.abroad.as_ref());
+        let Totals { uploaded, downloaded, corrupt, redundant, .. } = self.before;
+        Totals {
+            uploaded: uploaded + now.map_or(0, |abroad| abroad.sent.total()),
+            downloaded: downloaded + now.map_or(0, |abroad| abroad.kept),
+            corrupt: corrupt + now.map_or(0, |abroad| abroad.corrupt),
+            redundant: redundant + now.map_or(0, |abroad| abroad.redundant),
+            // What nobody knows is not nothing: a tracker gives seeds to leechers alone.
+            left: if self.geometry.is_some() { self.left } else { 16 << 10 },
+        }
+    }
+
+    pub(super) fn check(&self, swarm: Option<&Swarm>) {
+        self.announcers.iter().for_each(Announcer::check);
+        let (Some(swarm), Some(geometry)) = (swarm, &self.geometry) else { return };
+        if swarm.is_blind() {
+            return;
+        }
+        for (file, lacks) in (0u32..).zip(&self.lacks) {
+            let pieces = geometry.file_pieces(FileIndex(file));
+            let missing = pieces.filter(|raw| !swarm.have.has(PieceIndex(*raw))).count();
+            assert_eq!(*lacks as usize, missing, "file {file}");
+        }
+        let left: u64 = swarm.have.zeros().map(|piece| u64::from(geometry.data_len(piece))).sum();
+        assert_eq!(self.left, left);
+        let have: u64 = swarm.have.ones().map(|piece| self.wanted_in(piece)).sum();
+        assert_eq!(self.have_bytes, have);
+    }
+}

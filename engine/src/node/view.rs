@@ -1,0 +1,40 @@
+//! A torrent at a glance.
+
+use super::Node;
+use crate::io::{TorrentState, TorrentView};
+use crate::peer::Pieces;
+use dunlin_base::{Rate, Time, TorrentId};
+
+impl Node {
+    /// A torrent at a glance; `None` if it is not on the list. `now` is for the rates.
+    #[must_use]
+    pub fn view(&self, now: Time, id: TorrentId) -> Option<TorrentView> {
+        let part = self.parts.get(&id)?;
+        let swarm = self.session.torrent(id);
+        let totals = part.totals(swarm);
+        let abroad = swarm.and_then(|swarm| swarm.abroad.as_ref());
+        let rate = |meter: &dunlin_base::RateMeter| meter.clone().rate(now);
+        let greeted = || swarm.into_iter().flat_map(|swarm| swarm.peers.values());
+        let is_seed = |pieces: &Pieces| match pieces {
+            Pieces::All => true,
+            Pieces::Some(field) => field.is_full() && !field.is_empty(),
+            Pieces::Unknown => false,
+        };
+        let seeds = greeted().filter(|peer| peer.handshaken && is_seed(&peer.pieces)).count();
+        Some(TorrentView {
+            state: part.state.unwrap_or(TorrentState::Checking),
+            name: part.name.clone(),
+            wanted: part.wanted_bytes,
+            have: part.have_bytes,
+            received: totals.redundant
+                + part.before.downloaded
+                + abroad.map_or(0, |abroad| abroad.received.total()),
+            sent: totals.uploaded,
+            rate_down: abroad.map_or(Rate(0), |abroad| rate(&abroad.received)),
+            rate_up: abroad.map_or(Rate(0), |abroad| rate(&abroad.sent)),
+            peers: greeted().filter(|peer| peer.handshaken).count() as u32,
+            seeds: seeds as u32,
+            known: swarm.map_or(part.peers.len(), |swarm| swarm.known.len()) as u32,
+        })
+    }
+}

@@ -1,0 +1,204 @@
+//! What only a session on the internet does: dialling within its limits, letting strangers in, and signs
+//! of life.
+
+use super::Session;
+use crate::internet::{Internet, ip_of};
+use crate::io::{HangUpReason, Limits, Output, Reason};
+use dunlin_base::{ConnId, Endpoint, Time, TorrentId};
+use std::time::Duration;
+
+/// How often connections are looked at for signs of life.
+const ROUNDS: Duration = Duration::from_secs(5);
+/// A stranger must have said what it came for by then.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Strangers of one address that wait: more are no swarm but a flood.
+const STRANGERS_OF_ONE: usize = 32;
+/// Strangers that wait. When there are more, whoever waits longest goes: who has something to say has
+/// said it by then.
+const STRANGERS: usize = 256;
+/// Of so many connections of a torrent …
+const SHARES: usize = 5;
+/// … so many may have come by themselves: nobody can fill all places from outside.
+const INCOMING_SHARES: usize = 4;
+
+impl Session {
+    /// What only a session on the internet has.
+    pub(crate) fn net(&self) -> Option<&Internet> {
+        self.shared.net.as_deref()
+    }
+
+    /// Other limits of all torrents together.
+    pub(crate) fn limit(&mut self, now: Time, limits: Limits) {
+        if let Some(net) = &mut self.shared.net {
+            net.limit(now, limits);
+        }
+        let ids: Vec<TorrentId> = self.torrents.keys().copied().collect();
+        for id in ids {
+            self.with(now, id, |torrent, shared| torrent.go_on(shared, now));
+        }
+    }
+
+    /// Where we listen from now on.
+    pub(crate) fn listen(&mut self, port: u16) {
+        if let Some(net) = &mut self.shared.net {
+            net.port = port;
+        }
+    }
+
+    /// Forgets connections that a torrent has closed.
+    pub(crate) fn tidy(&mut self) {
+        self.forget_closed();
+    }
+
+    /// Strangers that wait are sent away.
+    pub(crate) fn turn_away(&mut self) {
+        while let Some((conn, _)) = self.ungreeted.pop_first() {
+            self.shared.out.push_back(Output::HangUp { conn, reason: HangUpReason::Stopping });
+        }
+    }
+
+    /// Dials whom it may, torrent by torrent in turns.
+    pub(crate) fn dial_abroad(&mut self, now: Time) {
+        let Some(net) = self.shared.net.as_mut() else { return };
+        if !std::mem::take(&mut net.look) {
+            return;
+        }
+        while self.may_dial(now) {
+            let last = self.shared.net.as_ref().map_or(TorrentId(0), |net| net.last_dialled);
+            let mut ids: Vec<TorrentId> = self.torrents.keys().copied().collect();
+            let first = ids.iter().position(|id| *id > last).unwrap_or(0);
+            ids.rotate_left(first);
+            let next = ids.into_iter().find_map(|id| {
+                let remote = self.torrents.get(&id)?.next_dial(&mut self.shared, now)?;
+                Some((id, remote))
+            });
+            let Some((id, remote)) = next else { return };
+            if let Some(net) = &mut self.shared.net {
+                net.last_dialled = id;
+                net.dialled.1 += 1;
+            }
+            if let Some(torrent) = self.torrents.get_mut(&id) {
+                torrent.dial(&mut self.shared, remote);
+            }
+        }
+    }
+
+    fn may_dial(&mut self, now: Time) -> bool {
+        let Some(net) = &mut self.shared.net else { return false };
+        let (since, _) = net.dialled;
+        if now.since(since) >= Duration::from_secs(1) {
+            net.dialled = (now, 0);
+        }
+        if net.free() == 0 || net.dialling >= net.config.half_open {
+            return false;
+        }
+        let (since, count) = net.dialled;
+        let may = count < net.config.dials_per_second;
+        if !may {
+            self.shared.timers.by(Reason::Dial, since + Duration::from_secs(1));
+        }
+        may
+    }
+
+    /// Whether a stranger may wait to say what it came for.
+    pub(super) fn makes_room(&mut self, remote: Endpoint) -> bool {
+        if self.shared.net.is_none() {
+            return true;
+        }
+        let ip = ip_of(remote);
+        let same = self.ungreeted.values().filter(|(other, _)| ip_of(*other) == ip).count();
+        if same >= STRANGERS_OF_ONE {
+            return false;
+        }
+        if self.ungreeted.len() >= STRANGERS {
+            let oldest = self.ungreeted.iter().min_by_key(|(conn, (_, since))| (*since, **conn));
+            if let Some(conn) = oldest.map(|(conn, _)| *conn) {
+                self.ungreeted.remove(&conn);
+                let reason = HangUpReason::Crowded;
+                self.shared.out.push_back(Output::HangUp { conn, reason });
+            }
+        }
+        true
+    }
+
+    /// Why a stranger that came for this torrent is not let in, if it is not.
+    pub(super) fn refuses(
+        &mut self,
+        now: Time,
+        id: TorrentId,
+        remote: Endpoint,
+    ) -> Option<HangUpReason> {
+        let net = self.shared.net.as_ref()?;
+        let (full, limit) = (net.free() == 0, net.config.connections_per_torrent);
+        let of_one = net.config.connections_per_ip;
+        let Some(torrent) = self.torrents.get(&id) else {
+            return Some(HangUpReason::UnknownTorrent);
+        };
+        if torrent.halted {
+            return Some(HangUpReason::UnknownTorrent);
+        }
+        let ip = ip_of(remote);
+        let incoming = || torrent.peers.values().filter(|peer| peer.abroad.incoming);
+        if incoming().filter(|peer| ip_of(peer.remote) == ip).count() >= of_one {
+            return Some(HangUpReason::Crowded);
+        }
+        let most = (limit * INCOMING_SHARES / SHARES).max(1);
+        if !full && torrent.peers.len() < limit && incoming().count() < most {
+            return None;
+        }
+        let Some(spare) = torrent.spare(now) else { return Some(HangUpReason::Crowded) };
+        let reason = HangUpReason::Crowded;
+        self.with_conn(now, spare, |torrent, shared| torrent.hang_up(shared, now, spare, reason));
+        self.conns.remove(&spare);
+        None
+    }
+
+    /// Connections are looked at again before long.
+    pub(super) fn watch_idle(&mut self, now: Time) {
+        if self.shared.net.is_some() {
+            self.shared.timers.by(Reason::Idle, now + ROUNDS);
+        }
+    }
+
+    /// Gives signs of life, and hangs up on whoever gives none.
+    pub(super) fn keep_alive(&mut self, now: Time) {
+        let late = |(conn, (_, since)): (&ConnId, &(Endpoint, Time))| {
+            (now.since(*since) >= HANDSHAKE_TIMEOUT).then_some(*conn)
+        };
+        let late: Vec<ConnId> = self.ungreeted.iter().filter_map(late).collect();
+        for conn in late {
+            self.ungreeted.remove(&conn);
+            self.shared.out.push_back(Output::HangUp { conn, reason: HangUpReason::Dead });
+        }
+        let ids: Vec<TorrentId> = self.torrents.keys().copied().collect();
+        for id in ids {
+            self.with(now, id, |torrent, shared| torrent.keep_alive(shared, now));
+        }
+        self.forget_closed();
+        if !self.ungreeted.is_empty() || !self.conns.is_empty() {
+            self.watch_idle(now);
+        }
+    }
+
+    pub(super) fn is_greeted(&self, conn: ConnId) -> bool {
+        let torrent = self.conns.get(&conn).and_then(|id| self.torrents.get(id));
+        torrent.and_then(|torrent| torrent.peers.get(&conn)).is_some_and(|peer| peer.handshaken)
+    }
+
+    /// Hangs up where neither side wants anything of the other, now that it is known.
+    pub(super) fn drop_if_useless(&mut self, now: Time, conn: ConnId) {
+        if self.shared.net.is_none() {
+            return;
+        }
+        let dropped = self.with_conn(now, conn, |torrent, shared| {
+            let useless = torrent.is_useless(conn);
+            if useless {
+                torrent.hang_up(shared, now, conn, HangUpReason::Useless);
+            }
+            useless
+        });
+        if dropped == Some(true) {
+            self.conns.remove(&conn);
+        }
+    }
+}
