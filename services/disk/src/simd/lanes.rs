@@ -2,7 +2,6 @@
 
 use crate::hash::{HashJob, ZEROS};
 use bytes::Bytes;
-use sha1::block_api::compress;
 
 /// What a message is hashed in steps of, in bytes (FIPS 180-4, section 5.2.1).
 const BLOCK: usize = 64;
@@ -10,35 +9,76 @@ const BLOCK: usize = 64;
 /// Where the length in bits stands in the last block: its last eight bytes.
 const LENGTH_AT: usize = BLOCK - 8;
 
-/// The state before the first block (FIPS 180-4, section 5.3.1).
-const START: [u32; 5] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc3d2_e1f0];
+/// A hash function with a state of `W` words.
+pub(super) trait Function<const W: usize> {
+    /// The state before the first block (FIPS 180-4, section 5.3).
+    const START: [u32; W];
+
+    /// Hashes blocks of one message alone.
+    fn compress(state: &mut [u32; W], blocks: &[[u8; BLOCK]]);
+}
+
+/// SHA-1.
+pub(super) struct Sha1;
+
+impl Function<5> for Sha1 {
+    const START: [u32; 5] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc3d2_e1f0];
+
+    fn compress(state: &mut [u32; 5], blocks: &[[u8; BLOCK]]) {
+        sha1::block_api::compress(state, blocks);
+    }
+}
+
+/// SHA-256.
+pub(super) struct Sha256;
+
+impl Function<8> for Sha256 {
+    const START: [u32; 8] = [
+        0x6a09_e667,
+        0xbb67_ae85,
+        0x3c6e_f372,
+        0xa54f_f53a,
+        0x510e_527f,
+        0x9b05_688c,
+        0x1f83_d9ab,
+        0x5be0_cd19,
+    ];
+
+    fn compress(state: &mut [u32; 8], blocks: &[[u8; BLOCK]]) {
+        sha2::block_api::compress256(state, blocks);
+    }
+}
 
 /// The states of `N` messages: word by word, each word of all lanes side by side.
-pub(super) type States<const N: usize> = [[u32; N]; 5];
+pub(super) type States<const N: usize, const W: usize> = [[u32; N]; W];
 
 /// The blocks that come next in each lane.
 pub(super) type Blocks<'a, const N: usize> = [&'a [[u8; BLOCK]]; N];
 
 /// Vector code for `N` lanes. Whoever holds one may run it: it is made only where the processor has
 /// its instructions.
-pub(super) trait Kernel<const N: usize>: Copy {
+pub(super) trait Kernel<const N: usize, const W: usize>: Copy {
     /// Hashes as many blocks of every lane as the lane with the fewest has.
-    fn compress(self, states: &mut States<N>, blocks: &Blocks<'_, N>);
+    fn compress(self, states: &mut States<N, W>, blocks: &Blocks<'_, N>);
 }
 
-/// SHA-1 of the messages, in order. Lanes are refilled as long as messages wait; once fewer than
+/// The hashes of the messages, `OUT` bytes each, in order. Lanes are refilled as long as messages wait; once fewer than
 /// `worth` are left, each is finished alone, which is faster then.
-pub(super) fn side_by_side<K: Kernel<N>, const N: usize>(
+pub(super) fn side_by_side<F, K, const N: usize, const W: usize, const OUT: usize>(
     kernel: K,
     jobs: &[HashJob],
     worth: usize,
-) -> Vec<[u8; 20]> {
-    let mut hashes = vec![[0; 20]; jobs.len()];
+) -> Vec<[u8; OUT]>
+where
+    F: Function<W>,
+    K: Kernel<N, W>,
+{
+    let mut hashes = vec![[0; OUT]; jobs.len()];
     // The longest first, so that the last ones end together.
     let mut waiting: Vec<Lane<'_>> =
         jobs.iter().enumerate().map(|(index, job)| Lane::new(index, job)).collect();
     waiting.sort_by_key(|lane| lane.bits);
-    let mut states = [[0; N]; 5];
+    let mut states = [[0; N]; W];
     let mut lanes = [const { None::<Lane<'_>> }; N];
     loop {
         let mut active = 0;
@@ -49,7 +89,7 @@ pub(super) fn side_by_side<K: Kernel<N>, const N: usize>(
                 }
                 let Some(next) = waiting.pop() else { break };
                 *place = Some(next);
-                set(&mut states, at, START);
+                set(&mut states, at, F::START);
             }
             active += usize::from(place.is_some());
         }
@@ -66,18 +106,18 @@ pub(super) fn side_by_side<K: Kernel<N>, const N: usize>(
     }
     for (at, lane) in lanes.into_iter().enumerate() {
         if let Some(mut lane) = lane {
-            let end = lane.finish(state(&states, at));
+            let end = lane.finish::<F, W>(state(&states, at));
             store(&mut hashes, lane.job, end);
         }
     }
     hashes
 }
 
-fn state<const N: usize>(states: &States<N>, lane: usize) -> [u32; 5] {
+fn state<const N: usize, const W: usize>(states: &States<N, W>, lane: usize) -> [u32; W] {
     states.map(|word| word.get(lane).copied().unwrap_or_default())
 }
 
-fn set<const N: usize>(states: &mut States<N>, lane: usize, to: [u32; 5]) {
+fn set<const N: usize, const W: usize>(states: &mut States<N, W>, lane: usize, to: [u32; W]) {
     for (word, to) in states.iter_mut().zip(to) {
         if let Some(word) = word.get_mut(lane) {
             *word = to;
@@ -85,7 +125,7 @@ fn set<const N: usize>(states: &mut States<N>, lane: usize, to: [u32; 5]) {
     }
 }
 
-fn store(hashes: &mut [[u8; 20]], job: usize, state: [u32; 5]) {
+fn store<const W: usize, const OUT: usize>(hashes: &mut [[u8; OUT]], job: usize, state: [u32; W]) {
     if let Some(hash) = hashes.get_mut(job) {
         for (bytes, word) in hash.as_chunks_mut::<4>().0.iter_mut().zip(state) {
             *bytes = word.to_be_bytes();
@@ -204,10 +244,10 @@ impl<'a> Lane<'a> {
     }
 
     /// Hashes all that is left, alone.
-    fn finish(&mut self, mut state: [u32; 5]) -> [u32; 5] {
+    fn finish<F: Function<W>, const W: usize>(&mut self, mut state: [u32; W]) -> [u32; W] {
         while self.prepare() {
             let blocks = self.blocks();
-            compress(&mut state, blocks);
+            F::compress(&mut state, blocks);
             self.advance(blocks.len());
         }
         state

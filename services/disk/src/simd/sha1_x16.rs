@@ -31,15 +31,15 @@ impl X16 {
     }
 }
 
-impl Kernel<LANES> for X16 {
-    fn compress(self, states: &mut States<LANES>, blocks: &Blocks<'_, LANES>) {
+impl Kernel<LANES, 5> for X16 {
+    fn compress(self, states: &mut States<LANES, 5>, blocks: &Blocks<'_, LANES>) {
         // SAFETY: `X16` is made by `detect` alone, which has found both features of `compress`.
         unsafe { compress(states, blocks) }
     }
 }
 
 #[target_feature(enable = "avx512f,avx512bw")]
-fn compress(states: &mut States<LANES>, blocks: &Blocks<'_, LANES>) {
+fn compress(states: &mut States<LANES, 5>, blocks: &Blocks<'_, LANES>) {
     let count = blocks.iter().map(|lane| lane.len()).min().unwrap_or(0);
     let mut state = [splat(0); 5];
     for (vector, words) in state.iter_mut().zip(&*states) {
@@ -62,7 +62,7 @@ fn compress(states: &mut States<LANES>, blocks: &Blocks<'_, LANES>) {
 /// Block `at` of every lane, turned round: word by word, each word of all lanes.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn words(blocks: &Blocks<'_, LANES>, at: usize) -> [__m512i; 16] {
+pub(super) fn words(blocks: &Blocks<'_, LANES>, at: usize) -> [__m512i; 16] {
     // Words in a message are big-endian.
     let swap = _mm512_set4_epi32(0x0c0d_0e0f, 0x0809_0a0b, 0x0405_0607, 0x0001_0203);
     let mut rows = [splat(0); 16];
@@ -97,13 +97,13 @@ fn words(blocks: &Blocks<'_, LANES>, at: usize) -> [__m512i; 16] {
 }
 
 /// What a vector can be loaded from: 64 bytes of which every pattern is a value.
-trait Whole {}
+pub(super) trait Whole {}
 impl Whole for [u8; 64] {}
 impl Whole for [u32; 16] {}
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn load<T: Whole>(from: &T) -> __m512i {
+pub(super) fn load<T: Whole>(from: &T) -> __m512i {
     const { assert!(size_of::<T>() == size_of::<__m512i>()) }
     // SAFETY: `from` is as long as the vector, and no alignment is asked for.
     unsafe { _mm512_loadu_si512(std::ptr::from_ref(from).cast()) }
@@ -111,19 +111,19 @@ fn load<T: Whole>(from: &T) -> __m512i {
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn splat(word: u32) -> __m512i {
+pub(super) fn splat(word: u32) -> __m512i {
     _mm512_set1_epi32(word.cast_signed())
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn add(a: __m512i, b: __m512i) -> __m512i {
+pub(super) fn add(a: __m512i, b: __m512i) -> __m512i {
     _mm512_add_epi32(a, b)
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn rotate<const BY: i32>(a: __m512i) -> __m512i {
+pub(super) fn rotate<const BY: i32>(a: __m512i) -> __m512i {
     _mm512_rol_epi32::<BY>(a)
 }
 
@@ -131,19 +131,19 @@ fn rotate<const BY: i32>(a: __m512i) -> __m512i {
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn choose(b: __m512i, c: __m512i, d: __m512i) -> __m512i {
+pub(super) fn choose(b: __m512i, c: __m512i, d: __m512i) -> __m512i {
     _mm512_ternarylogic_epi32::<0xca>(b, c, d)
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn parity(b: __m512i, c: __m512i, d: __m512i) -> __m512i {
+pub(super) fn parity(b: __m512i, c: __m512i, d: __m512i) -> __m512i {
     _mm512_ternarylogic_epi32::<0x96>(b, c, d)
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn majority(b: __m512i, c: __m512i, d: __m512i) -> __m512i {
+pub(super) fn majority(b: __m512i, c: __m512i, d: __m512i) -> __m512i {
     _mm512_ternarylogic_epi32::<0xe8>(b, c, d)
 }
 

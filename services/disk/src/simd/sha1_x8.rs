@@ -32,15 +32,15 @@ impl X8 {
     }
 }
 
-impl Kernel<LANES> for X8 {
-    fn compress(self, states: &mut States<LANES>, blocks: &Blocks<'_, LANES>) {
+impl Kernel<LANES, 5> for X8 {
+    fn compress(self, states: &mut States<LANES, 5>, blocks: &Blocks<'_, LANES>) {
         // SAFETY: `X8` is made by `detect` alone, which has found the feature of `compress`.
         unsafe { compress(states, blocks) }
     }
 }
 
 #[target_feature(enable = "avx2")]
-fn compress(states: &mut States<LANES>, blocks: &Blocks<'_, LANES>) {
+fn compress(states: &mut States<LANES, 5>, blocks: &Blocks<'_, LANES>) {
     let count = blocks.iter().map(|lane| lane.len()).min().unwrap_or(0);
     let mut state = [splat(0); 5];
     for (vector, words) in state.iter_mut().zip(&*states) {
@@ -69,7 +69,7 @@ fn compress(states: &mut States<LANES>, blocks: &Blocks<'_, LANES>) {
 /// word of all lanes.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn half<const FROM: usize>(blocks: &Blocks<'_, LANES>, at: usize) -> [__m256i; 8] {
+pub(super) fn half<const FROM: usize>(blocks: &Blocks<'_, LANES>, at: usize) -> [__m256i; 8] {
     let [a, b, c, d] = [0x0001_0203, 0x0405_0607, 0x0809_0a0b, 0x0c0d_0e0f];
     // Words in a message are big-endian.
     let swap = _mm256_setr_epi32(a, b, c, d, a, b, c, d);
@@ -100,7 +100,7 @@ fn half<const FROM: usize>(blocks: &Blocks<'_, LANES>, at: usize) -> [__m256i; 8
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn load<const FROM: usize>(block: &[u8; 64]) -> __m256i {
+pub(super) fn load<const FROM: usize>(block: &[u8; 64]) -> __m256i {
     const { assert!(FROM + size_of::<__m256i>() <= 64) }
     // SAFETY: a whole vector lies within the block from there on, and no alignment is asked for.
     unsafe { _mm256_loadu_si256(block.as_ptr().add(FROM).cast()) }
@@ -108,19 +108,19 @@ fn load<const FROM: usize>(block: &[u8; 64]) -> __m256i {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn splat(word: u32) -> __m256i {
+pub(super) fn splat(word: u32) -> __m256i {
     _mm256_set1_epi32(word.cast_signed())
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn add(a: __m256i, b: __m256i) -> __m256i {
+pub(super) fn add(a: __m256i, b: __m256i) -> __m256i {
     _mm256_add_epi32(a, b)
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn rotate<const BY: i32>(a: __m256i) -> __m256i {
+pub(super) fn rotate<const BY: i32>(a: __m256i) -> __m256i {
     // There is no rotation. The counts are constants, and become part of the instructions.
     let (by, rest) = (_mm_cvtsi32_si128(BY), _mm_cvtsi32_si128(32 - BY));
     _mm256_or_si256(_mm256_sll_epi32(a, by), _mm256_srl_epi32(a, rest))
@@ -128,19 +128,19 @@ fn rotate<const BY: i32>(a: __m256i) -> __m256i {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn choose(b: __m256i, c: __m256i, d: __m256i) -> __m256i {
+pub(super) fn choose(b: __m256i, c: __m256i, d: __m256i) -> __m256i {
     _mm256_xor_si256(d, _mm256_and_si256(b, _mm256_xor_si256(c, d)))
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn parity(b: __m256i, c: __m256i, d: __m256i) -> __m256i {
+pub(super) fn parity(b: __m256i, c: __m256i, d: __m256i) -> __m256i {
     _mm256_xor_si256(_mm256_xor_si256(b, c), d)
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn majority(b: __m256i, c: __m256i, d: __m256i) -> __m256i {
+pub(super) fn majority(b: __m256i, c: __m256i, d: __m256i) -> __m256i {
     let (both, either) = (_mm256_and_si256(b, c), _mm256_or_si256(b, c));
     _mm256_or_si256(both, _mm256_and_si256(d, either))
 }

@@ -2,35 +2,56 @@ use super::*;
 use bytes::Bytes;
 use dunlin_base::{Rng, hex};
 use proptest::prelude::*;
-use sha1::{Digest, Sha1};
+use sha1::Sha1;
 
 /// Lengths around the ends of a block, where padding takes one block or two.
 const EDGES: &[usize] = &[0, 1, 54, 55, 56, 57, 63, 64, 65, 119, 120, 127, 128, 129];
 
-type Hasher = Box<dyn Fn(&[HashJob]) -> Vec<[u8; 20]>>;
+type Hasher<const OUT: usize> = Box<dyn Fn(&[HashJob]) -> Vec<[u8; OUT]>>;
+type Ways<const OUT: usize> = Vec<(String, Hasher<OUT>)>;
 
-/// Every way that this machine has, by name.
-fn ways() -> Vec<(String, Hasher)> {
-    let ways: Vec<(String, Hasher)> = vec![
+/// Every way of SHA-1 that this machine has, by name.
+fn ways() -> Ways<20> {
+    let ways: Ways<20> = vec![
         ("one by one".into(), Box::new(|jobs| Width::ONE.sha1(jobs))),
         ("as used".into(), Box::new(sha1_many)),
         ("as detected".into(), Box::new(|jobs| Width::detect().sha1(jobs))),
     ];
     #[cfg(target_arch = "x86_64")]
-    let ways = with_lanes(ways);
+    let ways = with_lanes::<lanes::Sha1, 5, 20>(ways);
+    ways
+}
+
+/// Every way of SHA-256 that this machine has, by name.
+fn ways_256() -> Ways<32> {
+    let ways: Ways<32> = vec![
+        ("one by one".into(), Box::new(|jobs| Width::ONE.sha256(jobs))),
+        ("as used".into(), Box::new(sha256_many)),
+        ("as detected".into(), Box::new(|jobs| Width::detect().sha256(jobs))),
+    ];
+    #[cfg(target_arch = "x86_64")]
+    let ways = with_lanes::<lanes::Sha256, 8, 32>(ways);
     ways
 }
 
 /// Each kind of lanes by itself: used to the end, and left when few messages are left.
 #[cfg(target_arch = "x86_64")]
-fn with_lanes(mut ways: Vec<(String, Hasher)>) -> Vec<(String, Hasher)> {
+fn with_lanes<F, const W: usize, const OUT: usize>(mut ways: Ways<OUT>) -> Ways<OUT>
+where
+    F: lanes::Function<W>,
+    sha1_x16::X16: lanes::Kernel<16, W>,
+    sha1_x8::X8: lanes::Kernel<8, W>,
+{
     for worth in [0, 2, 5] {
         if let Some(kernel) = sha1_x16::X16::detect() {
-            let way = move |jobs: &[HashJob]| lanes::side_by_side(kernel, jobs, worth);
+            let way = move |jobs: &[HashJob]| {
+                lanes::side_by_side::<F, _, 16, W, OUT>(kernel, jobs, worth)
+            };
             ways.push((format!("16 lanes, {worth} or more"), Box::new(way)));
         }
         if let Some(kernel) = sha1_x8::X8::detect() {
-            let way = move |jobs: &[HashJob]| lanes::side_by_side(kernel, jobs, worth);
+            let way =
+                move |jobs: &[HashJob]| lanes::side_by_side::<F, _, 8, W, OUT>(kernel, jobs, worth);
             ways.push((format!("8 lanes, {worth} or more"), Box::new(way)));
         }
     }
@@ -57,17 +78,21 @@ fn job(bytes: &[u8], cuts: &[usize], zeros: u32) -> HashJob {
     HashJob { parts: cuts.windows(2).map(part).collect(), zeros }
 }
 
-fn expected(job: &HashJob) -> [u8; 20] {
-    let mut hash = Sha1::new();
+fn expected<D: Digest, const OUT: usize>(job: &HashJob) -> [u8; OUT] {
+    let mut hash = D::new();
     job.parts.iter().for_each(|part| hash.update(part));
     hash.update(vec![0; job.zeros as usize]);
-    hash.finalize().into()
+    hash.finalize().as_slice().try_into().unwrap()
 }
 
 fn check(jobs: &[HashJob]) {
-    let expected: Vec<_> = jobs.iter().map(expected).collect();
+    let right: Vec<_> = jobs.iter().map(expected::<Sha1, 20>).collect();
     for (name, way) in ways() {
-        assert!(way(jobs) == expected, "{name}: {} jobs", jobs.len());
+        assert!(way(jobs) == right, "{name}: {} jobs", jobs.len());
+    }
+    let right: Vec<_> = jobs.iter().map(expected::<Sha256, 32>).collect();
+    for (name, way) in ways_256() {
+        assert!(way(jobs) == right, "SHA-256 {name}: {} jobs", jobs.len());
     }
 }
 
@@ -93,6 +118,31 @@ fn the_standards_examples() {
     for (name, way) in ways() {
         say(&name);
         // As they are, and so often that all lanes are refilled with messages of other lengths.
+        for times in [1, 9] {
+            let many: Vec<_> = jobs.iter().cycle().take(times * jobs.len()).cloned().collect();
+            for (at, hash) in way(&many).iter().enumerate() {
+                let (bytes, expected) = cases[at % cases.len()];
+                assert_eq!(hex(hash), expected, "{name}: {} bytes", bytes.len());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_standards_examples_of_sha_256() {
+    let million = Bytes::from(vec![b'a'; 1_000_000]);
+    let cases: &[(&[u8], &str)] = &[
+        (b"", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+        (b"abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
+        (
+            b"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq",
+            "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1",
+        ),
+        (&million, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"),
+    ];
+    let jobs: Vec<_> = cases.iter().map(|(bytes, _)| job(bytes, &[], 0)).collect();
+    for (name, way) in ways_256() {
+        say(&name);
         for times in [1, 9] {
             let many: Vec<_> = jobs.iter().cycle().take(times * jobs.len()).cloned().collect();
             for (at, hash) in way(&many).iter().enumerate() {
@@ -147,17 +197,15 @@ proptest! {
 
 /// GB/s, each way kept to the end, for so many equally long messages: where a way overtakes `one by
 /// one`, it becomes worth it.
-#[test]
 #[allow(clippy::print_stdout, reason = "a table is what it is for")]
-#[ignore = "a measurement, to be run alone and in a release build"]
-fn break_even() {
-    let bytes = Bytes::from(random(16 << 18, 1));
-    let ways: Vec<_> = ways()
+fn table<const OUT: usize>(ways: Ways<OUT>, shift: usize) {
+    let bytes = Bytes::from(random(16 << shift, 1));
+    let ways: Vec<_> = ways
         .into_iter()
         .filter(|(name, _)| !name.contains("or more") || name.contains(" 0 "))
         .collect();
     for count in (1..=16).chain([17, 20, 24, 32]) {
-        let part = |at: usize| bytes.slice((at % 16) << 18..(at % 16 + 1) << 18);
+        let part = |at: usize| bytes.slice((at % 16) << shift..(at % 16 + 1) << shift);
         let jobs: Vec<_> =
             (0..count).map(|at| HashJob { parts: vec![part(at)], zeros: 0 }).collect();
         print!("{count:2}");
@@ -168,8 +216,20 @@ fn break_even() {
                 std::hint::black_box(way(&jobs));
                 best = best.min(start.elapsed().as_secs_f64());
             }
-            print!("  {name} {:.2}", (count << 18) as f64 / best / 1e9);
+            print!("  {name} {:.2}", (count << shift) as f64 / best / 1e9);
         }
         println!();
     }
+}
+
+#[test]
+#[ignore = "a measurement, to be run alone and in a release build"]
+fn break_even() {
+    table(ways(), 18);
+}
+
+#[test]
+#[ignore = "a measurement, to be run alone and in a release build"]
+fn break_even_256() {
+    table(ways_256(), 14);
 }
