@@ -15,8 +15,10 @@ pub const SCHEMA: u32 = 1;
 pub struct Report {
     /// How long it took, in seconds (of virtual time where time is virtual).
     pub seconds: f64,
-    /// Bytes that were wanted and not there at the start, of all ranks together.
+    /// Bytes of all wanted files at all ranks, whether or not they were there already.
     pub bytes_wanted: u64,
+    /// Those of them that were not there at the start, nor elsewhere on that host.
+    pub bytes_missing: u64,
     /// Payload bytes that were received and kept.
     pub bytes_moved: u64,
     /// Payload bytes that came to their places without a way over the network.
@@ -299,6 +301,7 @@ impl Report {
             "interrupted": self.interrupted,
             "seconds": self.seconds,
             "bytes_wanted": self.bytes_wanted,
+            "bytes_missing": self.bytes_missing,
             "bytes_moved": self.bytes_moved,
             "bytes_linked": self.bytes_linked,
             "plan": plan.collect::<Vec<_>>(),

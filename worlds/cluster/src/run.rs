@@ -487,7 +487,8 @@ fn report(ended: Ended, control: &RunControl, checked: bool) -> Report {
     report.errors.extend(ended.errors);
     let Some(tracker) = ended.tracker else { return report };
     let outcome = tracker.coordinator().outcome();
-    report.bytes_wanted =
+    report.bytes_wanted = outcome.bytes_wanted;
+    report.bytes_missing =
         outcome.plan.iter().fold(0, |sum: u64, planned| sum.saturating_add(planned.bytes));
     report.plan = outcome.plan.clone();
     report.differs = outcome.differs.clone();

@@ -40,7 +40,7 @@ fn files_and_folders_reach_everybody() {
     assert!(done.disk.metadata(&root(3).join("big")).is_err());
     assert_eq!(done.peer(1).role, Role::Seed);
     assert!(done.disk.metadata(&root(2).join(".dunlin")).is_err(), "no state is left");
-    assert_eq!(done.report.bytes_moved, done.report.bytes_wanted, "what was there is not counted");
+    assert_eq!(done.report.bytes_moved, done.report.bytes_missing, "what was there is not counted");
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn a_small_budget_streams_and_spills_and_still_ends() {
 fn the_second_run_moves_nothing() {
     let done = Run::files(&[("big:1500003", ""), ("", "big")]).go().ok();
     let again = Run::again(done.disk.clone(), &["", "big"]).go().ok();
-    assert_eq!((again.report.bytes_moved, again.report.bytes_wanted), (0, 0));
+    assert_eq!((again.report.bytes_moved, again.report.bytes_missing), (0, 0));
     assert_eq!(again.report.plan[0].bytes_here, BIG as u64);
     assert_eq!(again.peer(2).files[0].state, FileState::Complete);
     assert!(!again.counts().contains_key("request"));

@@ -23,7 +23,7 @@ const ALLOWED_IN_TESTS: &[&str] = &["proptest", "expect-test"];
 /// Crates that only these may use: whoever else wants a socket or a key asks them.
 const RESERVED: &[(&str, &[&str])] = &[
     ("ring", &["dunlin-sockets"]),
-    ("socket2", &["dunlin-sockets"]),
+    ("socket2", &["dunlin-sockets", "dunlin-net"]),
     ("tokio", &["dunlin-sockets", "dunlin-cluster", "dunlin-net"]),
 ];
 

@@ -57,7 +57,8 @@ impl Tcp {
         allow_links(wire.size());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(cores.min(THREADS))
+            // The rank and its hashes want cores, too.
+            .worker_threads((cores / 2).clamp(1, THREADS))
             .thread_name("tcp")
             .enable_io()
             .enable_time()

@@ -1,0 +1,366 @@
+//! Pieces that are being received, each in one buffer, so that payload goes from the socket straight to
+//! its place. It owns the memory while blocks come; from the start of hashing it only shares it. It knows no
+//! socket, and decides nothing.
+//!
+//! ```text
+//!   Empty ── claim ─▶ Claimed ── arrived ─▶ Parked ── keep ─▶ Full
+//!     ▲                  │                     │
+//!     └──── unclaim ─────┴─────── drop ────────┘
+//! ```
+//!
+//! A block's place has one writer at a time: who cannot claim it receives elsewhere.
+
+use bytes::Bytes;
+use dunlin_base::{BlockRef, ConnId, PieceIndex, TorrentId};
+use dunlin_disk::{Buffer, BufferPool, Charge};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Where a block of a piece stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Empty,
+    Claimed(ConnId),
+    Parked(ConnId),
+    Full,
+}
+
+/// The memory of a piece: still being filled, or shared.
+enum Memory {
+    Filling(Buffer),
+    Frozen(Bytes),
+    /// On loan to a read of several blocks at once.
+    Lent,
+}
+
+/// One piece.
+struct Piece {
+    memory: Memory,
+    places: Vec<Place>,
+    block_length: u32,
+    /// Given back when the piece is forgotten.
+    _charge: Charge,
+    /// Its blocks are written as they come: nothing lands here.
+    streamed: bool,
+}
+
+/// All pieces that are on their way.
+pub(crate) struct Buffers {
+    pool: Arc<BufferPool>,
+    pieces: BTreeMap<(TorrentId, PieceIndex), Piece>,
+    /// Pieces without memory, and the blocks of theirs that lie in part files.
+    spilled: BTreeMap<(TorrentId, PieceIndex), Vec<BlockRef>>,
+}
+
+/// Blocks that leave memory.
+pub(crate) type Spilled = Vec<(BlockRef, Bytes)>;
+
+impl Piece {
+    fn index(&self, block: BlockRef) -> usize {
+        (block.begin / self.block_length.max(1)) as usize
+    }
+
+    fn place(&mut self, block: BlockRef) -> Option<&mut Place> {
+        let index = self.index(block);
+        self.places.get_mut(index)
+    }
+
+    fn bytes_mut(&mut self, block: BlockRef) -> Option<&mut [u8]> {
+        let Memory::Filling(buffer) = &mut self.memory else { return None };
+        let begin = block.begin as usize;
+        buffer.bytes_mut().get_mut(begin..begin.checked_add(block.len as usize)?)
+    }
+}
+
+impl Buffers {
+    /// No pieces; their memory comes from `pool`.
+    pub(crate) fn new(pool: Arc<BufferPool>) -> Buffers {
+        Buffers { pool, pieces: BTreeMap::new(), spilled: BTreeMap::new() }
+    }
+
+    /// A piece of `bytes` bytes in `blocks` blocks got its memory. Returns the blocks that must be read
+    /// back from its part file first.
+    pub(crate) fn reserve(
+        &mut self,
+        key: (TorrentId, PieceIndex),
+        charge: Charge,
+        bytes: u32,
+        block_length: u32,
+        streamed: bool,
+    ) -> Vec<BlockRef> {
+        let (len, blocks) = match streamed {
+            true => (0, 0),
+            false => (bytes as usize, bytes.div_ceil(block_length.max(1))),
+        };
+        let piece = Piece {
+            memory: Memory::Filling(self.pool.take(len)),
+            places: vec![Place::Empty; blocks as usize],
+            block_length,
+            _charge: charge,
+            streamed,
+        };
+        self.pieces.insert(key, piece);
+        self.spilled.remove(&key).unwrap_or_default()
+    }
+
+    /// Whether blocks of the piece are written as they come.
+    pub(crate) fn is_streamed(&self, key: (TorrentId, PieceIndex)) -> bool {
+        self.pieces.get(&key).is_some_and(|piece| piece.streamed)
+    }
+
+    /// Claims the place of a block for a connection; false if it is not free.
+    pub(crate) fn claim(&mut self, torrent: TorrentId, block: BlockRef, conn: ConnId) -> bool {
+        let Some(piece) = self.pieces.get_mut(&(torrent, block.piece)) else { return false };
+        if piece.bytes_mut(block).is_none() {
+            return false;
+        }
+        match piece.place(block) {
+            Some(place) if *place == Place::Empty => {
+                *place = Place::Claimed(conn);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The claim is given up.
+    pub(crate) fn unclaim(&mut self, torrent: TorrentId, block: BlockRef, conn: ConnId) {
+        self.turn(torrent, block, Place::Claimed(conn), Place::Empty);
+    }
+
+    /// All of a claimed block has come.
+    pub(crate) fn arrived(&mut self, torrent: TorrentId, block: BlockRef, conn: ConnId) -> bool {
+        self.turn(torrent, block, Place::Claimed(conn), Place::Parked(conn))
+    }
+
+    /// The parked block is wanted; false if it is not there.
+    pub(crate) fn keep(&mut self, torrent: TorrentId, block: BlockRef, conn: ConnId) -> bool {
+        self.turn(torrent, block, Place::Parked(conn), Place::Full)
+    }
+
+    /// The parked block is not wanted.
+    pub(crate) fn discard(&mut self, torrent: TorrentId, block: BlockRef, conn: ConnId) {
+        self.turn(torrent, block, Place::Parked(conn), Place::Empty);
+    }
+
+    fn turn(&mut self, torrent: TorrentId, block: BlockRef, from: Place, to: Place) -> bool {
+        let piece = self.pieces.get_mut(&(torrent, block.piece));
+        match piece.and_then(|piece| piece.place(block)) {
+            Some(place) if *place == from => {
+                *place = to;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The claimed place of a block, to be filled.
+    pub(crate) fn bytes_mut(
+        &mut self,
+        torrent: TorrentId,
+        block: BlockRef,
+        conn: ConnId,
+    ) -> Option<&mut [u8]> {
+        let piece = self.pieces.get_mut(&(torrent, block.piece))?;
+        if piece.place(block) != Some(&mut Place::Claimed(conn)) {
+            return None;
+        }
+        piece.bytes_mut(block)
+    }
+
+    /// Puts a block that was received elsewhere, or read back, into its place; false if that is not free.
+    pub(crate) fn put(&mut self, torrent: TorrentId, block: BlockRef, data: &[u8]) -> bool {
+        let Some(piece) = self.pieces.get_mut(&(torrent, block.piece)) else { return false };
+        let free = piece.place(block).is_some_and(|place| *place == Place::Empty);
+        match piece.bytes_mut(block) {
+            Some(bytes) if free && bytes.len() == data.len() => bytes.copy_from_slice(data),
+            _ => return false,
+        }
+        if let Some(place) = piece.place(block) {
+            *place = Place::Full;
+        }
+        true
+    }
+
+    /// Takes the memory of a piece for a read of several blocks at once.
+    pub(crate) fn lend(&mut self, key: (TorrentId, PieceIndex)) -> Option<Buffer> {
+        let piece = self.pieces.get_mut(&key)?;
+        match std::mem::replace(&mut piece.memory, Memory::Lent) {
+            Memory::Filling(buffer) => Some(buffer),
+            other => {
+                piece.memory = other;
+                None
+            }
+        }
+    }
+
+    /// Gives it back.
+    pub(crate) fn give_back(&mut self, key: (TorrentId, PieceIndex), buffer: Buffer) {
+        if let Some(piece) = self.pieces.get_mut(&key)
+            && matches!(piece.memory, Memory::Lent)
+        {
+            piece.memory = Memory::Filling(buffer);
+        }
+    }
+
+    /// The bytes of a complete piece. From now on nothing lands in it.
+    pub(crate) fn freeze(&mut self, key: (TorrentId, PieceIndex)) -> Option<Bytes> {
+        let piece = self.pieces.get_mut(&key)?;
+        if piece.streamed || piece.places.iter().any(|place| *place != Place::Full) {
+            return None;
+        }
+        let memory = std::mem::replace(&mut piece.memory, Memory::Lent);
+        let bytes = match memory {
+            Memory::Filling(buffer) => buffer.freeze(),
+            Memory::Frozen(bytes) => bytes,
+            Memory::Lent => return None,
+        };
+        piece.memory = Memory::Frozen(bytes.clone());
+        Some(bytes)
+    }
+
+    /// Takes the blocks that are here out of memory, to be written; the piece is remembered. Claims that
+    /// go with it are in `lost`.
+    pub(crate) fn spill(&mut self, key: (TorrentId, PieceIndex)) -> Option<(Spilled, Vec<Lost>)> {
+        let lost = self.claims(key);
+        let piece = self.pieces.remove(&key)?;
+        let Memory::Filling(buffer) = piece.memory else { return None };
+        let bytes = buffer.freeze();
+        let mut blocks = Vec::new();
+        for (index, place) in (0u32..).zip(&piece.places) {
+            let begin = index * piece.block_length;
+            let len = (bytes.len() as u32).saturating_sub(begin).min(piece.block_length);
+            if *place == Place::Full && len > 0 {
+                let block = BlockRef { piece: key.1, begin, len };
+                blocks.push((block, bytes.slice(begin as usize..(begin + len) as usize)));
+            }
+        }
+        self.spilled.insert(key, blocks.iter().map(|(block, _)| *block).collect());
+        Some((blocks, lost))
+    }
+
+    /// Forgets a piece and gives its memory back. Claims that go with it are returned: the rest of those
+    /// blocks goes elsewhere.
+    pub(crate) fn release(&mut self, key: (TorrentId, PieceIndex)) -> Vec<Lost> {
+        let lost = self.claims(key);
+        self.pieces.remove(&key);
+        self.spilled.remove(&key);
+        lost
+    }
+
+    /// Forgets all pieces of a torrent.
+    pub(crate) fn forget(&mut self, torrent: TorrentId) -> Vec<Lost> {
+        let keys: Vec<_> = self.pieces.keys().filter(|(of, _)| *of == torrent).copied().collect();
+        let lost = keys.into_iter().flat_map(|key| self.release(key)).collect();
+        self.spilled.retain(|(of, _), _| *of != torrent);
+        lost
+    }
+
+    /// The claims on a piece, with the bytes of their places.
+    fn claims(&mut self, key: (TorrentId, PieceIndex)) -> Vec<Lost> {
+        let Some(piece) = self.pieces.get_mut(&key) else { return Vec::new() };
+        let claimed: Vec<(u32, ConnId)> = (0u32..)
+            .zip(&piece.places)
+            .filter_map(|(index, place)| match place {
+                Place::Claimed(conn) => Some((index, *conn)),
+                _ => None,
+            })
+            .collect();
+        let length = piece.block_length;
+        let Memory::Filling(buffer) = &mut piece.memory else { return Vec::new() };
+        let bytes = buffer.bytes_mut();
+        claimed
+            .into_iter()
+            .map(|(index, conn)| {
+                let begin = index as usize * length as usize;
+                let end = bytes.len().min(begin + length as usize);
+                Lost { conn, bytes: bytes.get(begin..end).unwrap_or_default().to_vec() }
+            })
+            .collect()
+    }
+}
+
+/// A claim on memory that is gone: the bytes of the block's place, as far as they have come.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Lost {
+    /// Whose block it was.
+    pub(crate) conn: ConnId,
+    /// The whole place; what has come of it stands at its beginning.
+    pub(crate) bytes: Vec<u8>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dunlin_disk::Budget;
+
+    const KEY: (TorrentId, PieceIndex) = (TorrentId(1), PieceIndex(7));
+    const A: ConnId = ConnId(1);
+    const B: ConnId = ConnId(2);
+
+    fn block(begin: u32, len: u32) -> BlockRef {
+        BlockRef { piece: KEY.1, begin, len }
+    }
+
+    /// A piece of 10 bytes in blocks of 4.
+    fn piece() -> Buffers {
+        let budget = Budget::new(1 << 20);
+        let mut buffers = Buffers::new(Arc::clone(budget.buffers()));
+        let charge = budget.reserve(0, 10).unwrap();
+        assert!(buffers.reserve(KEY, charge, 10, 4, false).is_empty());
+        buffers
+    }
+
+    #[test]
+    fn a_place_has_one_writer() {
+        let mut buffers = piece();
+        assert!(buffers.claim(KEY.0, block(0, 4), A));
+        assert!(!buffers.claim(KEY.0, block(0, 4), B), "claimed by another");
+        assert!(!buffers.claim(KEY.0, block(8, 4), A), "beyond the end");
+        assert!(!buffers.put(KEY.0, block(0, 4), b"xxxx"), "claimed");
+        buffers.bytes_mut(KEY.0, block(0, 4), A).unwrap().copy_from_slice(b"abcd");
+        assert!(buffers.bytes_mut(KEY.0, block(0, 4), B).is_none());
+        assert!(buffers.arrived(KEY.0, block(0, 4), A));
+        assert!(buffers.keep(KEY.0, block(0, 4), A) && !buffers.keep(KEY.0, block(0, 4), A));
+        assert!(buffers.freeze(KEY).is_none(), "two are missing");
+        assert!(buffers.put(KEY.0, block(4, 4), b"efgh") && buffers.put(KEY.0, block(8, 2), b"ij"));
+        assert_eq!(buffers.freeze(KEY).unwrap(), &b"abcdefghij"[..]);
+        assert!(!buffers.claim(KEY.0, block(0, 4), B), "frozen");
+        assert_eq!(buffers.freeze(KEY).unwrap().len(), 10, "as often as it is asked for");
+    }
+
+    #[test]
+    fn what_is_under_way_is_not_lost_with_the_piece() {
+        let mut buffers = piece();
+        assert!(buffers.claim(KEY.0, block(4, 4), A));
+        buffers.bytes_mut(KEY.0, block(4, 4), A).unwrap()[..2].copy_from_slice(b"ef");
+        let lost = buffers.release(KEY);
+        assert_eq!(lost.len(), 1);
+        assert_eq!((lost[0].conn, lost[0].bytes.len(), &lost[0].bytes[..2]), (A, 4, &b"ef"[..]));
+        assert!(!buffers.arrived(KEY.0, block(4, 4), A), "there is no such place");
+    }
+
+    #[test]
+    fn spilled_blocks_are_read_back() {
+        let mut buffers = piece();
+        assert!(buffers.put(KEY.0, block(8, 2), b"ij"));
+        let (blocks, lost) = buffers.spill(KEY).unwrap();
+        assert_eq!((blocks.len(), &blocks[0].1[..], lost.len()), (1, &b"ij"[..], 0));
+        let charge = Budget::new(100).reserve(0, 10).unwrap();
+        assert_eq!(buffers.reserve(KEY, charge, 10, 4, false), [block(8, 2)]);
+        buffers.release(KEY);
+        let charge = Budget::new(100).reserve(0, 10).unwrap();
+        assert!(buffers.reserve(KEY, charge, 10, 4, false).is_empty(), "it was forgotten");
+    }
+
+    #[test]
+    fn memory_that_is_lent_comes_back() {
+        let mut buffers = piece();
+        assert!(buffers.claim(KEY.0, block(0, 4), A));
+        let mut lent = buffers.lend(KEY).unwrap();
+        assert!(buffers.lend(KEY).is_none() && !buffers.claim(KEY.0, block(4, 4), A));
+        lent.bytes_mut()[..4].copy_from_slice(b"abcd");
+        buffers.give_back(KEY, lent);
+        assert!(buffers.arrived(KEY.0, block(0, 4), A) && buffers.keep(KEY.0, block(0, 4), A));
+    }
+}

@@ -1,0 +1,302 @@
+//! How the app speaks to the loop: it starts it, adds torrents, gives commands, hears what happens and
+//! looks at numbers. Nothing here waits for the network.
+
+use crate::bind::Bind;
+use crate::disk::{Disk, Done, Report};
+use crate::tracker_client::{AnnounceResult, TrackerClient, TrackerConfig};
+use crate::world::{Parts, WAKER, World};
+use dunlin_base::{Rng, TorrentId};
+use dunlin_disk::{Budget, DiskError, Existing, HashPool};
+use dunlin_engine::io::{AddTorrent, Command, Event, TorrentView, TrackerIndex};
+use dunlin_engine::node::{Node, NodeConfig};
+use mio::{Poll, Waker};
+use socket2::Type;
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+/// Connections that the system holds for us until we take them.
+const BACKLOG: i32 = 256;
+/// Ports that are tried from the wanted one on, where any will do.
+const PORTS: u16 = 10;
+/// Descriptors that are kept for files, trackers and the rest.
+const SPARE_FILES: usize = 128;
+
+/// What everything is told once.
+#[derive(Clone, Debug)]
+pub struct NetConfig {
+    /// How the engine works. Its port is filled in.
+    pub node: NodeConfig,
+    /// Where every socket is bound.
+    pub bind: Bind,
+    /// Where to listen.
+    pub port: Port,
+    /// Threads that hash pieces.
+    pub hash_threads: usize,
+    /// How to speak to trackers. Its bind is filled in.
+    pub trackers: TrackerConfig,
+}
+
+/// Where to listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Port {
+    /// Nowhere.
+    None,
+    /// Here or nowhere; 0 is any.
+    Exactly(u16),
+    /// Here, or at one of the next ports.
+    From(u16),
+}
+
+/// Why nothing could be started.
+#[derive(Debug, thiserror::Error)]
+pub enum NetError {
+    /// A port could not be had.
+    #[error("cannot listen at {address}: {error}; choose another port with --port")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+    /// The system gives no thread, no runtime, or no way to watch sockets.
+    #[error("the system does not give what is needed: {0}")]
+    System(#[from] io::Error),
+}
+
+/// A torrent, and where its files are.
+#[derive(Clone, Debug)]
+pub struct NewTorrent {
+    /// What the engine is told.
+    pub add: AddTorrent,
+    /// The folder that holds the torrent's name.
+    pub folder: PathBuf,
+    /// What may be done with files that stand there.
+    pub existing: Existing,
+}
+
+/// What the app hears.
+#[derive(Debug)]
+pub enum NetEvent {
+    /// What the engine says happened.
+    Engine(Event),
+    /// A torrent's files are being checked: bytes hashed, and to be hashed.
+    Checking {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Bytes hashed.
+        done: u64,
+        /// Bytes to hash.
+        total: u64,
+    },
+    /// A torrent's files could not be opened.
+    OpenFailed {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Why.
+        error: DiskError,
+    },
+    /// The loop has ended; nothing follows.
+    Stopped,
+}
+
+/// What the loop is told by others.
+pub(crate) enum Told {
+    Add(Box<NewTorrent>),
+    Command(Command),
+    Done(Done),
+    Announced { torrent: TorrentId, tracker: TrackerIndex, result: AnnounceResult },
+    MemoryFree,
+}
+
+/// What the loop and the others share.
+pub(crate) struct Shared {
+    told: Mutex<Sender<Told>>,
+    waker: Waker,
+    views: Mutex<BTreeMap<TorrentId, TorrentView>>,
+}
+
+impl Shared {
+    /// Says something to the loop.
+    pub(crate) fn tell(&self, told: Told) {
+        let sent = self.told.lock().unwrap_or_else(PoisonError::into_inner).send(told);
+        if sent.is_ok() {
+            // Without it the loop hears at its next wake-up.
+            let _ = self.waker.wake();
+        }
+    }
+
+    /// Shows where everything stands.
+    pub(crate) fn show(&self, views: BTreeMap<TorrentId, TorrentView>) {
+        *self.views.lock().unwrap_or_else(PoisonError::into_inner) = views;
+    }
+}
+
+/// The running loop. Dropping it stops it without a word to anybody.
+pub struct Net {
+    shared: Arc<Shared>,
+    port: u16,
+    addresses: Vec<SocketAddr>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl std::fmt::Debug for Net {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Net").field("port", &self.port).finish_non_exhaustive()
+    }
+}
+
+impl Net {
+    /// Opens the sockets and starts the threads. What happens comes through the receiver, in order.
+    ///
+    /// # Errors
+    /// [`NetError`]: the port is in use, or the system gives no threads.
+    pub fn start(config: NetConfig) -> Result<(Net, Receiver<NetEvent>), NetError> {
+        let NetConfig { mut node, bind, port, hash_threads, mut trackers } = config;
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), WAKER)?;
+        let (listeners, addresses) = listen(&bind, port)?;
+        node.port = addresses.first().map_or(0, SocketAddr::port);
+        trackers.bind = bind.clone();
+        let (tell, told) = channel();
+        let (events, heard) = channel();
+        let views = Mutex::default();
+        let shared = Arc::new(Shared { told: Mutex::new(tell), waker, views });
+        let budget = Budget::new(node.memory);
+        let report: Report = {
+            let shared = Arc::clone(&shared);
+            Arc::new(move |done| shared.tell(Told::Done(done)))
+        };
+        let free = Arc::clone(&shared);
+        budget.set_waker(0, Box::new(move || free.tell(Told::MemoryFree)));
+        let port = node.port;
+        let digest_key = Rng::fork(node.seed, 1).next_u64();
+        let max_conns = allowed_files().saturating_sub(SPARE_FILES).max(SPARE_FILES);
+        let parts = Parts {
+            max_conns: max_conns.min(node.connections * 2 + 64),
+            node: Node::new(node),
+            poll,
+            bind,
+            listeners,
+            budget,
+            pool: HashPool::new(hash_threads),
+            disk: Disk::start(Arc::clone(&report))?,
+            report,
+            trackers: TrackerClient::start(trackers)?,
+            told,
+            events,
+            shared: Arc::clone(&shared),
+            digest_key,
+        };
+        let world = World::new(parts);
+        let thread =
+            std::thread::Builder::new().name("net".to_owned()).spawn(move || world.run())?;
+        Ok((Net { shared, port, addresses, thread: Some(thread) }, heard))
+    }
+
+    /// Where others reach us; 0 if we do not listen.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Where we listen.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Adds a torrent.
+    pub fn add(&self, new: NewTorrent) {
+        self.shared.tell(Told::Add(Box::new(new)));
+    }
+
+    /// Gives a command.
+    pub fn command(&self, command: Command) {
+        self.shared.tell(Told::Command(command));
+    }
+
+    /// Where everything stands, as of a moment ago.
+    #[must_use]
+    pub fn views(&self) -> BTreeMap<TorrentId, TorrentView> {
+        self.shared.views.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until the loop has ended, as [`Command::Stop`] tells it to.
+    pub fn join(mut self) {
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread `net` has panicked");
+        }
+    }
+}
+
+/// Opens the ears: at one port for all addresses.
+fn listen(
+    bind: &Bind,
+    port: Port,
+) -> Result<(Vec<mio::net::TcpListener>, Vec<SocketAddr>), NetError> {
+    let (first, last) = match port {
+        Port::None => return Ok((Vec::new(), Vec::new())),
+        Port::Exactly(port) => (port, port),
+        Port::From(port) => (port, port.saturating_add(PORTS)),
+    };
+    let mut failed = None;
+    for port in first..=last {
+        match listen_at(bind, port) {
+            Ok(found) => return Ok(found),
+            Err(error) => failed = Some(error),
+        }
+    }
+    Err(failed.unwrap_or_else(|| NetError::System(io::ErrorKind::AddrInUse.into())))
+}
+
+fn listen_at(
+    bind: &Bind,
+    port: u16,
+) -> Result<(Vec<mio::net::TcpListener>, Vec<SocketAddr>), NetError> {
+    let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
+    let mut port = port;
+    for at in bind.listen_at(port) {
+        let at = SocketAddr::new(at.ip(), port);
+        let opened = bind.socket_at(at, Type::STREAM).and_then(|socket| {
+            socket.listen(BACKLOG)?;
+            let address = socket.local_addr()?.as_socket();
+            Ok((socket, address.unwrap_or(at)))
+        });
+        match opened {
+            Ok((socket, address)) => {
+                port = address.port();
+                addresses.push(address);
+                listeners.push(mio::net::TcpListener::from_std(socket.into()));
+            }
+            // A host without IPv6 listens for IPv4 alone.
+            Err(error) if at.is_ipv6() && !listeners.is_empty() && lacks_family(&error) => {}
+            Err(error) => return Err(NetError::Listen { address: at, error }),
+        }
+    }
+    Ok((listeners, addresses))
+}
+
+fn lacks_family(error: &io::Error) -> bool {
+    let kind = error.kind();
+    error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
+        || matches!(kind, io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
+}
+
+/// How many files the process may have open: as many as the system lets it ask for.
+fn allowed_files() -> usize {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current < limit.maximum {
+        limit.current = limit.maximum;
+        let _ = setrlimit(Resource::Nofile, limit);
+        limit = getrlimit(Resource::Nofile);
+    }
+    limit.current.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX))
+}

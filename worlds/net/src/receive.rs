@@ -1,0 +1,483 @@
+//! What comes on a connection: bytes become handshakes, messages and blocks, and payload goes from the
+//! socket straight to its place in the piece's buffer.
+//!
+//! Peers answer requests in order, so the next headers are known before they come. One read therefore
+//! takes many blocks at once, each to its own place, with room for the header between them:
+//!
+//! ```text
+//!   read ─▶ [rest of this block][13][next block][13][the one after] …
+//! ```
+//!
+//! A header that is not the expected one ends the guess: what came behind it is copied out of the places
+//! where it does not belong, and read as it is. It decides nothing, and keeps nothing but the place in the stream.
+
+use crate::buffers::{Buffers, Lost};
+use dunlin_base::{BlockRef, ConnId, PieceIndex, TorrentId};
+use dunlin_wire::{
+    BlockRange, Frame, Framer, FramerLimits, Handshake, Message, PieceMode, WireError,
+};
+use std::collections::VecDeque;
+use std::io::{self, IoSliceMut, Read};
+
+/// Length prefix, id, piece and begin of a `piece` message.
+const HEADER: usize = 13;
+/// Blocks that one read takes at most.
+const MAX_RUN: usize = 64;
+/// Pieces that one read may fill.
+const MAX_PIECES: usize = 8;
+
+/// Something that came.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Arrived {
+    /// The other side's handshake.
+    Handshake(Handshake),
+    /// A message; never `piece`.
+    Message(Message),
+    /// A block, in its place.
+    Block(BlockRef),
+    /// A block that has no place: it could not be claimed.
+    Loose(BlockRef, Vec<u8>),
+}
+
+/// Why a connection is over.
+#[derive(Debug)]
+pub(crate) enum Broken {
+    /// The other side has hung up, or the way is cut.
+    Gone(io::Error),
+    /// What it sends makes no sense.
+    Malformed(WireError),
+}
+
+/// Where the block goes that is coming now.
+#[derive(Debug)]
+enum Landing {
+    /// Its place in the piece's buffer is claimed.
+    Place(BlockRef),
+    /// Nowhere yet.
+    Loose(BlockRef, Vec<u8>),
+}
+
+/// One direction of a connection.
+pub(crate) struct Receiver {
+    conn: ConnId,
+    torrent: Option<TorrentId>,
+    framer: Framer,
+    landing: Option<Landing>,
+    /// What was asked for and has not come, in the order in which it was asked.
+    asked: VecDeque<BlockRef>,
+}
+
+/// What one read brought.
+#[derive(Debug, Default)]
+pub(crate) struct Received {
+    /// What came, in order.
+    pub(crate) arrived: Vec<Arrived>,
+    /// Bytes.
+    pub(crate) bytes: usize,
+    /// Nothing more is there now.
+    pub(crate) dry: bool,
+}
+
+fn block_of(range: BlockRange) -> BlockRef {
+    BlockRef { piece: PieceIndex(range.piece), begin: range.begin, len: range.length }
+}
+
+impl Receiver {
+    /// For a new connection.
+    pub(crate) fn new(conn: ConnId) -> Receiver {
+        let framer = Framer::new(FramerLimits::default(), PieceMode::Direct);
+        Receiver { conn, torrent: None, framer, landing: None, asked: VecDeque::new() }
+    }
+
+    /// The torrent that the connection is for.
+    pub(crate) fn belongs_to(&mut self, torrent: TorrentId) {
+        self.torrent = Some(torrent);
+    }
+
+    /// The torrent, once it is known.
+    pub(crate) fn torrent(&self) -> Option<TorrentId> {
+        self.torrent
+    }
+
+    /// A request goes out.
+    pub(crate) fn asks(&mut self, block: BlockRef) {
+        self.asked.push_back(block);
+    }
+
+    /// A request will not be answered.
+    pub(crate) fn unasked(&mut self, block: BlockRef) {
+        if let Some(at) = self.asked.iter().position(|asked| *asked == block) {
+            self.asked.remove(at);
+        }
+    }
+
+    /// The memory that the coming block was to land in is gone.
+    pub(crate) fn displaced(&mut self, lost: Lost) {
+        if let Some(Landing::Place(block)) = &self.landing {
+            let block = *block;
+            let mut bytes = lost.bytes;
+            bytes.resize(block.len as usize, 0);
+            self.landing = Some(Landing::Loose(block, bytes));
+        }
+    }
+
+    /// Gives up what it has claimed.
+    pub(crate) fn close(&mut self, buffers: &mut Buffers) {
+        if let (Some(Landing::Place(block)), Some(torrent)) = (self.landing.take(), self.torrent) {
+            buffers.unclaim(torrent, block, self.conn);
+        }
+    }
+
+    /// Reads once from `from`: into places where blocks are expected, otherwise through `scratch`.
+    ///
+    /// # Errors
+    /// If the connection is over, or its bytes are none of the protocol.
+    pub(crate) fn read(
+        &mut self,
+        from: &mut impl Read,
+        buffers: &mut Buffers,
+        scratch: &mut [u8],
+    ) -> Result<Received, Broken> {
+        let mut received = Received::default();
+        let run = self.expected(buffers);
+        let coming = matches!(self.landing, Some(Landing::Place(_)));
+        let result = if run.is_empty() && !coming {
+            self.read_plain(from, buffers, scratch, &mut received)
+        } else {
+            self.read_run(from, buffers, run, &mut received)
+        };
+        match result {
+            Ok(0) => Err(Broken::Gone(io::ErrorKind::UnexpectedEof.into())),
+            Ok(bytes) => {
+                received.bytes = bytes;
+                Ok(received)
+            }
+            Err(Broken::Gone(error)) => match error.kind() {
+                io::ErrorKind::WouldBlock => Ok(Received { dry: true, ..received }),
+                io::ErrorKind::Interrupted => Ok(received),
+                _ => Err(Broken::Gone(error)),
+            },
+            Err(malformed) => Err(malformed),
+        }
+    }
+
+    /// The blocks that should come next and have a place, in order. Their places are claimed.
+    fn expected(&mut self, buffers: &mut Buffers) -> Vec<BlockRef> {
+        let Some(torrent) = self.torrent else { return Vec::new() };
+        let at_head = self.framer.at_message_start();
+        let in_place = matches!(self.landing, Some(Landing::Place(_)));
+        if !at_head && !in_place {
+            return Vec::new();
+        }
+        let coming = match &self.landing {
+            Some(Landing::Place(block)) => Some(*block),
+            _ => None,
+        };
+        let mut run: Vec<BlockRef> = Vec::new();
+        let mut last = coming;
+        let mut pieces = usize::from(coming.is_some());
+        for block in self.asked.iter().filter(|block| Some(**block) != coming).take(MAX_RUN) {
+            // Places are cut from the buffers from front to back.
+            match last {
+                Some(last) if last.piece == block.piece && block.begin < last.begin + last.len => {
+                    break;
+                }
+                Some(last) if last.piece == block.piece => {}
+                _ if coming.is_some_and(|coming| coming.piece == block.piece) => break,
+                _ if run.iter().any(|other| other.piece == block.piece) => break,
+                _ => pieces += 1,
+            }
+            if pieces > MAX_PIECES || !buffers.claim(torrent, *block, self.conn) {
+                break;
+            }
+            run.push(*block);
+            last = Some(*block);
+        }
+        run
+    }
+
+    fn read_plain(
+        &mut self,
+        from: &mut impl Read,
+        buffers: &mut Buffers,
+        scratch: &mut [u8],
+        received: &mut Received,
+    ) -> Result<usize, Broken> {
+        // With blocks to come, a header that was cut is completed by itself, so that the payload behind
+        // it goes to its place.
+        let cut = !self.asked.is_empty() && self.framer.in_message_head();
+        let most = if cut { HEADER.min(scratch.len()) } else { scratch.len() };
+        let scratch = scratch.get_mut(..most).unwrap_or_default();
+        let bytes = from.read(scratch).map_err(Broken::Gone)?;
+        self.feed(scratch.get(..bytes).unwrap_or_default(), buffers, received)?;
+        Ok(bytes)
+    }
+
+    /// One read into the rest of the coming block, and then header, place, header, place.
+    fn read_run(
+        &mut self,
+        from: &mut impl Read,
+        buffers: &mut Buffers,
+        run: Vec<BlockRef>,
+        received: &mut Received,
+    ) -> Result<usize, Broken> {
+        let Some(torrent) = self.torrent else { return Ok(0) };
+        let coming = match &self.landing {
+            Some(Landing::Place(block)) => {
+                let left = self.framer.payload_left();
+                Some((*block, block.len.saturating_sub(left)))
+            }
+            _ => None,
+        };
+        let mut headers = vec![[0; HEADER]; run.len()];
+        let mut lent = lend(buffers, torrent, coming.map(|(block, _)| block).iter().chain(&run));
+        let result = {
+            let mut slices = Vec::with_capacity(1 + 2 * run.len());
+            let mut places = Places::new(&mut lent);
+            if let Some((block, done)) = coming {
+                slices.extend(places.cut(block, done).map(IoSliceMut::new));
+            }
+            for (block, header) in run.iter().zip(&mut headers) {
+                slices.push(IoSliceMut::new(header));
+                slices.extend(places.cut(*block, 0).map(IoSliceMut::new));
+            }
+            from.read_vectored(&mut slices)
+        };
+        give_back(buffers, torrent, lent);
+        let bytes = match result {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                run.iter().for_each(|block| buffers.unclaim(torrent, *block, self.conn));
+                return Err(Broken::Gone(error));
+            }
+        };
+        self.sort_out(buffers, torrent, &run, &headers, bytes, received)?;
+        Ok(bytes)
+    }
+
+    /// Goes through what a run brought.
+    fn sort_out(
+        &mut self,
+        buffers: &mut Buffers,
+        torrent: TorrentId,
+        run: &[BlockRef],
+        headers: &[[u8; HEADER]],
+        bytes: usize,
+        received: &mut Received,
+    ) -> Result<(), Broken> {
+        let mut left = bytes;
+        if matches!(self.landing, Some(Landing::Place(_))) {
+            let took = left.min(self.framer.payload_left() as usize);
+            self.framer.payload_received(took as u32);
+            left -= took;
+            self.land(buffers, received);
+        }
+        for (index, (block, header)) in run.iter().zip(headers).enumerate() {
+            let came = header.get(..left.min(HEADER)).unwrap_or_default();
+            if !self.is_header(came, *block) {
+                // Not what was expected: the rest is read as it is.
+                let rest =
+                    leavings(buffers, torrent, self.conn, &run[index..], &headers[index..], left);
+                run[index..].iter().for_each(|block| buffers.unclaim(torrent, *block, self.conn));
+                return self.feed(&rest, buffers, received);
+            }
+            left -= came.len();
+            if came.len() < HEADER {
+                run[index..].iter().for_each(|block| buffers.unclaim(torrent, *block, self.conn));
+                return self.feed(came, buffers, received);
+            }
+            let mut input = came;
+            self.framer.next_frame(&mut input).map_err(Broken::Malformed)?;
+            self.landing = Some(Landing::Place(*block));
+            let took = left.min(self.framer.payload_left() as usize);
+            self.framer.payload_received(took as u32);
+            left -= took;
+            self.land(buffers, received);
+            if left == 0 {
+                run[index + 1..]
+                    .iter()
+                    .for_each(|block| buffers.unclaim(torrent, *block, self.conn));
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether these bytes are (the beginning of) the header of `block`.
+    fn is_header(&self, came: &[u8], block: BlockRef) -> bool {
+        let mut header = Vec::with_capacity(HEADER);
+        let range = BlockRange { piece: block.piece.0, begin: block.begin, length: block.len };
+        dunlin_wire::encode_piece_header(range, &mut header);
+        header.starts_with(came)
+    }
+
+    /// If all of the coming block is here, it has arrived.
+    fn land(&mut self, buffers: &mut Buffers, received: &mut Received) {
+        if self.framer.payload_left() > 0 {
+            return;
+        }
+        match self.landing.take() {
+            Some(Landing::Place(block)) => {
+                self.unasked(block);
+                let torrent = self.torrent.unwrap_or_default();
+                buffers.arrived(torrent, block, self.conn);
+                received.arrived.push(Arrived::Block(block));
+            }
+            Some(Landing::Loose(block, bytes)) => {
+                self.unasked(block);
+                received.arrived.push(Arrived::Loose(block, bytes));
+            }
+            None => {}
+        }
+    }
+
+    /// Takes bytes as they are.
+    fn feed(
+        &mut self,
+        mut input: &[u8],
+        buffers: &mut Buffers,
+        received: &mut Received,
+    ) -> Result<(), Broken> {
+        loop {
+            let frame = self.framer.next_frame(&mut input).map_err(Broken::Malformed)?;
+            match frame {
+                None => return Ok(()),
+                Some(Frame::Handshake(handshake)) => {
+                    received.arrived.push(Arrived::Handshake(handshake));
+                }
+                Some(Frame::Message(message)) => {
+                    match &message {
+                        Message::RejectRequest(range) => {
+                            let block = block_of(*range);
+                            self.unasked(block);
+                        }
+                        Message::Choke => self.asked.clear(),
+                        _ => {}
+                    }
+                    received.arrived.push(Arrived::Message(message));
+                }
+                Some(Frame::PieceHeader { range }) => {
+                    let block = block_of(range);
+                    let known = self.torrent.filter(|_| self.asked.contains(&block));
+                    let claimed =
+                        known.is_some_and(|torrent| buffers.claim(torrent, block, self.conn));
+                    self.landing = Some(match claimed {
+                        true => Landing::Place(block),
+                        false => Landing::Loose(block, vec![0; block.len as usize]),
+                    });
+                }
+                Some(Frame::Payload { offset, data }) => {
+                    let at = offset as usize..offset as usize + data.len();
+                    let place = match &mut self.landing {
+                        Some(Landing::Place(block)) => {
+                            let torrent = self.torrent.unwrap_or_default();
+                            buffers
+                                .bytes_mut(torrent, *block, self.conn)
+                                .and_then(|all| all.get_mut(at))
+                        }
+                        Some(Landing::Loose(_, all)) => all.get_mut(at),
+                        None => None,
+                    };
+                    if let Some(place) = place {
+                        place.copy_from_slice(data);
+                    }
+                    self.land(buffers, received);
+                }
+                // Not in this mode.
+                Some(Frame::Piece { .. }) => {}
+            }
+        }
+    }
+}
+
+/// The memory of the pieces of these blocks, in their order, each once.
+fn lend<'b>(
+    buffers: &mut Buffers,
+    torrent: TorrentId,
+    blocks: impl Iterator<Item = &'b BlockRef>,
+) -> Vec<(PieceIndex, dunlin_disk::Buffer)> {
+    let mut lent: Vec<(PieceIndex, dunlin_disk::Buffer)> = Vec::new();
+    for block in blocks {
+        if lent.last().is_some_and(|(piece, _)| *piece == block.piece) {
+            continue;
+        }
+        if let Some(buffer) = buffers.lend((torrent, block.piece)) {
+            lent.push((block.piece, buffer));
+        }
+    }
+    lent
+}
+
+fn give_back(
+    buffers: &mut Buffers,
+    torrent: TorrentId,
+    lent: Vec<(PieceIndex, dunlin_disk::Buffer)>,
+) {
+    for (piece, buffer) in lent {
+        buffers.give_back((torrent, piece), buffer);
+    }
+}
+
+/// Cuts places from buffers, from front to back.
+struct Places<'l> {
+    rest: std::slice::IterMut<'l, (PieceIndex, dunlin_disk::Buffer)>,
+    piece: Option<PieceIndex>,
+    at: usize,
+    bytes: &'l mut [u8],
+}
+
+impl<'l> Places<'l> {
+    fn new(lent: &'l mut [(PieceIndex, dunlin_disk::Buffer)]) -> Places<'l> {
+        Places { rest: lent.iter_mut(), piece: None, at: 0, bytes: &mut [] }
+    }
+
+    /// The place of a block, but for the `done` bytes at its beginning.
+    fn cut(&mut self, block: BlockRef, done: u32) -> Option<&'l mut [u8]> {
+        if self.piece != Some(block.piece) {
+            let (piece, buffer) = self.rest.next()?;
+            self.piece = Some(*piece);
+            self.at = 0;
+            self.bytes = buffer.bytes_mut();
+        }
+        let skip = (block.begin + done) as usize - self.at;
+        let len = (block.len - done) as usize;
+        let bytes = std::mem::take(&mut self.bytes);
+        if bytes.len() < skip + len {
+            return None;
+        }
+        let (_, bytes) = bytes.split_at_mut(skip);
+        let (place, bytes) = bytes.split_at_mut(len);
+        self.bytes = bytes;
+        self.at = (block.begin + block.len) as usize;
+        Some(place)
+    }
+}
+
+/// The bytes of a run from its first header on, as they came.
+fn leavings(
+    buffers: &mut Buffers,
+    torrent: TorrentId,
+    conn: ConnId,
+    run: &[BlockRef],
+    headers: &[[u8; HEADER]],
+    mut left: usize,
+) -> Vec<u8> {
+    let mut rest = Vec::with_capacity(left);
+    for (block, header) in run.iter().zip(headers) {
+        let took = left.min(HEADER);
+        rest.extend_from_slice(header.get(..took).unwrap_or_default());
+        left -= took;
+        let place = buffers.bytes_mut(torrent, *block, conn);
+        let place: &[u8] = place.map_or(&[], |place| place);
+        let took = left.min(place.len());
+        rest.extend_from_slice(place.get(..took).unwrap_or_default());
+        left -= took;
+        if left == 0 {
+            break;
+        }
+    }
+    rest
+}
+
+#[cfg(test)]
+mod tests;

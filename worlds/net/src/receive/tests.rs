@@ -1,0 +1,206 @@
+//! Streams of a peer, cut anywhere, against the pieces that must come of them.
+
+use super::*;
+use dunlin_base::{InfoHash, PeerId, Rng};
+use dunlin_disk::Budget;
+use dunlin_wire::{HANDSHAKE_LEN, Reserved, encode_into, encode_piece_header};
+use std::sync::Arc;
+
+const TORRENT: TorrentId = TorrentId(3);
+const CONN: ConnId = ConnId(9);
+const BLOCK: u32 = 64;
+const PIECE: u32 = 4 * BLOCK;
+
+/// Gives its bytes in portions of drawn sizes, and now and then nothing.
+struct Drip {
+    bytes: Vec<u8>,
+    at: usize,
+    rng: Rng,
+}
+
+impl Read for Drip {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        self.read_vectored(&mut [IoSliceMut::new(to)])
+    }
+
+    fn read_vectored(&mut self, slices: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        if self.rng.chance(1, 8) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let mut most = 1 + self.rng.below(700) as usize;
+        if self.at < HANDSHAKE_LEN {
+            // Nobody sends a block before it was asked for one.
+            most = most.min(HANDSHAKE_LEN - self.at);
+        }
+        let mut taken = 0;
+        for slice in slices {
+            let rest = &self.bytes[self.at..];
+            let count = rest.len().min(slice.len()).min(most);
+            slice[..count].copy_from_slice(&rest[..count]);
+            self.at += count;
+            taken += count;
+            most -= count;
+        }
+        Ok(taken)
+    }
+}
+
+fn byte(block: BlockRef, offset: u32) -> u8 {
+    (block.piece.0 * 131 + (block.begin + offset) * 7) as u8
+}
+
+fn data(block: BlockRef) -> Vec<u8> {
+    (0..block.len).map(|offset| byte(block, offset)).collect()
+}
+
+fn block(piece: u32, index: u32) -> BlockRef {
+    BlockRef { piece: PieceIndex(piece), begin: index * BLOCK, len: BLOCK }
+}
+
+fn handshake() -> Handshake {
+    Handshake { reserved: Reserved::OURS, info_hash: InfoHash([5; 20]), peer_id: PeerId([6; 20]) }
+}
+
+/// A word a message: `piece.index` is a block, `h7` a HAVE, `k` a keep-alive, `c` a choke.
+fn stream(drawing: &str) -> Vec<u8> {
+    let mut out = handshake().encode().to_vec();
+    for word in drawing.split_whitespace() {
+        match word.split_at(1) {
+            ("h", piece) => encode_into(&Message::Have { piece: piece.parse().unwrap() }, &mut out),
+            ("k", _) => encode_into(&Message::KeepAlive, &mut out),
+            ("c", _) => encode_into(&Message::Choke, &mut out),
+            _ => {
+                let block = drawn(word);
+                let range =
+                    BlockRange { piece: block.piece.0, begin: block.begin, length: block.len };
+                encode_piece_header(range, &mut out);
+                out.extend(data(block));
+            }
+        }
+    }
+    out
+}
+
+fn drawn(word: &str) -> BlockRef {
+    let (piece, index) = word.split_once('.').unwrap();
+    block(piece.parse().unwrap(), index.parse().unwrap())
+}
+
+/// Asks for `asked`, receives `comes`, and returns the blocks that arrived in place and loose, and the
+/// other messages.
+fn receive(asked: &str, comes: &str, seed: u64) -> (Vec<BlockRef>, Vec<BlockRef>, Vec<Message>) {
+    let budget = Budget::new(1 << 20);
+    let mut buffers = Buffers::new(Arc::clone(budget.buffers()));
+    for piece in 0..8 {
+        let charge = budget.reserve(0, u64::from(PIECE)).unwrap();
+        buffers.reserve((TORRENT, PieceIndex(piece)), charge, PIECE, BLOCK, false);
+    }
+    let mut receiver = Receiver::new(CONN);
+    let bytes = stream(comes);
+    let total = bytes.len();
+    let mut from = Drip { bytes, at: 0, rng: Rng::new(seed) };
+    let (mut placed, mut loose, mut messages) = (Vec::new(), Vec::new(), Vec::new());
+    let mut scratch = vec![0; 300];
+    while from.at < total {
+        let received = receiver.read(&mut from, &mut buffers, &mut scratch).unwrap();
+        for arrived in received.arrived {
+            match arrived {
+                Arrived::Handshake(found) => {
+                    assert_eq!(found, handshake());
+                    receiver.belongs_to(TORRENT);
+                    asked.split_whitespace().for_each(|word| receiver.asks(drawn(word)));
+                }
+                Arrived::Message(message) => messages.push(message),
+                Arrived::Block(block) => {
+                    assert!(buffers.keep(TORRENT, block, CONN), "{block:?} is parked");
+                    placed.push(block);
+                }
+                Arrived::Loose(block, bytes) => {
+                    assert_eq!(bytes, data(block));
+                    loose.push(block);
+                }
+            }
+        }
+    }
+    // What arrived stands where it belongs; nothing else is claimed any more.
+    for piece in 0..8 {
+        for index in 0..4 {
+            let block = block(piece, index);
+            if placed.contains(&block) {
+                continue;
+            }
+            assert!(buffers.put(TORRENT, block, &data(block)), "{block:?} is free");
+        }
+        let bytes = buffers.freeze((TORRENT, PieceIndex(piece))).unwrap();
+        let expected: Vec<u8> = (0..4).flat_map(|index| data(block(piece, index))).collect();
+        assert_eq!(bytes, expected, "piece {piece}");
+    }
+    (placed, loose, messages)
+}
+
+#[test]
+fn blocks_land_in_their_places_however_the_stream_is_cut() {
+    // (asked, comes, loose)
+    let cases = [
+        ("0.0 0.1 0.2 0.3 1.0 1.1", "0.0 0.1 0.2 0.3 1.0 1.1", ""),
+        ("0.0 0.1 0.2 0.3", "h5 0.0 k 0.1 h6 h7 0.2 0.3 h1", ""),
+        ("0.3 0.2 0.1 0.0", "0.3 0.2 0.1 0.0", ""),
+        ("0.0 1.0 0.1 1.1 2.3", "0.0 1.0 0.1 1.1 2.3", ""),
+        ("0.0 0.1 0.2 0.3", "0.2 0.0 0.3 0.1", ""),
+        ("0.0 0.1 0.2 0.3 4.0", "0.0 0.2 4.0", ""),
+        ("0.0 0.1", "0.0 5.1 0.1", "5.1"),
+        ("", "1.1 h2", "1.1"),
+        ("0.0 0.1 0.2", "0.0 c 0.1", "0.1"),
+    ];
+    for (asked, comes, loose) in cases {
+        for seed in 0..200 {
+            let found = receive(asked, comes, seed);
+            let blocks: Vec<BlockRef> =
+                comes.split_whitespace().filter(|word| word.contains('.')).map(drawn).collect();
+            let loose: Vec<BlockRef> = loose.split_whitespace().map(drawn).collect();
+            let placed: Vec<BlockRef> =
+                blocks.iter().copied().filter(|block| !loose.contains(block)).collect();
+            let messages = comes.split_whitespace().filter(|word| !word.contains('.')).count();
+            assert_eq!((found.0, found.1, found.2.len()), (placed, loose, messages), "{comes}");
+        }
+    }
+}
+
+#[test]
+fn a_place_that_goes_away_while_its_block_comes_is_no_loss() {
+    let budget = Budget::new(1 << 20);
+    let mut buffers = Buffers::new(Arc::clone(budget.buffers()));
+    let key = (TORRENT, PieceIndex(0));
+    buffers.reserve(key, budget.reserve(0, 256).unwrap(), PIECE, BLOCK, false);
+    let mut receiver = Receiver::new(CONN);
+    receiver.belongs_to(TORRENT);
+    receiver.asks(block(0, 1));
+    let bytes = stream("0.1");
+    let mut scratch = [0; 68];
+    let begun = 68 + HEADER + 20;
+    let mut first = io::Cursor::new(bytes[..begun].to_vec());
+    let mut arrived = Vec::new();
+    while (first.position() as usize) < begun {
+        arrived.extend(receiver.read(&mut first, &mut buffers, &mut scratch).unwrap().arrived);
+    }
+    for lost in buffers.release(key) {
+        receiver.displaced(lost);
+    }
+    let mut rest = io::Cursor::new(bytes[begun..].to_vec());
+    while (rest.position() as usize) < bytes.len() - begun {
+        arrived.extend(receiver.read(&mut rest, &mut buffers, &mut scratch).unwrap().arrived);
+    }
+    assert_eq!(arrived.last(), Some(&Arrived::Loose(block(0, 1), data(block(0, 1)))));
+}
+
+#[test]
+fn the_end_and_nonsense_are_told_apart() {
+    let budget = Budget::new(1 << 20);
+    let mut buffers = Buffers::new(Arc::clone(budget.buffers()));
+    let mut scratch = [0; 300];
+    let mut receiver = Receiver::new(CONN);
+    let end = receiver.read(&mut io::empty(), &mut buffers, &mut scratch);
+    assert!(matches!(end, Err(Broken::Gone(_))), "{end:?}");
+    let nonsense = receiver.read(&mut &b"GET / HTTP/1.1\r\n\r\n"[..], &mut buffers, &mut scratch);
+    assert!(matches!(nonsense, Err(Broken::Malformed(_))), "{nonsense:?}");
+}

@@ -1,0 +1,448 @@
+//! A tracker on loopback, asked by sockets that say anything.
+
+use super::*;
+use dunlin_base::{InfoHash, PeerId};
+use dunlin_tracker::http::{announce_query, percent, read_announce, read_scrape};
+use dunlin_tracker::public::HashList;
+use dunlin_tracker::udp::{
+    UdpReply, announce_request, connect_request, parse_reply, scrape_request,
+};
+use dunlin_tracker::{AnnounceEvent, AnnounceFailure, AnnounceReply, AnnounceRequest, RetryIn};
+use std::io::{Read, Write};
+use std::net::{TcpStream, UdpSocket};
+use std::time::Instant;
+
+/// No answer of a tracker next door takes that long.
+const LONG: Duration = Duration::from_secs(20);
+/// How long it is waited for an answer that must not come.
+const SHORT: Duration = Duration::from_millis(150);
+
+fn config() -> TrackerServerConfig {
+    TrackerServerConfig {
+        http: vec!["127.0.0.1:0".parse().unwrap(), "[::1]:0".parse().unwrap()],
+        udp: vec!["127.0.0.1:0".parse().unwrap(), "[::1]:0".parse().unwrap()],
+        interval: Duration::from_secs(1800),
+        access: Access::Open,
+        trusted: Vec::new(),
+        limits: TrackerLimits::default(),
+    }
+}
+
+fn start(change: impl FnOnce(&mut TrackerServerConfig)) -> TrackerServer {
+    let mut config = config();
+    change(&mut config);
+    TrackerServer::start(config).unwrap()
+}
+
+fn request(n: u16) -> AnnounceRequest {
+    let mut id = *b"-XX0100-............";
+    id[8..10].copy_from_slice(&n.to_be_bytes());
+    AnnounceRequest {
+        info_hash: InfoHash([7; 20]),
+        peer_id: PeerId(id),
+        port: 10_000 + n,
+        uploaded: 0,
+        downloaded: 0,
+        left: 5,
+        corrupt: 0,
+        redundant: 0,
+        event: AnnounceEvent::Started,
+        key: n.into(),
+        num_want: None,
+        tracker_id: None,
+    }
+}
+
+/// Everything that an HTTP server says to these bytes.
+fn exchange(at: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(at).unwrap();
+    stream.set_read_timeout(Some(LONG)).unwrap();
+    stream.write_all(bytes).unwrap();
+    let mut answer = Vec::new();
+    // A reset instead of an end is an end, too.
+    let _ = stream.read_to_end(&mut answer);
+    answer
+}
+
+/// Status line and body of one page.
+fn get(at: SocketAddr, target: &[u8]) -> (String, Vec<u8>) {
+    let request = [b"GET ".as_slice(), target, b" HTTP/1.1\r\nConnection: close\r\n\r\n"].concat();
+    split(&exchange(at, &request))
+}
+
+fn split(answer: &[u8]) -> (String, Vec<u8>) {
+    let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").expect("a head");
+    let head = String::from_utf8(answer[..end].to_vec()).unwrap();
+    (head.lines().next().unwrap().to_owned(), answer[end + 4..].to_vec())
+}
+
+fn http(at: SocketAddr, request: &AnnounceRequest) -> Result<AnnounceReply, AnnounceFailure> {
+    let (status, body) = get(at, format!("/announce?{}", announce_query(request)).as_bytes());
+    assert_eq!(status, "HTTP/1.1 200 OK");
+    read_announce(&body)
+}
+
+/// A UDP peer with a connection id.
+struct Asker {
+    socket: UdpSocket,
+    id: u64,
+}
+
+impl Asker {
+    fn new(to: SocketAddr) -> Asker {
+        let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+        let socket = UdpSocket::bind(any).unwrap();
+        socket.connect(to).unwrap();
+        socket.set_read_timeout(Some(LONG)).unwrap();
+        let mut asker = Asker { socket, id: 0 };
+        let Some(UdpReply::Connected(id)) = asker.ask(&connect_request(1)) else { panic!() };
+        asker.id = id;
+        asker
+    }
+
+    fn ask(&self, packet: &[u8]) -> Option<UdpReply> {
+        self.socket.send(packet).unwrap();
+        let mut answer = [0; 2048];
+        let len = self.socket.recv(&mut answer).ok()?;
+        let (number, reply) =
+            parse_reply(&answer[..len], self.socket.local_addr().unwrap().is_ipv6())?;
+        assert_eq!(number, 1);
+        Some(reply)
+    }
+
+    fn announce(&self, request: &AnnounceRequest) -> AnnounceReply {
+        match self.ask(&announce_request(self.id, 1, request, "/announce")) {
+            Some(UdpReply::Announced(reply)) => *reply,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Sends packets that must not be answered, and sees that the next question is.
+    fn silent(&self, packets: &[Vec<u8>]) {
+        packets.iter().for_each(|packet| drop(self.socket.send(packet)));
+        let Some(UdpReply::Connected(_)) = self.ask(&connect_request(1)) else {
+            panic!("{packets:?}")
+        };
+        self.socket.set_read_timeout(Some(SHORT)).unwrap();
+        assert!(self.socket.recv(&mut [0; 2048]).is_err(), "{packets:?}");
+        self.socket.set_read_timeout(Some(LONG)).unwrap();
+    }
+}
+
+/// Waits until something is so.
+fn until(what: &str, mut is: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is() {
+        assert!(start.elapsed() < LONG, "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn http_and_udp_are_one_tracker() {
+    let tracker = start(|_| {});
+    let (at, udp) = (tracker.http()[0], Asker::new(tracker.udp()[0]));
+    let first = http(at, &request(1)).unwrap();
+    assert_eq!((first.complete, first.incomplete, first.peers.len()), (Some(0), Some(1), 0));
+    assert_eq!(first.external_ip, Some([127, 0, 0, 1].into()));
+    assert_eq!(first.interval, Some(Duration::from_secs(1800)));
+    let second = udp.announce(&AnnounceRequest { left: 0, ..request(2) });
+    assert_eq!((second.complete, second.incomplete), (Some(1), Some(1)));
+    assert_eq!(second.peers, ["127.0.0.1:10001".parse().unwrap()]);
+    let again = http(at, &AnnounceRequest { event: AnnounceEvent::None, ..request(1) }).unwrap();
+    assert_eq!(again.peers, ["127.0.0.1:10002".parse().unwrap()]);
+    let done = AnnounceRequest { event: AnnounceEvent::Completed, left: 0, ..request(1) };
+    assert_eq!(http(at, &done).unwrap().peers, [], "a seed hears of no seed");
+
+    let hash = request(1).info_hash;
+    let unknown = InfoHash([9; 20]);
+    let query = dunlin_tracker::http::scrape_query(&[hash, unknown]);
+    for path in ["/scrape", "/0123456789abcdef/scrape"] {
+        let (_, body) = get(at, format!("{path}?{query}").as_bytes());
+        let scrape = read_scrape(&body).unwrap();
+        assert_eq!(scrape.files.len(), 1, "unknown ones are left out");
+        let counts = scrape.files[0].1;
+        assert_eq!((counts.complete, counts.incomplete, counts.downloaded), (2, 0, 1));
+    }
+    let Some(UdpReply::Scraped(counts)) = udp.ask(&scrape_request(udp.id, 1, &[unknown, hash]))
+    else {
+        panic!()
+    };
+    assert_eq!((counts[0].complete, counts[1].complete, counts[1].downloaded), (0, 2, 1));
+    let stopped = AnnounceRequest { event: AnnounceEvent::Stopped, ..request(1) };
+    assert_eq!(http(at, &stopped).unwrap().complete, Some(1));
+    udp.announce(&AnnounceRequest { event: AnnounceEvent::Stopped, ..request(2) });
+    let stats = tracker.stats();
+    assert_eq!((stats.totals.torrents, stats.http_announces, stats.udp_announces), (0, 4, 2));
+    let (_, page) = get(at, b"/stats");
+    let page: serde_json::Value = serde_json::from_slice(&page).unwrap();
+    assert_eq!((&page["schema"], &page["completed"]), (&1.into(), &1.into()));
+    assert_eq!(get(at, b"/healthz"), ("HTTP/1.1 200 OK".to_owned(), b"ok\n".to_vec()));
+}
+
+#[test]
+fn the_families_are_apart() {
+    let tracker = start(|_| {});
+    let (four, six) = (tracker.http()[0], tracker.http()[1]);
+    http(four, &request(1)).unwrap();
+    http(six, &request(2)).unwrap();
+    let reply = http(six, &request(3)).unwrap();
+    assert_eq!(reply.peers, ["[::1]:10002".parse().unwrap()]);
+    assert_eq!((reply.incomplete, reply.external_ip), (Some(3), Some("::1".parse().unwrap())));
+    let udp = Asker::new(tracker.udp()[1]);
+    assert_eq!(udp.announce(&request(4)).peers.len(), 2);
+    let text = String::from_utf8(
+        get(
+            four,
+            format!(
+                "/announce?{}&compact=0",
+                announce_query(&request(5)).replace("&compact=1", "")
+            )
+            .as_bytes(),
+        )
+        .1,
+    )
+    .unwrap();
+    assert!(text.contains("5:peersld2:ip9:127.0.0.14:porti10001eee"), "{text}");
+}
+
+#[test]
+fn every_byte_may_stand_in_an_info_hash() {
+    let tracker = start(|_| {});
+    let udp = Asker::new(tracker.udp()[0]);
+    for start in (0..=255_u8).step_by(20) {
+        let hash = std::array::from_fn(|index| start.wrapping_add(index as u8));
+        let request = AnnounceRequest { info_hash: InfoHash(hash), ..request(1) };
+        http(tracker.http()[0], &request).unwrap();
+        let mut lower = String::new();
+        percent::encode(&hash, &mut lower);
+        let target = format!(
+            "/announce?info_hash={}&peer_id=aaaaaaaaaaaaaaaaaaaa&port=1",
+            lower.to_lowercase()
+        );
+        // Lower-case digits would be other bytes where they stand for themselves.
+        if !hash.iter().any(u8::is_ascii_uppercase) {
+            read_announce(&get(tracker.http()[0], target.as_bytes()).1).unwrap();
+        }
+        let raw = !hash.iter().any(|byte| b"\r\n&%".contains(byte));
+        if raw {
+            let target =
+                [b"/announce?peer_id=bbbbbbbbbbbbbbbbbbbb&port=2&info_hash=".as_slice(), &hash]
+                    .concat();
+            read_announce(&get(tracker.http()[0], &target).1).unwrap();
+        }
+        let found = udp.announce(&AnnounceRequest { port: 3, peer_id: PeerId([3; 20]), ..request });
+        let expected = 2 + u32::from(raw) + u32::from(!hash.iter().any(u8::is_ascii_uppercase));
+        assert_eq!(found.incomplete, Some(expected), "{hash:?}");
+    }
+}
+
+#[test]
+fn nobody_gets_more_than_there_is_to_get() {
+    let tracker = start(|_| {});
+    let asker = Asker::new(tracker.udp()[0]);
+    let six = Asker::new(tracker.udp()[1]);
+    for n in 0..300 {
+        asker.announce(&AnnounceRequest { num_want: Some(0), ..request(n) });
+        six.announce(&AnnounceRequest { num_want: Some(0), ..request(n) });
+    }
+    for wanted in [1_000_000_000, i32::MAX as u32] {
+        let want = |n| AnnounceRequest { num_want: Some(wanted), ..request(n) };
+        assert_eq!(http(tracker.http()[0], &want(1)).unwrap().peers.len(), 82);
+        assert_eq!(asker.announce(&want(1)).peers.len(), 200);
+        assert_eq!(six.announce(&want(1)).peers.len(), 64);
+    }
+    assert_eq!(asker.announce(&request(1)).peers.len(), 50, "by default");
+    assert_eq!(tracker.stats().totals.peers_v4, 300);
+}
+
+#[test]
+fn packets_that_make_no_sense_get_no_answer() {
+    let tracker = start(|_| {});
+    let asker = Asker::new(tracker.udp()[0]);
+    let good = announce_request(asker.id, 1, &request(1), "");
+    let mut packets: Vec<Vec<u8>> = (0..98).map(|len| good[..len].to_vec()).collect();
+    packets.push(vec![0; 2000]);
+    packets.push(announce_request(asker.id ^ 1, 1, &request(1), ""));
+    packets.push(announce_request(0, 1, &request(1), ""));
+    packets.push(announce_request(asker.id, 1, &AnnounceRequest { port: 0, ..request(1) }, ""));
+    packets.push(scrape_request(asker.id ^ 1 << 40, 1, &[InfoHash([1; 20])]));
+    packets.push(scrape_request(asker.id, 1, &[]));
+    asker.silent(&packets);
+    // An id is for one address.
+    let elsewhere = UdpSocket::bind("127.0.0.9:0").unwrap();
+    elsewhere.connect(tracker.udp()[0]).unwrap();
+    elsewhere.send(&good).unwrap();
+    asker.silent(&[]);
+    let stats = tracker.stats();
+    assert_eq!((stats.totals.torrents, stats.udp_announces), (0, 0));
+    // An empty packet is none.
+    until("all packets are counted", || tracker.stats().udp_dropped >= packets.len() as u64);
+    assert_eq!(asker.announce(&request(1)).incomplete, Some(1));
+}
+
+#[test]
+fn it_answers_from_the_address_that_was_asked() {
+    let tracker = start(|config| {
+        config.http.clear();
+        config.udp = vec!["0.0.0.0:0".parse().unwrap()];
+    });
+    let port = tracker.udp()[0].port();
+    // A connected socket hears from that address alone.
+    for ip in ["127.0.0.1", "127.0.0.2", "127.7.7.7"] {
+        let asker = Asker::new(SocketAddr::new(ip.parse().unwrap(), port));
+        assert_eq!(asker.announce(&request(1)).incomplete, Some(1), "{ip}");
+    }
+}
+
+#[test]
+fn wrong_requests_are_told_so() {
+    let tracker = start(|_| {});
+    let at = tracker.http()[0];
+    let failures = [
+        ("/announce", "missing info_hash"),
+        ("/announce?info_hash=a", "invalid info_hash"),
+        (
+            "/x/announce?info_hash=aaaaaaaaaaaaaaaaaaaa&peer_id=aaaaaaaaaaaaaaaaaaaa&port=0",
+            "invalid port",
+        ),
+        ("/scrape", "full scrapes are not served"),
+    ];
+    for (target, expected) in failures {
+        let (status, body) = get(at, target.as_bytes());
+        let Err(AnnounceFailure::Refused { reason, .. }) = read_announce(&body) else { panic!() };
+        assert!(status.ends_with("200 OK") && reason.starts_with(expected), "{target}: {reason}");
+    }
+    let long = vec![b'a'; 100_000];
+    let cases: &[(&[u8], &str)] = &[
+        (b"GET /x HTTP/1.1\r\nConnection: close\r\n\r\n", "404"),
+        (b"GET /a/b/announce HTTP/1.1\r\nConnection: close\r\n\r\n", "404"),
+        (b"POST /announce HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", "405"),
+        (b"\x16\x03\x01\x02\x00\r\n\r\n", "400"),
+        (b"GET /announce\r\n\r\n", "400"),
+        (&long, "431"),
+    ];
+    for (bytes, expected) in cases {
+        let status = split(&exchange(at, bytes)).0;
+        assert!(status.starts_with(&format!("HTTP/1.1 {expected} ")), "{expected}: {status}");
+    }
+    // Two questions on one connection, the second one in pieces.
+    let mut stream = TcpStream::connect(at).unwrap();
+    let once = b"GET /healthz HTTP/1.1\r\n\r\n";
+    stream.write_all(&[once, &once[..9]].concat()).unwrap();
+    let mut first = [0; 20];
+    stream.read_exact(&mut first).unwrap();
+    stream.write_all(&once[9..]).unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest.matches("ok\n").count(), 2, "{rest}");
+}
+
+#[test]
+fn slow_and_many_connections_end() {
+    let tracker = start(|config| {
+        config.limits.patience = Duration::from_millis(200);
+        config.limits.connections = 3;
+    });
+    let at = tracker.http()[0];
+    let mut slow: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(at).unwrap()).collect();
+    until("three are taken", || tracker.stats().connections == 3);
+    assert_eq!(exchange(at, b""), b"", "the fourth is hung up on");
+    assert_eq!(tracker.stats().turned_away, 1);
+    // A byte now and then does not help.
+    let start = Instant::now();
+    for stream in &mut slow {
+        stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        loop {
+            if stream.write_all(b"G").is_err() || matches!(stream.read(&mut [0; 9]), Ok(0)) {
+                break;
+            }
+            assert!(start.elapsed() < LONG, "it waits for ever");
+        }
+    }
+    until("there is room again", || !exchange(at, b"GET /healthz HTTP/1.0\r\n\r\n").is_empty());
+}
+
+#[test]
+fn lists_and_limits() {
+    let list = |byte: u8| HashList::parse(&format!("{byte:02x}").repeat(20)).unwrap();
+    let tracker = start(|config| {
+        config.access = Access::Only(list(8));
+        config.limits.peers = 2;
+        config.limits.torrents = 1;
+    });
+    let at = tracker.http()[0];
+    let udp = Asker::new(tracker.udp()[0]);
+    let refused = |result: Result<AnnounceReply, AnnounceFailure>| match result {
+        Err(AnnounceFailure::Refused { reason, retry }) => (reason, retry),
+        other => panic!("{other:?}"),
+    };
+    assert!(refused(http(at, &request(1))).0.contains("does not serve"));
+    let reply = udp.ask(&announce_request(udp.id, 1, &request(1), ""));
+    assert!(matches!(reply, Some(UdpReply::Refused(reason)) if reason.contains("does not serve")));
+    tracker.set_access(Access::Except(list(9)));
+    let other = |byte, n| AnnounceRequest { info_hash: InfoHash([byte; 20]), ..request(n) };
+    http(at, &request(1)).unwrap();
+    assert!(refused(http(at, &other(9, 1))).0.contains("does not serve"));
+    let (reason, retry) = refused(http(at, &other(1, 1)));
+    assert!(reason.contains("as many torrents"), "{reason}");
+    assert_eq!(retry, Some(RetryIn::After(Duration::from_secs(1800))));
+    http(at, &request(2)).unwrap();
+    assert!(refused(http(at, &request(3))).0.contains("as many peers"));
+    http(at, &AnnounceRequest { event: AnnounceEvent::Stopped, ..request(2) }).unwrap();
+    http(at, &request(3)).unwrap();
+    assert_eq!((tracker.stats().totals.peers_v4, tracker.stats().refused), (2, 5));
+    // What is not served any more is not told about, either.
+    tracker.set_access(Access::Except(list(7)));
+    let Some(UdpReply::Scraped(counts)) = udp.ask(&scrape_request(udp.id, 1, &[InfoHash([7; 20])]))
+    else {
+        panic!()
+    };
+    assert_eq!(counts[0].incomplete, 0);
+}
+
+#[test]
+fn only_trusted_hosts_speak_for_others() {
+    for (trusted, expected) in [(vec![], "127.0.0.1"), (vec!["127.0.0.1"], "203.0.113.5")] {
+        let tracker = start(|config| {
+            config.trusted = trusted.iter().map(|ip| ip.parse().unwrap()).collect();
+        });
+        let text = format!(
+            "GET /announce?{} HTTP/1.0\r\nX-Forwarded-For: 198.51.100.1, 203.0.113.5\r\n\r\n",
+            announce_query(&request(1))
+        );
+        let reply = read_announce(&split(&exchange(tracker.http()[0], text.as_bytes())).1).unwrap();
+        assert_eq!(reply.external_ip, Some(expected.parse().unwrap()));
+    }
+}
+
+#[test]
+fn the_dead_expire() {
+    let tracker = start(|config| config.interval = Duration::from_secs(1));
+    http(tracker.http()[0], &request(1)).unwrap();
+    Asker::new(tracker.udp()[1]).announce(&request(2));
+    assert_eq!(tracker.stats().totals.torrents, 1);
+    until("they are forgotten", || tracker.stats().totals.torrents == 0);
+}
+
+#[test]
+fn it_stops_and_leaves_nothing() {
+    let tracker = start(|_| {});
+    let at = tracker.http()[0];
+    let taken =
+        TrackerServer::start(TrackerServerConfig { http: vec![at], udp: vec![], ..config() });
+    assert!(matches!(taken, Err(TrackerServerError::Listen(found, _)) if found == at));
+    let udp = tracker.udp()[0];
+    let taken =
+        TrackerServer::start(TrackerServerConfig { http: vec![], udp: vec![udp], ..config() });
+    assert!(matches!(taken, Err(TrackerServerError::Listen(found, _)) if found == udp));
+    let none = TrackerServer::start(TrackerServerConfig { http: vec![], udp: vec![], ..config() });
+    assert!(matches!(none, Err(TrackerServerError::NoAddress)));
+    let idle = TcpStream::connect(at).unwrap();
+    tracker.stop();
+    until("nobody listens", || TcpStream::connect(at).is_err());
+    drop(idle);
+    TrackerServer::start(TrackerServerConfig { http: vec![at], udp: vec![udp], ..config() })
+        .unwrap();
+}

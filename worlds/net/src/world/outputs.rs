@@ -1,0 +1,119 @@
+//! What the engine asks for, done: each output has its line here.
+
+use super::World;
+use crate::disk::Job;
+use crate::net::{NetEvent, Told};
+use dunlin_base::TorrentId;
+use dunlin_disk::TorrentPlan;
+use dunlin_engine::io::{Event, Input, LocalError, Output};
+use dunlin_metainfo::{BLOCK_LENGTH, Torrent};
+use dunlin_wire::Message;
+use std::sync::Arc;
+
+impl World {
+    /// Does what the engine asks for.
+    pub(super) fn output(&mut self, output: Output) {
+        match output {
+            Output::OpenTorrent { torrent, metainfo, wanted } => {
+                self.open(torrent, &metainfo, wanted);
+            }
+            Output::Want { torrent, wanted } => self.submit(torrent, Job::Want { torrent, wanted }),
+            Output::Close { torrent } => self.close(torrent),
+            Output::Dial { torrent, remote } => self.dial(torrent, remote),
+            Output::HangUp { conn, reason } => {
+                tracing::debug!(%conn, ?reason, "hang up");
+                self.hang_up(conn);
+            }
+            Output::SendHandshake { conn, handshake } => {
+                let torrent = self.by_hash.get(&handshake.info_hash).copied();
+                if let Some(known) = self.conns.get_mut(&conn) {
+                    if let Some(torrent) = torrent {
+                        known.receiver.belongs_to(torrent);
+                    }
+                    known.outbox.push_bytes(&handshake.encode());
+                    self.ready.insert(conn);
+                }
+            }
+            Output::Send { conn, message } => {
+                let Some(known) = self.conns.get_mut(&conn) else { return };
+                match &message {
+                    Message::Request(range) => {
+                        known.receiver.asks(super::payload::block_of(*range))
+                    }
+                    Message::Cancel(range) => {
+                        known.receiver.unasked(super::payload::block_of(*range));
+                    }
+                    _ => {}
+                }
+                known.outbox.push(&message);
+                self.ready.insert(conn);
+            }
+            Output::Reserve { torrent, piece, bytes, streamed } => {
+                self.reserve(torrent, piece, bytes, streamed);
+            }
+            Output::Release { torrent, piece } => self.release(torrent, piece),
+            Output::Spill { torrent, piece } => self.spill(torrent, piece),
+            Output::Keep { conn, block } => self.keep(conn, block),
+            Output::Drop { conn, block } => self.discard(conn, block),
+            Output::Hash { torrent, piece } => self.hash(torrent, piece),
+            Output::Digest { torrent, piece } => self.digest(torrent, piece),
+            Output::Write { torrent, piece } => self.write(torrent, piece),
+            Output::FinishFile { torrent, file } => {
+                self.submit(torrent, Job::Finish { torrent, file });
+            }
+            Output::Serve { conn, block } => self.serve(conn, block),
+            Output::HashBlocks { torrent, piece } => self.hash_blocks(torrent, piece),
+            Output::Announce { torrent, tracker, url, request } => {
+                let shared = Arc::clone(&self.shared);
+                self.trackers.announce(torrent, tracker, url, *request, None, move |result| {
+                    shared.tell(Told::Announced { torrent, tracker, result });
+                });
+            }
+            Output::Event(event) => self.event(event),
+            // Sets of a cluster: a node has none.
+            Output::SendControl(_)
+            | Output::Open { .. }
+            | Output::Link { .. }
+            | Output::FinishTree => {}
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        if event == Event::Stopped {
+            self.stopped = true;
+            self.disk.interrupt();
+        }
+        let _ = self.events.send(NetEvent::Engine(event));
+    }
+
+    fn open(&mut self, torrent: TorrentId, metainfo: &Torrent, wanted: Vec<bool>) {
+        let Some(known) = self.torrents.get_mut(&torrent) else { return };
+        let content = match metainfo.content(BLOCK_LENGTH) {
+            Some(content) => Arc::new(content),
+            None => {
+                let message = "the torrent has no hashes of its pieces".to_owned();
+                let error = LocalError { message, disk_full: false };
+                self.inputs.push_back(Input::OpenFailed { torrent, error });
+                return;
+            }
+        };
+        known.content = Some(Arc::clone(&content));
+        let again = std::mem::take(&mut known.open);
+        let folder = known.folder.clone();
+        let plan = Box::new(TorrentPlan { content, folder, wanted, existing: known.existing });
+        self.hot.forget_torrent(torrent);
+        for lost in self.buffers.forget(torrent) {
+            self.displaced(lost);
+        }
+        self.submit(torrent, Job::Open { torrent, plan, again });
+    }
+
+    fn close(&mut self, torrent: TorrentId) {
+        self.hot.forget_torrent(torrent);
+        for lost in self.buffers.forget(torrent) {
+            self.displaced(lost);
+        }
+        self.closing.insert(torrent);
+        self.submit(torrent, Job::Close { torrent });
+    }
+}

@@ -1,0 +1,313 @@
+//! Pieces that come and blocks that go: memory, hashing, writing, and what others ask for. It decides
+//! nothing; which block is kept and who is served the engine has said.
+
+use super::World;
+use crate::disk::{self, Done, Job, local, serve};
+use bytes::Bytes;
+use dunlin_base::{BlockRef, ConnId, PieceIndex, TorrentId};
+use dunlin_disk::{DiskErrorKind, PieceJob};
+use dunlin_engine::io::{Input, LocalError};
+use dunlin_wire::BlockRange;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What is read for others at a time.
+const WINDOW: u32 = 256 << 10;
+
+/// A block as it stands on the wire.
+pub(super) fn block_of(range: BlockRange) -> BlockRef {
+    BlockRef { piece: PieceIndex(range.piece), begin: range.begin, len: range.length }
+}
+
+/// A part of a piece, in windows.
+type Part = (TorrentId, PieceIndex, u32);
+
+/// What was read for others lately, and who waits for what is being read.
+pub(super) struct Hot {
+    limit: u64,
+    bytes: u64,
+    parts: BTreeMap<Part, Bytes>,
+    order: VecDeque<Part>,
+    waiting: BTreeMap<Part, Vec<(ConnId, BlockRef)>>,
+}
+
+impl Hot {
+    pub(super) fn new(limit: u64) -> Hot {
+        let (parts, order) = (BTreeMap::new(), VecDeque::new());
+        Hot { limit, bytes: 0, parts, order, waiting: BTreeMap::new() }
+    }
+
+    fn keep(&mut self, part: Part, data: Bytes) {
+        self.bytes += data.len() as u64;
+        if let Some(old) = self.parts.insert(part, data) {
+            self.bytes -= old.len() as u64;
+        } else {
+            self.order.push_back(part);
+        }
+        while self.bytes > self.limit
+            && let Some(oldest) = self.order.pop_front()
+        {
+            if let Some(old) = self.parts.remove(&oldest) {
+                self.bytes -= old.len() as u64;
+            }
+        }
+    }
+
+    /// A torrent's files are not what they were, or are closed.
+    pub(super) fn forget_torrent(&mut self, torrent: TorrentId) {
+        let bytes = &mut self.bytes;
+        self.parts.retain(|(of, ..), data| {
+            let stays = *of != torrent;
+            *bytes -= if stays { 0 } else { data.len() as u64 };
+            stays
+        });
+        let parts = &self.parts;
+        self.order.retain(|part| parts.contains_key(part));
+    }
+
+    pub(super) fn forget_conn(&mut self, conn: ConnId) {
+        for waiting in self.waiting.values_mut() {
+            waiting.retain(|(of, _)| *of != conn);
+        }
+    }
+
+    fn take_back(&mut self, conn: ConnId, block: BlockRef) -> bool {
+        for waiting in self.waiting.values_mut() {
+            let before = waiting.len();
+            waiting.retain(|waits| *waits != (conn, block));
+            if waiting.len() < before {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+impl World {
+    /// Memory for a piece.
+    pub(super) fn reserve(
+        &mut self,
+        torrent: TorrentId,
+        piece: PieceIndex,
+        bytes: u32,
+        streamed: bool,
+    ) {
+        let Ok(charge) = self.budget.reserve(0, u64::from(bytes)) else {
+            self.starving.get_or_insert_with(Instant::now);
+            self.inputs.push_back(Input::NoMemory { torrent, piece });
+            return;
+        };
+        self.starving = None;
+        let known = self.torrents.get(&torrent);
+        let Some((content, storage)) =
+            known.and_then(|known| Some((known.content.as_ref()?, &known.storage)))
+        else {
+            return;
+        };
+        let key = (torrent, piece);
+        let (len, block) = (content.geometry.data_len(piece), content.geometry.block_length());
+        let blocks = self.buffers.reserve(key, charge, len, block, streamed);
+        if blocks.is_empty() {
+            self.inputs.push_back(Input::Reserved { torrent, piece });
+        } else {
+            self.disk.submit(storage, Job::Load { torrent, piece, blocks });
+        }
+    }
+
+    /// The memory of a piece is given back.
+    pub(super) fn release(&mut self, torrent: TorrentId, piece: PieceIndex) {
+        if self.buffers.is_streamed((torrent, piece)) {
+            self.submit(torrent, Job::StreamForget { torrent, piece });
+        }
+        for lost in self.buffers.release((torrent, piece)) {
+            self.displaced(lost);
+        }
+    }
+
+    /// What a piece holds goes to its part file.
+    pub(super) fn spill(&mut self, torrent: TorrentId, piece: PieceIndex) {
+        let Some((blocks, lost)) = self.buffers.spill((torrent, piece)) else { return };
+        lost.into_iter().for_each(|lost| self.displaced(lost));
+        self.submit(torrent, Job::Spill { torrent, piece, blocks });
+    }
+
+    pub(super) fn displaced(&mut self, lost: crate::buffers::Lost) {
+        if let Some(conn) = self.conns.get_mut(&lost.conn) {
+            conn.receiver.displaced(lost);
+        }
+    }
+
+    /// Gives the disk thread something to do for a torrent.
+    pub(super) fn submit(&self, torrent: TorrentId, job: Job) {
+        if let Some(known) = self.torrents.get(&torrent) {
+            self.disk.submit(&known.storage, job);
+        }
+    }
+
+    fn torrent_of(&self, conn: ConnId) -> Option<TorrentId> {
+        self.conns.get(&conn)?.receiver.torrent()
+    }
+
+    /// The parked block is wanted.
+    pub(super) fn keep(&mut self, conn: ConnId, block: BlockRef) {
+        let Some(torrent) = self.torrent_of(conn) else { return };
+        let kept = match self.loose.remove(&(conn, block)) {
+            None => self.buffers.keep(torrent, block, conn),
+            Some(data) if self.buffers.is_streamed((torrent, block.piece)) => {
+                self.submit(torrent, Job::StreamBlock { torrent, block, data: data.into() });
+                true
+            }
+            Some(data) => self.buffers.put(torrent, block, &data),
+        };
+        if !kept {
+            let error = defect(format!("block {block:?} of torrent {torrent} has no place"));
+            self.inputs.push_back(Input::DiskFailed { torrent, piece: block.piece, error });
+        }
+    }
+
+    /// The parked block is not wanted.
+    pub(super) fn discard(&mut self, conn: ConnId, block: BlockRef) {
+        if self.loose.remove(&(conn, block)).is_none()
+            && let Some(torrent) = self.torrent_of(conn)
+        {
+            self.buffers.discard(torrent, block, conn);
+        }
+    }
+
+    /// The bytes of a complete piece. A hole in it is a defect of ours, and nobody is blamed.
+    fn whole(&mut self, torrent: TorrentId, piece: PieceIndex) -> Option<Bytes> {
+        let data = self.buffers.freeze((torrent, piece));
+        if data.is_none() {
+            let error = defect(format!("piece {piece} of torrent {torrent} has a hole"));
+            self.inputs.push_back(Input::DiskFailed { torrent, piece, error });
+        }
+        data
+    }
+
+    pub(super) fn hash(&mut self, torrent: TorrentId, piece: PieceIndex) {
+        if self.buffers.is_streamed((torrent, piece)) {
+            return self.submit(torrent, Job::StreamVerify { torrent, piece });
+        }
+        let content = self.torrents.get(&torrent).and_then(|known| known.content.as_ref());
+        let Some(expected) = content.and_then(|content| content.expected(piece)) else { return };
+        let Some(data) = self.whole(torrent, piece) else { return };
+        let report = Arc::clone(&self.report);
+        let done = move |right: Vec<bool>| {
+            let matches = right.first().copied().unwrap_or_default();
+            report(Done::Hashed { torrent, piece, matches });
+        };
+        self.pool.verify(vec![PieceJob { parts: vec![data], expected }], Box::new(done));
+    }
+
+    pub(super) fn digest(&mut self, torrent: TorrentId, piece: PieceIndex) {
+        let content = self.torrents.get(&torrent).and_then(|known| known.content.clone());
+        let Some(content) = content else { return };
+        let geometry = &content.geometry;
+        let key = self.digest_key;
+        if self.buffers.is_streamed((torrent, piece)) {
+            let blocks =
+                (0..geometry.blocks(piece)).map(|index| geometry.block(piece, index)).collect();
+            self.submit(torrent, Job::StreamDigest { torrent, piece, blocks, key });
+        } else if let Some(data) = self.whole(torrent, piece) {
+            let block = geometry.block_length();
+            self.submit(torrent, Job::Digest { torrent, piece, data, block, key });
+        }
+    }
+
+    pub(super) fn write(&mut self, torrent: TorrentId, piece: PieceIndex) {
+        if self.buffers.is_streamed((torrent, piece)) {
+            self.submit(torrent, Job::StreamWrite { torrent, piece });
+        } else if let Some(data) = self.whole(torrent, piece) {
+            self.submit(torrent, Job::Write { torrent, piece, data });
+        }
+    }
+
+    /// Reads a block and sends it: from what is hot, or with what is read next.
+    pub(super) fn serve(&mut self, conn: ConnId, block: BlockRef) {
+        let Some(torrent) = self.torrent_of(conn) else { return };
+        let known = self.torrents.get(&torrent);
+        let Some((content, storage)) =
+            known.and_then(|known| Some((known.content.as_ref()?, &known.storage)))
+        else {
+            return;
+        };
+        let window = block.begin / WINDOW;
+        let part = (torrent, block.piece, window);
+        let begin = window * WINDOW;
+        let length = content.geometry.data_len(block.piece);
+        let end = length.min(begin.saturating_add(WINDOW)).max(block.begin + block.len);
+        if let Some(data) = self.hot.parts.get(&part).and_then(|data| cut(data, begin, block)) {
+            self.send_block(conn, block, data);
+            return;
+        }
+        let waiting = self.hot.waiting.entry(part).or_default();
+        waiting.push((conn, block));
+        if waiting.len() == 1 {
+            let range = begin..end;
+            let storage = Arc::clone(storage);
+            self.disk.read(serve::Job::Read { storage, torrent, piece: block.piece, range });
+        }
+    }
+
+    fn send_block(&mut self, id: ConnId, block: BlockRef, data: Bytes) {
+        if let Some(conn) = self.conns.get_mut(&id) {
+            conn.outbox.push_block(block, data);
+            self.ready.insert(id);
+        }
+    }
+
+    /// Something was read for others.
+    pub(super) fn read(&mut self, read: serve::Read) {
+        let serve::Read { torrent, piece, begin, result } = read;
+        let part = (torrent, piece, begin / WINDOW);
+        let waiting = self.hot.waiting.remove(&part).unwrap_or_default();
+        match result {
+            Ok(data) => {
+                for (conn, block) in waiting {
+                    match cut(&data, begin, block) {
+                        Some(data) => self.send_block(conn, block, data),
+                        // It crosses the window of whoever asked first.
+                        None => self.serve(conn, block),
+                    }
+                }
+                self.hot.keep(part, data);
+            }
+            Err(error) => {
+                if error.kind == DiskErrorKind::Changed {
+                    self.hot.forget_torrent(torrent);
+                }
+                for (conn, block) in waiting {
+                    let error = local(&error);
+                    self.inputs.push_back(Input::ServeFailed { conn, block, error });
+                }
+            }
+        }
+    }
+
+    /// Takes a block back that has not begun to go.
+    pub(super) fn take_back(&mut self, id: ConnId, block: BlockRef) -> bool {
+        let queued = self.conns.get_mut(&id).is_some_and(|conn| conn.outbox.cancel(block));
+        queued || self.hot.take_back(id, block)
+    }
+
+    /// Has the blocks of a piece hashed that is on disk (BEP 52).
+    pub(super) fn hash_blocks(&mut self, torrent: TorrentId, piece: PieceIndex) {
+        if let Some(known) = self.torrents.get(&torrent) {
+            let storage = Arc::clone(&known.storage);
+            self.disk.read(disk::serve::Job::Hash { storage, torrent, piece });
+        }
+    }
+}
+
+/// A block of what was read from `begin` on.
+fn cut(data: &Bytes, begin: u32, block: BlockRef) -> Option<Bytes> {
+    let start = block.begin.checked_sub(begin)? as usize;
+    let end = start.checked_add(block.len as usize)?;
+    (end <= data.len()).then(|| data.slice(start..end))
+}
+
+fn defect(what: String) -> LocalError {
+    debug_assert!(false, "{what}");
+    LocalError { message: format!("{what}; please report it"), disk_full: false }
+}

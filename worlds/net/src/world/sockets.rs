@@ -1,0 +1,300 @@
+//! Listening, dialling, and turns: who can be read is read, who can be written to is written to, each
+//! only so much before the next one.
+
+use super::{Conn, FIRST_CONN, FIRST_LISTENER, World};
+use crate::outbox::{MAX_MESSAGES, Outbox};
+use crate::receive::{Arrived, Broken, Receiver};
+use dunlin_base::{BlockRef, ConnId, Endpoint, PieceIndex, TorrentId};
+use dunlin_engine::io::Input;
+use dunlin_wire::Message;
+use mio::net::TcpStream;
+use mio::{Interest, Token};
+use socket2::Type;
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// A dial takes no longer (the field's practice).
+const DIAL_TIMEOUT: Duration = Duration::from_secs(15);
+/// Bytes that one connection may be read or written in one turn.
+const QUOTA: usize = 4 << 20;
+
+impl World {
+    /// Opens the ears.
+    pub(super) fn listen(&mut self) {
+        for (index, listener) in self.listeners.iter_mut().enumerate() {
+            let token = Token(FIRST_LISTENER + index);
+            if let Err(error) = self.poll.registry().register(listener, token, Interest::READABLE) {
+                tracing::error!(%error, "a listener hears nothing");
+            }
+        }
+    }
+
+    /// Something can be done with a socket.
+    pub(super) fn socket_event(&mut self, event: &mio::event::Event) {
+        match event.token().0 {
+            0 => {}
+            token if token < FIRST_CONN => self.accept(token - FIRST_LISTENER),
+            token => {
+                let id = ConnId((token - FIRST_CONN) as u64);
+                let Some(conn) = self.conns.get_mut(&id) else { return };
+                if conn.dialling.is_some() {
+                    self.dialled(id);
+                    return;
+                }
+                conn.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+                conn.writable |= event.is_writable();
+                self.ready.insert(id);
+            }
+        }
+    }
+
+    fn accept(&mut self, listener: usize) {
+        loop {
+            let Some(listener) = self.listeners.get(listener) else { return };
+            match listener.accept() {
+                Ok((stream, remote)) => {
+                    if self.conns.len() >= self.max_conns {
+                        // Closed at once: who comes later may have more luck.
+                        continue;
+                    }
+                    let Some(conn) = self.connection(stream, remote, false) else { continue };
+                    let remote = Self::endpoint(remote);
+                    self.inputs.push_back(Input::Incoming { conn, remote });
+                    self.drain();
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    // Out of descriptors, say. The listener says so again with the next one.
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn connection(
+        &mut self,
+        mut stream: TcpStream,
+        remote: SocketAddr,
+        dialling: bool,
+    ) -> Option<ConnId> {
+        self.next_conn += 1;
+        let id = ConnId(self.next_conn);
+        // Messages are put together here, not by the system.
+        let _ = stream.set_nodelay(true);
+        let token = Token(FIRST_CONN + id.0 as usize);
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = self.poll.registry().register(&mut stream, token, interest) {
+            tracing::warn!(%error, "a connection could not be watched");
+            return None;
+        }
+        let conn = Conn {
+            stream,
+            remote,
+            receiver: Receiver::new(id),
+            outbox: Outbox::default(),
+            dialling: dialling.then(|| Instant::now() + DIAL_TIMEOUT),
+            readable: false,
+            writable: true,
+        };
+        self.conns.insert(id, conn);
+        Some(id)
+    }
+
+    /// Dials a peer for a torrent.
+    pub(super) fn dial(&mut self, torrent: TorrentId, remote: Endpoint) {
+        let failed = Input::DialFailed { torrent, remote };
+        let Endpoint::Socket(address) = remote else {
+            self.inputs.push_back(failed);
+            return;
+        };
+        let stream = self.bind.socket(address.ip(), Type::STREAM).and_then(|socket| {
+            match socket.connect(&address.into()) {
+                Ok(()) => Ok(socket),
+                Err(error) if in_progress(&error) => Ok(socket),
+                Err(error) => Err(error),
+            }
+        });
+        let conn = match stream {
+            Ok(socket) => self.connection(TcpStream::from_std(socket.into()), address, true),
+            Err(error) => {
+                tracing::debug!(%error, %address, "cannot be dialled");
+                None
+            }
+        };
+        match conn {
+            Some(id) => {
+                if let Some(conn) = self.conns.get_mut(&id) {
+                    conn.receiver.belongs_to(torrent);
+                }
+            }
+            None => self.inputs.push_back(failed),
+        }
+    }
+
+    /// A dial came through, or did not.
+    fn dialled(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        match (conn.stream.take_error(), conn.stream.peer_addr()) {
+            (Ok(None), Ok(_)) => {
+                conn.dialling = None;
+                conn.readable = true;
+                self.ready.insert(id);
+                let Some(torrent) = conn.receiver.torrent() else { return };
+                let remote = Self::endpoint(conn.remote);
+                self.inputs.push_back(Input::Connected { torrent, conn: id, remote });
+                self.drain();
+            }
+            (Ok(None), Err(error)) if error.kind() == io::ErrorKind::NotConnected => {}
+            _ => self.dial_failed(id),
+        }
+    }
+
+    pub(super) fn dial_failed(&mut self, id: ConnId) {
+        let Some(conn) = self.forget(id) else { return };
+        let Some(torrent) = conn.receiver.torrent() else { return };
+        let remote = Self::endpoint(conn.remote);
+        self.inputs.push_back(Input::DialFailed { torrent, remote });
+        self.drain();
+    }
+
+    /// Takes a connection out, with all that hangs on it.
+    pub(super) fn forget(&mut self, id: ConnId) -> Option<Conn> {
+        let mut conn = self.conns.remove(&id)?;
+        conn.receiver.close(&mut self.buffers);
+        self.ready.remove(&id);
+        self.hot.forget_conn(id);
+        let first = BlockRef { piece: PieceIndex(0), begin: 0, len: 0 };
+        let behind = self.loose.range((id, first)..);
+        let loose: Vec<_> =
+            behind.take_while(|(key, _)| key.0 == id).map(|(key, _)| *key).collect();
+        for key in loose {
+            self.loose.remove(&key);
+        }
+        let _ = self.poll.registry().deregister(&mut conn.stream);
+        Some(conn)
+    }
+
+    /// The engine hangs up: what waits is handed over as far as the system takes it.
+    pub(super) fn hang_up(&mut self, id: ConnId) {
+        if let Some(mut conn) = self.forget(id) {
+            let _ = conn.outbox.flush(&mut conn.stream, QUOTA);
+        }
+    }
+
+    /// The other side is gone.
+    fn gone(&mut self, id: ConnId) {
+        if self.forget(id).is_some() {
+            self.inputs.push_back(Input::Disconnected { conn: id });
+            self.drain();
+        }
+    }
+
+    /// Everybody who can do something has a turn.
+    pub(super) fn turns(&mut self) {
+        let ready = std::mem::take(&mut self.ready);
+        for id in ready {
+            self.receive(id);
+            self.send(id);
+            let again = |conn: &Conn| conn.readable || conn.writable && !conn.outbox.is_empty();
+            if self.conns.get(&id).is_some_and(again) {
+                self.ready.insert(id);
+            }
+        }
+    }
+
+    fn receive(&mut self, id: ConnId) {
+        let mut quota = QUOTA;
+        while quota > 0 {
+            let Some(conn) = self.conns.get_mut(&id) else { return };
+            if !conn.readable || conn.dialling.is_some() {
+                return;
+            }
+            match conn.receiver.read(&mut conn.stream, &mut self.buffers, &mut self.scratch) {
+                Ok(received) => {
+                    if received.dry {
+                        conn.readable = false;
+                    }
+                    quota = quota.saturating_sub(received.bytes);
+                    for arrived in received.arrived {
+                        self.arrived(id, arrived);
+                    }
+                }
+                Err(Broken::Gone(error)) => {
+                    tracing::debug!(%error, %id, "the connection is over");
+                    self.gone(id);
+                    return;
+                }
+                Err(Broken::Malformed(error)) => {
+                    tracing::debug!(%error, %id, "nonsense");
+                    self.inputs.push_back(Input::Malformed { conn: id });
+                    self.drain();
+                    // The engine has hung up; if it did not, there is still nothing to read.
+                    self.gone(id);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn arrived(&mut self, id: ConnId, arrived: Arrived) {
+        if !self.conns.contains_key(&id) {
+            return;
+        }
+        match arrived {
+            Arrived::Handshake(handshake) => {
+                self.inputs.push_back(Input::Handshake { conn: id, handshake });
+            }
+            Arrived::Message(message) => {
+                if let Message::Cancel(range) = &message {
+                    let block = super::payload::block_of(*range);
+                    self.inputs.push_back(Input::Message { conn: id, message });
+                    if self.take_back(id, block) {
+                        self.inputs.push_back(Input::ServeCancelled { conn: id, block });
+                    }
+                } else {
+                    self.inputs.push_back(Input::Message { conn: id, message });
+                }
+            }
+            Arrived::Block(block) => self.inputs.push_back(Input::BlockArrived { conn: id, block }),
+            Arrived::Loose(block, bytes) => {
+                self.loose.insert((id, block), bytes);
+                self.inputs.push_back(Input::BlockArrived { conn: id, block });
+            }
+        }
+        self.drain();
+    }
+
+    /// Hands what waits to the system.
+    pub(super) fn send(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        if !conn.writable || conn.outbox.is_empty() || conn.dialling.is_some() {
+            return;
+        }
+        if conn.outbox.messages() > MAX_MESSAGES {
+            self.gone(id);
+            return;
+        }
+        match conn.outbox.flush(&mut conn.stream, QUOTA) {
+            Ok(flushed) => {
+                conn.writable = !flushed.full;
+                for block in flushed.blocks {
+                    self.inputs.push_back(Input::BlockSent { conn: id, block });
+                }
+                self.drain();
+            }
+            Err(error) => {
+                tracing::debug!(%error, %id, "the connection is over");
+                self.gone(id);
+            }
+        }
+    }
+}
+
+fn in_progress(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
+        || error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error())
+}
