@@ -5,12 +5,16 @@ use crate::fs::Fs;
 use crate::lock::{LOCK_NAME, LockError, held_by};
 use crate::names::{RUN_MARK, STATE_DIR, is_part_name};
 use crate::resume::RESUME_SUFFIX;
+use crate::state::{PARTS_SUFFIX, STATE_SUFFIX};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 /// Folders that are entered one within another. Deeper ones are no output of ours.
 const MAX_DEPTH: usize = 128;
+
+/// The endings of names of ours in a state folder.
+const OURS: [&str; 3] = [RESUME_SUFFIX, STATE_SUFFIX, PARTS_SUFFIX];
 
 /// A part file or a state folder.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -106,7 +110,7 @@ fn remove_state(fs: &dyn Fs, folder: &Path) -> Result<(), DiskError> {
         let ours = name == LOCK_NAME
             || name == RUN_MARK
             || is_part_name(name)
-            || name.to_str().is_some_and(|name| name.ends_with(RESUME_SUFFIX));
+            || name.to_str().is_some_and(|name| OURS.iter().any(|end| name.ends_with(end)));
         if entry.is_file && ours {
             fs.remove_file(&entry.path).map_err(|error| DiskError::io(&entry.path, &error))?;
         }
@@ -133,7 +137,9 @@ mod tests {
     fn only_leftovers_go_and_never_under_a_run() {
         let fs = MemFs::new();
         let all = [
+            "/o/.dunlin/00.parts",
             "/o/.dunlin/00.resume",
+            "/o/.dunlin/00.state",
             "/o/.dunlin/mine.txt",
             "/o/.dunlin/run",
             "/o/a/.x.dunlin-part",
@@ -146,7 +152,7 @@ mod tests {
         let found = find_leftovers(&fs, root).unwrap();
         let shown: Vec<_> = found.iter().map(|l| (l.path.to_str().unwrap(), l.bytes)).collect();
         let expected = [
-            ("/o/.dunlin", 15),
+            ("/o/.dunlin", 25),
             ("/o/a/.x.dunlin-part", 5),
             ("/o/b/.dunlin", 5),
             ("/o/c/.dunlin", 5),

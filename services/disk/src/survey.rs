@@ -18,7 +18,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Files up to this length are read as they are: asking for holes costs as much.
+/// Finished files up to this length are read as they are: asking for holes costs as much.
 const SMALL: u64 = 64 * 1024;
 
 /// What was found, by file.
@@ -353,22 +353,23 @@ fn extents(geometry: &Geometry, piece: PieceIndex) -> impl Iterator<Item = Exten
 /// Where files have data and no holes. Files are asked when somebody needs to know.
 pub(crate) struct Data<'a> {
     fs: &'a dyn Fs,
-    homes: &'a [Option<Home>],
+    survey: &'a Survey,
     /// By path, since many files may be in the store; `None` where that cannot be told.
     known: BTreeMap<&'a Path, Option<Arc<[Range<u64>]>>>,
 }
 
 impl<'a> Data<'a> {
-    pub(crate) fn new(fs: &'a dyn Fs, homes: &'a [Option<Home>]) -> Data<'a> {
-        Data { fs, homes, known: BTreeMap::new() }
+    pub(crate) fn new(fs: &'a dyn Fs, survey: &'a Survey) -> Data<'a> {
+        Data { fs, survey, known: BTreeMap::new() }
     }
 
     /// Whether all files of a piece are there, and any of them has data of it.
     pub(crate) fn has_some(&mut self, geometry: &Geometry, piece: PieceIndex) -> bool {
         let mut some = false;
         for part in extents(geometry, piece) {
-            let Some(Some(home)) = self.homes.get(part.file.index()) else { return false };
-            let small = home.base == 0 && geometry.file_length(part.file) <= SMALL;
+            let Some(Some(home)) = self.survey.homes.get(part.file.index()) else { return false };
+            let small = geometry.file_length(part.file) <= SMALL;
+            let small = small && self.survey.is_final(part.file);
             let start = home.base + part.offset;
             some = some || small || self.is_data(home, start..start + u64::from(part.len));
         }

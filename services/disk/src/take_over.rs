@@ -14,6 +14,7 @@ use bytes::Bytes;
 use dunlin_base::{FileIndex, PieceIndex};
 use std::io;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::atomic::Ordering;
 
 /// Bytes that are copied between two looks at whether anybody still needs them.
@@ -56,8 +57,8 @@ impl Storage {
     /// Copies what is data before `end` to the same places of another file.
     fn copy_data(
         &self,
-        from: &std::path::Path,
-        to: &std::path::Path,
+        from: &Path,
+        to: &Path,
         data: &[Range<u64>],
         end: u64,
     ) -> Result<(), DiskError> {
@@ -95,36 +96,30 @@ impl Storage {
             _ => return Ok(()),
         };
         let kept = state.map(|state| state.files.as_slice()).unwrap_or_default();
-        let mut open: Option<(std::sync::Arc<dyn FsFile>, Vec<Range<u64>>)> = None;
-        for (kept, file) in kept.iter().zip((0..).map(FileIndex)) {
-            let wanted = {
-                let inner = files.inner();
-                let slot = inner.slots.get(file.index());
-                slot.filter(|slot| slot.is_wanted() && slot.part != Part::Done).map(Slot::shown)
-            };
-            let (Some(dest), Kept::Store) = (wanted, kept) else { continue };
-            let (from, data) = match &open {
-                Some(open) => open,
-                None => {
-                    let named = |error: io::Error| DiskError::io(&store, &error);
-                    let from = self.fs().open_read(&store).map_err(named)?;
-                    let data = from.data_ranges().map_err(named)?;
-                    open.insert((from, data))
-                }
-            };
+        let wanted = |(kept, file): (&Kept, FileIndex)| {
+            let inner = files.inner();
+            let slot = inner.slots.get(file.index())?;
+            let moves = *kept == Kept::Store && slot.is_wanted() && slot.part != Part::Done;
+            moves.then(|| (file, slot.shown()))
+        };
+        let wanted: Vec<_> = kept.iter().zip((0..).map(FileIndex)).filter_map(wanted).collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let named = |error: io::Error| DiskError::io(&store, &error);
+        let from = self.fs().open_read(&store).map_err(named)?;
+        let data = from.data_ranges().map_err(named)?;
+        for (file, dest) in wanted {
             let base = files.geometry.file_start(file);
-            let whole = base..base + files.geometry.file_length(file);
-            let clip = |range: &Range<u64>| {
-                let range = range.start.max(whole.start)..range.end.min(whole.end);
-                (!range.is_empty()).then_some(range)
-            };
-            let data: Vec<_> = data.iter().filter_map(clip).collect();
+            let end = base + files.geometry.file_length(file);
+            let clip = |range: &Range<u64>| range.start.max(base)..range.end.min(end);
+            let data: Vec<_> = data.iter().map(clip).filter(|range| !range.is_empty()).collect();
             if data.is_empty() {
                 continue;
             }
             let to = self.make_part(files, file, &dest)?;
             for range in data {
-                let moved = move_bytes(&**from, &*to, range, base);
+                let moved = move_bytes(&*from, &*to, range, base);
                 moved.map_err(|error| DiskError::io(&part_path(&dest), &error))?;
             }
             self.count_moved(files, file);

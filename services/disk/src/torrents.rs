@@ -132,7 +132,12 @@ impl Storage {
         let Ok(files) = self.torrent(torrent) else { return SyncReport::default() };
         let report = self.sync_all(Last::One(torrent));
         self.forget(torrent);
-        let stored = files.inner().slots.iter().any(Slot::is_stored);
+        let inner = files.inner();
+        let slots = inner.slots.iter().zip((0..).map(FileIndex));
+        let mut filled = slots.filter(|(_, file)| files.geometry.file_length(*file) > 0);
+        let stored = filled.any(|(slot, _)| slot.is_stored());
+        drop(filled);
+        drop(inner);
         // What cannot be removed is found by the next run, or by `clean`.
         if !(keep && stored) {
             let _ = self.fs().remove_file(&self.store_path(&files.content));
@@ -239,7 +244,7 @@ impl Storage {
         let geometry = &plan.content.geometry;
         let none = || Bitfield::new(geometry.pieces());
         let mut found = Found { claimed: none(), hashed: none(), wrong: none(), bytes: 0 };
-        let mut data = Data::new(self.fs(), &survey.homes);
+        let mut data = Data::new(self.fs(), survey);
         let mut open = Vec::new();
         for piece in (0..geometry.pieces()).map(PieceIndex) {
             let claimed = state.is_some_and(|state| state.claimed.has(piece));

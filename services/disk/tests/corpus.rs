@@ -24,3 +24,9 @@ fn every_list_of_hashes_of_the_corpus_keeps_the_promises() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/hashes");
     replay(folder, dunlin_disk::fuzzing::hashes);
 }
+
+#[test]
+fn every_state_of_the_corpus_keeps_the_promises() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/state");
+    replay(folder, dunlin_disk::fuzzing::state);
+}

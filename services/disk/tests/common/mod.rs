@@ -1,6 +1,8 @@
 //! A small set of files with known content, and the steps of a download.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
+pub mod torrent;
+
 use bytes::Bytes;
 use dunlin_base::{BlockRef, FileIndex, PieceIndex, Rng, TorrentId};
 use dunlin_disk::{DiskError, FilePlace, Fs, HashJob, Opened, Storage, StorageConfig, hash_pieces};
