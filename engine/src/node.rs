@@ -17,6 +17,9 @@ mod commands;
 mod config;
 mod ending;
 mod files;
+mod layers;
+mod magnet;
+mod metadata;
 mod part;
 mod view;
 
@@ -97,6 +100,9 @@ impl Node {
                 self.announced(now, torrent, tracker, result);
             }
             Input::Closed { torrent } => self.closed(now, torrent),
+            Input::BlockHashes { torrent, piece, hashes } => {
+                self.block_hashes(torrent, piece, &hashes);
+            }
             other => self.session.pass_on(now, other),
         }
         self.drain(now);
@@ -148,12 +154,19 @@ impl Node {
                 Happened::ServeFailed { torrent, error } => {
                     self.serve_failed(now, torrent, &error.message);
                 }
-                Happened::Starved { .. }
-                | Happened::Introduced { .. }
-                | Happened::Metadata { .. }
-                | Happened::HashRequest { .. }
-                | Happened::Hashes { .. }
-                | Happened::Gone { .. } => {}
+                Happened::Introduced { torrent, conn } => self.introduced(now, torrent, conn),
+                Happened::Metadata { torrent, conn, message } => {
+                    self.metadata(now, torrent, conn, &message);
+                }
+                Happened::HashRequest { torrent, conn, range } => {
+                    self.hash_request(now, torrent, conn, range);
+                }
+                Happened::Hashes { torrent, conn, range, hashes } => {
+                    self.hashes(now, torrent, conn, &range, hashes.as_ref());
+                }
+                Happened::Gone { torrent, conn } => self.peer_gone(now, torrent, conn),
+                // Trackers are asked when it is time: nothing else brings new peers.
+                Happened::Starved { .. } => {}
             }
         }
     }
@@ -165,6 +178,9 @@ impl Node {
         }
         if self.session.timers().take(Reason::Goal, now) {
             self.check_goals(now);
+        }
+        if self.session.timers().take(Reason::Refresh, now) {
+            self.ask_around_all(now);
         }
         if self.session.timers().take(Reason::Stall, now) {
             self.finish_again(now);

@@ -1,6 +1,7 @@
 //! What people ask of a node.
 
 use super::Node;
+use super::layers::LayerFetch;
 use super::part::{After, Part, Storage};
 use crate::config::PieceOrder;
 use crate::io::{
@@ -57,8 +58,13 @@ impl Node {
         match &add.source {
             Source::Metainfo(torrent) => {
                 part.name = Some(torrent.name.clone());
-                part.geometry = Some(torrent.geometry(super::BLOCK_LENGTH));
                 part.metainfo = Some(torrent.clone());
+                if torrent.hashes.v1.is_some() || torrent.has_layers() {
+                    part.geometry = Some(torrent.geometry(super::BLOCK_LENGTH));
+                } else {
+                    let missing = torrent.layers_missing();
+                    part.layers = Some(LayerFetch::new(missing, torrent.piece_length));
+                }
             }
             Source::Magnet { name, .. } => part.name.clone_from(name),
         }
@@ -73,7 +79,7 @@ impl Node {
     /// Opens a torrent's files, or looks for the rest of it.
     pub(super) fn begin(&mut self, now: Time, id: TorrentId) {
         let Some(part) = self.parts.get(&id) else { return };
-        if part.metainfo.is_some() {
+        if part.geometry.is_some() {
             self.open(id);
             return;
         }

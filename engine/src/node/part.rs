@@ -1,5 +1,8 @@
 //! One torrent of a node: what it was added with, where it stands, what it still lacks.
 
+use super::layers::LayerFetch;
+use super::magnet::HashService;
+use super::metadata::Fetch;
 use crate::announcer::{Announcer, Totals};
 use crate::io::{AddTorrent, Limits, Priority, SeedGoal, TorrentState};
 use crate::torrent::{Levels, Torrent as Swarm};
@@ -70,6 +73,12 @@ pub(super) struct Part {
     pub(super) seeding_since: Option<Time>,
     /// Checks that a block which could not be read has caused.
     pub(super) checks: u32,
+    /// Metadata on its way.
+    pub(super) fetch: Fetch,
+    /// Piece layers on their way.
+    pub(super) layers: Option<LayerFetch>,
+    /// Hashes for others.
+    pub(super) service: HashService,
     /// Totals of swarms that this one took the place of.
     pub(super) before: Totals,
 }
@@ -102,6 +111,9 @@ impl Part {
             was_incomplete: false,
             seeding_since: None,
             checks: 0,
+            fetch: Fetch::default(),
+            layers: None,
+            service: HashService::default(),
             before: Totals::default(),
         }
     }

@@ -2,7 +2,7 @@
 //! of life.
 
 use super::Session;
-use crate::internet::{Internet, ip_of};
+use crate::internet::{Internet, ban_key, ip_of};
 use crate::io::{HangUpReason, Limits, Output, Reason};
 use dunlin_base::{ConnId, Endpoint, Time, TorrentId};
 use std::time::Duration;
@@ -48,6 +48,21 @@ impl Session {
     /// Forgets connections that a torrent has closed.
     pub(crate) fn tidy(&mut self) {
         self.forget_closed();
+    }
+
+    /// Hangs up on a peer.
+    pub(crate) fn hang_up(&mut self, now: Time, id: TorrentId, conn: ConnId, reason: HangUpReason) {
+        self.with(now, id, |torrent, shared| torrent.hang_up(shared, now, conn, reason));
+        self.conns.remove(&conn);
+    }
+
+    /// A peer was caught lying about something else than blocks.
+    pub(crate) fn convict(&mut self, now: Time, id: TorrentId, conn: ConnId) {
+        self.with(now, id, |torrent, shared| {
+            if let Some(peer) = torrent.peers.get(&conn) {
+                shared.to_ban.insert(ban_key(peer.remote));
+            }
+        });
     }
 
     /// Strangers that wait are sent away.

@@ -1,0 +1,278 @@
+//! Torrents that are known by their name alone: metadata, and for version 2 the piece layers, come from
+//! peers. And hashes for peers that ask us (BEP 52).
+
+use super::Node;
+use super::layers::{self, Answer, LayerFetch};
+use super::part::{After, Part};
+use crate::io::{Event, HangUpReason, Output, Reason, TorrentState};
+use bytes::Bytes;
+use dunlin_base::{ConnId, PieceIndex, Time, TorrentId};
+use dunlin_metainfo::merkle::{FileTree, Node as TreeNode};
+use dunlin_metainfo::{PathRules, Torrent};
+use dunlin_wire::extended::MetadataMessage;
+use dunlin_wire::{HashRange, Message};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Requests for hashes of blocks that wait for the disk; more are rejected.
+const MAX_WAITING: usize = 64;
+/// Trees of files that are kept for answers.
+const MAX_TREES: usize = 16;
+
+/// Hashes for others.
+#[derive(Debug, Default)]
+pub(super) struct HashService {
+    trees: BTreeMap<TreeNode, FileTree>,
+    /// Requests that wait for the hashes of a piece's blocks.
+    waiting: BTreeMap<PieceIndex, Vec<(ConnId, HashRange)>>,
+}
+
+impl Node {
+    /// A peer has said what it can do.
+    pub(super) fn introduced(&mut self, now: Time, id: TorrentId, conn: ConnId) {
+        let peer = self.session.torrent(id).and_then(|swarm| swarm.peers.get(&conn));
+        let size = peer.filter(|peer| peer.abroad.ut_metadata != 0);
+        let size = size.and_then(|peer| peer.abroad.metadata_size);
+        if let (Some(part), Some(size)) = (self.parts.get_mut(&id), size) {
+            if part.metainfo.is_none() {
+                part.fetch.offers(conn, size);
+            }
+        }
+        self.ask_around(now, id);
+    }
+
+    /// A connection is gone.
+    pub(super) fn peer_gone(&mut self, now: Time, id: TorrentId, conn: ConnId) {
+        let Some(part) = self.parts.get_mut(&id) else { return };
+        part.fetch.gone(conn);
+        if let Some(layers) = &mut part.layers {
+            layers.gone(conn);
+        }
+        self.ask_around(now, id);
+    }
+
+    /// Asks peers for what is missing of a torrent that is known by its name.
+    pub(super) fn ask_around(&mut self, now: Time, id: TorrentId) {
+        let Some(part) = self.parts.get_mut(&id) else { return };
+        if part.state != Some(TorrentState::Metadata) || part.after.is_some() {
+            return;
+        }
+        let Some(swarm) = self.session.torrent(id) else { return };
+        let mut sends = Vec::new();
+        let wake = match &mut part.layers {
+            Some(layers) => {
+                for (conn, peer) in &swarm.peers {
+                    while peer.handshaken
+                        && peer.abroad.v2
+                        && let Some(range) = layers.next(now, *conn)
+                    {
+                        sends.push((*conn, Message::HashRequest(range)));
+                    }
+                }
+                layers.wake(now)
+            }
+            None => {
+                while let Some((conn, piece)) = part.fetch.next(now) {
+                    let id = swarm.peers.get(&conn).map_or(0, |peer| peer.abroad.ut_metadata);
+                    let payload = MetadataMessage::Request { piece }.encode();
+                    sends.push((conn, Message::Extended { id, payload }));
+                }
+                part.fetch.wake(now)
+            }
+        };
+        for (conn, message) in sends {
+            self.session.push(Output::Send { conn, message });
+        }
+        if let Some(at) = wake {
+            self.session.timers().by(Reason::Refresh, at);
+        }
+    }
+
+    /// A peer gives metadata, or refuses.
+    pub(super) fn metadata(
+        &mut self,
+        now: Time,
+        id: TorrentId,
+        conn: ConnId,
+        message: &MetadataMessage,
+    ) {
+        let Some(part) = self.parts.get_mut(&id).filter(|part| part.metainfo.is_none()) else {
+            return;
+        };
+        let complete = match message {
+            MetadataMessage::Request { .. } => Ok(None),
+            MetadataMessage::Reject { piece } => {
+                part.fetch.rejected(now, conn, *piece);
+                Ok(None)
+            }
+            MetadataMessage::Data { piece, total_size, data } => {
+                part.fetch.data(conn, *piece, *total_size, data)
+            }
+        };
+        match complete {
+            Ok(None) => {}
+            Ok(Some(complete)) if part.hashes.names(&complete.bytes) => {
+                self.has_metadata(now, id, &complete.bytes);
+            }
+            Ok(Some(complete)) => {
+                if let Some(liar) = part.fetch.wrong(&complete.from) {
+                    self.session.convict(now, id, liar);
+                }
+            }
+            Err(what) => self.session.hang_up(now, id, conn, HangUpReason::Violation(what)),
+        }
+        self.ask_around(now, id);
+    }
+
+    /// The info dictionary is here, and is the one that was named.
+    fn has_metadata(&mut self, now: Time, id: TorrentId, info: &[u8]) {
+        match Torrent::parse_info(info, PathRules::default()) {
+            Ok(torrent) => {
+                let missing = torrent.layers_missing();
+                let Some(part) = self.parts.get_mut(&id) else { return };
+                part.name = Some(torrent.name.clone());
+                for announcer in &mut part.announcers {
+                    announcer.set_private(torrent.private);
+                }
+                // A hybrid torrent is verified by version 1.
+                if torrent.hashes.v1.is_some() || missing.is_empty() {
+                    self.is_known(id, torrent);
+                } else {
+                    part.layers = Some(LayerFetch::new(missing, torrent.piece_length));
+                    part.metainfo = Some(Arc::new(torrent));
+                    self.ask_around(now, id);
+                }
+            }
+            Err(error) => {
+                let message =
+                    format!("what the link names is no torrent that can be used: {error}");
+                self.end(now, id, After::Close, HangUpReason::Stopping);
+                self.set_state(id, TorrentState::Failed, Some(message));
+            }
+        }
+    }
+
+    /// Everything about a torrent is known.
+    fn is_known(&mut self, id: TorrentId, torrent: Torrent) {
+        let Some(part) = self.parts.get_mut(&id) else { return };
+        let metainfo = Arc::new(torrent);
+        part.layers = None;
+        part.geometry = Some(metainfo.geometry(super::BLOCK_LENGTH));
+        part.metainfo = Some(metainfo.clone());
+        self.event(Event::Metadata { torrent: id, metainfo });
+        self.open(id);
+    }
+
+    /// A peer answers with hashes, or with none.
+    pub(super) fn hashes(
+        &mut self,
+        now: Time,
+        id: TorrentId,
+        conn: ConnId,
+        range: &HashRange,
+        hashes: Option<&Bytes>,
+    ) {
+        let Some(part) = self.parts.get_mut(&id) else { return };
+        let Some(layers) = &mut part.layers else { return };
+        match layers.answered(now, conn, range, hashes) {
+            Answer::Strange => {}
+            Answer::Taken => {
+                let layers = layers.complete();
+                if let (Some(layers), Some(metainfo)) = (layers, part.metainfo.clone()) {
+                    let torrent = Arc::unwrap_or_clone(metainfo);
+                    match torrent.with_layers(layers) {
+                        Ok(torrent) => self.is_known(id, torrent),
+                        Err(error) => tracing::warn!(%error, "proved layers do not fit"),
+                    }
+                }
+            }
+            Answer::Wrong => self.session.convict(now, id, conn),
+        }
+        self.ask_around(now, id);
+    }
+
+    /// A peer asks us for hashes.
+    pub(super) fn hash_request(
+        &mut self,
+        now: Time,
+        id: TorrentId,
+        conn: ConnId,
+        range: HashRange,
+    ) {
+        let Some(part) = self.parts.get_mut(&id) else { return };
+        let span = layers::span(&range);
+        let piece = part.tree(range.root).and_then(|tree| tree.needs_leaves(span));
+        let Some(piece) = piece else {
+            let nodes = part.tree(range.root).and_then(|tree| tree.answer(span, &[]));
+            self.answer(conn, range, nodes);
+            return;
+        };
+        let have = self.session.torrent(id).map(|swarm| &swarm.have);
+        let piece = part.piece_of(range.root, piece);
+        let piece = piece.filter(|piece| have.is_some_and(|have| have.has(*piece)));
+        let service = &mut part.service;
+        let waiting: usize = service.waiting.values().map(Vec::len).sum();
+        let Some(piece) = piece.filter(|_| waiting < MAX_WAITING) else {
+            self.answer(conn, range, None);
+            return;
+        };
+        let askers = service.waiting.entry(piece).or_default();
+        askers.push((conn, range));
+        if askers.len() == 1 {
+            self.session.push(Output::HashBlocks { torrent: id, piece });
+        }
+        let _ = now;
+    }
+
+    /// The hashes of a piece's blocks are there.
+    pub(super) fn block_hashes(&mut self, id: TorrentId, piece: PieceIndex, leaves: &[TreeNode]) {
+        let Some(part) = self.parts.get_mut(&id) else { return };
+        for (conn, range) in part.service.waiting.remove(&piece).unwrap_or_default() {
+            let Some(part) = self.parts.get_mut(&id) else { return };
+            let span = layers::span(&range);
+            let nodes = part.tree(range.root).filter(|_| !leaves.is_empty());
+            let nodes = nodes.and_then(|tree| tree.answer(span, leaves));
+            let swarm = self.session.torrent(id);
+            if swarm.is_some_and(|swarm| swarm.peers.contains_key(&conn)) {
+                self.answer(conn, range, nodes);
+            }
+        }
+    }
+
+    fn answer(&mut self, conn: ConnId, range: HashRange, nodes: Option<Vec<TreeNode>>) {
+        let message = match nodes {
+            Some(nodes) => Message::Hashes { range, hashes: nodes.concat().into() },
+            None => Message::HashReject(range),
+        };
+        self.session.push(Output::Send { conn, message });
+    }
+
+    pub(super) fn ask_around_all(&mut self, now: Time) {
+        let ids: Vec<TorrentId> = self.parts.keys().copied().collect();
+        for id in ids {
+            self.ask_around(now, id);
+        }
+    }
+}
+
+impl Part {
+    /// The tree of the files with this root, made once.
+    fn tree(&mut self, root: TreeNode) -> Option<&FileTree> {
+        let metainfo = self.metainfo.as_ref()?;
+        if !self.service.trees.contains_key(&root) {
+            let tree = metainfo.tree(&root)?;
+            if self.service.trees.len() >= MAX_TREES {
+                self.service.trees.pop_first();
+            }
+            self.service.trees.insert(root, tree);
+        }
+        self.service.trees.get(&root)
+    }
+
+    /// The piece that is the `index`th of the first file with this root.
+    fn piece_of(&self, root: TreeNode, index: u32) -> Option<PieceIndex> {
+        let file = self.metainfo.as_ref()?.files_with_root(&root).next()?;
+        let mut pieces = self.geometry.as_ref()?.file_pieces(file);
+        pieces.nth(index as usize).map(PieceIndex)
+    }
+}

@@ -1,0 +1,536 @@
+//! A world without bytes for nodes of the internet: hosts with addresses on one hand-cranked clock, and one
+//! tracker that knows everybody. A block is only the word of who sent it; a liar's blocks are bad. Every
+//! invariant is checked after every step. Scripted hosts say what the test tells them to.
+
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
+
+pub mod disk;
+
+use disk::Disk;
+use dunlin_base::{BlockRef, ConnId, Endpoint, InfoHash, PeerId, Time, TorrentId};
+use dunlin_engine::io::{
+    AddTorrent, Command, Event, HangUpReason, Input, Limits, Output, Source, TorrentState,
+};
+use dunlin_engine::node::{Node, NodeConfig};
+use dunlin_metainfo::{Format, InfoHashes, NewFile, NewHashes, NewTorrent, Torrent};
+use dunlin_tracker::{AnnounceEvent, AnnounceFailure, AnnounceReply, AnnounceRequest};
+use dunlin_wire::{BlockRange, Handshake, Message};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub const T: TorrentId = TorrentId(7);
+pub const HOUR: Duration = Duration::from_secs(3600);
+pub const TRACKER: &str = "http://tracker.example/announce";
+
+/// What travels to one end of a connection, or to a host.
+#[derive(Clone, Debug)]
+pub enum Parcel {
+    Syn { dialler: usize, torrent: TorrentId, conn: ConnId },
+    Accepted(ConnId),
+    Refused { torrent: TorrentId, remote: Endpoint },
+    Handshake(ConnId, Handshake),
+    Message(ConnId, Message),
+    Piece(ConnId, BlockRef, bool),
+    Fin(ConnId),
+    Input(Input),
+}
+
+/// One end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct End {
+    pub host: usize,
+    pub conn: ConnId,
+}
+
+pub struct Host {
+    /// `None` is a scripted host.
+    pub node: Option<Node>,
+    pub address: SocketAddr,
+    pub listens: bool,
+    pub ends: BTreeMap<ConnId, End>,
+    pub torrents: BTreeMap<ConnId, TorrentId>,
+    pub disk: Disk,
+    inputs: VecDeque<Input>,
+    pub events: Vec<Event>,
+    pub hang_ups: Vec<HangUpReason>,
+    /// What a scripted host got.
+    pub got: Vec<(ConnId, Parcel)>,
+    pub lies: bool,
+    pub mute: bool,
+    pub dead: bool,
+    /// Bytes a second that it gives; 0 is without limit.
+    pub uplink: u64,
+    busy_until: Time,
+}
+
+pub struct World {
+    pub now: Time,
+    pub hosts: Vec<Host>,
+    mail: BTreeMap<(Time, u64), (usize, Parcel)>,
+    sequence: u64,
+    next_conn: u64,
+    pub delay: Duration,
+    swarms: BTreeMap<InfoHash, Vec<SocketAddr>>,
+    /// Announces that came: (host, url, request).
+    pub announces: Vec<(usize, String, AnnounceRequest)>,
+    /// Trackers that do not answer well, by a part of their address.
+    pub broken: BTreeMap<String, AnnounceFailure>,
+    pub log: Vec<String>,
+}
+
+/// The address of a host.
+pub fn address(host: usize) -> SocketAddr {
+    SocketAddr::from(([10, 0, (host >> 8) as u8, host as u8], 6881))
+}
+
+/// A torrent of files with these lengths, whose hashes nobody looks at.
+pub fn torrent(format: Format, piece_length: u32, lengths: &[u64]) -> Arc<Torrent> {
+    let files = lengths.iter().enumerate().map(|(index, length)| NewFile {
+        path: vec![format!("f{index:04}")],
+        length: *length,
+        executable: false,
+    });
+    let new = NewTorrent::folder("some".into(), files.collect(), piece_length, format).unwrap();
+    let pieces = new.geometry().pieces() as usize;
+    let hash = |piece: usize| {
+        let mut hash = [7; 32];
+        hash[..8].copy_from_slice(&(piece as u64).to_be_bytes());
+        hash
+    };
+    let hashes = NewHashes {
+        pieces: if format.has_v1() { vec![[5; 20]; pieces] } else { Vec::new() },
+        roots: if format.has_v2() { (0..pieces).map(hash).collect() } else { Vec::new() },
+    };
+    Arc::new(new.finish(&hashes).unwrap())
+}
+
+pub fn peer_id(host: usize) -> PeerId {
+    let mut id = *b"-DN0100-000000000000";
+    id[12..].copy_from_slice(format!("{host:08}").as_bytes());
+    PeerId(id)
+}
+
+/// A torrent as most tests add it: with one tracker, to be seeded for ever.
+pub fn adding(source: Source, host: usize) -> AddTorrent {
+    AddTorrent {
+        torrent: T,
+        source,
+        trackers: vec![vec![TRACKER.into()]],
+        peers: Vec::new(),
+        priorities: Vec::new(),
+        sequential: false,
+        limits: Limits::default(),
+        seed: Some(dunlin_engine::io::SeedGoal::default()),
+        peer_id: peer_id(host),
+        key: host as u32,
+        paused: false,
+    }
+}
+
+pub fn magnet(hashes: InfoHashes) -> Source {
+    Source::Magnet { hashes, name: None }
+}
+
+impl World {
+    pub fn new() -> World {
+        World {
+            now: Time::ZERO,
+            hosts: Vec::new(),
+            mail: BTreeMap::new(),
+            sequence: 0,
+            next_conn: 0,
+            delay: Duration::from_millis(10),
+            swarms: BTreeMap::new(),
+            announces: Vec::new(),
+            broken: BTreeMap::new(),
+            log: Vec::new(),
+        }
+    }
+
+    /// A host with a node.
+    pub fn host(&mut self, config: NodeConfig) -> usize {
+        let index = self.scripted();
+        let config = NodeConfig { port: 6881, ..config };
+        self.hosts[index].node = Some(Node::new(config));
+        index
+    }
+
+    /// A host that says what the test tells it to.
+    pub fn scripted(&mut self) -> usize {
+        let index = self.hosts.len() + 1;
+        if self.hosts.is_empty() {
+            // Number 0 is nobody, so that numbers and addresses agree.
+            self.hosts.push(Host::new(0));
+        }
+        let index = index.max(1);
+        self.hosts.push(Host::new(self.hosts.len()));
+        assert!(index >= 1);
+        self.hosts.len() - 1
+    }
+
+    /// `leechers` hosts behind one seed of `torrent`, all with default policies; returns the numbers.
+    pub fn swarm(&mut self, torrent: &Arc<Torrent>, leechers: usize, seed: u64) -> Vec<usize> {
+        (0..=leechers)
+            .map(|number| {
+                let host = self
+                    .host(NodeConfig { seed: seed * 100 + number as u64, ..NodeConfig::default() });
+                self.hosts[host].disk.full_copy = number == 0;
+                self.add(host, adding(Source::Metainfo(torrent.clone()), host));
+                host
+            })
+            .collect()
+    }
+
+    pub fn node(&self, host: usize) -> &Node {
+        self.hosts[host].node.as_ref().unwrap()
+    }
+
+    pub fn add(&mut self, host: usize, add: AddTorrent) {
+        self.command(host, Command::Add(Box::new(add)));
+    }
+
+    pub fn command(&mut self, host: usize, command: Command) {
+        self.input(host, Input::Command(command));
+    }
+
+    pub fn input(&mut self, host: usize, input: Input) {
+        self.hosts[host].inputs.push_back(input);
+        self.settle();
+    }
+
+    pub fn state(&self, host: usize) -> Option<TorrentState> {
+        self.node(host).view(self.now, T).map(|view| view.state)
+    }
+
+    pub fn seeds(&self, host: usize) -> bool {
+        self.state(host) == Some(TorrentState::Seeding)
+    }
+
+    fn post_at(&mut self, at: Time, to: usize, parcel: Parcel) {
+        self.sequence += 1;
+        self.mail.insert((at, self.sequence), (to, parcel));
+    }
+
+    fn post(&mut self, to: usize, parcel: Parcel) {
+        self.post_at(self.now + self.delay, to, parcel);
+    }
+
+    /// Runs until `done`, at most for `most`; says whether it was done.
+    pub fn run(&mut self, most: Duration, done: impl Fn(&World) -> bool) -> bool {
+        let end = self.now + most;
+        let mut steps = 0_u64;
+        loop {
+            steps += 1;
+            assert!(steps < 3_000_000, "the world does not come to rest");
+            self.settle();
+            if done(self) {
+                return true;
+            }
+            let mail = self.mail.keys().next().map(|(at, _)| *at);
+            let living = self.hosts.iter().filter(|host| !host.dead);
+            let wakes = living.filter_map(|host| host.node.as_ref()?.next_timeout());
+            let wake = wakes.map(|(at, _)| at).min();
+            let Some(next) = mail.into_iter().chain(wake).min().filter(|next| *next <= end) else {
+                self.now = end;
+                return false;
+            };
+            self.now = self.now.max(next);
+            self.deliver_due();
+            for host in self.hosts.iter_mut().filter(|host| !host.dead) {
+                let wake = host.node.as_ref().and_then(Node::next_timeout);
+                if wake.is_some_and(|(at, _)| at <= self.now) {
+                    host.inputs.push_back(Input::Timeout);
+                }
+            }
+        }
+    }
+
+    /// Lets time pass.
+    pub fn pass(&mut self, time: Duration) {
+        self.run(time, |_| false);
+    }
+
+    fn deliver_due(&mut self) {
+        while let Some(entry) = self.mail.first_entry() {
+            if entry.key().0 > self.now {
+                return;
+            }
+            let (to, parcel) = entry.remove();
+            self.deliver(to, parcel);
+            self.settle();
+        }
+    }
+
+    fn deliver(&mut self, to: usize, parcel: Parcel) {
+        self.log.push(format!("{:?} {to} {parcel:?}", self.now));
+        if self.hosts[to].dead {
+            return;
+        }
+        if let Parcel::Syn { dialler, torrent, conn } = parcel {
+            self.accept(to, dialler, torrent, conn);
+            return;
+        }
+        let host = &mut self.hosts[to];
+        let known = |conn: &ConnId| host.ends.contains_key(conn);
+        let input = match parcel.clone() {
+            Parcel::Syn { .. } => return,
+            Parcel::Accepted(conn) => {
+                let Some(end) = host.ends.get(&conn).copied() else { return };
+                let torrent = host.torrents[&conn];
+                let remote = Endpoint::Socket(self.hosts[end.host].address);
+                Input::Connected { torrent, conn, remote }
+            }
+            Parcel::Refused { torrent, remote } => Input::DialFailed { torrent, remote },
+            Parcel::Handshake(conn, handshake) if known(&conn) => {
+                Input::Handshake { conn, handshake }
+            }
+            Parcel::Message(conn, message) if known(&conn) => Input::Message { conn, message },
+            Parcel::Piece(conn, block, good) if known(&conn) => {
+                host.disk.park(conn, block, good);
+                Input::BlockArrived { conn, block }
+            }
+            Parcel::Fin(conn) => {
+                if host.ends.remove(&conn).is_none() {
+                    return;
+                }
+                Input::Disconnected { conn }
+            }
+            Parcel::Input(input) => input,
+            _ => return,
+        };
+        let host = &mut self.hosts[to];
+        match (&host.node, &parcel) {
+            (Some(_), _) => host.inputs.push_back(input),
+            (
+                None,
+                Parcel::Accepted(conn)
+                | Parcel::Handshake(conn, _)
+                | Parcel::Message(conn, _)
+                | Parcel::Piece(conn, ..)
+                | Parcel::Fin(conn),
+            ) => host.got.push((*conn, parcel)),
+            _ => {}
+        }
+    }
+
+    fn accept(&mut self, to: usize, dialler: usize, torrent: TorrentId, conn: ConnId) {
+        if !self.hosts[to].listens {
+            let remote = Endpoint::Socket(self.hosts[to].address);
+            self.post(dialler, Parcel::Refused { torrent, remote });
+            return;
+        }
+        self.next_conn += 1;
+        let theirs = ConnId(self.next_conn);
+        let port = 40_000 + (self.next_conn % 20_000) as u16;
+        let remote = SocketAddr::new(self.hosts[dialler].address.ip(), port);
+        self.hosts[to].ends.insert(theirs, End { host: dialler, conn });
+        self.hosts[dialler].ends.insert(conn, End { host: to, conn: theirs });
+        self.hosts[dialler].torrents.insert(conn, torrent);
+        let host = &mut self.hosts[to];
+        if host.node.is_some() {
+            let remote = Endpoint::Socket(remote);
+            host.inputs.push_back(Input::Incoming { conn: theirs, remote });
+        }
+        self.post(dialler, Parcel::Accepted(conn));
+    }
+
+    /// Works off every input until nothing moves.
+    pub fn settle(&mut self) {
+        loop {
+            let mut moved = false;
+            for index in 0..self.hosts.len() {
+                while let Some(input) = self.hosts[index].inputs.pop_front() {
+                    moved = true;
+                    if self.hosts[index].dead {
+                        continue;
+                    }
+                    self.log.push(format!("{:?} {index} <- {input:?}", self.now));
+                    let (now, host) = (self.now, &mut self.hosts[index]);
+                    host.node.as_mut().unwrap().handle(now, input);
+                    while let Some(output) = self.hosts[index].node.as_mut().unwrap().poll() {
+                        self.log.push(format!("{:?} {index} -> {output:?}", self.now));
+                        self.perform(index, output);
+                    }
+                    self.hosts[index].node.as_ref().unwrap().check();
+                }
+            }
+            if !moved {
+                return;
+            }
+        }
+    }
+
+    fn perform(&mut self, index: usize, output: Output) {
+        match output {
+            Output::Dial { torrent, remote } => {
+                self.next_conn += 1;
+                let conn = ConnId(self.next_conn);
+                let Endpoint::Socket(address) = remote else { panic!("{remote:?}") };
+                match self.hosts.iter().position(|host| host.address == address) {
+                    Some(to) => self.post(to, Parcel::Syn { dialler: index, torrent, conn }),
+                    None => self.post(index, Parcel::Refused { torrent, remote }),
+                }
+            }
+            Output::HangUp { conn, reason } => {
+                self.hosts[index].hang_ups.push(reason);
+                if let Some(end) = self.hosts[index].ends.remove(&conn) {
+                    self.post(end.host, Parcel::Fin(end.conn));
+                }
+            }
+            Output::SendHandshake { conn, handshake } => {
+                let end = self.hosts[index].ends[&conn];
+                self.post(end.host, Parcel::Handshake(end.conn, handshake));
+            }
+            Output::Send { conn, message } => {
+                let mut bytes = Vec::new();
+                dunlin_wire::encode_into(&message, &mut bytes);
+                assert_eq!(Message::decode(&bytes[4..]), Ok(Some(message.clone())));
+                if let Some(end) = self.hosts[index].ends.get(&conn).copied() {
+                    self.post(end.host, Parcel::Message(end.conn, message));
+                }
+            }
+            Output::Serve { conn, block } => self.serve(index, conn, block),
+            Output::Announce { torrent, tracker, url, request } => {
+                let result = self.announce(index, &url, &request);
+                let input = Input::Announced { torrent, tracker, result };
+                self.post(index, Parcel::Input(input));
+            }
+            Output::Event(event) => self.hosts[index].events.push(event),
+            other => {
+                let delay = self.hosts[index].disk.delay;
+                for input in self.hosts[index].disk.perform(other) {
+                    if delay == Duration::ZERO {
+                        self.hosts[index].inputs.push_back(input);
+                    } else {
+                        self.post_at(self.now + delay, index, Parcel::Input(input));
+                    }
+                }
+            }
+        }
+    }
+
+    fn serve(&mut self, index: usize, conn: ConnId, block: BlockRef) {
+        let Some(end) = self.hosts[index].ends.get(&conn).copied() else { return };
+        let host = &mut self.hosts[index];
+        if let Some(error) = host.disk.unreadable(block.piece) {
+            host.inputs.push_back(Input::ServeFailed { conn, block, error });
+            return;
+        }
+        let rate = dunlin_base::Rate(host.uplink);
+        if host.uplink > 0 {
+            host.busy_until = host.busy_until.max(self.now) + rate.time_for(u64::from(block.len));
+        }
+        let (at, good, mute) = (host.busy_until.max(self.now), !host.lies, host.mute);
+        if !mute {
+            self.post_at(at + self.delay, end.host, Parcel::Piece(end.conn, block, good));
+        }
+        self.post_at(at, index, Parcel::Input(Input::BlockSent { conn, block }));
+    }
+
+    fn announce(
+        &mut self,
+        host: usize,
+        url: &str,
+        request: &AnnounceRequest,
+    ) -> Result<Box<AnnounceReply>, AnnounceFailure> {
+        self.announces.push((host, url.to_owned(), request.clone()));
+        let failure = self.broken.iter().find(|(part, _)| url.contains(part.as_str()));
+        if let Some((_, failure)) = failure {
+            return Err(failure.clone());
+        }
+        let address = self.hosts[host].address;
+        let swarm = self.swarms.entry(request.info_hash).or_default();
+        swarm.retain(|other| *other != address);
+        let peers = swarm.clone();
+        if request.event != AnnounceEvent::Stopped {
+            swarm.push(address);
+        }
+        let interval = Some(Duration::from_secs(1800));
+        Ok(Box::new(AnnounceReply { interval, peers, ..AnnounceReply::default() }))
+    }
+
+    /// A scripted host dials; the connection is its number for it.
+    pub fn dial(&mut self, from: usize, to: usize) -> ConnId {
+        self.next_conn += 1;
+        let conn = ConnId(self.next_conn);
+        self.post(to, Parcel::Syn { dialler: from, torrent: T, conn });
+        self.pass(self.delay * 3);
+        conn
+    }
+
+    /// A scripted host says something on a connection of its own.
+    pub fn say(&mut self, host: usize, conn: ConnId, parcel: impl Fn(ConnId) -> Parcel) {
+        if let Some(end) = self.hosts[host].ends.get(&conn).copied() {
+            self.post(end.host, parcel(end.conn));
+            self.pass(self.delay * 3);
+        }
+    }
+
+    pub fn say_message(&mut self, host: usize, conn: ConnId, message: Message) {
+        self.say(host, conn, |conn| Parcel::Message(conn, message.clone()));
+    }
+
+    /// A scripted host dials and greets; with the fast and the extension protocol.
+    pub fn greet(&mut self, from: usize, to: usize, info_hash: InfoHash) -> ConnId {
+        let conn = self.dial(from, to);
+        let reserved = dunlin_wire::Reserved::INTERNET;
+        let handshake = Handshake { reserved, info_hash, peer_id: peer_id(from) };
+        self.say(from, conn, |conn| Parcel::Handshake(conn, handshake));
+        conn
+    }
+
+    /// Messages that a scripted host got on a connection.
+    pub fn messages(&self, host: usize, conn: ConnId) -> Vec<Message> {
+        let theirs = self.hosts[host].got.iter().filter(|(other, _)| *other == conn);
+        theirs
+            .filter_map(|(_, parcel)| match parcel {
+                Parcel::Message(_, message) => Some(message.clone()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Whether the other side has hung up on a scripted host.
+    pub fn is_closed(&self, host: usize, conn: ConnId) -> bool {
+        !self.hosts[host].ends.contains_key(&conn)
+    }
+
+    /// Events that a tracker heard from a host, in order.
+    pub fn heard(&self, host: usize) -> Vec<AnnounceEvent> {
+        let theirs = self.announces.iter().filter(|(from, ..)| *from == host);
+        theirs.map(|(_, _, request)| request.event).collect()
+    }
+
+    pub fn banned(&self, host: usize) -> usize {
+        self.node(host).stats().banned.len()
+    }
+}
+
+impl Host {
+    fn new(index: usize) -> Host {
+        Host {
+            node: None,
+            address: address(index),
+            listens: true,
+            ends: BTreeMap::new(),
+            torrents: BTreeMap::new(),
+            disk: Disk::default(),
+            inputs: VecDeque::new(),
+            events: Vec::new(),
+            hang_ups: Vec::new(),
+            got: Vec::new(),
+            lies: false,
+            mute: false,
+            dead: false,
+            uplink: 0,
+            busy_until: Time::ZERO,
+        }
+    }
+}
+
+/// A request.
+pub fn request(piece: u32, begin: u32, length: u32) -> Message {
+    Message::Request(BlockRange { piece, begin, length })
+}
