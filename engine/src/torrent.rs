@@ -238,7 +238,12 @@ impl Torrent {
     /// The same, where only `only` has become able to give more than before: a HAVE or a block must not
     /// cost a look at every peer.
     pub(crate) fn fill_from(&mut self, shared: &mut Shared, now: Time, only: Option<ConnId>) {
-        if !self.downloads() || now < self.paused_until || self.halted {
+        if !self.downloads() || self.halted {
+            return;
+        }
+        if now < self.paused_until {
+            // The wake-up may have been for an earlier pause.
+            shared.timers.by(Reason::Dial, self.paused_until);
             return;
         }
         match shared.config.profile {

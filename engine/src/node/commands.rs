@@ -153,6 +153,9 @@ impl Node {
         let Some(part) = self.parts.get_mut(&id) else { return };
         let before = part.wanted_files();
         part.priorities = priorities;
+        if let Some(swarm) = self.session.torrent(id).filter(|swarm| !swarm.is_blind()) {
+            part.count(&swarm.have);
+        }
         let wanted = part.wanted_files();
         let open = part.storage == Storage::Open && part.after.is_none();
         // Of which priority a wanted file is, is no business of the storage; that all changes at once

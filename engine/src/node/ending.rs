@@ -2,7 +2,7 @@
 //! are told, under one deadline.
 
 use super::Node;
-use super::part::{After, Storage};
+use super::part::{After, Part, Storage};
 use crate::announcer::{Announcer, Totals};
 use crate::io::{Event, HangUpReason, Output, Reason};
 use dunlin_base::{Endpoint, Time, TorrentId};
@@ -65,7 +65,7 @@ impl Node {
         match (part.after, part.storage) {
             (Some(After::Check), Storage::Open) => {
                 part.after = None;
-                part.unfinished.clear();
+                part.forget_files();
                 self.open(id);
             }
             // What is being opened is closed, too: a check of many files takes long.
@@ -81,7 +81,7 @@ impl Node {
     pub(super) fn closed(&mut self, now: Time, id: TorrentId) {
         let Some(part) = self.parts.get_mut(&id) else { return };
         part.storage = Storage::Closed;
-        part.unfinished.clear();
+        part.forget_files();
         let after = part.after;
         if after == Some(After::Remove) {
             // Trackers may still have to hear of it; nothing else is left.
@@ -139,5 +139,14 @@ impl Node {
         } else {
             self.session.timers().by(Reason::Announce, deadline);
         }
+    }
+}
+
+impl Part {
+    /// What is known of its files counts for nothing: they are closed, or checked again.
+    fn forget_files(&mut self) {
+        self.unfinished.clear();
+        self.finished.clear();
+        self.retry.clear();
     }
 }

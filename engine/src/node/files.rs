@@ -4,6 +4,7 @@ use super::Node;
 use super::part::{After, Part, Storage};
 use crate::io::{Event, HangUpReason, LocalError, Output, Priority, Reason, TorrentState};
 use dunlin_base::{Bitfield, FileIndex, PieceIndex, Time, TorrentId};
+use dunlin_metainfo::Geometry;
 use std::time::Duration;
 
 /// Time before a file is finished again that could not be because the disk was full.
@@ -35,7 +36,7 @@ impl Node {
         }
         part.count(&have);
         let all_there = have.is_full() && resumed == 0;
-        part.begin_files(&wanted, all_there);
+        part.begin_files(all_there);
         part.was_incomplete |= first && !have.is_full();
         let info =
             part.metainfo.as_ref().map(|metainfo| (metainfo.info().clone(), metainfo.private));
@@ -137,6 +138,9 @@ impl Node {
     /// A file stands under its name.
     pub(super) fn file_finished(&mut self, now: Time, id: TorrentId, file: FileIndex) {
         let Some(part) = self.parts.get_mut(&id) else { return };
+        if let Some(finished) = part.finished.get_mut(file.index()) {
+            *finished = true;
+        }
         let news = part.unfinished.get_mut(file.index()).is_some_and(std::mem::take);
         if news {
             self.event(Event::FileComplete { torrent: id, file });
@@ -245,7 +249,7 @@ impl Node {
                 continue;
             };
             let sent = u128::from(part.totals(self.session.torrent(*id)).uploaded);
-            let total = part.geometry.as_ref().map_or(0, dunlin_metainfo::Geometry::total_len);
+            let total = part.geometry.as_ref().map_or(0, Geometry::total_len);
             let ratio = goal
                 .ratio_permille
                 .is_some_and(|permille| sent * 1000 >= u128::from(permille) * u128::from(total));
@@ -269,22 +273,22 @@ impl Node {
 }
 
 impl Part {
-    /// Marks the wanted files that have yet to be finished.
-    fn begin_files(&mut self, wanted: &Bitfield, all_there: bool) {
+    /// Begins with the files as they were found: whole ones stand under their names where nothing is
+    /// missing at all, but for empty ones, which nobody looked for.
+    fn begin_files(&mut self, all_there: bool) {
         let files = self.lacks.len();
-        let known = std::mem::take(&mut self.unfinished);
-        self.unfinished = (0..files)
-            .map(|file| {
-                let empty = self
-                    .geometry
-                    .as_ref()
-                    .is_none_or(|geometry| geometry.file_length(FileIndex(file as u32)) == 0);
-                let needed = self.priority(file) != Priority::Skip;
-                let before = known.get(file).copied();
-                needed && before.unwrap_or(!all_there || empty)
-            })
-            .collect();
-        debug_assert!(wanted.len() > 0 || files == 0);
+        if self.finished.len() != files {
+            let empty = |file: usize| {
+                let length = |geometry: &Geometry| geometry.file_length(FileIndex(file as u32));
+                self.geometry.as_ref().map_or(0, length) == 0
+            };
+            self.finished = (0..files).map(|file| all_there && !empty(file)).collect();
+        }
+        let open = |file: usize| {
+            let finished = self.finished.get(file).copied().unwrap_or_default();
+            self.priority(file) != Priority::Skip && !finished
+        };
+        self.unfinished = (0..files).map(open).collect();
     }
 
     /// Wanted files of which nothing is missing, and that do not stand under their names yet.

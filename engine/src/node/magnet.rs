@@ -106,7 +106,7 @@ impl Node {
                 Ok(None)
             }
             MetadataMessage::Data { piece, total_size, data } => {
-                part.fetch.data(conn, *piece, *total_size, data)
+                part.fetch.data(now, conn, *piece, *total_size, data)
             }
         };
         match complete {

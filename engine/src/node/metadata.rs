@@ -16,8 +16,9 @@ const MAX_ASKED: usize = 2;
 const DEADLINE: Duration = Duration::from_secs(5);
 /// Who refused, or did not answer, is left alone for so long (practice).
 const REST: Duration = Duration::from_secs(60);
-/// Sizes that are put together at a time; what other peers say waits until one is proved wrong.
-const MAX_SIZES: usize = 3;
+/// Bytes that are kept at most. Beyond it the size of which there is most is given up: what is put on a
+/// scale to fill it is large, and what is right seldom is.
+const MAX_HELD: usize = 64 << 20;
 /// Metadata larger than this is nobody's (practice).
 const MAX_SIZE: u32 = 30 << 20;
 
@@ -92,9 +93,6 @@ impl Fetch {
         if source.asked.len() >= MAX_ASKED || source.rests > now {
             return None;
         }
-        if !self.sizes.contains_key(&size) && self.sizes.len() >= MAX_SIZES {
-            return None;
-        }
         let assembly = self.sizes.entry(size).or_default();
         if self.alone && *assembly.only.get_or_insert(conn) != conn {
             return None;
@@ -156,6 +154,7 @@ impl Fetch {
     /// If it is not what it has to be: the sender breaks the protocol.
     pub(super) fn data(
         &mut self,
+        now: Time,
         conn: ConnId,
         piece: u32,
         total_size: u32,
@@ -177,6 +176,7 @@ impl Fetch {
         let assembly = self.sizes.entry(size).or_default();
         assembly.pieces.entry(piece).or_insert_with(|| (data.clone(), conn));
         if assembly.pieces.len() < metadata_pieces(size) as usize {
+            self.make_room(now, size);
             return Ok(None);
         }
         let pieces = std::mem::take(assembly).pieces;
@@ -184,6 +184,23 @@ impl Fetch {
         let from = pieces.values().map(|(_, conn)| *conn).collect();
         let bytes: Vec<u8> = pieces.into_values().flat_map(|(bytes, _)| bytes).collect();
         Ok(Some(Complete { bytes: bytes.into(), from }))
+    }
+
+    /// Gives up other sizes while too much is kept.
+    fn make_room(&mut self, now: Time, kept: u32) {
+        let held = |assembly: &Assembly| -> usize {
+            assembly.pieces.values().map(|(data, _)| data.len()).sum()
+        };
+        while self.sizes.values().map(held).sum::<usize>() > MAX_HELD {
+            let others = self.sizes.iter().filter(|(size, _)| **size != kept);
+            let most = others.max_by_key(|(_, assembly)| held(assembly)).map(|(size, _)| *size);
+            let Some(most) = most else { return };
+            self.sizes.remove(&most);
+            for source in self.sources.values_mut().filter(|source| source.size == most) {
+                source.asked.clear();
+                source.rests = now + REST;
+            }
+        }
     }
 
     /// The whole has another hash than its name says. Returns who is convicted.

@@ -61,6 +61,8 @@ pub(super) struct Part {
     pub(super) lacks: Vec<u32>,
     /// Wanted files that do not stand under their names yet.
     pub(super) unfinished: Vec<bool>,
+    /// Files that stand under their names, wanted or not.
+    pub(super) finished: Vec<bool>,
     /// Files that could not be finished because the disk was full.
     pub(super) retry: Vec<FileIndex>,
     /// Bytes of wanted files, and those that are here.
@@ -104,6 +106,7 @@ impl Part {
             after: None,
             lacks: Vec::new(),
             unfinished: Vec::new(),
+            finished: Vec::new(),
             retry: Vec::new(),
             wanted_bytes: 0,
             have_bytes: 0,

@@ -112,7 +112,10 @@ impl Torrent {
         let Some(peer) = self.peers.get(&conn) else { return Ok(()) };
         let (remote, incoming) = (peer.remote, peer.abroad.incoming);
         if handshake.peer_id == self.peer_id {
-            if !incoming {
+            if incoming {
+                // Our own dial learns from the answer whom it has reached.
+                self.greet(shared, conn);
+            } else {
                 self.known.entry(remote).ourselves = true;
             }
             return Err(HangUpReason::Ourselves);
