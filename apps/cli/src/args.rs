@@ -8,6 +8,10 @@
 
 pub(crate) mod placing;
 pub(crate) mod run;
+pub(crate) mod torrent;
+pub(crate) mod tracker;
+pub(crate) mod transfer;
+pub(crate) mod verify;
 
 use crate::exit::{Exit, Failure};
 use crate::values::{self, Ranks};
@@ -21,6 +25,10 @@ use run::RunArgs;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use torrent::{CompletionsArgs, CreateArgs, EditArgs, MagnetArgs, ManArgs, ShowArgs};
+use tracker::TrackerArgs;
+use transfer::{GetArgs, SeedArgs};
+use verify::VerifyArgs;
 
 /// Moves large files to many machines at once.
 ///
@@ -64,6 +72,21 @@ pub(crate) enum Command {
     /// What can be placed is placed, and the rest is named (exit 1). --check says what would move,
     /// --verify-only whether everything is as the plan says. Running it again resumes.
     Place(Box<PlaceArgs>),
+    /// Runs a public tracker: peers of any client learn of each other here.
+    ///
+    /// HTTP and UDP on one table, over IPv4 and IPv6. It keeps nothing on disk: after a new start, peers
+    /// announce themselves again. Ctrl-C stops it.
+    Tracker(TrackerArgs),
+    /// Fetches torrents from the internet.
+    ///
+    /// Over TCP, from the peers that its trackers name. It ends when everything is here and verified,
+    /// unless it is told to seed. The same command again goes on where it was stopped.
+    Get(Box<GetArgs>),
+    /// Gives torrents to others.
+    ///
+    /// The data is checked first, unless it is what it was the last time. It goes on until it is
+    /// stopped, or a goal is reached.
+    Seed(Box<SeedArgs>),
     /// Prints a trace as a sequence chart.
     ///
     /// Reads a file that `dunlin swarm --trace FILE` wrote: one JSON object a line.
@@ -73,6 +96,36 @@ pub(crate) enum Command {
     /// Leftovers are the `.NAME.dunlin-part` files and `.dunlin` folders of runs that were stopped.
     /// Finished files are never touched. A folder that a run is using is refused.
     Clean(CleanArgs),
+    /// Makes a torrent of a file or folder.
+    ///
+    /// Hashes on all cores. Prints the info-hash; `dunlin show` says the rest.
+    Create(Box<CreateArgs>),
+    /// Shows what a torrent says: name, hashes, trackers, files.
+    ///
+    /// Names are shown as they would be created, with a warning where that is not how they stand in
+    /// the torrent.
+    Show(ShowArgs),
+    /// Writes a torrent with other trackers, web seeds or comment.
+    ///
+    /// The info dictionary stays byte for byte, and with it the info-hash, unless --new-hash is given.
+    Edit(Box<EditArgs>),
+    /// Says whether files are what a torrent says, and which are not.
+    ///
+    /// Hashes everything on all cores. Wrong, missing, short, long and extra files are named, with
+    /// their wrong pieces (exit 6).
+    Verify(VerifyArgs),
+    /// Prints the magnet link of a torrent.
+    ///
+    /// With its hashes, its name, its trackers and web seeds. Quote it for the shell.
+    Magnet(MagnetArgs),
+    /// Prints the completions of a shell: bash, zsh, fish.
+    ///
+    /// To be sourced by the shell, or put where it looks for them.
+    Completions(CompletionsArgs),
+    /// Prints the manual page, or writes those of all commands to a folder.
+    ///
+    /// `dunlin man | man -l -` shows it.
+    Man(ManArgs),
     /// Runs one rank of a job, as told on standard input (`-`).
     ///
     /// Started over ssh by rank 0; of no use to anybody else.
@@ -209,7 +262,15 @@ pub(crate) struct CleanArgs {
 impl Args {
     /// Whether stdout is to hold one JSON document.
     pub(crate) fn json(&self) -> bool {
-        self.run().is_some_and(|run| run.json)
+        match &self.command {
+            Command::Create(create) => create.json,
+            Command::Show(show) => show.json,
+            Command::Verify(verify) => verify.json,
+            Command::Tracker(tracker) => tracker.json,
+            Command::Get(get) => get.net.json,
+            Command::Seed(seed) => seed.net.json,
+            _ => self.run().is_some_and(|run| run.json),
+        }
     }
 
     /// The common options of a run, if it is one.
@@ -218,7 +279,7 @@ impl Args {
             Command::Swarm(swarm) => Some(&swarm.run),
             Command::Cast(cast) => Some(&cast.placing.run),
             Command::Place(place) => Some(&place.placing.run),
-            Command::Trace(_) | Command::Clean(_) | Command::Join(_) | Command::Witness => None,
+            _ => None,
         }
     }
 }

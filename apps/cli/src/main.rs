@@ -9,7 +9,11 @@
 //! mpirun -np 7 dunlin swarm PLAN       one rank a process, over MPI
 //! dunlin cast SRC DEST                 files and folders to every rank
 //! dunlin place plan.toml               what each rank or host should hold
+//! dunlin get FILE.torrent              a torrent of the internet
+//! dunlin seed FILE.torrent             give it to others
 //! dunlin trace run.trace               as a sequence chart
+//! dunlin create PATH                   a torrent of a file or folder
+//! dunlin show, edit, magnet TORRENT    what it says, other trackers, its link
 //! dunlin clean PLAN                    remove what unfinished runs left
 //! ```
 
@@ -35,7 +39,10 @@ mod settings;
 mod signals;
 mod swarm;
 mod table;
+mod torrent;
 mod trace;
+mod tracker_cmd;
+mod transfer;
 mod troubles;
 mod values;
 mod voice;
@@ -56,9 +63,19 @@ fn main() -> ExitCode {
         command @ (Command::Cast(_) | Command::Place(_)) => {
             placing::run(command, launcher.as_ref())
         }
+        Command::Get(options) => transfer::get(options),
+        Command::Seed(options) => transfer::seed(options),
         Command::Join(_) => placing::join(),
+        Command::Tracker(options) => tracker_cmd::run(options),
         Command::Trace(options) => trace::run(options),
         Command::Clean(options) => clean::run(options),
+        Command::Create(options) => torrent::create::run(options),
+        Command::Show(options) => torrent::show::run(options),
+        Command::Edit(options) => torrent::edit::run(options),
+        Command::Verify(options) => torrent::verify::run(options),
+        Command::Magnet(options) => torrent::magnet::run(options),
+        Command::Completions(options) => torrent::manual::completions(options),
+        Command::Man(options) => torrent::manual::man(options),
         Command::Witness => witness::run(),
     });
     match done {

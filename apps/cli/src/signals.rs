@@ -23,6 +23,18 @@ impl Watch {
     /// # Errors
     /// If the operating system refuses (exit 3).
     pub(crate) fn start(control: RunControl, voice: Voice) -> Result<Watch, Failure> {
+        Watch::listen(voice.leads(), move || control.interrupt())
+    }
+
+    /// The same for whoever is no job: the first signal calls `stop`.
+    ///
+    /// # Errors
+    /// As [`Watch::start`].
+    pub(crate) fn of(stop: impl Fn() + Send + 'static) -> Result<Watch, Failure> {
+        Watch::listen(true, stop)
+    }
+
+    fn listen(says: bool, stop: impl Fn() + Send + 'static) -> Result<Watch, Failure> {
         let refused = |error: std::io::Error| {
             Failure::environment(format!("cannot listen for Ctrl-C: {error}; try again"))
         };
@@ -31,7 +43,7 @@ impl Watch {
         let interrupted = watch.interrupted.clone();
         std::thread::Builder::new()
             .name("signals".to_owned())
-            .spawn(move || listen(&mut signals, &control, &interrupted, voice))
+            .spawn(move || listen(&mut signals, &stop, &interrupted, says))
             .map_err(refused)?;
         Ok(watch)
     }
@@ -59,9 +71,9 @@ impl Watch {
     }
 }
 
-fn listen(signals: &mut Signals, control: &RunControl, interrupted: &AtomicBool, voice: Voice) {
+fn listen(signals: &mut Signals, stop: &dyn Fn(), interrupted: &AtomicBool, says: bool) {
     let say = |text| {
-        if voice.leads() {
+        if says {
             out::say(text);
         }
     };
@@ -71,6 +83,6 @@ fn listen(signals: &mut Signals, control: &RunControl, interrupted: &AtomicBool,
             std::process::exit(Exit::InterruptedTwice.code().into());
         }
         say("interrupted: saving what is here (once more stops at once)");
-        control.interrupt();
+        stop();
     }
 }

@@ -2,6 +2,7 @@
 //! fabric.
 
 pub(crate) mod placing;
+pub(crate) mod torrent;
 
 use dunlin_base::{Rank, parse_size};
 use dunlin_tracker::OnConflict;

@@ -58,6 +58,7 @@ impl Outbox {
     }
 
     /// Bytes of payload that wait.
+    #[cfg(test)]
     pub(crate) fn payload(&self) -> usize {
         self.payload
     }

@@ -1,0 +1,112 @@
+//! The commands around .torrent files. What they share: reading a torrent from a file or stdin, and
+//! writing one where nothing stands yet.
+
+pub(crate) mod create;
+pub(crate) mod edit;
+pub(crate) mod magnet;
+pub(crate) mod manual;
+mod scan;
+pub(crate) mod show;
+pub(crate) mod verify;
+
+use crate::exit::Failure;
+use crate::out;
+use dunlin_disk::RealFs;
+use dunlin_metainfo::{MAX_TORRENT_SIZE, Torrent};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+/// Whether a path stands for a standard stream.
+pub(crate) fn is_stream(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+/// Reads a .torrent file, or stdin, and says what was made safe in it. Gives its bytes, too.
+///
+/// # Errors
+/// If it cannot be read, or is no torrent that we take (exit 4).
+pub(crate) fn read(path: &Path) -> Result<(Vec<u8>, Torrent), Failure> {
+    let name = if is_stream(path) { "stdin".to_owned() } else { path.display().to_string() };
+    let bytes = bytes(path).map_err(|error| {
+        Failure::input(format!("cannot read the torrent {name}: {error}; give a .torrent file"))
+    })?;
+    let torrent = Torrent::parse(&bytes)
+        .map_err(|error| Failure::input(format!("{name}: {error}")))?;
+    for warning in &torrent.warnings {
+        out::say(&format!("warning: {name}: {warning}"));
+    }
+    Ok((bytes, torrent))
+}
+
+/// At most one byte more than a torrent may have, so that its reader says that it is too long.
+fn bytes(path: &Path) -> io::Result<Vec<u8>> {
+    let most = MAX_TORRENT_SIZE as u64 + 1;
+    let mut bytes = Vec::new();
+    if is_stream(path) {
+        io::stdin().lock().take(most).read_to_end(&mut bytes)?;
+    } else {
+        File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
+}
+
+/// Refuses an output that would replace something, unless that is wanted.
+///
+/// # Errors
+/// If something stands there (exit 4).
+pub(crate) fn check_output(path: &Path, force: bool) -> Result<(), Failure> {
+    if is_stream(path) {
+        return Ok(());
+    }
+    match path.symlink_metadata() {
+        Ok(meta) if meta.is_dir() => {
+            Err(Failure::input(format!("{} is a folder; name a file", path.display())))
+        }
+        Ok(_) if !force => Err(exists(path)),
+        _ => Ok(()),
+    }
+}
+
+fn exists(path: &Path) -> Failure {
+    let path = path.display();
+    Failure::input(format!("{path} is there already; name another file, or give --force"))
+}
+
+/// Writes a torrent to a file or to stdout.
+///
+/// # Errors
+/// If something stands there that must not be replaced (exit 4), or it cannot be written (exit 5).
+pub(crate) fn write(path: &Path, force: bool, bytes: &[u8]) -> Result<(), Failure> {
+    if is_stream(path) {
+        return out::data(|stdout| stdout.write_all(bytes));
+    }
+    let done = if force {
+        dunlin_disk::write_file(&RealFs, path, bytes)
+    } else {
+        let file = OpenOptions::new().write(true).create_new(true).open(path);
+        file.and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+    };
+    done.map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => exists(path),
+        _ => Failure::disk(format!(
+            "cannot write {}: {error}; check the folder and its rights",
+            path.display()
+        )),
+    })
+}
+
+/// A text from a torrent for a terminal: nothing in it can move the cursor or turn the line around.
+pub(crate) fn plain(text: &str) -> String {
+    let mut plain = String::new();
+    for c in text.chars() {
+        let hidden = matches!(c, '\u{061C}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}'
+            | '\u{2060}'..='\u{2069}' | '\u{FEFF}');
+        if c.is_control() || hidden {
+            plain.extend(c.escape_default());
+        } else {
+            plain.push(c);
+        }
+    }
+    plain
+}

@@ -1,0 +1,303 @@
+//! `dunlin verify TORRENT`: whether files are what a torrent says, all of it read and hashed.
+
+mod look;
+
+use super::{plain, read};
+use crate::args::verify::VerifyArgs;
+use crate::exit::{Exit, Failure};
+use crate::progress::{Mode, Step};
+use crate::signals::Watch;
+use crate::{json, out};
+use dunlin_base::{Bitfield, FileIndex, PieceIndex, format_size};
+use dunlin_disk::{CheckFiles, Checked, DiskErrorKind, RealFs};
+use dunlin_metainfo::{BLOCK_LENGTH, Content, Torrent};
+use look::{Found, Stands};
+use serde_json::{Value, json};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Runs of pieces that are named for one file; the rest is counted.
+const MAX_RUNS: usize = 8;
+
+/// What is wrong with one file.
+#[derive(Debug, PartialEq, Eq)]
+struct Fault {
+    /// Its path from where the torrent is stored.
+    path: String,
+    /// `wrong`, `missing`, `short`, `long`, `extra`, `unreadable` or `no file`.
+    what: &'static str,
+    /// Its length in the torrent, and as it was found, in bytes.
+    expected: Option<u64>,
+    found: Option<u64>,
+    /// Its wrong pieces; a piece that several files share is wrong in all of them.
+    pieces: Vec<u32>,
+    /// Why it could not be read.
+    why: Option<String>,
+}
+
+/// What a verification found.
+#[derive(Debug)]
+struct Outcome {
+    pieces: u32,
+    right: u32,
+    /// Pieces whose files are all there, and that are not what they must be.
+    wrong: u32,
+    files: usize,
+    /// Bytes of all files.
+    bytes: u64,
+    faults: Vec<Fault>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// If the torrent or the folder cannot be read (exit 4), or a person stops it (exit 9).
+pub(crate) fn run(args: &VerifyArgs) -> Result<Exit, Failure> {
+    let (_, torrent) = read(&args.torrent)?;
+    let content = torrent.content(BLOCK_LENGTH).ok_or_else(|| {
+        Failure::input(format!(
+            "{}: it has no piece layers, so nothing can be verified; fetch it with `dunlin get`",
+            args.torrent.display()
+        ))
+    })?;
+    if !args.data.is_dir() {
+        let data = args.data.display();
+        return Err(Failure::input(format!(
+            "{data} is no folder; give the one that holds `{}`",
+            plain(&torrent.name)
+        )));
+    }
+    let stands = look::look(&torrent, &content, &args.data)?;
+    let checked = check(args, &content, &stands)?;
+    let outcome = judge(&content, stands, &checked);
+    let well = outcome.faults.is_empty() && outcome.right == outcome.pieces;
+    let message = outcome.message(&torrent);
+    let exit = if well { Exit::Ok } else { Exit::Mismatch };
+    if args.json {
+        out::document(&json::report(outcome.document(&torrent), exit, &message))?;
+    } else {
+        let lines: Vec<String> = outcome.faults.iter().map(Fault::line).collect();
+        out::data(|stdout| lines.iter().try_for_each(|line| writeln!(stdout, "{line}")))?;
+    }
+    match well {
+        true => out::say(&message),
+        false => out::error(&message),
+    }
+    Ok(exit)
+}
+
+/// Hashes everything that is there.
+fn check(args: &VerifyArgs, content: &Content, stands: &[Stands]) -> Result<Checked, Failure> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let _watch = Watch::of({
+        let stop = Arc::clone(&stop);
+        move || stop.store(true, Ordering::Relaxed)
+    })?;
+    let paths: Vec<_> = stands.iter().map(Stands::path).collect();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let total = content.geometry.total_len();
+    let what = format!("verifying {}", format_size(total));
+    let mut step = Step::begin(Mode::of(args.quiet), what, total);
+    let check =
+        CheckFiles { fs: &RealFs, content, paths: &paths, threads, budget: None, stop: &stop };
+    let checked = check.run(&mut |done, _| {
+        step.at(done);
+        ControlFlow::Continue(())
+    });
+    step.end();
+    checked.map_err(|error| match error.kind {
+        DiskErrorKind::Interrupted => {
+            let message = "interrupted; the same command starts again".to_owned();
+            Failure { exit: Exit::Interrupted, message }
+        }
+        _ => Failure::disk(error),
+    })
+}
+
+/// What is wrong with which file.
+fn judge(content: &Content, stands: Vec<Stands>, checked: &Checked) -> Outcome {
+    let wrong = wrong_pieces(content, &stands, &checked.right);
+    let mut faults = Vec::new();
+    let (mut files, mut bytes) = (0, 0);
+    let mut extra = Vec::new();
+    for (stands, index) in stands.into_iter().zip((0..).map(FileIndex)) {
+        let Stands { name, found, expected, .. } = stands;
+        let fault = |what, found, pieces, why| Fault {
+            path: name.clone(),
+            what,
+            expected,
+            found,
+            pieces,
+            why,
+        };
+        if matches!(found, Found::Nothing) {
+            continue;
+        }
+        if let Found::Extra(length) = found {
+            extra.push(fault("extra", Some(length), Vec::new(), None));
+            continue;
+        }
+        files += 1;
+        bytes += expected.unwrap_or_default();
+        let pieces = content.geometry.file_pieces(index);
+        let pieces: Vec<u32> = pieces.filter(|piece| wrong.has(PieceIndex(*piece))).collect();
+        let failed = checked.failed.iter().find(|(file, _)| *file == index);
+        match found {
+            Found::Missing => faults.push(fault("missing", None, pieces, None)),
+            Found::NoFile => faults.push(fault("no file", None, pieces, None)),
+            Found::File(length) if Some(length) < expected => {
+                faults.push(fault("short", Some(length), pieces, None));
+            }
+            Found::File(length) if Some(length) > expected => {
+                faults.push(fault("long", Some(length), pieces, None));
+            }
+            _ => match failed {
+                Some((_, error)) => {
+                    let why = Some(error.to_string());
+                    faults.push(fault("unreadable", None, pieces, why));
+                }
+                None if !pieces.is_empty() => faults.push(fault("wrong", None, pieces, None)),
+                None => {}
+            },
+        }
+    }
+    faults.extend(extra);
+    Outcome {
+        pieces: content.geometry.pieces(),
+        right: checked.right.count(),
+        wrong: wrong.count(),
+        files,
+        bytes,
+        faults,
+    }
+}
+
+/// The pieces that are all there and not what they must be. Where a file is missing or too short,
+/// nobody can say of its piece which of the bytes that are there are right.
+fn wrong_pieces(content: &Content, stands: &[Stands], right: &Bitfield) -> Bitfield {
+    let geometry = &content.geometry;
+    let mut wrong = Bitfield::new(geometry.pieces());
+    let there = |extent: dunlin_metainfo::Extent| {
+        let found = stands.get(extent.file.index()).map(|stands| &stands.found);
+        let end = extent.offset + u64::from(extent.len);
+        matches!(found, Some(Found::File(length)) if *length >= end)
+    };
+    for piece in right.zeros() {
+        let whole = dunlin_base::BlockRef { piece, begin: 0, len: geometry.data_len(piece) };
+        if geometry.extents(whole).all(there) {
+            wrong.set(piece);
+        }
+    }
+    wrong
+}
+
+impl Outcome {
+    /// One sentence for people.
+    fn message(&self, torrent: &Torrent) -> String {
+        let name = plain(&torrent.name);
+        if self.faults.is_empty() && self.right == self.pieces {
+            let (size, pieces) = (format_size(self.bytes), self.pieces);
+            return format!("{name}: all {pieces} pieces are right ({size}, {} files)", self.files);
+        }
+        let mut parts = Vec::new();
+        for what in ["wrong", "missing", "short", "long", "unreadable", "no file", "extra"] {
+            let count = self.faults.iter().filter(|fault| fault.what == what).count();
+            if count > 0 {
+                parts.push(format!("{count} {what}"));
+            }
+        }
+        format!(
+            "{name}: {} of {} pieces are right; files: {}; `dunlin get --force` fetches what is not",
+            self.right,
+            self.pieces,
+            parts.join(", ")
+        )
+    }
+
+    fn document(&self, torrent: &Torrent) -> Value {
+        let faults: Vec<Value> = self.faults.iter().map(Fault::document).collect();
+        let named = self.faults.iter().filter(|fault| fault.what != "extra").count();
+        json!({
+            "name": torrent.name,
+            "info_hash": torrent.hashes.v1.map(|hash| hash.to_string()),
+            "info_hash_v2": torrent.hashes.v2.map(|hash| dunlin_base::hex(&hash)),
+            "pieces": self.pieces,
+            "pieces_right": self.right,
+            "pieces_wrong": self.wrong,
+            "files": self.files,
+            "files_right": self.files - named,
+            "bytes": self.bytes,
+            "faults": faults,
+        })
+    }
+}
+
+impl Fault {
+    /// One line for people, which begins with what is wrong.
+    fn line(&self) -> String {
+        let mut line = format!("{:<10}  {}", self.what, plain(&self.path));
+        match (self.what, self.expected, self.found) {
+            ("short" | "long", Some(expected), Some(found)) => {
+                line.push_str(&format!("  {found} bytes, expected {expected}"));
+            }
+            ("extra", _, Some(found)) => line.push_str(&format!("  {found} bytes")),
+            _ => {}
+        }
+        if !self.pieces.is_empty() {
+            line.push_str(&format!("  {}", pieces(&self.pieces)));
+        }
+        if let Some(why) = &self.why {
+            line.push_str(&format!("  {}", plain(why)));
+        }
+        line
+    }
+
+    fn document(&self) -> Value {
+        json!({
+            "path": self.path,
+            "fault": self.what,
+            "length_expected": self.expected,
+            "length_found": self.found,
+            "pieces_wrong": self.pieces,
+            "error": self.why,
+        })
+    }
+}
+
+/// `piece 3`, or `pieces 3, 5-9`.
+fn pieces(wrong: &[u32]) -> String {
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    for piece in wrong {
+        match runs.last_mut() {
+            Some((_, end)) if *end + 1 == *piece => *end = *piece,
+            _ => runs.push((*piece, *piece)),
+        }
+    }
+    let run = |(start, end): &(u32, u32)| match start == end {
+        true => start.to_string(),
+        false => format!("{start}-{end}"),
+    };
+    let shown: Vec<_> = runs.iter().take(MAX_RUNS).map(run).collect();
+    let word = if wrong.len() == 1 { "piece" } else { "pieces" };
+    let more = if runs.len() > MAX_RUNS { " and more" } else { "" };
+    format!("{word} {}{more}", shown.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_named_in_runs() {
+        let cases: [(&[u32], &str); 4] = [
+            (&[3], "piece 3"),
+            (&[3, 4], "pieces 3-4"),
+            (&[0, 2, 3, 9], "pieces 0, 2-3, 9"),
+            (&[0, 2, 4, 6, 8, 10, 12, 14, 16], "pieces 0, 2, 4, 6, 8, 10, 12, 14 and more"),
+        ];
+        for (wrong, text) in cases {
+            assert_eq!(pieces(wrong), text);
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! Runs `get` and `seed`: starts the world, hears what happens, knows when it is over and how it ended.
+
+use super::show::{self, Screen};
+use super::source::{self, Wanted};
+use crate::exit::{Exit, Failure};
+use crate::out;
+use crate::signals::Watch;
+use dunlin_base::TorrentId;
+use dunlin_disk::{DiskError, DiskErrorKind};
+use dunlin_engine::io::{Command, Event, TorrentState, TorrentView};
+use dunlin_net::{Net, NetConfig, NetError, NetEvent, NewTorrent};
+use dunlin_plan::Pattern;
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+/// How often numbers are looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Everything that a run is told.
+pub(super) struct Job {
+    pub(super) config: NetConfig,
+    pub(super) new: Vec<NewTorrent>,
+    pub(super) wanted: Vec<Wanted>,
+    pub(super) select: Vec<Pattern>,
+    pub(super) patience: Option<Duration>,
+    /// It is there to fetch; otherwise to seed.
+    pub(super) fetches: bool,
+    pub(super) json: bool,
+    pub(super) quiet: bool,
+}
+
+/// One torrent, as far as it has come.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    pub(super) name: String,
+    pub(super) hashes: dunlin_metainfo::InfoHashes,
+    pub(super) files: Vec<(String, u64, bool)>,
+    pub(super) state: Option<TorrentState>,
+    pub(super) reason: Option<String>,
+    pub(super) checking: Option<(u64, u64)>,
+    pub(super) complete: bool,
+    pub(super) opened: bool,
+    pub(super) view: Option<TorrentView>,
+    /// Why its files could not be opened.
+    pub(super) disk: Option<DiskError>,
+    pub(super) failed_files: Vec<(String, String)>,
+    pub(super) trackers: BTreeMap<String, String>,
+    /// When something last came, and how much had come then.
+    gained: Option<(Instant, u64)>,
+    pub(super) stalled: bool,
+}
+
+/// What came of a run.
+pub(super) struct Ended {
+    pub(super) torrents: BTreeMap<TorrentId, Progress>,
+    pub(super) interrupted: bool,
+    pub(super) seconds: f64,
+    pub(super) exit: Exit,
+    pub(super) message: String,
+}
+
+/// Runs until everything is done, has failed, or was stopped.
+pub(super) fn run(job: Job) -> Result<Exit, Failure> {
+    let start = Instant::now();
+    let (json, quiet, fetches) = (job.json, job.quiet, job.fetches);
+    let mut torrents = BTreeMap::new();
+    for (new, wanted) in job.new.iter().zip(&job.wanted) {
+        torrents.insert(new.add.torrent, begin(wanted, &new.add.priorities));
+        if let Some(metainfo) = wanted.metainfo() {
+            metainfo.warnings.iter().for_each(|warning| out::say(&format!("warning: {warning}")));
+        }
+    }
+    let watch = Watch::of(|| {})?;
+    let (net, heard) = Net::start(job.config).map_err(|error| not_started(&error))?;
+    if !quiet {
+        show::listening(&net);
+    }
+    job.new.into_iter().for_each(|new| net.add(new));
+    let mut running = Running {
+        net,
+        heard,
+        wanted: job.wanted,
+        select: job.select,
+        patience: job.patience,
+        fetches,
+        torrents,
+        screen: Screen::new(quiet),
+        stopping: false,
+    };
+    let interrupted = running.until_over(&watch);
+    let Running { net, torrents, screen, .. } = running;
+    screen.end();
+    net.join();
+    let (exit, message) = verdict(&torrents, interrupted, fetches);
+    let seconds = start.elapsed().as_secs_f64();
+    let ended = Ended { torrents, interrupted, seconds, exit, message };
+    show::report(&ended, json, quiet)?;
+    Ok(ended.exit)
+}
+
+fn not_started(error: &NetError) -> Failure {
+    let exit = match error {
+        NetError::Listen { .. } => Exit::Network,
+        NetError::System(_) => Exit::Environment,
+    };
+    Failure { exit, message: error.to_string() }
+}
+
+fn begin(wanted: &Wanted, priorities: &[dunlin_engine::io::Priority]) -> Progress {
+    let mut progress = Progress { name: wanted.name(), ..Progress::default() };
+    match wanted {
+        Wanted::Torrent(torrent) => know(&mut progress, torrent, priorities),
+        Wanted::Magnet(magnet) => progress.hashes = magnet.hashes,
+    }
+    progress
+}
+
+fn know(
+    progress: &mut Progress,
+    torrent: &dunlin_metainfo::Torrent,
+    priorities: &[dunlin_engine::io::Priority],
+) {
+    progress.name.clone_from(&torrent.name);
+    progress.hashes = torrent.hashes;
+    progress.files = torrent
+        .files
+        .iter()
+        .enumerate()
+        .filter(|(_, file)| !file.attributes.pad)
+        .map(|(index, file)| {
+            (file.path.join("/"), file.length, super::is_wanted(priorities, index))
+        })
+        .collect();
+}
+
+/// A run under way.
+struct Running {
+    net: Net,
+    heard: Receiver<NetEvent>,
+    wanted: Vec<Wanted>,
+    select: Vec<Pattern>,
+    patience: Option<Duration>,
+    fetches: bool,
+    torrents: BTreeMap<TorrentId, Progress>,
+    screen: Screen,
+    stopping: bool,
+}
+
+impl Running {
+    /// Whether a person stopped it.
+    fn until_over(&mut self, watch: &Watch) -> bool {
+        let mut interrupted = false;
+        loop {
+            match self.heard.recv_timeout(TICK) {
+                Ok(NetEvent::Stopped) | Err(RecvTimeoutError::Disconnected) => return interrupted,
+                Ok(event) => self.event(event),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if watch.interrupted() && !interrupted {
+                interrupted = true;
+                self.stop();
+            }
+            self.look();
+            if !self.stopping && self.torrents.values().all(is_over) {
+                self.stop();
+            }
+        }
+    }
+
+    fn stop(&mut self) {
+        if !std::mem::replace(&mut self.stopping, true) {
+            self.net.command(Command::Stop);
+        }
+    }
+
+    fn event(&mut self, event: NetEvent) {
+        match event {
+            NetEvent::Engine(event) => self.engine(event),
+            NetEvent::Checking { torrent, done, total } => {
+                if let Some(progress) = self.torrents.get_mut(&torrent) {
+                    progress.checking = Some((done, total));
+                }
+            }
+            NetEvent::OpenFailed { torrent, error } => {
+                if let Some(progress) = self.torrents.get_mut(&torrent) {
+                    progress.disk = Some(error);
+                }
+            }
+            NetEvent::Stopped => {}
+        }
+    }
+
+    fn engine(&mut self, event: Event) {
+        match event {
+            Event::State { torrent, state, reason } => self.state(torrent, state, reason),
+            Event::Metadata { torrent, metainfo } => {
+                metainfo.warnings.iter().for_each(|one| out::say(&format!("warning: {one}")));
+                let wanted = self.wanted.get(torrent.0 as usize);
+                let Some(wanted) = wanted else { return };
+                match source::priorities(wanted, &metainfo, &self.select) {
+                    Ok(priorities) => {
+                        if let Some(progress) = self.torrents.get_mut(&torrent) {
+                            know(progress, &metainfo, &priorities);
+                        }
+                        if !priorities.is_empty() {
+                            self.net.command(Command::Prioritize(torrent, priorities));
+                        }
+                    }
+                    Err(failure) => {
+                        if let Some(progress) = self.torrents.get_mut(&torrent) {
+                            progress.state = Some(TorrentState::Failed);
+                            progress.reason = Some(failure.message);
+                        }
+                        self.net.command(Command::Remove(torrent));
+                    }
+                }
+            }
+            Event::FileFailed(failed) => {
+                let mut all = self.torrents.values_mut();
+                if let Some(progress) =
+                    all.find(|one| one.files.iter().any(|(name, ..)| *name == failed.name))
+                {
+                    progress.failed_files.push((failed.name, failed.reason));
+                }
+            }
+            Event::Announced { torrent, news } => {
+                if let Some(progress) = self.torrents.get_mut(&torrent) {
+                    let text = match &news.result {
+                        Ok(peers) => format!("{peers} peers"),
+                        Err(error) => {
+                            self.screen.once(&format!("tracker {}: {error}", news.url));
+                            error.clone()
+                        }
+                    };
+                    progress.trackers.insert(news.url.to_string(), text);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn state(&mut self, torrent: TorrentId, state: TorrentState, reason: Option<String>) {
+        let Some(progress) = self.torrents.get_mut(&torrent) else { return };
+        if progress.state == Some(TorrentState::Failed) {
+            return;
+        }
+        let was = progress.state.replace(state);
+        progress.reason.clone_from(&reason);
+        progress.opened |=
+            matches!(state, TorrentState::Downloading | TorrentState::Seeding | TorrentState::Done);
+        progress.complete |= matches!(state, TorrentState::Seeding | TorrentState::Done);
+        if state != TorrentState::Checking {
+            progress.checking = None;
+        }
+        let name = progress.name.clone();
+        match (state, reason) {
+            (TorrentState::DiskFull, Some(why)) => {
+                self.screen.once(&format!("{name}: waiting for space: {why}"));
+            }
+            (TorrentState::Seeding, _) if was != Some(state) && !self.fetches => {
+                self.screen.once(&format!("{name}: seeding"));
+            }
+            _ => {}
+        }
+        if !self.fetches && state == TorrentState::Downloading {
+            let view = progress.view.as_ref();
+            let missing = view.map_or(0, |view| view.wanted - view.have.min(view.wanted));
+            let text = dunlin_base::format_size(missing);
+            self.screen.once(&format!("{name}: not all of it is here and right: {text} missing"));
+        }
+    }
+
+    /// Looks at the numbers, and whether anything still comes.
+    fn look(&mut self) {
+        let views = self.net.views();
+        let mut stalled = Vec::new();
+        for (torrent, progress) in &mut self.torrents {
+            if let Some(view) = views.get(torrent) {
+                progress.view = Some(view.clone());
+            }
+            let came = progress.view.as_ref().map_or(0, |view| view.received);
+            let waits =
+                matches!(progress.state, Some(TorrentState::Metadata | TorrentState::Downloading));
+            match progress.gained {
+                Some((since, before)) if waits && came == before => {
+                    if self.patience.is_some_and(|patience| since.elapsed() >= patience) {
+                        stalled.push(*torrent);
+                    }
+                }
+                _ => progress.gained = Some((Instant::now(), came)),
+            }
+        }
+        for torrent in stalled {
+            if let Some(progress) = self.torrents.get_mut(&torrent)
+                && !std::mem::replace(&mut progress.stalled, true)
+            {
+                let patience = self.patience.unwrap_or_default().as_secs();
+                progress.state = Some(TorrentState::Failed);
+                progress.reason = Some(format!("nothing came for {patience} s"));
+                self.net.command(Command::Remove(torrent));
+            }
+        }
+        self.screen.draw(&self.torrents);
+    }
+}
+
+fn is_over(progress: &Progress) -> bool {
+    matches!(progress.state, Some(TorrentState::Done | TorrentState::Failed))
+}
+
+/// How it ended, in a word and in a sentence.
+fn verdict(
+    torrents: &BTreeMap<TorrentId, Progress>,
+    interrupted: bool,
+    fetches: bool,
+) -> (Exit, String) {
+    let mut failed = Vec::new();
+    let mut exit = Exit::Ok;
+    for progress in torrents.values() {
+        let why = match (&progress.state, &progress.reason) {
+            (Some(TorrentState::Failed), reason) => reason.clone().unwrap_or_default(),
+            _ if !progress.failed_files.is_empty() => progress
+                .failed_files
+                .iter()
+                .map(|(name, why)| format!("{name}: {why}"))
+                .collect::<Vec<_>>()
+                .join("; "),
+            _ => continue,
+        };
+        exit = match &progress.disk {
+            _ if progress.stalled => Exit::Stalled,
+            Some(error) => exit_of(error),
+            None => Exit::Failed,
+        };
+        failed.push(format!("{}: {why}", progress.name));
+    }
+    if !failed.is_empty() {
+        let hint = if exit == Exit::Stalled { "; the same command goes on" } else { "" };
+        return (exit, format!("{}{hint}", failed.join("\n")));
+    }
+    if interrupted && fetches && torrents.values().any(|progress| !progress.complete) {
+        return (Exit::Interrupted, "interrupted; the same command goes on".to_owned());
+    }
+    (Exit::Ok, String::new())
+}
+
+/// What a disk error ends with: what stands in the way is an input that can be changed.
+fn exit_of(error: &DiskError) -> Exit {
+    match error.kind {
+        DiskErrorKind::OtherContent { .. } | DiskErrorKind::Exists | DiskErrorKind::NoFolder => {
+            Exit::Input
+        }
+        _ => Exit::Disk,
+    }
+}

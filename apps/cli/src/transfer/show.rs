@@ -1,0 +1,198 @@
+//! What people and programs see of `get` and `seed`: a line a second or bars on stderr, and in the end a
+//! table or one JSON document on stdout.
+
+use super::run::{Ended, Progress};
+use crate::exit::{Exit, Failure};
+use crate::progress::Mode;
+use crate::{json, out};
+use dunlin_base::{TorrentId, format_rate, format_size};
+use dunlin_engine::io::TorrentState;
+use dunlin_net::Net;
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+/// Between two lines.
+const LINE: Duration = Duration::from_secs(1);
+/// Torrents that have a bar, or a line, of their own.
+const MAX_BARS: usize = 8;
+/// Notes that are said once each, at most.
+const MAX_NOTES: usize = 1000;
+
+/// Says where we listen.
+pub(super) fn listening(net: &Net) {
+    for address in net.addresses() {
+        out::say(&format!("listening at {address}"));
+    }
+}
+
+/// Where progress is shown.
+pub(super) struct Screen {
+    mode: Mode,
+    shown: Instant,
+    bars: MultiProgress,
+    bar: BTreeMap<TorrentId, ProgressBar>,
+    said: BTreeSet<String>,
+}
+
+impl Screen {
+    pub(super) fn new(quiet: bool) -> Screen {
+        Screen {
+            mode: Mode::of(quiet),
+            shown: Instant::now(),
+            bars: MultiProgress::with_draw_target(ProgressDrawTarget::stderr()),
+            bar: BTreeMap::new(),
+            said: BTreeSet::new(),
+        }
+    }
+
+    /// Says something that people should know, once.
+    pub(super) fn once(&mut self, text: &str) {
+        if self.mode == Mode::Quiet
+            || self.said.len() >= MAX_NOTES
+            || !self.said.insert(text.to_owned())
+        {
+            return;
+        }
+        match self.mode {
+            Mode::Bars => _ = self.bars.println(text),
+            _ => out::say(text),
+        }
+    }
+
+    /// Shows how far everything is.
+    pub(super) fn draw(&mut self, torrents: &BTreeMap<TorrentId, Progress>) {
+        match self.mode {
+            Mode::Quiet => {}
+            Mode::Lines if self.shown.elapsed() < LINE => {}
+            Mode::Lines => {
+                self.shown = Instant::now();
+                torrents.values().take(MAX_BARS).for_each(|one| out::say(&line(one)));
+            }
+            Mode::Bars => {
+                for (id, progress) in torrents.iter().take(MAX_BARS) {
+                    let bars = &self.bars;
+                    let bar = self.bar.entry(*id).or_insert_with(|| {
+                        let style = ProgressStyle::with_template("[{bar:24}] {percent:>3}%  {msg}");
+                        let bar = ProgressBar::new(1000);
+                        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+                        bars.add(bar)
+                    });
+                    let (have, wanted) = far(progress);
+                    bar.set_position(have.saturating_mul(1000) / wanted.max(1));
+                    bar.set_message(line(progress));
+                }
+            }
+        }
+    }
+
+    pub(super) fn end(self) {
+        self.bar.values().for_each(ProgressBar::abandon);
+    }
+}
+
+fn far(progress: &Progress) -> (u64, u64) {
+    match (progress.checking, &progress.view) {
+        (Some(checking), _) => checking,
+        (None, Some(view)) => (view.have, view.wanted),
+        (None, None) => (0, 0),
+    }
+}
+
+/// One torrent in a line.
+fn line(progress: &Progress) -> String {
+    let (have, wanted) = far(progress);
+    let percent = if wanted == 0 { 0 } else { u128::from(have) * 100 / u128::from(wanted) };
+    let mut text = format!("{}  {}  {percent}%", progress.name, word(progress.state));
+    if let Some(view) = &progress.view {
+        let (down, up) = (format_rate(view.rate_down.0), format_rate(view.rate_up.0));
+        text += &format!(
+            " of {}  {down} down  {up} up  {} peers, {} seeds",
+            format_size(wanted),
+            view.peers,
+            view.seeds
+        );
+    }
+    text
+}
+
+/// A state in a word, for people and programs.
+fn word(state: Option<TorrentState>) -> &'static str {
+    match state {
+        None | Some(TorrentState::Checking) => "checking",
+        Some(TorrentState::Metadata) => "metadata",
+        Some(TorrentState::Downloading) => "downloading",
+        Some(TorrentState::Seeding) => "seeding",
+        Some(TorrentState::Paused) => "paused",
+        Some(TorrentState::DiskFull) => "disk-full",
+        Some(TorrentState::Failed) => "failed",
+        Some(TorrentState::Done) => "done",
+    }
+}
+
+/// The end: a document or a table on stdout, what went wrong on stderr.
+pub(super) fn report(ended: &Ended, as_json: bool, quiet: bool) -> Result<(), Failure> {
+    if ended.exit != Exit::Ok {
+        out::error(&ended.message);
+    }
+    if as_json {
+        let torrents: Vec<Value> = ended.torrents.values().map(document).collect();
+        let document = json!({
+            "exit": ended.exit.code(),
+            "interrupted": ended.interrupted,
+            "seconds": ended.seconds,
+            "torrents": torrents,
+        });
+        return out::document(&json::report(document, ended.exit, &ended.message));
+    }
+    if quiet {
+        return Ok(());
+    }
+    out::data(|stdout| {
+        for progress in ended.torrents.values() {
+            let (have, wanted) =
+                progress.view.as_ref().map_or((0, 0), |one| (one.have, one.wanted));
+            let (got, gave) = progress.view.as_ref().map_or((0, 0), |one| (one.received, one.sent));
+            let state = if progress.complete { "complete" } else { word(progress.state) };
+            writeln!(
+                stdout,
+                "{}  {state}  {} of {}  {} received  {} sent",
+                progress.name,
+                format_size(have),
+                format_size(wanted),
+                format_size(got),
+                format_size(gave)
+            )?;
+        }
+        Ok(())
+    })
+}
+
+fn document(progress: &Progress) -> Value {
+    let view = progress.view.as_ref();
+    let number = |of: fn(&dunlin_engine::io::TorrentView) -> u64| view.map_or(0, of);
+    let failed: BTreeMap<&String, &String> =
+        progress.failed_files.iter().map(|(name, why)| (name, why)).collect();
+    let files: Vec<Value> = progress
+        .files
+        .iter()
+        .map(|(name, length, wanted)| {
+            json!({ "name": name, "length": length, "wanted": wanted, "error": failed.get(name) })
+        })
+        .collect();
+    json!({
+        "name": progress.name,
+        "info_hash": progress.hashes.v1.map(|hash| hash.to_string()),
+        "info_hash_v2": progress.hashes.v2.map(|hash| dunlin_base::hex(&hash)),
+        "state": word(progress.state),
+        "complete": progress.complete,
+        "reason": progress.reason,
+        "bytes_wanted": number(|view| view.wanted),
+        "bytes_have": number(|view| view.have),
+        "bytes_received": number(|view| view.received),
+        "bytes_sent": number(|view| view.sent),
+        "files": files,
+        "trackers": progress.trackers,
+    })
+}
