@@ -1,5 +1,9 @@
 //! Checks that hold for any bytes. Fuzz targets and the replay of their corpus call them.
 
+mod internet;
+
+pub use internet::{announce, swarms};
+
 use crate::{
     Control, OnConflict, Register, Rules, Settled, SwarmTable, TrackerMap, admit, decode, encode,
     make_sets,

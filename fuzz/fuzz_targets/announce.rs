@@ -1,0 +1,4 @@
+//! Fuzzes what a public tracker and its peers read. The properties stand in `dunlin_tracker::fuzzing`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| dunlin_tracker::fuzzing::announce(data));

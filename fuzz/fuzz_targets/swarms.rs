@@ -1,0 +1,4 @@
+//! Fuzzes the swarm table of a public tracker. The properties stand in `dunlin_tracker::fuzzing`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| dunlin_tracker::fuzzing::swarms(data));

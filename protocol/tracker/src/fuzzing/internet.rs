@@ -1,0 +1,246 @@
+//! Checks of what a public tracker and its peers read, and of the table between them.
+
+use crate::http::{
+    AnnounceAnswer, AnnounceQuery, Head, MAX_HEAD, MAX_PEERS, MAX_SCRAPE, announce_query,
+    parse_scrape_query, read_announce, read_scrape, scrape_query, write_announce, write_scrape,
+};
+use crate::public::{Announce, HashList, Room, Shard};
+use crate::udp::{
+    UdpReply, UdpRequest, announce_request, parse_reply, parse_request, scrape_request, url_data,
+};
+use crate::{AnnounceEvent, AnnounceReply, TrackerUrl};
+use dunlin_base::{InfoHash, PeerId, Time};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+/// Any bytes, after a first one that says as what they are read: a query, an answer, a scrape, the head
+/// of a request, a packet, an address or a list. What was read, written and read again is the same.
+///
+/// # Panics
+/// If a property does not hold.
+pub fn announce(data: &[u8]) {
+    let Some((kind, data)) = data.split_first() else { return };
+    match kind % 10 {
+        0 => query(data),
+        1 => reply(data),
+        2 => {
+            if let Ok(torrents) = parse_scrape_query(data) {
+                assert!(!torrents.is_empty() && torrents.len() <= MAX_SCRAPE);
+                let again = parse_scrape_query(scrape_query(&torrents).as_bytes());
+                assert_eq!(again, Ok(torrents));
+            }
+        }
+        3 => scrape(data),
+        4 => head(data),
+        5 => packet(data),
+        6 => answer(data, false),
+        7 => answer(data, true),
+        8 => url(data),
+        _ => {
+            let text = String::from_utf8_lossy(data);
+            if let Ok(list) = HashList::parse(&text) {
+                assert!(list.len() <= text.lines().count());
+            }
+        }
+    }
+}
+
+fn query(data: &[u8]) {
+    let Ok(read) = AnnounceQuery::parse(data) else { return };
+    assert_ne!(read.request.port, 0);
+    let again = AnnounceQuery::parse(announce_query(&read.request).as_bytes());
+    let mut expected = read.request;
+    if expected.event == AnnounceEvent::Stopped {
+        expected.num_want = Some(0);
+    }
+    assert_eq!(again.map(|again| again.request), Ok(expected));
+}
+
+fn reply(data: &[u8]) {
+    let read = match read_announce(data) {
+        Ok(read) => read,
+        Err(failure) => {
+            assert!(!failure.to_string().is_empty());
+            return;
+        }
+    };
+    assert!(read.peers.len() <= MAX_PEERS);
+    assert!(read.peers.iter().all(|peer| peer.port() != 0 && !peer.ip().is_unspecified()));
+    let (mut peers, mut peers6) = (Vec::new(), Vec::new());
+    for peer in &read.peers {
+        let out = match peer.ip() {
+            IpAddr::V4(ip) => {
+                peers.extend_from_slice(&ip.octets());
+                &mut peers
+            }
+            IpAddr::V6(ip) => {
+                peers6.extend_from_slice(&ip.octets());
+                &mut peers6
+            }
+        };
+        out.extend_from_slice(&peer.port().to_be_bytes());
+    }
+    let seconds = |time: Option<Duration>| time.map(|time| time.as_secs() as u32);
+    let answer = AnnounceAnswer {
+        interval: seconds(read.interval),
+        min_interval: seconds(read.min_interval),
+        counts: None,
+        peers: &peers,
+        peers6: &peers6,
+        dictionaries: data.len() % 2 == 0,
+        external_ip: read.external_ip,
+        tracker_id: read.tracker_id.as_deref(),
+        warning: read.warning.as_deref(),
+    };
+    let mut out = Vec::new();
+    write_announce(&answer, &mut out);
+    let (mut four, six): (Vec<_>, Vec<_>) = read.peers.iter().partition(|peer| peer.is_ipv4());
+    four.extend(six);
+    let expected = AnnounceReply {
+        complete: None,
+        incomplete: None,
+        downloaded: None,
+        peers: four,
+        named_peers: Vec::new(),
+        ..read
+    };
+    assert_eq!(read_announce(&out), Ok(expected));
+}
+
+fn scrape(data: &[u8]) {
+    let Ok(mut read) = read_scrape(data) else { return };
+    assert!(read.files.len() <= MAX_SCRAPE);
+    read.files.sort_by_key(|(torrent, _)| *torrent);
+    read.files.dedup_by_key(|(torrent, _)| *torrent);
+    let wait = read.min_interval.map_or(0, |wait| wait.as_secs() as u32);
+    let mut out = Vec::new();
+    write_scrape(&read.files, wait, &mut out);
+    assert_eq!(read_scrape(&out).map(|again| again.files), Ok(read.files));
+}
+
+/// However the bytes come in, the head is the same.
+fn head(data: &[u8]) {
+    let whole = Head::parse(data, 0);
+    if let Ok(Some(head)) = &whole {
+        assert!(head.len <= MAX_HEAD && head.path.starts_with(b"/") && !head.method.is_empty());
+        for cut in head.len.saturating_sub(6)..head.len {
+            assert_eq!(Head::parse(&data[..cut], 0), Ok(None));
+            assert_eq!(Head::parse(&data[..head.len], cut).as_ref(), Ok(&Some(head.clone())));
+        }
+    }
+}
+
+fn packet(data: &[u8]) {
+    match parse_request(data) {
+        Some(UdpRequest::Announce { connection, transaction, request, options }) => {
+            assert!(url_data(options).is_none_or(|url| url.len() <= options.len()));
+            let again = announce_request(connection, transaction, &request, "");
+            let mut expected = request;
+            if expected.event == AnnounceEvent::Stopped {
+                expected.num_want = Some(0);
+            }
+            let Some(UdpRequest::Announce { request, .. }) = parse_request(&again) else {
+                panic!("{again:?}")
+            };
+            assert_eq!(request, expected);
+        }
+        Some(UdpRequest::Scrape { connection, transaction, torrents }) => {
+            let again = scrape_request(connection, transaction, &torrents);
+            assert_eq!(again, data[..again.len()], "longer, never other");
+        }
+        Some(UdpRequest::Connect { .. }) => assert!(data.len() >= 16),
+        None => {}
+    }
+}
+
+fn answer(data: &[u8], v6: bool) {
+    let Some((_, reply)) = parse_reply(data, v6) else { return };
+    match reply {
+        UdpReply::Announced(reply) => {
+            let stride = if v6 { 18 } else { 6 };
+            assert!(reply.peers.len() <= (data.len() - 20) / stride);
+        }
+        UdpReply::Scraped(files) => assert!(files.len() <= MAX_SCRAPE),
+        UdpReply::Refused(reason) => assert!(!reason.chars().any(char::is_control)),
+        UdpReply::Connected(_) => assert!(data.len() >= 16),
+    }
+}
+
+fn url(data: &[u8]) {
+    let (text, to) = data.split_at(data.len() / 2);
+    let whole = String::from_utf8_lossy(data);
+    if let Ok(url) = TrackerUrl::parse(&whole) {
+        assert_eq!(TrackerUrl::parse(&url.to_string()).as_ref(), Ok(&url), "{whole}");
+        assert!(
+            url.target().starts_with('/') && url.target().bytes().all(|b| b.is_ascii_graphic())
+        );
+        assert!(url.port() != 0 && !url.host().is_empty());
+        assert!(url.scrape_target().is_none_or(|target| target.starts_with('/')));
+        assert!(!url.masked().contains('\n'));
+    }
+    if let Ok(url) = TrackerUrl::parse(&String::from_utf8_lossy(text))
+        && let Ok(next) = url.redirect(&String::from_utf8_lossy(to))
+    {
+        assert!(next.target().bytes().all(|byte| byte.is_ascii_graphic()));
+    }
+}
+
+/// Any bytes as steps of peers, seven each: the table stays whole, and counts whom it has.
+///
+/// # Panics
+/// If a property does not hold.
+pub fn swarms(data: &[u8]) {
+    let mut shard = Shard::new([3, 5, 8], Duration::from_secs(60));
+    let mut known = std::collections::BTreeSet::new();
+    let mut now = 0;
+    for step in data.as_chunks::<7>().0.iter().take(4_000) {
+        let [torrent, peer, more, what, wanted, id, later] = *step;
+        let number = u32::from_be_bytes([10, more % 4, peer, 1]);
+        let ip: IpAddr = if what & 1 == 0 {
+            Ipv4Addr::from(number).into()
+        } else {
+            Ipv6Addr::from(u128::from(number) | 1 << 120).into()
+        };
+        let event = match (what >> 1) % 5 {
+            0 => AnnounceEvent::Started,
+            1 => AnnounceEvent::Completed,
+            2 => AnnounceEvent::Stopped,
+            3 => AnnounceEvent::Paused,
+            _ => AnnounceEvent::None,
+        };
+        let announce = Announce {
+            info_hash: InfoHash([torrent % 3; 20]),
+            at: SocketAddr::new(ip, 6881),
+            peer_id: PeerId([id; 20]),
+            event,
+            seed: what & 0x80 != 0,
+            wanted: wanted.into(),
+        };
+        now += u64::from(later) / 8;
+        let time = Time::from_duration(Duration::from_secs(now));
+        let room = Room { torrent: known.len() < 500, peer: known.len() < 600 };
+        let mut out = Vec::new();
+        let told = shard.announce(time, &announce, room, &mut out);
+        let size = if ip.is_ipv4() { 6 } else { 18 };
+        assert!(out.len() % size == 0 && out.len() / size <= usize::from(wanted));
+        let key = (announce.info_hash, announce.at);
+        match told {
+            Ok(_) if event == AnnounceEvent::Stopped => drop(known.remove(&key)),
+            Ok(counts) => {
+                known.insert(key);
+                assert!(counts.complete + counts.incomplete >= 1);
+            }
+            Err(_) => assert!(out.is_empty() && !known.contains(&key)),
+        }
+        if later == 255 {
+            // Time for everybody to be forgotten.
+            now += 61;
+            while !shard.expire(Time::from_duration(Duration::from_secs(now)), 10) {}
+            while !shard.expire(Time::from_duration(Duration::from_secs(now)), 10) {}
+            known.clear();
+        }
+        let totals = shard.totals();
+        assert_eq!(totals.peers_v4 + totals.peers_v6, known.len());
+        assert!(totals.seeds <= known.len() && totals.torrents <= 3);
+    }
+}
