@@ -19,6 +19,7 @@
 
 mod build;
 mod content;
+mod edit;
 #[doc(hidden)]
 pub mod fuzzing;
 mod geometry;
@@ -34,6 +35,7 @@ mod zeros;
 
 pub use build::{BuildError, Format, NewFile, NewHashes, NewTorrent, usual_piece_length};
 pub use content::{Content, ContentFile, ExpectedPiece};
+pub use edit::TorrentEdit;
 pub use geometry::{BLOCK_LENGTH, Entry, Extent, Geometry, GeometryError, MAX_PIECES};
 pub use info_hashes::InfoHashes;
 pub use magnet::{MAX_MAGNET, Magnet, MagnetError};
