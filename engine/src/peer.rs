@@ -17,7 +17,7 @@ mod abroad;
 
 use crate::requests::Window;
 use crate::torrent::Destination;
-pub(crate) use abroad::{Abroad, DEFAULT_QUEUE, Early, MAX_EARLY};
+pub(crate) use abroad::{Abroad, DEFAULT_QUEUE, Early};
 use dunlin_base::{Bitfield, BlockRef, Endpoint, PieceIndex, Rate, RateMeter, Time};
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -147,6 +147,7 @@ impl Part {
     fn forget_files(&mut self) {
         self.unfinished.clear();
         self.finished.clear();
+        self.finishing.clear();
         self.retry.clear();
     }
 }

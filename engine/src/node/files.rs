@@ -75,7 +75,7 @@ impl Node {
             }
         }
         for file in finish {
-            self.session.push(Output::FinishFile { torrent: id, file });
+            self.finish(id, file);
         }
         if paused {
             return;
@@ -121,7 +121,7 @@ impl Node {
         }
         let was_full = part.state == Some(TorrentState::DiskFull);
         for file in finished {
-            self.session.push(Output::FinishFile { torrent: id, file });
+            self.finish(id, file);
         }
         if was_full {
             self.set_state(id, TorrentState::Downloading, None);
@@ -135,9 +135,17 @@ impl Node {
         self.session.tidy();
     }
 
+    /// Gives a file its name, once.
+    fn finish(&mut self, id: TorrentId, file: FileIndex) {
+        if self.parts.get_mut(&id).is_some_and(|part| part.finishing.insert(file)) {
+            self.session.push(Output::FinishFile { torrent: id, file });
+        }
+    }
+
     /// A file stands under its name.
     pub(super) fn file_finished(&mut self, now: Time, id: TorrentId, file: FileIndex) {
         let Some(part) = self.parts.get_mut(&id) else { return };
+        part.finishing.remove(&file);
         if let Some(finished) = part.finished.get_mut(file.index()) {
             *finished = true;
         }
@@ -156,6 +164,7 @@ impl Node {
         error: &LocalError,
     ) {
         let Some(part) = self.parts.get_mut(&id) else { return };
+        part.finishing.remove(&file);
         if !error.disk_full {
             self.fail(now, id, &error.message);
             return;
@@ -175,14 +184,14 @@ impl Node {
                 continue;
             }
             for file in files {
-                self.session.push(Output::FinishFile { torrent: id, file });
+                self.finish(id, file);
             }
             self.stand(now, id);
         }
     }
 
     pub(super) fn disk_failed(&mut self, now: Time, id: TorrentId, error: &LocalError) {
-        if !self.parts.get(&id).is_some_and(|part| part.after.is_none()) {
+        if self.parts.get(&id).is_none_or(|part| part.after.is_some()) {
             return;
         }
         if error.disk_full {

@@ -33,10 +33,10 @@ impl Node {
         let peer = self.session.torrent(id).and_then(|swarm| swarm.peers.get(&conn));
         let size = peer.filter(|peer| peer.abroad.ut_metadata != 0);
         let size = size.and_then(|peer| peer.abroad.metadata_size);
-        if let (Some(part), Some(size)) = (self.parts.get_mut(&id), size) {
-            if part.metainfo.is_none() {
-                part.fetch.offers(conn, size);
-            }
+        if let (Some(part), Some(size)) = (self.parts.get_mut(&id), size)
+            && part.metainfo.is_none()
+        {
+            part.fetch.offers(conn, size);
         }
         self.ask_around(now, id);
     }

@@ -8,6 +8,7 @@ use crate::io::{AddTorrent, Limits, Priority, SeedGoal, TorrentState};
 use crate::torrent::{Levels, Torrent as Swarm};
 use dunlin_base::{Bitfield, BlockRef, FileIndex, PeerId, PieceIndex, Time};
 use dunlin_metainfo::{Geometry, InfoHashes, Torrent};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -63,6 +64,8 @@ pub(super) struct Part {
     pub(super) unfinished: Vec<bool>,
     /// Files that stand under their names, wanted or not.
     pub(super) finished: Vec<bool>,
+    /// Files that are being finished.
+    pub(super) finishing: BTreeSet<FileIndex>,
     /// Files that could not be finished because the disk was full.
     pub(super) retry: Vec<FileIndex>,
     /// Bytes of wanted files, and those that are here.
@@ -107,6 +110,7 @@ impl Part {
             lacks: Vec::new(),
             unfinished: Vec::new(),
             finished: Vec::new(),
+            finishing: BTreeSet::new(),
             retry: Vec::new(),
             wanted_bytes: 0,
             have_bytes: 0,

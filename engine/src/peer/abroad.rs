@@ -10,7 +10,7 @@ use dunlin_base::{InfoHash, PeerId, Rate, Time};
 pub(crate) const DEFAULT_QUEUE: usize = 250;
 /// `have` messages that are kept while the torrent is not known: more are pieces that we do not know of
 /// until the peer says them again.
-pub(crate) const MAX_EARLY: usize = 10_000;
+const MAX_EARLY: usize = 10_000;
 
 /// Metadata for one peer: 4 MB at a time, so that nobody can make us keep all of it many times over.
 const METADATA_RATE: Rate = Rate(40_000_000);
@@ -91,6 +91,15 @@ impl Default for Abroad {
             served: 0,
             early: Early::Silent,
             early_haves: Vec::new(),
+        }
+    }
+}
+
+impl Abroad {
+    /// It has this piece, which nobody can check yet.
+    pub(crate) fn has_early(&mut self, piece: u32) {
+        if self.early_haves.len() < MAX_EARLY {
+            self.early_haves.push(piece);
         }
     }
 }

@@ -5,7 +5,7 @@ use super::connect::Violation;
 use super::{Happened, Levels, Shared, Torrent};
 use crate::internet::{canonical, is_dialable};
 use crate::io::{HangUpReason, Limits, Reason};
-use crate::peer::{Early, MAX_EARLY, Peer, Pieces};
+use crate::peer::{Early, Peer, Pieces};
 use crate::rate_limit::Bucket;
 use bytes::Bytes;
 use dunlin_base::{ConnId, Endpoint, InfoHash, RateMeter, Time};
@@ -283,11 +283,7 @@ impl Torrent {
             return Err("have all and have none need the fast extension");
         }
         match message {
-            Message::Have { piece } => {
-                if peer.abroad.early_haves.len() < MAX_EARLY {
-                    peer.abroad.early_haves.push(*piece);
-                }
-            }
+            Message::Have { piece } => peer.abroad.has_early(*piece),
             _ if !first => return Err("a bitfield is only allowed as the first message"),
             Message::HaveAll => peer.abroad.early = Early::All,
             Message::HaveNone => peer.abroad.early = Early::None,

@@ -1,7 +1,7 @@
 //! Every file of the committed corpora keeps the properties of the wire format.
 
 fn replay(name: &str, check: fn(&[u8]), at_least: usize) {
-    let folder = format!("{}/../../fuzz/corpus/{name}", env!("CARGO_MANIFEST_DIR"));
+    let folder = format!("{}/../../{name}", env!("CARGO_MANIFEST_DIR"));
     let mut files = 0;
     for entry in std::fs::read_dir(&folder).expect("the corpus is committed") {
         let path = entry.expect("a readable folder").path();
@@ -13,10 +13,10 @@ fn replay(name: &str, check: fn(&[u8]), at_least: usize) {
 
 #[test]
 fn corpus_of_wire() {
-    replay("wire", dunlin_wire::fuzzing::wire, 30);
+    replay("fuzz/corpus/wire", dunlin_wire::fuzzing::wire, 30);
 }
 
 #[test]
 fn corpus_of_extended() {
-    replay("extended", dunlin_wire::fuzzing::extended, 15);
+    replay("fuzz/corpus/extended", dunlin_wire::fuzzing::extended, 15);
 }

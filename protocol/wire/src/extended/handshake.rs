@@ -111,8 +111,8 @@ impl ExtendedHandshake {
             port: number("p").and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0),
             client: root.get("v").and_then(|node| node.as_bytes()).map(client),
             your_ip: root.get("yourip").and_then(address),
-            ipv4: root.get("ipv4").and_then(|node| sized(node)).map(Ipv4Addr::from_octets),
-            ipv6: root.get("ipv6").and_then(|node| sized(node)).map(Ipv6Addr::from_octets),
+            ipv4: root.get("ipv4").and_then(|node| sized(node)).map(Ipv4Addr::from),
+            ipv6: root.get("ipv6").and_then(|node| sized(node)).map(Ipv6Addr::from),
             queue: number("reqq").map(|queue| u32::try_from(queue).unwrap_or(u32::MAX)),
             metadata_size: size.and_then(|size| u32::try_from(size).ok()),
             upload_only: number("upload_only").map(|flag| flag != 0),
@@ -137,8 +137,8 @@ fn sized<const N: usize>(node: Node<'_>) -> Option<[u8; N]> {
 
 /// Four or sixteen bytes; an IPv4 address in IPv6 clothes is an IPv4 address.
 fn address(node: Node<'_>) -> Option<IpAddr> {
-    let four = || sized::<4>(node).map(|octets| IpAddr::V4(Ipv4Addr::from_octets(octets)));
+    let four = || sized::<4>(node).map(|octets| IpAddr::V4(Ipv4Addr::from(octets)));
     let sixteen =
-        || sized::<16>(node).map(|octets| IpAddr::V6(Ipv6Addr::from_octets(octets)).to_canonical());
+        || sized::<16>(node).map(|octets| IpAddr::V6(Ipv6Addr::from(octets)).to_canonical());
     four().or_else(sixteen)
 }
