@@ -14,6 +14,7 @@ use crate::fs::{Fs, Meta};
 use crate::names::STATE_DIR;
 use crate::open_files::OpenFiles;
 use crate::scan::{Leavings, PartClaim};
+use crate::sync::SyncReport;
 use crate::torrent_files::{Part, TorrentFiles};
 use crate::tree::TreeKeeper;
 use dunlin_base::{Bitfield, FileIndex, TorrentId};
@@ -190,6 +191,8 @@ pub struct Storage {
     pub(crate) pace: Mutex<Pace>,
     /// One sync at a time.
     pub(crate) syncing: Mutex<()>,
+    /// What syncs did of which nobody has heard yet.
+    pub(crate) unreported: Mutex<SyncReport>,
     /// One writer of resume files at a time. Taken last but for `inner`.
     pub(crate) saving: Mutex<bool>,
     /// How files look in the end.
@@ -229,6 +232,7 @@ impl Storage {
             sequence: AtomicU64::new(0),
             pace: Mutex::default(),
             syncing: Mutex::default(),
+            unreported: Mutex::default(),
             saving: Mutex::default(),
             keeper: Mutex::default(),
             read: AtomicU64::new(0),

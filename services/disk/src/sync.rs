@@ -111,7 +111,10 @@ impl Storage {
         for batch in &batches {
             batch.settle(&failed);
         }
-        let report = self.finish(queue, &failed);
+        let mut report = std::mem::take(&mut *lock(&self.unreported));
+        let now = self.finish(queue, &failed);
+        report.finished.extend(now.finished);
+        report.failed.extend(now.failed);
         self.save_changed(&torrents, last);
         let left = torrents.iter().any(|files| files.inner().suspect.count() > 0);
         if left {

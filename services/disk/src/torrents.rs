@@ -22,6 +22,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 /// A torrent of the internet, and where its files go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,12 +76,14 @@ impl Storage {
         plan: TorrentPlan,
         progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
     ) -> Result<Opened, DiskError> {
+        self.check_open(torrent, &plan.content, plan.wanted.len())?;
         let state = self.load_state(&plan);
         self.open_with(torrent, plan, state, progress)
     }
 
     /// Opens an open torrent again and hashes everything that is there, whatever is claimed of it: when
-    /// a read has failed as `Changed`. Nobody may write to it meanwhile.
+    /// a read has failed as `Changed`. Nobody may write to it meanwhile; who reads hears what was known
+    /// before.
     ///
     /// # Errors
     /// As [`Storage::open_torrent`]; the torrent is closed then.
@@ -90,14 +93,18 @@ impl Storage {
         progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
     ) -> Result<Opened, DiskError> {
         let plan = self.plan_of(torrent)?;
+        self.sync_quietly(torrent);
+        let _no_sync = lock(&self.syncing);
         // The store is ours alone, and nobody finds it by its name.
         let store = self
             .load_state(&plan)
             .filter(|state| state.store != 0)
             .map(|state| State { claimed: Bitfield::new(state.claimed.len()), ..state });
-        self.sync_all(Last::One(torrent));
-        self.forget(torrent);
-        self.open_with(torrent, plan, store, progress)
+        let opened = self.open_with(torrent, plan, store, progress);
+        if opened.is_err() {
+            self.forget(torrent);
+        }
+        opened
     }
 
     /// Other files are wanted from now on. Bytes that came with pieces of others go from the store to
@@ -111,23 +118,21 @@ impl Storage {
         if wanted.len() != old.wanted.len() {
             return Err(misuse(&self.config.root, "wishes for files that the torrent has not"));
         }
-        self.sync_all(Last::One(torrent));
-        self.forget(torrent);
-        let plan = TorrentPlan { wanted: wanted.to_vec(), ..old.clone() };
+        self.sync_quietly(torrent);
+        let plan = TorrentPlan { wanted: wanted.to_vec(), ..old };
+        let state = self.load_state(&plan);
         let mut go_on = |_, _| ControlFlow::Continue(());
-        let opened = self.open_with(torrent, plan.clone(), self.load_state(&plan), &mut go_on);
-        if opened.is_ok() {
-            // The bytes are in files of their own now, and the state says so.
-            self.sync_all(Last::One(torrent));
-        } else {
-            self.open_with(torrent, old.clone(), self.load_state(&old), &mut go_on)?;
-        }
-        opened
+        let no_sync = lock(&self.syncing);
+        let opened = self.open_with(torrent, plan, state, &mut go_on)?;
+        drop(no_sync);
+        // The bytes are in files of their own now, and the state says so.
+        self.sync_quietly(torrent);
+        Ok(opened)
     }
 
     /// The last sync of one torrent; then it is closed. What is kept of it stays, also when it is
     /// complete, so that opening it again costs nothing; without `keep` that goes, with the bytes of files
-    /// that were not wanted.
+    /// that were not wanted. The report is of all torrents.
     pub fn close_torrent(&self, torrent: TorrentId, keep: bool) -> SyncReport {
         let Ok(files) = self.torrent(torrent) else { return SyncReport::default() };
         let report = self.sync_all(Last::One(torrent));
@@ -151,6 +156,15 @@ impl Storage {
         report
     }
 
+    /// A sync whose report is given by the next one.
+    fn sync_quietly(&self, torrent: TorrentId) {
+        let report = self.sync_all(Last::One(torrent));
+        if report != SyncReport::default() {
+            *lock(&self.unreported) = report;
+            lock(&self.pace).finish_since.get_or_insert_with(Instant::now);
+        }
+    }
+
     fn plan_of(&self, torrent: TorrentId) -> Result<TorrentPlan, DiskError> {
         let plan = self.torrent(torrent)?.plan.clone();
         plan.ok_or_else(|| misuse(&self.config.root, "a set that is opened as a torrent"))
@@ -158,8 +172,12 @@ impl Storage {
 
     fn forget(&self, torrent: TorrentId) {
         let Some(files) = lock(&self.torrents).remove(&torrent) else { return };
+        self.close_files(&files);
+    }
+
+    fn close_files(&self, files: &TorrentFiles) {
         for file in (0..=files.geometry.files()).map(FileIndex) {
-            self.files.remove((torrent, file));
+            self.files.remove((files.id, file));
         }
     }
 
@@ -204,7 +222,9 @@ impl Storage {
         if content.hashes.kind() == HashKind::Token {
             return Err(misuse(&self.config.root, "tokens that are opened as a torrent"));
         }
-        self.check_open(torrent, &content, plan.wanted.len())?;
+        if let Ok(before) = self.torrent(torrent) {
+            self.close_files(&before);
+        }
         let zeros = zero_pieces(&content);
         let mut survey = self.survey(&plan, state.as_ref())?;
         let found = self.find(&plan, &survey, state.as_ref(), &zeros, progress)?;
@@ -227,6 +247,8 @@ impl Storage {
         self.add_holes(&files)?;
         self.add_padding(&files);
         let opened = self.opened(&files, found.bytes);
+        // Who read meanwhile may have opened files that are others now.
+        self.close_files(&files);
         lock(&self.torrents).insert(torrent, Arc::new(files));
         Ok(opened)
     }

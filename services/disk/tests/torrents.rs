@@ -65,6 +65,9 @@ fn a_download_is_written_named_and_never_read_again() {
         assert_eq!((opened.have.count(), opened.resumed, opened.checked), (0, 0, 0));
         assert_eq!(names(&fs, root()), Vec::<PathBuf>::new(), "opening makes folders only");
         torrent.fetch(&store, &opened);
+        // A sync on the way tells nobody; the next one does.
+        store.set_wanted(T, &torrent.wanted(|_| true)).unwrap();
+        assert!(store.due().is_some());
         let report = store.sync();
         assert_eq!((report.finished.len(), report.failed), (FILES.len(), vec![]));
         torrent.assert_done(&fs);

@@ -2,8 +2,9 @@
 //! SHA-256 of their blocks of 16 KiB (BEP 52).
 
 use super::{HashJob, StreamHash, hash_pieces};
+use crate::simd::sha256_many;
 use bytes::Bytes;
-use dunlin_metainfo::{BLOCK_LENGTH, ExpectedPiece};
+use dunlin_metainfo::{BLOCK_LENGTH, ExpectedPiece, merkle};
 use sha2::{Digest, Sha256};
 
 /// The bytes of one piece, and what they must be.
@@ -15,65 +16,72 @@ pub struct PieceJob {
     pub expected: ExpectedPiece,
 }
 
-/// Which pieces are what they must be, in order: those of version 1 are hashed side by side.
+/// Which pieces are what they must be, in order: those of one version are hashed side by side.
 #[must_use]
 pub fn verify_pieces(jobs: &[PieceJob]) -> Vec<bool> {
-    let mut right = vec![false; jobs.len()];
-    let (mut places, mut flat) = (Vec::new(), Vec::new());
-    for ((job, place), index) in jobs.iter().zip(right.iter_mut()).zip(0..) {
+    let (mut flat, mut leaves) = (Vec::new(), Vec::new());
+    for job in jobs {
         match &job.expected {
-            ExpectedPiece::Sha1 { hash, zeros } => {
-                places.push((index, *hash));
+            ExpectedPiece::Sha1 { zeros, .. } => {
                 flat.push(HashJob { parts: job.parts.clone(), zeros: *zeros });
             }
-            ExpectedPiece::Merkle { root, leaves } => {
-                *place = merkle_root(&job.parts, *leaves) == *root;
-            }
+            ExpectedPiece::Merkle { .. } => leaves.extend(leaf_jobs(&job.parts)),
         }
     }
-    for ((index, expected), found) in places.into_iter().zip(hash_pieces(&flat)) {
-        if let Some(place) = right.get_mut::<usize>(index) {
-            *place = found == expected;
+    let (mut flat, mut leaves) = (hash_pieces(&flat).into_iter(), sha256_many(&leaves).into_iter());
+    let right = |job: &PieceJob| match &job.expected {
+        ExpectedPiece::Sha1 { hash, .. } => flat.next() == Some(*hash),
+        ExpectedPiece::Merkle { root, leaves: width } => {
+            let own: Vec<_> = leaves.by_ref().take(leaf_count(&job.parts)).collect();
+            root_over(&own, *width) == *root
         }
-    }
-    right
+    };
+    jobs.iter().map(right).collect()
 }
 
 /// The root over `leaves` leaves (a power of two): the SHA-256 of each block of 16 KiB of `parts`, the
 /// last of which may be short, and zeros behind them (BEP 52).
 #[must_use]
 pub fn merkle_root(parts: &[Bytes], leaves: u32) -> [u8; 32] {
-    root_over(leaf_hashes(parts), leaves)
+    root_over(&leaf_hashes(parts), leaves)
 }
 
 /// The SHA-256 of each block of 16 KiB of `parts`, which are one after another; the last may be short.
 #[must_use]
 pub fn leaf_hashes(parts: &[Bytes]) -> Vec<[u8; 32]> {
-    let mut leaves = Leaves::default();
-    parts.iter().for_each(|part| leaves.update(part));
-    leaves.finish()
+    sha256_many(&leaf_jobs(parts))
+}
+
+fn leaf_count(parts: &[Bytes]) -> usize {
+    parts.iter().map(Bytes::len).sum::<usize>().div_ceil(BLOCK_LENGTH as usize)
+}
+
+/// Cuts the bytes into blocks of 16 KiB, without copying them.
+fn leaf_jobs(parts: &[Bytes]) -> Vec<HashJob> {
+    let mut jobs = Vec::with_capacity(leaf_count(parts));
+    let (mut leaf, mut filled) = (HashJob::default(), 0);
+    for part in parts {
+        let mut at = 0;
+        while at < part.len() {
+            let end = part.len().min(at + BLOCK_LENGTH as usize - filled);
+            leaf.parts.push(part.slice(at..end));
+            filled += end - at;
+            at = end;
+            if filled == BLOCK_LENGTH as usize {
+                jobs.push(std::mem::take(&mut leaf));
+                filled = 0;
+            }
+        }
+    }
+    if filled > 0 {
+        jobs.push(leaf);
+    }
+    jobs
 }
 
 /// The root over `leaves` leaves, of which all behind the first are zeros.
-fn root_over(mut level: Vec<[u8; 32]>, leaves: u32) -> [u8; 32] {
-    let mut width = leaves.max(1).next_power_of_two();
-    level.truncate(width as usize);
-    let mut filling = [0; 32];
-    while width > 1 {
-        let pair = |pair: &[[u8; 32]]| match pair {
-            [left, right] => parent(left, right),
-            [left] => parent(left, &filling),
-            _ => filling,
-        };
-        level = level.chunks(2).map(pair).collect();
-        filling = parent(&filling, &filling);
-        width /= 2;
-    }
-    level.first().copied().unwrap_or(filling)
-}
-
-fn parent(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
-    Sha256::new().chain_update(left).chain_update(right).finalize().into()
+fn root_over(level: &[[u8; 32]], leaves: u32) -> [u8; 32] {
+    merkle::root_over(level, 0, leaves.max(1).next_power_of_two().trailing_zeros())
 }
 
 /// Leaves of a piece whose bytes come one after another.
@@ -152,7 +160,7 @@ impl PieceCheck {
                 found.finish(*zeros) == *hash
             }
             (ExpectedPiece::Merkle { root, leaves }, State::Merkle(found)) => {
-                root_over(found.finish(), *leaves) == *root
+                root_over(&found.finish(), *leaves) == *root
             }
             _ => false,
         }
@@ -169,6 +177,7 @@ impl std::fmt::Debug for PieceCheck {
 mod tests {
     use super::*;
     use crate::HashPool;
+    use dunlin_metainfo::merkle::parent;
     use sha1::Sha1;
     use std::sync::mpsc::channel;
 
