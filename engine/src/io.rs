@@ -461,7 +461,8 @@ pub enum Output {
         /// Whether each file is wanted, by index.
         wanted: Vec<bool>,
     },
-    /// Make everything durable and close a torrent's files, answered by [`Input::Closed`].
+    /// Make everything durable and close a torrent's files, answered by [`Input::Closed`]. It may be said
+    /// while they are still being opened: then nobody waits for the check.
     Close {
         /// The torrent.
         torrent: TorrentId,

@@ -40,6 +40,8 @@ pub struct Window {
     /// Since when the window is small, so that our own queue is no part of the delay.
     probing: Option<Time>,
     cap: u64,
+    /// A request is late after so long at the earliest.
+    patience: Duration,
 }
 
 impl Window {
@@ -62,7 +64,15 @@ impl Window {
             min_delay_at: Time::ZERO,
             probing: None,
             cap: cap.max(block),
+            patience: MIN_DEADLINE,
         }
+    }
+
+    /// No request is late before `patience` is over: strangers serve many, in turns.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Window {
+        self.patience = patience;
+        self
     }
 
     /// Bytes that may still be asked for.
@@ -195,13 +205,13 @@ impl Window {
     }
 
     /// When a request that is made now is late: eight times what it should take, four seconds at the
-    /// least. What is already in flight comes first.
+    /// least, or what was chosen instead. What is already in flight comes first.
     #[must_use]
     pub fn deadline(&mut self, now: Time) -> Time {
         let rate = self.meter.rate(now);
         let expected =
             if rate.0 == 0 { Duration::ZERO } else { rate.time_for(self.in_flight + self.block) };
-        now + expected.saturating_mul(DEADLINE_FACTOR).max(MIN_DEADLINE)
+        now + expected.saturating_mul(DEADLINE_FACTOR).max(self.patience)
     }
 }
 

@@ -93,7 +93,7 @@ impl Node {
         }
         let result = match &answered.result {
             Ok(reply) => {
-                self.add_peers(now, id, &reply.peers);
+                self.add_peers(now, id, &reply.peers, false);
                 Ok(reply.peers.len() as u32)
             }
             Err(failure) => Err(failure.to_string()),
@@ -104,9 +104,15 @@ impl Node {
     }
 
     /// Peers that somebody told us of.
-    pub(super) fn add_peers(&mut self, now: Time, id: TorrentId, peers: &[std::net::SocketAddr]) {
+    pub(super) fn add_peers(
+        &mut self,
+        now: Time,
+        id: TorrentId,
+        peers: &[std::net::SocketAddr],
+        by_people: bool,
+    ) {
         let added = self.session.with(now, id, |swarm, shared| {
-            let news = swarm.add_peers(shared, peers);
+            let news = swarm.add_peers(shared, peers, by_people);
             shared.look_for_peers();
             news
         });

@@ -25,7 +25,7 @@ impl Node {
                 announcers.for_each(|announcer| announcer.force(now));
                 self.announce(now, id);
             }
-            Command::AddPeers(id, peers) => self.add_peers(now, id, &peers),
+            Command::AddPeers(id, peers) => self.add_peers(now, id, &peers, true),
             Command::Prioritize(id, priorities) => self.prioritize(id, priorities),
             Command::Sequential(id, sequential) => {
                 let Some(part) = self.parts.get_mut(&id) else { return };
@@ -100,7 +100,7 @@ impl Node {
         let Some(part) = self.parts.get_mut(&id) else { return };
         let peers = std::mem::take(&mut part.peers);
         part.announcers.iter_mut().for_each(|announcer| announcer.start(now));
-        self.add_peers(now, id, &peers);
+        self.add_peers(now, id, &peers, false);
         self.announce(now, id);
     }
 

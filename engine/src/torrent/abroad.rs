@@ -139,13 +139,27 @@ impl Torrent {
         Err(HangUpReason::SamePeer)
     }
 
-    /// Peers that somebody told us of; returns how many of them are news.
-    pub(crate) fn add_peers(&mut self, shared: &mut Shared, peers: &[SocketAddr]) -> usize {
+    /// Peers that somebody told us of; returns how many of them are news. Those that people name, and
+    /// not a tracker, are tried at once.
+    pub(crate) fn add_peers(
+        &mut self,
+        shared: &mut Shared,
+        peers: &[SocketAddr],
+        by_people: bool,
+    ) -> usize {
         let mut news = 0;
         for address in peers.iter().map(|address| canonical(*address)) {
             if is_dialable(address) {
                 let place = shared.rng.next_u64() as u32;
-                news += usize::from(self.known.add(Endpoint::Socket(address), place));
+                let remote = Endpoint::Socket(address);
+                news += usize::from(self.known.add(remote, place));
+                if let Some(known) = self.known.get_mut(remote) {
+                    // Who was given up and is named again gets one more try.
+                    known.failures = known.failures.min(MAX_FAILURES - 1);
+                    if by_people {
+                        (known.failures, known.redial_at) = (0, Time::ZERO);
+                    }
+                }
             }
         }
         news

@@ -9,6 +9,10 @@ use crate::peer_list::{Known, MAX_CONNECTIONS, REDIAL};
 use crate::requests::{MIN_DEADLINE, Window};
 use dunlin_base::{Bitfield, ConnId, Endpoint, PieceIndex, Time};
 use dunlin_wire::{Handshake, Message, Reserved};
+use std::time::Duration;
+
+/// A peer of the internet that gives nothing for so long is snubbed (practice).
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A breach of the protocol: legal bytes that are illegal now.
 pub(super) type Violation = &'static str;
@@ -39,6 +43,7 @@ impl Torrent {
             peer.abroad.incoming = incoming;
             peer.abroad.queue = DEFAULT_QUEUE;
             peer.abroad.alive = now;
+            peer.window = peer.window.with_patience(PATIENCE);
         }
         self.peers.insert(conn, peer);
         // Whoever says nothing until then is not waited for.

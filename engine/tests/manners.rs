@@ -1,0 +1,371 @@
+//! How a node behaves towards a single peer, message by message: greetings, extensions, hashes, peers
+//! without the fast extension, dials, places.
+
+mod abroad_world;
+
+use abroad_world::{HOUR, Parcel, T, World, adding, address, peer_id, torrent};
+use dunlin_base::{BlockRef, ConnId, InfoHash, PieceIndex};
+use dunlin_engine::io::{AddTorrent, Command, HangUpReason, Source};
+use dunlin_engine::node::NodeConfig;
+use dunlin_metainfo::merkle::{HashSpan, check_proof, layers_of};
+use dunlin_metainfo::{Format, Torrent};
+use dunlin_tracker::AnnounceFailure;
+use dunlin_wire::extended::{ExtendedHandshake, MetadataMessage, write_dont_have};
+use dunlin_wire::{BlockRange, Handshake, HashRange, Message, Reserved};
+use std::sync::Arc;
+use std::time::Duration;
+
+const PIECE: u32 = 64 << 10;
+
+fn node(world: &mut World, torrent: &Arc<Torrent>, seeds: bool) -> usize {
+    let host = world.host(NodeConfig::default());
+    world.hosts[host].disk.full_copy = seeds;
+    world.add(host, adding(Source::Metainfo(torrent.clone()), host));
+    host
+}
+
+fn dial_as(
+    world: &mut World,
+    from: usize,
+    to: usize,
+    hash: InfoHash,
+    reserved: Reserved,
+) -> ConnId {
+    let conn = world.dial(from, to);
+    let handshake = Handshake { reserved, info_hash: hash, peer_id: peer_id(from) };
+    world.say(from, conn, |conn| Parcel::Handshake(conn, handshake));
+    conn
+}
+
+fn handshakes(world: &World, host: usize) -> Vec<Handshake> {
+    let got = world.hosts[host].got.iter();
+    got.filter_map(|(_, parcel)| match parcel {
+        Parcel::Handshake(_, handshake) => Some(*handshake),
+        _ => None,
+    })
+    .collect()
+}
+
+#[test]
+fn the_extension_handshake_comes_first_and_says_who_we_are() {
+    let torrent = torrent(Format::V1, PIECE, &[9 * u64::from(PIECE)]);
+    let mut world = World::new();
+    let host = node(&mut world, &torrent, true);
+    let peer = world.scripted();
+    let conn = world.greet(peer, host, torrent.hashes.first());
+    let messages = world.messages(peer, conn);
+    let Message::Extended { id: 0, payload } = &messages[0] else { panic!("{messages:?}") };
+    let said = ExtendedHandshake::decode(payload).unwrap();
+    assert_eq!(said.port, Some(6881));
+    assert_eq!(said.your_ip, Some(address(peer).ip()));
+    assert_eq!(said.metadata_size, Some(torrent.info().len() as u32));
+    assert_eq!((said.upload_only, said.queue), (Some(true), Some(500)));
+    assert!(said.client.unwrap().starts_with("dunlin "));
+    assert_eq!(messages[1], Message::HaveAll);
+    let plain = world.scripted();
+    let conn = dial_as(&mut world, plain, host, torrent.hashes.first(), Reserved::default());
+    let messages = world.messages(plain, conn);
+    assert_eq!(messages, [Message::Bitfield(vec![0xff, 0x80].into())], "neither of them");
+}
+
+#[test]
+fn metadata_is_served_but_not_for_ever_and_not_of_private_torrents() {
+    let files: Vec<u64> = vec![16; 2000];
+    let open = torrent(Format::V1, 16384, &files);
+    let mut world = World::new();
+    let host = node(&mut world, &open, true);
+    let peer = world.scripted();
+    let conn = world.greet(peer, host, open.hashes.first());
+    let said = ExtendedHandshake { ut_metadata: Some(5), ..ExtendedHandshake::default() };
+    world.say_message(peer, conn, Message::Extended { id: 0, payload: said.encode() });
+    let ask = |world: &mut World, piece| {
+        let payload = MetadataMessage::Request { piece }.encode();
+        world.say_message(peer, conn, Message::Extended { id: 1, payload });
+        let answer = world.messages(peer, conn).pop().unwrap();
+        let Message::Extended { id: 5, payload } = answer else { panic!("{answer:?}") };
+        MetadataMessage::decode(&payload).unwrap().unwrap()
+    };
+    let size = open.info().len() as u32;
+    let pieces = dunlin_wire::extended::metadata_pieces(size);
+    assert!((3..=5).contains(&pieces), "{size}");
+    let mut whole = Vec::new();
+    for piece in 0..pieces {
+        let MetadataMessage::Data { total_size, data, .. } = ask(&mut world, piece) else {
+            panic!("piece {piece}")
+        };
+        assert_eq!(total_size, size);
+        whole.extend_from_slice(&data);
+    }
+    assert_eq!(whole, open.info().as_ref());
+    assert_eq!(ask(&mut world, pieces), MetadataMessage::Reject { piece: pieces });
+    for _ in 0..20 {
+        ask(&mut world, 0);
+    }
+    assert_eq!(ask(&mut world, 0), MetadataMessage::Reject { piece: 0 });
+    assert!(!world.is_closed(peer, conn));
+}
+
+#[test]
+fn a_seed_of_version_2_answers_for_its_hashes() {
+    let torrent = torrent(Format::V2, 16384, &[300 * 16384 + 1]);
+    let mut world = World::new();
+    let host = node(&mut world, &torrent, true);
+    let peer = world.scripted();
+    let short = torrent.hashes.first();
+    let conn = world.greet(peer, host, short);
+    let file = &torrent.files[0];
+    let root = file.root.unwrap();
+    for span in HashSpan::of_piece_layer(file.length, 16384) {
+        let HashSpan { base, index, length, proof } = span;
+        let range = HashRange { root, base, index, length, proof };
+        world.say_message(peer, conn, Message::HashRequest(range));
+        let Some(Message::Hashes { range: back, hashes }) = world.messages(peer, conn).pop() else {
+            panic!("no answer")
+        };
+        let nodes: Vec<[u8; 32]> = hashes.chunks(32).map(|node| node.try_into().unwrap()).collect();
+        assert_eq!(back, range);
+        assert!(check_proof(&root, layers_of(file.length), span, &nodes));
+    }
+    let strange = HashRange { root: [1; 32], base: 0, index: 0, length: 2, proof: 0 };
+    let wrong = HashRange { root, base: 0, index: 1, length: 2, proof: 0 };
+    for range in [strange, wrong] {
+        world.say_message(peer, conn, Message::HashRequest(range));
+        assert_eq!(world.messages(peer, conn).last(), Some(&Message::HashReject(range)));
+    }
+}
+
+#[test]
+fn a_hybrid_torrent_is_known_by_both_names_and_takes_the_upgrade() {
+    let torrent = torrent(Format::Hybrid, PIECE, &[9 * u64::from(PIECE)]);
+    let names: Vec<InfoHash> = torrent.hashes.wire().collect();
+    let mut world = World::new();
+    let host = node(&mut world, &torrent, false);
+    for name in &names {
+        let peer = world.scripted();
+        let conn = world.greet(peer, host, *name);
+        assert!(!world.is_closed(peer, conn));
+        let answer = handshakes(&world, peer).remove(0);
+        assert_eq!(answer.info_hash, *name, "answered by the name that was asked for");
+        assert_eq!(answer.reserved.v2(), *name == names[0]);
+    }
+    let mut announced: Vec<InfoHash> =
+        world.announces.iter().map(|(_, _, request)| request.info_hash).collect();
+    announced.sort();
+    let mut both = names.clone();
+    both.sort();
+    assert_eq!(announced, both, "two swarms");
+    let peer = world.scripted();
+    world.command(host, Command::AddPeers(T, vec![address(peer)]));
+    world.pass(Duration::from_secs(1));
+    assert_eq!(handshakes(&world, peer)[0].info_hash, names[0]);
+    let conn = *world.hosts[peer].ends.keys().next().unwrap();
+    let reserved = Reserved::INTERNET;
+    let answer = Handshake { reserved, info_hash: names[1], peer_id: peer_id(peer) };
+    world.say(peer, conn, |conn| Parcel::Handshake(conn, answer));
+    let range = HashRange { root: [1; 32], base: 0, index: 0, length: 2, proof: 0 };
+    world.say_message(peer, conn, Message::HashRequest(range));
+    assert_eq!(world.messages(peer, conn).last(), Some(&Message::HashReject(range)));
+}
+
+/// Blocks that a scripted peer was asked for and that were not taken back.
+fn asked(world: &World, host: usize, conn: ConnId) -> Vec<BlockRange> {
+    let messages = world.messages(host, conn).into_iter();
+    messages
+        .filter_map(|message| match message {
+            Message::Request(range) => Some(range),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn without_the_fast_extension_a_choke_takes_requests_back() {
+    let torrent = torrent(Format::V1, PIECE, &[4 * u64::from(PIECE)]);
+    let mut world = World::new();
+    let host = node(&mut world, &torrent, false);
+    let peer = world.scripted();
+    let conn = dial_as(&mut world, peer, host, torrent.hashes.first(), Reserved::default());
+    world.say_message(peer, conn, Message::Bitfield(vec![0xf0].into()));
+    assert_eq!(world.messages(peer, conn).last(), Some(&Message::Interested));
+    world.say_message(peer, conn, Message::Unchoke);
+    let first = asked(&world, peer, conn);
+    assert!(!first.is_empty());
+    world.say_message(peer, conn, Message::Choke);
+    let late = first[0];
+    let block = BlockRef { piece: PieceIndex(late.piece), begin: late.begin, len: late.length };
+    world.say(peer, conn, |conn| Parcel::Piece(conn, block, true));
+    assert!(!world.is_closed(peer, conn), "it was on its way");
+    world.say_message(peer, conn, Message::Unchoke);
+    assert!(asked(&world, peer, conn).len() > first.len(), "and is asked for again");
+    world.say_message(peer, conn, Message::HaveAll);
+    assert!(world.is_closed(peer, conn), "what needs the extension is a breach");
+}
+
+#[test]
+fn a_choke_rejects_and_says_nothing_of_the_pieces() {
+    let torrent = torrent(Format::V1, PIECE, &[4 * u64::from(PIECE)]);
+    let mut world = World::new();
+    let host = node(&mut world, &torrent, false);
+    let peer = world.scripted();
+    let conn = world.greet(peer, host, torrent.hashes.first());
+    world.say_message(peer, conn, Message::HaveAll);
+    world.say_message(peer, conn, Message::Unchoke);
+    let first = asked(&world, peer, conn);
+    world.say_message(peer, conn, Message::Choke);
+    for range in &first {
+        world.say_message(peer, conn, Message::RejectRequest(*range));
+    }
+    world.say_message(peer, conn, Message::Unchoke);
+    let again = asked(&world, peer, conn);
+    assert!(again.len() >= first.len() * 2, "{again:?}");
+}
+
+#[test]
+fn what_a_peer_has_lost_is_not_asked_of_it() {
+    let torrent = torrent(Format::V1, PIECE, &[3 * u64::from(PIECE)]);
+    let mut world = World::new();
+    let host = node(&mut world, &torrent, false);
+    let peer = world.scripted();
+    let conn = world.greet(peer, host, torrent.hashes.first());
+    world.say_message(peer, conn, Message::HaveAll);
+    for piece in [0, 2, 2, 99] {
+        let payload = write_dont_have(piece);
+        world.say_message(peer, conn, Message::Extended { id: 3, payload });
+    }
+    world.say_message(peer, conn, Message::Unchoke);
+    world.pass(Duration::from_secs(1));
+    assert!(asked(&world, peer, conn).iter().all(|range| range.piece == 1));
+    let payload = write_dont_have(1);
+    world.say_message(peer, conn, Message::Extended { id: 3, payload });
+    assert_eq!(world.messages(peer, conn).last(), Some(&Message::NotInterested));
+}
+
+#[test]
+fn never_more_requests_than_the_peer_keeps() {
+    let torrent = torrent(Format::V1, 1 << 20, &[64 << 20]);
+    for (queue, most) in [(None, 250), (Some(3), 3), (Some(100_000), 500)] {
+        let mut world = World::new();
+        let host = node(&mut world, &torrent, false);
+        let peer = world.scripted();
+        let conn = world.greet(peer, host, torrent.hashes.first());
+        let said = ExtendedHandshake { queue, ..ExtendedHandshake::default() };
+        world.say_message(peer, conn, Message::Extended { id: 0, payload: said.encode() });
+        world.say_message(peer, conn, Message::HaveAll);
+        world.say_message(peer, conn, Message::Unchoke);
+        let mut answered = 0;
+        for _ in 0..40 {
+            let all = asked(&world, peer, conn);
+            let open = all[answered..].to_vec();
+            assert!(open.len() <= most, "{} of {most}", open.len());
+            answered = all.len();
+            // Whoever has given everything is of no more use.
+            let Some(end) = world.hosts[peer].ends.get(&conn).copied() else { break };
+            for range in open {
+                let piece = PieceIndex(range.piece);
+                let block = BlockRef { piece, begin: range.begin, len: range.length };
+                world.hosts[end.host].disk.park(end.conn, block, true);
+                let conn = end.conn;
+                world.input(host, dunlin_engine::io::Input::BlockArrived { conn, block });
+            }
+            world.pass(Duration::from_millis(100));
+        }
+        assert!(answered > most.min(100), "{answered}");
+    }
+}
+
+#[test]
+fn dials_back_off_and_are_given_up() {
+    let torrent = torrent(Format::V1, PIECE, &[u64::from(PIECE)]);
+    let mut world = World::new();
+    let host = node(&mut world, &torrent, false);
+    let nobody = world.scripted();
+    world.hosts[nobody].listens = false;
+    world.command(host, Command::AddPeers(T, vec![address(nobody)]));
+    let dials = |world: &World| {
+        let dial = format!("{host} -> Dial");
+        let lines = world.log.iter().filter(|line| line.contains(&dial));
+        lines
+            .map(|line| line.split('.').next().unwrap().parse::<u64>().unwrap())
+            .collect::<Vec<_>>()
+    };
+    world.pass(HOUR);
+    assert_eq!(dials(&world), [0, 60, 180], "a minute for each failure, three times");
+    world.hosts[nobody].listens = true;
+    world.command(host, Command::AddPeers(T, vec![address(nobody)]));
+    world.pass(Duration::from_secs(5));
+    assert_eq!(dials(&world).len(), 4, "people may insist");
+    assert_eq!(handshakes(&world, nobody).len(), 1);
+}
+
+#[test]
+fn places_are_limited_and_some_are_kept_for_our_own_dials() {
+    let torrent = torrent(Format::V1, PIECE, &[u64::from(PIECE)]);
+    let mut world = World::new();
+    let config = NodeConfig {
+        connections: 12,
+        connections_per_torrent: 10,
+        dials_per_second: 5,
+        half_open: 2,
+        ..NodeConfig::default()
+    };
+    let host = world.host(config);
+    world.add(host, adding(Source::Metainfo(torrent.clone()), host));
+    let strangers: Vec<usize> = (0..20).map(|_| world.scripted()).collect();
+    for stranger in &strangers {
+        world.greet(*stranger, host, torrent.hashes.first());
+    }
+    assert_eq!(world.hosts[host].ends.len(), 8, "four of five places");
+    assert!(world.hosts[host].hang_ups.contains(&HangUpReason::Crowded));
+    let others: Vec<usize> = (0..20).map(|_| world.scripted()).collect();
+    let peers = others.iter().map(|other| address(*other)).collect();
+    world.command(host, Command::AddPeers(T, peers));
+    world.pass(Duration::from_secs(10));
+    assert_eq!(world.hosts[host].ends.len(), 10);
+    let crowd = NodeConfig { connections_per_ip: 2, ..NodeConfig::default() };
+    let host = world.host(crowd);
+    world.add(host, adding(Source::Metainfo(torrent.clone()), host));
+    for number in 0..5 {
+        let conn = world.dial(strangers[0], host);
+        let id = dunlin_base::PeerId([number; 20]);
+        let reserved = Reserved::INTERNET;
+        let handshake = Handshake { reserved, info_hash: torrent.hashes.first(), peer_id: id };
+        world.say(strangers[0], conn, |conn| Parcel::Handshake(conn, handshake));
+    }
+    let theirs = world.hosts[host].ends.values().filter(|end| end.host == strangers[0]);
+    assert_eq!(theirs.count(), 2);
+}
+
+#[test]
+fn another_tracker_of_a_private_torrent_is_another_swarm() {
+    let mut world = World::new();
+    let files =
+        dunlin_metainfo::NewFile { path: vec!["f".into()], length: 16384, executable: false };
+    let new = dunlin_metainfo::NewTorrent::single(files, 16384, Format::V1).unwrap();
+    let hashes = dunlin_metainfo::NewHashes {
+        pieces: vec![[5; 20]],
+        ..dunlin_metainfo::NewHashes::default()
+    };
+    let torrent = Arc::new(new.with_private(true).finish(&hashes).unwrap());
+    let host = world.host(NodeConfig::default());
+    let add = adding(Source::Metainfo(torrent.clone()), host);
+    let trackers = vec![vec!["http://a/".into()], vec!["http://b/".into()]];
+    world.add(host, AddTorrent { trackers, ..add });
+    world.pass(Duration::from_secs(1));
+    let peer = world.scripted();
+    let conn = world.greet(peer, host, torrent.hashes.first());
+    assert!(!world.is_closed(peer, conn));
+    let said = ExtendedHandshake { ut_metadata: Some(5), ..ExtendedHandshake::default() };
+    world.say_message(peer, conn, Message::Extended { id: 0, payload: said.encode() });
+    let payload = MetadataMessage::Request { piece: 0 }.encode();
+    world.say_message(peer, conn, Message::Extended { id: 1, payload });
+    let reject = MetadataMessage::Reject { piece: 0 }.encode();
+    let last = world.messages(peer, conn).pop();
+    assert_eq!(last, Some(Message::Extended { id: 5, payload: reject }), "no metadata");
+    world.broken.insert("http://a/".into(), AnnounceFailure::Unreachable("down".into()));
+    for _ in 0..20 {
+        world.say_message(peer, conn, Message::KeepAlive);
+        world.pass(Duration::from_secs(100));
+    }
+    assert_eq!(world.announces.last().unwrap().1, "http://b/");
+    assert!(world.is_closed(peer, conn));
+}
