@@ -30,6 +30,10 @@ use std::time::{Duration, SystemTime};
 /// every two seconds (FAT).
 const SETTLED: Duration = Duration::from_secs(2);
 
+/// The same where the stamp has parts of a millisecond, which no coarse clock gives: clocks of kernels
+/// tick every ten milliseconds at the least.
+const SETTLED_FINE: Duration = Duration::from_millis(50);
+
 /// The largest cache file that is read or written, in bytes: the hashes of 100 TB in pieces of
 /// 4 MiB, or a million small files.
 const MAX_CACHE: u64 = 512 << 20;
@@ -220,7 +224,8 @@ impl HashCache {
 pub(crate) fn is_settled(modified: i128) -> bool {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let age = i128::try_from(now.as_nanos()).unwrap_or(i128::MAX) - modified;
-    age >= SETTLED.as_nanos() as i128
+    let fine = modified.rem_euclid(1_000_000) != 0;
+    age >= if fine { SETTLED_FINE } else { SETTLED }.as_nanos() as i128
 }
 
 #[cfg(test)]

@@ -39,9 +39,9 @@ pub(crate) struct CreateArgs {
     #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
 
-    /// Shows no progress.
+    /// Shows no progress, and no info-hash on stderr with `-o -`.
     ///
-    /// Errors are said all the same.
+    /// Warnings and errors are said all the same.
     #[arg(short, long, help_heading = "Output")]
     pub(crate) quiet: bool,
 

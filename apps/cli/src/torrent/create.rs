@@ -156,7 +156,9 @@ fn report(args: &CreateArgs, torrent: &Torrent, out: &Path, bytes: usize) -> Res
         lines.push(format!("info-hash v2  {}", dunlin_base::hex(&hash)));
     }
     if is_stream(out) {
-        lines.iter().for_each(|line| out::say(line));
+        if !args.quiet {
+            lines.iter().for_each(|line| out::say(line));
+        }
         return Ok(());
     }
     let place = plain(&out.display().to_string());

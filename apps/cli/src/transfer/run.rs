@@ -258,7 +258,7 @@ impl Running {
             (TorrentState::DiskFull, Some(why)) => {
                 self.screen.once(&format!("{name}: waiting for space: {why}"));
             }
-            (TorrentState::Seeding, _) if was != Some(state) && !self.fetches => {
+            (TorrentState::Seeding, _) if was != Some(state) => {
                 self.screen.once(&format!("{name}: seeding"));
             }
             _ => {}

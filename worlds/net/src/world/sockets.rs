@@ -54,7 +54,7 @@ impl World {
             let Some(listener) = self.listeners.get(listener) else { return };
             match listener.accept() {
                 Ok((stream, remote)) => {
-                    if self.conns.len() >= self.max_conns {
+                    if self.conns.len() >= self.max_conns && !self.make_room() {
                         // Closed at once: who comes later may have more luck.
                         continue;
                     }
@@ -73,6 +73,14 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Closes the oldest connection of a stranger who has not said what it is for; false if there is none.
+    /// A crowd that says nothing must not keep out who does.
+    fn make_room(&mut self) -> bool {
+        let silent = |conn: &Conn| conn.receiver.torrent().is_none() && conn.dialling.is_none();
+        let oldest = self.conns.iter().find(|(_, conn)| silent(conn)).map(|(id, _)| *id);
+        oldest.map(|id| self.gone(id)).is_some()
     }
 
     fn connection(
