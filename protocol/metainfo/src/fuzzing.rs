@@ -1,8 +1,8 @@
 //! What must hold for any bytes at all. Fuzz targets and replay tests call this.
 
 use crate::{
-    BLOCK_LENGTH, MAX_TORRENT_SIZE, Magnet, PathRules, Torrent, check_name, parse_token_file,
-    sanitize, write_token_file,
+    BLOCK_LENGTH, MAX_TORRENT_SIZE, Magnet, PathRules, Torrent, TorrentEdit, check_name,
+    parse_token_file, sanitize, write_token_file,
 };
 use dunlin_base::{FileIndex, PieceIndex};
 
@@ -28,6 +28,13 @@ pub fn metainfo(data: &[u8]) {
         assert_eq!(check_name(&path.join("/")), Ok(()), "sanitised names are safe");
         let again: Vec<&[u8]> = path.iter().map(|name| name.as_bytes()).collect();
         assert_eq!(sanitize(&again, rules), path, "sanitising twice changes nothing");
+    }
+    if let Ok(torrent) = Torrent::parse(data) {
+        let mut edit = TorrentEdit::open(data).expect("what is read can be edited");
+        edit.comment(None);
+        let edited = Torrent::parse(&edit.finish()).expect("what was edited can be read");
+        assert_eq!(edited.hashes, torrent.hashes, "a comment changes no hash");
+        assert_eq!(edited.info(), torrent.info());
     }
     if let Ok(tokens) = parse_token_file(data) {
         let written = write_token_file(&tokens);
