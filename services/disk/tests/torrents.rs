@@ -329,6 +329,25 @@ fn all_of(pieces: &[u32]) -> u32 {
 }
 
 #[test]
+fn what_is_moved_is_claimed_after_a_sync_alone() {
+    let torrent = torrent(Kind::Shared);
+    let (a, b) = (index(&torrent, "a"), index(&torrent, "b"));
+    for seed in 0..20 {
+        let fs = MemFs::new();
+        let store = storage(&fs, root());
+        torrent.open(&store, torrent.plan_for(Existing::Refuse, |file| file == a)).unwrap();
+        torrent.pieces_of(a).for_each(|piece| torrent.write(&store, piece).unwrap());
+        store.sync();
+        fs.break_next_sync(&dunlin_disk::part_path(&torrent.dest(b)));
+        store.set_wanted(T, &torrent.wanted(|_| true)).unwrap();
+        // Power fails now: `open` looks at every piece that is claimed.
+        let fs = fs.crash(seed);
+        let store = storage(&fs, root());
+        torrent.open(&store, torrent.plan(Existing::Refuse)).unwrap();
+    }
+}
+
+#[test]
 fn what_is_not_wanted_any_more_keeps_its_part() {
     let (fs, torrent) = (MemFs::new(), torrent(Kind::Shared));
     let store = storage(&fs, root());
