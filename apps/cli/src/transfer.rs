@@ -8,13 +8,14 @@ mod source;
 
 use crate::args::transfer::{GetArgs, NetArgs, SeedArgs};
 use crate::exit::{Exit, Failure};
-use dunlin_disk::Existing;
+use dunlin_disk::{Existing, Fs, LockError, OutputLock, RealFs};
 use dunlin_engine::io::Priority;
 use dunlin_engine::node::NodeConfig;
 use dunlin_net::{Bind, NetConfig, NewTorrent, Port};
 use run::Job;
 use source::Wanted;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Where to listen when nothing is said: the field's first port.
@@ -29,8 +30,10 @@ pub(crate) fn get(options: &GetArgs) -> Result<Exit, Failure> {
     let wanted = source::load(&options.torrents)?;
     let seed = goal::of_get(options.seed, &options.net);
     let folder = folder(&options.out, true)?;
-    let mut new = Vec::new();
+    let fs: Arc<dyn Fs> = Arc::new(RealFs);
+    let (mut new, mut locks) = (Vec::new(), Vec::new());
     for (number, wanted) in (0..).zip(&wanted) {
+        locks.push(OutputLock::acquire_for(&fs, &folder, wanted.hash()).map_err(not_ours)?);
         let mut add = source::add(wanted, number, &options.net)?;
         add.seed = seed;
         add.sequential = options.sequential;
@@ -40,7 +43,16 @@ pub(crate) fn get(options: &GetArgs) -> Result<Exit, Failure> {
         new.push(NewTorrent { add, folder: folder.clone(), existing });
     }
     let patience = options.stall_timeout.0;
-    run(&options.net, new, wanted, &options.select, patience, true)
+    let done = run(&options.net, new, wanted, &options.select, patience, true);
+    drop(locks);
+    done
+}
+
+fn not_ours(error: LockError) -> Failure {
+    match &error {
+        LockError::Held { .. } => Failure::input(error),
+        LockError::Io { .. } => Failure::disk(error),
+    }
 }
 
 /// Seeds torrents, and plain data.

@@ -2,7 +2,7 @@
 
 use crate::error::{DiskError, DiskErrorKind};
 use crate::fs::Fs;
-use crate::lock::{LOCK_NAME, LockError, held_by};
+use crate::lock::{LOCK_NAME, LOCK_SUFFIX, LockError, held_by};
 use crate::names::{RUN_MARK, STATE_DIR, is_part_name};
 use crate::resume::RESUME_SUFFIX;
 use crate::state::{PARTS_SUFFIX, STATE_SUFFIX};
@@ -14,7 +14,7 @@ use thiserror::Error;
 const MAX_DEPTH: usize = 128;
 
 /// The endings of names of ours in a state folder.
-const OURS: [&str; 3] = [RESUME_SUFFIX, STATE_SUFFIX, PARTS_SUFFIX];
+const OURS: [&str; 4] = [RESUME_SUFFIX, STATE_SUFFIX, PARTS_SUFFIX, LOCK_SUFFIX];
 
 /// A part file or a state folder.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -4,6 +4,7 @@
 use crate::fs::{Fs, FsFile};
 use crate::names::STATE_DIR;
 use bytes::Bytes;
+use dunlin_base::InfoHash;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,6 +13,9 @@ use thiserror::Error;
 
 /// The lock's name in the state folder.
 pub(crate) const LOCK_NAME: &str = "lock";
+
+/// What the name of a torrent's own lock ends with.
+pub(crate) const LOCK_SUFFIX: &str = ".lock";
 
 /// Bytes of a lock file that are read and written: the job if it is shared, then a process id and a
 /// command line for people.
@@ -65,6 +69,7 @@ pub enum LockError {
 pub struct OutputLock {
     fs: Arc<dyn Fs>,
     folder: PathBuf,
+    path: PathBuf,
     file: Option<Arc<dyn FsFile>>,
     shared: bool,
 }
@@ -75,8 +80,28 @@ impl OutputLock {
     /// # Errors
     /// [`LockError::Held`] if another run holds it, [`LockError::Io`] if it cannot be made.
     pub fn acquire(fs: &Arc<dyn Fs>, root: &Path) -> Result<OutputLock, LockError> {
+        OutputLock::acquire_alone(fs, root, LOCK_NAME)
+    }
+
+    /// Takes the lock of one torrent in `root`: several processes may work on different torrents there,
+    /// but not beside a run that has the whole folder.
+    ///
+    /// # Errors
+    /// As [`OutputLock::acquire`].
+    pub fn acquire_for(
+        fs: &Arc<dyn Fs>,
+        root: &Path,
+        torrent: InfoHash,
+    ) -> Result<OutputLock, LockError> {
+        if let Some(holder) = holder_of(&**fs, &root.join(STATE_DIR).join(LOCK_NAME)) {
+            return Err(LockError::Held { root: root.to_owned(), holder });
+        }
+        OutputLock::acquire_alone(fs, root, &format!("{torrent}{LOCK_SUFFIX}"))
+    }
+
+    fn acquire_alone(fs: &Arc<dyn Fs>, root: &Path, name: &str) -> Result<OutputLock, LockError> {
         let folder = root.join(STATE_DIR);
-        let path = folder.join(LOCK_NAME);
+        let path = folder.join(name);
         let failed = |error| LockError::Io { path: path.clone(), error };
         for _ in 0..ATTEMPTS {
             let Some(file) = open(&**fs, &folder, &path).map_err(failed)? else { continue };
@@ -89,6 +114,7 @@ impl OutputLock {
                 return Ok(OutputLock {
                     fs: Arc::clone(fs),
                     folder,
+                    path,
                     file: Some(file),
                     shared: false,
                 });
@@ -134,6 +160,7 @@ impl OutputLock {
                 return Ok(OutputLock {
                     fs: Arc::clone(fs),
                     folder,
+                    path,
                     file: Some(file),
                     shared: true,
                 });
@@ -148,12 +175,12 @@ impl OutputLock {
     /// Whether nobody shares the lock, so that its name may go.
     fn is_last(&self) -> bool {
         let Some(file) = &self.file else { return false };
-        let path = self.folder.join(LOCK_NAME);
+        let path = &self.path;
         // To hold it alone, it may be given up for a moment: the name must still be that of this
         // file, or it is somebody else's.
         !self.shared
             || self.fs.lock_exclusive(file).unwrap_or(false)
-                && is_named(&*self.fs, &path, file).unwrap_or(false)
+                && is_named(&*self.fs, path, file).unwrap_or(false)
     }
 }
 
@@ -161,7 +188,7 @@ impl Drop for OutputLock {
     fn drop(&mut self) {
         // The name goes while the lock is held; what fails here is found and taken by the next run.
         if self.is_last() {
-            let _ = self.fs.remove_file(&self.folder.join(LOCK_NAME));
+            let _ = self.fs.remove_file(&self.path);
         }
         self.file = None;
         let _ = self.fs.remove_dir(&self.folder);
@@ -201,10 +228,17 @@ fn share(fs: &dyn Fs, path: &Path, file: &Arc<dyn FsFile>, job: &str) -> io::Res
 
 /// Who holds the lock of the state folder `folder`, if anybody does.
 pub(crate) fn held_by(fs: &dyn Fs, folder: &Path) -> Option<String> {
-    let path = folder.join(LOCK_NAME);
-    let file = fs.open_read(&path).ok()?;
+    let named = |path: &Path| path.to_string_lossy().ends_with(LOCK_SUFFIX);
+    let entries = fs.read_dir(folder).unwrap_or_default();
+    let torrents = entries.into_iter().map(|entry| entry.path).filter(|path| named(path));
+    std::iter::once(folder.join(LOCK_NAME)).chain(torrents).find_map(|path| holder_of(fs, &path))
+}
+
+/// Who holds a lock file, if anybody does.
+fn holder_of(fs: &dyn Fs, path: &Path) -> Option<String> {
+    let file = fs.open_read(path).ok()?;
     let free = fs.lock_exclusive(&file).unwrap_or(false);
-    (!free).then(|| holder(fs, &path))
+    (!free).then(|| holder(fs, path))
 }
 
 fn held(fs: &dyn Fs, root: &Path, path: &Path) -> LockError {

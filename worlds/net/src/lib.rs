@@ -2,6 +2,31 @@
 //! small runtime that speaks to trackers over HTTP and UDP.
 //!
 //! It decides nothing: whom to ask for what, whom to serve and when to announce is the engine's.
+//!
+//! ```no_run
+//! use dunlin_engine::io::Command;
+//! use dunlin_engine::node::NodeConfig;
+//! use dunlin_net::{Bind, Net, NetConfig, NetEvent, Port};
+//!
+//! let config = NetConfig {
+//!     node: NodeConfig::default(),
+//!     bind: Bind::parse("127.0.0.1")?,
+//!     port: Port::Exactly(0),
+//!     hash_threads: 1,
+//!     trackers: Default::default(),
+//! };
+//! let (net, heard) = Net::start(config)?;
+//! println!("listening at {:?}", net.addresses());
+//! // Torrents are added with `Net::add`; what happens is heard until the end.
+//! net.command(Command::Stop);
+//! while let Ok(event) = heard.recv() {
+//!     if matches!(event, NetEvent::Stopped) {
+//!         break;
+//!     }
+//! }
+//! net.join();
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod bind;
 mod buffers;

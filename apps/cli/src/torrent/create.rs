@@ -3,10 +3,12 @@
 use super::scan::{Content, Wanted, scan};
 use super::{check_output, is_stream, plain, show, write};
 use crate::args::torrent::CreateArgs;
+use crate::args::{Args, Command};
 use crate::exit::{Exit, Failure};
 use crate::out;
 use crate::progress::{Mode, Step};
 use crate::values::torrent::FileOrder;
+use clap::Parser;
 use dunlin_base::format_size;
 use dunlin_disk::{NewSource, RealFs, hash_new};
 use dunlin_metainfo::{Format, MAX_TORRENT_SIZE, NewFile, NewTorrent, Torrent, usual_piece_length};
@@ -75,6 +77,29 @@ pub(crate) fn run(args: &CreateArgs) -> Result<Exit, Failure> {
     write(&out, args.force, &bytes)?;
     report(args, &torrent, &out, bytes.len())?;
     Ok(Exit::Ok)
+}
+
+/// A torrent of plain data that is to be seeded, as the command makes it when it is told nothing else.
+/// It is not written anywhere.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn of_data(path: &Path, trackers: &[String], quiet: bool) -> Result<Torrent, Failure> {
+    let mut words = vec!["dunlin".into(), "create".into()];
+    words.extend(trackers.iter().flat_map(|url| ["--tracker".into(), url.clone().into()]));
+    words.extend(quiet.then(|| "--quiet".into()));
+    words.extend(["--".into(), path.as_os_str().to_owned()]);
+    let words: Vec<std::ffi::OsString> = words;
+    let parsed = Args::try_parse_from(words).map_err(|error| Failure::usage(error.render()))?;
+    let Command::Create(args) = parsed.command else {
+        return Err(Failure::usage("`create` is no command"));
+    };
+    let nowhere = PathBuf::new();
+    let wanted =
+        Wanted { exclude: &[], follow_links: false, order: FileOrder::Name, out: &nowhere };
+    let content = scan(path, &wanted)?;
+    say_left_out(&content.left_out);
+    make(&args, &content)
 }
 
 /// Hashes the files, and puts the torrent together.

@@ -39,6 +39,8 @@ pub(super) struct Progress {
     pub(super) state: Option<TorrentState>,
     pub(super) reason: Option<String>,
     pub(super) checking: Option<(u64, u64)>,
+    /// Bytes that were hashed to know what is here.
+    pub(super) checked: u64,
     pub(super) complete: bool,
     pub(super) opened: bool,
     pub(super) view: Option<TorrentView>,
@@ -180,6 +182,7 @@ impl Running {
             NetEvent::Checking { torrent, done, total } => {
                 if let Some(progress) = self.torrents.get_mut(&torrent) {
                     progress.checking = Some((done, total));
+                    progress.checked = progress.checked.max(total);
                 }
             }
             NetEvent::OpenFailed { torrent, error } => {

@@ -190,6 +190,7 @@ fn document(progress: &Progress) -> Value {
         "reason": progress.reason,
         "bytes_wanted": number(|view| view.wanted),
         "bytes_have": number(|view| view.have),
+        "bytes_checked": progress.checked,
         "bytes_received": number(|view| view.received),
         "bytes_sent": number(|view| view.sent),
         "files": files,

@@ -2,7 +2,9 @@
 
 use crate::args::transfer::NetArgs;
 use crate::exit::Failure;
-use dunlin_base::{PeerId, TorrentId};
+use crate::out;
+use crate::torrent::create;
+use dunlin_base::{InfoHash, PeerId, TorrentId};
 use dunlin_engine::io::{AddTorrent, Limits, Priority, Source};
 use dunlin_metainfo::{MAX_TORRENT_SIZE, Magnet, Torrent};
 use dunlin_plan::Pattern;
@@ -27,6 +29,14 @@ impl Wanted {
         match self {
             Wanted::Torrent(torrent) => Some(torrent),
             Wanted::Magnet(_) => None,
+        }
+    }
+
+    /// The hash that stands for it.
+    pub(super) fn hash(&self) -> InfoHash {
+        match self {
+            Wanted::Torrent(torrent) => torrent.hashes.first(),
+            Wanted::Magnet(magnet) => magnet.hashes.first(),
         }
     }
 
@@ -99,10 +109,52 @@ fn read_all(from: &mut dyn Read) -> std::io::Result<Vec<u8>> {
 pub(super) fn load_or_make(
     given: &str,
     data: &Path,
-    _options: &NetArgs,
+    options: &NetArgs,
 ) -> Result<(Wanted, PathBuf), Failure> {
-    let torrent = read_torrent(given)?;
-    Ok((Wanted::Torrent(Arc::new(torrent)), data.to_owned()))
+    if Magnet::is_like(given) {
+        return Err(Failure::usage(format!(
+            "`seed` needs the torrent itself: `dunlin get '{given}' --seed` fetches what is missing \
+             and seeds"
+        )));
+    }
+    let path = Path::new(given);
+    if given == "-" || !is_data(path) {
+        let torrent = read_torrent(given)?;
+        return Ok((Wanted::Torrent(Arc::new(torrent)), data.to_owned()));
+    }
+    let path = std::fs::canonicalize(path)
+        .map_err(|error| Failure::input(format!("{given}: {error}; give a file or a folder")))?;
+    let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".torrent");
+    let beside = folder.join(name);
+    if beside.exists() {
+        out::say(&format!("{}: there already, and taken", beside.display()));
+        let torrent = read_torrent(&beside.to_string_lossy())?;
+        return Ok((Wanted::Torrent(Arc::new(torrent)), folder));
+    }
+    let torrent = create::of_data(&path, &options.tracker, options.quiet)?;
+    match crate::torrent::write(&beside, false, &torrent.to_bytes()) {
+        Ok(()) => out::say(&format!("{}: the torrent, for others", beside.display())),
+        Err(failure) => out::say(&format!("warning: {failure}; seeding all the same")),
+    }
+    Ok((Wanted::Torrent(Arc::new(torrent)), folder))
+}
+
+/// Whether this is data, and no torrent file: a folder, or a file that does not look like one.
+fn is_data(path: &Path) -> bool {
+    if path.is_dir() {
+        return true;
+    }
+    let named = path.extension().is_some_and(|extension| extension == "torrent");
+    let mut first = [0; 1];
+    let looks = File::open(path).and_then(|mut file| file.read_exact(&mut first)).is_ok();
+    !named && path.is_file() && !(looks && first == *b"d" && is_torrent(path))
+}
+
+fn is_torrent(path: &Path) -> bool {
+    let bytes = File::open(path).and_then(|mut file| read_all(&mut file));
+    bytes.is_ok_and(|bytes| Torrent::parse(&bytes).is_ok())
 }
 
 /// What the engine is told of a torrent.

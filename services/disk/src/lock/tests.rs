@@ -44,6 +44,26 @@ fn the_second_run_is_refused_and_told_who_holds_it() {
 }
 
 #[test]
+fn torrents_have_locks_of_their_own() {
+    let (_folder, places) = places();
+    let (one, other) = (InfoHash([1; 20]), InfoHash([2; 20]));
+    for (fs, root) in &places {
+        let state = root.join(STATE_DIR);
+        let first = OutputLock::acquire_for(fs, root, one).unwrap();
+        let second = OutputLock::acquire_for(fs, root, other).unwrap();
+        let text = OutputLock::acquire_for(fs, root, one).unwrap_err().to_string();
+        assert!(text.contains("in use by process"), "{text}");
+        drop(first);
+        assert!(held_by(&**fs, &state).is_some(), "the other one is still held");
+        drop(second);
+        assert!(fs.metadata(&state).is_err(), "the state folder goes with the last");
+        let whole = OutputLock::acquire(fs, root).unwrap();
+        assert!(OutputLock::acquire_for(fs, root, one).is_err(), "a run has the whole folder");
+        drop(whole);
+    }
+}
+
+#[test]
 fn ranks_of_one_job_share_and_nobody_else_gets_in() {
     let (_folder, places) = places();
     for (fs, root) in &places {
