@@ -1,7 +1,6 @@
 //! `dunlin completions` and `dunlin man`: made of the same definition as the help.
 
-use crate::common::Sandbox;
-use std::fs;
+use crate::common::{Sandbox, text};
 
 #[test]
 fn completions_know_all_commands() {
@@ -27,8 +26,7 @@ fn pages_for_all_commands() {
         assert!(pages.iter().any(|found| found == page), "{page}: {pages:?}");
     }
     assert!(!pages.iter().any(|page| page.contains("witness") || page.contains("help")));
-    let page = fs::read_to_string(sandbox.path("pages/man1/dunlin-create.1"));
-    let page = page.unwrap();
+    let page = text(&sandbox.path("pages/man1/dunlin-create.1")).unwrap();
     assert!(page.contains(".TH dunlin-create 1") && page.contains("piece"), "{page}");
     sandbox.write("file", "");
     sandbox.expect(5, "man file");
