@@ -279,13 +279,22 @@ impl Geometry {
         ours.then(|| block.begin / self.block_length)
     }
 
-    /// A peer's request as it came from the wire, if we may answer it: within the data of a piece,
-    /// not empty, and at most the larger of our block length and 16 KiB (BEP 3, practice).
+    /// How much of a piece may be asked for, in bytes: its data, and, where padding follows, the rest of
+    /// the block of 16 KiB in which it ends. Programs that pad every file ask for that block whole
+    /// (BEP 47: padding is served as zeros).
+    #[must_use]
+    pub fn served_len(&self, p: PieceIndex) -> u32 {
+        let data = self.data_len(p);
+        data.max(self.hashed_len(p).min(data.next_multiple_of(BLOCK_LENGTH)))
+    }
+
+    /// A peer's request as it came from the wire, if we may answer it: within what is served of a
+    /// piece, not empty, and at most the larger of our block length and 16 KiB (BEP 3, practice).
     #[must_use]
     pub fn check_request(&self, piece: u32, begin: u32, len: u32) -> Option<BlockRef> {
         let piece = self.piece(piece)?;
         let longest = self.block_length.max(BLOCK_LENGTH);
-        let fits = begin.checked_add(len).is_some_and(|end| end <= self.data_len(piece));
+        let fits = begin.checked_add(len).is_some_and(|end| end <= self.served_len(piece));
         (len > 0 && len <= longest && fits).then_some(BlockRef { piece, begin, len })
     }
 

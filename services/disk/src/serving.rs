@@ -90,7 +90,7 @@ impl Storage {
     fn check_block(&self, files: &TorrentFiles, block: BlockRef) -> Result<(), DiskError> {
         let end = block.begin.checked_add(block.len);
         let inside = files.geometry.piece(block.piece.0).is_some()
-            && end.is_some_and(|end| end <= files.geometry.data_len(block.piece));
+            && end.is_some_and(|end| end <= files.geometry.served_len(block.piece));
         match inside {
             true => Ok(()),
             false => Err(misuse(&self.config.root, "a block outside of its piece")),

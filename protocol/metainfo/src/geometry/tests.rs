@@ -103,8 +103,11 @@ fn requests_from_the_wire() {
         (0, 65_535, 2, false),
         (0, 0, 0, false),
         (1, 0, 4_464, true),
-        (1, 0, 4_465, false),
-        (1, 4_464, 1, false),
+        // The rest of the block in which the file ends is padding.
+        (1, 0, 16_384, true),
+        (1, 4_464, 1, true),
+        (1, 0, 16_385, false),
+        (1, 16_384, 1, false),
         (2, 0, 1, false),
         (0, u32::MAX, 1, false),
         (0, u32::MAX, u32::MAX, false),
@@ -114,6 +117,9 @@ fn requests_from_the_wire() {
         let expected = good.then_some(BlockRef { piece: PieceIndex(piece), begin, len });
         assert_eq!(geometry.check_request(piece, begin, len), expected, "{piece} {begin} {len}");
     }
+    let bare = Geometry::contiguous(65_536, 16_384, &[70_000]).unwrap();
+    assert!(bare.check_request(1, 0, 4_464).is_some(), "all there is");
+    assert!(bare.check_request(1, 0, 16_384).is_none(), "nothing follows the end of version 1");
     let large = aligned(1 << 20, 1 << 18, &[1 << 20]);
     assert!(large.check_request(0, 0, 1 << 18).is_some());
     let tokens = Geometry::tokens(2).unwrap();
@@ -231,9 +237,10 @@ proptest! {
         let geometry = aligned(16, 4, &[20, 7]);
         for (begin, len) in [(begin, len), (near, len), (near, near)] {
             if let Some(block) = geometry.check_request(piece, begin, len) {
-                prop_assert!(block.begin + block.len <= geometry.data_len(block.piece));
+                prop_assert!(block.begin + block.len <= geometry.served_len(block.piece));
                 let bytes: u32 = geometry.extents(block).map(|extent| extent.len).sum();
-                prop_assert_eq!(bytes, block.len);
+                let end = (block.begin + block.len).min(geometry.data_len(block.piece));
+                prop_assert_eq!(bytes, end.saturating_sub(block.begin), "the rest is padding");
             }
         }
     }
