@@ -283,9 +283,8 @@ pub fn is_public(ip: IpAddr) -> bool {
             // RFC 6598: addresses that a provider shares among its customers.
             let shared = a == 100 && (64..128).contains(&b);
             let reserved = a == 0 || a >= 240;
-            !(ip.is_loopback() || ip.is_private() || ip.is_link_local() || ip.is_multicast())
-                && !shared
-                && !reserved
+            let local = ip.is_loopback() || ip.is_private() || ip.is_link_local();
+            !(local || shared || reserved || ip.is_multicast())
         }
         IpAddr::V6(ip) => !(is_local_v6(ip) || ip.is_multicast()),
     }

@@ -87,7 +87,7 @@ fn reply(data: &[u8]) {
         counts: None,
         peers: &peers,
         peers6: &peers6,
-        dictionaries: data.len() % 2 == 0,
+        dictionaries: data.len().is_multiple_of(2),
         external_ip: read.external_ip,
         tracker_id: read.tracker_id.as_deref(),
         warning: read.warning.as_deref(),
@@ -222,7 +222,7 @@ pub fn swarms(data: &[u8]) {
         let mut out = Vec::new();
         let told = shard.announce(time, &announce, room, &mut out);
         let size = if ip.is_ipv4() { 6 } else { 18 };
-        assert!(out.len() % size == 0 && out.len() / size <= usize::from(wanted));
+        assert!(out.len().is_multiple_of(size) && out.len() / size <= usize::from(wanted));
         let key = (announce.info_hash, announce.at);
         match told {
             Ok(_) if event == AnnounceEvent::Stopped => drop(known.remove(&key)),

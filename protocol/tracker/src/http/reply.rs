@@ -208,7 +208,7 @@ fn peers(root: &Dict<'_>, reply: &mut AnnounceReply) -> Result<(), AnnounceFailu
     let mut cut = false;
     if let Some(node) = root.get("peers") {
         if let Some(compact) = node.as_bytes() {
-            cut |= compact.len() % 6 != 0;
+            cut |= !compact.len().is_multiple_of(6);
             take(four(compact), &mut reply.peers);
         } else if let Some(list) = node.list() {
             list.for_each(|peer| dictionary_peer(peer, reply));
@@ -218,7 +218,7 @@ fn peers(root: &Dict<'_>, reply: &mut AnnounceReply) -> Result<(), AnnounceFailu
         }
     }
     if let Some(compact) = root.get("peers6").and_then(|node| node.as_bytes()) {
-        cut |= compact.len() % 18 != 0;
+        cut |= !compact.len().is_multiple_of(18);
         take(six(compact), &mut reply.peers);
     }
     if cut && reply.warning.is_none() {

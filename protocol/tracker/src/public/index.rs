@@ -132,10 +132,8 @@ mod tests {
             assert_eq!(found.is_some(), there[probe]);
         }
         assert_eq!(index.len(), there.iter().filter(|there| **there).count());
-        for position in 0..300 {
-            if there[position] {
-                index.remove(hash_of(position), position, hash_of);
-            }
+        for (position, _) in there.iter().enumerate().filter(|(_, there)| **there) {
+            index.remove(hash_of(position), position, hash_of);
         }
         assert!(index.len() == 0 && index.memory() <= MIN_SLOTS * 4, "it gives memory back");
     }

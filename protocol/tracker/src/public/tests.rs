@@ -61,11 +61,14 @@ fn counts(shard: &Shard) -> (u32, u32, u32, u32) {
     (counts.complete, counts.incomplete, downloaders, counts.downloaded)
 }
 
+/// An event, whether the peer has everything, and the counts after it.
+type Step = (AnnounceEvent, bool, (u32, u32, u32, u32));
+
 #[test]
 fn events() {
     use AnnounceEvent::{Completed, None, Paused, Started, Stopped};
     // Of one peer in turn: event, has it everything, and then: seeds, leechers, downloaders, completed.
-    let cases: &[&[(AnnounceEvent, bool, (u32, u32, u32, u32))]] = &[
+    let cases: &[&[Step]] = &[
         &[
             (Started, false, (0, 1, 1, 0)),
             (Completed, true, (1, 0, 0, 1)),
@@ -183,8 +186,8 @@ fn who_is_told_about_whom() {
         assert_eq!((told.len() - found, found), expected, "{leechers} {seeds} {wanted}");
         let distinct: BTreeSet<_> = told.iter().collect();
         assert!(distinct.len() == told.len() && !told.contains(&address(1, false)));
-        let first_seed = told.iter().position(|at| is_seed(at)).unwrap_or(told.len());
-        assert!(told[first_seed..].iter().all(|at| is_seed(at)), "leechers come first");
+        let first_seed = told.iter().position(is_seed).unwrap_or(told.len());
+        assert!(told[first_seed..].iter().all(is_seed), "leechers come first");
         tell(&mut shard, 1, &Announce { event: AnnounceEvent::Stopped, ..peer(1) });
         let (_, told) = tell(&mut shard, 1, &Announce { wanted, seed: true, ..peer(2) });
         assert!(told.len() == to_seed && !told.iter().any(is_seed), "{leechers} {seeds} {wanted}");

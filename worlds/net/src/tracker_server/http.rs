@@ -186,7 +186,7 @@ fn respond(shared: &Shared, from: IpAddr, head: &Head<'_>) -> Page {
 fn route(shared: &Shared, from: IpAddr, head: &Head<'_>) -> Page {
     let path = head.path.strip_prefix(b"/").unwrap_or_default();
     let mut parts = path.split(|byte| *byte == b'/');
-    let page = match (parts.next(), parts.next(), parts.next()) {
+    match (parts.next(), parts.next(), parts.next()) {
         (Some(b"announce"), None, _) | (Some(_), Some(b"announce"), None) => {
             announce(shared, source(shared, from, head), head.query)
         }
@@ -204,8 +204,7 @@ fn route(shared: &Shared, from: IpAddr, head: &Head<'_>) -> Page {
             shared.counters.http_wrong.up();
             Page::text("404 Not Found", "a tracker answers /announce and /scrape\n")
         }
-    };
-    page
+    }
 }
 
 /// Where a request comes from: a host that we trust says for whom it speaks.
