@@ -38,6 +38,8 @@ QUIET = {
     "min_reconnect_time": 1,
     "user_agent": "libtorrent/2.0",
 }
+# Seconds that the last words to trackers may take.
+FAREWELL = 5
 # For the swarm's local discovery only; PEX is a plugin of its own, which is never added.
 SAME_HOST = {"stop_tracker_timeout": 5, "close_redundant_connections": True}
 
@@ -70,6 +72,8 @@ class Driver:
         self.session = lt.session(chosen, 0)
         self.session.add_extension("ut_metadata")
         self.handles = []
+        self.asked = 0  # announces that have not been answered yet
+        self.has_trackers = self.said_stopped = False
 
     def add(self, command):
         if "magnet" in command:
@@ -130,9 +134,16 @@ class Driver:
             # The binding has no class for it: `… piece: 3 start: 16384 length: 16384 …`.
             words = alert.message().replace(",", " ").split()
             say("request", piece=int(words[words.index("piece:") + 1]))
+        elif kind == "tracker_announce_alert":
+            self.asked += 1
+            self.has_trackers = True
+            # The binding does not say which event it announces but in words.
+            self.said_stopped = self.said_stopped or "stopped" in alert.message()
         elif kind == "tracker_reply_alert":
+            self.asked -= 1
             say("tracker", url=alert.url, peers=alert.num_peers)
         elif kind in ("tracker_error_alert", "tracker_warning_alert", "scrape_failed_alert"):
+            self.asked -= kind == "tracker_error_alert"
             say("trouble", message=alert.message())
         elif kind == "scrape_reply_alert":
             say("scrape", complete=alert.complete, incomplete=alert.incomplete)
@@ -167,6 +178,17 @@ class Driver:
             for line in lines:
                 self.command(json.loads(line))
 
+    def end(self):
+        """Tells trackers that it stops, and waits until they have heard."""
+        end = time.monotonic() + FAREWELL
+        self.session.pause()
+        while time.monotonic() < end and self.has_trackers and (self.asked > 0 or not self.said_stopped):
+            self.session.wait_for_alert(100)
+            for alert in self.session.pop_alerts():
+                self.alert(alert)
+        del self.handles
+        del self.session
+
 
 if __name__ == "__main__":
     if len(sys.argv) not in (3, 4):
@@ -174,6 +196,4 @@ if __name__ == "__main__":
     extra = json.loads(sys.argv[3]) if len(sys.argv) == 4 else {}
     driver = Driver(sys.argv[1], int(sys.argv[2]), extra)
     driver.run()
-    # Ends it with `stopped` to its trackers; a session's end waits for them.
-    del driver.handles
-    del driver.session
+    driver.end()

@@ -234,10 +234,11 @@ class Transmission(Party):
     wait_seeding = wait_complete
 
     def stop(self):
-        """Its cache is in the files then, and its trackers have heard of it."""
-        if self.process.process.poll() is None:
-            self.call("session-close")
-            self.process.wait()
+        """Its torrent, not the program: a session that closes says nothing to trackers over HTTP. What was
+        in its cache is in the files then."""
+        if self.torrent is not None and self.process.process.poll() is None:
+            self.call("torrent-stop", ids=[self.torrent])
+            until(lambda: self.check() or self.get("status")["status"] == 0, f"{self.name} to stop")
 
 
 class DunlinTracker(Party):

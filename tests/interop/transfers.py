@@ -113,8 +113,10 @@ def transfer(place, seed_kind, leech_kind, payload, version, via):
     leech.stop()
     seed.stop()
     if tracker:
-        for info_hash in torrent.hashes:
-            tracker.wait_for(info_hash, 0, 0)
+        # Transmission says nothing more to trackers once it has had the metadata of a magnet link.
+        if not (leech_kind == "transmission" and via == "magnet"):
+            for info_hash in torrent.hashes:
+                tracker.wait_for(info_hash, 0, 0)
         tracker.stop()
 
 
