@@ -182,6 +182,18 @@ impl Buffers {
         true
     }
 
+    /// Frees the place of a block that another copy has come for first. What has come of the claimed one
+    /// is returned: the rest of it goes elsewhere.
+    pub(crate) fn displace(&mut self, torrent: TorrentId, block: BlockRef) -> Option<Lost> {
+        let piece = self.pieces.get_mut(&(torrent, block.piece))?;
+        let Some(Place::Claimed(conn)) = piece.place(block).copied() else { return None };
+        let bytes = piece.bytes_mut(block)?.to_vec();
+        if let Some(place) = piece.place(block) {
+            *place = Place::Empty;
+        }
+        Some(Lost { conn, bytes })
+    }
+
     /// Takes the memory of a piece for a read of several blocks at once.
     pub(crate) fn lend(&mut self, key: (TorrentId, PieceIndex)) -> Option<Buffer> {
         let piece = self.pieces.get_mut(&key)?;
@@ -338,6 +350,19 @@ mod tests {
         assert_eq!(lost.len(), 1);
         assert_eq!((lost[0].conn, lost[0].bytes.len(), &lost[0].bytes[..2]), (A, 4, &b"ef"[..]));
         assert!(!buffers.arrived(KEY.0, block(4, 4), A), "there is no such place");
+    }
+
+    #[test]
+    fn the_copy_that_is_whole_first_has_the_place() {
+        let mut buffers = piece();
+        assert!(buffers.claim(KEY.0, block(4, 4), A));
+        buffers.bytes_mut(KEY.0, block(4, 4), A).unwrap()[..2].copy_from_slice(b"ef");
+        assert!(!buffers.put(KEY.0, block(4, 4), b"efgh"), "the place is taken");
+        let lost = buffers.displace(KEY.0, block(4, 4)).unwrap();
+        assert_eq!((lost.conn, &lost.bytes[..2]), (A, &b"ef"[..]));
+        assert!(buffers.put(KEY.0, block(4, 4), b"efgh"));
+        assert!(!buffers.arrived(KEY.0, block(4, 4), A) && !buffers.claim(KEY.0, block(4, 4), A));
+        assert_eq!(buffers.displace(KEY.0, block(4, 4)), None, "nobody is on the way any more");
     }
 
     #[test]

@@ -158,7 +158,13 @@ impl World {
                 self.submit(torrent, Job::StreamBlock { torrent, block, data: data.into() });
                 true
             }
-            Some(data) => self.buffers.put(torrent, block, &data),
+            Some(data) => {
+                // Another copy may be on its way to the place: this one is whole first.
+                if let Some(lost) = self.buffers.displace(torrent, block) {
+                    self.displaced(lost);
+                }
+                self.buffers.put(torrent, block, &data)
+            }
         };
         if !kept {
             let error = defect(format!("block {block:?} of torrent {torrent} has no place"));
