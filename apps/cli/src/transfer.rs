@@ -11,7 +11,7 @@ use crate::exit::{Exit, Failure};
 use dunlin_disk::{Existing, Fs, LockError, OutputLock, RealFs};
 use dunlin_engine::io::Priority;
 use dunlin_engine::node::NodeConfig;
-use dunlin_net::{Bind, NetConfig, NewTorrent, Port};
+use dunlin_net::{NetConfig, NewTorrent, Port};
 use run::Job;
 use source::Wanted;
 use std::path::Path;
@@ -123,7 +123,7 @@ fn config(options: &NetArgs) -> Result<NetConfig, Failure> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     Ok(NetConfig {
         node,
-        bind: options.bind.clone().unwrap_or_else(Bind::default),
+        bind: options.bind.clone().unwrap_or_default(),
         port,
         hash_threads: cores,
         trackers: dunlin_net::tracker_client::TrackerConfig::default(),

@@ -75,8 +75,8 @@ pub use budget::{Budget, Charge, Queued, Waker, streamed};
 pub use buffers::{Buffer, BufferPool};
 pub use cache::{CachedHashes, HashCache};
 pub use check::{CheckFiles, Checked};
-pub use create::{NewSource, hash_new};
 pub use clean::{CleanError, Leftover, find_leftovers, remove_leftovers};
+pub use create::{NewSource, hash_new};
 pub use error::{DiskError, DiskErrorKind};
 pub use fs::{DirEntry, FileKind, Fs, FsFile, Look, Meta, RealFs};
 pub use hash::{

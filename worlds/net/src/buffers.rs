@@ -182,16 +182,21 @@ impl Buffers {
         true
     }
 
-    /// Frees the place of a block that another copy has come for first. What has come of the claimed one
-    /// is returned: the rest of it goes elsewhere.
+    /// Frees the place of a block that another copy has come for first. What has come of a claimed one
+    /// is returned: the rest of it goes elsewhere. One that is parked has come after the other copy, and
+    /// nobody has asked what to do with it yet: it is forgotten, and so will be told to be dropped.
     pub(crate) fn displace(&mut self, torrent: TorrentId, block: BlockRef) -> Option<Lost> {
         let piece = self.pieces.get_mut(&(torrent, block.piece))?;
-        let Some(Place::Claimed(conn)) = piece.place(block).copied() else { return None };
+        let conn = match piece.place(block).copied()? {
+            Place::Claimed(conn) => Some(conn),
+            Place::Parked(_) => None,
+            Place::Empty | Place::Full => return None,
+        };
         let bytes = piece.bytes_mut(block)?.to_vec();
         if let Some(place) = piece.place(block) {
             *place = Place::Empty;
         }
-        Some(Lost { conn, bytes })
+        conn.map(|conn| Lost { conn, bytes })
     }
 
     /// Takes the memory of a piece for a read of several blocks at once.
@@ -363,6 +368,18 @@ mod tests {
         assert!(buffers.put(KEY.0, block(4, 4), b"efgh"));
         assert!(!buffers.arrived(KEY.0, block(4, 4), A) && !buffers.claim(KEY.0, block(4, 4), A));
         assert_eq!(buffers.displace(KEY.0, block(4, 4)), None, "nobody is on the way any more");
+    }
+
+    #[test]
+    fn a_parked_copy_that_came_second_leaves_the_place() {
+        let mut buffers = piece();
+        assert!(buffers.claim(KEY.0, block(4, 4), A));
+        // B's copy has come elsewhere by now, and then all of A's comes.
+        assert!(buffers.arrived(KEY.0, block(4, 4), A));
+        assert_eq!(buffers.displace(KEY.0, block(4, 4)), None);
+        assert!(buffers.put(KEY.0, block(4, 4), b"efgh"), "B's is kept, because it was first");
+        buffers.discard(KEY.0, block(4, 4), A);
+        assert!(!buffers.put(KEY.0, block(4, 4), b"efgh"), "dropping A's takes nothing away");
     }
 
     #[test]

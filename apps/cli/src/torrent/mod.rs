@@ -31,8 +31,8 @@ pub(crate) fn read(path: &Path) -> Result<(Vec<u8>, Torrent), Failure> {
     let bytes = bytes(path).map_err(|error| {
         Failure::input(format!("cannot read the torrent {name}: {error}; give a .torrent file"))
     })?;
-    let torrent = Torrent::parse(&bytes)
-        .map_err(|error| Failure::input(format!("{name}: {error}")))?;
+    let torrent =
+        Torrent::parse(&bytes).map_err(|error| Failure::input(format!("{name}: {error}")))?;
     for warning in &torrent.warnings {
         out::say(&format!("warning: {name}: {warning}"));
     }

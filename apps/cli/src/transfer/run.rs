@@ -5,7 +5,7 @@ use super::source::{self, Wanted};
 use crate::exit::{Exit, Failure};
 use crate::out;
 use crate::signals::Watch;
-use dunlin_base::TorrentId;
+use dunlin_base::{TorrentId, format_size};
 use dunlin_disk::{DiskError, DiskErrorKind};
 use dunlin_engine::io::{Command, Event, TorrentState, TorrentView};
 use dunlin_net::{Net, NetConfig, NetError, NetEvent, NewTorrent};
@@ -266,12 +266,6 @@ impl Running {
             }
             _ => {}
         }
-        if !self.fetches && state == TorrentState::Downloading {
-            let view = progress.view.as_ref();
-            let missing = view.map_or(0, |view| view.wanted - view.have.min(view.wanted));
-            let text = dunlin_base::format_size(missing);
-            self.screen.once(&format!("{name}: not all of it is here and right: {text} missing"));
-        }
     }
 
     /// Looks at the numbers, and whether anything still comes.
@@ -281,6 +275,15 @@ impl Running {
         for (torrent, progress) in &mut self.torrents {
             if let Some(view) = views.get(torrent) {
                 progress.view = Some(view.clone());
+            }
+            if let Some(view) = &progress.view
+                && !self.fetches
+                && view.state == TorrentState::Downloading
+                && view.have < view.wanted
+            {
+                let (name, text) = (&progress.name, format_size(view.wanted - view.have));
+                self.screen
+                    .once(&format!("{name}: {text} are missing or wrong, the rest is seeded"));
             }
             let came = progress.view.as_ref().map_or(0, |view| view.received);
             let waits =
