@@ -2,7 +2,8 @@
 //! how long the copy takes against the bound, how many copies the source sends, how often the tracker is
 //! asked again, and memory a rank, the files' own bytes in memory included.
 //!
-//! `cargo bench -p dunlin-cluster --bench scale -- [RANKS [PIECES [MBIT]]]`, with pieces of 16 KiB.
+//! `cargo bench -p dunlin-cluster --bench scale -- [RANKS [PIECES [MBIT [KIB]]]]`, with pieces of so many
+//! KiB (16). All files are in memory: RANKS times the bytes of one.
 #![allow(clippy::print_stdout, reason = "lines on stdout are what it is for")]
 
 use bytes::Bytes;
@@ -18,15 +19,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-const PIECE: u64 = 16 << 10;
-
 fn main() {
     let words = std::env::args().skip(1).filter(|word| !word.starts_with('-'));
     let numbers: Vec<u64> = words.filter_map(|word| word.parse().ok()).collect();
     let number = |index: usize, usual: u64| numbers.get(index).copied().unwrap_or(usual);
     let sizes = numbers.first().map_or(vec![100, 1000], |ranks| vec![*ranks]);
     for ranks in sizes {
-        study(ranks as u32, number(1, 256), number(2, 100));
+        study(ranks as u32, number(1, 256), number(2, 100), number(3, 16) << 10);
     }
 }
 
@@ -53,14 +52,14 @@ fn peer(rank: u32, length: u64) -> PeerConfig {
     PeerConfig { rank: Rank(rank), content }
 }
 
-fn study(ranks: u32, pieces: u64, mbit: u64) {
-    let (disk, length) = (MemFs::new(), pieces * PIECE);
+fn study(ranks: u32, pieces: u64, mbit: u64, piece: u64) {
+    let (disk, length) = (MemFs::new(), pieces * piece);
     data(&disk, length).expect("memory");
     let rate = mbit * 125_000;
     let config = RunConfig {
         peers: (0..ranks).map(|rank| peer(rank, length)).collect(),
         profile: Profile::Cluster,
-        piece_size: Some(PIECE as u32),
+        piece_size: Some(piece as u32),
         refresh_every: 0,
         memory: 8 << 30,
         hash_threads: 1,
@@ -83,8 +82,9 @@ fn study(ranks: u32, pieces: u64, mbit: u64) {
     let last = report.peers.iter().map(|peer| peer.seconds).fold(0.0, f64::max);
     let sent = report.peers.first().map_or(0, |peer| peer.bytes_sent);
     println!(
-        "{ranks} ranks, {pieces} pieces at {mbit} Mbit/s: ok {}, {last:.3} s, {:.2} x the bound, the source sends {:.2} \
+        "{ranks} ranks, {pieces} pieces of {} KiB at {mbit} Mbit/s: ok {}, {last:.3} s, {:.2} x the bound, the source sends {:.2} \
          copies, {} refreshes, {} KiB of memory a rank, {:.0} s of ours",
+        piece >> 10,
         report.ok(),
         last / bound,
         sent as f64 / length as f64,
