@@ -271,9 +271,17 @@ class DunlinTracker(Party):
             numbers[key] = int(found[1]) if found else 0
         return numbers[b"complete"], numbers[b"incomplete"], numbers[b"downloaded"]
 
-    def wait_for(self, info_hash, seeds, leechers):
+    def announce(self, info_hash, port):
+        """As a leecher of our own making."""
+        escaped = "".join(f"%{byte:02x}" for byte in info_hash)
+        query = f"info_hash={escaped}&peer_id=-XX0000-by-the-tests&port={port}&left=1&uploaded=0&downloaded=0"
+        with urllib.request.urlopen(f"{self.urls('http')}?{query}", timeout=LIMIT) as answer:
+            answer.read()
+
+    def wait_for(self, info_hash, seeds, leechers, meanwhile=lambda: None):
         def look():
             self.check()
+            meanwhile()
             return self.scrape(info_hash)[:2] == (seeds, leechers)
 
         try:

@@ -11,6 +11,7 @@ from place import Failed
 #   magnet    as dial, but the leecher has only a magnet link
 #   dial6     as dial, over IPv6                encrypts  as dial; whoever dials tries encryption first
 #   http, udp through `dunlin tracker`          open-http, open-udp  through opentracker
+#   http6, udp6  the same over IPv6
 TRANSFERS = """
     dunlin        libtorrent    file  v1      dial
     libtorrent    dunlin        file  v1      dial
@@ -51,6 +52,8 @@ TRANSFERS = """
     libtorrent    dunlin        file  v1      http
     dunlin        libtorrent    tree  v1      udp
     dunlin        dunlin        tree  hybrid  magnet
+    dunlin        libtorrent    file  v1      udp6
+    libtorrent    dunlin        file  v1      http6
 """
 
 
@@ -75,21 +78,22 @@ class Torrent:
 def tracker_of(place, via):
     """The tracker that a case asks for, and its URL."""
     which, _, scheme = via.rpartition("-")
-    tracker = Opentracker(place) if which == "open" else DunlinTracker(place)
-    return tracker, tracker.urls(scheme)
+    version = 6 if scheme.endswith("6") else 4
+    tracker = Opentracker(place) if which == "open" else DunlinTracker(place, version=version)
+    return tracker, tracker.urls(scheme.removesuffix("6"))
 
 
 def transfer(place, seed_kind, leech_kind, payload, version, via):
     data = place.data[payload]
     tracker, trackers = None, []
     needs_tracker = leech_kind == "transmission" and via in ("encrypts", "magnet")
-    if via.endswith(("http", "udp")) or needs_tracker:
+    if via.endswith(("http", "udp", "http6", "udp6")) or needs_tracker:
         tracker, url = tracker_of(place, "http" if needs_tracker else via)
         trackers = [url]
     torrent = Torrent(place, data, version, trackers)
     if tracker:
         tracker.allow(torrent.hashes)
-    ip = 6 if via == "dial6" else 4
+    ip = 6 if via.endswith("6") else 4
     seed, leech = make(place, seed_kind, "seed", ip), make(place, leech_kind, "leech", ip, via == "encrypts")
     source, target = data.link(place.sub("source")), place.sub("target")
     what = torrent.magnet if via == "magnet" else torrent.path
