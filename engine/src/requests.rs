@@ -11,6 +11,11 @@ const INITIAL_BLOCKS: u64 = 4;
 const MIN_BLOCKS: u64 = 2;
 /// Queue at the source that rides out its pauses (scheduling, a disk read).
 const QUEUE: Duration = Duration::from_millis(20);
+/// The same at a stranger: it may send in turns of half a second, or hold a block back until the header
+/// before it is acknowledged …
+const STRANGERS_QUEUE: Duration = Duration::from_secs(1);
+/// … in bytes at most: whoever is fast has short pauses.
+const STRANGERS_BYTES: u64 = 512 << 10;
 /// Rounds without a quarter more rate before the start-up ends.
 const FLAT_ROUNDS: u32 = 2;
 /// How long the shortest delay is believed: a route or a neighbour may change.
@@ -42,6 +47,7 @@ pub struct Window {
     cap: u64,
     /// A request is late after so long at the earliest.
     patience: Duration,
+    stranger: bool,
 }
 
 impl Window {
@@ -65,13 +71,16 @@ impl Window {
             probing: None,
             cap: cap.max(block),
             patience: MIN_DEADLINE,
+            stranger: false,
         }
     }
 
-    /// No request is late before `patience` is over: strangers serve many, in turns.
+    /// For a peer that serves many others, in turns of its own: no request is late before `patience` is
+    /// over, and the queue rides out longer pauses.
     #[must_use]
-    pub fn with_patience(mut self, patience: Duration) -> Window {
+    pub fn for_stranger(mut self, patience: Duration) -> Window {
         self.patience = patience;
+        self.stranger = true;
         self
     }
 
@@ -166,8 +175,15 @@ impl Window {
             return;
         }
         let held = self.min_delay.saturating_mul(2).saturating_add(QUEUE);
-        let bytes = u128::from(self.best_rate.0) * held.as_nanos() / 1_000_000_000;
-        self.size = u64::try_from(bytes).unwrap_or(u64::MAX).clamp(least, self.cap);
+        let rate = u128::from(self.best_rate.0);
+        let bytes = |time: Duration| {
+            u64::try_from(rate * time.as_nanos() / 1_000_000_000).unwrap_or(u64::MAX)
+        };
+        let mut size = bytes(held);
+        if self.stranger {
+            size = size.max(bytes(STRANGERS_QUEUE).min(STRANGERS_BYTES));
+        }
+        self.size = size.clamp(least, self.cap);
     }
 
     fn end_round(&mut self, now: Time, delay: Duration) {
@@ -252,6 +268,37 @@ mod tests {
                 window.size()
             );
         }
+    }
+
+    /// Blocks that come in a minute from a source that answers one request at once and 8 more half a
+    /// second later, and so on.
+    fn from_a_source_in_turns(mut window: Window) -> usize {
+        let (block, mut now) = (16384, Time::ZERO);
+        let mut queue = std::collections::VecDeque::new();
+        let mut came = 0;
+        for (pause, blocks) in [(1, 1), (499, 8)].into_iter().cycle().take(240) {
+            while window.room() >= u64::from(block) {
+                window.asked(block);
+                queue.push_back(now);
+            }
+            now += Duration::from_millis(pause);
+            for asked in queue.drain(..queue.len().min(blocks)) {
+                // The one at once is the latest.
+                let asked = if blocks == 1 { now - Duration::from_millis(1) } else { asked };
+                window.arrived(now, asked, block);
+                came += 1;
+            }
+        }
+        came
+    }
+
+    #[test]
+    fn a_stranger_that_sends_in_turns_is_never_short_of_requests() {
+        let window = || Window::new(16384, 1 << 30);
+        let friend = from_a_source_in_turns(window());
+        let stranger = from_a_source_in_turns(window().for_stranger(MIN_DEADLINE));
+        assert!(stranger > 9 * 120 * 9 / 10, "{stranger} of {}", 9 * 120);
+        assert!(friend < stranger / 2, "{friend}: the test tests nothing");
     }
 
     #[test]

@@ -43,7 +43,7 @@ impl Torrent {
             peer.abroad.incoming = incoming;
             peer.abroad.queue = DEFAULT_QUEUE;
             peer.abroad.alive = now;
-            peer.window = peer.window.with_patience(PATIENCE);
+            peer.window = peer.window.for_stranger(PATIENCE);
         }
         self.peers.insert(conn, peer);
         // Whoever says nothing until then is not waited for.

@@ -91,6 +91,8 @@ pub(super) fn run(job: Job) -> Result<Exit, Failure> {
         stopping: false,
     };
     let interrupted = running.until_over(&watch);
+    // What came while it stopped counts, too.
+    running.look();
     let Running { net, torrents, screen, .. } = running;
     screen.end();
     net.join();
