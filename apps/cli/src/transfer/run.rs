@@ -69,9 +69,6 @@ pub(super) fn run(job: Job) -> Result<Exit, Failure> {
     let mut torrents = BTreeMap::new();
     for (new, wanted) in job.new.iter().zip(&job.wanted) {
         torrents.insert(new.add.torrent, begin(wanted, &new.add.priorities));
-        if let Some(metainfo) = wanted.metainfo() {
-            metainfo.warnings.iter().for_each(|warning| out::say(&format!("warning: {warning}")));
-        }
     }
     let watch = Watch::of(|| {})?;
     let (net, heard) = Net::start(job.config).map_err(|error| not_started(&error))?;

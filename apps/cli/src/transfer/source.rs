@@ -3,7 +3,7 @@
 use crate::args::transfer::NetArgs;
 use crate::exit::Failure;
 use crate::out;
-use crate::torrent::create;
+use crate::torrent::{self, create};
 use dunlin_base::{InfoHash, PeerId, TorrentId};
 use dunlin_engine::io::{AddTorrent, Limits, Priority, Source};
 use dunlin_metainfo::{MAX_TORRENT_SIZE, Magnet, Torrent};
@@ -84,21 +84,7 @@ fn load_one(given: &str) -> Result<Wanted, Failure> {
 
 /// Reads a torrent file, or standard input for `-`.
 fn read_torrent(given: &str) -> Result<Torrent, Failure> {
-    let (name, bytes) = match given {
-        "-" => ("standard input", read_all(&mut std::io::stdin().lock())),
-        path => (path, File::open(path).and_then(|mut file| read_all(&mut file))),
-    };
-    let bytes = bytes.map_err(|error| {
-        let hint = "give a torrent file, a magnet link in quotes, or - for standard input";
-        Failure::input(format!("{name}: {error}; {hint}"))
-    })?;
-    Torrent::parse(&bytes).map_err(|error| Failure::input(format!("{name}: {error}")))
-}
-
-fn read_all(from: &mut dyn Read) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    from.take(MAX_TORRENT_SIZE as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    torrent::read(Path::new(given)).map(|(_, torrent)| torrent)
 }
 
 /// A torrent to seed, and the folder that holds its name: a torrent file and `data`, or plain data, which
@@ -134,7 +120,7 @@ pub(super) fn load_or_make(
         return Ok((Wanted::Torrent(Arc::new(torrent)), folder));
     }
     let torrent = create::of_data(&path, &options.tracker, options.quiet)?;
-    match crate::torrent::write(&beside, false, &torrent.to_bytes()) {
+    match torrent::write(&beside, false, &torrent.to_bytes()) {
         Ok(()) => out::say(&format!("{}: the torrent, for others", beside.display())),
         Err(failure) => out::say(&format!("warning: {failure}; seeding all the same")),
     }
@@ -153,8 +139,10 @@ fn is_data(path: &Path) -> bool {
 }
 
 fn is_torrent(path: &Path) -> bool {
-    let bytes = File::open(path).and_then(|mut file| read_all(&mut file));
-    bytes.is_ok_and(|bytes| Torrent::parse(&bytes).is_ok())
+    let mut bytes = Vec::new();
+    let file = File::open(path).map(|file| file.take(MAX_TORRENT_SIZE as u64 + 1));
+    let read = file.and_then(|mut file| file.read_to_end(&mut bytes));
+    read.is_ok() && Torrent::parse(&bytes).is_ok()
 }
 
 /// What the engine is told of a torrent.
