@@ -9,6 +9,7 @@ mod magnet;
 mod manual;
 mod refused;
 mod show;
+mod transfer;
 mod verify;
 
 use common::{Done, Sandbox};
