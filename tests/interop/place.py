@@ -13,7 +13,7 @@ import threading
 import time
 
 # Seconds that anything may take.
-LIMIT = 60
+LIMIT = 120
 # Seconds until a process that was told to end is killed.
 FAREWELL = 20
 # Between two looks at what tells nobody when it changes.
