@@ -12,6 +12,7 @@ mod link;
 mod own;
 mod refresh;
 mod stall;
+mod unfinished;
 
 use crate::config::{Config, Profile};
 use crate::io::{Command, Event, Input, LocalError, Output, Reason, Wake};
@@ -54,7 +55,7 @@ struct Part {
     /// Pieces each file still lacks.
     lacks: Vec<u32>,
     /// Files that are neither finished nor failed.
-    unfinished: Vec<bool>,
+    unfinished: unfinished::Unfinished,
     refresh: refresh::Pace,
     linking: link::Linking,
     /// Since when the disk is full, and what it said.
@@ -233,7 +234,7 @@ impl Member {
             if lookup && !links {
                 wanted.push((self.place_of(&outline), id));
             }
-            let unfinished = vec![outline.wants; outline.names.len()];
+            let unfinished = unfinished::Unfinished::new(outline.names.len(), outline.wants);
             let part = Part {
                 phase: if links { Phase::Linking } else { Phase::Waiting },
                 info: None,
@@ -406,7 +407,7 @@ impl Member {
                 && let Some(lacks) = part.lacks.get_mut(index)
             {
                 *lacks = lacks.saturating_sub(1);
-                if *lacks == 0 && part.unfinished[index] {
+                if *lacks == 0 && part.unfinished.has(FileIndex(file)) {
                     finished.push(FileIndex(file));
                 }
             }
@@ -449,9 +450,7 @@ impl Member {
 
     /// Marks a file as finished or failed; false if it was already.
     fn settle(&mut self, id: TorrentId, file: FileIndex) -> bool {
-        let unfinished =
-            self.parts.get_mut(&id).and_then(|part| part.unfinished.get_mut(file.index()));
-        unfinished.is_some_and(std::mem::take)
+        self.parts.get_mut(&id).is_some_and(|part| part.unfinished.settle(file))
     }
 
     fn fail(&mut self, failed: FailedFile) {
@@ -480,7 +479,7 @@ impl Member {
     /// A torrent of which every file is finished or failed makes room for the next.
     fn close_part(&mut self, now: Time, id: TorrentId) {
         let Some(part) = self.parts.get_mut(&id) else { return };
-        if part.phase != Phase::Done && part.unfinished.iter().all(|unfinished| !unfinished) {
+        if part.phase != Phase::Done && !part.unfinished.any() {
             part.phase = Phase::Done;
             self.look_up_next(now);
         }
@@ -490,8 +489,7 @@ impl Member {
         if !self.running || self.complete || self.stopped || !self.queue.is_empty() {
             return;
         }
-        let open = |part: &Part| part.unfinished.iter().any(|unfinished| *unfinished);
-        if self.parts.values().any(open) || !self.tree_is_finished() {
+        if self.parts.values().any(|part| part.unfinished.any()) || !self.tree_is_finished() {
             return;
         }
         self.complete = true;

@@ -39,9 +39,8 @@ impl Member {
         let Some(from) = part.outline.link.clone() else { return };
         part.linking.over |= last;
         for file in files {
-            let unfinished =
-                part.unfinished.get(file.index()).is_some_and(|unfinished| *unfinished);
-            let Some(name) = part.outline.names.get(file.index()).filter(|_| unfinished) else {
+            let open = part.unfinished.has(*file);
+            let Some(name) = part.outline.names.get(file.index()).filter(|_| open) else {
                 continue;
             };
             if part.linking.asked.insert(*file) {
@@ -79,7 +78,7 @@ impl Member {
     /// Where nothing more can be linked, the rest is looked up.
     fn fetch_the_rest(&mut self, now: Time, id: TorrentId) {
         let Some(part) = self.parts.get_mut(&id) else { return };
-        let rest = part.unfinished.iter().any(|unfinished| *unfinished);
+        let rest = part.unfinished.any();
         let idle = part.phase == Phase::Linking && part.linking.asked.is_empty();
         if idle && part.linking.over && rest {
             part.phase = Phase::Waiting;

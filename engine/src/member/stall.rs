@@ -36,11 +36,7 @@ impl Member {
         let seconds = self.session.config().stall_timeout.as_secs_f64();
         for id in stalled {
             let part = &self.parts[&id];
-            let files: Vec<FileIndex> = (0u32..)
-                .zip(&part.unfinished)
-                .filter(|(_, unfinished)| **unfinished)
-                .map(|(file, _)| FileIndex(file))
-                .collect();
+            let files: Vec<FileIndex> = part.unfinished.iter().collect();
             for file in files {
                 let Some(piece) = self.session.first_missing(id, file) else { continue };
                 let part = &self.parts[&id];
