@@ -39,6 +39,7 @@ mod budget;
 mod buffers;
 mod cache;
 mod check;
+mod checksum;
 mod clean;
 mod copy;
 mod create;

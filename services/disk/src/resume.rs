@@ -6,14 +6,13 @@
 //! and the pieces that are durable. It is the "being written" mark of its files, too: it is on disk
 //! before the first byte of a part file is.
 
+use crate::checksum::{SealError, open, seal};
 use dunlin_base::Bitfield;
 use dunlin_bencode::{Dict, Limits, Mode, Writer, decode};
 use dunlin_metainfo::MAX_PIECES;
-use sha1::{Digest, Sha1};
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
-use thiserror::Error;
 
 /// The ending of a resume file's name.
 pub(crate) const RESUME_SUFFIX: &str = ".resume";
@@ -24,9 +23,6 @@ pub(crate) const MAX_RESUME: u64 = 128 << 20;
 
 /// The version of the format; others are ignored.
 const VERSION: u64 = 1;
-
-/// Bytes of the checksum at the end.
-const SUM: usize = 20;
 
 /// What a resume file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,28 +53,10 @@ pub(crate) struct ResumeFile {
     pub(crate) hashes: Vec<[u8; 20]>,
 }
 
-/// Why a resume file is ignored.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub(crate) enum ResumeError {
-    #[error("shorter than its checksum")]
-    Short,
-    #[error("its checksum is wrong: torn, or not ours")]
-    Checksum,
-    #[error("no valid bencoding: {0}")]
-    Bencode(String),
-    #[error("version {0}, expected {VERSION}")]
-    Version(u64),
-    #[error("`{0}` is missing or wrong")]
-    Field(&'static str),
-}
-
 impl Resume {
     /// The bytes of the file.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut bytes = self.encode_body();
-        let sum = Sha1::digest(&bytes);
-        bytes.extend_from_slice(&sum);
-        bytes
+        seal(self.encode_body())
     }
 
     pub(crate) fn encode_body(&self) -> Vec<u8> {
@@ -99,51 +77,46 @@ impl Resume {
     }
 
     /// Reads the bytes of a file.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Resume, ResumeError> {
-        let at = bytes.len().checked_sub(SUM).ok_or(ResumeError::Short)?;
-        let (body, sum) = bytes.split_at(at);
-        if Sha1::digest(body).as_slice() != sum {
-            return Err(ResumeError::Checksum);
-        }
-        Resume::decode_body(body)
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Resume, SealError> {
+        Resume::decode_body(open(bytes)?)
     }
 
-    pub(crate) fn decode_body(body: &[u8]) -> Result<Resume, ResumeError> {
+    pub(crate) fn decode_body(body: &[u8]) -> Result<Resume, SealError> {
         let document = decode(body, Mode::Strict, Limits::TORRENT)
-            .map_err(|error| ResumeError::Bencode(error.to_string()))?;
-        let root = document.root().dict().ok_or(ResumeError::Field("the dictionary"))?;
+            .map_err(|error| SealError::Bencode(error.to_string()))?;
+        let root = document.root().dict().ok_or(SealError::Field("the dictionary"))?;
         match number(&root, "version")? {
             VERSION => {}
-            other => return Err(ResumeError::Version(other)),
+            other => return Err(SealError::Version(other)),
         }
         let files = root.get("files").and_then(|node| node.list());
-        let files = files.ok_or(ResumeError::Field("files"))?;
+        let files = files.ok_or(SealError::Field("files"))?;
         let file = |node: dunlin_bencode::Node<'_>| {
-            decode_file(&node.dict().ok_or(ResumeError::Field("files"))?)
+            decode_file(&node.dict().ok_or(SealError::Field("files"))?)
         };
         let files = files.map(file).collect::<Result<Vec<_>, _>>()?;
         Ok(Resume { sequence: number(&root, "sequence")?, files })
     }
 }
 
-fn number(dict: &Dict<'_>, key: &'static str) -> Result<u64, ResumeError> {
-    dict.get(key).and_then(|node| node.as_u64()).ok_or(ResumeError::Field(key))
+fn number(dict: &Dict<'_>, key: &'static str) -> Result<u64, SealError> {
+    dict.get(key).and_then(|node| node.as_u64()).ok_or(SealError::Field(key))
 }
 
-fn bytes<'d>(dict: &Dict<'d>, key: &'static str) -> Result<&'d [u8], ResumeError> {
-    dict.get(key).and_then(|node| node.as_bytes()).ok_or(ResumeError::Field(key))
+fn bytes<'d>(dict: &Dict<'d>, key: &'static str) -> Result<&'d [u8], SealError> {
+    dict.get(key).and_then(|node| node.as_bytes()).ok_or(SealError::Field(key))
 }
 
-fn decode_file(dict: &Dict<'_>) -> Result<ResumeFile, ResumeError> {
+fn decode_file(dict: &Dict<'_>) -> Result<ResumeFile, SealError> {
     let length = number(dict, "length")?;
     let piece_length = u32::try_from(number(dict, "piece length")?).ok().filter(|len| *len > 0);
-    let piece_length = piece_length.ok_or(ResumeError::Field("piece length"))?;
+    let piece_length = piece_length.ok_or(SealError::Field("piece length"))?;
     let pieces = u32::try_from(length.div_ceil(u64::from(piece_length)));
     let pieces = pieces.ok().filter(|pieces| *pieces <= MAX_PIECES);
-    let pieces = pieces.ok_or(ResumeError::Field("length"))?;
+    let pieces = pieces.ok_or(SealError::Field("length"))?;
     let (hashes, rest) = bytes(dict, "hashes")?.as_chunks::<20>();
     if !rest.is_empty() || hashes.len() != pieces as usize {
-        return Err(ResumeError::Field("hashes"));
+        return Err(SealError::Field("hashes"));
     }
     let claimed = Bitfield::from_bytes(pieces, bytes(dict, "claimed")?);
     let name = std::str::from_utf8(bytes(dict, "name")?).ok();
@@ -152,15 +125,15 @@ fn decode_file(dict: &Dict<'_>) -> Result<ResumeFile, ResumeError> {
     // A place that leads out of the root by dots was not written by us.
     let plain = dest.components().all(|part| part != Component::ParentDir);
     if !plain || dest.file_name().is_none() || dest.as_os_str().as_bytes().contains(&0) {
-        return Err(ResumeError::Field("dest"));
+        return Err(SealError::Field("dest"));
     }
     Ok(ResumeFile {
-        name: name.ok_or(ResumeError::Field("name"))?.to_owned(),
+        name: name.ok_or(SealError::Field("name"))?.to_owned(),
         dest,
         length,
         piece_length,
         inode: number(dict, "inode")?,
-        claimed: claimed.map_err(|_| ResumeError::Field("claimed"))?,
+        claimed: claimed.map_err(|_| SealError::Field("claimed"))?,
         hashes: hashes.to_vec(),
     })
 }
@@ -221,10 +194,10 @@ mod tests {
         }
         let mut bytes = good.encode();
         bytes[9] ^= 1;
-        assert_eq!(Resume::decode(&bytes), Err(ResumeError::Checksum));
-        assert_eq!(Resume::decode(b"x"), Err(ResumeError::Short));
+        assert_eq!(Resume::decode(&bytes), Err(SealError::Checksum));
+        assert_eq!(Resume::decode(b"x"), Err(SealError::Short));
         let old = b"d5:filesle8:sequencei0e7:versioni2ee";
-        assert_eq!(Resume::decode_body(old), Err(ResumeError::Version(2)));
+        assert_eq!(Resume::decode_body(old), Err(SealError::Version(2)));
     }
 
     proptest! {

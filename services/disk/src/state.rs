@@ -6,15 +6,14 @@
 //! bytes are still the ones that are meant here; everything else is hashed again. It stays when the
 //! torrent is complete, so that a finished file that nobody touched is not read again.
 
+use crate::checksum::{SealError, open, seal};
 use crate::fs::Meta;
 use dunlin_base::Bitfield;
 use dunlin_bencode::{Limits, Mode, Writer, decode};
 use dunlin_metainfo::MAX_PIECES;
-use sha1::{Digest, Sha1};
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
-use thiserror::Error;
 
 /// The ending of the name.
 pub(crate) const STATE_SUFFIX: &str = ".state";
@@ -27,9 +26,6 @@ pub(crate) const MAX_STATE: u64 = 128 << 20;
 
 /// The version of the format; others are ignored.
 const VERSION: u64 = 1;
-
-/// Bytes of the checksum at the end.
-const SUM: usize = 20;
 
 /// Bytes of one file's record.
 const RECORD: usize = 25;
@@ -114,28 +110,10 @@ impl Kept {
     }
 }
 
-/// Why it is ignored.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub(crate) enum StateError {
-    #[error("shorter than its checksum")]
-    Short,
-    #[error("its checksum is wrong: torn, or not ours")]
-    Checksum,
-    #[error("no valid bencoding: {0}")]
-    Bencode(String),
-    #[error("version {0}, expected {VERSION}")]
-    Version(u64),
-    #[error("`{0}` is missing or wrong")]
-    Field(&'static str),
-}
-
 impl State {
     /// The bytes of the file.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut bytes = self.encode_body();
-        let sum = Sha1::digest(&bytes);
-        bytes.extend_from_slice(&sum);
-        bytes
+        seal(self.encode_body())
     }
 
     pub(crate) fn encode_body(&self) -> Vec<u8> {
@@ -152,39 +130,34 @@ impl State {
     }
 
     /// Reads the bytes of a file.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<State, StateError> {
-        let at = bytes.len().checked_sub(SUM).ok_or(StateError::Short)?;
-        let (body, sum) = bytes.split_at(at);
-        if Sha1::digest(body).as_slice() != sum {
-            return Err(StateError::Checksum);
-        }
-        State::decode_body(body)
+    pub(crate) fn decode(bytes: &[u8]) -> Result<State, SealError> {
+        State::decode_body(open(bytes)?)
     }
 
-    pub(crate) fn decode_body(body: &[u8]) -> Result<State, StateError> {
+    pub(crate) fn decode_body(body: &[u8]) -> Result<State, SealError> {
         let document = decode(body, Mode::Strict, Limits::TORRENT)
-            .map_err(|error| StateError::Bencode(error.to_string()))?;
-        let root = document.root().dict().ok_or(StateError::Field("the dictionary"))?;
+            .map_err(|error| SealError::Bencode(error.to_string()))?;
+        let root = document.root().dict().ok_or(SealError::Field("the dictionary"))?;
         let number = |key: &'static str| {
-            root.get(key).and_then(|node| node.as_u64()).ok_or(StateError::Field(key))
+            root.get(key).and_then(|node| node.as_u64()).ok_or(SealError::Field(key))
         };
         let bytes = |key: &'static str| {
-            root.get(key).and_then(|node| node.as_bytes()).ok_or(StateError::Field(key))
+            root.get(key).and_then(|node| node.as_bytes()).ok_or(SealError::Field(key))
         };
         match number("version")? {
             VERSION => {}
-            other => return Err(StateError::Version(other)),
+            other => return Err(SealError::Version(other)),
         }
         let pieces = u32::try_from(number("pieces")?).ok().filter(|pieces| *pieces <= MAX_PIECES);
-        let pieces = pieces.ok_or(StateError::Field("pieces"))?;
+        let pieces = pieces.ok_or(SealError::Field("pieces"))?;
         let claimed = Bitfield::from_bytes(pieces, bytes("claimed")?);
         let (records, rest) = bytes("files")?.as_chunks::<RECORD>();
         let files: Option<Vec<_>> = records.iter().map(Kept::decode).collect();
         let files = files.filter(|_| rest.is_empty());
         Ok(State {
             folder: PathBuf::from(OsString::from_vec(bytes("folder")?.to_vec())),
-            claimed: claimed.map_err(|_| StateError::Field("claimed"))?,
-            files: files.ok_or(StateError::Field("files"))?,
+            claimed: claimed.map_err(|_| SealError::Field("claimed"))?,
+            files: files.ok_or(SealError::Field("files"))?,
             store: number("store")?,
         })
     }
@@ -229,11 +202,11 @@ mod tests {
         let good = state(9, vec![Kept::Store]).encode_body();
         let text = String::from_utf8_lossy(&good).into_owned();
         let cases = [
-            ("7:versioni1e", "7:versioni2e", StateError::Version(2)),
-            ("6:piecesi9e", "6:piecesi99e", StateError::Field("claimed")),
-            ("6:piecesi9e", "6:piecesi99999999e", StateError::Field("pieces")),
-            ("5:files25:\u{2}", "5:files25:\u{7}", StateError::Field("files")),
-            ("5:files25:\u{2}\0", "5:files25:\u{2}\u{1}", StateError::Field("files")),
+            ("7:versioni1e", "7:versioni2e", SealError::Version(2)),
+            ("6:piecesi9e", "6:piecesi99e", SealError::Field("claimed")),
+            ("6:piecesi9e", "6:piecesi99999999e", SealError::Field("pieces")),
+            ("5:files25:\u{2}", "5:files25:\u{7}", SealError::Field("files")),
+            ("5:files25:\u{2}\0", "5:files25:\u{2}\u{1}", SealError::Field("files")),
         ];
         for (from, to, error) in cases {
             assert!(text.contains(from), "{text:?}");
@@ -246,8 +219,8 @@ mod tests {
         }
         let mut bytes = state(9, vec![]).encode();
         bytes[9] ^= 1;
-        assert_eq!(State::decode(&bytes), Err(StateError::Checksum));
-        assert_eq!(State::decode(b"x"), Err(StateError::Short));
+        assert_eq!(State::decode(&bytes), Err(SealError::Checksum));
+        assert_eq!(State::decode(b"x"), Err(SealError::Short));
     }
 
     proptest! {
