@@ -224,10 +224,17 @@ fn a_limit_holds() {
 }
 
 fn handshake(info_hash: InfoHash) -> Vec<u8> {
+    handshake_of(info_hash, Reserved([0, 0, 0, 0, 0, 0x10, 0, 5]))
+}
+
+/// Of a peer without the fast extension, to which a request cannot be rejected.
+fn plain_handshake(info_hash: InfoHash) -> Vec<u8> {
+    handshake_of(info_hash, Reserved([0; 8]))
+}
+
+fn handshake_of(info_hash: InfoHash, reserved: Reserved) -> Vec<u8> {
     let peer_id = PeerId(*b"-XX0100-abcdefghijkl");
-    Handshake { reserved: Reserved([0, 0, 0, 0, 0, 0x10, 0, 5]), info_hash, peer_id }
-        .encode()
-        .to_vec()
+    Handshake { reserved, info_hash, peer_id }.encode().to_vec()
 }
 
 fn message(message: &Message) -> Vec<u8> {
@@ -236,10 +243,10 @@ fn message(message: &Message) -> Vec<u8> {
     out
 }
 
-/// A connection from an address of its own: who breaks the protocol often is shut out with all who share
-/// its address.
-fn connect(to: SocketAddr) -> TcpStream {
-    let from: SocketAddr = "127.0.0.66:0".parse().unwrap();
+/// A connection from the `n`-th address of this host: who breaks the protocol often is shut out with
+/// all who share its address.
+fn connect(to: SocketAddr, n: u8) -> TcpStream {
+    let from = SocketAddr::from(([127, 0, 66, n], 0));
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&from.into()).unwrap();
     socket.connect(&to.into()).unwrap();
@@ -292,7 +299,7 @@ fn who_breaks_the_protocol_is_hung_up_on_and_nobody_else_is_hurt() {
         ("a block that nobody asked for", handshake(hash), unasked),
         (
             "a request outside of the piece",
-            handshake(hash),
+            plain_handshake(hash),
             [
                 message(&Message::Interested),
                 message(&Message::Request(range(0, PIECE as u32 - 4, 16384))),
@@ -301,14 +308,14 @@ fn who_breaks_the_protocol_is_hung_up_on_and_nobody_else_is_hurt() {
         ),
         (
             "a request for no piece",
-            handshake(hash),
+            plain_handshake(hash),
             [message(&Message::Interested), message(&Message::Request(range(77_777, 0, 16384)))]
                 .concat(),
         ),
         ("a block of 1 MiB", handshake(hash), vec![0, 0x10, 0, 9, 7, 0, 0, 0, 0, 0, 0, 0, 0]),
     ];
-    for (what, greeting, rest) in &cases {
-        let mut stream = connect(first.address());
+    for (n, (what, greeting, rest)) in (1..).zip(&cases) {
+        let mut stream = connect(first.address(), n);
         stream.write_all(greeting).unwrap();
         // It may have hung up already.
         let _ = stream.write_all(rest);
@@ -326,7 +333,7 @@ fn who_breaks_the_protocol_is_hung_up_on_and_nobody_else_is_hurt() {
 fn a_crowd_that_says_nothing_keeps_nobody_out_for_long() {
     let (home, here) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (first, torrent, bytes) = seed(home.path(), &[("a", 300_000)]);
-    let crowd: Vec<TcpStream> = (0..1000).map(|_| connect(first.address())).collect();
+    let crowd: Vec<TcpStream> = (0..1000).map(|_| connect(first.address(), 1)).collect();
     let setup = Setup { peers: vec![first.address()], ..Setup::default() };
     let mut second = Peer::start(here.path(), &torrent, setup);
     // The crowd has as many connections as may wait; those that greet nobody are hung up on.

@@ -24,6 +24,10 @@ use swarms::Swarms;
 use thiserror::Error;
 use tokio::sync::oneshot;
 
+/// How long the end waits for what is still being worked on. Nothing takes that long but a machine
+/// that hardly runs.
+const SHUTDOWN: Duration = Duration::from_secs(5);
+
 /// What a tracker is to do.
 #[derive(Clone, Debug)]
 pub struct TrackerServerConfig {
@@ -139,7 +143,9 @@ impl TrackerServer {
         let ours = shared.clone();
         let thread = std::thread::Builder::new().name("tracker".to_owned()).spawn(move || {
             runtime.block_on(serve(ours, doors, boxes, stopped));
-            runtime.shutdown_background();
+            // Whoever waits for the end may listen at the same addresses next, so all sockets are
+            // closed by then.
+            runtime.shutdown_timeout(SHUTDOWN);
         })?;
         Ok(TrackerServer { shared, http, udp, stop: Some(stop), thread: Some(thread) })
     }
@@ -168,7 +174,7 @@ impl TrackerServer {
         self.shared.stats()
     }
 
-    /// Stops: no more answers from now on.
+    /// Stops: no more answers from now on, and its addresses are free again.
     pub fn stop(mut self) {
         self.end();
     }
