@@ -74,11 +74,18 @@ fn hostile_torrents() {
     ];
     for (name, torrent, expected) in cases {
         sandbox.write(name, torrent);
-        for command in ["show", "magnet"] {
-            let done = sandbox.expect(4, &format!("{command} {name}"));
-            assert!(done.stderr.contains(expected), "{name}: {}", done.stderr);
-            assert!(done.stdout.is_empty(), "{name}");
+        for (command, more) in [
+            ("show", ""),
+            ("magnet", ""),
+            ("get", "-o into --bind 127.0.0.1"),
+            ("seed", "--data from --bind 127.0.0.1"),
+            ("verify", "--data from"),
+        ] {
+            let done = sandbox.expect(4, &format!("{command} {name} {more}"));
+            assert!(done.stderr.contains(expected), "{command} {name}: {}", done.stderr);
+            assert!(done.stdout.is_empty(), "{command} {name}");
         }
+        assert!(!sandbox.path("into").exists() && !sandbox.path("from").exists(), "{name}");
         let failure = sandbox.json(4, &format!("show {name}"));
         assert_eq!(failure["error"]["kind"], "input", "{name}");
     }
