@@ -115,6 +115,8 @@ pub struct Partials {
     pieces: BTreeMap<PieceIndex, Partial>,
     /// Active pieces with open blocks, in the order in which they were started.
     ready: BTreeSet<(u64, PieceIndex)>,
+    /// Pieces that lie in the part file alone.
+    spilled: BTreeSet<PieceIndex>,
     next_sequence: u64,
 }
 
@@ -157,13 +159,19 @@ impl Partials {
     pub fn remove(&mut self, piece: PieceIndex) -> Option<Partial> {
         let partial = self.pieces.remove(&piece)?;
         self.ready.remove(&(partial.sequence, piece));
+        self.spilled.remove(&piece);
         Some(partial)
     }
 
     /// Moves a piece to another stage.
     pub fn set_stage(&mut self, piece: PieceIndex, stage: Stage) {
         if let Some(partial) = self.pieces.get_mut(&piece) {
-            partial.stage = stage;
+            let old = std::mem::replace(&mut partial.stage, stage);
+            if stage == Stage::Spilled {
+                self.spilled.insert(piece);
+            } else if old == Stage::Spilled {
+                self.spilled.remove(&piece);
+            }
             Self::sort_in(&mut self.ready, piece, partial);
         }
     }
@@ -196,6 +204,11 @@ impl Partials {
     #[must_use]
     pub fn any_ready(&self) -> bool {
         !self.ready.is_empty()
+    }
+
+    /// Spilled pieces, by index.
+    pub fn spilled(&self) -> impl Iterator<Item = PieceIndex> + '_ {
+        self.spilled.iter().copied()
     }
 
     /// All started pieces, by index.
@@ -235,6 +248,8 @@ impl Partials {
             }
         }
         assert!(self.ready.iter().all(|(_, piece)| self.pieces.contains_key(piece)));
+        let spilled = self.pieces.iter().filter(|(_, partial)| partial.stage == Stage::Spilled);
+        assert!(self.spilled.iter().eq(spilled.map(|(piece, _)| piece)));
     }
 }
 

@@ -184,6 +184,12 @@ impl Picker {
         self.open.has(piece)
     }
 
+    /// Whether any piece of these may be started.
+    #[must_use]
+    pub fn is_any_open(&self, pieces: &Bitfield) -> bool {
+        self.open.meets(pieces)
+    }
+
     /// How many pieces may be started.
     #[must_use]
     pub fn open_pieces(&self) -> u32 {

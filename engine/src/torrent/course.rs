@@ -37,11 +37,7 @@ impl Torrent {
             return;
         }
         let started = self.partials.ready().next();
-        let spilled = self
-            .partials
-            .iter()
-            .find(|(_, partial)| partial.stage == Stage::Spilled)
-            .map(|(piece, _)| piece);
+        let spilled = self.partials.spilled().next();
         let next = if shared.out_of_memory {
             started
         } else {

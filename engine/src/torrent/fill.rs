@@ -185,12 +185,7 @@ impl Torrent {
         if shared.out_of_memory {
             return;
         }
-        let spilled: Vec<PieceIndex> = self
-            .partials
-            .iter()
-            .filter(|(_, partial)| partial.stage == Stage::Spilled)
-            .map(|(piece, _)| piece)
-            .collect();
+        let spilled: Vec<PieceIndex> = self.partials.spilled().collect();
         for piece in spilled {
             if givers.iter().any(|conn| self.gives_piece(*conn, piece)) {
                 self.partials.set_stage(piece, Stage::Reserving);
@@ -218,6 +213,15 @@ impl Torrent {
                 .map(|conn| &self.peers[conn])
                 .map(|peer| (&peer.pieces, self.known.get(peer.remote)))
                 .collect();
+            // Most of the time nobody has anything new, which a look at each piece is too long for.
+            let any = |pieces: &Pieces| match pieces {
+                Pieces::Unknown => false,
+                Pieces::All => true,
+                Pieces::Some(field) => self.picker.is_any_open(field),
+            };
+            if !offers.iter().any(|(pieces, _)| any(pieces)) {
+                return true;
+            }
             let gives = |piece: PieceIndex| {
                 offers.iter().any(|(pieces, known)| {
                     pieces.has(piece) && known.is_none_or(|known| !known.rejected.contains(&piece))

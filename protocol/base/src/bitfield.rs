@@ -158,6 +158,13 @@ impl Bitfield {
         self.words.iter().zip(&other.words).any(|(mine, theirs)| mine & !theirs != 0)
     }
 
+    /// Whether any piece is in both. Sizes must agree.
+    #[must_use]
+    pub fn meets(&self, other: &Bitfield) -> bool {
+        debug_assert_eq!(self.len, other.len);
+        self.words.iter().zip(&other.words).any(|(mine, theirs)| mine & theirs != 0)
+    }
+
     /// Adds every piece of `other`. Sizes must agree.
     pub fn union_with(&mut self, other: &Bitfield) {
         debug_assert_eq!(self.len, other.len);
@@ -228,6 +235,10 @@ mod tests {
             let full = Bitfield::full(field.len());
             prop_assert_eq!(full.minus(&field).collect::<Vec<_>>(), zeros.clone());
             prop_assert_eq!(full.has_any_minus(&field), !zeros.is_empty());
+            let mut rest = Bitfield::new(field.len());
+            zeros.iter().for_each(|piece| { rest.set(*piece); });
+            prop_assert!(!field.meets(&rest));
+            prop_assert_eq!(field.meets(&full), field.count() > 0);
             let mut copy = field.clone();
             copy.union_with(&full);
             prop_assert!(copy.is_full());
