@@ -91,6 +91,12 @@ pub enum CoordinatorInput {
         /// The rank.
         rank: Rank,
     },
+    /// The world has heard this rank, though it has nothing to say to the tracker: it lives. A rank whose
+    /// processor is taken by others may be late with its own sign of life.
+    Heard {
+        /// The rank.
+        rank: Rank,
+    },
     /// A person wants the run to stop.
     Interrupt,
 }
@@ -204,6 +210,7 @@ impl Coordinator {
             CoordinatorInput::Message { from, message } => self.message(now, from, message),
             CoordinatorInput::Timeout => self.expire(now),
             CoordinatorInput::Lost { rank } => self.die(rank),
+            CoordinatorInput::Heard { rank } => self.heard(now, rank),
             CoordinatorInput::Interrupt => {
                 self.outcome.interrupted = true;
                 self.end(&ShutdownReason::Interrupted);

@@ -22,6 +22,17 @@ impl Coordinator {
         self.gives_no_more(from);
     }
 
+    /// A rank lives. Whoever is given up only comes back by registering, and whoever has yet to come is
+    /// expected to make progress.
+    pub(super) fn heard(&mut self, now: Time, rank: Rank) {
+        if let Some(peer) = self.peer_mut(rank)
+            && matches!(peer.life, Life::Registered | Life::Complete)
+        {
+            peer.heard = now;
+            self.rearm(rank);
+        }
+    }
+
     /// Deals with every deadline that has passed.
     pub(super) fn expire(&mut self, now: Time) {
         let passed = self.due.iter().take_while(|(at, _)| *at <= now);

@@ -321,6 +321,24 @@ fn absent_ranks_do_not_stop_the_others() {
 }
 
 #[test]
+fn a_rank_that_the_world_hears_is_not_dead() {
+    let mut run = Run::new(config(2));
+    let heard = |rank| CoordinatorInput::Heard { rank: Rank(rank) };
+    // That it lives is no progress: it is absent all the same if it does not register.
+    assert_eq!(run.at(50).input(heard(2)), [""; 0]);
+    run.at(51).register(1, "a=A");
+    assert_eq!(run.timeout(60), ["1 go absent [r2]"]);
+    assert_eq!(run.wake(), Some((90, Reason::Silence)));
+    assert_eq!(run.at(80).input(heard(1)), [""; 0]);
+    assert_eq!(run.wake(), Some((110, Reason::Silence)));
+    // Who is given up does not come back by that.
+    assert_eq!(run.at(81).input(heard(2)), [""; 0]);
+    assert_eq!(run.timeout(109), [""; 0]);
+    assert_eq!(run.timeout(110).last().map(String::as_str), Some("finished"));
+    assert_eq!(run.coordinator.outcome().dead, [Rank(1)]);
+}
+
+#[test]
 fn nobody_comes() {
     let mut run = Run::new(config(2));
     let end = ["1 shutdown refused", "2 shutdown refused", "finished"];
@@ -637,6 +655,7 @@ fn any_inputs_keep_the_invariants_and_come_to_an_end() {
             let input = match rng.below(60) {
                 0..3 => CoordinatorInput::Lost { rank: Rank(rank) },
                 3..=20 => CoordinatorInput::Timeout,
+                21..=23 => CoordinatorInput::Heard { rank: Rank(rank) },
                 _ => CoordinatorInput::Message { from: Rank(rank), message: any_message(&mut rng) },
             };
             let outputs = run.at(second).input(input);

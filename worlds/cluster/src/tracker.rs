@@ -24,6 +24,11 @@ pub enum TrackerArrival {
         /// The rank.
         rank: Rank,
     },
+    /// A rank was heard, though it said nothing to the tracker.
+    Heard {
+        /// The rank.
+        rank: Rank,
+    },
     /// The time that `next_timeout` named has come.
     Timeout,
     /// A person stops the run.
@@ -60,6 +65,7 @@ impl Tracker {
                 CoordinatorInput::Message { from, message }
             }
             TrackerArrival::Lost { rank } => CoordinatorInput::Lost { rank },
+            TrackerArrival::Heard { rank } => CoordinatorInput::Heard { rank },
             TrackerArrival::Timeout => CoordinatorInput::Timeout,
             TrackerArrival::Interrupt => CoordinatorInput::Interrupt,
         };

@@ -6,7 +6,7 @@
 use super::carrier::{Order, Sent, Word};
 use super::job::{Job, News, SILENCE};
 use super::session::{Hello, Process, Session};
-use crate::control::{Gauge, RankProgress, RunControl};
+use crate::control::{Gauge, RankProgress, RankState, RunControl};
 use crate::fabric::ranks::{Post, Threads, start_rank};
 use crate::fabric::{Ended, Seat};
 use crate::frame::Frame;
@@ -288,8 +288,13 @@ impl Leader<'_> {
         match word {
             Word::Session(bytes) => self.session(from, &bytes),
             Word::Progress(numbers) => {
+                let progress = RankProgress::of_numbers(from, numbers);
+                // One that died of its own accord still has a process.
+                if (RankState::Checking..=RankState::Complete).contains(&progress.state) {
+                    let _ = self.tracker.send(TrackerArrival::Heard { rank: from });
+                }
                 if let Some(gauge) = self.gauges.get(&from) {
-                    gauge.show(RankProgress::of_numbers(from, numbers));
+                    gauge.show(progress);
                 }
             }
             Word::Trace { until, lines } => {
