@@ -73,6 +73,8 @@ fn hostile_torrents() {
         ("rootless", v2("d1:fd0:d6:lengthi1eeee", ""), "expected a `pieces root`"),
     ];
     for (name, torrent, expected) in cases {
+        // What is not named so, and is none, is plain data to `seed`.
+        let name = &format!("{name}.torrent");
         sandbox.write(name, torrent);
         for (command, more) in [
             ("show", ""),
