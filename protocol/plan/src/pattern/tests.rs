@@ -134,9 +134,19 @@ proptest! {
         names in proptest::collection::vec("[ab]{1,4}", 1..5),
     ) {
         let (text, name) = (parts.join("/"), names.join("/"));
+        // What `***` means is said by the others.
+        prop_assume!(!text.contains("***"));
+        let plain = |pattern: &str| {
+            let (p, n): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
+            slow(&p, &n)
+        };
         if let Ok(pattern) = Pattern::parse(&text) {
-            let (p, n): (Vec<char>, Vec<char>) = (text.chars().collect(), name.chars().collect());
-            prop_assert_eq!(pattern.matches(&name), slow(&p, &n), "{} {}", text, name);
+            prop_assert_eq!(pattern.matches(&name), plain(&text), "{} {}", text, name);
+            if !text.ends_with("**") {
+                let below = Pattern::parse(&format!("{text}/***")).unwrap();
+                let expected = plain(&text) || plain(&format!("{text}/**"));
+                prop_assert_eq!(below.matches(&name), expected, "{}/*** {}", text, name);
+            }
         }
     }
 }
