@@ -135,7 +135,9 @@ proptest! {
     ) {
         let (text, name) = (parts.join("/"), names.join("/"));
         // What `***` means is said by the others.
-        prop_assume!(!text.contains("***"));
+        if text.contains("***") {
+            return Ok(());
+        }
         let plain = |pattern: &str| {
             let (p, n): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
             slow(&p, &n)
