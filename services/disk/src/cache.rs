@@ -11,7 +11,7 @@
 pub(crate) mod format;
 
 use crate::atomic::write_fresh;
-use crate::fs::{FileKind, Fs, Look};
+use crate::fs::{FileKind, Fs, Look, Meta};
 use crate::names::part_path;
 use crate::storage::lock;
 use dunlin_base::hex;
@@ -122,6 +122,17 @@ impl HashCache {
         kept.sure = true;
         let (hashes, sha256) = (Arc::clone(&kept.entry.hashes), kept.entry.sha256);
         Some(CachedHashes { hashes: PieceHashes::Sha1(hashes), sha256 })
+    }
+
+    /// What the cache says of a file that had this content, whatever became of its looks and names
+    /// since: for who made another of it then. With the length of a piece in bytes.
+    #[must_use]
+    pub fn recall(&self, path: &Path, then: &Meta) -> Option<(u32, CachedHashes)> {
+        let state = lock(&self.state);
+        let Entry { key, hashes, sha256 } = &state.entries.get(&self.key(path))?.entry;
+        let hashes = PieceHashes::Sha1(Arc::clone(hashes));
+        let known = CachedHashes { hashes, sha256: *sha256 };
+        key.has_content(then).then_some((key.piece_length, known))
     }
 
     /// Keeps the hashes of a file that was `look` when they were taken. One that was written a moment

@@ -2,6 +2,7 @@
 
 mod files;
 mod finish;
+mod keep;
 mod link;
 mod register;
 mod tokens;
@@ -315,12 +316,16 @@ impl Content {
         }
     }
 
-    /// The last sync.
+    /// The end of the run: the last sync, and what the next run need not read.
     #[must_use]
     pub fn close(&self) -> Synced {
         match &self.kind {
             Kind::Tokens(tokens) => tokens.synced(),
-            Kind::Files(files) => synced(files.storage.close()),
+            Kind::Files(files) => {
+                let last = synced(files.storage.close());
+                files.keep_at_end(&self.shared);
+                last
+            }
         }
     }
 }

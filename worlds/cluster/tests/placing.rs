@@ -114,8 +114,15 @@ fn bring(to: &Content, number: u32, owned: &OwnedFile, bytes: &[u8]) -> Result<u
     }
 }
 
-/// Brings all that a source registered to a rank.
+/// Brings all that a source registered to a rank, to its end.
 fn cast(fs: &dyn Fs, source: &Register, to: &Content) -> usize {
+    let wrote = bring_all(fs, source, to);
+    let _ = to.close();
+    wrote
+}
+
+/// The same, while the run goes on.
+fn bring_all(fs: &dyn Fs, source: &Register, to: &Content) -> usize {
     to.take_tree(source.entries.clone().into());
     let mut wrote = 0;
     for (owned, number) in source.files.iter().zip(0..) {
@@ -123,7 +130,6 @@ fn cast(fs: &dyn Fs, source: &Register, to: &Content) -> usize {
         wrote += bring(to, number, owned, &fs.read_all(&path, 1 << 30).unwrap()).unwrap();
     }
     assert_eq!(to.finish_tree(), []);
-    let _ = to.close();
     wrote
 }
 
@@ -356,6 +362,66 @@ fn neighbours_link_instead_of_fetching() {
         let stands = second.link("model/folder", Path::new("/dst/model/a")).unwrap_err().message;
         assert!(stands.contains("something else stands there"), "{stands}");
     }
+}
+
+#[test]
+fn what_neighbours_linked_is_not_read_again_at_either_end() {
+    let cases = [(true, true), (true, false), (false, true), (false, false)];
+    for (shares, fetcher_ends_first) in cases {
+        let fs = MemFs::new();
+        fs.set_shares(shares);
+        plant(&fs);
+        let source = register(&giver(&fs));
+        let third = || content(&fs, Setup { dest: "/dst3", ..setup() });
+        let second = || content(&fs, Setup { dest: "/dst2", ..setup() });
+        let (one, two, three) = (content(&fs, setup()), second(), third());
+        bring_all(&fs, &source, &one);
+        for (rank, dest) in [(&two, "/dst2"), (&three, "/dst3")] {
+            register(rank);
+            rank.take_tree(source.entries.clone().into());
+            for name in ["model/a", "model/d/b", "model/empty"] {
+                rank.link(name, &Path::new("/dst").join(name)).unwrap();
+            }
+            assert_eq!(rank.finish_tree(), []);
+            assert_eq!(entries(&fs, &format!("{dest}/model")), entries(&fs, "/src"));
+        }
+        let ends = if fetcher_ends_first { [&one, &two, &three] } else { [&three, &two, &one] };
+        ends.iter().for_each(|rank| _ = rank.close());
+        for again in [content(&fs, setup()), second(), third()] {
+            let before = fs.bytes_read();
+            let there = register(&again);
+            let read = fs.bytes_read() - before;
+            assert!(read < 2_500, "{read} bytes, a list of hashes has fewer; shares: {shares}");
+            for owned in &source.files {
+                assert_eq!(file(&there, &owned.name).hashes, owned.hashes);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_was_changed_after_it_was_placed_is_read_again() {
+    let fs = MemFs::new();
+    fs.set_shares(false);
+    plant(&fs);
+    let source = register(&giver(&fs));
+    let second = || content(&fs, Setup { dest: "/dst2", ..setup() });
+    let (one, two) = (content(&fs, setup()), second());
+    bring_all(&fs, &source, &one);
+    register(&two);
+    two.take_tree(source.entries.clone().into());
+    two.link("model/a", Path::new("/dst/model/a")).unwrap();
+    two.link("model/d/b", Path::new("/dst/model/d/b")).unwrap();
+    assert_eq!(two.finish_tree(), []);
+    // The run goes on for others; somebody writes to what stands, and hides it.
+    let path = Path::new("/dst2/model/d/b");
+    let modified = fs.look(path).unwrap().meta.modified as i64;
+    fs.open_write(path).unwrap().write_at(&[Bytes::from_static(b"!")], 0).unwrap();
+    fs.set_modified(path, modified).unwrap();
+    let _ = (one.close(), two.close());
+    let there = register(&second());
+    assert_eq!(file(&there, "model/a").hashes, file(&source, "model/a").hashes);
+    assert_ne!(file(&there, "model/d/b").hashes, file(&source, "model/d/b").hashes);
 }
 
 #[test]

@@ -9,7 +9,7 @@
 //!   20 bytes of SHA-1
 //! ```
 
-use crate::fs::Look;
+use crate::fs::{Look, Meta};
 use dunlin_metainfo::MAX_PIECES;
 use sha1::{Digest, Sha1};
 use std::collections::BTreeMap;
@@ -63,6 +63,12 @@ impl Key {
             changed: i64::try_from(look.changed).ok()?,
             piece_length: Some(piece_length).filter(|length| *length > 0)?,
         })
+    }
+
+    /// Whether it is the key of a file of this content, by all that is known of that.
+    pub(crate) fn has_content(&self, meta: &Meta) -> bool {
+        (self.device, self.inode, self.size) == (meta.device, meta.inode, meta.len)
+            && i128::from(self.modified) == meta.modified
     }
 
     /// How many pieces the file has.

@@ -44,6 +44,23 @@ fn hashes_are_kept_from_run_to_run() {
 }
 
 #[test]
+fn what_another_file_was_made_of_is_recalled_by_its_content() {
+    let fs = MemFs::new();
+    let path = Path::new("/files/d/a");
+    let look = put_file(&fs, path, &[1; 40_000]);
+    let cache = open(&fs);
+    cache.put(path, &look, 16_384, &hashes(3), None);
+    fs.hard_link(path, Path::new("/files/b")).unwrap();
+    let now = fs.look(path).unwrap();
+    assert_eq!(cache.get(path, &now, 16_384), None, "somebody touched it");
+    let known = CachedHashes { hashes: hashes(3), sha256: None };
+    assert_eq!(cache.recall(path, &look.meta), Some((16_384, known)));
+    let other = Meta { modified: look.meta.modified + 1, ..look.meta };
+    assert_eq!(cache.recall(path, &other), None);
+    assert_eq!(cache.recall(Path::new("/files/b"), &look.meta), None);
+}
+
+#[test]
 fn ranks_that_save_at_the_same_moment_leave_one_whole_list() {
     let fs = MemFs::new();
     let path = Path::new("/files/a");

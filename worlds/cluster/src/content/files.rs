@@ -1,6 +1,7 @@
 //! Real files: what of them a rank offers, and where its wanted ones go.
 
 use super::Shared;
+use super::keep::{Later, Linked};
 use crate::run::{FoundFile, Placing};
 use dunlin_base::{Bitfield, FileIndex, TorrentId};
 use dunlin_disk::{
@@ -70,8 +71,10 @@ pub(super) struct Placed {
     pub(super) keeper: Option<Arc<TreeKeeper>>,
     /// The torrents that were opened, and whether they are wanted.
     pub(super) sets: BTreeMap<TorrentId, (Arc<SetInfo>, bool)>,
-    /// Names that were linked.
-    pub(super) linked: BTreeSet<String>,
+    /// What was linked, by name.
+    pub(super) linked: BTreeMap<String, Linked>,
+    /// What is kept for the next run at the end of this one.
+    pub(super) later: Vec<Later>,
     /// Folders in which links were made, to be synced.
     pub(super) unsynced: BTreeSet<PathBuf>,
 }

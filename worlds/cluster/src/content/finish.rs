@@ -2,13 +2,12 @@
 //! known now is kept for the next run.
 
 use super::Shared;
-use super::files::{Copy, Files, lock};
-use dunlin_base::FileIndex;
-use dunlin_disk::{DiskError, FileKind, Fs, Look, TreeKeeper, Unkept};
+use super::files::{Files, lock};
+use dunlin_disk::{DiskError, Fs, TreeKeeper, Unkept};
 use dunlin_tracker::FailedFile;
 use std::collections::BTreeSet;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 impl Files {
@@ -38,56 +37,6 @@ impl Files {
         unkept.into_iter().map(failed).collect()
     }
 
-    /// The files at the destination of which the hashes are known, before their looks are touched.
-    fn right_files(&self, fs: &dyn Fs, keeper: &TreeKeeper) -> Vec<Copy> {
-        let has_cache = self.lists.placing.as_ref().is_some_and(|p| p.cache.is_some());
-        if !has_cache || self.mirrors() {
-            return Vec::new();
-        }
-        let mut right = Vec::new();
-        for copies in lock(&self.known).values() {
-            let untouched = |copy: &&Copy| fs.look(&copy.path).is_ok_and(|l| l.meta == copy.seen);
-            right.extend(copies.at_dest.iter().filter(untouched).cloned());
-        }
-        let placed = lock(&self.placed);
-        let sets = placed.sets.iter().filter(|(_, (_, wants))| *wants);
-        for (torrent, (info, _)) in sets {
-            for file in self.storage.placed(*torrent) {
-                let Some(named) = info.files.get(file.index()) else { continue };
-                let path = self.lists.dest.join(&named.name);
-                // What nobody said how it should look was written just now, so that no later
-                // write could be told from ours.
-                let Some(entry) = keeper.entry(&named.name) else { continue };
-                let modified = i128::from(entry.meta.modified);
-                let Ok(look) = fs.look(&path) else { continue };
-                let ours = look.meta.modified == modified && look.meta.len == named.length;
-                if look.kind == FileKind::File && ours {
-                    let (piece_length, hashes) =
-                        (info.piece_length, info.file_hashes(FileIndex(file.0)));
-                    let (sha256, seen) = (None, look.meta);
-                    right.push(Copy { path, piece_length, hashes, sha256, seen });
-                }
-            }
-        }
-        right
-    }
-
-    /// Keeps the hashes of what stands at the destination, as it looks now.
-    fn keep_hashes(&self, shared: &Shared, keeper: &TreeKeeper, right: Vec<Copy>) {
-        let caches = self.caches(&shared.fs);
-        let Some(cache) = caches.of(true) else { return };
-        for copy in right {
-            let Ok(look) = shared.fs.look(&copy.path) else { continue };
-            let name = copy.path.strip_prefix(&self.lists.dest).ok().and_then(Path::to_str);
-            let entry = name.and_then(|name| keeper.entry(name));
-            let modified = entry.map(|entry| i128::from(entry.meta.modified));
-            if is_still(&look, &copy, modified) {
-                cache.put(&copy.path, &look, copy.piece_length, &copy.hashes, copy.sha256);
-            }
-        }
-        caches.save();
-    }
-
     /// Removes what the patterns match and no rank has.
     fn delete(&self, fs: &dyn Fs, keeper: &TreeKeeper) -> Vec<Unkept> {
         let asked = self.lists.placing.as_ref().is_some_and(|placing| placing.delete);
@@ -102,7 +51,9 @@ impl Files {
             .flat_map(|(info, _)| info.files.iter().map(|file| file.name.as_str()))
             .collect();
         let kept = |name: &str| {
-            keeper.entry(name).is_some() || in_sets.contains(name) || placed.linked.contains(name)
+            keeper.entry(name).is_some()
+                || in_sets.contains(name)
+                || placed.linked.contains_key(name)
         };
         let found = match self.elsewhere() {
             true => &self.lists.found_dest,
@@ -132,11 +83,4 @@ impl Files {
         // The folders that something was removed from have other times now.
         if unkept.is_empty() { keeper.finish() } else { unkept }
     }
-}
-
-/// Whether a file is what it was, but for a time that we may have given it.
-fn is_still(now: &Look, copy: &Copy, modified: Option<i128>) -> bool {
-    let time = now.meta.modified == copy.seen.modified || Some(now.meta.modified) == modified;
-    let of = |look: &dunlin_disk::Meta| (look.device, look.inode, look.len);
-    now.kind == FileKind::File && time && of(&now.meta) == of(&copy.seen)
 }

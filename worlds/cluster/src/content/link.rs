@@ -1,6 +1,7 @@
 //! Taking a file from a rank of the same host: shared, linked or copied, never sent.
 
 use super::files::{Files, lock};
+use super::keep::Linked;
 use dunlin_disk::{DiskError, DiskErrorKind, FileKind, Fs, Look, part_path};
 use std::io;
 use std::path::Path;
@@ -22,7 +23,8 @@ impl Files {
         keeper.clear_way(name)?;
         let replace = match fs.look(&dest) {
             Ok(there) if same_file(&there, &first) => {
-                lock(&self.placed).linked.insert(name.to_owned());
+                let linked = Linked { from: from.to_owned(), source: first.meta, made: there.meta };
+                lock(&self.placed).linked.insert(name.to_owned(), linked);
                 return Ok(0);
             }
             Ok(there) if there.kind == FileKind::File => true,
@@ -43,8 +45,10 @@ impl Files {
             let _ = fs.remove_file(&part);
             return Err(error);
         }
+        let made = fs.look(&dest).map_err(|error| DiskError::io(&dest, &error))?.meta;
+        let linked = Linked { from: from.to_owned(), source: first.meta, made };
         let mut placed = lock(&self.placed);
-        placed.linked.insert(name.to_owned());
+        placed.linked.insert(name.to_owned(), linked);
         placed.unsynced.extend(dest.parent().map(Path::to_owned));
         Ok(first.meta.len)
     }

@@ -1,0 +1,168 @@
+//! What the next run need not read: the hashes of what stands at a destination, kept when it was placed
+//! and once more at the end of the run, since a neighbour's hard link touches a file that it leaves as
+//! it is.
+//!
+//! ```text
+//!   placed ──▶ kept, as the file looks now ──▶ (neighbours link it) ──▶ the end: kept as it looks now
+//!   linked ──▶ noted ────────────────────────────────────────────────▶ the end: kept, with the
+//!                                                                      hashes that the neighbour kept
+//! ```
+//!
+//! Nothing is kept of a file that anything but a further name has touched in between.
+
+use super::Shared;
+use super::files::{Copy, Files, lock};
+use dunlin_base::FileIndex;
+use dunlin_disk::{FileKind, Fs, HashCache, Look, Meta, TreeKeeper};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A file that was made of a neighbour's.
+#[derive(Clone, Debug)]
+pub(super) struct Linked {
+    /// The neighbour's file.
+    pub(super) from: PathBuf,
+    /// What it was.
+    pub(super) source: Meta,
+    /// What came of it here, before its looks were touched.
+    pub(super) made: Meta,
+}
+
+/// What is kept at the end of the run, if it then still looks as it did.
+pub(super) struct Later {
+    path: PathBuf,
+    seen: Look,
+    hashes: Hashes,
+}
+
+enum Hashes {
+    Ours(Copy),
+    /// The neighbour has them: it kept them before it said that it is complete.
+    Neighbours(Linked),
+}
+
+impl Files {
+    /// The files at the destination of which the hashes are known, before their looks are touched.
+    pub(super) fn right_files(&self, fs: &dyn Fs, keeper: &TreeKeeper) -> Vec<Copy> {
+        if !self.keeps_hashes() {
+            return Vec::new();
+        }
+        let mut right = Vec::new();
+        for copies in lock(&self.known).values() {
+            let untouched = |copy: &&Copy| fs.look(&copy.path).is_ok_and(|l| l.meta == copy.seen);
+            right.extend(copies.at_dest.iter().filter(untouched).cloned());
+        }
+        let placed = lock(&self.placed);
+        let sets = placed.sets.iter().filter(|(_, (_, wants))| *wants);
+        for (torrent, (info, _)) in sets {
+            for file in self.storage.placed(*torrent) {
+                let Some(named) = info.files.get(file.index()) else { continue };
+                let path = self.lists.dest.join(&named.name);
+                // What nobody said how it should look was written just now, so that no later
+                // write could be told from ours.
+                let Some(entry) = keeper.entry(&named.name) else { continue };
+                let modified = i128::from(entry.meta.modified);
+                let Ok(look) = fs.look(&path) else { continue };
+                let ours = look.meta.modified == modified && look.meta.len == named.length;
+                if look.kind == FileKind::File && ours {
+                    let (piece_length, hashes) =
+                        (info.piece_length, info.file_hashes(FileIndex(file.0)));
+                    let (sha256, seen) = (None, look.meta);
+                    right.push(Copy { path, piece_length, hashes, sha256, seen });
+                }
+            }
+        }
+        right
+    }
+
+    fn keeps_hashes(&self) -> bool {
+        let cached = self.lists.placing.as_ref().is_some_and(|placing| placing.cache.is_some());
+        // The rank that writes there sees to it.
+        cached && !self.mirrors()
+    }
+
+    /// Keeps the hashes of what stands at the destination, as it looks now.
+    pub(super) fn keep_hashes(&self, shared: &Shared, keeper: &TreeKeeper, right: Vec<Copy>) {
+        let caches = self.caches(&shared.fs);
+        let Some(cache) = caches.of(true).filter(|_| self.keeps_hashes()) else { return };
+        let mut later = Vec::new();
+        let mut note = |path: &Path, then: &Meta, hashes: Hashes| {
+            let name = path.strip_prefix(&self.lists.dest).ok().and_then(Path::to_str);
+            let entry = name.and_then(|name| keeper.entry(name));
+            let modified = entry.map(|entry| i128::from(entry.meta.modified));
+            let Ok(seen) = shared.fs.look(path) else { return };
+            if is_still(&seen, then, modified) {
+                if let Hashes::Ours(copy) = &hashes {
+                    cache.put(path, &seen, copy.piece_length, &copy.hashes, copy.sha256);
+                }
+                later.push(Later { path: path.to_owned(), seen, hashes });
+            }
+        };
+        for copy in right {
+            note(&copy.path.clone(), &copy.seen.clone(), Hashes::Ours(copy));
+        }
+        let linked = lock(&self.placed).linked.clone();
+        for (name, linked) in linked {
+            note(&self.lists.dest.join(name), &linked.made.clone(), Hashes::Neighbours(linked));
+        }
+        caches.save();
+        lock(&self.placed).later = later;
+    }
+
+    /// The end of the run: what was kept of files that got further names since is kept again, and the
+    /// hashes of linked ones are taken from the neighbours that have them.
+    pub(super) fn keep_at_end(&self, shared: &Shared) {
+        let later = std::mem::take(&mut lock(&self.placed).later);
+        if later.is_empty() {
+            return;
+        }
+        let caches = self.caches(&shared.fs);
+        let Some(cache) = caches.of(true) else { return };
+        let mut neighbours = BTreeMap::new();
+        for Later { path, seen, hashes } in later {
+            let Ok(now) = shared.fs.look(&path) else { continue };
+            let touched = now.changed != seen.changed;
+            if now.meta != seen.meta || touched && now.links <= seen.links {
+                continue;
+            }
+            match hashes {
+                Hashes::Ours(_) if !touched => {}
+                Hashes::Ours(copy) => {
+                    cache.put(&path, &now, copy.piece_length, &copy.hashes, copy.sha256);
+                }
+                Hashes::Neighbours(linked) => {
+                    let Some(root) = self.neighbours_root(&path, &linked.from) else { continue };
+                    let theirs = neighbours
+                        .entry(root)
+                        .or_insert_with_key(|root| self.neighbours_cache(shared, root));
+                    let known =
+                        theirs.as_ref().and_then(|c| c.recall(&linked.from, &linked.source));
+                    if let Some((piece_length, known)) = known {
+                        cache.put(&path, &now, piece_length, &known.hashes, known.sha256);
+                    }
+                }
+            }
+        }
+        caches.save();
+    }
+
+    /// The folder in which the neighbour's file has the name that ours has in our destination.
+    fn neighbours_root(&self, path: &Path, from: &Path) -> Option<PathBuf> {
+        let name = path.strip_prefix(&self.lists.dest).ok()?;
+        let above = from.ends_with(name).then(|| from.ancestors().nth(name.components().count()));
+        above.flatten().map(Path::to_owned)
+    }
+
+    fn neighbours_cache(&self, shared: &Shared, root: &Path) -> Option<HashCache> {
+        let folder = self.lists.placing.as_ref()?.cache.as_ref()?;
+        Some(HashCache::open(Arc::clone(&shared.fs), folder, root))
+    }
+}
+
+/// Whether a file is what it was, but for a time that we may have given it.
+fn is_still(now: &Look, then: &Meta, modified: Option<i128>) -> bool {
+    let time = now.meta.modified == then.modified || Some(now.meta.modified) == modified;
+    let of = |meta: &Meta| (meta.device, meta.inode, meta.len);
+    now.kind == FileKind::File && time && of(&now.meta) == of(then)
+}
