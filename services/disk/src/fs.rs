@@ -92,7 +92,10 @@ pub struct DirEntry {
 pub trait Fs: Send + Sync + Debug {
     /// Opens an existing file for reading.
     fn open_read(&self, path: &Path) -> io::Result<Arc<dyn FsFile>>;
-    /// Opens a file for reading and writing; makes it if it is not there, keeps what it holds.
+    /// Opens an existing file for reading and writing.
+    fn open_update(&self, path: &Path) -> io::Result<Arc<dyn FsFile>>;
+    /// Opens a file for reading and writing; makes it if it is not there, keeps what it holds. For a
+    /// name that nobody else may take away meanwhile.
     fn open_write(&self, path: &Path) -> io::Result<Arc<dyn FsFile>>;
     /// Makes a new file for reading and writing; fails if anything has that name.
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn FsFile>>;
@@ -161,7 +164,7 @@ pub trait Fs: Send + Sync + Debug {
     fn share(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Copies a range of `from` to the same place of `to`, which is there.
     fn copy_range(&self, from: &Path, to: &Path, range: Range<u64>) -> io::Result<()> {
-        copy_by_hand(&*self.open_read(from)?, &*self.open_write(to)?, range)
+        copy_by_hand(&*self.open_read(from)?, &*self.open_update(to)?, range)
     }
     /// Whether this process may give files to others.
     fn is_root(&self) -> bool;
@@ -253,6 +256,10 @@ fn shared(file: File) -> Arc<dyn FsFile> {
 impl Fs for RealFs {
     fn open_read(&self, path: &Path) -> io::Result<Arc<dyn FsFile>> {
         File::open(path).map(shared)
+    }
+
+    fn open_update(&self, path: &Path) -> io::Result<Arc<dyn FsFile>> {
+        OpenOptions::new().read(true).write(true).open(path).map(shared)
     }
 
     fn open_write(&self, path: &Path) -> io::Result<Arc<dyn FsFile>> {

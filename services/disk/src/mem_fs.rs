@@ -28,6 +28,15 @@ pub struct MemFs {
     disk: Arc<Mutex<Disk>>,
 }
 
+/// What somebody else does at a moment that a test chooses.
+struct Deed(Box<dyn FnOnce() + Send>);
+
+impl std::fmt::Debug for Deed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a deed")
+    }
+}
+
 #[derive(Debug, Default)]
 struct Disk {
     names: BTreeMap<PathBuf, Node>,
@@ -37,6 +46,8 @@ struct Disk {
     next_inode: u64,
     syncs: u64,
     freeze_at: Option<u64>,
+    /// Changes that may still be made before everything fails.
+    changes_left: Option<u64>,
     frozen: bool,
     space: Option<u64>,
     broken: BTreeSet<PathBuf>,
@@ -44,6 +55,8 @@ struct Disk {
     /// Counts changes of content: the time of this disk.
     clock: i128,
     overwrites: BTreeMap<u64, (u64, Vec<u8>)>,
+    /// What happens before a path is opened the next time.
+    deeds: BTreeMap<PathBuf, Deed>,
     open: BTreeMap<u64, u64>,
     most_open: u64,
     next_handle: u64,
@@ -117,12 +130,20 @@ impl Disk {
         }
     }
 
+    /// Counts a change that was made, and freezes if it was the last.
+    fn changed(&mut self) {
+        self.changes_left = self.changes_left.map(|left| left.saturating_sub(1));
+        self.frozen |= self.changes_left == Some(0);
+    }
+
     fn change_names(&mut self, change: NameChange) {
+        self.changed();
         change.apply(&mut self.names);
         self.name_changes.push(change);
     }
 
     fn change(&mut self, inode: u64, change: Change) {
+        self.changed();
         if let Some(content) = self.files.get_mut(&inode) {
             self.clock += 1;
             content.modified = self.clock;
@@ -232,7 +253,36 @@ impl MemFs {
         self.disk().freeze_at = Some(sync);
     }
 
-    /// Whether the power is out.
+    /// So many more changes of names, content or looks are made, at least one; then all operations
+    /// fail, as they never happen to a process that is killed there. [`MemFs::reopen`] is what it
+    /// leaves.
+    pub fn freeze_after_changes(&self, changes: u64) {
+        self.disk().changes_left = Some(changes.max(1));
+    }
+
+    /// The disk as the next process finds it, the power having been on all the time: nothing is lost,
+    /// and nothing is frozen, full, broken or locked.
+    #[must_use]
+    pub fn reopen(&self) -> MemFs {
+        let disk = self.disk();
+        let unlocked = |(inode, content): (&u64, &Content)| {
+            (*inode, Content { lock: Lock::default(), ..content.clone() })
+        };
+        let image = Disk {
+            names: disk.names.clone(),
+            durable_names: disk.durable_names.clone(),
+            name_changes: disk.name_changes.clone(),
+            files: disk.files.iter().map(unlocked).collect(),
+            next_inode: disk.next_inode,
+            clock: disk.clock,
+            shares: disk.shares,
+            common: disk.common,
+            ..Disk::default()
+        };
+        MemFs { disk: Arc::new(Mutex::new(image)) }
+    }
+
+    /// Whether the power is out, or the process killed.
     #[must_use]
     pub fn is_frozen(&self) -> bool {
         self.disk().frozen
@@ -267,6 +317,20 @@ impl MemFs {
         let inode = disk.inode(path)?;
         disk.overwrites.insert(inode, (reads, bytes));
         Ok(())
+    }
+
+    /// Somebody does this when the path is to be opened the next time, just before it is.
+    pub fn before_open(&self, path: &Path, deed: impl FnOnce() + Send + 'static) {
+        self.disk().deeds.insert(path.to_owned(), Deed(Box::new(deed)));
+    }
+
+    /// The disk for an opening of a path.
+    fn opening(&self, path: &Path) -> MutexGuard<'_, Disk> {
+        let deed = self.disk().deeds.remove(path);
+        if let Some(Deed(deed)) = deed {
+            deed();
+        }
+        self.disk()
     }
 
     /// Bytes that were read from files, over the life of the disk.
@@ -338,7 +402,7 @@ impl MemFs {
     }
 
     fn create(&self, path: &Path, fresh: bool) -> io::Result<Arc<dyn FsFile>> {
-        let mut disk = self.disk();
+        let mut disk = self.opening(path);
         disk.check(path)?;
         match disk.inode(path) {
             Ok(_) if fresh => return Err(io::ErrorKind::AlreadyExists.into()),
@@ -359,10 +423,14 @@ impl MemFs {
 
 impl Fs for MemFs {
     fn open_read(&self, path: &Path) -> io::Result<Arc<dyn FsFile>> {
-        let mut disk = self.disk();
+        let mut disk = self.opening(path);
         disk.check(path)?;
         let inode = disk.inode(path)?;
         Ok(self.open(&mut disk, path, inode))
+    }
+
+    fn open_update(&self, path: &Path) -> io::Result<Arc<dyn FsFile>> {
+        self.open_read(path)
     }
 
     fn open_write(&self, path: &Path) -> io::Result<Arc<dyn FsFile>> {
@@ -379,6 +447,10 @@ impl Fs for MemFs {
         let node = disk.leaf(from)?;
         if disk.names.get(to).is_some_and(Node::is_dir) {
             return Err(io::ErrorKind::IsADirectory.into());
+        }
+        // Two names of one file: both stay (POSIX).
+        if disk.names.get(to).is_some_and(|other| other.inode() == node.inode()) {
+            return Ok(());
         }
         let change = NameChange::Rename(from.to_owned(), to.to_owned(), node);
         disk.change_names(change);

@@ -87,7 +87,7 @@ impl Storage {
             let _ = self.fs().remove_file(&part_path(dest));
         }
         let right = self.right_pieces(work, dest)?;
-        let open = self.fs().open_write(dest).map_err(named)?;
+        let open = self.fs().open_update(dest).map_err(named)?;
         if work.before.meta.len != work.length() {
             open.set_len(work.length()).map_err(named)?;
         }
@@ -213,7 +213,7 @@ impl Storage {
             return Ok(right);
         }
         let named = |error: io::Error| DiskError::io(path, &error);
-        let open = self.fs().open_write(path).map_err(named)?;
+        let open = self.fs().open_update(path).map_err(named)?;
         let data = open.data_ranges().map_err(named)?;
         for piece in wrong {
             let place = work.place(piece);

@@ -187,18 +187,19 @@ impl Storage {
         }
         let named = |error: io::Error| DiskError::io(path, &error);
         self.files.make_room();
-        let there = self.fs().metadata(path).map_err(named)?;
         let opened = match inode {
-            Some(_) => match self.fs().open_write(path) {
+            // Another thread may give it its final name just now: it must not be made again.
+            Some(_) => match self.fs().open_update(path) {
                 // A run that was killed had given it its looks already.
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                    self.fs().set_mode(path, 0o600).and_then(|()| self.fs().open_write(path))
+                    self.fs().set_mode(path, 0o600).and_then(|()| self.fs().open_update(path))
                 }
                 opened => opened,
             },
             None => self.fs().open_read(path),
         };
         let opened = opened.map_err(named)?;
+        let there = opened.meta().map_err(named)?;
         // Somebody else's file under our name must not be taken for ours.
         let same =
             there.len == files.length_of(file) && inode.is_none_or(|inode| inode == there.inode);

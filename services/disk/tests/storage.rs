@@ -347,6 +347,26 @@ fn open_files_are_bounded() {
 }
 
 #[test]
+fn a_part_that_gets_its_name_while_it_is_opened_is_read_and_not_made_again() {
+    let (fs, set) = (MemFs::new(), Set::new(root(), &[("a", 1000), ("b", 1000)], 3));
+    let config = StorageConfig::new(Arc::new(fs.clone()), root().into());
+    let store = Arc::new(Storage::new(StorageConfig { open_files: 1, ..config }));
+    set.open(&store, set.wanted(false)).unwrap();
+    set.write_all(&store).unwrap();
+    set.finish_all(&store).unwrap();
+    let part = part_path(&set.dest(0));
+    assert!(fs.metadata(&part).is_ok());
+    // The only open file is another, so this one has to be opened for the reader.
+    let syncing = Arc::clone(&store);
+    fs.before_open(&part, move || _ = syncing.sync());
+    let block = set.whole(PieceIndex(0));
+    assert_eq!(store.read_block(T, block).unwrap(), set.bytes(block));
+    store.close();
+    set.assert_done(&fs);
+    assert_eq!(find_leftovers(&fs, root()).unwrap(), []);
+}
+
+#[test]
 fn sources_that_change_are_named() {
     let (fs, set) = (MemFs::new(), small());
     let sources: Vec<PathBuf> =

@@ -424,6 +424,73 @@ fn what_was_changed_after_it_was_placed_is_read_again() {
     assert_ne!(file(&there, "model/d/b").hashes, file(&source, "model/d/b").hashes);
 }
 
+/// Brings what a source has to two ranks of a host, one of which links what the other has, until
+/// something fails.
+fn try_job(fs: &MemFs) -> Result<(), String> {
+    let said = |error: &dyn std::fmt::Debug| format!("{error:?}");
+    let source = giver(fs).check(&mut |_, _| {}).map_err(|error| said(&error))?;
+    let one = content(fs, setup());
+    let two = content(fs, Setup { dest: "/dst2", ..setup() });
+    for rank in [&one, &two] {
+        rank.check(&mut |_, _| {}).map_err(|error| said(&error))?;
+        rank.take_tree(source.entries.clone().into());
+    }
+    for (owned, number) in source.files.iter().zip(0..) {
+        let path = Path::new("/src").join(owned.name.strip_prefix("model/").unwrap());
+        let bytes = fs.read_all(&path, 1 << 30).map_err(|error| said(&error))?;
+        bring(&one, number, owned, &bytes)?;
+        let from = Path::new("/dst").join(&owned.name);
+        two.link(&owned.name, &from).map_err(|error| said(&error))?;
+    }
+    for rank in [&one, &two] {
+        match rank.finish_tree().first() {
+            Some(failed) => return Err(said(failed)),
+            None => _ = rank.close(),
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_job_that_is_killed_at_any_change_is_mended_by_the_next() {
+    for (shares, stands) in [(true, false), (false, false), (true, true), (false, true)] {
+        let mut steps = 0;
+        loop {
+            let fs = MemFs::new();
+            fs.set_shares(shares);
+            put(&fs, "/src/a", &bytes(1, 50_000));
+            put(&fs, "/src/d/b", &bytes(2, 20_000));
+            fs.hard_link(Path::new("/src/a"), Path::new("/src/same")).unwrap();
+            fs.symlink(Path::new("d/b"), Path::new("/src/link")).unwrap();
+            for dest in ["/dst", "/dst2"].iter().filter(|_| stands) {
+                put(&fs, &format!("{dest}/model/a"), &bytes(1, 30_000));
+                put(&fs, &format!("{dest}/model/d/b"), &bytes(3, 20_000));
+            }
+            steps += 1;
+            fs.freeze_after_changes(steps);
+            let done = try_job(&fs);
+            let survived = !fs.is_frozen();
+            assert!(!survived || done.is_ok(), "{done:?}");
+            let fs = fs.reopen();
+            assert_eq!(try_job(&fs), Ok(()), "killed after {steps} changes");
+            for dest in ["/dst", "/dst2"] {
+                let model = format!("{dest}/model");
+                assert_eq!(entries(&fs, &model), entries(&fs, "/src"), "{dest}, {steps}");
+                for (name, right) in [("a", bytes(1, 50_000)), ("d/b", bytes(2, 20_000))] {
+                    let found = fs.read_all(&Path::new(&model).join(name), 1 << 30).unwrap();
+                    assert!(found == right, "{dest}: {name} after {steps}");
+                }
+                let left = dunlin_disk::find_leftovers(&fs, Path::new(dest)).unwrap();
+                assert_eq!(left, [], "killed after {steps} changes; it stood there: {stands}");
+            }
+            if survived {
+                break;
+            }
+        }
+        assert!(steps > 50, "{steps} changes are no job");
+    }
+}
+
 #[test]
 fn another_file_system_gets_a_copy() {
     let folder = tempfile::tempdir().unwrap();

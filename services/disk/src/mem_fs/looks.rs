@@ -26,7 +26,7 @@ pub(super) struct Looks {
 }
 
 impl Node {
-    fn inode(self) -> u64 {
+    pub(super) fn inode(self) -> u64 {
         match self {
             Node::Dir(inode) | Node::File(inode) | Node::Symlink(inode) => inode,
         }
@@ -128,6 +128,7 @@ impl Disk {
         self.check(path)?;
         let inode = self.node(path)?.inode();
         self.clock += 1;
+        self.changed();
         let now = self.clock;
         if let Some(content) = self.files.get_mut(&inode) {
             change(&mut content.modified, &mut content.looks);
