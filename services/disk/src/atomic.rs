@@ -27,14 +27,19 @@ fn write_part(fs: &dyn Fs, part: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync()
 }
 
-/// Writes a file that nobody relies on yet, from the start and without syncing it.
+/// Writes a new file that nobody relies on yet, without syncing it. What an earlier run left under the
+/// name goes: a file system that lost power may know it by another name, too.
 pub(crate) fn write_fresh(
     fs: &dyn Fs,
     part: &Path,
     bytes: &[u8],
 ) -> io::Result<std::sync::Arc<dyn crate::fs::FsFile>> {
-    let file = fs.open_write(part)?;
-    file.set_len(0)?;
+    let file = match fs.create_new(part) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs.remove_file(part).and_then(|()| fs.create_new(part))?
+        }
+        created => created?,
+    };
     file.write_at(&[Bytes::copy_from_slice(bytes)], 0)?;
     Ok(file)
 }
