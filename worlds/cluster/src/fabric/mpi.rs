@@ -16,6 +16,7 @@ mod link;
 mod loopback;
 #[doc(hidden)]
 pub mod measure;
+mod naps;
 #[allow(unsafe_code, reason = "a library loaded at run time; every use has its proof beside it")]
 mod native;
 mod pump;

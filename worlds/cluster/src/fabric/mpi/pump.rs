@@ -1,13 +1,13 @@
 //! The MPI thread: the only one that makes calls of MPI. It takes orders, looks at everything that was
-//! started, and naps in between: MPI has nothing to sleep on. It decides how long to nap, and nothing
-//! else.
+//! started, and naps in between: MPI has nothing to sleep on.
 //!
 //! ```text
 //!   orders ─▶ start ─▶ look ─▶ deliver ─▶ flush ─┐
-//!      ▲                                         │ nothing happened, several times over
-//!      └── order, or the nap is over ◀── nap ◀───┘ 50 µs, growing to 1 ms when nothing comes
+//!      ▲                                         │ nothing happened, twice
+//!      └── order, or the nap is over ◀── nap ◀───┘ 50 µs to 1 ms
 //! ```
 
+use super::naps::Naps;
 use super::station::Station;
 use super::transport::{Transport, TransportError};
 use crate::fabric::process::carrier::{Order, Told};
@@ -16,20 +16,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 
 /// Looks that find nothing before the thread naps.
-const EMPTY_LOOKS: u32 = 8;
-/// A nap while the next event is likely to come soon.
-const SHORT_NAP: Duration = Duration::from_micros(50);
-/// The longest nap.
-const LONG_NAP: Duration = Duration::from_millis(1);
-/// After the last event an answer is likely to come for so long.
-const WARM: Duration = Duration::from_millis(2);
-/// The same while blocks are on their way. A source that is slower than that loses nothing by a longer
-/// nap, and naps this short would cost an eighth of a core.
-const WARM_BLOCKS: Duration = Duration::from_millis(5);
+const EMPTY_LOOKS: u32 = 2;
 /// Orders that are taken before the next look.
 const BATCH: usize = 256;
 /// Between two sweeps.
 const SWEEP: Duration = Duration::from_secs(1);
+/// Between two looks at the end.
+const LAST_NAP: Duration = Duration::from_micros(50);
 /// What waits to be sent at the end may take so long.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -60,9 +53,8 @@ fn turn<T: Transport>(
     orders: &Receiver<Order>,
 ) -> Result<bool, TransportError> {
     let mut empty = 0;
-    let mut last = Instant::now();
-    let mut swept = last;
-    let mut nap = SHORT_NAP;
+    let mut swept = Instant::now();
+    let mut naps = Naps::new();
     loop {
         let mut happened = false;
         for _ in 0..BATCH {
@@ -83,7 +75,8 @@ fn turn<T: Transport>(
         }
         station.flush()?;
         if happened {
-            (empty, nap) = (0, SHORT_NAP);
+            empty = 0;
+            naps.found();
             continue;
         }
         empty += 1;
@@ -91,18 +84,12 @@ fn turn<T: Transport>(
             std::thread::yield_now();
             continue;
         }
-        if empty == EMPTY_LOOKS {
-            last = now;
-        }
-        let warm = if station.transferring() { WARM_BLOCKS } else { WARM };
-        if now.duration_since(last) >= warm {
-            nap = (nap * 2).min(LONG_NAP);
-        }
-        match orders.recv_timeout(nap) {
+        match orders.recv_timeout(naps.next()) {
             Ok(Order::Finish { together, sent }) => return finish(station, together, &sent),
             Ok(order) => {
                 obey(station, order)?;
-                (empty, nap) = (0, SHORT_NAP);
+                naps.ordered();
+                empty = 0;
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return Ok(false),
@@ -137,7 +124,7 @@ fn finish<T: Transport>(
     station.flush()?;
     while !station.drained() && Instant::now() < until {
         if !station.poll()? {
-            std::thread::sleep(SHORT_NAP);
+            std::thread::sleep(LAST_NAP);
         }
         station.flush()?;
     }

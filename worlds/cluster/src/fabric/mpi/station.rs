@@ -67,8 +67,6 @@ pub(crate) struct Station<T: Transport> {
     dirty: Vec<u32>,
     sending: BTreeMap<Ticket, Sending>,
     waiting: BTreeMap<Ticket, Waiting>,
-    /// Blocks that are expected.
-    expected: usize,
     /// It speaks only when it is told to: somebody may have stopped listening.
     quiet: bool,
     buffers: Arc<BufferPool>,
@@ -100,7 +98,6 @@ impl<T: Transport> Station<T> {
             dirty: Vec::new(),
             sending: BTreeMap::new(),
             waiting: BTreeMap::new(),
-            expected: 0,
             quiet: false,
             buffers: BufferPool::new(FRAGMENT_POOL),
             budget: None,
@@ -152,11 +149,6 @@ impl<T: Transport> Station<T> {
         if self.me != 0 {
             self.links.iter_mut().skip(1).for_each(Link::clear);
         }
-    }
-
-    /// Whether blocks are on their way, in or out.
-    pub(crate) fn transferring(&self) -> bool {
-        self.expected > 0 || !self.sending.is_empty()
     }
 
     /// Whether everything that was given to it for ranks that live is sent.
@@ -331,7 +323,6 @@ impl<T: Transport> Station<T> {
         let ticket = self.transport.receive(Lane::Data, Some(to), tag, buffer)?;
         link.post(tag, Posted { ticket, torrent, range, since: Instant::now(), charge: None });
         self.waiting.insert(ticket, Waiting::Block { from: to, tag });
-        self.expected += 1;
         self.pack(to, &Parcel::Ask { torrent, range, tag });
         Ok(())
     }
@@ -433,7 +424,6 @@ impl<T: Transport> Station<T> {
 
     /// A block has landed; `None` if it was longer than what was asked for.
     fn landed(&mut self, from: u32, tag: u16, landed: Option<(Buffer, usize)>) {
-        self.expected = self.expected.saturating_sub(1);
         let Some(link) = self.links.get_mut(from as usize) else { return };
         let Some(Posted { torrent, range, charge, .. }) = link.unpost(tag) else { return };
         if link.gone {
@@ -449,7 +439,6 @@ impl<T: Transport> Station<T> {
 
     /// A receive was cancelled.
     fn voided(&mut self, from: u32, tag: u16) {
-        self.expected = self.expected.saturating_sub(1);
         if let Some(link) = self.links.get_mut(from as usize) {
             link.unpost(tag);
         }
