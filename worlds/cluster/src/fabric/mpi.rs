@@ -27,6 +27,7 @@ mod tags;
 mod tests;
 mod thread;
 pub(crate) mod transport;
+mod window;
 
 pub use library::LoadError;
 pub(crate) use thread::start;

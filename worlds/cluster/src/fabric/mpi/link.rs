@@ -4,6 +4,7 @@
 use super::stream::Stream;
 use super::tags::Tags;
 use super::transport::Ticket;
+use super::window::Window;
 use crate::fabric::process::carrier::Told;
 use crate::fabric::process::envelope::{Parcel, Unpacker, pack};
 use bytes::Bytes;
@@ -59,7 +60,7 @@ pub(super) struct Link {
     asked_count: usize,
     pub(super) blocks: VecDeque<Answer>,
     /// Blocks that the library is sending.
-    pub(super) in_flight: usize,
+    pub(super) window: Window,
     /// The stream or the queue may have something to send.
     pub(super) dirty: bool,
     /// Nothing is heard of it any more.

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   orders ─▶ start ─▶ look ─▶ deliver ─▶ flush ─┐
-//!      ▲                                         │ nothing happened, twice
+//!      ▲                                         │ nothing happened
 //!      └── order, or the nap is over ◀── nap ◀───┘ 50 µs to 1 ms
 //! ```
 
@@ -15,8 +15,6 @@ use crate::fabric::process::envelope::Parcel;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 
-/// Looks that find nothing before the thread naps.
-const EMPTY_LOOKS: u32 = 2;
 /// Orders that are taken before the next look.
 const BATCH: usize = 256;
 /// Between two sweeps.
@@ -52,7 +50,6 @@ fn turn<T: Transport>(
     station: &mut Station<T>,
     orders: &Receiver<Order>,
 ) -> Result<bool, TransportError> {
-    let mut empty = 0;
     let mut swept = Instant::now();
     let mut naps = Naps::new();
     loop {
@@ -75,13 +72,7 @@ fn turn<T: Transport>(
         }
         station.flush()?;
         if happened {
-            empty = 0;
             naps.found();
-            continue;
-        }
-        empty += 1;
-        if empty < EMPTY_LOOKS {
-            std::thread::yield_now();
             continue;
         }
         match orders.recv_timeout(naps.next()) {
@@ -89,7 +80,6 @@ fn turn<T: Transport>(
             Ok(order) => {
                 obey(station, order)?;
                 naps.ordered();
-                empty = 0;
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return Ok(false),

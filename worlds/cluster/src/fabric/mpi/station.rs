@@ -32,9 +32,6 @@ use std::time::{Duration, Instant};
 /// Blocks up to this many bytes travel in the stream: a receive of their own would cost more than
 /// the copy. Tokens always do.
 const INLINE: u32 = 2048;
-/// Blocks on their way to one rank at a time; the others wait in the queue, so that a slow rank holds
-/// no more of the library's resources than a fast one.
-const SENDS_EACH: usize = 4;
 /// Receives that wait for fragments, at a rank with many neighbours.
 const STREAM_RECEIVES: usize = 64;
 /// Receives that wait for fragments of a single neighbour: one window of the stream.
@@ -48,7 +45,7 @@ const OVERDUE: Duration = Duration::from_secs(8);
 /// What a send that is on its way carries.
 enum Sending {
     Fragment { to: u32 },
-    Block { to: u32, charge: Option<Charge>, told: Told },
+    Block { to: u32, len: usize, since: Instant, charge: Option<Charge>, told: Told },
 }
 
 /// What a posted receive waits for.
@@ -222,7 +219,7 @@ impl<T: Transport> Station<T> {
         }
         // What is on its way to it may never end, and must not keep others from being served.
         for sending in self.sending.values_mut() {
-            if let Sending::Block { to, charge, told } = sending
+            if let Sending::Block { to, charge, told, .. } = sending
                 && *to == rank.0
             {
                 *charge = None;
@@ -264,12 +261,14 @@ impl<T: Transport> Station<T> {
                 let sent = self.transport.send(lane, rank, STREAM_TAG, fragment)?;
                 self.sending.insert(sent, Sending::Fragment { to: rank });
             }
-            while link.in_flight < SENDS_EACH
+            while link.blocks.front().is_some_and(|next| link.window.takes(next.data.len()))
                 && let Some(Answer { tag, data, charge, told, .. }) = link.blocks.pop_front()
             {
+                let (len, since) = (data.len(), Instant::now());
                 let ticket = self.transport.send(Lane::Data, rank, tag, data)?;
-                link.in_flight += 1;
-                self.sending.insert(ticket, Sending::Block { to: rank, charge, told });
+                link.window.sent(len);
+                let block = Sending::Block { to: rank, len, since, charge, told };
+                self.sending.insert(ticket, block);
             }
         }
         Ok(())
@@ -410,11 +409,12 @@ impl<T: Transport> Station<T> {
     }
 
     fn sent(&mut self, ticket: Ticket) {
-        if let Some(Sending::Block { to, charge, told }) = self.sending.remove(&ticket) {
+        if let Some(Sending::Block { to, len, since, charge, told }) = self.sending.remove(&ticket)
+        {
             drop(charge);
             told.sent();
             if let Some(link) = self.links.get_mut(to as usize) {
-                link.in_flight = link.in_flight.saturating_sub(1);
+                link.window.ended(len, since.elapsed());
                 if !link.blocks.is_empty() && !std::mem::replace(&mut link.dirty, true) {
                     self.dirty.push(to);
                 }
