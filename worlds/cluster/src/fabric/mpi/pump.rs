@@ -72,14 +72,14 @@ fn turn<T: Transport>(
         }
         station.flush()?;
         if happened {
-            naps.found();
+            naps.found(station.transferring());
             continue;
         }
-        match orders.recv_timeout(naps.next()) {
+        match orders.recv_timeout(naps.next(station.transferring())) {
             Ok(Order::Finish { together, sent }) => return finish(station, together, &sent),
             Ok(order) => {
                 obey(station, order)?;
-                naps.ordered();
+                naps.ordered(station.transferring());
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return Ok(false),

@@ -64,6 +64,8 @@ pub(crate) struct Station<T: Transport> {
     dirty: Vec<u32>,
     sending: BTreeMap<Ticket, Sending>,
     waiting: BTreeMap<Ticket, Waiting>,
+    /// Blocks on their way, in and out.
+    in_flight: usize,
     /// It speaks only when it is told to: somebody may have stopped listening.
     quiet: bool,
     buffers: Arc<BufferPool>,
@@ -95,6 +97,7 @@ impl<T: Transport> Station<T> {
             dirty: Vec::new(),
             sending: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            in_flight: 0,
             quiet: false,
             buffers: BufferPool::new(FRAGMENT_POOL),
             budget: None,
@@ -146,6 +149,11 @@ impl<T: Transport> Station<T> {
         if self.me != 0 {
             self.links.iter_mut().skip(1).for_each(Link::clear);
         }
+    }
+
+    /// Whether blocks are on their way, in or out.
+    pub(crate) fn transferring(&self) -> bool {
+        self.in_flight > 0
     }
 
     /// Whether everything that was given to it for ranks that live is sent.
@@ -267,6 +275,7 @@ impl<T: Transport> Station<T> {
                 let (len, since) = (data.len(), Instant::now());
                 let ticket = self.transport.send(Lane::Data, rank, tag, data)?;
                 link.window.sent(len);
+                self.in_flight += 1;
                 let block = Sending::Block { to: rank, len, since, charge, told };
                 self.sending.insert(ticket, block);
             }
@@ -322,6 +331,7 @@ impl<T: Transport> Station<T> {
         let ticket = self.transport.receive(Lane::Data, Some(to), tag, buffer)?;
         link.post(tag, Posted { ticket, torrent, range, since: Instant::now(), charge: None });
         self.waiting.insert(ticket, Waiting::Block { from: to, tag });
+        self.in_flight += 1;
         self.pack(to, &Parcel::Ask { torrent, range, tag });
         Ok(())
     }
@@ -413,6 +423,7 @@ impl<T: Transport> Station<T> {
         {
             drop(charge);
             told.sent();
+            self.in_flight = self.in_flight.saturating_sub(1);
             if let Some(link) = self.links.get_mut(to as usize) {
                 link.window.ended(len, since.elapsed());
                 if !link.blocks.is_empty() && !std::mem::replace(&mut link.dirty, true) {
@@ -424,6 +435,7 @@ impl<T: Transport> Station<T> {
 
     /// A block has landed; `None` if it was longer than what was asked for.
     fn landed(&mut self, from: u32, tag: u16, landed: Option<(Buffer, usize)>) {
+        self.in_flight = self.in_flight.saturating_sub(1);
         let Some(link) = self.links.get_mut(from as usize) else { return };
         let Some(Posted { torrent, range, charge, .. }) = link.unpost(tag) else { return };
         if link.gone {
@@ -439,6 +451,7 @@ impl<T: Transport> Station<T> {
 
     /// A receive was cancelled.
     fn voided(&mut self, from: u32, tag: u16) {
+        self.in_flight = self.in_flight.saturating_sub(1);
         if let Some(link) = self.links.get_mut(from as usize) {
             link.unpost(tag);
         }
