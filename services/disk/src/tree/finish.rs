@@ -189,7 +189,11 @@ impl TreeKeeper {
             Err(error) if error.kind() == io::ErrorKind::NotFound => false,
             Err(error) => return Err(DiskError::io(&path, &error)),
         };
-        self.put(&path, old, |part| self.fs.hard_link(&from, part))
+        match old {
+            true => self.put(&path, old, |part| self.fs.hard_link(&from, part)),
+            // In one step, which touches the file once.
+            false => self.fs.hard_link(&from, &path).map_err(|error| DiskError::io(&path, &error)),
+        }
     }
 
     /// Makes something under a part name and gives it its name in one step.

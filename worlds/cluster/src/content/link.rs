@@ -4,7 +4,7 @@ use super::files::{Files, lock};
 use super::keep::Linked;
 use dunlin_disk::{DiskError, DiskErrorKind, FileKind, Fs, Look, part_path};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 impl Files {
     /// Makes the wanted file `name` of the file at `from`, which is right and stays as it is. It
@@ -33,13 +33,19 @@ impl Files {
             Err(error) => return Err(DiskError::io(&dest, &error)),
         };
         let part = part_path(&dest);
-        let made = make(fs, from, &part, &first).and_then(|()| {
-            keeper.dress(name, &part);
-            let renamed = match replace {
-                true => fs.rename(&part, &dest),
-                false => fs.rename_new(&part, &dest),
-            };
-            renamed.map_err(|error| DiskError::io(&dest, &error))
+        let made = make(fs, from, &part, &first, (!replace).then_some(&dest)).and_then(|made| {
+            match made {
+                Made::Named => keeper.dress(name, &dest),
+                Made::Part => {
+                    keeper.dress(name, &part);
+                    let renamed = match replace {
+                        true => fs.rename(&part, &dest),
+                        false => fs.rename_new(&part, &dest),
+                    };
+                    renamed.map_err(|error| DiskError::io(&dest, &error))?;
+                }
+            }
+            Ok(())
         });
         if let Err(error) = made {
             let _ = fs.remove_file(&part);
@@ -59,8 +65,24 @@ fn same_file(one: &Look, other: &Look) -> bool {
         && (one.meta.device, one.meta.inode) == (other.meta.device, other.meta.inode)
 }
 
-/// Makes `part` of `from`, durably.
-fn make(fs: &dyn Fs, from: &Path, part: &Path, first: &Look) -> Result<(), DiskError> {
+/// What was made of a file.
+enum Made {
+    /// A file under its part name.
+    Part,
+    /// One more name of it: the final one.
+    Named,
+}
+
+/// Makes `part` of `from`, durably, or gives that the name `free`, under which nothing stands. A name
+/// is given in one step: a rename would touch the neighbour's file a second time, just when it looks
+/// at it perhaps.
+fn make(
+    fs: &dyn Fs,
+    from: &Path,
+    part: &Path,
+    first: &Look,
+    free: Option<&PathBuf>,
+) -> Result<Made, DiskError> {
     let named = |error: io::Error| DiskError::io(part, &error);
     match fs.remove_file(part) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(named(error)),
@@ -69,8 +91,8 @@ fn make(fs: &dyn Fs, from: &Path, part: &Path, first: &Look) -> Result<(), DiskE
     let made = fs.create_private(part).map_err(named)?;
     if fs.share(from, part).is_err() {
         fs.remove_file(part).map_err(named)?;
-        if fs.hard_link(from, part).is_ok() {
-            return Ok(());
+        if fs.hard_link(from, free.map_or(part, PathBuf::as_path)).is_ok() {
+            return Ok(if free.is_some() { Made::Named } else { Made::Part });
         }
         let made = fs.create_private(part).map_err(named)?;
         let source = fs.open_read(from).map_err(|error| DiskError::io(from, &error))?;
@@ -84,7 +106,7 @@ fn make(fs: &dyn Fs, from: &Path, part: &Path, first: &Look) -> Result<(), DiskE
     }
     // What was written to it meanwhile may be in the copy, or half of it.
     match fs.look(from) {
-        Ok(now) if now.meta == first.meta => Ok(()),
+        Ok(now) if now.meta == first.meta => Ok(Made::Part),
         _ => Err(DiskError::new(from, DiskErrorKind::Changed)),
     }
 }
