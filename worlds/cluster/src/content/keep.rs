@@ -8,7 +8,8 @@
 //!                                                                      hashes that the neighbour kept
 //! ```
 //!
-//! Nothing is kept of a file that anything but a further name has touched in between.
+//! Nothing is kept of a file that was touched in between and got no further name. A write whose time was
+//! set back, to a file that was linked at about the same time, passes for the link: `--verify-only` finds it.
 
 use super::Shared;
 use super::files::{Copy, Files, lock};
