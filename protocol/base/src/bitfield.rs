@@ -70,6 +70,18 @@ impl Bitfield {
         Ok(field)
     }
 
+    /// Reads what a peer sent for a torrent of `len` pieces; `None` if its length is wrong. Spare bits
+    /// stand for nothing: programs in use set them, and all others take no notice.
+    #[must_use]
+    pub fn from_peer(len: u32, bytes: &[u8]) -> Option<Bitfield> {
+        let spare = len.next_multiple_of(8) - len;
+        let mut own = bytes.to_vec();
+        if let Some(last) = own.last_mut() {
+            *last &= u8::MAX << spare;
+        }
+        Bitfield::from_bytes(len, &own).ok()
+    }
+
     /// The wire's bytes: ceil(len / 8), spare bits 0.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -215,6 +227,10 @@ mod tests {
         assert_eq!(field.ones().map(|p| p.0).collect::<Vec<_>>(), [0, 2, 9]);
         assert_eq!(field.to_bytes(), [0xa0, 0x40]);
         assert_eq!(Bitfield::from_bytes(10, &[0xa0, 0x20]), Err(BitfieldError::SpareBits));
+        assert_eq!(Bitfield::from_peer(10, &[0xa0, 0x7f]), Some(field));
+        assert_eq!(Bitfield::from_peer(8, &[0xff]), Some(Bitfield::full(8)));
+        assert_eq!((Bitfield::from_peer(10, &[0]), Bitfield::from_peer(0, &[1])), (None, None));
+        assert_eq!(Bitfield::from_peer(0, &[]), Some(Bitfield::new(0)));
         let wrong = Err(BitfieldError::Length { expected: 2, found: 3 });
         assert_eq!(Bitfield::from_bytes(10, &[0, 0, 0]), wrong);
     }

@@ -1,4 +1,5 @@
-//! The few nouns everyone shares: time, ids, bitfields, rates, sizes, seeded randomness.
+//! The few nouns everyone shares: time, ids, bitfields, rates, sizes, seeded randomness,
+//! and text that can do nothing to a terminal.
 //!
 //! This crate never asks the operating system anything: time is a number that somebody else
 //! passes in, and randomness comes from a seed.
@@ -19,6 +20,8 @@ mod ids;
 mod rate;
 mod rng;
 mod size;
+mod source;
+mod text;
 mod time;
 
 pub use bitfield::{Bitfield, BitfieldError};
@@ -28,4 +31,6 @@ pub use ids::{
 pub use rate::{Rate, RateMeter, TokenBucket};
 pub use rng::Rng;
 pub use size::{SizeError, format_rate, format_size, parse_rate, parse_size};
+pub use source::source_of;
+pub use text::{is_disguise, plain, plain_json};
 pub use time::Time;

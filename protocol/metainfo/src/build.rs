@@ -90,7 +90,7 @@ pub enum BuildError {
 }
 
 /// A file of a new torrent.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewFile {
     /// Its path below the torrent's folder; of a single file its name alone.
     pub path: Vec<String>,
@@ -98,6 +98,9 @@ pub struct NewFile {
     pub length: u64,
     /// Whether it is a program (BEP 47, `x`).
     pub executable: bool,
+    /// Where it leads, if it is a symbolic link (BEP 47, `l`): the path of something of the torrent,
+    /// below its folder. A link has no bytes.
+    pub link: Option<Vec<String>>,
 }
 
 /// A torrent that is to be made, without its hashes.
@@ -185,6 +188,13 @@ impl NewTorrent {
         let mut paths = BTreeSet::new();
         for file in &self.files {
             check_path(&file.path)?;
+            if let Some(target) = &file.link {
+                check_path(target)?;
+                if file.length > 0 || self.single_file {
+                    let why = "a link has no bytes, and leads to something beside it";
+                    return Err(BuildError::Path(file.path.join("/"), why));
+                }
+            }
             if !paths.insert(file.path.as_slice()) {
                 return Err(BuildError::Twice(file.path.join("/")));
             }
@@ -295,9 +305,7 @@ impl NewTorrent {
         let single = self.files.first().filter(|_| self.single_file && self.format.has_v1());
         let mut writer = Writer::new();
         writer.dict();
-        if let Some(file) = single.filter(|file| file.executable) {
-            writer.key("attr").bytes(attr(file));
-        }
+        single.into_iter().for_each(|file| write_attr(&mut writer, file));
         if self.format.has_v2() {
             writer.key("file tree");
             let files: Vec<_> = self.files.iter().zip(roots.iter().copied()).collect();
@@ -334,12 +342,12 @@ impl NewTorrent {
         let unit = u64::from(self.piece_length);
         for file in &self.files {
             writer.dict();
-            if file.executable {
-                writer.key("attr").bytes(attr(file));
-            }
+            write_attr(writer, file);
             writer.key("length").integer(file.length).key("path").list();
             file.path.iter().for_each(|name| _ = writer.bytes(name));
-            writer.end().end();
+            writer.end();
+            write_target(writer, file);
+            writer.end();
             let tail = file.length % unit;
             if self.format == Format::Hybrid && tail > 0 && self.files.len() > 1 {
                 let pad = unit - tail;
@@ -350,8 +358,34 @@ impl NewTorrent {
     }
 }
 
-fn attr(file: &NewFile) -> &'static str {
-    if file.executable { "x" } else { "" }
+/// The places in `files` of links that lead to none of them and to no folder of theirs, also not through
+/// other links that lead somewhere. Readers make empty files of such links.
+#[must_use]
+pub fn dangling_links(files: &[NewFile]) -> Vec<usize> {
+    if files.iter().all(|file| file.link.is_none()) {
+        return Vec::new();
+    }
+    let links: Vec<_> = files.iter().map(|file| (&file.path[..], file.link.as_deref())).collect();
+    crate::torrent::dangling(&links)
+}
+
+/// The attributes of a file (BEP 47, "attr"), if it has any.
+fn write_attr(writer: &mut Writer, file: &NewFile) {
+    let attr = match (&file.link, file.executable) {
+        (Some(_), _) => "l",
+        (None, true) => "x",
+        (None, false) => return,
+    };
+    writer.key("attr").bytes(attr);
+}
+
+/// Where a link leads (BEP 47, "symlink path"): counted from the torrent's folder.
+fn write_target(writer: &mut Writer, file: &NewFile) {
+    if let Some(target) = &file.link {
+        writer.key("symlink path").list();
+        target.iter().for_each(|name| _ = writer.bytes(name));
+        writer.end();
+    }
 }
 
 /// The part of the tree below a folder: files in the order of their paths, of which the first `depth`
@@ -367,13 +401,15 @@ fn write_tree(writer: &mut Writer, files: &[(&NewFile, Option<Node>)], depth: us
             continue;
         }
         writer.dict().key("").dict();
-        if first.executable {
-            writer.key("attr").bytes(attr(first));
+        write_attr(writer, first);
+        // A link has none in version 2 (practice).
+        if first.link.is_none() {
+            writer.key("length").integer(first.length);
         }
-        writer.key("length").integer(first.length);
         if let Some(root) = root {
             writer.key("pieces root").bytes(root);
         }
+        write_target(writer, first);
         writer.end().end();
     }
     writer.end();

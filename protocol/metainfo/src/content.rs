@@ -2,17 +2,56 @@
 //! set of a cluster. It says nothing of trackers, and nothing of what is wanted.
 
 use crate::geometry::Geometry;
+use crate::path::resolve_path;
 use crate::set::PieceHashes;
+use crate::torrent::Aliases;
 use dunlin_base::{FileIndex, InfoHash, PieceIndex};
 
 /// A file of a torrent as it is stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ContentFile {
-    /// Its relative path, with `/`, safe to create. Empty for padding and links: whoever stores files
-    /// creates nothing for them.
+    /// Its relative path, with `/`, safe to create. Empty for padding: whoever stores files creates
+    /// nothing for it.
     pub name: String,
     /// Its length in bytes; 0 for padding and links.
     pub length: u64,
+    /// Its owner may run it (BEP 47, `x`).
+    pub executable: bool,
+    /// The text of a symbolic link that stands there instead of a file (BEP 47, `l`), which leads to
+    /// something of the same torrent.
+    pub link: Option<Vec<u8>>,
+    /// Other names under which its data may stand already.
+    pub aliases: Option<Box<Aliases>>,
+}
+
+impl ContentFile {
+    /// The relative paths under which data of the file may stand, in the order in which they are to be
+    /// tried: as the torrent has it, as it is stored, as other programs make it.
+    pub fn places(&self) -> impl Iterator<Item = &[u8]> {
+        let aliases = self.aliases.as_deref();
+        let raw = aliases.and_then(|aliases| aliases.raw.as_deref());
+        let portable = aliases.and_then(|aliases| aliases.portable.as_deref());
+        raw.into_iter().chain([self.name.as_bytes()]).chain(portable)
+    }
+
+    /// Whether a link of this text, which stands under one of [`ContentFile::places`], is the one that
+    /// the torrent has there.
+    #[must_use]
+    pub fn is_link(&self, place: &[u8], text: &[u8]) -> bool {
+        let leads = |name: &[u8], text: &[u8]| {
+            let mut path: Vec<&[u8]> = name.split(|byte| *byte == b'/').collect();
+            path.pop();
+            let end = resolve_path(&path, text)?;
+            Some(end.into_iter().map(<[u8]>::to_vec).collect::<Vec<_>>())
+        };
+        let Some(found) = leads(place, text) else { return false };
+        let raw = self.aliases.as_deref().and_then(|aliases| {
+            let name = aliases.raw.as_deref().unwrap_or(self.name.as_bytes());
+            leads(name, aliases.link.as_deref()?)
+        });
+        let safe = self.link.as_deref().and_then(|link| leads(self.name.as_bytes(), link));
+        [raw, safe].into_iter().flatten().any(|end| end == found)
+    }
 }
 
 /// Files, pieces and hashes of one torrent of bytes.

@@ -177,7 +177,8 @@ mod tests {
 
     /// A torrent of one file of 12 bytes, with more keys than are known here.
     fn torrent(format: Format) -> Vec<u8> {
-        let file = NewFile { path: vec!["hello.txt".into()], length: 12, executable: false };
+        let file =
+            NewFile { path: vec!["hello.txt".into()], length: 12, executable: false, link: None };
         let new = NewTorrent::single(file, 16_384, format).unwrap();
         let hashes = NewHashes {
             pieces: vec![[1; 20]; usize::from(format.has_v1())],

@@ -1,8 +1,8 @@
 //! What must hold for any bytes at all. Fuzz targets and replay tests call this.
 
 use crate::{
-    BLOCK_LENGTH, MAX_TORRENT_SIZE, Magnet, PathRules, Torrent, TorrentEdit, check_name,
-    parse_token_file, sanitize, write_token_file,
+    BLOCK_LENGTH, MAX_TORRENT_SIZE, Magnet, PathRules, Torrent, TorrentEdit, parse_token_file,
+    resolve_path, sanitize, write_token_file,
 };
 use dunlin_base::{FileIndex, PieceIndex};
 
@@ -25,7 +25,7 @@ pub fn metainfo(data: &[u8]) {
         }
         let components: Vec<&[u8]> = data.split(|byte| *byte == b'/').take(50).collect();
         let path = sanitize(&components, rules);
-        assert_eq!(check_name(&path.join("/")), Ok(()), "sanitised names are safe");
+        path.iter().for_each(|name| check_component(name));
         let again: Vec<&[u8]> = path.iter().map(|name| name.as_bytes()).collect();
         assert_eq!(sanitize(&again, rules), path, "sanitising twice changes nothing");
     }
@@ -56,6 +56,35 @@ pub fn magnet(data: &[u8]) {
     }
 }
 
+/// Links lead to something within the torrent, and other names are those of nobody else.
+fn check_links(torrent: &Torrent) {
+    let Some(content) = torrent.content(BLOCK_LENGTH) else { return };
+    let mut places = std::collections::BTreeSet::new();
+    for file in content.files.iter().take(WALKED).filter(|file| !file.name.is_empty()) {
+        for place in file.places() {
+            assert!(places.insert(place.to_vec()), "two files share a name");
+            for name in place.split(|byte| *byte == b'/') {
+                assert!(!matches!(name, b"" | b"." | b".."), "it leaves its folder");
+                assert!(name.len() <= crate::MAX_COMPONENT && !name.contains(&0));
+                assert!(!crate::is_own_name(&String::from_utf8_lossy(name)));
+            }
+        }
+        let Some(text) = &file.link else { continue };
+        assert_eq!(file.length, 0);
+        let mut folder: Vec<&[u8]> = file.name.as_bytes().split(|byte| *byte == b'/').collect();
+        folder.pop();
+        assert!(resolve_path(&folder, text).is_some_and(|path| !path.is_empty()), "it leaves");
+        assert!(file.is_link(file.name.as_bytes(), text));
+    }
+}
+
+/// What must hold of every name that we create.
+fn check_component(name: &str) {
+    assert!(!matches!(name, "" | "." | "..") && !crate::is_own_name(name), "{name:?}");
+    assert!(!name.chars().any(|c| c == '/' || c.is_control()), "{name:?}");
+    assert!(name.len() <= crate::MAX_COMPONENT, "{name:?}");
+}
+
 fn check_torrent(torrent: &Torrent, rules: PathRules) {
     let encoded = torrent.to_bytes();
     if encoded.len() <= MAX_TORRENT_SIZE {
@@ -80,10 +109,11 @@ fn check_torrent(torrent: &Torrent, rules: PathRules) {
     for (index, file) in torrent.files.iter().enumerate().take(WALKED) {
         let length = if file.attributes.pad { 0 } else { file.length };
         assert_eq!(geometry.file_length(FileIndex(index as u32)), length);
+        file.path.iter().for_each(|name| check_component(name));
         let name = file.path.join("/");
-        assert_eq!(check_name(&name), Ok(()));
         assert!(file.attributes.pad || names.insert(name), "paths are unique");
     }
+    check_links(torrent);
     for piece in (0..geometry.pieces()).take(WALKED).map(PieceIndex) {
         assert!(geometry.data_len(piece) <= geometry.hashed_len(piece));
         assert!(geometry.data_len(piece) > 0, "every piece has blocks");

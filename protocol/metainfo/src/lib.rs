@@ -20,6 +20,7 @@
 mod build;
 mod content;
 mod edit;
+mod escape;
 #[doc(hidden)]
 pub mod fuzzing;
 mod geometry;
@@ -33,15 +34,19 @@ mod torrent;
 mod tree;
 mod zeros;
 
-pub use build::{BuildError, Format, NewFile, NewHashes, NewTorrent, usual_piece_length};
+pub use build::{
+    BuildError, Format, NewFile, NewHashes, NewTorrent, dangling_links, usual_piece_length,
+};
 pub use content::{Content, ContentFile, ExpectedPiece};
 pub use edit::TorrentEdit;
+pub use escape::{escape_name, is_escaped_well, unescape_name};
 pub use geometry::{BLOCK_LENGTH, Entry, Extent, Geometry, GeometryError, MAX_PIECES};
 pub use info_hashes::InfoHashes;
 pub use magnet::{MAX_MAGNET, Magnet, MagnetError};
 pub use path::{
-    MAX_COMPONENT, MAX_DEPTH, MAX_DUPLICATES, NameError, PathError, PathRules, check_name,
-    resolve_duplicates, sanitize, sanitize_component, sanitize_name,
+    MAX_COMPONENT, MAX_DEPTH, MAX_DUPLICATES, NameError, PART_SUFFIX, PathError, PathRules,
+    STATE_DIR, check_name, is_own_name, link_text, resolve_duplicates, resolve_path, sanitize,
+    sanitize_component, sanitize_name,
 };
 pub use set::{
     CLUSTER_BLOCK_LENGTH, CLUSTER_BLOCK_LENGTHS, HashKind, MAX_SET_PIECE_LENGTH, PieceHashes,
@@ -52,8 +57,8 @@ pub use token::{
     MAX_TOKEN, TokenError, check_token, parse_token_file, token_info_hash, write_token_file,
 };
 pub use torrent::{
-    Attributes, MAX_INFO_SIZE, MAX_PIECE_LENGTH, MAX_TORRENT_SIZE, MetainfoError, MissingLayer,
-    Torrent, TorrentFile,
+    Aliases, Attributes, MAX_INFO_SIZE, MAX_PIECE_LENGTH, MAX_TORRENT_SIZE, MetainfoError,
+    MissingLayer, Torrent, TorrentFile,
 };
 pub use tree::{EntryError, EntryKind, EntryMeta, MAX_ATTRIBUTES, MAX_TARGET, TreeEntry};
 pub use zeros::zero_hash;

@@ -1,8 +1,13 @@
 //! File names that are safe to create. Names of a cluster are checked and refused; names from
 //! .torrent files are made safe (BEP 52 asks for it, practice says how).
 
+mod portable;
+
+use crate::escape::{is_escaped_well, unescape_name};
 use std::collections::BTreeSet;
 use thiserror::Error;
+
+pub(crate) use portable::portable_name;
 
 /// The most components of a path; deeper trees pass the limits of common systems.
 pub const MAX_DEPTH: usize = 100;
@@ -10,8 +15,12 @@ pub const MAX_DEPTH: usize = 100;
 /// The longest component of a path in bytes (`NAME_MAX` of common file systems).
 pub const MAX_COMPONENT: usize = 255;
 
-/// The longest component that sanitising leaves, in bytes: room for what is added to it later.
-const MAX_SANITIZED: usize = 240;
+/// The folder in a destination that holds what runs keep there. No file of a torrent gets this name.
+pub const STATE_DIR: &str = ".dunlin";
+
+/// How the name of an unfinished file ends, which begins with a dot. No file of a torrent gets such a
+/// name: it could be that of another one's unfinished file.
+pub const PART_SUFFIX: &str = ".dunlin-part";
 
 /// The longest extension that is kept when a component is cut, in bytes without the dot.
 const MAX_EXTENSION: usize = 9;
@@ -34,7 +43,7 @@ pub enum NameError {
     /// A `.` or `..`.
     #[error("`{0}` has a component `.` or `..`: names must not leave their folder")]
     Dots(String),
-    /// A separator of other systems.
+    /// A separator of other systems, or an escape that is none.
     #[error("`{0}` has a backslash: separate components with `/`")]
     Backslash(String),
     /// A control character, NUL among them.
@@ -59,8 +68,9 @@ pub enum NameError {
 }
 
 /// Checks the name of a file of a cluster: a relative path with `/`, in which no component is
-/// empty, `.` or `..` or longer than 255 bytes; no backslash, no control character; at most 100
-/// components.
+/// empty, `.` or `..` or longer than 255 bytes; no control character; at most 100 components. A
+/// backslash stands only where it escapes what text cannot hold ([`crate::escape_name`]), and lengths
+/// are those of what the text stands for.
 ///
 /// # Errors
 /// The first rule that the name breaks.
@@ -72,16 +82,20 @@ pub fn check_name(name: &str) -> Result<(), NameError> {
     if name.chars().any(char::is_control) {
         return Err(NameError::Control(owned()));
     }
-    if name.contains('\\') {
+    let bytes = unescape_name(name);
+    if bytes.contains(&0) {
+        return Err(NameError::Control(owned()));
+    }
+    if !is_escaped_well(name) {
         return Err(NameError::Backslash(owned()));
     }
     if name.starts_with('/') {
         return Err(NameError::Absolute(owned()));
     }
-    for component in name.split('/') {
+    for component in bytes.split(|byte| *byte == b'/') {
         match component {
-            "" => return Err(NameError::EmptyComponent(owned())),
-            "." | ".." => return Err(NameError::Dots(owned())),
+            b"" => return Err(NameError::EmptyComponent(owned())),
+            b"." | b".." => return Err(NameError::Dots(owned())),
             _ if component.len() > MAX_COMPONENT => {
                 return Err(NameError::LongComponent { name: owned(), found: component.len() });
             }
@@ -112,8 +126,10 @@ pub enum PathError {
     TooManyDuplicates,
 }
 
-/// Makes one component of a path safe. The result is never empty, `.` or `..`, holds no separator,
-/// control or invisible character, has at most 240 bytes, and is left alone by a second call.
+/// Makes one component of a path safe. The result is never empty, `.` or `..`, holds no separator of
+/// the system, no control character and none that is invisible or changes the direction of text, is
+/// no name that a run gives to files of its own, has at most 255 bytes, and is left alone by a second
+/// call. The two joiners U+200C and U+200D stay: they are spelling, in Persian and in emoji.
 #[must_use]
 pub fn sanitize_component(bytes: &[u8], rules: PathRules) -> String {
     let name = sanitize_name(bytes, rules);
@@ -134,13 +150,33 @@ pub fn sanitize_name(bytes: &[u8], rules: PathRules) -> Option<String> {
     truncate(&mut name);
     if rules.windows {
         name.truncate(name.trim_end_matches([' ', '.']).len());
-        if is_device(&name) {
-            name.insert(0, '_');
-            truncate(&mut name);
+    }
+    if rules.windows && is_device(&name) || is_own_name(&name) {
+        name.insert(0, '_');
+        truncate(&mut name);
+        if rules.windows {
             name.truncate(name.trim_end_matches([' ', '.']).len());
         }
     }
-    (!matches!(name.as_str(), "" | "." | "..")).then_some(name)
+    // A name that shows nothing is none.
+    let shows = name.trim_matches(JOINERS);
+    (!matches!(shows, "" | "." | "..")).then_some(name)
+}
+
+/// Characters without a look of their own that are part of spelling: the zero width non-joiner and
+/// the zero width joiner.
+const JOINERS: [char; 2] = ['\u{200C}', '\u{200D}'];
+
+/// Whether a run gives such names to files of its own, in any case of letters since some file systems
+/// do not distinguish them: folders of state, of each user, and unfinished files.
+#[must_use]
+pub fn is_own_name(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let state = name.strip_prefix(STATE_DIR).is_some_and(|rest| {
+        let user = rest.strip_prefix('-').unwrap_or_default();
+        rest.is_empty() || !user.is_empty() && user.bytes().all(|byte| byte.is_ascii_digit())
+    });
+    state || name.starts_with('.') && name.ends_with(PART_SUFFIX)
 }
 
 /// Makes every component of a path safe. A path of no components becomes `_`.
@@ -155,8 +191,9 @@ pub fn sanitize(components: &[&[u8]], rules: PathRules) -> Vec<String> {
 /// What stands for a character in a name: itself, `_`, or nothing.
 fn clean(c: char, rules: PathRules) -> Option<char> {
     match c {
-        '/' | '\\' => None,
-        '\u{061C}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' => None,
+        '/' => None,
+        '\\' if rules.windows => None,
+        '\u{061C}' | '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' => None,
         '\u{2060}'..='\u{2064}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}' => None,
         _ if c.is_control() => Some('_'),
         '"' | '*' | ':' | '<' | '>' | '?' | '|' if rules.windows => Some('_'),
@@ -164,21 +201,26 @@ fn clean(c: char, rules: PathRules) -> Option<char> {
     }
 }
 
-/// Cuts a name to [`MAX_SANITIZED`] bytes between two characters and keeps a short extension.
+/// Cuts a name to [`MAX_COMPONENT`] bytes between two characters and keeps a short extension.
 fn truncate(name: &mut String) {
-    if name.len() <= MAX_SANITIZED {
+    if name.len() <= MAX_COMPONENT {
         return;
     }
     let extension = match name.rfind('.') {
         Some(dot) if (1..=MAX_EXTENSION).contains(&(name.len() - dot - 1)) => name.split_off(dot),
         _ => String::new(),
     };
-    let mut end = (MAX_SANITIZED - extension.len()).min(name.len());
-    while !name.is_char_boundary(end) {
+    cut(name, MAX_COMPONENT - extension.len());
+    name.push_str(&extension);
+}
+
+/// Cuts a text to `longest` bytes, or some fewer, between two characters.
+fn cut(text: &mut String, longest: usize) {
+    let mut end = longest.min(text.len());
+    while !text.is_char_boundary(end) {
         end -= 1;
     }
-    name.truncate(end);
-    name.push_str(&extension);
+    text.truncate(end);
 }
 
 /// Whether Windows opens a device instead of a file of that name.
@@ -196,12 +238,23 @@ fn is_device(name: &str) -> bool {
 /// # Errors
 /// If more than [`MAX_DUPLICATES`] paths would have to change.
 pub fn resolve_duplicates(paths: &mut [Vec<String>], rules: PathRules) -> Result<(), PathError> {
+    resolve(paths, rules, |_| true)
+}
+
+/// As [`resolve_duplicates`], but files that are `first` choose before the others.
+pub(crate) fn resolve(
+    paths: &mut [Vec<String>],
+    rules: PathRules,
+    first: impl Fn(usize) -> bool,
+) -> Result<(), PathError> {
     let wanted: Vec<String> = paths.iter().map(|path| key(path, rules)).collect();
     let sorted = PathIndex::new(wanted.clone());
     let mut taken = BTreeSet::new();
     let mut changed = 0;
-    for (path, wanted) in paths.iter_mut().zip(wanted) {
-        if !sorted.is_folder(&wanted) && taken.insert(wanted) {
+    let (early, late): (Vec<usize>, Vec<usize>) = (0..paths.len()).partition(|at| first(*at));
+    for at in early.into_iter().chain(late) {
+        let (Some(path), Some(wanted)) = (paths.get_mut(at), wanted.get(at)) else { continue };
+        if !sorted.is_folder(wanted) && taken.insert(wanted.clone()) {
             continue;
         }
         changed += 1;
@@ -219,14 +272,60 @@ pub fn resolve_duplicates(paths: &mut [Vec<String>], rules: PathRules) -> Result
     Ok(())
 }
 
-/// `path` with `.number` before the extension of its last component.
+/// `path` with `.number` before the extension of its last component, which is cut where that would
+/// be too long.
 fn numbered(path: &[String], number: usize) -> Vec<String> {
     let mut path = path.to_vec();
     if let Some(name) = path.last_mut() {
-        let at = name.rfind('.').filter(|dot| *dot > 0).unwrap_or(name.len());
-        name.insert_str(at, &format!(".{number}"));
+        let number = format!(".{number}");
+        let room = MAX_COMPONENT - number.len();
+        let at = name.rfind('.').filter(|dot| *dot > 0 && name.len() - dot < room);
+        let extension = name.split_off(at.unwrap_or(name.len()));
+        cut(name, room - extension.len());
+        name.push_str(&number);
+        name.push_str(&extension);
     }
     path
+}
+
+/// Whether bytes from a torrent name something below a folder, as they are: a file may stand there.
+pub(crate) fn is_usable(path: &[&[u8]]) -> bool {
+    let component = |name: &&[u8]| {
+        !matches!(**name, [] | [b'.'] | [b'.', b'.'])
+            && name.len() <= MAX_COMPONENT
+            && !name.iter().any(|byte| matches!(byte, b'/' | 0))
+            && !is_own_name(&String::from_utf8_lossy(name))
+    };
+    !path.is_empty() && path.len() <= MAX_DEPTH && path.iter().all(component)
+}
+
+/// Where a path leads from a folder, in components below the root that `folder` is below: `.` stays,
+/// `..` goes up. `None` if it leaves that root, or begins at that of the system. Nothing is looked at:
+/// where a folder on the way is a link, the system comes out elsewhere.
+#[must_use]
+pub fn resolve_path<'a>(folder: &[&'a [u8]], path: &'a [u8]) -> Option<Vec<&'a [u8]>> {
+    if path.first() == Some(&b'/') {
+        return None;
+    }
+    let mut found = folder.to_vec();
+    for name in path.split(|byte| *byte == b'/') {
+        match name {
+            b"" | b"." => {}
+            b".." => _ = found.pop()?,
+            name => found.push(name),
+        }
+    }
+    Some(found)
+}
+
+/// The text of a link in `folder` that leads to `target`, both in components below one root.
+#[must_use]
+pub fn link_text<T: AsRef<[u8]>>(folder: &[T], target: &[T]) -> Vec<u8> {
+    let same = folder.iter().zip(target).take_while(|(a, b)| a.as_ref() == b.as_ref()).count();
+    let up = std::iter::repeat_n(&b".."[..], folder.len() - same);
+    let down = target.iter().skip(same).map(AsRef::as_ref);
+    let text: Vec<&[u8]> = up.chain(down).collect();
+    if text.is_empty() { b".".to_vec() } else { text.join(&b'/') }
 }
 
 /// The components of a path in one string, which sorts a folder directly before what is in it: no

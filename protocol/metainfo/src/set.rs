@@ -278,7 +278,11 @@ impl SetInfo {
     /// What whoever stores the set has to know. `block_length` as for [`SetInfo::geometry`].
     #[must_use]
     pub fn content(&self, block_length: u32) -> Content {
-        let file = |file: &SetFile| ContentFile { name: file.name.clone(), length: file.length };
+        let file = |file: &SetFile| ContentFile {
+            name: file.name.clone(),
+            length: file.length,
+            ..ContentFile::default()
+        };
         Content {
             info_hash: self.info_hash(),
             files: self.files.iter().map(file).collect(),

@@ -15,11 +15,13 @@ use crate::set::PieceHashes;
 mod error;
 mod files;
 mod layers;
+mod links;
 mod read;
 mod write;
 
 pub use error::MetainfoError;
 pub use layers::MissingLayer;
+pub(crate) use links::dangling;
 
 /// The largest .torrent file in bytes that is read; common programs stop there too.
 pub const MAX_TORRENT_SIZE: usize = 10_000_000;
@@ -56,12 +58,28 @@ pub struct TorrentFile {
     pub length: u64,
     /// Its attributes.
     pub attributes: Attributes,
-    /// Where a symbolic link points: the components of the path of a file or folder of the torrent.
-    /// `None` for a link to anything else, which is then an ordinary empty file.
+    /// Where a symbolic link points: the components of the path of a file or folder of the torrent,
+    /// perhaps through other links of it. `None` for a link to anything else, which is then an
+    /// ordinary empty file.
     pub target: Option<Vec<String>>,
     /// The root of the tree over its blocks, if the torrent is of version 2 and the file is not
     /// empty (BEP 52).
     pub root: Option<Node>,
+    /// Other names under which its data may stand, if there are any.
+    pub aliases: Option<Box<Aliases>>,
+}
+
+/// Other names of a file, from where the torrent is stored, with `/`: its data may stand under them
+/// where it was not fetched by us. No two files share one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Aliases {
+    /// As the torrent has it, where that is no [`stored path`](Torrent::stored_path) and a file system
+    /// can hold it.
+    pub raw: Option<Vec<u8>>,
+    /// As other programs make it.
+    pub portable: Option<Vec<u8>>,
+    /// The text of a link under its raw name, where that is another.
+    pub link: Option<Vec<u8>>,
 }
 
 /// A torrent, as its .torrent file describes it. Made by [`Torrent::parse`]; the fields are there

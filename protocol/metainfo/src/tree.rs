@@ -1,6 +1,7 @@
 //! What a tree of files is beside the bytes of its files: folders, links, and what is kept of each
 //! entry. Only says what there is; looking at a disk and writing to one is done elsewhere.
 
+use crate::escape::unescape_name;
 use crate::path::check_name;
 use thiserror::Error;
 
@@ -28,7 +29,7 @@ pub enum EntryKind {
     File,
     /// A folder.
     Directory,
-    /// A symbolic link, with the text of its target. Nobody follows it.
+    /// A symbolic link, with the text of its target, escaped like a name. Nobody follows it.
     Symlink {
         /// The target, as it stands in the link; 1 to [`MAX_TARGET`] bytes.
         target: String,
@@ -78,7 +79,8 @@ impl TreeEntry {
         match &self.kind {
             EntryKind::File | EntryKind::Directory => {}
             EntryKind::Symlink { target } => {
-                if target.is_empty() || target.len() > MAX_TARGET || target.contains('\0') {
+                let target = unescape_name(target);
+                if !(1..=MAX_TARGET).contains(&target.len()) || target.contains(&0) {
                     return fault(format!(
                         "its target has {} bytes, expected 1 to {MAX_TARGET} and no zero byte",
                         target.len()

@@ -24,6 +24,10 @@ pub(crate) fn check_component(name: &str) -> Result<(), String> {
 /// A clause that says what is wrong.
 pub(crate) fn check_path(path: &str) -> Result<(), String> {
     let why = match check_name(path) {
+        // Paths of plans are text; they escape nothing.
+        Ok(()) if path.contains('\\') => {
+            "which has a backslash: folders are parted by `/`".to_owned()
+        }
         Ok(()) => return Ok(()),
         Err(NameError::Empty) => "which is empty".to_owned(),
         Err(NameError::Absolute(_)) => "which is absolute".to_owned(),

@@ -99,6 +99,9 @@ pub struct Register {
     /// Folders and links that stand where wanted things go, by name; `None` if nobody looked, and then
     /// none counts as absent.
     pub stands: Option<Vec<TreeEntry>>,
+    /// Whether it requests nothing more until its lookup or refresh is answered (profile `course`).
+    /// An answer to it that is sorted by load is sorted by loads that were asked for that answer.
+    pub awaits_answers: bool,
 }
 
 /// Where a peer runs, for whoever shares a host or a rack with it.
@@ -232,6 +235,9 @@ pub struct Member {
     pub load: u64,
 }
 
+/// [`Refresh::vain`] of a rank that gives nothing of these torrents any more and asks for nothing.
+pub const WITHDRAWN: u32 = u32::MAX;
+
 /// A refresh of one or several torrents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refresh {
@@ -239,6 +245,9 @@ pub struct Refresh {
     pub torrents: Vec<(TorrentId, Vec<PieceIndex>)>,
     /// Whether it is out of turn: nobody in the swarm gave a wanted piece.
     pub forced: bool,
+    /// How many of those in a row have brought nothing, while nobody that the rank is connected to has
+    /// anything that it lacks; or [`WITHDRAWN`].
+    pub vain: u32,
 }
 
 /// How busy a peer is.

@@ -2,7 +2,7 @@
 
 mod internet;
 
-pub use internet::{announce, swarms};
+pub use internet::{announce, requests, swarms};
 
 use crate::{
     Control, OnConflict, Register, Rules, Settled, SwarmTable, TrackerMap, admit, decode, encode,

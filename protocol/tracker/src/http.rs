@@ -5,6 +5,7 @@ mod head;
 pub mod percent;
 mod query;
 mod reply;
+mod requests;
 mod scrape;
 
 pub use head::{Head, HeadError, MAX_HEAD};
@@ -13,6 +14,7 @@ pub use reply::{
     AnnounceAnswer, MAX_BODY, MAX_PEERS, read_announce, write_announce, write_failure,
 };
 pub(crate) use reply::{four, makes_sense, six, text};
+pub use requests::Requests;
 pub use scrape::{
     MAX_SCRAPE, ScrapeReply, parse_scrape_query, read_scrape, scrape_query, write_scrape,
 };

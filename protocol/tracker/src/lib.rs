@@ -33,7 +33,7 @@ pub use announce::{
 pub use codec::{ControlError, decode, encode};
 pub use control::{
     Control, FailedFile, Go, LinkFrom, Load, Member, Node, Outline, OwnedFile, Refresh, Register,
-    ShutdownReason, Space, Standing, Swarm, Want,
+    ShutdownReason, Space, Standing, Swarm, WITHDRAWN, Want,
 };
 pub use order::{TrackerMap, TrackerOrder, UnknownPolicy};
 pub use sets::{

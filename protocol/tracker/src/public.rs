@@ -9,10 +9,12 @@ mod access;
 mod index;
 mod peers;
 mod shard;
+mod shares;
 mod sip;
 
 pub use access::{Access, AccessError, HashList};
 pub use shard::{Announce, Full, Room, Shard, Totals, shard_of};
+pub use shares::MAX_PER_SOURCE;
 
 /// Peers in an answer if the question does not say how many (BEP 3).
 pub const DEFAULT_WANTED: usize = 50;

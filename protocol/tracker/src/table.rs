@@ -265,6 +265,29 @@ impl SwarmTable {
         self.racks.remove(&rank);
     }
 
+    /// The torrents of which `rank` has anything.
+    #[must_use]
+    pub fn held_by(&self, rank: Rank) -> Vec<TorrentId> {
+        let has = |torrent: &Torrent| {
+            torrent.seats.get(&rank).is_some_and(|seat| !matches!(seat.have, Have::Nothing))
+        };
+        let torrents = (0..).map(TorrentId).zip(&self.torrents);
+        torrents.filter(|(_, torrent)| has(torrent)).map(|(id, _)| id).collect()
+    }
+
+    /// Everybody who takes part in a torrent, or has something of it, and whether that is all of it.
+    pub fn seated(&self, torrent: TorrentId) -> impl Iterator<Item = (Rank, bool)> + '_ {
+        let seats = self.torrent(torrent).into_iter().flat_map(|torrent| &torrent.seats);
+        seats.map(|(rank, seat)| (*rank, matches!(seat.have, Have::All)))
+    }
+
+    /// Forgets `rank` in one torrent.
+    pub fn withdraw(&mut self, torrent: TorrentId, rank: Rank) {
+        if let Some(torrent) = self.torrent_mut(torrent) {
+            torrent.leave(rank);
+        }
+    }
+
     /// Leaves `rank` out of every answer: it serves nobody. It stays a member, and in the dump.
     pub fn hide(&mut self, rank: Rank) {
         self.hidden.insert(rank);
@@ -314,19 +337,42 @@ impl SwarmTable {
         listing: Listing,
         rng: &mut Rng,
     ) -> Vec<Member> {
+        let named = self.named_to(torrent, asker, listing.limit, rng);
+        self.listed(&named, asker, listing.order, rng)
+    }
+
+    /// The ranks that `asker` is told of, in the order of their arrival or as they were drawn: the
+    /// members that share, and the asker if it is one. At most `limit`, unless that is 0.
+    #[must_use]
+    pub fn named_to(
+        &self,
+        torrent: TorrentId,
+        asker: Rank,
+        limit: usize,
+        rng: &mut Rng,
+    ) -> Vec<Rank> {
         let Some(torrent) = self.torrent(torrent) else { return Vec::new() };
-        let ranks = match listing.limit {
-            limit if limit > 0 && torrent.members.len() > limit => {
-                self.choose(torrent, asker, limit, rng)
-            }
+        let mut ranks = match limit {
+            1.. if torrent.members.len() > limit => self.choose(torrent, asker, limit, rng),
             _ => torrent.members.clone(),
         };
-        let shown = |rank: &Rank| *rank == asker || !self.hidden.contains(rank);
+        ranks.retain(|rank| *rank == asker || !self.hidden.contains(rank));
+        ranks
+    }
+
+    /// These ranks with their last reported loads, in the tracker's order, the asker last.
+    #[must_use]
+    pub fn listed(
+        &self,
+        ranks: &[Rank],
+        asker: Rank,
+        order: TrackerOrder,
+        rng: &mut Rng,
+    ) -> Vec<Member> {
         let load = |rank: Rank| self.loads.get(&rank).copied().unwrap_or(0);
-        let shown = ranks.into_iter().filter(shown);
         let mut members: Vec<Member> =
-            shown.map(|rank| Member { rank, load: load(rank) }).collect();
-        listing.order.arrange(&mut members, asker, rng);
+            ranks.iter().map(|rank| Member { rank: *rank, load: load(*rank) }).collect();
+        order.arrange(&mut members, asker, rng);
         members
     }
 

@@ -78,8 +78,8 @@ pub enum TrackerUrlError {
     /// It names what the announce itself has to say.
     #[error("the tracker's address sets `{0}` itself, which only an announce may do")]
     Ours(&'static str),
-    /// A tracker on this host that is none.
-    #[error("the path of a tracker on this host must begin with /announce")]
+    /// A tracker on this host, or on its link, that is none.
+    #[error("the path of a tracker on this host or its link must begin with /announce")]
     Local,
     /// A redirect that must not be followed.
     #[error("the tracker redirects from {0}, which is not allowed")]
@@ -197,14 +197,18 @@ impl TrackerUrl {
         Some(format!("{folder}/scrape{suffix}{query}"))
     }
 
-    /// Whether a tracker may be asked at the address that its name stands for: what runs on our own
-    /// host must look like a tracker.
+    /// Whether a tracker may be asked at the address that its name stands for. What answers to us alone
+    /// must look like a tracker: services of our own host, and those of its link (RFC 3927, RFC 4291
+    /// section 2.5.6), where clouds tell each host its secrets. Where a redirect leads is asked, too.
     ///
     /// # Errors
     /// [`TrackerUrlError::Local`].
     pub fn check_host(&self, ip: IpAddr) -> Result<(), TrackerUrlError> {
-        let ours = ip.to_canonical().is_loopback() || ip.is_unspecified();
-        let tracker = self.scheme == Scheme::Udp || self.target.starts_with("/announce");
+        let ours = match ip.to_canonical() {
+            IpAddr::V4(ip) => ip.is_loopback() || ip.is_unspecified() || ip.is_link_local(),
+            IpAddr::V6(ip) => ip.is_loopback() || ip.is_unspecified() || is_link_local_v6(ip),
+        };
+        let tracker = self.scheme == Scheme::Udp || self.looks_like_a_tracker();
         if ours && !tracker { Err(TrackerUrlError::Local) } else { Ok(()) }
     }
 
@@ -238,17 +242,46 @@ impl TrackerUrl {
         }
     }
 
-    /// The address for people and logs: what may be a passkey is hidden.
+    /// The address for people and logs. What may be a passkey is hidden: every part of the path but
+    /// `announce` (with an extension such as `.php`), and the query.
     #[must_use]
     pub fn masked(&self) -> String {
         let (path, query) = self.target.split_once('?').unwrap_or((&self.target, ""));
-        let part = |part: &str| {
-            let secret = part.len() >= 16;
-            if secret { "***".to_owned() } else { part.to_owned() }
+        let shown = |part: &str| {
+            let extension = part.strip_prefix("announce").map(|rest| rest.strip_prefix('.'));
+            match extension {
+                Some(Some(word)) => word.len() <= 4,
+                Some(None) => part == "announce",
+                None => part.is_empty(),
+            }
         };
-        let path: Vec<String> = path.split('/').map(part).collect();
+        let path: Vec<&str> =
+            path.split('/').map(|part| if shown(part) { part } else { "***" }).collect();
         let query = if query.is_empty() { "" } else { "?***" };
         format!("{}://{}{}{query}", self.scheme.name(), self.authority(), path.join("/"))
+    }
+
+    /// [`TrackerUrl::masked`] of an address as it stands in a torrent; of one that is no address of a
+    /// tracker nothing is shown but what comes before its path.
+    #[must_use]
+    pub fn mask(text: &str) -> String {
+        if let Ok(url) = TrackerUrl::parse_any(text) {
+            return url.masked();
+        }
+        let begin = text.find("://").map_or(0, |at| at + 3);
+        let rest = text.get(begin..).unwrap_or_default();
+        let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        // A name and a password may stand before the host.
+        let host = host.rsplit('@').next().unwrap_or_default();
+        format!("{}{}/***", text.get(..begin).unwrap_or_default(), short(host))
+    }
+
+    /// Whether the path is that of an announce, and stays it for a server that resolves dots.
+    fn looks_like_a_tracker(&self) -> bool {
+        let path = self.target.split('?').next().unwrap_or_default();
+        let path = crate::http::percent::decode(path.as_bytes());
+        let mut parts = path.split(|byte| matches!(byte, b'/' | b'\\'));
+        path.starts_with(b"/announce") && parts.all(|part| part != b"..")
     }
 
     fn own_key(&self) -> Option<&'static str> {
@@ -292,7 +325,11 @@ pub fn is_public(ip: IpAddr) -> bool {
 
 fn is_local_v6(ip: Ipv6Addr) -> bool {
     let first = ip.segments()[0];
-    ip.is_loopback() || ip.is_unspecified() || first & 0xFE00 == 0xFC00 || first & 0xFFC0 == 0xFE80
+    ip.is_loopback() || ip.is_unspecified() || first & 0xFE00 == 0xFC00 || is_link_local_v6(ip)
+}
+
+fn is_link_local_v6(ip: Ipv6Addr) -> bool {
+    ip.segments()[0] & 0xFFC0 == 0xFE80
 }
 
 /// Whether text may be the name of a host.

@@ -56,6 +56,11 @@ fn every_message_has_a_right_sample() {
         _ => false,
     });
     assert!(full, "a registration with all its parts");
+    let awaits = |message: &Control| match message {
+        Control::Register(register) => register.awaits_answers,
+        _ => false,
+    };
+    assert!(right.iter().any(awaits), "a registration of profile course");
     let linked = |message: &Control| match message {
         Control::Go(go) => go.torrents.iter().any(|outline| outline.link.is_some()),
         _ => false,

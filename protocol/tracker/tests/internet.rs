@@ -24,3 +24,9 @@ fn swarms() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/swarms");
     replay(folder, dunlin_tracker::fuzzing::swarms);
 }
+
+#[test]
+fn requests() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/requests");
+    replay(folder, dunlin_tracker::fuzzing::requests);
+}

@@ -151,6 +151,12 @@ impl Framer {
         }
     }
 
+    /// Whether the handshake has not come yet, or not all of it.
+    #[must_use]
+    pub fn awaits_handshake(&self) -> bool {
+        matches!(self.state, State::Handshake(_))
+    }
+
     /// Whether the next byte is the first of a message.
     #[must_use]
     pub fn at_message_start(&self) -> bool {
@@ -161,6 +167,12 @@ impl Framer {
     #[must_use]
     pub fn in_message_head(&self) -> bool {
         matches!(self.state, State::Head) && self.head_len > 0
+    }
+
+    /// Bytes of memory that wait for the rest of a message.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.buffer.capacity()
     }
 
     /// How many bytes of a block are still to come ([`PieceMode::Direct`]; otherwise 0). So many
@@ -250,7 +262,10 @@ impl Framer {
                     if id != PIECE {
                         let data = if at_once { data } else { &self.buffer };
                         let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
-                        match decode_checked(id, data, length.saturating_add(1)) {
+                        let message = decode_checked(id, data, length.saturating_add(1));
+                        // A long message is rare: its memory is not kept for the next one.
+                        self.buffer = Vec::new();
+                        match message {
                             Some(message) => return Ok(Some(Frame::Message(message))),
                             // Its length was checked with its head, so there always is a message.
                             None => continue,

@@ -11,7 +11,12 @@ fn pattern(range: std::ops::Range<u64>) -> Vec<u8> {
 }
 
 fn file(path: &str, length: u64) -> NewFile {
-    NewFile { path: path.split('/').map(str::to_owned).collect(), length, executable: false }
+    NewFile {
+        path: path.split('/').map(str::to_owned).collect(),
+        length,
+        executable: false,
+        link: None,
+    }
 }
 
 /// Hashes as whoever reads the files makes them: all files hold the pattern from its start.

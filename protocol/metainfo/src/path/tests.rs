@@ -43,7 +43,23 @@ fn components_of_torrents() {
         (b"..", "_", "_"),
         (b"...", "...", "_"),
         (b"../../etc", "....etc", "....etc"),
-        (b"a\\b/c", "abc", "abc"),
+        (b"a\\b/c", "a\\bc", "abc"),
+        (b"..\\..\\x", "..\\..\\x", "....x"),
+        (b".dunlin", "_.dunlin", "_.dunlin"),
+        (b".a.dunlin-part", "_.a.dunlin-part", "_.a.dunlin-part"),
+        (b"a.dunlin-part", "a.dunlin-part", "a.dunlin-part"),
+        (
+            "\u{645}\u{6cc}\u{200c}\u{62e}".as_bytes(),
+            "\u{645}\u{6cc}\u{200c}\u{62e}",
+            "\u{645}\u{6cc}\u{200c}\u{62e}",
+        ),
+        (
+            "\u{1f469}\u{200d}\u{1f467}".as_bytes(),
+            "\u{1f469}\u{200d}\u{1f467}",
+            "\u{1f469}\u{200d}\u{1f467}",
+        ),
+        ("\u{200d}..\u{200c}".as_bytes(), "_", "_"),
+        ("rtl\u{200f}lrm\u{200e}wj\u{2060}".as_bytes(), "rtllrmwj", "rtllrmwj"),
         (b"./.", "_", "_"),
         (b"bad\xff\xfename", "bad__name", "bad__name"),
         (b"over\xc0\xaflong", "over__long", "over__long"),
@@ -60,6 +76,18 @@ fn components_of_torrents() {
         (b"COM10", "COM10", "COM10"),
         (b"CONSOLE", "CONSOLE", "CONSOLE"),
         (b"lpt1. ", "lpt1. ", "_lpt1"),
+        // What only dunlin makes.
+        (b".dunlin", "_.dunlin", "_.dunlin"),
+        (b".DunLin", "_.DunLin", "_.DunLin"),
+        (b".dun/lin", "_.dunlin", "_.dunlin"),
+        (".dunlin\u{200b}".as_bytes(), "_.dunlin", "_.dunlin"),
+        (b".dunlin. ", ".dunlin. ", "_.dunlin"),
+        (b".x.dunlin-part", "_.x.dunlin-part", "_.x.dunlin-part"),
+        (b".dunlin-part", "_.dunlin-part", "_.dunlin-part"),
+        (b"x.dunlin-part", "x.dunlin-part", "x.dunlin-part"),
+        (b".dunlin-1000", "_.dunlin-1000", "_.dunlin-1000"),
+        (b".dunlin-", ".dunlin-", ".dunlin-"),
+        (b".dunlin2", ".dunlin2", ".dunlin2"),
     ];
     for (bytes, unix, windows) in cases {
         assert_eq!(sanitize_component(bytes, UNIX), *unix);
@@ -73,17 +101,45 @@ fn components_of_torrents() {
 #[test]
 fn long_components_keep_a_short_extension() {
     let cases = [
-        ("x".repeat(300), "x".repeat(240)),
-        ("x".repeat(300) + ".tar", "x".repeat(236) + ".tar"),
-        ("x".repeat(300) + ".123456789", "x".repeat(230) + ".123456789"),
-        ("x".repeat(300) + ".1234567890", "x".repeat(240)),
-        ("ü".repeat(150), "ü".repeat(120)),
-        ("ü".repeat(150) + ".md", "ü".repeat(118) + ".md"),
-        ("x".repeat(300) + ".", "x".repeat(240)),
+        ("x".repeat(300) + ".123456789", "x".repeat(245) + ".123456789"),
+        ("x".repeat(300) + ".1234567890", "x".repeat(255)),
+        ("ü".repeat(150) + ".md", "ü".repeat(126) + ".md"),
+        ("x".repeat(300) + ".", "x".repeat(255)),
+        ("x".repeat(255), "x".repeat(255)),
+        ("x".repeat(256), "x".repeat(255)),
+        ("x".repeat(300) + ".tar", "x".repeat(251) + ".tar"),
+        ("ü".repeat(150), "ü".repeat(127)),
     ];
     for (name, expected) in cases {
         assert_eq!(sanitize_component(name.as_bytes(), UNIX), expected);
     }
+}
+
+#[test]
+fn where_links_lead() {
+    // (folder, text, where it leads)
+    let cases: &[(&str, &str, Option<&str>)] = &[
+        ("", "a", Some("a")),
+        ("", "./a//b/", Some("a/b")),
+        ("d", "a", Some("d/a")),
+        ("d/e", "../../a", Some("a")),
+        ("d/e", "../../../a", None),
+        ("", "..", None),
+        ("d", "..", Some("")),
+        ("", "/a", None),
+        ("d", "", Some("d")),
+    ];
+    for (folder, text, expected) in cases {
+        let folder: Vec<&[u8]> =
+            folder.split('/').filter(|name| !name.is_empty()).map(str::as_bytes).collect();
+        let found = resolve_path(&folder, text.as_bytes()).map(|path| path.join(&b'/'));
+        assert_eq!(found.as_deref(), expected.map(str::as_bytes), "{folder:?} {text}");
+    }
+    let text =
+        |folder: &[&str], target: &[&str]| String::from_utf8(link_text(folder, target)).unwrap();
+    assert_eq!(text(&["a", "b"], &["a", "c", "d"]), "../c/d");
+    assert_eq!(text(&[], &["x"]), "x");
+    assert_eq!(text(&["a"], &["a"]), ".");
 }
 
 fn resolved(paths: &[&str], rules: PathRules) -> Result<Vec<String>, PathError> {
@@ -109,6 +165,9 @@ fn duplicates_get_a_number() {
     for (paths, expected) in cases {
         assert_eq!(resolved(paths, UNIX).unwrap(), *expected);
     }
+    let long = "x".repeat(253) + ".y";
+    let numbered = resolved(&[&long, &long], UNIX).unwrap();
+    assert_eq!(numbered, [long, "x".repeat(251) + ".1.y"]);
     let folded = resolved(&["A", "a", "D", "d/x"], WINDOWS).unwrap();
     assert_eq!(folded, ["A", "a.1", "D.1", "d/x"]);
     assert!(resolved(&["a"; 501], UNIX).is_ok());
@@ -127,8 +186,9 @@ proptest! {
         for rules in [UNIX, WINDOWS] {
             for name in [bytes.as_slice(), text.as_bytes()] {
                 let once = sanitize_component(name, rules);
-                prop_assert_eq!(check_name(&once), Ok(()));
-                prop_assert!(once.len() <= 240 && !once.contains('/'));
+                prop_assert!(is_usable(&[once.as_bytes()]), "{once:?}");
+                prop_assert!(!once.chars().any(char::is_control));
+                prop_assert!(once.len() <= MAX_COMPONENT && !once.contains('/'));
                 prop_assert_eq!(sanitize_component(once.as_bytes(), rules), once);
             }
         }

@@ -18,6 +18,9 @@ pub enum MetainfoError {
         /// The limit in bytes.
         limit: usize,
     },
+    /// Something else than a torrent: nothing of it is bencode.
+    #[error("this is no torrent: {0}")]
+    NotATorrent(&'static str),
     /// The bytes are not bencode.
     #[error("the torrent is damaged: {0}")]
     Bencode(#[from] DecodeError),

@@ -3,9 +3,13 @@
 
 use dunlin_bencode::{Dict, Node};
 
+use super::links::{self, Target};
 use super::read::bytes;
-use super::{Attributes, MetainfoError, TorrentFile};
-use crate::path::{MAX_DEPTH, PathIndex, PathRules, key, resolve_duplicates, sanitize};
+use super::{Aliases, Attributes, MetainfoError, TorrentFile};
+use crate::path::{
+    MAX_DEPTH, PathIndex, PathRules, is_usable, key, link_text, portable_name, resolve, sanitize,
+};
+use std::collections::BTreeSet;
 
 /// A program whose padding has no attribute, only this in its name (practice).
 const NAMED_PADDING: &[u8] = b"_____padding_file_";
@@ -25,7 +29,7 @@ const MAX_WARNINGS: usize = 100;
 
 /// A file as the torrent names it.
 #[derive(Clone, Debug)]
-pub(super) struct RawFile<'d> {
+pub(crate) struct RawFile<'d> {
     pub(super) path: Vec<&'d [u8]>,
     pub(super) length: u64,
     pub(super) attributes: Attributes,
@@ -200,6 +204,12 @@ pub(super) fn join(
             let (a, b) = (file.length, leaf.length);
             return disagree(format!("`{path}` has {a} bytes in one and {b} in the other"));
         }
+        if leaf.attributes.symlink != file.attributes.symlink {
+            return disagree(format!("`{path}` is a link in one and a file in the other"));
+        }
+        if leaf.target != file.target {
+            return disagree(format!("the link `{path}` leads elsewhere in one than in the other"));
+        }
         if file.length > 0 && !start.is_multiple_of(unit) {
             return disagree(format!("`{path}` does not begin at the start of a piece"));
         }
@@ -216,61 +226,136 @@ pub(super) fn join(
 }
 
 /// The files with paths that are safe to create, each with a place of its own, and warnings about
-/// what was changed for that.
+/// what was changed for that. `top` is the name of the torrent's folder, if it has one: as it is
+/// written, and as it is safe.
 pub(super) fn safe(
     raw: &[RawFile<'_>],
+    top: Option<(&[u8], &str)>,
     rules: PathRules,
 ) -> Result<(Vec<TorrentFile>, Vec<String>), MetainfoError> {
-    for file in raw.iter().filter(|file| !file.attributes.pad) {
-        if let Some(target) = file.target.as_ref().filter(|target| leaves(target)) {
-            let (path, target) = (shown_path(&file.path), shown_path(target));
-            return Err(MetainfoError::LinkLeaves { path, target });
-        }
-    }
     let path = |file: &RawFile<'_>| match file.path.is_empty() {
         true => vec![".pad".to_owned(), file.length.to_string()],
         false => sanitize(&file.path, rules),
     };
     let stored = || raw.iter().filter(|file| !file.attributes.pad);
     let mut paths: Vec<Vec<String>> = stored().map(path).collect();
-    resolve_duplicates(&mut paths, rules)?;
+    // Names that need no change keep theirs, whatever others are made into.
+    let kept: Vec<bool> =
+        stored().zip(&paths).map(|(file, path)| same_path(&file.path, path)).collect();
+    resolve(&mut paths, rules, |at| kept.get(at) == Some(&true))?;
     let mut warnings = Warnings::default();
     for (file, path) in stored().zip(&paths) {
-        let same = file.path.len() == path.len()
-            && file.path.iter().zip(path).all(|(raw, safe)| *raw == safe.as_bytes());
-        if !same {
-            let (raw, safe) = (shown_path(&file.path), path.join("/"));
+        if !same_path(&file.path, path) {
+            let (raw, safe) = (shown_path(&file.path), shown_text(path));
             warnings.add(|| format!("the name `{raw}` was changed to `{safe}`"));
         }
     }
     let index = PathIndex::new(paths.iter().map(|path| key(path, rules)).collect());
-    let mut paths = paths.into_iter();
+    let mut safe = paths.into_iter();
+    let paths: Vec<Vec<String>> = raw
+        .iter()
+        .map(|file| match file.attributes.pad {
+            true => path(file),
+            false => safe.next().unwrap_or_default(),
+        })
+        .collect();
+    let targets = links::targets(raw, &paths, &index, rules)?;
+    let mut aliases = Finder::new(raw, &paths, top);
     let mut files = Vec::with_capacity(raw.len());
-    for file in raw {
-        let path = if file.attributes.pad { path(file) } else { paths.next().unwrap_or_default() };
-        let target = file.target.as_ref().filter(|target| target.len() <= MAX_DEPTH);
-        let target = target.map(|target| sanitize(target, rules)).filter(|target| {
-            let key = key(target, rules);
-            index.is_file(&key) || index.is_folder(&key)
-        });
+    for ((file, path), target) in raw.iter().zip(paths).zip(targets) {
         if file.attributes.symlink && !file.attributes.pad && target.is_none() {
-            let path = path.join("/");
+            let path = shown_text(&path);
             warnings.add(|| {
                 format!("the link `{path}` points to nothing in the torrent and is an empty file")
             });
         }
+        let aliases = match file.attributes.pad {
+            true => None,
+            false => aliases.of(file, &path, target.as_ref()),
+        };
+        let target = target.map(|target| target.safe);
         let (length, attributes, root) = (file.length, file.attributes, file.root);
-        files.push(TorrentFile { path, length, attributes, target, root });
+        files.push(TorrentFile { path, length, attributes, target, root, aliases });
     }
     Ok((files, warnings.finish()))
 }
 
-/// Whether the target of a link leads out of the torrent, or tries to.
-fn leaves(target: &[&[u8]]) -> bool {
-    let absolute = target.first().is_some_and(|name| name.is_empty() || name.starts_with(b"/"));
-    let up =
-        |name: &&[u8]| name.split(|byte| matches!(byte, b'/' | b'\\')).any(|part| part == b"..");
-    absolute || target.iter().any(up)
+fn same_path(raw: &[&[u8]], path: &[String]) -> bool {
+    raw.len() == path.len() && raw.iter().zip(path).all(|(raw, safe)| *raw == safe.as_bytes())
+}
+
+/// Finds other names under which the data of files may stand.
+struct Finder<'a> {
+    top: Option<(&'a [u8], &'a str)>,
+    /// Names that are taken: by files as they are stored, and by other names.
+    taken: BTreeSet<Vec<u8>>,
+    /// Whether anything is changed at all.
+    any: bool,
+}
+
+impl<'a> Finder<'a> {
+    fn new(
+        raw: &[RawFile<'_>],
+        paths: &[Vec<String>],
+        top: Option<(&'a [u8], &'a str)>,
+    ) -> Finder<'a> {
+        let changed = |(file, path): (&RawFile<'_>, &Vec<String>)| {
+            let other = || file.path.iter().any(|name| is_changed(name));
+            !file.attributes.pad && (!same_path(&file.path, path) || other())
+        };
+        let top_changed = top.is_some_and(|(raw, safe)| raw != safe.as_bytes() || is_changed(raw));
+        let any = top_changed || raw.iter().zip(paths).any(changed);
+        let mut taken = BTreeSet::new();
+        if any {
+            let stored = raw.iter().zip(paths).filter(|(file, _)| !file.attributes.pad);
+            taken.extend(stored.map(|(_, path)| stored_path(top, path).into_bytes()));
+        }
+        Finder { top, taken, any }
+    }
+
+    /// Other names of one file, and of what it links to.
+    fn of(
+        &mut self,
+        file: &RawFile<'_>,
+        path: &[String],
+        target: Option<&Target>,
+    ) -> Option<Box<Aliases>> {
+        if !self.any {
+            return None;
+        }
+        let whole: Vec<&[u8]> =
+            self.top.iter().map(|(raw, _)| *raw).chain(file.path.iter().copied()).collect();
+        let mut free = |name: Vec<u8>| self.taken.insert(name.clone()).then_some(name);
+        let raw = is_usable(&whole).then(|| whole.join(&b'/')).and_then(&mut free);
+        let portable: Vec<_> = whole.iter().filter_map(|name| portable_name(name)).collect();
+        let names: Vec<&[u8]> = portable.iter().map(Vec::as_slice).collect();
+        let portable = is_usable(&names).then(|| names.join(&b'/')).and_then(&mut free);
+        let link = target.and_then(|target| {
+            let folder: Vec<Vec<u8>> = file.path.iter().map(|name| name.to_vec()).collect();
+            let text = link_text(folder.split_last()?.1, &target.raw);
+            let safe = link_text(path.split_last()?.1, &target.safe);
+            (text != safe).then_some(text)
+        });
+        let aliases = Aliases { raw, portable, link };
+        (aliases != Aliases::default()).then(|| Box::new(aliases))
+    }
+}
+
+/// Whether other programs make another name of it.
+fn is_changed(name: &[u8]) -> bool {
+    portable_name(name).is_none_or(|other| other != name)
+}
+
+/// The path of a file from where the torrent is stored.
+fn stored_path(top: Option<(&[u8], &str)>, path: &[String]) -> String {
+    let path = path.join("/");
+    top.map(|(_, safe)| format!("{safe}/{path}")).unwrap_or(path)
+}
+
+/// A safe path for people: it may hold joiners.
+fn shown_text(path: &[String]) -> String {
+    let path: Vec<&[u8]> = path.iter().map(|name| name.as_bytes()).collect();
+    shown_path(&path)
 }
 
 #[derive(Default)]

@@ -9,6 +9,7 @@ use super::{MetainfoError, Torrent};
 use crate::content::{Content, ContentFile};
 use crate::geometry::Geometry;
 use crate::merkle::{FileTree, Node, piece_layer_of, root_of};
+use crate::path::link_text;
 use crate::set::PieceHashes;
 
 /// A piece layer that is still to be fetched from peers (BEP 52, "hash request").
@@ -105,9 +106,18 @@ impl Torrent {
             return None;
         }
         let files = self.files.iter().enumerate().map(|(index, file)| {
-            let stored = !file.attributes.pad && !file.attributes.symlink;
-            let name = self.stored_path(index).filter(|_| stored).unwrap_or_default();
-            ContentFile { name, length: if stored { file.length } else { 0 } }
+            if file.attributes.pad {
+                return ContentFile::default();
+            }
+            let folder = file.path.split_last().map_or(&[][..], |(_, folder)| folder);
+            ContentFile {
+                name: self.stored_path(index).unwrap_or_default(),
+                length: file.length,
+                // A link has no rights of its own, whatever its attributes say.
+                executable: file.attributes.executable && file.target.is_none(),
+                link: file.target.as_ref().map(|target| link_text(folder, target)),
+                aliases: file.aliases.clone(),
+            }
         });
         Some(Content {
             info_hash: self.hashes.first(),
@@ -132,7 +142,7 @@ impl Torrent {
                 return Err(MetainfoError::FileTree { path, fault });
             }
         }
-        if lengths.is_empty() {
+        if self.files.is_empty() {
             return Err(MetainfoError::Nothing);
         }
         if self.hashes.v1.is_none() {

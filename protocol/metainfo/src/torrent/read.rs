@@ -18,7 +18,12 @@ use crate::set::PieceHashes;
 
 pub(super) fn torrent(bytes: &[u8], rules: PathRules) -> Result<Torrent, MetainfoError> {
     check_size(bytes, MAX_TORRENT_SIZE)?;
-    let document = decode(bytes, Mode::Lenient, Limits::TORRENT)?;
+    let document = decode(bytes, Mode::Lenient, Limits::TORRENT).map_err(|error| match bytes {
+        [] => MetainfoError::NotATorrent("it is empty"),
+        // Another value of bencode may have been meant; what begins otherwise was not.
+        [b'd' | b'l', ..] => error.into(),
+        _ => MetainfoError::NotATorrent("it begins otherwise than a .torrent file"),
+    })?;
     let outer = dict(document.root())?;
     let missing = MetainfoError::Key { key: "info", expected: "a dictionary" };
     let info = outer.get("info").and_then(|node| node.dict()).ok_or(missing)?;
@@ -83,13 +88,15 @@ fn read_info(info: Dict<'_>, rules: PathRules) -> Result<Torrent, MetainfoError>
         let single = matches!(tree.as_slice(), [file] if file.path == [raw_name]);
         (single, tree)
     };
-    let (mut files, mut warnings) = safe(&raw, rules)?;
+    let top = (!single_file).then_some((raw_name, name.as_str()));
+    let (mut files, mut warnings) = safe(&raw, top, rules)?;
     if let (true, [file]) = (single_file, files.as_mut_slice()) {
         file.path = vec![name.clone()];
         warnings.clear();
     }
     if raw_name != name.as_bytes() {
-        warnings.insert(0, format!("the name `{}` was changed to `{name}`", shown(raw_name)));
+        let (raw, safe) = (shown(raw_name), shown(name.as_bytes()));
+        warnings.insert(0, format!("the name `{raw}` was changed to `{safe}`"));
     }
     let pieces =
         if v1 { pieces(info, piece_length, &files)? } else { PieceHashes::Merkle([].into()) };
@@ -171,7 +178,7 @@ fn pieces(
     files: &[TorrentFile],
 ) -> Result<PieceHashes, MetainfoError> {
     let geometry = Geometry::padded(piece_length, piece_length, &entries(files))?;
-    if geometry.total_len() == 0 {
+    if geometry.total_len() == 0 && (geometry.pieces() > 0 || files.is_empty()) {
         return Err(MetainfoError::Nothing);
     }
     let expected = "20 bytes for each piece";

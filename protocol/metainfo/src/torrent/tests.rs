@@ -195,6 +195,97 @@ fn attributes_of_files() {
 }
 
 #[test]
+fn links_lead_through_links_and_stay_within() {
+    let link = |path: &[&str], target: &[&str]| {
+        let names = |names: &[&str]| Value::List(names.iter().map(|name| text(name)).collect());
+        let entry = with(&entry(0, ["x"]), [("path", Some(names(path)))]);
+        let entry = with(&entry, [("attr", Some(text("l")))]);
+        with(&entry, [("symlink path", Some(names(target)))])
+    };
+    let header = || entry(32, ["Versions", "A", "Headers", "h"]);
+    // (links before and behind the file, where they lead: the text on disk)
+    type Link<'a> = (&'a [&'a str], &'a [&'a str], Option<&'a str>);
+    let cases: &[&[Link<'_>]] = &[
+        // As a framework of macOS has them, from the root (BEP 47).
+        &[
+            (&["Headers"], &["Versions", "Current", "Headers"], Some("Versions/Current/Headers")),
+            (&["Versions", "Current"], &["Versions", "A"], Some("A")),
+        ],
+        // As libtorrent writes the same ones: their own text.
+        &[
+            (&["Versions", "Current"], &["A"], Some("A")),
+            (
+                &["sub", "h"],
+                &["..", "Versions", "Current", "Headers", "h"],
+                Some("../Versions/Current/Headers/h"),
+            ),
+        ],
+        // In one name, and with names that stay.
+        &[(&["l"], &["./Versions//A"], Some("Versions/A"))],
+        // A link to a link to a link.
+        &[
+            (&["1"], &["2", "Headers", "h"], Some("2/Headers/h")),
+            (&["2"], &["3"], Some("3")),
+            (&["3"], &["Versions", "A"], Some("Versions/A")),
+        ],
+        // To nothing, round in a circle, and to the root itself.
+        &[
+            (&["a"], &["b", "x"], None),
+            (&["b"], &["a", "x"], None),
+            (&["c"], &["c", "c"], None),
+            (&["d"], &["."], None),
+            (&["e"], &["Versions", "B"], None),
+        ],
+    ];
+    for links in cases {
+        let entries = links.iter().map(|(path, target, _)| link(path, target));
+        let torrent = parse(&several(std::iter::once(header()).chain(entries).collect(), 32));
+        let torrent = torrent.unwrap();
+        let content = torrent.content(16_384).unwrap();
+        for (file, (path, _, expected)) in content.files[1..].iter().zip(*links) {
+            let found = file.link.as_deref().map(|text| String::from_utf8_lossy(text));
+            assert_eq!(found.as_deref(), *expected, "{path:?}");
+        }
+        crate::fuzzing::metainfo(&torrent.to_bytes());
+    }
+    let leaving: &[(&[&str], &[&str])] = &[
+        (&["l"], &["..", "x"]),
+        (&["d", "l"], &["..", "..", "x"]),
+        (&["l"], &["/etc"]),
+        (&["l"], &["", "etc"]),
+        (&["l"], &["a", "..", "..", "x"]),
+        (&["d", "l"], &["a/../../../x"]),
+        (&["d", "l"], &["..\\x"]),
+    ];
+    for (path, target) in leaving {
+        let refused = parse(&several(vec![header(), link(path, target)], 32));
+        assert!(matches!(refused, Err(MetainfoError::LinkLeaves { .. })), "{target:?}");
+    }
+}
+
+#[test]
+fn data_is_looked_for_under_the_names_that_it_may_have() {
+    let names: &[(&str, &[&str])] = &[
+        ("plain", &["t/plain"]),
+        ("tab\there", &["t/tab\there", "t/tab_here.1"]),
+        ("tab_here", &["t/tab_here"]),
+        ("back\\slash", &["t/back\\slash", "t/backslash"]),
+        ("mark\u{200f}", &["t/mark\u{200f}", "t/mark"]),
+        ("mi\u{200c}join", &["t/mi\u{200c}join"]),
+        (".x.dunlin-part", &["t/_.x.dunlin-part"]),
+    ];
+    let entries = names.iter().map(|(name, _)| entry(1, [*name])).collect();
+    let base = with(&several(entries, 7), [("name", Some(text("t")))]);
+    let torrent = parse(&base).unwrap();
+    let content = torrent.content(16_384).unwrap();
+    for (file, (name, expected)) in content.files.iter().zip(names) {
+        let found: Vec<_> =
+            file.places().map(|place| String::from_utf8(place.to_vec()).unwrap()).collect();
+        assert_eq!(found, *expected, "{name:?}");
+    }
+}
+
+#[test]
 fn paths_are_made_safe_and_unique() {
     let utf8 = with(&entry(1, ["latin"]), [("path.utf-8", Some(list([text("ü")])))]);
     let files = vec![
@@ -207,7 +298,8 @@ fn paths_are_made_safe_and_unique() {
     ];
     let mut info = several(files, 6);
     let torrent = parse(&info).unwrap();
-    assert_eq!(shown(&torrent), ["_/x 1", "_/x.1 1", "ab 1", "d.1 1", "d/e 1", "ü 1"]);
+    // Whose name is its own keeps it.
+    assert_eq!(shown(&torrent), ["_/x.1 1", "_/x 1", "ab 1", "d.1 1", "d/e 1", "ü 1"]);
     info = with(&info, [("name", Some(text("..")))]);
     let torrent = parse(&info).unwrap();
     assert_eq!(torrent.name, torrent.hashes.first().to_string());
@@ -279,7 +371,10 @@ fn what_is_no_torrent_is_said() {
     let both = with(&m3(), [("files", Some(list([])))]);
     let many = with(&m3(), [("length", Some(int(i64::MAX))), ("piece length", Some(int(1)))]);
     let cases = [
-        (Torrent::parse(b""), "the torrent is damaged: bencode ends at byte 0"),
+        (Torrent::parse(b""), "this is no torrent: it is empty"),
+        (Torrent::parse(b"<html>"), "this is no torrent: it begins otherwise"),
+        (Torrent::parse(b"2026-12"), "this is no torrent: it begins otherwise"),
+        (Torrent::parse(b"d4:in"), "the torrent is damaged: bencode"),
         (Torrent::parse(b"le"), "the torrent is a list, expected a dictionary"),
         (Torrent::parse(b"de"), "key `info` of the torrent is absent or wrong"),
         (Torrent::parse(b"d4:infoi1ee"), "key `info` of the torrent is absent or wrong"),
@@ -296,7 +391,8 @@ fn what_is_no_torrent_is_said() {
         (change("length", None), "the torrent must have exactly one of `length` and `files`, fou"),
         (parse(&both), "the torrent must have exactly one of `length` and `files`, found both"),
         (change("length", Some(int(-1))), "key `length` of the torrent is absent or wrong"),
-        (change("length", Some(int(0))), "the torrent holds no bytes at all"),
+        (change("length", Some(int(0))), "`pieces` has 20 bytes, expected 0"),
+        (parse(&several(vec![], 0)), "the torrent holds no bytes at all"),
         (change("length", Some(int(16_385))), "`pieces` has 20 bytes, expected 40"),
         (change("pieces", Some(text("short"))), "`pieces` has 5 bytes, expected 20"),
         (change("pieces", None), "key `pieces` of the torrent is absent or wrong"),
@@ -319,20 +415,29 @@ fn what_is_no_torrent_is_said() {
 
 fn torrents() -> impl Strategy<Value = Value> {
     let name = prop_oneof!["[a-c./ ]{0,3}", "\\PC{0,6}"];
-    let file = (0_i64..40, prop::collection::vec(name.clone(), 1..4), "[pxhl]{0,2}");
+    let target = prop::collection::vec(prop_oneof!["[a-c]", "\\.{0,2}", name.clone()], 0..4);
+    let file = (0_i64..40, prop::collection::vec(name.clone(), 1..4), "[pxhl]{0,2}", target);
     let files = prop::collection::vec(file, 1..6);
     (files, name, 1_i64..20, any::<bool>()).prop_map(|(files, name, piece, private)| {
         let total: i64 = files
             .iter()
             .map(
-                |(length, _, attr)| {
+                |(length, _, attr, _)| {
                     if attr.contains('l') && !attr.contains('p') { 0 } else { *length }
                 },
             )
             .sum();
-        let files = files.into_iter().map(|(length, path, attr)| {
-            let path = Value::List(path.iter().map(|name| text(name)).collect());
-            dict([("attr", text(&attr)), ("length", int(length)), ("path", path)])
+        let files = files.into_iter().map(|(length, path, attr, target)| {
+            let names =
+                |names: &[String]| Value::List(names.iter().map(|name| text(name)).collect());
+            let file = dict([
+                ("attr", text(&attr)),
+                ("length", int(length)),
+                ("path", names(&path)),
+                ("symlink path", names(&target)),
+            ]);
+            let link = Some(names(&target)).filter(|_| attr.contains('l'));
+            with(&file, [("symlink path", link)])
         });
         let pieces = (total as u64).div_ceil(piece as u64) as usize * 20;
         dict([
@@ -353,7 +458,8 @@ proptest! {
         let tier = Value::List(urls.iter().map(|url| text(url)).collect());
         let outer = dict([("announce-list", list([tier])), ("info", info.clone())]);
         match Torrent::parse(&outer.encode()) {
-            Err(error) => prop_assert_eq!(error, MetainfoError::Nothing),
+            Err(MetainfoError::Nothing | MetainfoError::LinkLeaves { .. }) => {}
+            Err(error) => prop_assert!(false, "{}", error),
             Ok(torrent) => {
                 prop_assert_eq!(torrent.info(), &info.encode());
                 prop_assert_eq!(torrent.trackers.concat(), urls);

@@ -49,6 +49,7 @@ impl<'a> Reader<'a> {
                     ))
                 })?,
                 forced: self.flag("forced")?,
+                vain: self.u32("vain")?,
             }),
             tag::LOAD_QUERY => Control::LoadQuery,
             tag::LOAD => {
@@ -253,6 +254,7 @@ impl<'a> Reader<'a> {
             })?,
             elsewhere: self.flag("elsewhere")?,
             stands: self.option("what stands", |from| from.list("entries", 29, Reader::entry))?,
+            awaits_answers: self.flag("awaits answers")?,
         };
         register.check()?;
         Ok(register)

@@ -145,13 +145,13 @@ fn register() -> impl Strategy<Value = Register> {
     let node = proptest::option::of(("[a-z]{0,5}", "[a-z]{0,5}", "[a-z/]{0,9}", any::<u64>()));
     let stands = proptest::option::of(vec(entry(), 0..3));
     let beside = (vec(entry(), 0..4), vec(failed(), 0..3), node, stands);
-    (vec(file, 0..5), vec(want, 0..5), any::<(bool, bool)>(), space, beside).prop_map(
-        |(files, wants, (shares, elsewhere), space, (entries, unreadable, node, stands))| {
+    (vec(file, 0..5), vec(want, 0..5), any::<(bool, bool, bool)>(), space, beside).prop_map(
+        |(files, wants, (shares, elsewhere, awaits_answers), space, (entries, unreadable, node, stands))| {
             let space = space.map(|(device, free)| Space { device, free });
             let node = node.map(|(host, rack, dest, device)| Node { host, rack, dest, device });
             #[rustfmt::skip]
             let register =
-                Register { files, wants, shares, space, entries, unreadable, node, elsewhere, stands };
+                Register { files, wants, shares, space, entries, unreadable, node, elsewhere, stands, awaits_answers };
             register
         },
     )
@@ -237,8 +237,8 @@ fn swarm() -> impl Strategy<Value = Swarm> {
 }
 
 fn refresh() -> impl Strategy<Value = Refresh> {
-    (vec((any::<u32>(), vec(any::<u32>(), 0..5)), 0..5), any::<bool>()).prop_map(
-        |(torrents, forced)| Refresh {
+    (vec((any::<u32>(), vec(any::<u32>(), 0..5)), 0..5), any::<bool>(), any::<u32>()).prop_map(
+        |(torrents, forced, vain)| Refresh {
             torrents: torrents
                 .into_iter()
                 .map(|(torrent, pieces)| {
@@ -246,6 +246,7 @@ fn refresh() -> impl Strategy<Value = Refresh> {
                 })
                 .collect(),
             forced,
+            vain,
         },
     )
 }

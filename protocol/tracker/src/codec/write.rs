@@ -156,6 +156,7 @@ impl Writer {
         if let Some(stands) = &register.stands {
             self.list(stands, Writer::entry);
         }
+        self.flag(register.awaits_answers);
     }
 
     fn entry(&mut self, entry: &TreeEntry) {
@@ -241,7 +242,7 @@ impl Writer {
                 to.u32(piece.0);
             });
         });
-        self.flag(refresh.forced);
+        self.flag(refresh.forced).u32(refresh.vain);
     }
 
     fn failed(&mut self, file: &FailedFile) {

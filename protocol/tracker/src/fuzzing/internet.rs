@@ -1,8 +1,9 @@
 //! Checks of what a public tracker and its peers read, and of the table between them.
 
 use crate::http::{
-    AnnounceAnswer, AnnounceQuery, Head, MAX_HEAD, MAX_PEERS, MAX_SCRAPE, announce_query,
-    parse_scrape_query, read_announce, read_scrape, scrape_query, write_announce, write_scrape,
+    AnnounceAnswer, AnnounceQuery, Head, HeadError, MAX_HEAD, MAX_PEERS, MAX_SCRAPE, Requests,
+    announce_query, parse_scrape_query, read_announce, read_scrape, scrape_query, write_announce,
+    write_scrape,
 };
 use crate::public::{Announce, HashList, Room, Shard};
 use crate::udp::{
@@ -130,6 +131,46 @@ fn head(data: &[u8]) {
     }
 }
 
+/// The bytes of a connection, after a first one that says how they are cut: in any pieces there are the
+/// same requests in the same order, up to the first error, and little is held meanwhile.
+///
+/// # Panics
+/// If a property does not hold.
+pub fn requests(data: &[u8]) {
+    let Some((seed, data)) = data.split_first() else { return };
+    let whole = connection(data, |_| data.len());
+    assert_eq!(connection(data, |_| 1), whole, "byte by byte");
+    assert_eq!(connection(data, |at| 1 + (at * 31 + usize::from(*seed)) % 97), whole, "{seed}");
+}
+
+/// What a request says, without borrowing.
+type Said = Result<(Vec<u8>, Vec<u8>, Vec<u8>, bool, bool, Option<IpAddr>), HeadError>;
+
+fn connection(data: &[u8], piece: impl Fn(usize) -> usize) -> Vec<Said> {
+    let (mut requests, mut said) = (Requests::default(), Vec::new());
+    let mut at = 0;
+    while at < data.len() {
+        let end = data.len().min(at + piece(at).max(1));
+        requests.push(&data[at..end]);
+        let owned = |head: Head<'_>| {
+            let text = |part: &[u8]| part.to_vec();
+            let (method, path, query) = (text(head.method), text(head.path), text(head.query));
+            (method, path, query, head.keep_alive, head.body, head.forwarded)
+        };
+        while let Some(next) = requests.next(|head| head.map(owned)) {
+            let over = next.is_err();
+            said.push(next);
+            if over {
+                assert_eq!(requests.held(), 0);
+                return said;
+            }
+        }
+        assert!(requests.held() < MAX_HEAD, "{} bytes are held", requests.held());
+        at = end;
+    }
+    said
+}
+
 fn packet(data: &[u8]) {
     match parse_request(data) {
         Some(UdpRequest::Announce { connection, transaction, request, options }) => {
@@ -149,7 +190,8 @@ fn packet(data: &[u8]) {
             assert_eq!(again, data[..again.len()], "longer, never other");
         }
         Some(UdpRequest::Connect { .. }) => assert!(data.len() >= 16),
-        None => {}
+        Some(UdpRequest::Wrong { why, .. }) => assert!(data.len() >= 16 && !why.is_empty()),
+        None => assert!(data.len() < 16),
     }
 }
 
@@ -214,6 +256,7 @@ pub fn swarms(data: &[u8]) {
             peer_id: PeerId([id; 20]),
             event,
             seed: what & 0x80 != 0,
+            downloaded: what & 0x40 != 0,
             wanted: wanted.into(),
         };
         now += u64::from(later) / 8;
@@ -229,6 +272,8 @@ pub fn swarms(data: &[u8]) {
             Ok(counts) => {
                 known.insert(key);
                 assert!(counts.complete + counts.incomplete >= 1);
+                // A torrent with a single peer may have made room.
+                known.retain(|(torrent, _)| shard.scrape(torrent).is_some());
             }
             Err(_) => assert!(out.is_empty() && !known.contains(&key)),
         }

@@ -40,6 +40,13 @@ pub enum HeadError {
     /// It is no HTTP/1.
     #[error("this is no request of HTTP/1")]
     NotHttp,
+    /// A line that is no header: without a colon, folded, or with a blank before the colon. Whoever
+    /// reads such a line in another way sees other requests (RFC 9112, section 5).
+    #[error("a line of the request is no header; expected `Name: value`")]
+    NoHeader,
+    /// A length that is no number, or two of them that differ (RFC 9112, section 6.3).
+    #[error("the length of the request's body is no number, or there are two")]
+    Length,
 }
 
 impl<'a> Head<'a> {
@@ -63,14 +70,15 @@ impl<'a> Head<'a> {
         let first = lines.next().unwrap_or_default();
         let mut head = request_line(first.strip_suffix(b"\r").unwrap_or(first))?;
         head.len = len;
-        let mut real = None;
+        let mut more = More::default();
         for (index, line) in lines.enumerate() {
             if index == MAX_HEADERS {
                 return Err(HeadError::TooMany);
             }
-            header(&mut head, &mut real, line);
+            header(&mut head, &mut more, line.strip_suffix(b"\r").unwrap_or(line))?;
         }
-        head.forwarded = head.forwarded.or(real);
+        head.forwarded = head.forwarded.or(more.real);
+        head.body |= more.length.is_some_and(|length| length > 0);
         Ok(Some(head))
     }
 }
@@ -109,9 +117,19 @@ fn request_line(line: &[u8]) -> Result<Head<'_>, HeadError> {
     })
 }
 
-fn header(head: &mut Head<'_>, real: &mut Option<IpAddr>, line: &[u8]) {
-    let Some(colon) = line.iter().position(|byte| *byte == b':') else { return };
+/// What headers say that counts only once all are read.
+#[derive(Default)]
+struct More {
+    real: Option<IpAddr>,
+    length: Option<u64>,
+}
+
+fn header(head: &mut Head<'_>, more: &mut More, line: &[u8]) -> Result<(), HeadError> {
+    let colon = line.iter().position(|byte| *byte == b':').ok_or(HeadError::NoHeader)?;
     let name = line.get(..colon).unwrap_or_default();
+    if name.is_empty() || !name.iter().all(is_token) {
+        return Err(HeadError::NoHeader);
+    }
     let value = line.get(colon + 1..).unwrap_or_default().trim_ascii();
     let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
     if is("connection") {
@@ -124,15 +142,31 @@ fn header(head: &mut Head<'_>, real: &mut Option<IpAddr>, line: &[u8]) {
             }
         }
     } else if is("content-length") {
-        head.body |= value != b"0";
+        let length = number(value).ok_or(HeadError::Length)?;
+        if more.length.replace(length).is_some_and(|other| other != length) {
+            return Err(HeadError::Length);
+        }
     } else if is("transfer-encoding") {
         head.body = true;
     } else if is("x-forwarded-for") {
         // The last one is what the host that we trust has seen itself.
         head.forwarded = value.rsplit(|byte| *byte == b',').next().and_then(address);
     } else if is("x-real-ip") {
-        *real = address(value);
+        more.real = address(value);
     }
+    Ok(())
+}
+
+/// Whether a name may hold a byte (RFC 9110, section 5.6.2).
+fn is_token(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte)
+}
+
+/// A length: digits alone. One beyond every number is as good as the largest.
+fn number(text: &[u8]) -> Option<u64> {
+    let digits = std::str::from_utf8(text).ok()?;
+    let all = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    all.then(|| digits.parse().unwrap_or(u64::MAX))
 }
 
 /// An address as proxies write it, maybe with a port or brackets.

@@ -339,6 +339,36 @@ fn heads_of_requests() {
     ] {
         assert_eq!(parse(bad), Err(HeadError::NotHttp), "{bad}");
     }
+    for (line, expected) in [
+        ("Content-Length : 0", HeadError::NoHeader),
+        ("Content-Length\t: 3", HeadError::NoHeader),
+        (" folded: x", HeadError::NoHeader),
+        ("no colon", HeadError::NoHeader),
+        (": no name", HeadError::NoHeader),
+        ("a\0b: c", HeadError::NoHeader),
+        ("\r", HeadError::NoHeader),
+        ("Content-Length: ", HeadError::Length),
+        ("Content-Length: -1", HeadError::Length),
+        ("Content-Length: +3", HeadError::Length),
+        ("Content-Length: 0x3", HeadError::Length),
+        ("Content-Length: 0, 0", HeadError::Length),
+        ("Content-Length: 0\r\ncontent-length: 1", HeadError::Length),
+    ] {
+        let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{line}\r\n\r\n");
+        assert_eq!(Head::parse(text.as_bytes(), 0), Err(expected), "{line:?}");
+    }
+    for (line, body) in [
+        ("Content-Length: 0", false),
+        ("Content-Length:0\r\nContent-Length: 0", false),
+        ("content-length: 99999999999999999999999", true),
+        ("Transfer-Encoding: chunked\r\nContent-Length: 0", true),
+        ("Transfer-Encoding: identity", true),
+        ("X_y.z!: :", false),
+    ] {
+        let text = format!("GET / HTTP/1.1\r\n{line}\r\n\r\n");
+        let head = Head::parse(text.as_bytes(), 0).unwrap().unwrap();
+        assert_eq!(head.body, body, "{line:?}");
+    }
     assert_eq!(Head::parse(&vec![b'a'; MAX_HEAD], 0), Err(HeadError::TooLong));
     let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(65));
     assert_eq!(Head::parse(many.as_bytes(), 0), Err(HeadError::TooMany));

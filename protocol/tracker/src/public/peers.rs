@@ -5,6 +5,7 @@
 use super::index::Index;
 use super::sip::{SipKey, words};
 use dunlin_base::Rng;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Up to so many peers are looked through one after another; most swarms never have more.
 const SMALL: usize = 16;
@@ -23,12 +24,24 @@ pub(super) struct Peer<const N: usize> {
     pub(super) seen: u32,
 }
 
+impl<const N: usize> Peer<N> {
+    /// Where it is.
+    pub(super) fn ip(&self) -> IpAddr {
+        if let Some(ip) = self.at.first_chunk::<16>() {
+            return Ipv6Addr::from(*ip).into();
+        }
+        Ipv4Addr::from(self.at.first_chunk::<4>().copied().unwrap_or_default()).into()
+    }
+}
+
 /// It has everything.
 pub(super) const SEED: u8 = 1;
 /// It is a partial seed (BEP 21).
 pub(super) const PAUSED: u8 = 2;
 /// Its completion was counted.
 pub(super) const COUNTED: u8 = 4;
+/// It has shown that it knows the torrent: it missed something, completed it, or downloaded of it.
+pub(super) const KNOWS: u8 = 8;
 
 /// All peers of one family.
 #[derive(Clone, Debug, Default)]
@@ -46,7 +59,8 @@ pub(super) struct Peers<const N: usize> {
 pub(super) struct Asker<const N: usize> {
     pub(super) at: [u8; N],
     pub(super) tag: u32,
-    pub(super) seed: bool,
+    /// Seeds that it is told about, at most.
+    pub(super) seeds: usize,
 }
 
 impl<const N: usize> Peers<N> {
@@ -195,33 +209,46 @@ impl<const N: usize> Peers<N> {
         }
     }
 
-    /// Forgets everybody who was not seen since `since`.
-    pub(super) fn expire(&mut self, key: SipKey, since: u32) {
+    /// Any one of them.
+    pub(super) fn any(&self, rng: &mut Rng) -> Option<Peer<N>> {
+        if self.list.is_empty() {
+            return None;
+        }
+        self.list.get(rng.below(self.list.len() as u64) as usize).copied()
+    }
+
+    /// All of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Peer<N>> {
+        self.list.iter()
+    }
+
+    /// Forgets everybody who was not seen since `since`; `gone` hears of each.
+    pub(super) fn expire(&mut self, key: SipKey, since: u32, gone: &mut impl FnMut(IpAddr)) {
         let mut position = self.list.len();
         // From the end: what moves into a place that is free was looked at already, or, from the
         // leechers' end, is looked at again.
         while position > 0 {
             position -= 1;
-            while self.list.get(position).is_some_and(|peer| peer.seen < since) {
+            while let Some(peer) = self.list.get(position).filter(|peer| peer.seen < since) {
+                gone(peer.ip());
                 self.remove_at(key, position);
             }
         }
     }
 
-    /// Appends up to `wanted` peers as they are sent, leechers first; to a seed no seeds. Work and
-    /// memory follow what is wanted, not the swarm.
+    /// Appends up to `wanted` peers as they are sent, leechers first, and of seeds no more than the asker
+    /// is told about. Work and memory follow what is wanted, not the swarm.
     ///
     /// A quarter of the places is for seeds, if there are as many: a leecher that hears of leechers
     /// only may hear of nobody who has what all of them miss.
     pub(super) fn choose(&self, wanted: usize, asker: &Asker<N>, rng: &mut Rng, out: &mut Vec<u8>) {
         let (leechers, seeds) = self.list.split_at_checked(self.leechers).unwrap_or_default();
         let end = out.len() + wanted * N;
-        let for_seeds = if asker.seed { 0 } else { seeds.len().min(wanted / 4) };
+        let for_seeds = seeds.len().min(wanted / 4).min(asker.seeds);
         take(leechers, wanted - for_seeds, end - for_seeds * N, asker, rng, out);
-        if !asker.seed {
-            let left = end.saturating_sub(out.len()) / N;
-            take(seeds, left, end, asker, rng, out);
-        }
+        let left = (end.saturating_sub(out.len()) / N).min(asker.seeds);
+        let end = out.len() + left * N;
+        take(seeds, left, end, asker, rng, out);
     }
 
     /// Bytes of memory.

@@ -38,8 +38,14 @@ fn peer(n: u32) -> Announce {
         peer_id: PeerId(id),
         event: AnnounceEvent::None,
         seed: false,
+        downloaded: false,
         wanted: 50,
     }
+}
+
+/// A peer that nobody takes for a magnet link.
+fn seed(n: u32) -> Announce {
+    Announce { seed: true, downloaded: true, ..peer(n) }
 }
 
 /// What a shard says to an announce: counts and peers.
@@ -79,7 +85,15 @@ fn events() {
             (Started, false, (0, 1, 1, 0)),
             (None, false, (0, 1, 1, 0)),
         ],
-        &[(Started, true, (1, 0, 0, 0)), (None, true, (1, 0, 0, 0)), (None, false, (0, 1, 1, 0))],
+        // Who says once that nothing is missing may be a magnet link that does not know better.
+        &[(Started, true, (0, 1, 1, 0)), (None, true, (1, 0, 0, 0)), (None, false, (0, 1, 1, 0))],
+        &[
+            (Started, true, (0, 1, 1, 0)),
+            (None, false, (0, 1, 1, 0)),
+            (Completed, true, (1, 0, 0, 1)),
+        ],
+        &[(Started, true, (0, 1, 1, 0)), (Completed, true, (1, 0, 0, 1))],
+        &[(None, true, (0, 1, 1, 0)), (Stopped, true, (0, 0, 0, 0))],
         &[(Stopped, false, (0, 0, 0, 0))],
         &[(Completed, true, (1, 0, 0, 0)), (Completed, true, (1, 0, 0, 0))],
         &[(None, false, (0, 1, 1, 0)), (None, true, (1, 0, 0, 0)), (Completed, true, (1, 0, 0, 0))],
@@ -101,6 +115,7 @@ fn events() {
         ],
         &[
             (Paused, false, (0, 1, 0, 0)),
+            (Paused, true, (1, 0, 0, 0)),
             (Paused, true, (1, 0, 0, 0)),
             (Stopped, false, (0, 0, 0, 0)),
         ],
@@ -145,7 +160,8 @@ fn families_do_not_mix_and_both_count() {
     let mut shard = shard();
     for n in 0..10 {
         tell(&mut shard, 1, &peer(n));
-        tell(&mut shard, 1, &Announce { at: address(n + 10, true), seed: n < 5, ..peer(n + 10) });
+        let six = if n < 5 { seed(n + 10) } else { peer(n + 10) };
+        tell(&mut shard, 1, &Announce { at: address(n + 10, true), ..six });
     }
     assert_eq!(counts(&shard), (5, 15, 15, 0));
     let (_, four) = tell(&mut shard, 1, &peer(0));
@@ -175,7 +191,8 @@ fn who_is_told_about_whom() {
         let mut shard = shard();
         let mut out = Vec::new();
         for n in 0..leechers + seeds {
-            let announce = Announce { seed: n >= leechers, wanted: 0, ..peer(n + 10) };
+            let one = if n >= leechers { seed(n + 10) } else { peer(n + 10) };
+            let announce = Announce { wanted: 0, ..one };
             shard.announce(at(1), &announce, ROOM, &mut out).unwrap();
         }
         assert!(out.is_empty());
@@ -189,8 +206,40 @@ fn who_is_told_about_whom() {
         let first_seed = told.iter().position(is_seed).unwrap_or(told.len());
         assert!(told[first_seed..].iter().all(is_seed), "leechers come first");
         tell(&mut shard, 1, &Announce { event: AnnounceEvent::Stopped, ..peer(1) });
-        let (_, told) = tell(&mut shard, 1, &Announce { wanted, seed: true, ..peer(2) });
+        let (_, told) = tell(&mut shard, 1, &Announce { wanted, ..seed(2) });
         assert!(told.len() == to_seed && !told.iter().any(is_seed), "{leechers} {seeds} {wanted}");
+    }
+}
+
+#[test]
+fn a_magnet_link_that_says_it_misses_nothing_hears_of_seeds() {
+    // 30 seeds are there; what an announcer says of itself in turn, and how many of them it hears of.
+    use AnnounceEvent::{Completed, None, Started};
+    let says = |event, downloaded| Announce { event, downloaded, seed: true, ..peer(1) };
+    let misses = |event| Announce { event, ..peer(1) };
+    let renamed = Announce { peer_id: PeerId([9; 20]), ..says(Started, false) };
+    let cases: &[&[(Announce, usize)]] = &[
+        // Then it says so again: a seed, or a link that has found nobody.
+        &[(says(Started, false), 30), (says(None, false), 5), (says(None, false), 5)],
+        &[(says(None, false), 30), (misses(None), 30), (says(Completed, true), 0)],
+        &[(says(Started, false), 30), (says(Completed, false), 0), (says(None, false), 0)],
+        &[(misses(Started), 30), (says(None, false), 0)],
+        &[(says(None, true), 0), (says(None, false), 0)],
+        // Whoever comes to an address after a seed is somebody else.
+        &[(says(None, true), 0), (renamed, 30)],
+    ];
+    for v6 in [false, true] {
+        for case in cases {
+            let mut shard = shard();
+            for n in 10..40 {
+                tell(&mut shard, 1, &Announce { at: address(n, v6), ..seed(n) });
+            }
+            for (step, (announce, expected)) in case.iter().enumerate() {
+                let announce = Announce { at: address(1, v6), ..*announce };
+                let told = tell(&mut shard, 1, &announce).1.len();
+                assert_eq!(told, *expected, "step {step} of {case:?}");
+            }
+        }
     }
 }
 
@@ -203,7 +252,7 @@ fn everybody_is_named_about_as_often() {
             shard.announce(at(1), &Announce { wanted: 0, ..peer(n) }, ROOM, &mut out).unwrap();
         }
         let mut named: BTreeMap<SocketAddr, u32> = BTreeMap::new();
-        let asker = Announce { wanted: 20, seed: true, ..peer(9_999) };
+        let asker = Announce { wanted: 20, ..seed(9_999) };
         let rounds = 100 * size / 20;
         for _ in 0..rounds {
             out.clear();
@@ -244,6 +293,8 @@ fn a_full_table_keeps_whom_it_has() {
     let mut shard = shard();
     let mut out = Vec::new();
     tell(&mut shard, 1, &peer(1));
+    // A torrent of two makes room for nobody.
+    tell(&mut shard, 1, &peer(7));
     let full = Room { torrent: false, peer: false };
     let other = Announce { info_hash: InfoHash([8; 20]), ..peer(1) };
     assert_eq!(shard.announce(at(2), &other, full, &mut out), Err(Full::Torrents));
@@ -251,10 +302,83 @@ fn a_full_table_keeps_whom_it_has() {
     assert_eq!(shard.announce(at(2), &other, peers, &mut out), Err(Full::Peers));
     assert_eq!(shard.announce(at(2), &peer(2), full, &mut out), Err(Full::Peers));
     assert!(shard.announce(at(2), &peer(1), full, &mut out).is_ok());
-    let stopped = Announce { event: AnnounceEvent::Stopped, ..peer(1) };
-    assert!(shard.announce(at(2), &stopped, full, &mut out).is_ok());
+    out.clear();
+    for n in [1, 7] {
+        let stopped = Announce { event: AnnounceEvent::Stopped, ..peer(n) };
+        assert!(shard.announce(at(2), &stopped, full, &mut out).is_ok());
+    }
     shard.check();
     assert_eq!((shard.totals().torrents, out.len()), (0, 0));
+}
+
+/// An announce of torrent `n`, from a port of a host.
+fn entry(torrent: u32, host: u32, port: u16) -> Announce {
+    let mut hash = [9; 20];
+    hash[..4].copy_from_slice(&torrent.to_be_bytes());
+    let ip = Ipv4Addr::from(0xC633_6400 + host);
+    Announce { info_hash: InfoHash(hash), at: SocketAddr::new(ip.into(), port), ..peer(host) }
+}
+
+#[test]
+fn a_source_has_its_share_of_torrents_and_of_ports() {
+    let share = usize::from(MAX_PER_SOURCE);
+    for (torrents, ports) in [(20_000, 1), (1, 20_000), (100, 200)] {
+        let mut shard = shard();
+        let mut out = Vec::new();
+        let honest = entry(1_000_000, 1, 6881);
+        shard.announce(at(1), &honest, ROOM, &mut out).unwrap();
+        for torrent in 0..torrents {
+            for port in 0..ports {
+                let flood = entry(torrent, 2, 1024 + port);
+                // Each is answered, or told why not.
+                let told = shard.announce(at(2), &flood, ROOM, &mut out);
+                assert!(matches!(told, Ok(_) | Err(Full::Source)), "{told:?}");
+            }
+        }
+        shard.check();
+        let totals = shard.totals();
+        assert!(totals.peers_v4 <= share + 1 && totals.torrents <= share + 1, "{totals:?}");
+        assert_eq!(shard.scrape(&honest.info_hash).map(|counts| counts.incomplete), Some(1));
+        // Others come as before.
+        for host in 3..100 {
+            shard.announce(at(3), &entry(7, host, 1), ROOM, &mut out).unwrap();
+        }
+        assert_eq!(shard.totals().peers_v4, totals.peers_v4 + 97);
+    }
+}
+
+#[test]
+fn in_a_full_table_torrents_of_one_peer_make_room_for_smaller_sources() {
+    let mut shard = shard();
+    let mut out = Vec::new();
+    for torrent in 0..400 {
+        shard.announce(at(1), &entry(torrent, 2, 1), ROOM, &mut out).unwrap();
+    }
+    for host in 10..20 {
+        shard.announce(at(1), &entry(1000, host, 1), ROOM, &mut out).unwrap();
+    }
+    let full = Room { torrent: false, peer: false };
+    // Of the flood: who has one entry is smaller than who has 400.
+    for host in 20..60 {
+        shard.announce(at(2), &entry(2000 + host, host, 1), full, &mut out).unwrap();
+        shard.announce(at(2), &entry(1000, host, 1), full, &mut out).unwrap();
+    }
+    shard.check();
+    let totals = shard.totals();
+    assert_eq!((totals.peers_v4, totals.torrents), (410, 361), "one for one");
+    let popular = entry(1000, 10, 1).info_hash;
+    assert_eq!(shard.scrape(&popular).map(|counts| counts.incomplete), Some(50));
+    for host in 20..60 {
+        assert!(shard.scrape(&entry(2000 + host, host, 1).info_hash).is_some(), "{host}");
+    }
+    // The flood itself pushes nobody smaller out, only its own.
+    for torrent in 5000..6000 {
+        let _ = shard.announce(at(3), &entry(torrent, 2, 1), full, &mut out);
+    }
+    for host in 20..60 {
+        assert!(shard.scrape(&entry(2000 + host, host, 1).info_hash).is_some(), "{host}");
+    }
+    assert_eq!(shard.totals().peers_v4, 410);
 }
 
 #[test]
@@ -273,16 +397,18 @@ fn any_order_of_things_leaves_it_whole() {
             at: address(n, rng.chance(1, 4)),
             event,
             seed: rng.chance(1, 3),
+            downloaded: rng.chance(1, 4),
             wanted: rng.below(60) as usize,
             ..peer(n)
         };
         let mut out = Vec::new();
         let told = shard.announce(at(now), &announce, ROOM, &mut out).unwrap();
         let key = (announce.info_hash, announce.at);
+        let knows = model.contains_key(&key) || event == Completed || announce.downloaded;
         if event == Stopped {
             model.remove(&key);
         } else {
-            model.insert(key, (announce.seed, now));
+            model.insert(key, (announce.seed && knows, now));
         }
         let of_it = model.iter().filter(|(key, _)| key.0 == announce.info_hash);
         let seeds = of_it.clone().filter(|(_, (seed, _))| *seed).count() as u32;

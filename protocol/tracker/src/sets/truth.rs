@@ -6,7 +6,7 @@ use super::wishes::Wishes;
 use super::{Conflict, Copy, Found, Held, Obstacle, OnConflict, Rules, Sets};
 use crate::{OwnedFile, Standing};
 use dunlin_base::{Rank, hex};
-use dunlin_metainfo::{EntryKind, TreeEntry};
+use dunlin_metainfo::{EntryKind, HashKind, TreeEntry};
 
 pub(super) struct Judge<'j, 'l, 'a> {
     pub(super) rules: &'j Rules<'j>,
@@ -205,6 +205,10 @@ impl<'a> Judge<'_, '_, 'a> {
         verdict.give_way(copy.rank, copy.file);
         if self.rules.placing || self.rules.force {
             return self.replace(copy.rank, name, wants);
+        }
+        if copy.file.hashes.kind() == HashKind::Token {
+            // It stands in the plan; what is wanted goes into a file of its own.
+            return;
         }
         let obstacle = Obstacle { rank: copy.rank, name: name.to_owned() };
         if self.sets.obstacles.last() != Some(&obstacle) {

@@ -34,6 +34,15 @@ pub enum UdpRequest<'a> {
         /// Options, for [`url_data`].
         options: &'a [u8],
     },
+    /// Breaks a rule. Whoever was given the id is told so; silence would look like a dead tracker.
+    Wrong {
+        /// The id that it claims to have been given.
+        connection: u64,
+        /// To be sent back.
+        transaction: u32,
+        /// What is wrong, for people.
+        why: &'static str,
+    },
     /// Asks about torrents.
     Scrape {
         /// The id that it claims to have been given.
@@ -45,32 +54,36 @@ pub enum UdpRequest<'a> {
     },
 }
 
-/// Reads a request. `None` is what a tracker does not answer: too short, of no known action, without a
-/// port.
+/// Reads a request. `None` is what no tracker can answer: shorter than the 16 bytes that every request
+/// has (BEP 15).
 #[must_use]
 pub fn parse_request(packet: &[u8]) -> Option<UdpRequest<'_>> {
     let connection = u64_at(packet, 0)?;
     let action = u32_at(packet, 8)?;
     let transaction = u32_at(packet, 12)?;
-    match action {
-        action::CONNECT if connection == PROTOCOL => Some(UdpRequest::Connect { transaction }),
-        action::ANNOUNCE => {
-            let request = announce(packet)?;
-            let options = packet.get(ANNOUNCE..)?;
-            Some(UdpRequest::Announce { connection, transaction, request, options })
-        }
+    let wrong = |why| UdpRequest::Wrong { connection, transaction, why };
+    Some(match action {
+        action::CONNECT if connection == PROTOCOL => UdpRequest::Connect { transaction },
+        action::CONNECT => wrong("a connect request begins with another number"),
+        action::ANNOUNCE => match (announce(packet), packet.get(ANNOUNCE..)) {
+            (Some(request), Some(options)) if request.port != 0 => {
+                UdpRequest::Announce { connection, transaction, request, options }
+            }
+            (Some(_), Some(_)) => wrong("invalid port: expected 1 to 65535"),
+            _ => wrong("an announce has at least 98 bytes"),
+        },
         action::SCRAPE => {
             let (hashes, _) = packet.get(16..)?.as_chunks::<20>();
             let torrents: Vec<_> =
                 hashes.iter().take(MAX_SCRAPE).map(|hash| InfoHash(*hash)).collect();
-            (!torrents.is_empty()).then_some(UdpRequest::Scrape {
-                connection,
-                transaction,
-                torrents,
-            })
+            if torrents.is_empty() {
+                wrong("a scrape names at least one torrent: full scrapes are not served")
+            } else {
+                UdpRequest::Scrape { connection, transaction, torrents }
+            }
         }
-        _ => None,
-    }
+        _ => wrong("unknown action: expected connect, announce or scrape"),
+    })
 }
 
 fn announce(packet: &[u8]) -> Option<AnnounceRequest> {
@@ -81,9 +94,6 @@ fn announce(packet: &[u8]) -> Option<AnnounceRequest> {
         _ => AnnounceEvent::None,
     };
     let port = u16::from_be_bytes(array(packet, 96)?);
-    if port == 0 {
-        return None;
-    }
     Some(AnnounceRequest {
         info_hash: InfoHash(array(packet, 16)?),
         peer_id: PeerId(array(packet, 36)?),

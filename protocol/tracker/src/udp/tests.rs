@@ -156,24 +156,25 @@ fn t20_t21_connection_ids() {
 }
 
 #[test]
-fn what_is_no_request_has_no_answer() {
+fn who_breaks_a_rule_can_be_told() {
     let whole = unhex(T13);
-    assert!((0..98).all(|len| parse_request(&whole[..len]).is_none()), "cut");
+    assert!((0..16).all(|len| parse_request(&whole[..len]).is_none()), "no number to answer to");
+    let wrong = |packet: &[u8]| match parse_request(packet) {
+        Some(UdpRequest::Wrong { connection: CONNECTION, transaction: TX, why }) => why,
+        other => panic!("{other:?}"),
+    };
+    assert!((16..98).all(|len| wrong(&whole[..len]).contains("98 bytes")), "cut");
     let changed = |at: usize, value: u8| {
         let mut packet = whole.clone();
         packet[at] = value;
         packet
     };
-    assert_eq!(parse_request(&changed(11, 3)), None, "an unknown action");
-    assert_eq!(parse_request(&changed(11, 0)), None, "connect without the magic number");
+    assert!(wrong(&changed(11, 3)).contains("unknown action"));
+    assert!(wrong(&changed(11, 0)).contains("connect"), "without the magic number");
     let mut port = whole.clone();
     port[96..].fill(0);
-    assert_eq!(parse_request(&port), None, "no port");
-    assert_eq!(
-        parse_request(&unhex("01020304050607080000000211223344")),
-        None,
-        "scrape of nothing"
-    );
+    assert!(wrong(&port).contains("port"));
+    assert!(wrong(&unhex("01020304050607080000000211223344")).contains("at least one torrent"));
     let Some(UdpRequest::Announce { request, .. }) = parse_request(&changed(83, 4)) else {
         panic!()
     };

@@ -125,6 +125,44 @@ fn secrets_are_not_shown() {
     let url = "https://t.example/0123456789abcdef0123456789abcdef/announce?passkey=secret";
     let url = TrackerUrl::parse(url).unwrap();
     assert_eq!(format!("{url:?}"), "https://t.example/***/announce?***");
+    let cases = [
+        ("http://a/announce", "http://a/announce"),
+        ("http://a:80/announce.php?passkey=0123", "http://a/announce.php?***"),
+        ("http://a/announce/s3cret", "http://a/announce/***"),
+        ("http://a/announces3cret/x.y", "http://a/***/***"),
+        ("http://a/announce.s3cret", "http://a/***"),
+        ("udp://a:6969", "udp://a:6969/"),
+        ("wss://a:1/s3cret", "wss://a:1/***"),
+        ("http://me:s3cret@a/announce", "http://a/***"),
+        ("s3cret", "s3cret/***"),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(TrackerUrl::mask(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn what_answers_to_us_alone_must_look_like_a_tracker() {
+    let cases = [
+        ("http://127.0.0.1/announce", true),
+        ("http://127.0.0.1/x", false),
+        ("http://127.0.0.1/announce.php?a=..", true),
+        ("http://127.0.0.1/announce/../x", false),
+        ("http://127.0.0.1/announce/%2e%2E/x", false),
+        ("http://127.0.0.1/announce/..%2Fx", false),
+        ("http://127.0.0.1/announce/..\\x", false),
+        ("http://0.0.0.0/x", false),
+        ("http://[::1]/x", false),
+        ("http://169.254.169.254/latest/meta-data/", false),
+        ("http://169.254.169.254/announce", true),
+        ("http://[fe80::1]/x", false),
+        ("http://[::ffff:169.254.1.1]/x", false),
+        ("http://192.0.2.1/x", true),
+        ("udp://169.254.1.1:1/x", true),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(TrackerUrl::parse(text).is_ok(), expected, "{text}");
+    }
 }
 
 #[test]

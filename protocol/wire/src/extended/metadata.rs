@@ -26,7 +26,7 @@ pub enum MetadataMessage {
     Data {
         /// Its index.
         piece: u32,
-        /// Bytes of the whole.
+        /// Bytes of the whole; 0 if the sender does not say.
         total_size: u32,
         /// Its bytes.
         data: Bytes,
@@ -82,7 +82,7 @@ impl MetadataMessage {
             0 => Some(MetadataMessage::Request { piece: number("piece")? }),
             1 => Some(MetadataMessage::Data {
                 piece: number("piece")?,
-                total_size: number("total_size")?,
+                total_size: number("total_size").unwrap_or(0),
                 data: payload.slice(document.consumed().min(payload.len())..),
             }),
             2 => Some(MetadataMessage::Reject { piece: number("piece")? }),

@@ -93,7 +93,11 @@ fn metadata_messages() {
     assert_eq!(MetadataMessage::decode(&reject), Ok(Some(MetadataMessage::Reject { piece: 0 })));
     let unknown = Bytes::from_static(b"d8:msg_typei9ee");
     assert_eq!(MetadataMessage::decode(&unknown), Ok(None));
-    for bad in ["", "de", "d8:msg_typei1e5:piecei0ee", "d8:msg_typei0e5:piecei-1ee", "i5e"] {
+    let short = Bytes::from_static(b"d8:msg_typei1e5:piecei0eexy");
+    let data = Bytes::from_static(b"xy");
+    let said_nothing = MetadataMessage::Data { piece: 0, total_size: 0, data };
+    assert_eq!(MetadataMessage::decode(&short), Ok(Some(said_nothing)));
+    for bad in ["", "de", "d8:msg_typei1ee", "d8:msg_typei0e5:piecei-1ee", "i5e"] {
         assert!(MetadataMessage::decode(&Bytes::from(bad)).is_err(), "{bad}");
     }
     assert_eq!(
