@@ -159,6 +159,12 @@ impl Announcer {
         }
     }
 
+    /// Whether there is no tracker.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.trackers.is_empty()
+    }
+
     /// From now on we are in the swarm.
     pub fn start(&mut self, now: Time) {
         if std::mem::replace(&mut self.running, true) {

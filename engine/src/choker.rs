@@ -3,7 +3,9 @@
 
 use crate::config::policy;
 use dunlin_base::{ConnId, Rate, Rng};
+use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -25,22 +27,40 @@ pub const SLOTS: usize = 4;
 pub const OPTIMISTIC_ROUNDS: u64 = 3;
 /// A new peer is this many times as likely to get the optimistic slot (BEP 3).
 pub const NEWCOMER_WEIGHT: u64 = 3;
-/// In seed mode a peer keeps its slot until it got so many pieces' worth of blocks.
+/// In seed mode a peer keeps its slot until it got so many pieces' worth of blocks, …
 pub const SEED_QUANTUM_PIECES: u64 = 20;
+/// … or, on the internet, until it had it for so many rounds (practice: a minute).
+pub(crate) const SEED_QUANTUM_ROUNDS: u64 = 6;
+
+/// Slots that a seed has besides for peers that have taken nothing yet, one a source: whoever lets them
+/// pass costs nothing, and keeps nobody waiting who does take.
+pub(crate) const TRIALS: usize = 16;
+/// Slots on the internet besides for peers that take far less than they could have: they cost little, and
+/// a slot that they held would stand idle while others wait.
+pub(crate) const SLOW_SLOTS: usize = 16;
 
 /// A peer as the choker sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
     /// The connection.
     pub conn: ConnId,
+    /// Who counts as one with it: its address on the internet, nobody in a cluster.
+    pub source: Option<IpAddr>,
+    /// How many slots in a row it has let pass without taking anything; not 0 in its present slot if it
+    /// takes nothing now.
+    pub wasted: u32,
+    /// Whether it has taken or asked for anything in its present or last slot.
+    pub takes_part: bool,
+    /// In its present or last slot it took far less than it could have.
+    pub slow: bool,
+    /// It had its slot for as long as one lasts while others wait.
+    pub had_its_time: bool,
     /// Whether it wants anything of us.
     pub interested: bool,
     /// Whether we choke it now.
     pub choked: bool,
     /// What it gives us, averaged.
     pub gives: Rate,
-    /// What it takes from us, averaged.
-    pub takes: Rate,
     /// Whole pieces' worth it got in its present slot.
     pub pieces_in_slot: u64,
     /// The round in which its slot began or it was last choked.
@@ -80,8 +100,16 @@ impl Choker {
             return peers.iter().map(|peer| peer.conn).collect();
         }
         let mut ranked: Vec<&Candidate> = peers.iter().collect();
+        let turns = turns(peers);
+        let turn = |peer: &Candidate| turns.get(&peer.conn).copied().unwrap_or_default();
         if seeding {
-            ranked.sort_by_key(|peer| seed_rank(peer));
+            // Who has shown that it takes comes before who may not, for which there are slots on trial;
+            // and whoever has a slot keeps it for its quantum, and then comes after those who wait.
+            ranked.retain(|peer| !peer.slow);
+            ranked.sort_by_key(|peer| {
+                let order = (!peer.takes_part, !peer.keeps_slot(), peer.had_its_time);
+                (peer.wasted, order, turn(peer))
+            });
         } else {
             ranked.retain(|peer| !peer.snubbed);
             ranked.sort_by_key(|peer| (std::cmp::Reverse(peer.gives), peer.conn));
@@ -105,14 +133,29 @@ impl Choker {
         }
         self.renew_optimistic(peers, &unchoked, rng);
         unchoked.extend(self.optimistic);
-        Choker::fill_free_slots(peers, &mut unchoked, regular.saturating_sub(taken));
+        // Slots that nobody earned go to whoever has the next turn: an idle uplink helps nobody.
+        let mut waiting: Vec<&Candidate> =
+            peers.iter().filter(|peer| peer.interested && !unchoked.contains(&peer.conn)).collect();
+        waiting.sort_by_key(|peer| (peer.had_its_time, turn(peer)));
+        let (slow, waiting): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|peer| peer.slow);
+        let free = regular.saturating_sub(taken);
+        unchoked.extend(waiting.iter().take(free).map(|peer| peer.conn));
+        let free_for_slow = SLOW_SLOTS + free.saturating_sub(waiting.len());
+        unchoked.extend(slow.iter().take(free_for_slow).map(|peer| peer.conn));
+        let on_trial = waiting.iter().skip(free).filter(|peer| {
+            let (wasted, number, ..) = turn(peer);
+            seeding && wasted == 0 && number == 0 && !peer.takes_part
+        });
+        unchoked.extend(on_trial.take(TRIALS).map(|peer| peer.conn));
         unchoked
     }
 
     fn renew_optimistic(&mut self, peers: &[Candidate], regular: &[ConnId], rng: &mut Rng) {
         let held = self.optimistic.filter(|conn| {
             !regular.contains(conn)
-                && peers.iter().any(|peer| peer.conn == *conn && peer.interested)
+                && peers
+                    .iter()
+                    .any(|peer| peer.conn == *conn && peer.interested && peer.uses_slot())
         });
         if held.is_some() && !self.round.is_multiple_of(OPTIMISTIC_ROUNDS) {
             return;
@@ -122,6 +165,10 @@ impl Choker {
             .filter(|peer| peer.interested && !regular.contains(&peer.conn))
             .filter(|peer| peers.len() == 1 || Some(peer.conn) != held || regular.is_empty())
             .collect();
+        // Those who are slow have slots of their own.
+        let others = eligible.iter().any(|peer| !peer.slow);
+        let eligible: Vec<&Candidate> =
+            eligible.into_iter().filter(|peer| !(others && peer.slow)).collect();
         let weight = |peer: &Candidate| if peer.newcomer { NEWCOMER_WEIGHT } else { 1 };
         let total: u64 = eligible.iter().map(|peer| weight(peer)).sum();
         if total == 0 {
@@ -140,20 +187,39 @@ impl Choker {
             })
             .map(|peer| peer.conn);
     }
+}
 
-    /// Slots that nobody earned go to whoever waits longest: an idle uplink helps nobody.
-    fn fill_free_slots(peers: &[Candidate], unchoked: &mut Vec<ConnId>, free: usize) {
-        let mut waiting: Vec<&Candidate> =
-            peers.iter().filter(|peer| peer.interested && !unchoked.contains(&peer.conn)).collect();
-        waiting.sort_by_key(|peer| (peer.since_round, peer.conn));
-        unchoked.extend(waiting.into_iter().take(free).map(|peer| peer.conn));
+impl Candidate {
+    /// In seed mode: whether it has a slot, takes what it asked for, and has not had its quantum.
+    fn keeps_slot(&self) -> bool {
+        let has_its_quantum = self.had_its_time || self.pieces_in_slot >= SEED_QUANTUM_PIECES;
+        !self.choked && self.uses_slot() && !has_its_quantum
+    }
+
+    /// Whether it takes enough to keep a slot from others.
+    fn uses_slot(&self) -> bool {
+        self.wasted == 0 && !self.slow
     }
 }
 
-/// Seed mode: whoever has a slot keeps it for its quantum, then the longest waiting comes first.
-fn seed_rank(peer: &Candidate) -> (bool, u64, ConnId) {
-    let keeps = !peer.choked && peer.pieces_in_slot < SEED_QUANTUM_PIECES;
-    (!keeps, peer.since_round, peer.conn)
+/// Whose turn is next, the least first: who let fewer slots pass, then who is the first of its source,
+/// then who waits longest. So a source that sends many peers gets no more than one that sends one.
+type Turn = (u32, u32, u64, ConnId);
+
+fn turns(peers: &[Candidate]) -> BTreeMap<ConnId, Turn> {
+    let mut waiting: Vec<&Candidate> = peers.iter().filter(|peer| peer.interested).collect();
+    waiting.sort_by_key(|peer| (!peer.keeps_slot(), peer.wasted, peer.since_round, peer.conn));
+    let mut of_source: BTreeMap<IpAddr, u32> = BTreeMap::new();
+    let mut turns = BTreeMap::new();
+    for peer in waiting {
+        let before = peer.source.map(|source| of_source.entry(source).or_default());
+        let number = before.map_or(0, |count| {
+            *count += 1;
+            *count - 1
+        });
+        turns.insert(peer.conn, (peer.wasted, number, peer.since_round, peer.conn));
+    }
+    turns
 }
 
 #[cfg(test)]
@@ -163,10 +229,14 @@ mod tests {
     fn peer(id: u64, gives: u64) -> Candidate {
         Candidate {
             conn: ConnId(id),
+            source: None,
+            wasted: 0,
+            takes_part: false,
+            slow: false,
+            had_its_time: false,
             interested: true,
             choked: true,
             gives: Rate(gives),
-            takes: Rate(0),
             pieces_in_slot: 0,
             since_round: 0,
             newcomer: false,
@@ -236,6 +306,77 @@ mod tests {
         let open = choker.rechoke(ChokerKind::TitForTat, true, SLOTS, &peers, &mut Rng::new(1));
         assert!(open.contains(&ConnId(1)) && open.contains(&ConnId(2)));
         assert!(open.contains(&ConnId(3)), "the longest waiting takes the place of peer 0");
+    }
+
+    #[test]
+    fn who_takes_nothing_of_its_slot_gives_it_up_and_waits_behind_the_others() {
+        let mut peers: Vec<_> = (0..12).map(|id| peer(id, 0)).collect();
+        for idle in &mut peers[..3] {
+            (idle.choked, idle.wasted) = (false, 1);
+        }
+        peers[3].wasted = 2;
+        peers[11].since_round = 9;
+        for seeding in [true, false] {
+            let mut choker = Choker::default();
+            let rng = &mut Rng::new(1);
+            let open = ids(choker.rechoke(ChokerKind::TitForTat, seeding, 9, &peers, rng));
+            assert!((4..12).all(|id| open.contains(&id)), "{open:?}");
+        }
+    }
+
+    #[test]
+    fn a_source_of_many_peers_gets_no_more_than_one_of_one_peer() {
+        let mut peers: Vec<_> = (0..80).map(|id| peer(id, 0)).collect();
+        for peer in &mut peers {
+            peer.source = Some(IpAddr::from([10, 0, 0, (peer.conn.0 % 5) as u8]));
+        }
+        let mut late = peer(80, 0);
+        (late.source, late.since_round) = (Some(IpAddr::from([10, 0, 1, 1])), 50);
+        peers.push(late);
+        for seeding in [true, false] {
+            let mut choker = Choker::default();
+            let rng = &mut Rng::new(1);
+            let open = choker.rechoke(ChokerKind::TitForTat, seeding, 7, &peers, rng);
+            assert!(open.contains(&ConnId(80)), "it came last, and is the first of its source");
+        }
+    }
+
+    #[test]
+    fn who_takes_slowly_keeps_nobody_out() {
+        for (count, seeding) in [(12, true), (12, false), (60, true), (60, false)] {
+            let mut peers: Vec<_> = (0..count).map(|id| peer(id, 0)).collect();
+            for slow in &mut peers {
+                (slow.takes_part, slow.slow, slow.choked) = (true, true, slow.conn.0 >= 16);
+            }
+            let mut late = peer(100, 0);
+            (late.takes_part, late.since_round) = (true, 50);
+            peers.push(late);
+            let mut choker = Choker::default();
+            for _ in 0..20 {
+                let rng = &mut Rng::new(1);
+                let open = choker.rechoke(ChokerKind::TitForTat, seeding, 8, &peers, rng);
+                assert!(open.contains(&ConnId(100)), "{count} {seeding}: {open:?}");
+                assert!(open.len() >= 12 && open.len() <= 8 + SLOW_SLOTS, "{open:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_slot_ends_by_its_time_as_well() {
+        let mut peers: Vec<_> = (0..24).map(|id| peer(id, 0)).collect();
+        for holder in &mut peers[..8] {
+            (holder.takes_part, holder.choked, holder.had_its_time) = (true, false, true);
+        }
+        for other in &mut peers[8..] {
+            (other.takes_part, other.since_round) = (true, other.conn.0);
+        }
+        for seeding in [true, false] {
+            let mut choker = Choker::default();
+            let rng = &mut Rng::new(1);
+            let open = choker.rechoke(ChokerKind::TitForTat, seeding, 8, &peers, rng);
+            assert!((8..15).all(|id| open.contains(&ConnId(id))), "{open:?}");
+            assert_eq!(open.len(), 8);
+        }
     }
 
     #[test]

@@ -63,7 +63,7 @@ policy! {
         /// The same among cooperating ranks: seeds give first what the swarm has fewest copies of.
         Cluster = "cluster",
         /// The classic algorithm: files one after another, one request in flight, every member may be
-        /// asked, refreshes every few pieces.
+        /// asked, refreshes every few pieces, each of which is answered before the next request.
         Course = "course",
     }
 }

@@ -20,9 +20,11 @@
 mod late;
 mod life;
 mod links;
+mod loads;
 mod outcome;
 mod start;
 mod swarm;
+mod vain;
 
 use crate::io::{CoordinatorOutput, Reason, Wake};
 use dunlin_base::{Rank, Rng, Time};
@@ -30,6 +32,7 @@ use dunlin_tracker::{
     Control, Node, OnConflict, Register, Rules, Sets, ShutdownReason, SwarmTable, TrackerMap,
     TrackerOrder, Tree,
 };
+pub use loads::LOAD_WAIT;
 pub use outcome::{Outcome, PlannedMove, Refusal, RefusalKind};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -91,6 +94,11 @@ pub enum CoordinatorInput {
         /// The rank.
         rank: Rank,
     },
+    /// A rank has said that it stops: it will not come back.
+    Withdrawn {
+        /// The rank.
+        rank: Rank,
+    },
     /// The world has heard this rank, though it has nothing to say to the tracker: it lives. A rank whose
     /// processor is taken by others may be late with its own sign of life.
     Heard {
@@ -135,10 +143,10 @@ struct Peer {
     checked: Option<(u64, u64)>,
     /// Its registration, until the sets are made.
     register: Option<Box<Register>>,
-    /// Whether it owes an answer to a load query.
-    asked: bool,
-    /// When it last reported its load.
-    loaded: Option<Time>,
+    /// Whether it requests nothing more until it is answered (see [`Register::awaits_answers`]).
+    awaits_answers: bool,
+    /// What it was asked about its load.
+    queries: loads::Queries,
     /// Where it runs.
     node: Option<Box<Node>>,
     /// Its place in the book of deadlines.
@@ -159,6 +167,9 @@ pub struct Coordinator {
     table: SwarmTable,
     tree: Tree,
     links: links::Links,
+    vain: vain::Vain,
+    /// Answers that wait for loads, in the order of their deadlines.
+    waiting: VecDeque<loads::Waiting>,
     /// The deadlines of all ranks that have one.
     due: BTreeSet<(Time, Rank)>,
     rng: Rng,
@@ -176,8 +187,8 @@ impl Coordinator {
             progress: Time::ZERO,
             checked: None,
             register: None,
-            asked: false,
-            loaded: None,
+            awaits_answers: false,
+            queries: loads::Queries::default(),
             node: None,
             due: None,
         };
@@ -189,6 +200,8 @@ impl Coordinator {
             table: SwarmTable::new(&Sets::default(), config.map),
             tree: Tree::default(),
             links: links::Links::default(),
+            vain: vain::Vain::default(),
+            waiting: VecDeque::new(),
             due: BTreeSet::new(),
             rng: Rng::new(config.seed),
             outcome: Outcome::default(),
@@ -210,6 +223,7 @@ impl Coordinator {
             CoordinatorInput::Message { from, message } => self.message(now, from, message),
             CoordinatorInput::Timeout => self.expire(now),
             CoordinatorInput::Lost { rank } => self.die(rank),
+            CoordinatorInput::Withdrawn { rank } => self.withdraw(rank),
             CoordinatorInput::Heard { rank } => self.heard(now, rank),
             CoordinatorInput::Interrupt => {
                 self.outcome.interrupted = true;
@@ -234,18 +248,21 @@ impl Coordinator {
     }
 
     /// When [`CoordinatorInput::Timeout`] is wanted, and why: the earliest moment at which a rank
-    /// counts as absent or dead.
+    /// counts as absent or dead, or at which an answer waits no more for loads.
     #[must_use]
     pub fn next_timeout(&self) -> Wake {
         if self.phase == Phase::Finished {
             return None;
         }
-        let (at, rank) = self.due.first()?;
-        let reason = match self.peer(*rank)?.life {
-            Life::Expected => Reason::Start,
-            _ => Reason::Silence,
-        };
-        Some((*at, reason))
+        let loads = self.loads_due().map(|at| (at, Reason::Load));
+        let rank = self.due.first().and_then(|(at, rank)| {
+            let reason = match self.peer(*rank)?.life {
+                Life::Expected => Reason::Start,
+                _ => Reason::Silence,
+            };
+            Some((*at, reason))
+        });
+        loads.into_iter().chain(rank).min_by_key(|(at, _)| *at)
     }
 
     /// What has come of the run so far. Complete after [`CoordinatorOutput::Finished`].
@@ -392,6 +409,7 @@ impl Coordinator {
             Phase::Finished => assert_eq!(self.next_timeout(), None),
         }
         self.links.check();
+        self.check_loads();
         let due = self.peers.iter().filter_map(|peer| self.deadline(peer)).count();
         assert_eq!(due, self.due.len());
         for (rank, life) in self.lives() {

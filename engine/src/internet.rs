@@ -7,11 +7,18 @@ use crate::rate_limit::Bucket;
 use dunlin_base::{Endpoint, Time, TorrentId};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
-/// Breaches of the protocol by one address before it is banned: one may be a bug, more are a habit.
+/// Breaches of the protocol by one source before it is banned: one may be a bug, more are a habit.
 const MAX_BREACHES: u32 = 5;
-/// Addresses whose breaches are remembered.
+/// Sources whose breaches, whose slots that they let pass, whose slowness and whose going are remembered;
+/// with more, the one that did nothing of it for longest is forgotten.
 const MAX_REMEMBERED: usize = 1000;
+/// A source of which a connection came to nothing, or ended, waits so long behind others where room is
+/// scarce; who comes again before that waits as long anew. Honest peers pause for longer.
+const AWAY: Duration = Duration::from_secs(10);
+/// Breaches that are farther apart are no habit.
+const HABIT: Duration = Duration::from_secs(3600);
 
 /// The session's part of the internet.
 #[derive(Debug)]
@@ -32,7 +39,24 @@ pub(crate) struct Internet {
     pub(crate) look: bool,
     /// The torrent that dialled last: the next one has its turn.
     pub(crate) last_dialled: TorrentId,
-    breaches: BTreeMap<IpAddr, u32>,
+    /// How many breaches of a source, and when the last one was.
+    breaches: BTreeMap<IpAddr, (u32, Time)>,
+    /// How many slots in a row peers of a source have let pass, and when the last one was.
+    let_pass: BTreeMap<IpAddr, (u32, Time)>,
+    /// Sources of peers that took far less than they could have, how often, and when the last time was.
+    slow: BTreeMap<IpAddr, (u32, Time)>,
+    /// Sources that were turned away or went, how often, and when the last time was.
+    went: BTreeMap<IpAddr, (u32, Time)>,
+}
+
+/// Makes room for one more source: the one that did the least lately is forgotten.
+fn forget_one(all: &mut BTreeMap<IpAddr, (u32, Time)>, source: IpAddr) {
+    if all.len() >= MAX_REMEMBERED && !all.contains_key(&source) {
+        let oldest = all.iter().min_by_key(|(source, (_, at))| (*at, **source));
+        if let Some(oldest) = oldest.map(|(source, _)| *source) {
+            all.remove(&oldest);
+        }
+    }
 }
 
 impl Internet {
@@ -47,6 +71,9 @@ impl Internet {
             look: false,
             last_dialled: TorrentId(0),
             breaches: BTreeMap::new(),
+            let_pass: BTreeMap::new(),
+            slow: BTreeMap::new(),
+            went: BTreeMap::new(),
             config,
         }
     }
@@ -62,14 +89,81 @@ impl Internet {
     }
 
     /// A peer broke the protocol. Returns whether that makes it a habit.
-    pub(crate) fn breached(&mut self, remote: Endpoint) -> bool {
-        let Some(ip) = ip_of(remote) else { return false };
-        if self.breaches.len() >= MAX_REMEMBERED && !self.breaches.contains_key(&ip) {
-            self.breaches.pop_first();
+    pub(crate) fn breached(&mut self, now: Time, remote: Endpoint) -> bool {
+        let Some(source) = source_of(remote) else { return false };
+        forget_one(&mut self.breaches, source);
+        let (count, at) = self.breaches.entry(source).or_insert((0, now));
+        *count = if now.since(*at) < HABIT { *count + 1 } else { 1 };
+        *at = now;
+        let habit = *count >= MAX_BREACHES;
+        if habit {
+            // It is banned; when that ends it begins anew.
+            self.breaches.remove(&source);
         }
-        let count = self.breaches.entry(ip).or_default();
-        *count += 1;
-        *count >= MAX_BREACHES
+        habit
+    }
+
+    /// A peer has let so many slots in a row pass without taking anything.
+    pub(crate) fn lets_pass(&mut self, now: Time, remote: Endpoint, slots: u32) {
+        let Some(source) = source_of(remote) else { return };
+        forget_one(&mut self.let_pass, source);
+        let (count, at) = self.let_pass.entry(source).or_insert((0, now));
+        (*count, *at) = ((*count).max(slots), now);
+    }
+
+    /// A peer takes something.
+    pub(crate) fn takes(&mut self, remote: Endpoint) {
+        if !self.let_pass.is_empty()
+            && let Some(source) = source_of(remote)
+        {
+            self.let_pass.remove(&source);
+        }
+    }
+
+    /// How many slots in a row its source has let pass.
+    pub(crate) fn let_pass(&self, remote: Endpoint) -> u32 {
+        let found = source_of(remote).and_then(|source| self.let_pass.get(&source));
+        found.map_or(0, |(slots, _)| *slots)
+    }
+
+    /// A peer took far less in its slot than it could have, or did not.
+    pub(crate) fn is_slow(&mut self, now: Time, remote: Endpoint, slow: bool) {
+        let Some(source) = source_of(remote) else { return };
+        if !slow {
+            self.slow.remove(&source);
+            return;
+        }
+        forget_one(&mut self.slow, source);
+        let (count, at) = self.slow.entry(source).or_insert((0, now));
+        (*count, *at) = (count.saturating_add(1), now);
+    }
+
+    /// Whether a peer of its source was slow when one was last looked at.
+    pub(crate) fn was_slow(&self, remote: Endpoint) -> bool {
+        !self.slow.is_empty() && source_of(remote).is_some_and(|at| self.slow.contains_key(&at))
+    }
+
+    /// A stranger that came by itself was turned away, or went.
+    pub(crate) fn goes(&mut self, now: Time, remote: Endpoint) {
+        let Some(source) = source_of(remote) else { return };
+        forget_one(&mut self.went, source);
+        let (count, at) = self.went.entry(source).or_insert((0, now));
+        (*count, *at) = (count.saturating_add(1), now);
+    }
+
+    /// Whether its source has just gone, so that others come first where room is scarce.
+    pub(crate) fn has_just_gone(&self, now: Time, remote: Endpoint) -> bool {
+        let went = source_of(remote).and_then(|source| self.went.get(&source));
+        went.is_some_and(|(_, at)| now.since(*at) < AWAY)
+    }
+
+    /// # Panics
+    /// If more is remembered than may be.
+    pub(crate) fn check(&self) {
+        assert!(self.breaches.len() <= MAX_REMEMBERED);
+        assert!(self.let_pass.len() <= MAX_REMEMBERED);
+        assert!(self.slow.len() <= MAX_REMEMBERED);
+        assert!(self.went.len() <= MAX_REMEMBERED);
     }
 }
 
@@ -81,9 +175,14 @@ pub(crate) fn ip_of(remote: Endpoint) -> Option<IpAddr> {
     }
 }
 
-/// Whom a ban of `remote` shuts out: the whole address on the internet, where ports are cheap.
+/// Who counts as one where places are shared and bans are made ([`dunlin_base::source_of`]).
+pub(crate) fn source_of(remote: Endpoint) -> Option<IpAddr> {
+    ip_of(remote).map(dunlin_base::source_of)
+}
+
+/// Whom a ban of `remote` shuts out: the whole source on the internet, where ports are cheap.
 pub(crate) fn ban_key(remote: Endpoint) -> Endpoint {
-    ip_of(remote).map_or(remote, |ip| Endpoint::Socket(SocketAddr::new(ip, 0)))
+    source_of(remote).map_or(remote, |source| Endpoint::Socket(SocketAddr::new(source, 0)))
 }
 
 /// An address in one form: IPv4 in the clothes of IPv6 is IPv4.
@@ -112,6 +211,10 @@ mod tests {
         let (a, b) = (at("192.0.2.1:5"), at("[::ffff:192.0.2.1]:9"));
         assert_eq!(ban_key(Endpoint::Socket(a)), ban_key(Endpoint::Socket(b)));
         assert_eq!(ban_key(Endpoint::Rank(Rank(3))), Endpoint::Rank(Rank(3)));
+        let of = |text| ban_key(Endpoint::Socket(at(text)));
+        assert_eq!(of("[2001:db8:0:7::1]:5"), of("[2001:db8:0:7:8:9:a:b]:6"), "one /64");
+        assert_ne!(of("[2001:db8:0:7::1]:5"), of("[2001:db8:0:8::1]:5"));
+        assert_ne!(of("192.0.2.1:5"), of("192.0.2.2:5"));
         assert_eq!(canonical(b), at("192.0.2.1:9"));
     }
 
@@ -126,12 +229,18 @@ mod tests {
     fn breaches_become_a_habit_and_memory_is_bounded() {
         let mut net = Internet::new(NodeConfig::default());
         let peer = Endpoint::Socket(at("192.0.2.1:5"));
-        let habits: Vec<bool> = (0..MAX_BREACHES).map(|_| net.breached(peer)).collect();
+        let now = Time::ZERO;
+        let habits: Vec<bool> = (0..MAX_BREACHES).map(|_| net.breached(now, peer)).collect();
         assert_eq!(habits.iter().filter(|habit| **habit).count(), 1);
         assert_eq!(habits.last(), Some(&true));
+        let mut often = |n: u32| net.breached(now + HABIT * n, peer);
+        assert!((1..20).map(&mut often).all(|habit| !habit), "once an hour is no habit");
         for n in 0..5000_u32 {
-            net.breached(Endpoint::Socket(SocketAddr::new(IpAddr::V4(n.into()), 1)));
+            let at = now + Duration::from_secs(n.into());
+            net.breached(at, Endpoint::Socket(SocketAddr::new(IpAddr::V4((!n).into()), 1)));
+            net.check();
         }
         assert_eq!(net.breaches.len(), MAX_REMEMBERED);
+        assert!(net.breaches.contains_key(&IpAddr::V4((!4999_u32).into())), "the last one");
     }
 }

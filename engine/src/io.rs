@@ -35,8 +35,8 @@ use dunlin_tracker::{
 };
 use dunlin_wire::{Handshake, Message};
 pub use internet::{
-    AddTorrent, AnnounceNews, Limits, Priority, SeedGoal, Source, TorrentState, TorrentView,
-    TrackerIndex,
+    AddTorrent, AnnounceNews, Limits, PeerTotal, Priority, SeedGoal, Source, TorrentState,
+    TorrentView, TrackerIndex,
 };
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -569,6 +569,13 @@ pub enum Event {
         torrent: TorrentId,
         /// What came of it.
         news: AnnounceNews,
+    },
+    /// What each peer gave and took since the torrent began or this was said last: it has halted.
+    PeerTotals {
+        /// The torrent.
+        torrent: TorrentId,
+        /// One for each peer that moved payload.
+        totals: Vec<PeerTotal>,
     },
     /// Nobody is left who has to be told that we stop.
     Stopped,

@@ -37,6 +37,7 @@
 //! ```
 
 pub mod announcer;
+mod bans;
 pub mod choker;
 pub mod config;
 pub mod coordinator;

@@ -60,6 +60,8 @@ struct Part {
     linking: link::Linking,
     /// Since when the disk is full, and what it said.
     disk_full: Option<(Time, String)>,
+    /// Whether it has been said that nothing more of it can be given.
+    withdrawn: bool,
 }
 
 /// A peer of a cluster.
@@ -76,6 +78,8 @@ pub struct Member {
     tree: link::Tree,
     /// Verified pieces of all torrents (refresh scope `all`).
     verified: u64,
+    /// Answers to refreshes that are still to come.
+    awaited: usize,
     last_sent: Time,
 }
 
@@ -94,6 +98,7 @@ impl Member {
             failed: Vec::new(),
             tree: link::Tree::default(),
             verified: 0,
+            awaited: 0,
             last_sent: Time::ZERO,
         }
     }
@@ -106,7 +111,8 @@ impl Member {
         match input {
             Input::Timeout => self.timeout(now),
             Input::Command(Command::Stop) => self.stop(now),
-            Input::Checked(register) => {
+            Input::Checked(mut register) => {
+                register.awaits_answers = self.session.config().profile == Profile::Course;
                 self.register = Some((*register).clone());
                 self.tell(now, Control::Register(register));
             }
@@ -157,6 +163,18 @@ impl Member {
             };
         }
         progress
+    }
+
+    /// Whether no piece comes before a finished file has its name: all that was looked up is here, and
+    /// what waits for its turn is looked up after that.
+    #[must_use]
+    pub fn waits_for_files(&self) -> bool {
+        let wanted = self.parts.iter().filter(|(_, part)| part.outline.wants);
+        wanted.into_iter().all(|(id, part)| match part.phase {
+            Phase::LookingUp | Phase::Opening => false,
+            Phase::Running => self.session.torrent(*id).is_none_or(|torrent| !torrent.downloads()),
+            Phase::Waiting | Phase::Linking | Phase::Done => true,
+        })
     }
 
     /// What it could not get, so far.
@@ -245,6 +263,7 @@ impl Member {
                 refresh: refresh::Pace::default(),
                 linking: link::Linking::default(),
                 disk_full: None,
+                withdrawn: false,
                 outline,
             };
             self.parts.insert(id, part);
@@ -307,7 +326,12 @@ impl Member {
     fn swarm(&mut self, now: Time, mut swarm: Box<Swarm>) {
         let id = swarm.torrent;
         let Some(part) = self.parts.get_mut(&id) else { return };
-        part.refresh.answered();
+        // The answer to a lookup has the metainfo, that to a refresh has not.
+        let refreshed = swarm.info.is_none();
+        if refreshed {
+            part.refresh.answered();
+            self.awaited = self.awaited.saturating_sub(1);
+        }
         match (part.phase, swarm.info.take()) {
             (Phase::LookingUp, Some(info)) => {
                 part.swarm = Some(swarm);
@@ -320,6 +344,9 @@ impl Member {
             }
             _ => {}
         }
+        if refreshed && self.awaited == 0 {
+            self.session.tracker_answered(now);
+        }
     }
 
     fn refused(&mut self, now: Time, name: &str, reason: &str) {
@@ -327,7 +354,8 @@ impl Member {
             .parts
             .iter()
             .find(|(_, part)| {
-                part.phase == Phase::LookingUp && part.outline.names.iter().any(|n| n == name)
+                let waits = matches!(part.phase, Phase::LookingUp | Phase::Running);
+                waits && part.outline.names.iter().any(|n| n == name)
             })
             .map(|(id, _)| *id);
         if let Some(id) = id {
@@ -385,9 +413,9 @@ impl Member {
                 Happened::DiskFailed { torrent, piece, error } => {
                     self.disk_failed(now, torrent, piece, &error);
                 }
+                Happened::ServeFailed { torrent, .. } => self.withdraw(now, torrent),
                 // Only on the internet.
-                Happened::ServeFailed { .. }
-                | Happened::Introduced { .. }
+                Happened::Introduced { .. }
                 | Happened::Metadata { .. }
                 | Happened::HashRequest { .. }
                 | Happened::Hashes { .. }
@@ -416,6 +444,9 @@ impl Member {
             self.session.push(Output::FinishFile { torrent: id, file });
         }
         self.count_for_refresh(now, id, piece);
+        if self.session.config().profile == Profile::Course {
+            self.session.with(now, id, |torrent, shared| torrent.fill(shared, now));
+        }
     }
 
     fn disk_failed(&mut self, now: Time, id: TorrentId, piece: PieceIndex, error: &LocalError) {
@@ -428,11 +459,15 @@ impl Member {
             }
         }
         let Some(geometry) = &part.geometry else { return };
-        let files: Vec<FileIndex> = geometry
-            .piece_files(piece)
-            .filter(|file| geometry.file_pieces(FileIndex(*file)).contains(&piece.0))
-            .map(FileIndex)
-            .collect();
+        let files: Vec<FileIndex> = match error.disk_full {
+            // Nothing could be written for so long: there is no room for any of them.
+            true => part.unfinished.iter().collect(),
+            false => geometry
+                .piece_files(piece)
+                .filter(|file| geometry.file_pieces(FileIndex(*file)).contains(&piece.0))
+                .map(FileIndex)
+                .collect(),
+        };
         for file in files {
             self.fail_file(now, id, file, &error.message);
         }

@@ -127,6 +127,13 @@ impl Node {
         self.session.stats()
     }
 
+    /// Bytes of memory that are held of what peers have sent and that is not verified yet: metadata on its
+    /// way. Payload is never here.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.parts.values().map(Part::held_bytes).sum()
+    }
+
     /// All torrents, in the order of their numbers.
     pub fn torrents(&self) -> impl Iterator<Item = TorrentId> + '_ {
         self.parts.keys().copied()
@@ -184,6 +191,7 @@ impl Node {
         }
         if self.session.timers().take(Reason::Stall, now) {
             self.finish_again(now);
+            self.look_again(now);
         }
     }
 

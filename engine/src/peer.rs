@@ -28,8 +28,10 @@ pub const MAX_QUEUED: usize = 500;
 /// Blocks on their way to one destination: one travels while the next is read, and a slow destination
 /// never holds what a fast one needs.
 pub const UPLOAD_WINDOW: usize = 2;
-/// Rejects of requests we never made before we hang up (BEP 6: should close; our own rule: 50).
-pub const MAX_STRANGE_REJECTS: u32 = 50;
+/// Messages of one connection that are wrong where they come and harm nobody, before we hang up (our own
+/// rule). Programs in use send a few of them: answers to requests that were taken back, messages of
+/// extensions in a form of their own. More are a peer that has lost its place.
+pub const MAX_STRANGE: u32 = 50;
 
 /// What a peer has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,8 +115,11 @@ pub struct Peer {
     pub planned: u64,
     /// Our requests, oldest first.
     pub asks: VecDeque<Ask>,
-    /// Rejects that matched no request.
-    pub strange_rejects: u32,
+    /// Messages that were wrong and harmed nobody.
+    pub strange: u32,
+    /// Requests that were taken back without a word, so that their blocks may still come (BEP 3: a choke
+    /// without the fast extension).
+    pub forgotten: u32,
     /// Its requests that wait.
     pub queue: VecDeque<BlockRef>,
     /// Its requests that the world is serving.
@@ -152,7 +157,8 @@ impl Peer {
             window,
             planned: 0,
             asks: VecDeque::new(),
-            strange_rejects: 0,
+            strange: 0,
+            forgotten: 0,
             queue: VecDeque::new(),
             serving: Vec::new(),
             given: RateMeter::new(Duration::from_secs(20)),
@@ -181,10 +187,22 @@ impl Peer {
         self.window.room() > 0 && self.asks.len() < self.abroad.queue
     }
 
-    /// Takes the request for exactly this block off the list.
+    /// Takes the request for exactly this block off the list: the one that stands, if there is one that
+    /// was cancelled, too. Whoever is asked again for what it is sending already sends it once.
     pub fn take_ask(&mut self, block: BlockRef) -> Option<Ask> {
-        let index = self.asks.iter().position(|ask| ask.block == block)?;
+        let all = || self.asks.iter().enumerate().filter(|(_, ask)| ask.block == block);
+        let stands = all().find(|(_, ask)| ask.state != AskState::Cancelled);
+        let (index, _) = stands.or_else(|| all().next())?;
         self.asks.remove(index)
+    }
+
+    /// A message that is wrong where it comes and harms nobody: it counts for nothing.
+    ///
+    /// # Errors
+    /// `what`, if there were more than [`MAX_STRANGE`]: a breach of the protocol.
+    pub(crate) fn tolerate(&mut self, what: &'static str) -> Result<(), &'static str> {
+        self.strange = self.strange.saturating_add(1);
+        if self.strange <= MAX_STRANGE { Ok(()) } else { Err(what) }
     }
 
     /// The rate at which it gives.
@@ -192,9 +210,35 @@ impl Peer {
         self.window.rate(now)
     }
 
+    /// # Panics
+    /// If more is kept of it than may be.
+    pub(crate) fn check(&self) {
+        assert!(self.owed() <= MAX_QUEUED, "{} requests of {:?}", self.owed(), self.remote);
+        assert!(self.abroad.early_haves.len() <= abroad::MAX_EARLY);
+    }
+
     /// Blocks it has asked for and not got.
     #[must_use]
     pub fn owed(&self) -> usize {
         self.queue.len() + self.serving.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dunlin_base::Rank;
+
+    #[test]
+    fn an_answer_is_for_the_request_that_stands() {
+        let window = Window::new(16_384, 1 << 20);
+        let mut peer = Peer::new(Endpoint::Rank(Rank(1)), Time::ZERO, window);
+        let block = BlockRef { piece: PieceIndex(0), begin: 0, len: 16_384 };
+        let ask = |state| Ask { block, at: Time::ZERO, deadline: Time::ZERO, state };
+        // It was on its way when it was cancelled, and is asked for again: it comes once.
+        peer.asks.extend([ask(AskState::Cancelled), ask(AskState::Live)]);
+        assert_eq!(peer.take_ask(block).map(|ask| ask.state), Some(AskState::Live));
+        assert_eq!(peer.take_ask(block).map(|ask| ask.state), Some(AskState::Cancelled));
+        assert!(peer.take_ask(block).is_none());
     }
 }

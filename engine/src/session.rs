@@ -5,6 +5,7 @@ mod abroad;
 mod inputs;
 mod offers;
 
+use crate::bans::Bans;
 use crate::config::Config;
 use crate::internet::{Internet, ban_key};
 use crate::io::{Event, HangUpReason, LocalError, Output, Reason, Wake};
@@ -20,7 +21,7 @@ use dunlin_metainfo::Geometry;
 use dunlin_wire::{Handshake, Message};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Connections that have not said what they are for: more than so many are strangers that wait.
+/// Connections in a cluster that have not said what they are for; on the internet there are fewer.
 const MAX_UNGREETED: usize = 1000;
 
 /// All torrents and connections of one peer.
@@ -55,9 +56,10 @@ impl Session {
             happened: VecDeque::new(),
             stats: Stats::default(),
             timers: Timers::default(),
-            banned: BTreeSet::new(),
+            banned: Bans::default(),
             to_ban: BTreeSet::new(),
             out_of_memory: false,
+            awaits_tracker: false,
             chosen: 0,
             turns: Turns::default(),
             offer_clock: 0,
@@ -181,10 +183,11 @@ impl Session {
 
     fn ban_liars(&mut self, now: Time) {
         while let Some(remote) = self.shared.to_ban.pop_first() {
-            if !self.shared.banned.insert(remote) {
-                continue;
+            let Some(ends) = self.shared.banned.insert(now, remote) else { continue };
+            if ends != Time::NEVER {
+                self.shared.timers.by(Reason::Dial, ends);
             }
-            self.shared.stats.banned.insert(remote);
+            self.shared.stats.ban(remote);
             self.shared.event(Event::Banned { remote });
             for torrent in self.torrents.values_mut() {
                 torrent.ban(&mut self.shared, now, remote);
@@ -232,9 +235,10 @@ impl Session {
 
     /// Somebody connected to us.
     pub fn incoming(&mut self, now: Time, conn: ConnId, remote: Endpoint) {
+        self.shared.banned.expire(now);
         let reason = if self.shuts_out(remote) {
             HangUpReason::Banned
-        } else if !self.makes_room(remote) || self.ungreeted.len() >= MAX_UNGREETED {
+        } else if !self.makes_room(now, remote) || self.ungreeted.len() >= MAX_UNGREETED {
             HangUpReason::Crowded
         } else {
             self.ungreeted.insert(conn, (remote, now));
@@ -248,11 +252,16 @@ impl Session {
     pub fn handshake(&mut self, now: Time, conn: ConnId, handshake: &Handshake) {
         if let Some((remote, _)) = self.ungreeted.remove(&conn) {
             let Some(id) = self.by_hash.get(&handshake.info_hash).copied() else {
+                if let Some(net) = &mut self.shared.net {
+                    net.goes(now, remote);
+                }
                 let reason = HangUpReason::UnknownTorrent;
                 self.shared.out.push_back(Output::HangUp { conn, reason });
                 return;
             };
-            if let Some(reason) = self.refuses(now, id, remote) {
+            // It may have been banned, by another connection of its, after this one was made.
+            let banned = self.shuts_out(remote).then_some(HangUpReason::Banned);
+            if let Some(reason) = banned.or_else(|| self.refuses(now, id, remote)) {
                 self.shared.out.push_back(Output::HangUp { conn, reason });
                 return;
             }
@@ -292,7 +301,7 @@ impl Session {
 
     /// A message.
     pub fn message(&mut self, now: Time, conn: ConnId, message: &Message) {
-        if self.ungreeted.remove(&conn).is_some() {
+        if self.forgets_stranger(now, conn) {
             let reason = HangUpReason::Violation("a message before the handshake");
             self.shared.out.push_back(Output::HangUp { conn, reason });
             return;
@@ -302,6 +311,9 @@ impl Session {
                 return Err("a message before the handshake");
             }
             torrent.heard(now, conn);
+            if shared.net.is_some() {
+                torrent.bear(now, conn, message)?;
+            }
             torrent.on_message(shared, now, conn, message)
         });
         self.drop_if_useless(now, conn);
@@ -332,7 +344,7 @@ impl Session {
             let Err(what) = f(torrent, shared) else { return false };
             if let Some(peer) = torrent.peers.get(&conn)
                 && let Some(net) = &mut shared.net
-                && net.breached(peer.remote)
+                && net.breached(now, peer.remote)
             {
                 shared.to_ban.insert(ban_key(peer.remote));
             }
@@ -346,7 +358,7 @@ impl Session {
 
     /// The bytes of a connection make no sense.
     pub fn malformed(&mut self, now: Time, conn: ConnId) {
-        if self.ungreeted.remove(&conn).is_some() {
+        if self.forgets_stranger(now, conn) {
             let reason = HangUpReason::Violation("no handshake");
             self.shared.out.push_back(Output::HangUp { conn, reason });
             return;
@@ -363,7 +375,7 @@ impl Session {
 
     /// A connection is gone.
     pub fn disconnected(&mut self, now: Time, conn: ConnId) {
-        self.ungreeted.remove(&conn);
+        self.forgets_stranger(now, conn);
         self.with_conn(now, conn, |torrent, shared| torrent.disconnected(shared, now, conn));
         self.conns.remove(&conn);
     }
@@ -384,9 +396,7 @@ impl Session {
     /// A block could not be read.
     pub fn serve_failed(&mut self, now: Time, conn: ConnId, block: BlockRef, error: &LocalError) {
         tracing::debug!(%error, ?block, "a block could not be served");
-        if self.shared.net.is_some()
-            && let Some(torrent) = self.conns.get(&conn).copied()
-        {
+        if let Some(torrent) = self.conns.get(&conn).copied() {
             let error = error.clone();
             self.shared.happened.push_back(Happened::ServeFailed { torrent, error });
         }
@@ -448,6 +458,11 @@ impl Session {
             self.keep_alive(now);
         }
         if dial {
+            // Whoever was banned may be dialled again.
+            self.shared.banned.expire(now);
+            if let Some(ends) = self.shared.banned.next() {
+                self.shared.timers.by(Reason::Dial, ends);
+            }
             self.shared.look_for_peers();
         }
         if !requests && !dial && !choke && !rate && !have {
@@ -489,6 +504,21 @@ impl Session {
         self.by_hash.clear();
     }
 
+    /// Course profile: nothing is requested until the tracker has answered.
+    pub(crate) fn await_tracker(&mut self) {
+        self.shared.awaits_tracker = true;
+    }
+
+    /// Course profile: requests go on, if they were held back.
+    pub(crate) fn tracker_answered(&mut self, now: Time) {
+        if std::mem::take(&mut self.shared.awaits_tracker) {
+            let ids: Vec<TorrentId> = self.torrents.keys().copied().collect();
+            for id in ids {
+                self.with(now, id, |torrent, shared| torrent.fill(shared, now));
+            }
+        }
+    }
+
     /// The first piece of a file that is still missing.
     pub(crate) fn first_missing(&self, id: TorrentId, file: FileIndex) -> Option<PieceIndex> {
         self.torrents.get(&id)?.first_missing(file)
@@ -500,6 +530,10 @@ impl Session {
     /// If one does not hold.
     pub fn check(&self) {
         self.shared.turns.check();
+        self.shared.banned.check();
+        if let Some(net) = &self.shared.net {
+            net.check();
+        }
         for (conn, id) in &self.conns {
             assert!(self.torrents[id].peers.contains_key(conn), "{conn:?} of {id:?} is unknown");
         }

@@ -9,8 +9,11 @@
 //! - `serve`: requests of others, choking;
 //! - `abroad`: what only peers of the internet need: who is who, who is of no use;
 //! - `extend`: the extension protocol;
+//! - `flood`: messages that change nothing;
+//! - `places`: who makes room for a newcomer;
 //! - `wishes`: what is wanted, and how much, changed at run time;
-//! - `limits`: rates.
+//! - `limits`: rates;
+//! - `ledger`: who gave and took how much, for reports.
 
 mod abroad;
 mod blocks;
@@ -18,12 +21,17 @@ mod connect;
 mod course;
 mod extend;
 mod fill;
+mod flood;
+mod ledger;
 mod limits;
 mod offer;
+mod places;
 mod serve;
+mod slots;
 mod verify;
 mod wishes;
 
+use crate::bans::Bans;
 use crate::choker::Choker;
 use crate::config::{Config, PieceOrder, Profile};
 use crate::internet::{Internet, ban_key};
@@ -44,6 +52,7 @@ use dunlin_metainfo::Geometry;
 use dunlin_tracker::Member;
 use dunlin_wire::HashRange;
 use dunlin_wire::extended::MetadataMessage;
+pub(crate) use flood::Patience;
 pub(crate) use offer::Destination;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -58,11 +67,13 @@ pub(crate) struct Shared {
     pub(crate) happened: VecDeque<Happened>,
     pub(crate) stats: Stats,
     pub(crate) timers: Timers,
-    pub(crate) banned: BTreeSet<Endpoint>,
+    pub(crate) banned: Bans,
     /// Liars whose connections are still to be closed.
     pub(crate) to_ban: BTreeSet<Endpoint>,
     /// A reservation failed; nothing is reserved until there is memory again.
     pub(crate) out_of_memory: bool,
+    /// Course profile: the tracker's answer to a refresh is awaited, and nothing is requested.
+    pub(crate) awaits_tracker: bool,
     /// Counts choices of sources.
     pub(crate) chosen: u64,
     /// Whom to offer something next.
@@ -76,7 +87,7 @@ pub(crate) struct Shared {
 impl Shared {
     /// Whether nothing is asked of this peer any more.
     pub(crate) fn is_banned(&self, remote: Endpoint) -> bool {
-        !self.banned.is_empty() && self.banned.contains(&ban_key(remote))
+        !self.banned.is_empty() && self.banned.contains(ban_key(remote))
     }
 
     /// Upload slots of a torrent.
@@ -145,8 +156,11 @@ pub(crate) struct Beginning {
     pub(crate) abroad: Option<Box<Abroad>>,
 }
 
-/// Time after a full disk before another piece is tried.
+/// Time after a full disk before another piece is tried: one piece alone, until one is written.
 const DISK_FULL_PAUSE: Duration = Duration::from_secs(1);
+/// The pause doubles up to this while the disk stays full: what is fetched to try it is fetched in
+/// vain, and a person needs longer than that to make room.
+const MAX_FULL_PAUSE: Duration = Duration::from_secs(16);
 /// Partial pieces that got no block for so long are spilled when others starve for memory.
 const STALE: Duration = Duration::from_secs(2);
 
@@ -165,7 +179,7 @@ pub(crate) struct Torrent {
     partials: Partials,
     smart_ban: SmartBan,
     /// Pieces that failed with several senders: one peer alone must give them.
-    alone: BTreeSet<PieceIndex>,
+    pub(crate) alone: BTreeSet<PieceIndex>,
     pub(crate) peers: BTreeMap<ConnId, Peer>,
     pub(crate) known: PeerList,
     choker: Choker,
@@ -180,6 +194,8 @@ pub(crate) struct Torrent {
     /// When a block last arrived, or the torrent was started.
     pub(crate) last_gain: Time,
     paused_until: Time,
+    /// The last pause after a full disk; zero since a piece was written.
+    full_pause: Duration,
     /// [`Happened::Starved`] was said, and nothing was asked for or refreshed since.
     starved: bool,
     /// Nothing is asked for or served: what is under way is brought to an end.
@@ -219,6 +235,7 @@ impl Torrent {
             unsaid: verify::Unsaid::default(),
             last_gain: now,
             paused_until: Time::ZERO,
+            full_pause: Duration::ZERO,
             starved: false,
             halted: false,
             abroad,
@@ -255,6 +272,17 @@ impl Torrent {
     /// Whether nobody in the swarm gives a wanted piece.
     pub(crate) fn starves(&self) -> bool {
         self.starved && self.downloads()
+    }
+
+    /// Whether anybody that we are connected to has a missing piece, or may have one, that it has not
+    /// refused. Files that come one after another may have their turn yet.
+    pub(crate) fn is_offered(&self) -> bool {
+        self.peers.values().any(|peer| {
+            let rejected = self.known.get(peer.remote).map(|known| &known.rejected);
+            let refused = |piece| rejected.is_some_and(|rejected| rejected.contains(&piece));
+            let unknown = peer.pieces == crate::peer::Pieces::Unknown;
+            self.missing.ones().any(|piece| (unknown || peer.pieces.has(piece)) && !refused(piece))
+        })
     }
 
     /// Nobody in the swarm gives a wanted piece. Said once, until something changes.
@@ -424,8 +452,11 @@ impl Torrent {
         conn: ConnId,
         reason: HangUpReason,
     ) {
-        shared.out.push_back(Output::HangUp { conn, reason });
-        self.disconnected(shared, now, conn);
+        // Whoever is gone already is not hung up on again, whatever is still told of it.
+        if self.peers.contains_key(&conn) {
+            shared.out.push_back(Output::HangUp { conn, reason });
+            self.disconnected(shared, now, conn);
+        }
     }
 
     /// A peer was caught lying: nothing is asked of it any more. On the internet `remote` stands for
@@ -535,7 +566,13 @@ impl Torrent {
                 }
             }
         }
+        if let Some(abroad) = &self.abroad {
+            let serving = self.peers.values().flat_map(|peer| &peer.serving);
+            assert_eq!(abroad.on_its_way, serving.map(|block| u64::from(block.len)).sum::<u64>());
+        }
+        self.known.check();
         for (conn, peer) in &self.peers {
+            peer.check();
             assert_eq!(self.known.get(peer.remote).and_then(|known| known.conn), Some(*conn));
             assert_eq!(peer.planned, planned.get(conn).copied().unwrap_or(0), "{conn:?}");
             let owed: u64 = peer

@@ -81,6 +81,42 @@ fn a_dead_owner_leaves_files_failed_with_a_reason() {
 }
 
 #[test]
+fn a_source_that_withdraws_ends_the_wait_of_everybody() {
+    // Where memory is short, pieces that were begun wait for it as long as anything may stall; and in
+    // classic runs nobody says of himself what he has.
+    let usual = |setup: &&Setup| {
+        setup.memory == Setup::default().memory && setup.profile != Profile::Course
+    };
+    for (index, setup) in setups().iter().filter(usual).enumerate() {
+        let others = ["has b:4", "has a:30 b:4"].into_iter();
+        for (other, stops) in others.flat_map(|other| [(other, true), (other, false)]) {
+            let files = "wants a b";
+            let mut world = World::new(setup, &["has a:30", other, files, files, "wants b"]);
+            world.uplink.insert(Rank(1), 1_000_000);
+            world.uplink.insert(Rank(2), 1_000_000);
+            world.run(Duration::from_secs(8));
+            let begun = world.now;
+            // It stops, or its file is not what it was any more.
+            match stops {
+                true => world.withdraw(1),
+                false => world.node(1).unreadable = true,
+            }
+            assert!(world.run(HOUR), "setup {index}");
+            let took = world.now.since(begun);
+            let stays = other.contains("a:");
+            assert!(stays || took < Duration::from_secs(20), "setup {index}: {took:?}");
+            for rank in [3, 4] {
+                let failed = world.node(rank).member.failed().to_vec();
+                assert_eq!(failed.is_empty(), stays, "setup {index}: {failed:?}");
+                let named = |reason: &str| reason.contains("rank 1, which had it, gives no more");
+                assert!(failed.iter().all(|one| one.name == "a" && named(&one.reason)));
+            }
+            assert!(world.has_all(5), "what others hold still comes");
+        }
+    }
+}
+
+#[test]
 fn a_full_disk_blames_nobody_and_resumes() {
     for setup in setups() {
         let mut world = World::new(&setup, &["has a:10", "wants a"]);
@@ -96,9 +132,11 @@ fn a_full_disk_blames_nobody_and_resumes() {
 
 #[test]
 fn a_full_disk_for_too_long_fails_with_its_reason() {
-    let mut world = World::new(&Setup::default(), &["has a:10", "wants a"]);
+    let mut world = World::new(&Setup::default(), &["has a:100", "wants a"]);
     world.disk_full = true;
     assert!(world.run(HOUR));
+    // What was under way when it became full, and then one piece a pause.
+    assert!(world.vain < 100 + 10, "{} pieces were fetched in vain", world.vain);
     assert!(world.events(2).iter().any(
         |event| matches!(event, Event::FileFailed(failed) if failed.reason.contains("disk full"))
     ));

@@ -1,110 +1,97 @@
-//! Files that a neighbour on the same host fetches, and the end of trees: what a member asks for, in
-//! order.
+//! Symbolic links of a torrent (BEP 47) are made when every other wanted file has its name, so that nothing
+//! is ever written through one.
 
-use dunlin_base::{FileIndex, PeerId, Rank, Time, TorrentId};
-use dunlin_engine::choker::ChokerKind;
-use dunlin_engine::config::{Config, PieceOrder, Profile, RefreshScope, SourceOrder};
-use dunlin_engine::io::{Input, LocalError, Output};
-use dunlin_engine::member::Member;
-use dunlin_tracker::{Control, FailedFile, Go, LinkFrom, Outline, Register, Want};
-use std::time::Duration;
+mod abroad_world;
 
-const TORRENT: TorrentId = TorrentId(0);
+use abroad_world::{HOUR, T, World, adding};
+use dunlin_base::FileIndex;
+use dunlin_engine::io::{AddTorrent, Event, Priority, Source};
+use dunlin_engine::node::NodeConfig;
+use dunlin_metainfo::{Format, NewFile, NewHashes, NewTorrent, Torrent};
+use std::sync::Arc;
 
-struct Rig {
-    member: Member,
+const PIECE: u32 = 64 << 10;
+/// By the order of names: links come before what they lead to, between, and behind.
+const FILES: [(&str, u64, Option<&str>); 6] = [
+    ("a link", 0, Some("m file")),
+    ("b empty", 0, None),
+    ("c file", 3 * PIECE as u64 + 5, None),
+    ("d link", 0, Some("a link")),
+    ("m file", 2 * PIECE as u64, None),
+    ("z link", 0, Some("b empty")),
+];
+
+fn torrent(format: Format) -> Arc<Torrent> {
+    let files = FILES.map(|(name, length, link)| NewFile {
+        path: vec![name.into()],
+        length,
+        executable: false,
+        link: link.map(|name| vec![name.into()]),
+    });
+    let new = NewTorrent::folder("some".into(), files.to_vec(), PIECE, format).unwrap();
+    let pieces = new.geometry().pieces();
+    let root = |piece: u32| {
+        let mut hash = [7; 32];
+        hash[..4].copy_from_slice(&piece.to_be_bytes());
+        hash
+    };
+    let hashes = NewHashes {
+        pieces: if format.has_v1() { vec![[5; 20]; pieces as usize] } else { Vec::new() },
+        roots: if format.has_v2() { (0..pieces).map(root).collect() } else { Vec::new() },
+    };
+    let torrent = new.finish(&hashes).unwrap();
+    let links = torrent.files.iter().filter(|file| file.target.is_some()).count();
+    assert_eq!(links, 3);
+    Arc::new(torrent)
 }
 
-impl Rig {
-    /// A rank that wants `a` and `b`, which rank 2 of its host fetches.
-    fn new() -> (Rig, Vec<String>) {
-        let member = Member::new(Config {
-            rank: Rank(3),
-            peer_id: PeerId::of_rank(Rank(3)),
-            profile: Profile::Cluster,
-            pieces: PieceOrder::Rarest,
-            sources: SourceOrder::Fastest,
-            choker: ChokerKind::Cooperative,
-            tracker_pieces: false,
-            shares: true,
-            refresh_every: 10,
-            refresh_scope: RefreshScope::File,
-            stall_timeout: Duration::from_secs(60),
-            block_length: 512 << 10,
-            placing: true,
-            memory: 64 << 20,
-            seed: 1,
-        });
-        let mut rig = Rig { member };
-        let wants = vec![Want::Glob("**".into())];
-        rig.say(Input::Checked(Box::new(Register { wants, ..Register::default() })));
-        let link = Some(LinkFrom { rank: Rank(2), dest: "/data".into() });
-        let names = vec!["a".into(), "b".into()];
-        let outline =
-            Outline { torrent: TORRENT, names, pieces: 2, holds_all: false, wants: true, link };
-        let go = Go { torrents: vec![outline], ..Go::default() };
-        let said = rig.say(Input::Control(Control::Go(Box::new(go))));
-        (rig, said)
-    }
+/// Files of a host in the order in which they got their names, without padding.
+fn finished(world: &World, host: usize, torrent: &Torrent) -> Vec<String> {
+    let named = |event: &Event| match event {
+        Event::FileComplete { torrent: T, file: FileIndex(file) } => {
+            torrent.files.get(*file as usize).map(|file| file.path.join("/"))
+        }
+        _ => None,
+    };
+    world.hosts[host].events.iter().filter_map(named).collect()
+}
 
-    /// One input; what the member wants done, in words.
-    fn say(&mut self, input: Input) -> Vec<String> {
-        self.member.handle(Time::ZERO, input);
-        let outputs = std::iter::from_fn(|| self.member.poll());
-        let words = outputs.filter_map(|output| match output {
-            Output::Link { file, name, from, .. } => {
-                Some(format!("link {file} {name} from {} {}", from.rank, from.dest))
-            }
-            Output::FinishTree => Some("finish tree".to_owned()),
-            Output::SendControl(Control::AllComplete { failed }) => {
-                Some(format!("all complete, {} failed", failed.len()))
-            }
-            Output::SendControl(Control::FileComplete { files, .. }) => {
-                Some(format!("file {} complete", files[0]))
-            }
-            Output::SendControl(Control::Lookup { name }) => Some(format!("lookup {name}")),
-            _ => None,
-        });
-        let words = words.collect();
-        self.member.check();
-        words
-    }
+fn fetch(format: Format, wanted: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut world = World::new();
+    let torrent = torrent(format);
+    world.swarm(&torrent, 0, 1);
+    let host = world.host(NodeConfig { seed: 3, ..NodeConfig::default() });
+    let priority = |name: &str| if wanted(name) { Priority::Normal } else { Priority::Skip };
+    let priorities = torrent.files.iter().map(|file| priority(&file.path.join("/"))).collect();
+    let add = adding(Source::Metainfo(torrent.clone()), host);
+    world.add(host, AddTorrent { priorities, ..add });
+    assert!(world.run(HOUR, |w| w.seeds(host)), "{format:?}");
+    finished(&world, host, &torrent)
+}
 
-    fn linkable(&mut self, files: &[u32], last: bool) -> Vec<String> {
-        let files = files.iter().copied().map(FileIndex).collect();
-        self.say(Input::Control(Control::Linkable { torrent: TORRENT, files, last }))
-    }
-
-    fn finished(&mut self, file: u32) -> Vec<String> {
-        self.say(Input::FileFinished { torrent: TORRENT, file: FileIndex(file) })
+#[test]
+fn links_come_last() {
+    for format in [Format::V1, Format::V2, Format::Hybrid] {
+        let mut order = fetch(format, |_| true);
+        assert_eq!(order.len(), FILES.len(), "{format:?}: {order:?}");
+        let mut links = order.split_off(3);
+        assert!(order.iter().all(|name| !name.ends_with("link")), "{format:?}: {order:?}");
+        links.sort();
+        assert_eq!(links, ["a link", "d link", "z link"], "{format:?}");
     }
 }
 
 #[test]
-fn what_a_neighbour_has_is_linked_and_then_the_tree_is_finished() {
-    let (mut rig, said) = Rig::new();
-    assert_eq!(said, [""; 0], "nothing is looked up while a neighbour fetches");
-    assert_eq!(rig.linkable(&[1], false), ["link 1 b from 2 /data"]);
-    assert_eq!(rig.linkable(&[1], false), [""; 0], "once is enough");
-    assert_eq!(rig.finished(1), ["file 1 complete"]);
-    assert_eq!(rig.linkable(&[0, 7], true), ["link 0 a from 2 /data"]);
-    assert_eq!(rig.finished(0), ["file 0 complete", "finish tree"]);
-    let failed = vec![FailedFile { name: "a".into(), reason: "no attributes here".into() }];
-    assert_eq!(rig.say(Input::TreeFinished { failed }), ["all complete, 1 failed"]);
-    assert_eq!(rig.say(Input::TreeFinished { failed: vec![] }), [""; 0]);
-}
-
-#[test]
-fn what_a_neighbour_cannot_give_is_fetched() {
-    let (mut rig, _) = Rig::new();
-    assert_eq!(rig.linkable(&[0], false).len(), 1);
-    let error = LocalError { message: "another file system".into(), disk_full: false };
-    let failed = Input::LinkFailed { torrent: TORRENT, file: FileIndex(0), error };
-    assert_eq!(rig.say(failed), ["lookup a"]);
-    assert_eq!(rig.linkable(&[1], true), [""; 0], "it is fetched with the rest");
-
-    let (mut rig, _) = Rig::new();
-    assert_eq!(rig.linkable(&[1], false).len(), 1);
-    assert_eq!(rig.linkable(&[], true), [""; 0], "what is being linked is waited for");
-    assert_eq!(rig.finished(1), ["lookup a", "file 1 complete"]);
+fn what_is_not_wanted_keeps_no_link_waiting() {
+    // (what is wanted, the order of names)
+    let cases: [(&[&str], &[&str]); 4] = [
+        (&["a link"], &["a link"]),
+        (&["a link", "c file"], &["c file", "a link"]),
+        (&["z link", "b empty"], &["b empty", "z link"]),
+        (&["m file"], &["m file"]),
+    ];
+    for (wanted, expected) in cases {
+        let order = fetch(Format::V1, |name| wanted.contains(&name));
+        assert_eq!(order, expected);
+    }
 }

@@ -85,6 +85,12 @@ fn metadata_is_served_but_not_for_ever_and_not_of_private_torrents() {
         let Message::Extended { id: 5, payload } = answer else { panic!("{answer:?}") };
         MetadataMessage::decode(&payload).unwrap().unwrap()
     };
+    // What is refused counts as nothing that was given: hashes, and pieces that there are none of.
+    for index in 0..40 {
+        let range = HashRange { root: [1; 32], base: 0, index: index * 2, length: 2, proof: 0 };
+        world.say_message(peer, conn, Message::HashRequest(range));
+        assert_eq!(ask(&mut world, 900 + index), MetadataMessage::Reject { piece: 900 + index });
+    }
     let size = open.info().len() as u32;
     let pieces = dunlin_wire::extended::metadata_pieces(size);
     assert!((3..=5).contains(&pieces), "{size}");
@@ -273,28 +279,76 @@ fn never_more_requests_than_the_peer_keeps() {
     }
 }
 
+/// The seconds at which a host dialled.
+fn dials(world: &World, host: usize) -> Vec<u64> {
+    let dial = format!("{host} -> Dial");
+    let lines = world.log.iter().filter(|line| line.contains(&dial));
+    lines.map(|line| line.split('.').next().unwrap().parse().unwrap()).collect()
+}
+
 #[test]
 fn dials_back_off_and_are_given_up() {
     let torrent = torrent(Format::V1, PIECE, &[u64::from(PIECE)]);
     let mut world = World::new();
-    let host = node(&mut world, &torrent, false);
+    let host = node(&mut world, &torrent, true);
     let nobody = world.scripted();
     world.hosts[nobody].listens = false;
     world.command(host, Command::AddPeers(T, vec![address(nobody)]));
-    let dials = |world: &World| {
-        let dial = format!("{host} -> Dial");
-        let lines = world.log.iter().filter(|line| line.contains(&dial));
-        lines
-            .map(|line| line.split('.').next().unwrap().parse::<u64>().unwrap())
-            .collect::<Vec<_>>()
-    };
     world.pass(HOUR);
-    assert_eq!(dials(&world), [0, 60, 180], "a minute for each failure, three times");
+    assert_eq!(dials(&world, host), [0, 60, 180], "a minute for each failure, three times");
     world.hosts[nobody].listens = true;
     world.command(host, Command::AddPeers(T, vec![address(nobody)]));
     world.pass(Duration::from_secs(5));
-    assert_eq!(dials(&world).len(), 4, "people may insist");
+    assert_eq!(dials(&world, host).len(), 4, "people may insist");
     assert_eq!(handshakes(&world, nobody).len(), 1);
+}
+
+#[test]
+fn who_is_the_only_hope_is_tried_soon_and_never_given_up() {
+    let torrent = torrent(Format::V1, PIECE, &[u64::from(PIECE)]);
+    let hashes = torrent.hashes;
+    for source in [Source::Metainfo(torrent), abroad_world::magnet(hashes)] {
+        let mut world = World::new();
+        let host = world.host(NodeConfig::default());
+        world.add(host, adding(source, host));
+        let nobody = world.scripted();
+        world.hosts[nobody].listens = false;
+        world.command(host, Command::AddPeers(T, vec![address(nobody)]));
+        world.pass(Duration::from_secs(250));
+        assert_eq!(dials(&world, host), [0, 1, 3, 7, 15, 31, 63, 123, 183, 243]);
+        // Once it is there it is found within a minute.
+        world.pass(HOUR);
+        let before = dials(&world, host).len();
+        world.hosts[nobody].listens = true;
+        world.pass(Duration::from_secs(61));
+        assert_eq!((dials(&world, host).len(), handshakes(&world, nobody).len()), (before + 1, 1));
+        // It hangs up at once: no reason to dial it without an end.
+        let conn = *world.hosts[nobody].ends.keys().next().unwrap();
+        world.say(nobody, conn, Parcel::Fin);
+        world.pass(Duration::from_secs(300));
+        let after = dials(&world, host).len() - before;
+        assert!((2..8).contains(&after), "{after}");
+    }
+}
+
+#[test]
+fn who_promises_and_gives_nothing_takes_no_hope_away() {
+    let torrent = torrent(Format::V1, PIECE, &[2 * u64::from(PIECE)]);
+    let mut world = World::new();
+    let host = node(&mut world, &torrent, false);
+    let peer = world.scripted();
+    let conn = world.greet(peer, host, torrent.hashes.first());
+    world.say_message(peer, conn, Message::HaveAll);
+    let nobody = world.scripted();
+    world.hosts[nobody].listens = false;
+    world.command(host, Command::AddPeers(T, vec![address(nobody)]));
+    for _ in 0..30 {
+        world.pass(Duration::from_secs(100));
+        world.say_message(peer, conn, Message::KeepAlive);
+    }
+    assert!(!world.is_closed(peer, conn));
+    let dials = dials(&world, host).len();
+    assert!((20..60).contains(&dials), "{dials}");
 }
 
 #[test]
@@ -338,8 +392,12 @@ fn places_are_limited_and_some_are_kept_for_our_own_dials() {
 #[test]
 fn another_tracker_of_a_private_torrent_is_another_swarm() {
     let mut world = World::new();
-    let files =
-        dunlin_metainfo::NewFile { path: vec!["f".into()], length: 16384, executable: false };
+    let files = dunlin_metainfo::NewFile {
+        path: vec!["f".into()],
+        length: 16384,
+        executable: false,
+        link: None,
+    };
     let new = dunlin_metainfo::NewTorrent::single(files, 16384, Format::V1).unwrap();
     let hashes = dunlin_metainfo::NewHashes {
         pieces: vec![[5; 20]],

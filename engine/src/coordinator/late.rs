@@ -20,7 +20,7 @@ impl Coordinator {
             self.outcome.returned.insert(at, from);
         }
         if let Some(peer) = self.peer_mut(from) {
-            (peer.heard, peer.asked, peer.loaded) = (now, false, None);
+            peer.heard = now;
         }
         self.set_life(from, Life::Registered);
         if self.phase == Phase::Collecting {

@@ -38,6 +38,7 @@ impl Coordinator {
         let passed = self.due.iter().take_while(|(at, _)| *at <= now);
         let mut passed: Vec<Rank> = passed.map(|(_, rank)| *rank).collect();
         passed.sort_unstable();
+        self.expire_loads(now);
         for rank in passed {
             match self.peer(rank).map(|peer| peer.life) {
                 Some(Life::Expected) => self.give_up(rank),
@@ -58,7 +59,9 @@ impl Coordinator {
             peer.register = None;
         }
         self.table.leave(rank);
+        self.forget_load(rank);
         self.lose_links(rank);
+        self.forget_vain(rank);
         let at = self.outcome.dead.partition_point(|other| *other < rank);
         self.outcome.dead.insert(at, rank);
         let others: Vec<Rank> = self
@@ -85,6 +88,7 @@ impl Coordinator {
             };
             self.send(rank, Control::Shutdown(reason));
         }
+        self.waiting.clear();
         self.phase = Phase::Finished;
         self.queue.push_back(CoordinatorOutput::Finished);
     }

@@ -3,8 +3,8 @@
 use super::{Coordinator, Life, Peer, Phase, PlannedMove, Refusal, RefusalKind};
 use dunlin_base::{Rank, Time, TorrentId, format_size};
 use dunlin_tracker::{
-    Conflict, Control, ControlError, Go, Outline, Register, Sets, ShutdownReason, Space,
-    SwarmTable, make_sets,
+    Conflict, Control, ControlError, Go, OnConflict, Outline, Register, Rules, Sets,
+    ShutdownReason, Space, SwarmTable, make_sets,
 };
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -42,7 +42,7 @@ impl Coordinator {
         self.send(rank, Control::Shutdown(ShutdownReason::Refused(text)));
     }
 
-    /// Notes down where a rank is, and whether it serves.
+    /// Notes down where a rank is, whether it serves, and whether it awaits its answers.
     pub(super) fn seat_rank(&mut self, rank: Rank, register: &Register) {
         if !register.shares {
             self.table.hide(rank);
@@ -52,6 +52,7 @@ impl Coordinator {
         }
         if let Some(peer) = self.peer_mut(rank) {
             peer.node = register.node.clone().map(Box::new);
+            peer.awaits_answers = register.awaits_answers;
         }
     }
 
@@ -86,7 +87,9 @@ impl Coordinator {
             registers.iter().map(|(rank, register)| (*rank, &**register)).collect();
         let mut sets = make_sets(&borrowed, &self.rules());
         self.plan(&mut sets);
-        if let Some(refusal) = refusal(&sets, &borrowed, self.config.placing) {
+        if let Some(mut refusal) = refusal(&sets, &borrowed, self.config.placing) {
+            let advice = advice(&refusal, &sets, &borrowed, &self.rules());
+            refusal.text = format!("{}; nothing was moved: {advice}", refusal.text);
             let reason = ShutdownReason::Refused(refusal.text.clone());
             self.outcome.refusal = Some(refusal);
             return self.end(&reason);
@@ -158,39 +161,77 @@ impl Coordinator {
 
 /// Why nothing may move, the weightiest reason first. When placing, space is each rank's own matter.
 fn refusal(sets: &Sets, registers: &[(Rank, &Register)], placing: bool) -> Option<Refusal> {
-    if let Some(text) = first_of(&sets.conflicts, &ways_out(&sets.conflicts)) {
+    if let Some(text) = first_of(&sets.conflicts) {
         let conflict = sets.conflicts.first().cloned();
         return Some(Refusal { kind: RefusalKind::Conflict, text, conflict });
     }
-    let aside = "move such files out of the way, or let them be replaced with --force";
-    if let Some(text) = first_of(&sets.obstacles, aside) {
+    if let Some(text) = first_of(&sets.obstacles) {
         return Some(Refusal { kind: RefusalKind::Obstacle, text, conflict: None });
     }
     let refusal = |text| Refusal { kind: RefusalKind::NoSpace, text, conflict: None };
     no_space(sets, registers).filter(|_| !placing).map(refusal)
 }
 
-/// What to do about owners that disagree. `--force` is named only if it is enough.
-fn ways_out(conflicts: &[Conflict]) -> String {
-    let enough = conflicts.iter().all(|conflict| conflict.gives_way.is_some());
-    let gives_way = conflicts.first().and_then(|first| first.gives_way);
-    let force = match gives_way.filter(|_| enough) {
-        Some(rank) => format!("replace the copy of rank {rank}, which wants it, with --force, "),
-        None => String::new(),
+/// What to do about a refusal. An option is named only if the run with it is not refused: that is
+/// tried.
+fn advice(
+    refusal: &Refusal,
+    sets: &Sets,
+    registers: &[(Rank, &Register)],
+    rules: &Rules<'_>,
+) -> String {
+    let helps = |on_conflict: OnConflict, force: bool| {
+        let rules = Rules { on_conflict, force, ..*rules };
+        let sets = make_sets(registers, &rules);
+        self::refusal(&sets, registers, rules.placing).is_none()
     };
-    format!(
-        "make the copies equal, {force}or let the lowest rank's content count with --on-conflict \
-         lowest-rank"
-    )
+    match refusal.kind {
+        RefusalKind::Conflict => {
+            let lowest = OnConflict::LowestRank;
+            let force = !rules.force && helps(rules.on_conflict, true);
+            let settled = match () {
+                () if helps(lowest, rules.force) => Some(""),
+                () if helps(lowest, true) => Some(" --force"),
+                () => None,
+            };
+            ways_out(&sets.conflicts, force, settled)
+        }
+        RefusalKind::Obstacle if helps(rules.on_conflict, true) => {
+            "move such files out of the way, or let them be replaced with --force".to_owned()
+        }
+        RefusalKind::Obstacle => "move such files out of the way".to_owned(),
+        RefusalKind::NoSpace => "make room, or write to another place".to_owned(),
+    }
 }
 
-fn first_of<T: Display>(found: &[T], what_to_do: &str) -> Option<String> {
+/// What to do about owners that disagree: whether `--force` is enough, and what is to be said beside
+/// `--on-conflict lowest-rank`, if that is.
+fn ways_out(conflicts: &[Conflict], force: bool, settled: Option<&str>) -> String {
+    let gives_way = conflicts.first().and_then(|first| first.gives_way);
+    let mut ways = vec!["make the copies equal".to_owned()];
+    if let Some(rank) = gives_way.filter(|_| force) {
+        ways.push(format!("replace the copy of rank {rank}, which wants it, with --force"));
+    }
+    if let Some(more) = settled {
+        let replaces = if more.is_empty() { "" } else { " and replace those that differ" };
+        ways.push(format!(
+            "let the lowest rank's content count{replaces} with --on-conflict lowest-rank{more}"
+        ));
+    }
+    let last = ways.pop().unwrap_or_default();
+    match ways.len() {
+        0 => last,
+        _ => format!("{}, or {last}", ways.join(", ")),
+    }
+}
+
+/// The first of several reasons, and how many more there are.
+fn first_of<T: Display>(found: &[T]) -> Option<String> {
     let first = found.first()?;
-    let more = match found.len() {
-        1 => String::new(),
-        all => format!(" (and {} more like it)", all - 1),
-    };
-    Some(format!("{first}{more}; nothing was moved: {what_to_do}"))
+    Some(match found.len() {
+        1 => first.to_string(),
+        all => format!("{first} (and {} more like it)", all - 1),
+    })
 }
 
 /// Adds up what is still to come by device, against the least free space that any rank saw there.
@@ -212,7 +253,7 @@ fn no_space(sets: &Sets, registers: &[(Rank, &Register)]) -> Option<String> {
         (if ranks.len() == 1 { "rank" } else { "ranks" }, if ranks.len() > 8 { ", …" } else { "" });
     Some(format!(
         "{noun} {}{more} would write {} ({needed} bytes), but only {} ({free} bytes) are free \
-         there; nothing was moved: make room, or write to another place",
+         there",
         names.join(", "),
         format_size(needed),
         format_size(free),

@@ -1,8 +1,8 @@
-//! Look-ups, refreshes, and how busy everyone is.
+//! Look-ups and refreshes.
 
 use super::Coordinator;
 use dunlin_base::{Rank, Time, TorrentId};
-use dunlin_tracker::{Control, Listing, Load, Refresh, Swarm};
+use dunlin_tracker::{Control, Member, Refresh, Swarm};
 use std::collections::BTreeSet;
 
 impl Coordinator {
@@ -19,69 +19,83 @@ impl Coordinator {
             return self.send(from, Control::Refused { name, reason });
         }
         self.table.join(torrent, from);
-        let members = self.answer(from, torrent, Some(name));
-        self.query_loads(now, from, members);
+        self.answer_all(now, from, Some(name), &BTreeSet::from([torrent]));
     }
 
     /// Records what was gained and answers with the fresh swarm, once a torrent however often the
-    /// message names it. Torrents that the asker takes no part in are passed over.
+    /// message names it. The asker need not be a member: it may ask for what it has not looked up
+    /// yet. Torrents that do not exist are passed over.
     pub(super) fn refresh(&mut self, now: Time, from: Rank, refresh: Refresh) {
-        let mut answered = BTreeSet::new();
+        if refresh.vain == dunlin_tracker::WITHDRAWN {
+            return self.withdraw_from(from, &refresh.torrents);
+        }
+        let mut torrents = BTreeSet::new();
         for (torrent, gained) in &refresh.torrents {
-            if !self.table.is_member(*torrent, from) {
-                continue;
+            if self.table.info(*torrent).is_some() {
+                self.table.gained(*torrent, from, gained);
+                torrents.insert(*torrent);
             }
-            self.table.gained(*torrent, from, gained);
-            answered.insert(*torrent);
         }
-        let mut named = Vec::new();
-        for torrent in answered {
-            named.extend(self.answer(from, torrent, None));
+        for torrent in &torrents {
+            self.note_vain(*torrent, from, refresh.vain);
         }
-        self.query_loads(now, from, named);
+        self.answer_all(now, from, None, &torrents);
     }
 
-    /// Sends the swarm; with the metainfo, if it is the answer to a lookup of `name`. Says whom it
-    /// named.
-    fn answer(&mut self, to: Rank, torrent: TorrentId, name: Option<String>) -> Vec<Rank> {
-        let Some(info) = self.table.info(torrent) else { return Vec::new() };
+    /// Answers with the swarms of these torrents: at once, or once the loads that were asked for it
+    /// are there.
+    fn answer_all(
+        &mut self,
+        now: Time,
+        to: Rank,
+        name: Option<String>,
+        torrents: &BTreeSet<TorrentId>,
+    ) {
+        if torrents.is_empty() {
+            return;
+        }
+        let limit = self.config.members;
+        let (table, rng) = (&self.table, &mut self.rng);
+        let named = |torrent: &TorrentId| (*torrent, table.named_to(*torrent, to, limit, rng));
+        let swarms: Vec<(TorrentId, Vec<Rank>)> = torrents.iter().map(named).collect();
+        let loads = self.config.loads;
+        if loads && self.peer(to).is_some_and(|peer| peer.awaits_answers) {
+            return self.answer_by_load(now, to, name, swarms);
+        }
+        for (torrent, ranks) in &swarms {
+            self.answer(to, *torrent, name.clone(), ranks);
+        }
+        if loads {
+            let named = swarms.into_iter().flat_map(|(_, ranks)| ranks).collect();
+            self.query_in_background(now, to, named);
+        }
+    }
+
+    /// Sends the swarm of those of `ranks` that are still members; with the metainfo, if it is the
+    /// answer to a lookup of `name`. The asker stands last, also before it is a member.
+    pub(super) fn answer(
+        &mut self,
+        to: Rank,
+        torrent: TorrentId,
+        name: Option<String>,
+        ranks: &[Rank],
+    ) {
+        let Some(info) = self.table.info(torrent) else { return };
         let first = info.files.first().map(|file| file.name.clone()).unwrap_or_default();
-        let listing = Listing { order: self.config.order, limit: self.config.members };
-        let members = self.table.swarm_for(torrent, to, listing, &mut self.rng);
-        let named = members.iter().map(|member| member.rank).collect();
+        let info = name.is_some().then(|| std::sync::Arc::clone(info));
+        let still = |rank: &&Rank| self.table.is_member(torrent, **rank);
+        let ranks: Vec<Rank> = ranks.iter().filter(still).copied().collect();
+        let mut members = self.table.listed(&ranks, to, self.config.order, &mut self.rng);
+        if members.last().is_none_or(|last| last.rank != to) {
+            members.push(Member { rank: to, load: 0 });
+        }
         let swarm = Swarm {
             torrent,
-            info: name.is_some().then(|| std::sync::Arc::clone(info)),
+            info,
             name: name.unwrap_or(first),
             owners: self.table.owners(torrent, to, &members),
             members,
         };
         self.send(to, Control::Swarm(Box::new(swarm)));
-        named
-    }
-
-    /// Asks the members that somebody was told of how busy they are, for the answers to come. A
-    /// member that owes an answer, or gave one lately, is left in peace.
-    fn query_loads(&mut self, now: Time, asker: Rank, named: Vec<Rank>) {
-        if !self.config.loads {
-            return;
-        }
-        for rank in named {
-            let age = self.config.load_min_age;
-            let Some(peer) = self.peer_mut(rank).filter(|_| rank != asker) else { continue };
-            if !peer.asked && peer.loaded.is_none_or(|loaded| now.since(loaded) >= age) {
-                peer.asked = true;
-                self.send(rank, Control::LoadQuery);
-            }
-        }
-    }
-
-    /// An answer to a load query. Reports that nobody asked for count as well.
-    pub(super) fn load(&mut self, now: Time, from: Rank, load: Load) {
-        if let Some(peer) = self.peer_mut(from) {
-            peer.asked = false;
-            peer.loaded = Some(now);
-            self.table.load(from, load);
-        }
     }
 }

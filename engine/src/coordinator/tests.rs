@@ -5,6 +5,7 @@ use dunlin_tracker::{FailedFile, Load, Member, OwnedFile, Refresh, Space, Standi
 
 mod late;
 mod links;
+mod loads;
 mod placing;
 
 /// A coordinator with a hand-cranked clock, whose outputs are drawn as text, one a line.
@@ -82,7 +83,7 @@ impl Run {
     fn refresh(&mut self, from: u32, torrents: &[(u32, &[u32])]) -> Vec<String> {
         let of = |pieces: &[u32]| pieces.iter().copied().map(PieceIndex).collect();
         let torrents = torrents.iter().map(|(t, pieces)| (TorrentId(*t), of(pieces))).collect();
-        self.say(from, Control::Refresh(Refresh { torrents, forced: false }))
+        self.say(from, Control::Refresh(Refresh { torrents, forced: false, vain: 0 }))
     }
 
     fn done(&mut self, from: u32) -> Vec<String> {
@@ -102,8 +103,8 @@ impl Run {
 
 /// A registration drawn as text: `a=ABC` owned, `a@ABC` in place, `a~ABC/101` a part, `+a` and
 /// `*a/**` wanted, `!` shares nothing, `%7/100` 100 bytes free on device 7, `-a` unreadable, `:d` a
-/// folder, `elsewhere` owned files elsewhere, `&host:folder` a node, in rack `r`. A letter is a piece
-/// of 4 bytes.
+/// folder, `elsewhere` owned files elsewhere, `&host:folder` a node, in rack `r`, `awaits` profile
+/// course. A letter is a piece of 4 bytes.
 fn registration(text: &str) -> Register {
     let mut register = Register { shares: true, ..Register::default() };
     for word in text.split_whitespace() {
@@ -131,6 +132,7 @@ fn registration(text: &str) -> Register {
                 register.node = Some(Node { host, rack: "r".to_owned(), dest, device: 1 });
             }
             _ if word == "elsewhere" => register.elsewhere = true,
+            _ if word == "awaits" => register.awaits_answers = true,
             _ => register.files.push(owned(word)),
         }
     }
@@ -234,7 +236,7 @@ fn a_run_from_the_first_registration_to_the_end() {
     assert_eq!(run.lookup(2, "a"), ["2 swarm t0 a+info: 1 3 2"]);
     assert_eq!(run.lookup(2, "ghost"), ["2 refused ghost"]);
     assert_eq!(run.lookup(2, "x"), ["2 refused x"]);
-    assert_eq!(run.refresh(2, &[(0, &[]), (1, &[]), (0, &[])]), ["2 swarm t0 a: 1 3 2"]);
+    assert_eq!(run.refresh(2, &[(0, &[]), (9, &[]), (0, &[])]), ["2 swarm t0 a: 1 3 2"]);
     assert_eq!(run.lookup(2, "b"), ["2 swarm t1 b+info: 1 2"]);
     let two = run.refresh(2, &[(1, &[]), (0, &[])]);
     assert_eq!(two, ["2 swarm t0 a: 1 3 2", "2 swarm t1 b: 1 2"]);
@@ -260,7 +262,7 @@ fn what_comes_before_go_is_ignored() {
     run.register(1, "a=A");
     let early = [
         Control::Lookup { name: "a".into() },
-        Control::Refresh(Refresh { torrents: vec![(TorrentId(0), vec![])], forced: true }),
+        Control::Refresh(Refresh { torrents: vec![(TorrentId(0), vec![])], forced: true, vain: 0 }),
         Control::AllComplete { failed: vec![] },
         Control::FileComplete { torrent: TorrentId(0), files: vec![FileIndex(0)] },
     ];
@@ -566,7 +568,7 @@ fn nonsense_changes_nothing() {
         (u32::MAX, Control::AllComplete { failed: vec![] }),
         (2, Control::FileComplete { torrent: far, files: vec![FileIndex(0)] }),
         (2, Control::FileComplete { torrent: TorrentId(0), files: vec![FileIndex(9)] }),
-        (2, Control::Refresh(Refresh { torrents: vec![(far, vec![])], forced: true })),
+        (2, Control::Refresh(Refresh { torrents: vec![(far, vec![])], forced: true, vain: 0 })),
         (2, Control::Go(Box::default())),
         (2, Control::Shutdown(ShutdownReason::Done)),
         (2, Control::Departed { rank: Rank(1) }),
@@ -599,8 +601,8 @@ fn the_same_seed_and_inputs_give_the_same_outputs() {
 fn any_message(rng: &mut Rng) -> Control {
     let texts = [
         "a=ABC b=D",
-        "a=ABC +b",
-        "+a +b",
+        "a=ABC +b awaits",
+        "+a +b awaits",
         "*** a~ABC/010",
         "a@ABC +a !",
         "a=X",
@@ -623,7 +625,11 @@ fn any_message(rng: &mut Rng) -> Control {
         6 | 7 => Control::Lookup { name: ["a", "b", "c"][rng.below(3) as usize].to_owned() },
         8 => {
             let torrents = vec![(torrent, vec![piece]), (torrent, vec![])];
-            Control::Refresh(Refresh { torrents, forced: rng.chance(1, 2) })
+            Control::Refresh(Refresh {
+                torrents,
+                forced: rng.chance(1, 2),
+                vain: rng.below(12) as u32,
+            })
         }
         9 => Control::Load(Load { served: rng.next_u64(), in_flight: rng.below(9) }),
         10 => Control::FileComplete { torrent, files: vec![FileIndex(rng.below(3) as u32)] },
@@ -636,7 +642,8 @@ fn any_inputs_keep_the_invariants_and_come_to_an_end() {
     for seed in 0..400 {
         let mut rng = Rng::new(seed);
         let mut run = Run::new(CoordinatorConfig {
-            order: [TrackerOrder::Arrival, TrackerOrder::Random][rng.below(2) as usize],
+            order: [TrackerOrder::Arrival, TrackerOrder::LeastBusy, TrackerOrder::Random]
+                [rng.below(3) as usize],
             map: [TrackerMap::Swarm, TrackerMap::Pieces][rng.below(2) as usize],
             on_conflict: [OnConflict::Refuse, OnConflict::LowestRank, OnConflict::FailName]
                 [rng.below(3) as usize],
@@ -653,7 +660,8 @@ fn any_inputs_keep_the_invariants_and_come_to_an_end() {
         for second in 0..200 {
             let rank = rng.below(7) as u32;
             let input = match rng.below(60) {
-                0..3 => CoordinatorInput::Lost { rank: Rank(rank) },
+                0 => CoordinatorInput::Withdrawn { rank: Rank(rank) },
+                1..3 => CoordinatorInput::Lost { rank: Rank(rank) },
                 3..=20 => CoordinatorInput::Timeout,
                 21..=23 => CoordinatorInput::Heard { rank: Rank(rank) },
                 _ => CoordinatorInput::Message { from: Rank(rank), message: any_message(&mut rng) },

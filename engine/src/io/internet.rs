@@ -1,10 +1,10 @@
 //! The part of the contract that only the internet needs: torrents that people add, trackers, limits
 //! and goals. See the page above for the rest.
 
-use dunlin_base::{PeerId, Rate, TorrentId};
+use dunlin_base::{PeerId, PieceIndex, Rate, TorrentId};
 use dunlin_metainfo::{InfoHashes, Torrent};
 use dunlin_tracker::AnnounceEvent;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,6 +80,9 @@ pub struct AddTorrent {
     pub key: u32,
     /// It waits until it is told to go on.
     pub paused: bool,
+    /// What is here is served, and nothing is ever asked for or written: files that are missing or
+    /// wrong stay so. The torrent counts as a seed with whatever it has (BEP 21, "partial seeds").
+    pub serve_only: bool,
 }
 
 /// A tracker of one torrent, as the engine numbers them.
@@ -118,6 +121,20 @@ pub struct AnnounceNews {
     pub result: Result<u32, String>,
 }
 
+/// What one peer gave and took, for reports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerTotal {
+    /// Its address; `None` counts those together that are not told apart.
+    pub address: Option<IpAddr>,
+    /// Its program as it says itself (BEP 10), or the beginning of its peer id (BEP 20). A stranger wrote
+    /// it.
+    pub program: String,
+    /// Bytes of payload that came of it, kept or not.
+    pub received: u64,
+    /// Bytes of payload that it was given.
+    pub sent: u64,
+}
+
 /// A torrent at a glance, for people and reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TorrentView {
@@ -143,4 +160,6 @@ pub struct TorrentView {
     pub seeds: u32,
     /// Peers that we know of.
     pub known: u32,
+    /// A piece that came and failed its hash, and has not come right since.
+    pub bad_piece: Option<PieceIndex>,
 }

@@ -46,7 +46,7 @@ pub enum Reason {
     Start,
     /// A rank may be dead.
     Silence,
-    /// Loads are asked for again.
+    /// The loads that an answer waits for are overdue.
     Load,
     /// A tracker is to be asked.
     Announce,

@@ -2,7 +2,7 @@
 //! swarm gives a wanted piece, then with a bounded back-off.
 
 use super::{Member, Phase};
-use crate::config::RefreshScope;
+use crate::config::{Profile, RefreshScope};
 use crate::io::{Event, Reason};
 use dunlin_base::{PieceIndex, Time, TorrentId};
 use dunlin_tracker::{Control, Refresh};
@@ -24,6 +24,8 @@ pub(super) struct Pace {
     /// No forced refresh before.
     not_before: Time,
     backoff: Option<Duration>,
+    /// Forced refreshes in a row while nobody has anything that is missing.
+    vain: u32,
 }
 
 impl Pace {
@@ -43,7 +45,7 @@ impl Member {
         };
         let Some(part) = self.parts.get_mut(&id) else { return };
         part.refresh.verified += 1;
-        part.refresh.backoff = None;
+        (part.refresh.backoff, part.refresh.vain) = (None, 0);
         part.refresh.not_before = Time::ZERO;
         let starved = part.refresh.starved;
         if reports {
@@ -55,16 +57,15 @@ impl Member {
             RefreshScope::All => self.verified,
         };
         if every > 0 && count.is_multiple_of(every) {
-            let torrents = match scope {
-                RefreshScope::File => vec![id],
-                RefreshScope::All => self
-                    .parts
-                    .iter()
-                    .filter(|(_, part)| part.outline.wants && part.phase == Phase::Running)
-                    .map(|(id, _)| *id)
-                    .collect(),
+            let targets = self.refresh_targets(id);
+            let lacks = |id: &TorrentId| match (self.parts.get(id), self.session.torrent(*id)) {
+                (Some(part), _) if part.phase == Phase::Done => false,
+                (_, Some(torrent)) => torrent.downloads(),
+                _ => true,
             };
-            self.send_refresh(now, &torrents, false);
+            if targets.iter().any(lacks) {
+                self.send_refresh(now, &targets, false);
+            }
         }
         // What is verified now was asked for before the torrent starved: it starves still.
         if starved {
@@ -72,18 +73,65 @@ impl Member {
         }
     }
 
+    /// What a refresh asks for that this torrent is the occasion of: the torrent, or with scope `all`
+    /// every one of which a file is unfinished, also those that wait for their turn. What a neighbour
+    /// fetches has no swarm here.
+    fn refresh_targets(&self, id: TorrentId) -> Vec<TorrentId> {
+        match self.session.config().refresh_scope {
+            RefreshScope::File => vec![id],
+            RefreshScope::All => self
+                .parts
+                .iter()
+                .filter(|(_, part)| part.unfinished.any() && part.phase != Phase::Linking)
+                .map(|(id, _)| *id)
+                .collect(),
+        }
+    }
+
+    /// Under profile course nothing is requested until every answer is here, as in the classic
+    /// programs.
     fn send_refresh(&mut self, now: Time, torrents: &[TorrentId], forced: bool) {
         let mut asked = Vec::new();
+        let mut vain = 0;
         for id in torrents {
             let Some(part) = self.parts.get_mut(id) else { continue };
+            vain = part.refresh.vain;
             part.refresh.asked += 1;
+            self.awaited += 1;
             asked.push((*id, std::mem::take(&mut part.refresh.gained)));
+        }
+        if self.session.config().profile == Profile::Course {
+            self.session.await_tracker();
         }
         let stats = self.session.stats_mut();
         stats.refreshes += 1;
         stats.refreshes_forced += u64::from(forced);
         self.event(Event::Refreshed { forced });
-        self.tell(now, Control::Refresh(Refresh { torrents: asked, forced }));
+        self.tell(
+            now,
+            Control::Refresh(Refresh {
+                vain: if asked.len() == 1 { vain } else { 0 },
+                torrents: asked,
+                forced,
+            }),
+        );
+    }
+
+    /// What this rank has of a torrent cannot be read any more: nobody must wait for it.
+    pub(super) fn withdraw(&mut self, now: Time, id: TorrentId) {
+        let Some(part) = self.parts.get_mut(&id) else { return };
+        // What it downloads itself it may still get from others, and give to them; and of several files
+        // the others can still be read.
+        let gives = self
+            .session
+            .torrent(id)
+            .is_some_and(|torrent| torrent.downloads() || torrent.geometry.files() > 1);
+        if gives || std::mem::replace(&mut part.withdrawn, true) {
+            return;
+        }
+        let torrents = vec![(id, Vec::new())];
+        let refresh = Refresh { torrents, forced: false, vain: dunlin_tracker::WITHDRAWN };
+        self.tell(now, Control::Refresh(refresh));
     }
 
     /// Nobody in the swarm gives a wanted piece.
@@ -110,7 +158,12 @@ impl Member {
         pace.backoff = Some(backoff);
         pace.not_before = now + backoff;
         pace.starved = false;
-        self.send_refresh(now, &[id], true);
+        let offered = self.session.torrent(id).is_some_and(|torrent| torrent.is_offered());
+        if let Some(part) = self.parts.get_mut(&id) {
+            part.refresh.vain = if offered { 0 } else { part.refresh.vain.saturating_add(1) };
+        }
+        let targets = self.refresh_targets(id);
+        self.send_refresh(now, &targets, true);
     }
 
     pub(super) fn refresh_if_due(&mut self, now: Time) {

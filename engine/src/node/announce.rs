@@ -4,9 +4,11 @@
 use super::Node;
 use crate::announcer::{Announcer, Identity, Rules};
 use crate::io::{AddTorrent, AnnounceNews, Event, Output, Reason, TrackerIndex};
+use crate::peer_list::Whence;
 use dunlin_base::{Rng, Time, TorrentId};
 use dunlin_metainfo::InfoHashes;
 use dunlin_tracker::{AnnounceFailure, AnnounceReply};
+use std::net::SocketAddr;
 
 /// Peers asked for while there is room for them (practice).
 const MANY: u32 = 200;
@@ -93,7 +95,7 @@ impl Node {
         }
         let result = match &answered.result {
             Ok(reply) => {
-                self.add_peers(now, id, &reply.peers, false);
+                self.add_peers(now, id, &named(&reply.peers, Whence::Tracker));
                 Ok(reply.peers.len() as u32)
             }
             Err(failure) => Err(failure.to_string()),
@@ -104,15 +106,9 @@ impl Node {
     }
 
     /// Peers that somebody told us of.
-    pub(super) fn add_peers(
-        &mut self,
-        now: Time,
-        id: TorrentId,
-        peers: &[std::net::SocketAddr],
-        by_people: bool,
-    ) {
+    pub(super) fn add_peers(&mut self, now: Time, id: TorrentId, peers: &[(SocketAddr, Whence)]) {
         let added = self.session.with(now, id, |swarm, shared| {
-            let news = swarm.add_peers(shared, peers, by_people);
+            let news = swarm.add_peers(shared, peers);
             shared.look_for_peers();
             news
         });
@@ -123,4 +119,9 @@ impl Node {
             part.peers.extend(peers.iter().take(room));
         }
     }
+}
+
+/// Peers, each named by the same.
+pub(super) fn named(peers: &[SocketAddr], whence: Whence) -> Vec<(SocketAddr, Whence)> {
+    peers.iter().map(|peer| (*peer, whence)).collect()
 }

@@ -1,12 +1,15 @@
 //! What people ask of a node.
 
 use super::Node;
+use super::announce::named;
 use super::layers::LayerFetch;
 use super::part::{After, Part, Storage};
+use crate::announcer::Announcer;
 use crate::config::PieceOrder;
 use crate::io::{
     AddTorrent, Command, HangUpReason, Output, Priority, SeedGoal, Source, TorrentState,
 };
+use crate::peer_list::Whence;
 use crate::torrent::{Abroad, Beginning};
 use dunlin_base::{Bitfield, Time, TorrentId};
 use dunlin_metainfo::Geometry;
@@ -25,7 +28,7 @@ impl Node {
                 announcers.for_each(|announcer| announcer.force(now));
                 self.announce(now, id);
             }
-            Command::AddPeers(id, peers) => self.add_peers(now, id, &peers, true),
+            Command::AddPeers(id, peers) => self.add_peers(now, id, &named(&peers, Whence::People)),
             Command::Prioritize(id, priorities) => self.prioritize(id, priorities),
             Command::Sequential(id, sequential) => {
                 let Some(part) = self.parts.get_mut(&id) else { return };
@@ -99,8 +102,12 @@ impl Node {
     pub(super) fn enter_swarm(&mut self, now: Time, id: TorrentId) {
         let Some(part) = self.parts.get_mut(&id) else { return };
         let peers = std::mem::take(&mut part.peers);
+        if peers.is_empty() && part.announcers.iter().all(Announcer::is_empty) {
+            let name = part.name.as_deref().unwrap_or("a torrent");
+            tracing::info!(name, "no tracker and no peer is known; it waits for peers to connect");
+        }
         part.announcers.iter_mut().for_each(|announcer| announcer.start(now));
-        self.add_peers(now, id, &peers, false);
+        self.add_peers(now, id, &peers);
         self.announce(now, id);
     }
 

@@ -3,6 +3,19 @@
 use crate::io::Limits;
 use std::time::Duration;
 
+/// Connections of one torrent on the internet, dialled and accepted, unless the node is told otherwise
+/// (practice: half of all).
+const CONNECTIONS_PER_TORRENT: usize = 100;
+/// Those that came by themselves from one source: several people behind one address are common, a swarm
+/// behind one is not.
+const CONNECTIONS_PER_SOURCE: usize = 8;
+/// Dials under way at a time: cheap routers forget connections where more are half open (practice).
+const HALF_OPEN: usize = 32;
+/// Dials within a second: a list of peers is tried within seconds, and nobody takes it for a flood.
+const DIALS_PER_SECOND: u32 = 30;
+/// Peers of one torrent on the internet that are served at a time (practice: 4 to 8).
+const UPLOAD_SLOTS: usize = 8;
+
 /// Everything a node is told once. The defaults are those of the field.
 #[derive(Clone, Debug)]
 pub struct NodeConfig {
@@ -18,7 +31,8 @@ pub struct NodeConfig {
     pub connections: usize,
     /// Connections of one torrent.
     pub connections_per_torrent: usize,
-    /// Connections of one torrent that came by themselves from one address.
+    /// Connections of one torrent that came by themselves from one source: an IPv4 address, or a /64 of
+    /// IPv6.
     pub connections_per_ip: usize,
     /// Dials under way at a time.
     pub half_open: usize,
@@ -42,12 +56,11 @@ impl Default for NodeConfig {
             client: concat!("dunlin ", env!("CARGO_PKG_VERSION")).to_owned(),
             port: 0,
             connections: 200,
-            connections_per_torrent: 100,
-            // Several people behind one address are common, a swarm behind one is not.
-            connections_per_ip: 8,
-            half_open: 32,
-            dials_per_second: 30,
-            slots: 8,
+            connections_per_torrent: CONNECTIONS_PER_TORRENT,
+            connections_per_ip: CONNECTIONS_PER_SOURCE,
+            half_open: HALF_OPEN,
+            dials_per_second: DIALS_PER_SECOND,
+            slots: UPLOAD_SLOTS,
             // Half a megabyte: what a fast path takes while the next blocks are read.
             upload_window: 32,
             limits: Limits::default(),

@@ -27,7 +27,7 @@ impl Node {
         if part.after != Some(After::Remove) {
             part.after = Some(after);
         }
-        part.seeding_since = None;
+        (part.seeding_since, part.goal_met) = (None, None);
         self.ending.insert(id);
         self.session.with(now, id, |swarm, shared| swarm.halt(shared, now, reason));
         self.session.tidy();
@@ -56,11 +56,18 @@ impl Node {
         let sockets =
             swarm.into_iter().flat_map(|swarm| swarm.known.iter()).filter_map(
                 |known| match known {
-                    (Endpoint::Socket(address), known) if known.conn.is_none() => Some(address),
+                    (Endpoint::Socket(address), known) if known.conn.is_none() => {
+                        Some((address, known.whence))
+                    }
                     _ => None,
                 },
             );
         part.peers.extend(sockets);
+        let abroad = swarm.and_then(|swarm| swarm.abroad.as_ref());
+        let totals = abroad.map_or_else(Vec::new, |abroad| abroad.ledger.totals());
+        if !totals.is_empty() {
+            self.session.push(Output::Event(Event::PeerTotals { torrent: id, totals }));
+        }
         self.session.end_torrent(id);
         match (part.after, part.storage) {
             (Some(After::Check), Storage::Open) => {
@@ -130,6 +137,8 @@ impl Node {
             removed.into_iter().for_each(|id| self.forget(id));
             return;
         };
+        // Whoever comes meanwhile is sent away, too: after the end nobody would do it.
+        self.session.turn_away();
         let told = self.parts.values().flat_map(|part| &part.announcers).all(Announcer::is_silent);
         if told || now >= deadline {
             self.stopped = self.parts.values().all(|part| part.storage == Storage::Closed);
@@ -146,6 +155,7 @@ impl Part {
     /// What is known of its files counts for nothing: they are closed, or checked again.
     fn forget_files(&mut self) {
         self.unfinished.clear();
+        self.files_left = 0;
         self.finished.clear();
         self.finishing.clear();
         self.retry.clear();

@@ -2,18 +2,26 @@
 
 use super::Node;
 use super::part::{After, Part, Storage};
-use crate::io::{Event, HangUpReason, LocalError, Output, Priority, Reason, TorrentState};
+use crate::io::{
+    Event, HangUpReason, LocalError, Output, Priority, Reason, SeedGoal, TorrentState,
+};
 use dunlin_base::{Bitfield, FileIndex, PieceIndex, Time, TorrentId};
 use dunlin_metainfo::Geometry;
 use std::time::Duration;
 
 /// Time before a file is finished again that could not be because the disk was full.
 const FINISH_AGAIN: Duration = Duration::from_secs(2);
-/// How often ratios are looked at.
-const GOAL_ROUND: Duration = Duration::from_secs(1);
-/// Checks that blocks which cannot be read may cause: a disk that reads well for a check and badly
-/// afterwards is broken.
+/// A goal that is reached ends the torrent after so long: what was given is on its way through the system,
+/// and a connection that is closed with requests unread would take it back.
+const GOAL_REST: Duration = Duration::from_secs(1);
+/// Checks in a row that blocks which cannot be read may cause: a disk that reads well for a check and
+/// badly afterwards is broken.
 const MAX_CHECKS: u32 = 5;
+/// Checks this far apart are no row: somebody changes the files now and then.
+const CHECKS_APART: Duration = Duration::from_secs(60);
+/// Time before files that are only served are looked for again, when none of them was there: a
+/// folder that was renamed may get its name back.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 impl Node {
     /// A torrent's files are open and checked, or others are wanted of them now.
@@ -37,7 +45,12 @@ impl Node {
         part.count(&have);
         let all_there = have.is_full() && resumed == 0;
         part.begin_files(all_there);
-        part.was_incomplete |= first && !have.is_full();
+        part.was_incomplete |= first && !have.is_full() && !part.serve_only;
+        part.look_again = None;
+        if part.serve_only && part.have_bytes == 0 && part.wanted_bytes > 0 {
+            part.look_again = Some(now + LOOK_AGAIN);
+            self.session.timers().by(Reason::Stall, now + LOOK_AGAIN);
+        }
         let info =
             part.metainfo.as_ref().map(|metainfo| (metainfo.info().clone(), metainfo.private));
         let paused = part.paused;
@@ -146,12 +159,24 @@ impl Node {
     pub(super) fn file_finished(&mut self, now: Time, id: TorrentId, file: FileIndex) {
         let Some(part) = self.parts.get_mut(&id) else { return };
         part.finishing.remove(&file);
+        // What failed for lack of space may have been begun anew for another reason meanwhile.
+        part.retry.retain(|other| *other != file);
         if let Some(finished) = part.finished.get_mut(file.index()) {
             *finished = true;
         }
         let news = part.unfinished.get_mut(file.index()).is_some_and(std::mem::take);
         if news {
+            let mut links = Vec::new();
+            if !part.is_link(file.index()) {
+                part.files_left = part.files_left.saturating_sub(1);
+                if part.files_left == 0 {
+                    links = part.whole_files();
+                }
+            }
             self.event(Event::FileComplete { torrent: id, file });
+            for link in links {
+                self.finish(id, link);
+            }
             self.stand(now, id);
         }
     }
@@ -190,6 +215,24 @@ impl Node {
         }
     }
 
+    /// Looks again for files that are only served, and of which none was there.
+    pub(super) fn look_again(&mut self, now: Time) {
+        let mut due = Vec::new();
+        for (id, part) in &self.parts {
+            let Some(at) = part.look_again else { continue };
+            if part.storage != Storage::Open || part.after.is_some() || part.paused {
+                continue;
+            }
+            match at <= now {
+                true => due.push(*id),
+                false => self.session.timers().by(Reason::Stall, at),
+            }
+        }
+        for id in due {
+            self.halt(now, id, After::Check, HangUpReason::Stopping);
+        }
+    }
+
     pub(super) fn disk_failed(&mut self, now: Time, id: TorrentId, error: &LocalError) {
         if self.parts.get(&id).is_none_or(|part| part.after.is_some()) {
             return;
@@ -208,7 +251,9 @@ impl Node {
         if part.after.is_some() || part.storage != Storage::Open {
             return;
         }
-        part.checks += 1;
+        let apart = part.checked.is_none_or(|last| now.since(last) >= CHECKS_APART);
+        part.checks = if apart { 1 } else { part.checks + 1 };
+        part.checked = Some(now);
         if part.checks > MAX_CHECKS {
             self.fail(now, id, message);
             return;
@@ -229,8 +274,9 @@ impl Node {
             announcer.set_partial_seed(complete && !whole);
         }
         if !complete {
-            part.seeding_since = None;
+            (part.seeding_since, part.goal_met) = (None, None);
             self.set_state(id, TorrentState::Downloading, None);
+            self.session.with(now, id, |swarm, shared| swarm.give_at_most(shared, now, None));
             return;
         }
         part.seeding_since.get_or_insert(now);
@@ -250,29 +296,35 @@ impl Node {
     /// Ends torrents whose goal is reached, and wakes us for the others.
     pub(super) fn check_goals(&mut self, now: Time) {
         let mut reached = Vec::new();
-        for (id, part) in &self.parts {
+        let mut limits = Vec::new();
+        for (id, part) in &mut self.parts {
             let seeding = part.state == Some(TorrentState::Seeding) && part.after.is_none();
             let Some(since) = part.seeding_since.filter(|_| seeding) else { continue };
             let Some(goal) = part.seed else {
                 reached.push(*id);
                 continue;
             };
-            let sent = u128::from(part.totals(self.session.torrent(*id)).uploaded);
-            let total = part.geometry.as_ref().map_or(0, Geometry::total_len);
-            let ratio = goal
-                .ratio_permille
-                .is_some_and(|permille| sent * 1000 >= u128::from(permille) * u128::from(total));
+            let sent = part.totals(self.session.torrent(*id)).uploaded;
+            let needs = part.needs(goal);
+            let most = needs.map(|needs| needs.saturating_sub(part.before.uploaded));
+            limits.push((*id, most));
+            let ratio = needs.is_some_and(|needs| sent >= needs);
+            let met = ratio.then(|| *part.goal_met.get_or_insert(now));
+            let rests = needs == Some(0) || met.is_some_and(|met| now.since(met) >= GOAL_REST);
             let time = goal.time.is_some_and(|time| now.since(since) >= time);
-            if ratio || time {
+            if rests || time {
                 reached.push(*id);
                 continue;
             }
-            if goal.ratio_permille.is_some() {
-                self.session.timers().by(Reason::Goal, now + GOAL_ROUND);
+            if let Some(met) = met {
+                self.session.timers().by(Reason::Goal, met + GOAL_REST);
             }
             if let Some(time) = goal.time {
                 self.session.timers().by(Reason::Goal, since + time);
             }
+        }
+        for (id, most) in limits {
+            self.session.with(now, id, |swarm, shared| swarm.give_at_most(shared, now, most));
         }
         for id in reached {
             self.end(now, id, After::Close, HangUpReason::Stopping);
@@ -282,6 +334,13 @@ impl Node {
 }
 
 impl Part {
+    /// Bytes that are to be given in all until this goal is reached, if it is one of payload.
+    fn needs(&self, goal: SeedGoal) -> Option<u64> {
+        let total = u128::from(self.geometry.as_ref().map_or(0, Geometry::total_len));
+        let needs = (u128::from(goal.ratio_permille?) * total).div_ceil(1000);
+        Some(u64::try_from(needs).unwrap_or(u64::MAX))
+    }
+
     /// Begins with the files as they were found: whole ones stand under their names where nothing is
     /// missing at all, but for empty ones, which nobody looked for.
     fn begin_files(&mut self, all_there: bool) {
@@ -295,17 +354,23 @@ impl Part {
         }
         let open = |file: usize| {
             let finished = self.finished.get(file).copied().unwrap_or_default();
-            self.priority(file) != Priority::Skip && !finished
+            !self.serve_only && self.priority(file) != Priority::Skip && !finished
         };
         self.unfinished = (0..files).map(open).collect();
+        let plain =
+            |file: &usize| self.unfinished.get(*file) == Some(&true) && !self.is_link(*file);
+        self.files_left = (0..files).filter(plain).count();
     }
 
-    /// Wanted files of which nothing is missing, and that do not stand under their names yet.
+    /// Wanted files of which nothing is missing, and that do not stand under their names yet; links
+    /// only when all others do.
     fn whole_files(&self) -> Vec<FileIndex> {
-        let files = (0_u32..).zip(self.lacks.iter().zip(&self.unfinished));
-        files
-            .filter(|(_, (lacks, open))| **lacks == 0 && **open)
-            .map(|(f, _)| FileIndex(f))
-            .collect()
+        let whole = |file: &usize| {
+            self.unfinished.get(*file) == Some(&true)
+                && self.lacks.get(*file) == Some(&0)
+                && (self.files_left == 0 || !self.is_link(*file))
+        };
+        let whole = (0..self.unfinished.len()).filter(whole);
+        whole.map(|file| FileIndex(file as u32)).collect()
     }
 }

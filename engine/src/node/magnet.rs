@@ -3,6 +3,7 @@
 
 use super::Node;
 use super::layers::{self, Answer, LayerFetch};
+use super::metadata::Fetch;
 use super::part::{After, Part};
 use crate::io::{Event, HangUpReason, Output, Reason, TorrentState};
 use bytes::Bytes;
@@ -16,6 +17,8 @@ use std::sync::Arc;
 
 /// Requests for hashes of blocks that wait for the disk; more are rejected.
 const MAX_WAITING: usize = 64;
+/// Those of one peer: so one cannot have the disk to itself.
+const MAX_WAITING_PER_PEER: usize = 4;
 /// Trees of files that are kept for answers.
 const MAX_TREES: usize = 16;
 
@@ -57,6 +60,9 @@ impl Node {
         if part.state != Some(TorrentState::Metadata) || part.after.is_some() {
             return;
         }
+        while let Some(conn) = part.fetch.dead(now) {
+            self.session.hang_up(now, id, conn, HangUpReason::Dead);
+        }
         let Some(swarm) = self.session.torrent(id) else { return };
         let mut sends = Vec::new();
         let wake = match &mut part.layers {
@@ -73,7 +79,12 @@ impl Node {
             }
             None => {
                 while let Some((conn, piece)) = part.fetch.next(now) {
-                    let id = swarm.peers.get(&conn).map_or(0, |peer| peer.abroad.ut_metadata);
+                    // Closed a moment ago, by us: that it is gone is told in its turn.
+                    let Some(peer) = swarm.peers.get(&conn) else {
+                        part.fetch.gone(conn);
+                        continue;
+                    };
+                    let id = peer.abroad.ut_metadata;
                     let payload = MetadataMessage::Request { piece }.encode();
                     sends.push((conn, Message::Extended { id, payload }));
                 }
@@ -119,7 +130,7 @@ impl Node {
                     self.session.convict(now, id, liar);
                 }
             }
-            Err(what) => self.session.hang_up(now, id, conn, HangUpReason::Violation(what)),
+            Err(what) => self.session.tolerate(now, id, conn, what),
         }
         self.ask_around(now, id);
     }
@@ -131,6 +142,8 @@ impl Node {
                 let missing = torrent.layers_missing();
                 let Some(part) = self.parts.get_mut(&id) else { return };
                 part.name = Some(torrent.name.clone());
+                // What else was taken for metadata is not needed any more.
+                part.fetch = Fetch::default();
                 for announcer in &mut part.announcers {
                     announcer.set_private(torrent.private);
                 }
@@ -204,16 +217,18 @@ impl Node {
         let piece = part.tree(range.root).and_then(|tree| tree.needs_leaves(span));
         let Some(piece) = piece else {
             let nodes = part.tree(range.root).and_then(|tree| tree.answer(span, &[]));
-            self.answer(conn, range, nodes);
+            self.answer(id, conn, range, nodes);
             return;
         };
         let have = self.session.torrent(id).map(|swarm| &swarm.have);
         let piece = part.piece_of(range.root, piece);
         let piece = piece.filter(|piece| have.is_some_and(|have| have.has(*piece)));
         let service = &mut part.service;
-        let waiting: usize = service.waiting.values().map(Vec::len).sum();
-        let Some(piece) = piece.filter(|_| waiting < MAX_WAITING) else {
-            self.answer(conn, range, None);
+        let waiting = || service.waiting.values().flatten();
+        let own = waiting().filter(|(of, _)| *of == conn).count();
+        let room = waiting().count() < MAX_WAITING && own < MAX_WAITING_PER_PEER;
+        let Some(piece) = piece.filter(|_| room) else {
+            self.answer(id, conn, range, None);
             return;
         };
         let askers = service.waiting.entry(piece).or_default();
@@ -232,14 +247,21 @@ impl Node {
             let span = layers::span(&range);
             let nodes = part.tree(range.root).filter(|_| !leaves.is_empty());
             let nodes = nodes.and_then(|tree| tree.answer(span, leaves));
-            let swarm = self.session.torrent(id);
-            if swarm.is_some_and(|swarm| swarm.peers.contains_key(&conn)) {
-                self.answer(conn, range, nodes);
-            }
+            self.answer(id, conn, range, nodes);
         }
     }
 
-    fn answer(&mut self, conn: ConnId, range: HashRange, nodes: Option<Vec<TreeNode>>) {
+    /// Answers a peer that is still there.
+    fn answer(
+        &mut self,
+        id: TorrentId,
+        conn: ConnId,
+        range: HashRange,
+        nodes: Option<Vec<TreeNode>>,
+    ) {
+        if !self.session.torrent(id).is_some_and(|swarm| swarm.peers.contains_key(&conn)) {
+            return;
+        }
         let message = match nodes {
             Some(nodes) => Message::Hashes { range, hashes: nodes.concat().into() },
             None => Message::HashReject(range),

@@ -5,6 +5,7 @@ use super::magnet::HashService;
 use super::metadata::Fetch;
 use crate::announcer::{Announcer, Totals};
 use crate::io::{AddTorrent, Limits, Priority, SeedGoal, TorrentState};
+use crate::peer_list::Whence;
 use crate::torrent::{Levels, Torrent as Swarm};
 use dunlin_base::{Bitfield, BlockRef, FileIndex, PeerId, PieceIndex, Time};
 use dunlin_metainfo::{Geometry, InfoHashes, Torrent};
@@ -51,17 +52,23 @@ pub(super) struct Part {
     pub(super) limits: Limits,
     pub(super) seed: Option<SeedGoal>,
     pub(super) peer_id: PeerId,
-    /// Peers to add once there is a swarm.
-    pub(super) peers: Vec<SocketAddr>,
+    /// Peers to add once there is a swarm, and who named them.
+    pub(super) peers: Vec<(SocketAddr, Whence)>,
     pub(super) storage: Storage,
     /// Somebody wants it to wait.
     pub(super) paused: bool,
+    /// What is here is served; nothing is asked for, and no file is finished.
+    pub(super) serve_only: bool,
+    /// When files are looked for again of which none was there.
+    pub(super) look_again: Option<Time>,
     /// What comes when it is quiet.
     pub(super) after: Option<After>,
     /// Pieces each file still lacks.
     pub(super) lacks: Vec<u32>,
     /// Wanted files that do not stand under their names yet.
     pub(super) unfinished: Vec<bool>,
+    /// How many of those are no links.
+    pub(super) files_left: usize,
     /// Files that stand under their names, wanted or not.
     pub(super) finished: Vec<bool>,
     /// Files that are being finished.
@@ -76,8 +83,11 @@ pub(super) struct Part {
     /// Something was missing when it began: completing it is news.
     pub(super) was_incomplete: bool,
     pub(super) seeding_since: Option<Time>,
-    /// Checks that a block which could not be read has caused.
+    /// Since when as much is given as its goal wants.
+    pub(super) goal_met: Option<Time>,
+    /// Checks that blocks which could not be read have caused in a row, and when the last one was.
     pub(super) checks: u32,
+    pub(super) checked: Option<Time>,
     /// Metadata on its way.
     pub(super) fetch: Fetch,
     /// Piece layers on their way.
@@ -103,12 +113,15 @@ impl Part {
             limits: add.limits,
             seed: add.seed,
             peer_id: add.peer_id,
-            peers: add.peers.clone(),
+            peers: add.peers.iter().map(|peer| (*peer, Whence::People)).collect(),
             storage: Storage::Closed,
             paused: add.paused,
+            serve_only: add.serve_only,
+            look_again: None,
             after: None,
             lacks: Vec::new(),
             unfinished: Vec::new(),
+            files_left: 0,
             finished: Vec::new(),
             finishing: BTreeSet::new(),
             retry: Vec::new(),
@@ -117,7 +130,9 @@ impl Part {
             left: 0,
             was_incomplete: false,
             seeding_since: None,
+            goal_met: None,
             checks: 0,
+            checked: None,
             fetch: Fetch::default(),
             layers: None,
             service: HashService::default(),
@@ -133,15 +148,24 @@ impl Part {
         }
     }
 
-    /// Whether each file is wanted, by index.
+    /// Whether a file is a link to another one: those are made when all others stand (BEP 47).
+    pub(super) fn is_link(&self, file: usize) -> bool {
+        let file = self.metainfo.as_ref().and_then(|torrent| torrent.files.get(file));
+        file.is_some_and(|file| file.target.is_some())
+    }
+
+    /// Whether each file is to be fetched or made, by index.
     pub(super) fn wanted_files(&self) -> Vec<bool> {
         let files = self.metainfo.as_ref().map_or(0, |torrent| torrent.files.len());
-        (0..files).map(|file| self.priority(file) != Priority::Skip).collect()
+        (0..files).map(|file| !self.serve_only && self.priority(file) != Priority::Skip).collect()
     }
 
     /// Whether each piece is wanted, and how much: as much as the file in it that is wanted most.
     pub(super) fn wanted_pieces(&self) -> (Bitfield, Levels) {
         let Some(geometry) = &self.geometry else { return (Bitfield::new(0), Levels::default()) };
+        if self.serve_only {
+            return (Bitfield::new(geometry.pieces()), Levels::default());
+        }
         let mut levels = vec![0_u8; geometry.pieces() as usize];
         for file in 0..geometry.files() {
             let level = self.priority(file as usize) as u8;
@@ -216,8 +240,14 @@ impl Part {
         }
     }
 
+    /// Bytes of metadata that are held.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.fetch.held()
+    }
+
     pub(super) fn check(&self, swarm: Option<&Swarm>) {
         self.announcers.iter().for_each(Announcer::check);
+        self.fetch.check();
         let (Some(swarm), Some(geometry)) = (swarm, &self.geometry) else { return };
         if swarm.is_blind() {
             return;
@@ -227,6 +257,8 @@ impl Part {
             let missing = pieces.filter(|raw| !swarm.have.has(PieceIndex(*raw))).count();
             assert_eq!(*lacks as usize, missing, "file {file}");
         }
+        let plain = |(file, open): &(usize, &bool)| **open && !self.is_link(*file);
+        assert_eq!(self.files_left, self.unfinished.iter().enumerate().filter(plain).count());
         let left: u64 = swarm.have.zeros().map(|piece| u64::from(geometry.data_len(piece))).sum();
         assert_eq!(self.left, left);
         let have: u64 = swarm.have.ones().map(|piece| self.wanted_in(piece)).sum();

@@ -35,6 +35,7 @@ impl Node {
             peers: greeted().filter(|peer| peer.handshaken).count() as u32,
             seeds: seeds as u32,
             known: swarm.map_or(part.peers.len(), |swarm| swarm.known.len()) as u32,
+            bad_piece: swarm.and_then(|swarm| swarm.alone.iter().next().copied()),
         })
     }
 }

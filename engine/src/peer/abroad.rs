@@ -3,6 +3,7 @@
 
 use super::MAX_QUEUED;
 use crate::rate_limit::Bucket;
+use crate::torrent::Patience;
 use bytes::Bytes;
 use dunlin_base::{InfoHash, PeerId, Rate, Time};
 
@@ -10,7 +11,7 @@ use dunlin_base::{InfoHash, PeerId, Rate, Time};
 pub(crate) const DEFAULT_QUEUE: usize = 250;
 /// `have` messages that are kept while the torrent is not known: more are pieces that we do not know of
 /// until the peer says them again.
-const MAX_EARLY: usize = 10_000;
+pub(super) const MAX_EARLY: usize = 10_000;
 
 /// Metadata for one peer: 4 MB at a time, so that nobody can make us keep all of it many times over.
 const METADATA_RATE: Rate = Rate(40_000_000);
@@ -27,6 +28,22 @@ pub(crate) enum Early {
     None,
     /// These.
     Bits(Bytes),
+}
+
+impl Early {
+    /// It has these besides. Returns whether that can be: a torrent has one number of pieces.
+    pub(crate) fn has_bits(&mut self, bits: &Bytes) -> bool {
+        match self {
+            Early::All => {}
+            Early::Silent | Early::None => *self = Early::Bits(bits.clone()),
+            Early::Bits(known) if known.len() != bits.len() => return false,
+            Early::Bits(known) => {
+                let both = known.iter().zip(bits).map(|(known, more)| known | more);
+                *self = Early::Bits(both.collect());
+            }
+        }
+        true
+    }
 }
 
 /// A peer of the internet.
@@ -54,6 +71,10 @@ pub(crate) struct Abroad {
     pub(crate) upload_only_id: u8,
     /// It wants nothing (BEP 21).
     pub(crate) upload_only: bool,
+    /// Its program, as it says.
+    pub(crate) client: Option<String>,
+    /// Payload that came of it, kept or not.
+    pub(crate) received: u64,
     /// Bytes of the info dictionary, as it says.
     pub(crate) metadata_size: Option<u32>,
     /// Where it listens.
@@ -62,8 +83,22 @@ pub(crate) struct Abroad {
     pub(crate) queue: usize,
     /// What it may have of metadata at a time.
     pub(crate) metadata: Bucket,
-    /// Pieces of metadata and ranges of hashes that it asked for.
-    pub(crate) served: u32,
+    /// Pieces of metadata that it was given.
+    pub(crate) metadata_given: u32,
+    /// Ranges of hashes that were looked for because it asked.
+    pub(crate) hashes_asked: u32,
+    /// When payload last moved, either way.
+    pub(crate) moved: Option<Time>,
+    /// Messages that change nothing which it may still send.
+    pub(crate) patience: Patience,
+    /// When the choker first saw it in its present slot.
+    pub(crate) slot_since: Option<Time>,
+    /// What it had got in its slot when the choker last looked.
+    pub(crate) given_before: u64,
+    /// How often it had a slot and took nothing, since it last took anything.
+    pub(crate) wasted: u32,
+    /// Whether it took far less than it could have when the choker last looked at a slot of it.
+    pub(crate) slow: Option<bool>,
     /// What it said too early.
     pub(crate) early: Early,
     /// Pieces that it said it has too early.
@@ -84,11 +119,20 @@ impl Default for Abroad {
             ut_metadata: 0,
             upload_only_id: 0,
             upload_only: false,
+            client: None,
+            received: 0,
             metadata_size: None,
             port: None,
             queue: MAX_QUEUED,
             metadata: Bucket::new(Some(METADATA_RATE)),
-            served: 0,
+            metadata_given: 0,
+            hashes_asked: 0,
+            moved: None,
+            patience: Patience::new(Time::ZERO),
+            slot_since: None,
+            given_before: 0,
+            wasted: 0,
+            slow: None,
             early: Early::Silent,
             early_haves: Vec::new(),
         }
@@ -96,6 +140,11 @@ impl Default for Abroad {
 }
 
 impl Abroad {
+    /// Whether it has said of as many pieces as are kept that it has them, too early.
+    pub(crate) fn has_many_early(&self) -> bool {
+        self.early_haves.len() >= MAX_EARLY
+    }
+
     /// It has this piece, which nobody can check yet.
     pub(crate) fn has_early(&mut self, piece: u32) {
         if self.early_haves.len() < MAX_EARLY {

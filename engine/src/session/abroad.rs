@@ -2,8 +2,9 @@
 //! of life.
 
 use super::Session;
-use crate::internet::{Internet, ban_key, ip_of};
+use crate::internet::{Internet, ban_key, source_of};
 use crate::io::{HangUpReason, Limits, Output, Reason};
+use crate::torrent::Torrent;
 use dunlin_base::{ConnId, Endpoint, Time, TorrentId};
 use std::time::Duration;
 
@@ -11,11 +12,13 @@ use std::time::Duration;
 const ROUNDS: Duration = Duration::from_secs(5);
 /// A stranger must have said what it came for by then.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
-/// Strangers of one address that wait: more are no swarm but a flood.
+/// Strangers of one source that wait: more are no swarm but a flood.
 const STRANGERS_OF_ONE: usize = 32;
 /// Strangers that wait. When there are more, whoever waits longest goes: who has something to say has
 /// said it by then.
 const STRANGERS: usize = 256;
+/// When so many wait, whoever has just gone does not come in again before others.
+const BUSY: usize = STRANGERS / 4;
 /// Of so many connections of a torrent …
 const SHARES: usize = 5;
 /// … so many may have come by themselves: nobody can fill all places from outside.
@@ -54,6 +57,16 @@ impl Session {
     pub(crate) fn hang_up(&mut self, now: Time, id: TorrentId, conn: ConnId, reason: HangUpReason) {
         self.with(now, id, |torrent, shared| torrent.hang_up(shared, now, conn, reason));
         self.conns.remove(&conn);
+    }
+
+    /// A peer has sent something that is wrong and harms nobody; sent too often, it ends the connection.
+    pub(crate) fn tolerate(&mut self, now: Time, id: TorrentId, conn: ConnId, what: &'static str) {
+        let over = self.with(now, id, |torrent, _| {
+            torrent.peers.get_mut(&conn).and_then(|peer| peer.tolerate(what).err())
+        });
+        if let Some(what) = over.flatten() {
+            self.hang_up(now, id, conn, HangUpReason::Violation(what));
+        }
     }
 
     /// A peer was caught lying about something else than blocks.
@@ -115,20 +128,38 @@ impl Session {
         may
     }
 
-    /// Whether a stranger may wait to say what it came for.
-    pub(super) fn makes_room(&mut self, remote: Endpoint) -> bool {
-        if self.shared.net.is_none() {
-            return true;
+    /// A stranger is gone that had not greeted.
+    pub(super) fn forgets_stranger(&mut self, now: Time, conn: ConnId) -> bool {
+        let Some((remote, _)) = self.ungreeted.remove(&conn) else { return false };
+        if let Some(net) = &mut self.shared.net {
+            net.goes(now, remote);
         }
-        let ip = ip_of(remote);
-        let same = self.ungreeted.values().filter(|(other, _)| ip_of(*other) == ip).count();
+        true
+    }
+
+    /// Whether a stranger may wait to say what it came for.
+    pub(super) fn makes_room(&mut self, now: Time, remote: Endpoint) -> bool {
+        let makes = self.has_room(now, remote);
+        if let Some(net) = self.shared.net.as_mut().filter(|_| !makes) {
+            net.goes(now, remote);
+        }
+        makes
+    }
+
+    fn has_room(&mut self, now: Time, remote: Endpoint) -> bool {
+        let Some(net) = &self.shared.net else { return true };
+        if self.ungreeted.len() >= BUSY && net.has_just_gone(now, remote) {
+            return false;
+        }
+        let source = source_of(remote);
+        let same = self.ungreeted.values().filter(|(other, _)| source_of(*other) == source).count();
         if same >= STRANGERS_OF_ONE {
             return false;
         }
         if self.ungreeted.len() >= STRANGERS {
             let oldest = self.ungreeted.iter().min_by_key(|(conn, (_, since))| (*since, **conn));
             if let Some(conn) = oldest.map(|(conn, _)| *conn) {
-                self.ungreeted.remove(&conn);
+                self.forgets_stranger(now, conn);
                 let reason = HangUpReason::Crowded;
                 self.shared.out.push_back(Output::HangUp { conn, reason });
             }
@@ -143,29 +174,53 @@ impl Session {
         id: TorrentId,
         remote: Endpoint,
     ) -> Option<HangUpReason> {
+        let refused = self.has_no_place(now, id, remote);
+        if let Some(net) = self.shared.net.as_mut().filter(|_| refused.is_some()) {
+            net.goes(now, remote);
+        }
+        refused
+    }
+
+    fn has_no_place(&mut self, now: Time, id: TorrentId, remote: Endpoint) -> Option<HangUpReason> {
         let net = self.shared.net.as_ref()?;
         let (full, limit) = (net.free() == 0, net.config.connections_per_torrent);
         let of_one = net.config.connections_per_ip;
+        let has_just_gone = net.has_just_gone(now, remote);
         let Some(torrent) = self.torrents.get(&id) else {
             return Some(HangUpReason::UnknownTorrent);
         };
         if torrent.halted {
             return Some(HangUpReason::UnknownTorrent);
         }
-        let ip = ip_of(remote);
-        let incoming = || torrent.peers.values().filter(|peer| peer.abroad.incoming);
-        if incoming().filter(|peer| ip_of(peer.remote) == ip).count() >= of_one {
-            return Some(HangUpReason::Crowded);
-        }
+        let source = source_of(remote);
         let most = (limit * INCOMING_SHARES / SHARES).max(1);
-        if !full && torrent.peers.len() < limit && incoming().count() < most {
+        let incoming = torrent.peers.values().filter(|peer| peer.abroad.incoming).count();
+        let crowded = torrent.peers.len() >= limit || full || incoming >= most;
+        let spare = if torrent.places_of(source) >= of_one {
+            torrent.own_spare(now, source)
+        } else if crowded && has_just_gone {
+            None
+        } else if torrent.peers.len() >= limit || full {
+            torrent.spare(now, source, false).or_else(|| self.spare_of_others(now, id, full))
+        } else if incoming >= most {
+            torrent.spare(now, source, true)
+        } else {
             return None;
-        }
-        let Some(spare) = torrent.spare(now) else { return Some(HangUpReason::Crowded) };
+        };
+        let Some(spare) = spare else { return Some(HangUpReason::Crowded) };
         let reason = HangUpReason::Crowded;
         self.with_conn(now, spare, |torrent, shared| torrent.hang_up(shared, now, spare, reason));
         self.conns.remove(&spare);
         None
+    }
+
+    /// A connection of another torrent that makes room, where all torrents together are `full`: of the
+    /// one that has most of them.
+    fn spare_of_others(&self, now: Time, id: TorrentId, full: bool) -> Option<ConnId> {
+        let mut others: Vec<&Torrent> =
+            self.torrents.values().filter(|torrent| full && torrent.id != id).collect();
+        others.sort_by_key(|torrent| (std::cmp::Reverse(torrent.peers.len()), torrent.id));
+        others.into_iter().find_map(|torrent| torrent.idle_spare(now))
     }
 
     /// Connections are looked at again before long.
@@ -182,7 +237,7 @@ impl Session {
         };
         let late: Vec<ConnId> = self.ungreeted.iter().filter_map(late).collect();
         for conn in late {
-            self.ungreeted.remove(&conn);
+            self.forgets_stranger(now, conn);
             self.shared.out.push_back(Output::HangUp { conn, reason: HangUpReason::Dead });
         }
         let ids: Vec<TorrentId> = self.torrents.keys().copied().collect();

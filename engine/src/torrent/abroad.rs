@@ -2,15 +2,19 @@
 //! life.
 
 use super::connect::Violation;
+use super::ledger::Ledger;
+use super::slots::Pace;
 use super::{Happened, Levels, Shared, Torrent};
-use crate::internet::{canonical, is_dialable};
+use crate::internet::{canonical, ip_of, is_dialable};
 use crate::io::{HangUpReason, Limits, Reason};
 use crate::peer::{Early, Peer, Pieces};
+use crate::peer_list::Whence;
 use crate::rate_limit::Bucket;
 use bytes::Bytes;
 use dunlin_base::{ConnId, Endpoint, InfoHash, RateMeter, Time};
 use dunlin_metainfo::MAX_PIECES;
 use dunlin_wire::{Handshake, Message, Reserved};
+use std::cmp::Reverse;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -20,6 +24,11 @@ const REDIAL: Duration = Duration::from_secs(60);
 const MAX_FAILURES: u32 = 3;
 /// A connection that stood so long was worth its dial.
 const WORTH: Duration = Duration::from_secs(30);
+/// A torrent that nobody gives anything, and that has nobody else to dial, tries one of the peers that it
+/// knows again after so long, twice as long each time, …
+const LONE_REDIAL: Duration = Duration::from_secs(1);
+/// … up to this: a peer that starts later than we do is found within a minute, however late.
+const MAX_LONE_REDIAL: Duration = Duration::from_secs(60);
 /// Until then the handshake must have come (our own choice; the field has 10 to 30 s).
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
 /// We say that we are alive so often (BEP 3 wants two minutes), whatever else was said: four bytes cost
@@ -29,8 +38,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(90);
 const SILENCE: Duration = Duration::from_secs(180);
 /// Rates that people see are averaged over so long.
 const METER: Duration = Duration::from_secs(4);
-/// A connection that neither side wants anything of makes room for another after so long.
-const IDLE: Duration = Duration::from_secs(30);
 
 /// A torrent of the internet.
 #[derive(Debug)]
@@ -50,6 +57,8 @@ pub(crate) struct Abroad {
     pub(crate) received: RateMeter,
     /// Payload that was given.
     pub(crate) sent: RateMeter,
+    /// What is given in a round.
+    pub(crate) pace: Pace,
     /// Bytes of pieces that matched their hash.
     pub(crate) kept: u64,
     /// Bytes that came twice.
@@ -60,6 +69,14 @@ pub(crate) struct Abroad {
     pub(crate) turn: usize,
     /// What peers heard last about our wanting anything.
     pub(crate) said_upload_only: bool,
+    /// Dials in a row that a torrent without anybody made, and when the next one may be.
+    lone: (u32, Time),
+    /// Payload that is given in all, at most: what is left of the goal of a seed.
+    pub(crate) give_at_most: Option<u64>,
+    /// Bytes of blocks that the world is serving.
+    pub(crate) on_its_way: u64,
+    /// Who gave and took how much.
+    pub(crate) ledger: Ledger,
 }
 
 impl Abroad {
@@ -75,11 +92,16 @@ impl Abroad {
             up: Bucket::new(limits.up),
             received: RateMeter::new(METER),
             sent: RateMeter::new(METER),
+            pace: Pace::default(),
             kept: 0,
             redundant: 0,
             corrupt: 0,
             turn: 0,
             said_upload_only: false,
+            lone: (0, Time::ZERO),
+            give_at_most: None,
+            on_its_way: 0,
+            ledger: Ledger::default(),
         }
     }
 
@@ -120,8 +142,11 @@ impl Torrent {
             }
             return Err(HangUpReason::Ourselves);
         }
+        // An id is only a word, which anybody may say: two connections are of one peer if they lead to
+        // one address, too. Or whoever copies an id could have its owner hung up on.
         let twin = self.peers.iter().find(|(other, peer)| {
-            **other != conn && peer.handshaken && peer.abroad.peer_id == Some(handshake.peer_id)
+            let same = peer.abroad.peer_id == Some(handshake.peer_id);
+            **other != conn && peer.handshaken && same && ip_of(peer.remote) == ip_of(remote)
         });
         let Some((twin, other)) = twin.map(|(twin, peer)| (*twin, peer)) else { return Ok(()) };
         // The greater id keeps the connection that it made; of two alike the older one stays.
@@ -144,15 +169,21 @@ impl Torrent {
     pub(crate) fn add_peers(
         &mut self,
         shared: &mut Shared,
-        peers: &[SocketAddr],
-        by_people: bool,
+        peers: &[(SocketAddr, Whence)],
     ) -> usize {
         let mut news = 0;
-        for address in peers.iter().map(|address| canonical(*address)) {
+        for (address, whence) in
+            peers.iter().map(|(address, whence)| (canonical(*address), *whence))
+        {
             if is_dialable(address) {
                 let place = shared.rng.next_u64() as u32;
                 let remote = Endpoint::Socket(address);
-                news += usize::from(self.known.add(remote, place));
+                let by_people = whence == Whence::People;
+                news += usize::from(self.known.add(remote, place, whence));
+                // Who is named anew may be there now.
+                if let Some(abroad) = self.abroad.as_mut().filter(|_| news > 0 || by_people) {
+                    abroad.lone.0 = 0;
+                }
                 if let Some(known) = self.known.get_mut(remote) {
                     // Who was given up and is named again gets one more try.
                     known.failures = known.failures.min(MAX_FAILURES - 1);
@@ -173,30 +204,66 @@ impl Torrent {
             return None;
         }
         let (wants, mut best) = (!self.is_upload_only(), None);
+        let (alone, mut last_hope) = (wants && dialling == 0 && self.is_alone(now), None);
         for (remote, known) in self.known.iter() {
             let twin = known.twin.is_some_and(|twin| self.peers.contains_key(&twin));
             let taken = known.conn.is_some() || known.dialling || known.ourselves || twin;
-            let hopeless = known.failures >= MAX_FAILURES || known.seed && !wants;
-            if taken || hopeless || shared.is_banned(remote) {
+            if taken || known.seed && !wants || shared.is_banned(remote) {
                 continue;
             }
-            if known.redial_at > now {
-                shared.timers.by(Reason::Dial, known.redial_at);
+            let key = (known.failures, Reverse(known.whence), known.place, remote);
+            let hopeless = known.failures >= MAX_FAILURES;
+            if hopeless || known.redial_at > now {
+                if !hopeless {
+                    shared.timers.by(Reason::Dial, known.redial_at);
+                }
+                if last_hope.is_none_or(|best| key < best) {
+                    last_hope = Some(key);
+                }
                 continue;
             }
-            let key = (known.failures, known.place, remote);
             if best.is_none_or(|best| key < best) {
                 best = Some(key);
             }
         }
-        best.map(|(_, _, remote)| remote)
+        if let (None, Some(key), true, Some(abroad)) = (best, last_hope, alone, &self.abroad) {
+            let (_, next) = abroad.lone;
+            if next <= now {
+                best = Some(key);
+            } else {
+                shared.timers.by(Reason::Dial, next);
+            }
+        }
+        best.map(|(.., remote)| remote)
+    }
+
+    /// Whether nobody who is connected has anything that we want, or may still say so. Who says that it
+    /// has something, and moves nothing for a minute, is nobody.
+    fn is_alone(&self, now: Time) -> bool {
+        let blind = self.is_blind();
+        self.peers.values().all(|peer| {
+            let has = peer.am_interested || blind && peer.abroad.metadata_size.is_some();
+            let lately = now.since(peer.abroad.moved.unwrap_or(peer.since)) < MAX_LONE_REDIAL;
+            peer.handshaken && !(has && lately)
+        })
+    }
+
+    /// A dial, or the connection that it made, came to nothing: the next one waits longer, where there
+    /// is nobody else.
+    fn came_to_nothing(&mut self, now: Time, worth: bool) {
+        let Some(abroad) = &mut self.abroad else { return };
+        let (tries, next) = &mut abroad.lone;
+        *tries = if worth { 0 } else { tries.saturating_add(1) };
+        let pause = LONE_REDIAL.saturating_mul(1 << tries.saturating_sub(1).min(16));
+        *next = now + pause.min(MAX_LONE_REDIAL);
     }
 
     /// A dial failed.
     pub(super) fn unreachable(&mut self, shared: &mut Shared, now: Time, remote: Endpoint) {
         let known = self.known.entry(remote);
-        known.failures += 1;
+        known.failures = known.failures.saturating_add(1);
         known.redial_at = now + REDIAL.saturating_mul(known.failures);
+        self.came_to_nothing(now, false);
         shared.look_for_peers();
     }
 
@@ -204,12 +271,22 @@ impl Torrent {
     pub(super) fn left(&mut self, shared: &mut Shared, now: Time, conn: ConnId, peer: &Peer) {
         if let Some(net) = &mut shared.net {
             net.connected = net.connected.saturating_sub(1);
+            if peer.abroad.incoming {
+                net.goes(now, peer.remote);
+            }
         }
         let full = match &peer.pieces {
             Pieces::All => true,
             Pieces::Some(field) => field.is_full() && !self.is_blind(),
             Pieces::Unknown => false,
         };
+        if let Some(abroad) = &mut self.abroad {
+            let serving: u64 = peer.serving.iter().map(|block| u64::from(block.len)).sum();
+            abroad.on_its_way = abroad.on_its_way.saturating_sub(serving);
+            abroad.ledger.add(peer);
+        }
+        shared.happened.push_back(Happened::Gone { torrent: self.id, conn });
+        shared.look_for_peers();
         let mut remote = peer.remote;
         if peer.abroad.incoming {
             // Nobody listens at the port that it came from.
@@ -223,12 +300,20 @@ impl Torrent {
                 known.conn = None;
             }
             let worth = peer.handshaken && now.since(peer.since) >= WORTH;
-            known.failures = if worth { 0 } else { known.failures + 1 };
+            if worth {
+                known.failures = 0;
+            } else if !peer.abroad.incoming || known.whence.is_said() {
+                // Who came by itself only said that it listens there: that is no reason to give up who
+                // was named by somebody else.
+                known.failures = known.failures.saturating_add(1);
+            }
             known.seed = full || peer.abroad.upload_only;
             known.redial_at = now + REDIAL.saturating_mul(known.failures.max(1));
+            // Who comes and goes by itself says nothing of those whom we dial.
+            if !peer.abroad.incoming {
+                self.came_to_nothing(now, worth);
+            }
         }
-        shared.happened.push_back(Happened::Gone { torrent: self.id, conn });
-        shared.look_for_peers();
     }
 
     /// Whether this connection is of no use to either side: neither wants anything of the other, and
@@ -259,15 +344,6 @@ impl Torrent {
         }
     }
 
-    /// A connection that could make room for another: neither side wants anything of the other.
-    pub(crate) fn spare(&self, now: Time) -> Option<ConnId> {
-        let idle = |peer: &Peer| {
-            !peer.am_interested && !peer.peer_interested && now.since(peer.since) >= IDLE
-        };
-        let idle = self.peers.iter().filter(|(_, peer)| !self.is_blind() && idle(peer));
-        idle.min_by_key(|(_, peer)| peer.abroad.heard).map(|(conn, _)| *conn)
-    }
-
     /// Gives signs of life, and hangs up on whoever gives none.
     pub(crate) fn keep_alive(&mut self, shared: &mut Shared, now: Time) {
         let mut dead = Vec::new();
@@ -292,19 +368,23 @@ impl Torrent {
         message: &Message,
     ) -> Result<(), Violation> {
         let Some(peer) = self.peers.get_mut(&conn) else { return Ok(()) };
-        let first = !std::mem::replace(&mut peer.announced, true);
+        peer.announced = true;
         if matches!(message, Message::HaveAll | Message::HaveNone) && !peer.fast {
             return Err("have all and have none need the fast extension");
         }
         match message {
             Message::Have { piece } => peer.abroad.has_early(*piece),
-            _ if !first => return Err("a bitfield is only allowed as the first message"),
             Message::HaveAll => peer.abroad.early = Early::All,
-            Message::HaveNone => peer.abroad.early = Early::None,
-            Message::Bitfield(bits) if bits.len() > MAX_PIECES.div_ceil(8) as usize => {
-                return Err("bitfield of wrong size");
+            Message::Bitfield(bits) => {
+                let fits = bits.len() <= MAX_PIECES.div_ceil(8) as usize;
+                if !fits || !peer.abroad.early.has_bits(bits) {
+                    return Err("bitfield of wrong size");
+                }
             }
-            Message::Bitfield(bits) => peer.abroad.early = Early::Bits(bits.clone()),
+            // It says nothing new, unless it is the first.
+            Message::HaveNone if peer.abroad.early == Early::Silent => {
+                peer.abroad.early = Early::None;
+            }
             _ => {}
         }
         Ok(())

@@ -5,7 +5,7 @@ use super::limits::{gives_back, takes};
 use super::{Shared, Torrent};
 use crate::io::{Event, Output, Reason};
 use crate::partials::{Block, Stage, index_of};
-use crate::peer::{Ask, AskState, MAX_STRANGE_REJECTS};
+use crate::peer::{Ask, AskState};
 use crate::requests::MIN_DEADLINE;
 use dunlin_base::{BlockRef, ConnId, PieceIndex, Time};
 use dunlin_wire::{BlockRange, Message};
@@ -115,20 +115,29 @@ impl Torrent {
         let remote = peer.remote;
         let Some(ask) = peer.take_ask(block) else {
             shared.out.push_back(Output::Drop { conn, block });
-            if let Some(abroad) = self.abroad.as_mut().filter(|_| !peer.fast) {
+            let what = "a block that was never asked for";
+            let Some(abroad) = &mut self.abroad else { return Err(what) };
+            abroad.redundant += u64::from(block.len);
+            if peer.forgotten > 0 {
                 // It was on its way when we were choked, which took its request back (BEP 3).
-                abroad.redundant += u64::from(block.len);
+                peer.forgotten -= 1;
                 return Ok(());
             }
-            // BEP 6: with the fast extension every answer has its request.
-            return Err("a block that was never asked for");
+            // BEP 6: with the fast extension every answer has its request. Programs that answer what was
+            // cancelled twice lose a block by it, and not the connection.
+            return peer.tolerate(what);
         };
         if ask.state == AskState::Cancelled {
             peer.window.asked(block.len);
         }
         peer.window.arrived(now, ask.at, block.len);
         peer.snubbed = peer.asks.iter().any(|ask| ask.state == AskState::Late);
-        self.last_gain = now;
+        peer.abroad.moved = Some(now);
+        peer.abroad.received += u64::from(block.len);
+        if self.full_pause.is_zero() {
+            // What cannot be written is no gain.
+            self.last_gain = now;
+        }
         if let Some(abroad) = &mut self.abroad {
             abroad.received.add(now, u64::from(block.len));
         }
@@ -242,9 +251,7 @@ impl Torrent {
             len: rejected.length,
         };
         let Some(ask) = peer.take_ask(block) else {
-            peer.strange_rejects += 1;
-            let patience = peer.strange_rejects <= MAX_STRANGE_REJECTS;
-            return if patience { Ok(()) } else { Err("rejects of what was never asked for") };
+            return peer.tolerate("a reject of what was never asked for");
         };
         if ask.state == AskState::Cancelled {
             return Ok(());
@@ -282,6 +289,8 @@ impl Torrent {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         peer.peer_choking = true;
         if !peer.fast {
+            let asks = u32::try_from(peer.asks.len()).unwrap_or(u32::MAX);
+            peer.forgotten = peer.forgotten.saturating_add(asks);
             self.take_back(shared, conn);
         } else {
             self.unplan_all(conn);

@@ -1,6 +1,6 @@
 //! Connections of a torrent: handshakes, who has what, interest (BEP 3, "peer messages"; BEP 6).
 
-use super::{Shared, Torrent};
+use super::{Patience, Shared, Torrent};
 use crate::choker::ChokerKind;
 use crate::config::Profile;
 use crate::io::{HangUpReason, Output, Reason};
@@ -43,6 +43,7 @@ impl Torrent {
             peer.abroad.incoming = incoming;
             peer.abroad.queue = DEFAULT_QUEUE;
             peer.abroad.alive = now;
+            peer.abroad.patience = Patience::new(now);
             peer.window = peer.window.for_stranger(PATIENCE);
         }
         self.peers.insert(conn, peer);
@@ -149,25 +150,51 @@ impl Torrent {
                     self.gained(shared, conn, piece);
                     self.copied(shared, now, conn, piece);
                 }
-                return Ok(());
             }
-            _ if !first => return Err("a bitfield is only allowed as the first message"),
             Message::Bitfield(bytes) => {
-                let field =
-                    Bitfield::from_bytes(pieces, bytes).map_err(|_| "bitfield of wrong size")?;
+                let field = Bitfield::from_peer(pieces, bytes).ok_or("bitfield of wrong size")?;
                 if listens {
-                    field.ones().for_each(|piece| self.copied(shared, now, conn, piece));
-                    let said = if field.is_full() { Pieces::All } else { Pieces::Some(field) };
-                    self.set_pieces(shared, conn, said);
+                    self.on_bitfield(shared, now, conn, field, first);
                 }
             }
-            Message::HaveAll if listens => self.set_pieces(shared, conn, Pieces::All),
-            Message::HaveNone if listens => {
+            Message::HaveAll if listens && peer.pieces != Pieces::All => {
+                self.set_pieces(shared, conn, Pieces::All);
+            }
+            Message::HaveNone if listens && first => {
                 self.set_pieces(shared, conn, Pieces::Some(Bitfield::new(pieces)));
             }
+            // After the first one it says nothing new.
             _ => {}
         }
         Ok(())
+    }
+
+    /// A bitfield. A later one counts as so many HAVEs: aria2 sends one where it is shorter than the HAVEs
+    /// that it owes. What it does not name stays: only `lt_donthave` takes a piece back (BEP 54).
+    fn on_bitfield(
+        &mut self,
+        shared: &mut Shared,
+        now: Time,
+        conn: ConnId,
+        field: Bitfield,
+        first: bool,
+    ) {
+        let Some(peer) = self.peers.get(&conn) else { return };
+        let news: Vec<PieceIndex> = match &peer.pieces {
+            Pieces::All => return,
+            Pieces::Unknown => field.ones().collect(),
+            Pieces::Some(known) => field.minus(known).collect(),
+        };
+        if first {
+            let said = if field.is_full() { Pieces::All } else { Pieces::Some(field) };
+            self.set_pieces(shared, conn, said);
+        }
+        for piece in news {
+            if !first {
+                self.gained(shared, conn, piece);
+            }
+            self.copied(shared, now, conn, piece);
+        }
     }
 
     /// Replaces what a peer has, and everything that is counted from it.
@@ -325,6 +352,7 @@ impl Torrent {
         if shared.net.is_some() {
             self.left(shared, now, conn, &peer);
             self.fill(shared, now);
+            self.may_give_again(shared, now);
             return;
         }
         let known = self.known.entry(peer.remote);

@@ -13,7 +13,7 @@ use dunlin_base::{ConnId, Endpoint, PieceIndex, Rate, Time};
 
 impl Torrent {
     pub(super) fn fill_one(&mut self, shared: &mut Shared, now: Time) {
-        if self.request_under_way() {
+        if shared.awaits_tracker || self.piece_under_way() {
             return;
         }
         if let Some(conn) = self.courted() {
@@ -56,14 +56,18 @@ impl Torrent {
         self.court(shared, now, remote, piece);
     }
 
-    /// Whether something is asked for, or memory for it is.
-    fn request_under_way(&self) -> bool {
+    /// Whether something is asked for, or memory for it is, or what came is not verified and written
+    /// yet: the classic algorithm requests the next piece when it has the last one, and a refresh
+    /// that falls due then goes before any further request.
+    fn piece_under_way(&self) -> bool {
         let asked = |conn: &Peer| conn.asks.iter().any(|ask| ask.state == AskState::Live);
+        let open = |stage| match stage {
+            Stage::Reserving | Stage::Abandoned | Stage::Hashing | Stage::Failed => true,
+            Stage::Storing { written, .. } => !written,
+            Stage::Active | Stage::Spilled => false,
+        };
         self.peers.values().any(asked)
-            || self
-                .partials
-                .iter()
-                .any(|(_, partial)| matches!(partial.stage, Stage::Reserving | Stage::Abandoned))
+            || self.partials.iter().any(|(_, partial)| open(partial.stage))
     }
 
     /// The connection of the member that was chosen, once it answers requests.

@@ -4,8 +4,9 @@
 
 use super::connect::Violation;
 use super::{Happened, Shared, Torrent};
-use crate::internet::{canonical, ip_of};
+use crate::internet::{canonical, ip_of, source_of};
 use crate::peer::{MAX_QUEUED, Pieces};
+use crate::peer_list::Whence;
 use bytes::Bytes;
 use dunlin_base::{Bitfield, ConnId, Endpoint, PieceIndex, Time};
 use dunlin_wire::extended::{
@@ -22,11 +23,12 @@ const UPLOAD_ONLY: u8 = 2;
 const DONT_HAVE: u8 = 3;
 /// The longest message about metadata: a piece and its dictionary (practice: 17 KiB).
 const MAX_METADATA_MESSAGE: usize = 17 << 10;
-/// Whoever asks for so many times the metadata that there is does not want it (practice: 3), …
+/// Whoever was given so many times the metadata that there is does not want it (practice: 3), …
 const MAX_METADATA_TURNS: u32 = 3;
-/// … though everybody may ask so often: metadata may be one piece.
+/// … though everybody is given so many pieces: metadata may be one.
 const MIN_METADATA_REQUESTS: u32 = 16;
-/// Ranges of hashes that one peer may ask for: of 512 hashes each these are 16 million blocks.
+/// Ranges of hashes that are looked for for one peer, later ones are rejected: of 512 hashes each these are 16
+/// million blocks.
 const MAX_HASH_REQUESTS: u32 = 1 << 15;
 
 impl Torrent {
@@ -91,39 +93,62 @@ impl Torrent {
         if self.abroad.is_none() {
             return Err("an extension that was never agreed on");
         }
-        let torrent = self.id;
         match message {
             Message::Extended { .. } if !peer.abroad.extended => {
-                return Err("an extension that was never agreed on");
+                return peer.tolerate("an extension that was never agreed on");
             }
             Message::Extended { id: extended::HANDSHAKE, payload } => {
-                let said = ExtendedHandshake::decode(payload)
-                    .map_err(|_| "an extension handshake that makes no sense")?;
-                self.introduced(shared, conn, &said);
+                let said = ExtendedHandshake::decode(payload);
+                if said.is_err() {
+                    peer.tolerate("an extension handshake that makes no sense")?;
+                }
+                // What cannot be read says nothing; the connection goes on without extensions.
+                self.introduced(shared, conn, &said.unwrap_or_default());
             }
             Message::Extended { id: UT_METADATA, payload } => {
                 self.on_metadata(shared, now, conn, payload)?;
             }
             Message::Extended { id: UPLOAD_ONLY, payload } => {
-                let upload_only = extended::read_upload_only(payload);
-                peer.abroad.upload_only = upload_only.map_err(|_| "upload_only of wrong size")?;
+                match extended::read_upload_only(payload) {
+                    Ok(upload_only) => peer.abroad.upload_only = upload_only,
+                    Err(_) => return peer.tolerate("upload_only of wrong size"),
+                }
             }
             Message::Extended { id: DONT_HAVE, payload } => {
-                let piece = extended::read_dont_have(payload);
-                let piece = piece.map_err(|_| "lt_donthave of wrong size")?;
-                self.lost(shared, conn, piece);
+                match extended::read_dont_have(payload) {
+                    Ok(piece) => self.lost(shared, conn, piece),
+                    Err(_) => return peer.tolerate("lt_donthave of wrong size"),
+                }
             }
             // Nobody was told this number.
             Message::Extended { .. } => {}
-            _ if !peer.abroad.v2 => return Err("hashes on a connection of version 1"),
+            _ => return self.on_hashes(shared, now, conn, message),
+        }
+        Ok(())
+    }
+
+    /// A message about hashes (BEP 52). A request always has its answer, also on a connection of version
+    /// 1: libtorrent asks there for what a hybrid torrent that it added by its names lacks.
+    fn on_hashes(
+        &mut self,
+        shared: &mut Shared,
+        now: Time,
+        conn: ConnId,
+        message: &Message,
+    ) -> Result<(), Violation> {
+        let Some(peer) = self.peers.get_mut(&conn) else { return Ok(()) };
+        let (torrent, v2) = (self.id, peer.abroad.v2);
+        match message {
             Message::HashRequest(range) => {
-                peer.abroad.served += 1;
-                if peer.abroad.served > MAX_HASH_REQUESTS {
-                    return Err("more hashes asked for than there are");
-                }
                 let range = *range;
+                if !v2 || peer.abroad.hashes_asked >= MAX_HASH_REQUESTS {
+                    shared.send(conn, Message::HashReject(range));
+                    return self.asked_in_vain(now, conn);
+                }
+                peer.abroad.hashes_asked += 1;
                 shared.happened.push_back(Happened::HashRequest { torrent, conn, range });
             }
+            _ if !v2 => return peer.tolerate("hashes on a connection of version 1"),
             Message::Hashes { range, hashes } => {
                 let (range, hashes) = (*range, Some(hashes.clone()));
                 shared.happened.push_back(Happened::Hashes { torrent, conn, range, hashes });
@@ -142,6 +167,7 @@ impl Torrent {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         let (remote, abroad) = (peer.remote, &mut peer.abroad);
         abroad.introduced = true;
+        abroad.client = said.client.clone().or(abroad.client.take());
         abroad.ut_metadata = said.ut_metadata.unwrap_or(abroad.ut_metadata);
         abroad.upload_only_id = said.upload_only_id.unwrap_or(abroad.upload_only_id);
         abroad.upload_only = said.upload_only.unwrap_or(abroad.upload_only);
@@ -150,11 +176,16 @@ impl Torrent {
             abroad.queue = (queue as usize).clamp(1, MAX_QUEUED);
         }
         if let (Some(port), Endpoint::Socket(address)) = (said.port, remote) {
-            abroad.port = Some(port);
+            let before = abroad.port.replace(port);
             if abroad.incoming {
-                let listens = Endpoint::Socket(canonical(SocketAddr::new(address.ip(), port)));
+                let at = |port| Endpoint::Socket(canonical(SocketAddr::new(address.ip(), port)));
+                let listens = at(port);
+                if let Some(before) = before.filter(|before| *before != port) {
+                    // A connection listens at one address: the one that it says last.
+                    self.known.take_back(at(before), conn);
+                }
                 let place = shared.rng.next_u64() as u32;
-                self.known.add(listens, place);
+                self.known.add(listens, place, Whence::Said(source_of(remote)));
                 if let Some(known) = self.known.get_mut(listens) {
                     known.twin = Some(conn);
                 }
@@ -171,11 +202,15 @@ impl Torrent {
         conn: ConnId,
         payload: &Bytes,
     ) -> Result<(), Violation> {
-        if payload.len() > MAX_METADATA_MESSAGE {
-            return Err("a message about metadata that is too long");
-        }
-        let message = MetadataMessage::decode(payload)
-            .map_err(|_| "a message about metadata that makes no sense")?;
+        let message = (payload.len() <= MAX_METADATA_MESSAGE)
+            .then(|| MetadataMessage::decode(payload))
+            .and_then(Result::ok);
+        let Some(message) = message else {
+            let peer = self.peers.get_mut(&conn);
+            return peer.map_or(Ok(()), |peer| {
+                peer.tolerate("a message about metadata that makes no sense")
+            });
+        };
         let Some(message) = message else { return Ok(()) };
         let MetadataMessage::Request { piece } = message else {
             let torrent = self.id;
@@ -189,18 +224,20 @@ impl Torrent {
         if id == 0 {
             return Ok(());
         }
-        peer.abroad.served += 1;
         let passes = peer.abroad.metadata.passes(now).is_ok();
         let data = abroad.info.as_ref().filter(|_| !abroad.private && passes).and_then(|info| {
             let total_size = u32::try_from(info.len()).ok()?;
             let most = metadata_pieces(total_size).saturating_mul(MAX_METADATA_TURNS);
             let begin = piece.checked_mul(METADATA_PIECE).filter(|begin| *begin < total_size)?;
             let end = begin.saturating_add(METADATA_PIECE).min(total_size);
-            let welcome = peer.abroad.served <= most.max(MIN_METADATA_REQUESTS);
+            let welcome = peer.abroad.metadata_given < most.max(MIN_METADATA_REQUESTS);
             let data = info.slice(begin as usize..end as usize);
             welcome.then_some(MetadataMessage::Data { piece, total_size, data })
         });
-        peer.abroad.metadata.take(data.as_ref().map_or(0, |_| METADATA_PIECE));
+        if data.is_some() {
+            peer.abroad.metadata_given += 1;
+            peer.abroad.metadata.take(METADATA_PIECE);
+        }
         let payload = data.unwrap_or(MetadataMessage::Reject { piece }).encode();
         shared.send(conn, Message::Extended { id, payload });
         Ok(())

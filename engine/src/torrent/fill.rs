@@ -12,7 +12,7 @@ use super::{Shared, Torrent};
 use crate::choker::ChokerKind;
 use crate::config::{PieceOrder, SourceOrder};
 use crate::io::{Output, Reason};
-use crate::partials::{Block, Stage};
+use crate::partials::{Block, Partial, Stage};
 use crate::peer::{AskState, Peer, Pieces};
 use crate::picker::RANDOM_FIRST_PIECES;
 use crate::sources::{Source, choose};
@@ -201,6 +201,19 @@ impl Torrent {
             return false;
         }
         loop {
+            // The disk was full: the piece that is under way shows whether it still is. One that nobody
+            // gives shows nothing.
+            let tries = |partial: &Partial| match partial.stage {
+                Stage::Reserving | Stage::Hashing | Stage::Storing { written: false, .. } => true,
+                Stage::Active => {
+                    partial.blocks.iter().any(|block| matches!(block, Block::Asked(..)))
+                }
+                _ => false,
+            };
+            if !self.full_pause.is_zero() && self.partials.iter().any(|(_, partial)| tries(partial))
+            {
+                return false;
+            }
             roomy.retain(|conn| self.peers[conn].has_room());
             if roomy.is_empty() || shared.out_of_memory {
                 return false;

@@ -33,6 +33,9 @@ pub(super) fn may_take(abroad: Option<&mut Abroad>, shared: &mut Shared, now: Ti
 /// Whether a block may be given now; otherwise there is a wake-up for when it may.
 pub(super) fn may_give(abroad: Option<&mut Abroad>, shared: &mut Shared, now: Time) -> bool {
     let (Some(abroad), Some(net)) = (abroad, &mut shared.net) else { return true };
+    if abroad.gives_no_more() {
+        return false;
+    }
     let passes = both_pass(&mut abroad.up, &mut net.up, now);
     or_wake(shared, passes)
 }
@@ -58,10 +61,43 @@ pub(super) fn gives(abroad: Option<&mut Abroad>, shared: &mut Shared, bytes: u32
     if let (Some(abroad), Some(net)) = (abroad, &mut shared.net) {
         abroad.up.take(bytes);
         net.up.take(bytes);
+        abroad.on_its_way += u64::from(bytes);
+    }
+}
+
+impl Abroad {
+    /// Whether the goal of a seed needs nothing more than what is given, and what is on its way.
+    pub(super) fn gives_no_more(&self) -> bool {
+        let going = self.sent.total().saturating_add(self.on_its_way);
+        self.give_at_most.is_some_and(|most| going >= most)
+    }
+}
+
+/// A block that was to be given is not: who takes its requests back must not use up what others may
+/// have.
+pub(super) fn not_given(abroad: Option<&mut Abroad>, shared: &mut Shared, bytes: u32) {
+    if let (Some(abroad), Some(net)) = (abroad, &mut shared.net) {
+        abroad.up.give_back(bytes);
+        net.up.give_back(bytes);
     }
 }
 
 impl Torrent {
+    /// So much payload is given in all from now on, at most; `None` is without an end.
+    pub(crate) fn give_at_most(&mut self, shared: &mut Shared, now: Time, most: Option<u64>) {
+        let Some(abroad) = &mut self.abroad else { return };
+        if std::mem::replace(&mut abroad.give_at_most, most) != most {
+            self.go_on(shared, now);
+        }
+    }
+
+    /// What was on its way to somebody has not gone: it may go to somebody else.
+    pub(super) fn may_give_again(&mut self, shared: &mut Shared, now: Time) {
+        if self.abroad.as_ref().is_some_and(|abroad| abroad.give_at_most.is_some()) {
+            self.go_on(shared, now);
+        }
+    }
+
     /// Other limits from now on.
     pub(crate) fn limit(&mut self, shared: &mut Shared, now: Time, limits: Limits) {
         if let Some(abroad) = &mut self.abroad {

@@ -2,9 +2,11 @@
 
 use super::blocks::range;
 use super::connect::Violation;
-use super::limits::{gives, may_give};
+use super::limits::{gives, may_give, not_given};
+use super::slots::{judge, uses_slot};
 use super::{Shared, Torrent};
-use crate::choker::{Candidate, ChokerKind, ROUND};
+use crate::choker::{Candidate, ChokerKind, ROUND, SEED_QUANTUM_PIECES, SEED_QUANTUM_ROUNDS};
+use crate::internet::source_of;
 use crate::io::{Output, Reason};
 use crate::peer::{AskState, MAX_QUEUED};
 use dunlin_base::{BlockRef, ConnId, PieceIndex, Time};
@@ -12,14 +14,28 @@ use dunlin_wire::{BlockRange, Message};
 
 impl Torrent {
     /// A peer wants something of us, or nothing any more.
-    pub(super) fn on_interest(&mut self, shared: &mut Shared, conn: ConnId, interested: bool) {
-        let taken =
-            self.peers.values().filter(|peer| !peer.am_choking && peer.peer_interested).count();
+    pub(super) fn on_interest(
+        &mut self,
+        shared: &mut Shared,
+        now: Time,
+        conn: ConnId,
+        interested: bool,
+    ) {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
-        peer.peer_interested = interested;
-        let free = shared.config.choker == ChokerKind::Cooperative || taken < shared.slots();
-        if interested && peer.am_choking && free && shared.config.shares {
-            self.unchoke(shared, conn);
+        if std::mem::replace(&mut peer.peer_interested, interested) == interested {
+            return;
+        }
+        let choked = interested && peer.am_choking && shared.config.shares;
+        if choked && self.has_slot(shared, now, conn) {
+            self.gives_slot(shared, now, conn);
+        }
+    }
+
+    /// A slot from now on.
+    fn gives_slot(&mut self, shared: &mut Shared, now: Time, conn: ConnId) {
+        self.unchoke(shared, conn);
+        if let Some(peer) = self.peers.get_mut(&conn) {
+            peer.abroad.slot_since = Some(now);
         }
     }
 
@@ -27,7 +43,7 @@ impl Torrent {
         let round = self.choker.round();
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         peer.am_choking = false;
-        peer.given_in_slot = 0;
+        (peer.given_in_slot, peer.abroad.given_before, peer.abroad.slot_since) = (0, 0, None);
         peer.since_round = round;
         shared.out.push_back(Output::Send { conn, message: Message::Unchoke });
     }
@@ -54,30 +70,41 @@ impl Torrent {
             return;
         }
         let piece_length = u64::from(self.geometry.piece_length().max(1));
+        let (seeding, share) = (!self.downloads(), self.fair_share(shared));
+        let (round, abroad) = (self.choker.round(), shared.net.is_some());
         let candidates: Vec<Candidate> = self
             .peers
             .iter_mut()
             .filter(|(_, peer)| peer.handshaken)
-            .map(|(conn, peer)| Candidate {
-                conn: *conn,
-                interested: peer.peer_interested,
-                choked: peer.am_choking,
-                gives: peer.window.rate(now),
-                takes: peer.given.rate(now),
-                pieces_in_slot: peer.given_in_slot / piece_length,
-                since_round: peer.since_round,
-                newcomer: now.since(peer.since) < ROUND * 3,
-                snubbed: peer.snubbed,
+            .map(|(conn, peer)| {
+                let (wasted, slow) = judge(shared, peer, share, now);
+                let pieces_in_slot = peer.given_in_slot / piece_length;
+                let had_its_time = round.saturating_sub(peer.since_round) >= SEED_QUANTUM_ROUNDS
+                    || seeding && pieces_in_slot >= SEED_QUANTUM_PIECES;
+                Candidate {
+                    conn: *conn,
+                    source: source_of(peer.remote),
+                    wasted,
+                    takes_part: uses_slot(peer),
+                    slow,
+                    had_its_time: abroad && !peer.am_choking && had_its_time,
+                    interested: peer.peer_interested,
+                    choked: peer.am_choking,
+                    gives: peer.window.rate(now),
+                    pieces_in_slot,
+                    since_round: peer.since_round,
+                    newcomer: now.since(peer.since) < ROUND * 3,
+                    snubbed: peer.snubbed,
+                }
             })
             .collect();
-        let seeding = !self.downloads();
         let kind = shared.config.choker;
         let slots = shared.slots();
         let open = self.choker.rechoke(kind, seeding, slots, &candidates, &mut shared.rng);
         for candidate in candidates {
             let unchoke = open.contains(&candidate.conn) && shared.config.shares;
             if unchoke && candidate.choked {
-                self.unchoke(shared, candidate.conn);
+                self.gives_slot(shared, now, candidate.conn);
             } else if !unchoke && !candidate.choked {
                 self.choke(shared, candidate.conn);
             }
@@ -109,16 +136,17 @@ impl Torrent {
                 peer.queue.push_back(block);
                 self.offer_taken(now, conn, block.piece);
                 self.pump(shared, now, conn);
+                return Ok(());
             }
             _ if peer.fast => {
                 let message = Message::RejectRequest(asked);
                 shared.out.push_back(Output::Send { conn, message });
             }
-            // Without the fast extension a choked request is ignored, a wrong one closes (BEP 3).
-            None if block.is_none() => return Err("request outside the piece"),
+            // Without the fast extension there is no answer (BEP 3).
+            None if block.is_none() => peer.tolerate("request outside the piece")?,
             _ => {}
         }
-        Ok(())
+        self.asked_in_vain(now, conn)
     }
 
     /// A peer takes a request back. With the fast extension it still gets its one answer.
@@ -154,13 +182,21 @@ impl Torrent {
     /// A block is on its way.
     pub(crate) fn sent(&mut self, shared: &mut Shared, now: Time, conn: ConnId, block: BlockRef) {
         let piece_len = self.geometry.data_len(block.piece);
+        self.is_served(conn, block);
         let Some(peer) = self.peers.get_mut(&conn) else { return };
-        peer.serving.retain(|serving| *serving != block);
+        (peer.abroad.moved, peer.abroad.wasted) = (Some(now), 0);
+        if let Some(net) = &mut shared.net {
+            net.takes(peer.remote);
+        }
         peer.given.add(now, u64::from(block.len));
         peer.given_in_slot += u64::from(block.len);
         shared.stats.served(block, piece_len);
         if let Some(abroad) = &mut self.abroad {
             abroad.sent.add(now, u64::from(block.len));
+            if abroad.gives_no_more() {
+                // The goal of a seed is reached; what is on its way still goes.
+                shared.timers.by(Reason::Goal, now);
+            }
         }
         self.offered_left(shared, now, conn, block);
         self.pump(shared, now, conn);
@@ -175,13 +211,25 @@ impl Torrent {
         conn: ConnId,
         block: BlockRef,
     ) {
+        self.is_served(conn, block);
         let Some(peer) = self.peers.get_mut(&conn) else { return };
-        peer.serving.retain(|serving| *serving != block);
+        not_given(self.abroad.as_deref_mut(), shared, block.len);
         if peer.fast {
             let message = Message::RejectRequest(range(block));
             shared.out.push_back(Output::Send { conn, message });
         }
         self.pump(shared, now, conn);
+        self.may_give_again(shared, now);
+    }
+
+    /// The world is no longer serving this block.
+    fn is_served(&mut self, conn: ConnId, block: BlockRef) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        let Some(index) = peer.serving.iter().position(|serving| *serving == block) else { return };
+        peer.serving.remove(index);
+        if let Some(abroad) = &mut self.abroad {
+            abroad.on_its_way = abroad.on_its_way.saturating_sub(u64::from(block.len));
+        }
     }
 
     /// Blocks that others have asked for and not got: part of our load.
@@ -200,8 +248,8 @@ impl Torrent {
         match message {
             Message::KeepAlive | Message::Port(_) | Message::AllowedFast { .. } => {}
             Message::SuggestPiece { piece } => self.on_suggest(shared, now, conn, *piece)?,
-            Message::Interested => self.on_interest(shared, conn, true),
-            Message::NotInterested => self.on_interest(shared, conn, false),
+            Message::Interested => self.on_interest(shared, now, conn, true),
+            Message::NotInterested => self.on_interest(shared, now, conn, false),
             Message::Request(range) => self.on_request(shared, now, conn, *range)?,
             Message::Cancel(range) => self.on_cancel(shared, conn, *range),
             Message::Choke => {

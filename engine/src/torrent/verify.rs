@@ -1,10 +1,11 @@
 //! Pieces that are complete: hashing, blame, writing, and what follows once they are ours.
 
-use super::{DISK_FULL_PAUSE, Happened, Shared, Torrent};
+use super::{DISK_FULL_PAUSE, Happened, MAX_FULL_PAUSE, Shared, Torrent};
 use crate::config::Profile;
 use crate::internet::ban_key;
 use crate::io::{Event, LocalError, Output, Reason};
 use crate::partials::{Block, Stage};
+use crate::stats::Stats;
 use dunlin_base::{Endpoint, PieceIndex, Time};
 use dunlin_wire::Message;
 use std::time::Duration;
@@ -53,7 +54,7 @@ impl Torrent {
             abroad.corrupt += u64::from(self.geometry.data_len(piece));
         }
         for sender in &senders {
-            *shared.stats.bad_from.entry(*sender).or_default() += 1;
+            Stats::count(&mut shared.stats.bad_from, *sender);
         }
         shared.event(Event::BadPiece { torrent: self.id, piece, from: senders.clone() });
         if senders.len() > 1 {
@@ -112,6 +113,7 @@ impl Torrent {
     pub(crate) fn written(&mut self, shared: &mut Shared, now: Time, piece: PieceIndex) {
         let Some(partial) = self.partials.get(piece) else { return };
         let Stage::Storing { written: false, digested } = partial.stage else { return };
+        self.full_pause = Duration::ZERO;
         let most = partial.senders().into_iter().max_by_key(|(_, blocks)| *blocks);
         self.partials.set_stage(piece, Stage::Storing { written: true, digested });
         self.have.set(piece);
@@ -120,15 +122,16 @@ impl Torrent {
         }
         self.alone.remove(&piece);
         if let Some((from, _)) = most {
-            *shared.stats.pieces_from.entry(from).or_default() += 1;
+            Stats::count(&mut shared.stats.pieces_from, from);
             shared.event(Event::Verified { torrent: self.id, piece, from });
         }
         // While the piece is being stored it is still in the list of started pieces.
         self.finish_piece(shared, piece);
         self.announce(shared, now, piece);
         shared.happened.push_back(Happened::PieceDone { torrent: self.id, piece });
-        // The last one that was under way: perhaps nobody gives the rest.
-        if !self.is_under_way() {
+        // The last one that was under way: perhaps nobody gives the rest. Under profile course the
+        // member goes on, since a refresh may be due first.
+        if shared.config.profile != Profile::Course && !self.is_under_way() {
             self.fill(shared, now);
         }
     }
@@ -191,7 +194,11 @@ impl Torrent {
             shared.out.push_back(Output::Release { torrent: self.id, piece });
         }
         if error.disk_full {
-            self.paused_until = now + DISK_FULL_PAUSE;
+            // Pieces that were under way fail together; that is one failure.
+            if now >= self.paused_until {
+                self.full_pause = (self.full_pause * 2).clamp(DISK_FULL_PAUSE, MAX_FULL_PAUSE);
+                self.paused_until = now + self.full_pause;
+            }
             shared.timers.by(Reason::Dial, self.paused_until);
         }
         shared.happened.push_back(Happened::DiskFailed { torrent: self.id, piece, error });

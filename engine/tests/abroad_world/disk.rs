@@ -22,19 +22,30 @@ pub struct Disk {
     /// What is on disk of torrents that are closed.
     shelf: BTreeMap<TorrentId, Bitfield>,
     parked: BTreeMap<(ConnId, BlockRef), bool>,
-    reserved: BTreeSet<(TorrentId, PieceIndex)>,
+    reserved: BTreeMap<(TorrentId, PieceIndex), u64>,
+    /// Bytes that pieces may hold in memory together, and whether somebody waits for some.
+    pub budget: Option<u64>,
+    starving: bool,
     /// Whoever opens a torrent finds all of it.
     pub full_copy: bool,
     pub full: bool,
+    /// Whatever is written fails, and waiting does not help.
+    pub broken: bool,
     pub delay: Duration,
     /// Pieces that somebody has changed behind our back.
     pub changed: BTreeSet<PieceIndex>,
     pub opened: u32,
     pub peak: usize,
+    /// The most bytes that pieces held together.
+    pub peak_bytes: u64,
 }
 
 fn full() -> LocalError {
     LocalError { message: "the disk is full: make room".into(), disk_full: true }
+}
+
+fn broken() -> LocalError {
+    LocalError { message: "an input/output error: look at the disk".into(), disk_full: false }
 }
 
 impl Disk {
@@ -48,6 +59,12 @@ impl Disk {
 
     pub fn is_open(&self, torrent: TorrentId) -> bool {
         self.stores.contains_key(&torrent)
+    }
+
+    /// All files of a torrent are there again, and nobody has said so.
+    pub fn put_back(&mut self, torrent: TorrentId) {
+        let store = self.store(torrent);
+        store.have = Bitfield::full(store.geometry.pieces());
     }
 
     /// What torrents hold memory.
@@ -105,21 +122,28 @@ impl Disk {
 
     fn perform_on_pieces(&mut self, output: Output) -> Vec<Input> {
         match output {
-            Output::Reserve { torrent, piece, .. } => {
-                assert!(self.reserved.insert((torrent, piece)), "{piece:?} is reserved twice");
+            Output::Reserve { torrent, piece, bytes, .. } => {
+                let held: u64 = self.reserved.values().sum::<u64>() + u64::from(bytes);
+                if self.budget.is_some_and(|budget| held > budget) {
+                    self.starving = true;
+                    return vec![Input::NoMemory { torrent, piece }];
+                }
+                self.peak_bytes = self.peak_bytes.max(held);
+                let old = self.reserved.insert((torrent, piece), u64::from(bytes));
+                assert!(old.is_none(), "{piece:?} is reserved twice");
                 self.peak = self.peak.max(self.reserved.len());
                 self.store(torrent).blocks.entry(piece).or_default();
                 vec![Input::Reserved { torrent, piece }]
             }
             Output::Release { torrent, piece } => {
-                assert!(self.reserved.remove(&(torrent, piece)), "{piece:?} was not reserved");
+                self.give_back(torrent, piece);
                 self.store(torrent).blocks.remove(&piece);
-                Vec::new()
+                self.freed()
             }
             Output::Spill { torrent, piece } => {
-                assert!(self.reserved.remove(&(torrent, piece)), "{piece:?} was not reserved");
+                self.give_back(torrent, piece);
                 self.store(torrent).spilled.insert(piece);
-                Vec::new()
+                self.freed()
             }
             Output::Keep { conn, block } => {
                 let good = self.parked.remove(&(conn, block)).expect("kept and never parked");
@@ -150,6 +174,9 @@ impl Disk {
             Output::Write { torrent, piece } if self.full => {
                 vec![Input::DiskFailed { torrent, piece, error: full() }]
             }
+            Output::Write { torrent, piece } if self.broken => {
+                vec![Input::DiskFailed { torrent, piece, error: broken() }]
+            }
             Output::Write { torrent, piece } => {
                 let store = self.store(torrent);
                 assert!(store.blocks[&piece].values().all(|good| *good), "a bad piece is written");
@@ -158,6 +185,9 @@ impl Disk {
             }
             Output::FinishFile { torrent, file } if self.full => {
                 vec![Input::FileFailed { torrent, file, error: full() }]
+            }
+            Output::FinishFile { torrent, file } if self.broken => {
+                vec![Input::FileFailed { torrent, file, error: broken() }]
             }
             Output::FinishFile { torrent, file } => {
                 let store = self.store(torrent);
@@ -168,6 +198,16 @@ impl Disk {
             }
             other => panic!("{other:?} is no business of a disk"),
         }
+    }
+
+    fn give_back(&mut self, torrent: TorrentId, piece: PieceIndex) {
+        let held = self.reserved.remove(&(torrent, piece));
+        assert!(held.is_some(), "{piece:?} was not reserved");
+    }
+
+    /// Whoever waits for memory learns that there is some.
+    fn freed(&mut self) -> Vec<Input> {
+        if std::mem::take(&mut self.starving) { vec![Input::MemoryFree] } else { Vec::new() }
     }
 
     fn store(&mut self, torrent: TorrentId) -> &mut Store {

@@ -5,6 +5,8 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 pub mod disk;
+mod scripted;
+pub mod wires;
 
 use disk::Disk;
 use dunlin_base::{BlockRef, ConnId, Endpoint, InfoHash, PeerId, Time, TorrentId};
@@ -19,20 +21,34 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use wires::{Found, Wire, Wires};
 
 pub const T: TorrentId = TorrentId(7);
 pub const HOUR: Duration = Duration::from_secs(3600);
+/// How long a block that goes to a stranger takes from disk, at least.
+const READ: Duration = Duration::from_millis(1);
 pub const TRACKER: &str = "http://tracker.example/announce";
 
 /// What travels to one end of a connection, or to a host.
 #[derive(Clone, Debug)]
 pub enum Parcel {
-    Syn { dialler: usize, torrent: TorrentId, conn: ConnId },
+    Syn {
+        dialler: usize,
+        torrent: TorrentId,
+        conn: ConnId,
+    },
     Accepted(ConnId),
-    Refused { torrent: TorrentId, remote: Endpoint },
+    Refused {
+        torrent: TorrentId,
+        remote: Endpoint,
+    },
     Handshake(ConnId, Handshake),
     Message(ConnId, Message),
     Piece(ConnId, BlockRef, bool),
+    /// A block that goes to a stranger is back from disk.
+    Read(ConnId, BlockRef, bool),
+    /// The uplink is free for the next block of a connection to a stranger.
+    Uplink(ConnId),
     Fin(ConnId),
     Input(Input),
 }
@@ -60,6 +76,8 @@ pub struct Host {
     pub lies: bool,
     pub mute: bool,
     pub dead: bool,
+    /// A stranger: its connections carry bytes, and somebody else plays it.
+    pub wired: bool,
     /// Bytes a second that it gives; 0 is without limit.
     pub uplink: u64,
     busy_until: Time,
@@ -78,6 +96,11 @@ pub struct World {
     /// Trackers that do not answer well, by a part of their address.
     pub broken: BTreeMap<String, AnnounceFailure>,
     pub log: Vec<String>,
+    /// Whether a log is kept; without one long runs need little memory.
+    pub keeps_log: bool,
+    pub wires: Wires,
+    /// How long a dial takes that nobody answers.
+    pub refused_after: Duration,
 }
 
 /// The address of a host.
@@ -91,6 +114,7 @@ pub fn torrent(format: Format, piece_length: u32, lengths: &[u64]) -> Arc<Torren
         path: vec![format!("f{index:04}")],
         length: *length,
         executable: false,
+        link: None,
     });
     let new = NewTorrent::folder("some".into(), files.collect(), piece_length, format).unwrap();
     let pieces = new.geometry().pieces() as usize;
@@ -126,6 +150,7 @@ pub fn adding(source: Source, host: usize) -> AddTorrent {
         peer_id: peer_id(host),
         key: host as u32,
         paused: false,
+        serve_only: false,
     }
 }
 
@@ -133,8 +158,8 @@ pub fn magnet(hashes: InfoHashes) -> Source {
     Source::Magnet { hashes, name: None }
 }
 
-impl World {
-    pub fn new() -> World {
+impl Default for World {
+    fn default() -> World {
         World {
             now: Time::ZERO,
             hosts: Vec::new(),
@@ -146,7 +171,16 @@ impl World {
             announces: Vec::new(),
             broken: BTreeMap::new(),
             log: Vec::new(),
+            keeps_log: true,
+            wires: Wires::default(),
+            refused_after: Duration::from_millis(10),
         }
+    }
+}
+
+impl World {
+    pub fn new() -> World {
+        World::default()
     }
 
     /// A host with a node.
@@ -228,23 +262,33 @@ impl World {
             if done(self) {
                 return true;
             }
-            let mail = self.mail.keys().next().map(|(at, _)| *at);
-            let living = self.hosts.iter().filter(|host| !host.dead);
-            let wakes = living.filter_map(|host| host.node.as_ref()?.next_timeout());
-            let wake = wakes.map(|(at, _)| at).min();
-            let Some(next) = mail.into_iter().chain(wake).min().filter(|next| *next <= end) else {
+            let Some(next) = self.next_event().filter(|next| *next <= end) else {
                 self.now = end;
                 return false;
             };
-            self.now = self.now.max(next);
-            self.deliver_due();
-            for host in self.hosts.iter_mut().filter(|host| !host.dead) {
-                let wake = host.node.as_ref().and_then(Node::next_timeout);
-                if wake.is_some_and(|(at, _)| at <= self.now) {
-                    host.inputs.push_back(Input::Timeout);
-                }
+            self.advance(next);
+        }
+    }
+
+    /// When something happens next.
+    pub fn next_event(&self) -> Option<Time> {
+        let mail = self.mail.keys().next().map(|(at, _)| *at);
+        let living = self.hosts.iter().filter(|host| !host.dead);
+        let wakes = living.filter_map(|host| host.node.as_ref()?.next_timeout());
+        mail.into_iter().chain(wakes.map(|(at, _)| at)).min()
+    }
+
+    /// It is that late: what is due happens.
+    pub fn advance(&mut self, to: Time) {
+        self.now = self.now.max(to);
+        self.deliver_due();
+        for host in self.hosts.iter_mut().filter(|host| !host.dead) {
+            let wake = host.node.as_ref().and_then(Node::next_timeout);
+            if wake.is_some_and(|(at, _)| at <= self.now) {
+                host.inputs.push_back(Input::Timeout);
             }
         }
+        self.settle();
     }
 
     /// Lets time pass.
@@ -264,7 +308,9 @@ impl World {
     }
 
     fn deliver(&mut self, to: usize, parcel: Parcel) {
-        self.log.push(format!("{:?} {to} {parcel:?}", self.now));
+        if self.keeps_log {
+            self.log.push(format!("{:?} {to} {parcel:?}", self.now));
+        }
         if self.hosts[to].dead {
             return;
         }
@@ -272,10 +318,19 @@ impl World {
             self.accept(to, dialler, torrent, conn);
             return;
         }
+        if let Parcel::Read(conn, block, good) = parcel {
+            self.block_is_read(conn, block, good);
+            return;
+        }
+        if let Parcel::Uplink(conn) = parcel {
+            self.wires.all.entry(conn).and_modify(|wire| wire.waits = false);
+            self.on_wire(conn, |_| {});
+            return;
+        }
         let host = &mut self.hosts[to];
         let known = |conn: &ConnId| host.ends.contains_key(conn);
         let input = match parcel.clone() {
-            Parcel::Syn { .. } => return,
+            Parcel::Syn { .. } | Parcel::Read(..) | Parcel::Uplink(_) => return,
             Parcel::Accepted(conn) => {
                 let Some(end) = host.ends.get(&conn).copied() else { return };
                 let torrent = host.torrents[&conn];
@@ -310,7 +365,7 @@ impl World {
                 | Parcel::Message(conn, _)
                 | Parcel::Piece(conn, ..)
                 | Parcel::Fin(conn),
-            ) => host.got.push((*conn, parcel)),
+            ) if !host.wired => host.got.push((*conn, parcel)),
             _ => {}
         }
     }
@@ -328,6 +383,13 @@ impl World {
         self.hosts[to].ends.insert(theirs, End { host: dialler, conn });
         self.hosts[dialler].ends.insert(conn, End { host: to, conn: theirs });
         self.hosts[dialler].torrents.insert(conn, torrent);
+        if self.hosts[dialler].wired {
+            self.wires.all.insert(theirs, Wire::new(to, dialler, conn));
+            self.wires.opened.push((theirs, true));
+        } else if self.hosts[to].wired {
+            self.wires.all.insert(conn, Wire::new(dialler, to, theirs));
+            self.wires.opened.push((conn, false));
+        }
         let host = &mut self.hosts[to];
         if host.node.is_some() {
             let remote = Endpoint::Socket(remote);
@@ -346,11 +408,15 @@ impl World {
                     if self.hosts[index].dead {
                         continue;
                     }
-                    self.log.push(format!("{:?} {index} <- {input:?}", self.now));
+                    if self.keeps_log {
+                        self.log.push(format!("{:?} {index} <- {input:?}", self.now));
+                    }
                     let (now, host) = (self.now, &mut self.hosts[index]);
                     host.node.as_mut().unwrap().handle(now, input);
                     while let Some(output) = self.hosts[index].node.as_mut().unwrap().poll() {
-                        self.log.push(format!("{:?} {index} -> {output:?}", self.now));
+                        if self.keeps_log {
+                            self.log.push(format!("{:?} {index} -> {output:?}", self.now));
+                        }
                         self.perform(index, output);
                     }
                     self.hosts[index].node.as_ref().unwrap().check();
@@ -370,14 +436,24 @@ impl World {
                 let Endpoint::Socket(address) = remote else { panic!("{remote:?}") };
                 match self.hosts.iter().position(|host| host.address == address) {
                     Some(to) => self.post(to, Parcel::Syn { dialler: index, torrent, conn }),
-                    None => self.post(index, Parcel::Refused { torrent, remote }),
+                    None => {
+                        let at = self.now + self.refused_after;
+                        self.post_at(at, index, Parcel::Refused { torrent, remote });
+                    }
                 }
             }
             Output::HangUp { conn, reason } => {
                 self.hosts[index].hang_ups.push(reason);
+                self.wires.close(conn);
                 if let Some(end) = self.hosts[index].ends.remove(&conn) {
                     self.post(end.host, Parcel::Fin(end.conn));
                 }
+            }
+            Output::SendHandshake { conn, handshake } if self.wires.all.contains_key(&conn) => {
+                self.on_wire(conn, |wire| wire.queue_handshake(&handshake));
+            }
+            Output::Send { conn, message } if self.wires.all.contains_key(&conn) => {
+                self.on_wire(conn, |wire| wire.queue(&message));
             }
             Output::SendHandshake { conn, handshake } => {
                 let end = self.hosts[index].ends[&conn];
@@ -413,9 +489,17 @@ impl World {
 
     fn serve(&mut self, index: usize, conn: ConnId, block: BlockRef) {
         let Some(end) = self.hosts[index].ends.get(&conn).copied() else { return };
+        let wired = self.wires.all.contains_key(&conn);
         let host = &mut self.hosts[index];
         if let Some(error) = host.disk.unreadable(block.piece) {
             host.inputs.push_back(Input::ServeFailed { conn, block, error });
+            return;
+        }
+        if wired {
+            // What it takes of the uplink is counted when it leaves.
+            let (good, at) = (!host.lies && !host.mute, self.now + READ.max(host.disk.delay));
+            self.wires.all.entry(conn).and_modify(|wire| wire.read_block(block));
+            self.post_at(at, index, Parcel::Read(conn, block, good));
             return;
         }
         let rate = dunlin_base::Rate(host.uplink);
@@ -427,6 +511,115 @@ impl World {
             self.post_at(at + self.delay, end.host, Parcel::Piece(end.conn, block, good));
         }
         self.post_at(at, index, Parcel::Input(Input::BlockSent { conn, block }));
+    }
+
+    fn block_is_read(&mut self, conn: ConnId, block: BlockRef, good: bool) {
+        let Some(wire) = self.wires.all.get_mut(&conn) else { return };
+        let node = wire.node;
+        if wire.block_is_read(block, good) {
+            self.hosts[node].inputs.push_back(Input::ServeCancelled { conn, block });
+        }
+        self.on_wire(conn, |_| {});
+    }
+
+    /// Queues something on a connection to a stranger, and hands over what its system takes.
+    fn on_wire(&mut self, conn: ConnId, queue: impl FnOnce(&mut Wire)) {
+        let Some(wire) = self.wires.all.get_mut(&conn) else { return };
+        queue(wire);
+        let (node, now) = (wire.node, self.now);
+        let host = &mut self.hosts[node];
+        // An uplink takes a block at a time, and honest peers' blocks have their turns between.
+        while wire.can_leave() {
+            let limited = wire.is_block_next() && host.uplink > 0;
+            if limited && host.busy_until > now {
+                if !std::mem::replace(&mut wire.waits, true) {
+                    let at = host.busy_until;
+                    self.post_at(at, node, Parcel::Uplink(conn));
+                }
+                return;
+            }
+            let (left, block) = wire.leave();
+            if limited {
+                let takes = dunlin_base::Rate(host.uplink).time_for(left as u64);
+                host.busy_until = host.busy_until.max(now) + takes;
+            }
+            host.inputs.extend(block.map(|block| Input::BlockSent { conn, block }));
+        }
+    }
+
+    /// A stranger reads from a connection.
+    pub fn stranger_reads(&mut self, conn: ConnId, most: usize) -> Vec<u8> {
+        let bytes = self.wires.all.get_mut(&conn).map(|wire| wire.take(most)).unwrap_or_default();
+        self.on_wire(conn, |_| {});
+        self.settle();
+        bytes
+    }
+
+    /// A stranger closes a connection.
+    pub fn stranger_closes(&mut self, conn: ConnId) {
+        if let Some(wire) = self.wires.all.get_mut(&conn) {
+            wire.closed = true;
+        }
+    }
+
+    /// Nodes read what strangers have sent, each connection a turn; returns whether more is there.
+    pub fn read_wires(&mut self) -> bool {
+        let conns: Vec<ConnId> = self.wires.all.keys().copied().collect();
+        let mut more = false;
+        for conn in conns {
+            let Some(wire) = self.wires.all.get(&conn) else { continue };
+            let (node, mut left) = (wire.node, wires::TURN);
+            while let Some(wire) = self.wires.all.get_mut(&conn)
+                && let Some(found) = wire.read(conn, &mut left)
+            {
+                self.found(node, conn, found);
+            }
+            if self.wires.all.get(&conn).is_some_and(Wire::is_over) {
+                self.wire_ends(conn);
+                self.settle();
+            }
+            more |= self.wires.all.get(&conn).is_some_and(|wire| wire.is_readable());
+        }
+        more
+    }
+
+    /// A stranger has closed, or its bytes make no sense.
+    fn wire_ends(&mut self, conn: ConnId) {
+        if let Some(wire) = self.wires.close(conn) {
+            self.hosts[wire.stranger].ends.remove(&wire.theirs);
+            self.hosts[wire.node].ends.remove(&conn);
+            self.hosts[wire.node].inputs.push_back(Input::Disconnected { conn });
+        }
+    }
+
+    /// One thing that a node read; everything comes to rest before the next.
+    fn found(&mut self, node: usize, conn: ConnId, found: Found) {
+        if !self.wires.all.contains_key(&conn) || self.hosts[node].dead {
+            return;
+        }
+        match found {
+            Found::Input(Input::Message { conn, message: Message::Cancel(range) }) => {
+                let piece = dunlin_base::PieceIndex(range.piece);
+                let block = BlockRef { piece, begin: range.begin, len: range.length };
+                let message = Message::Cancel(range);
+                self.hosts[node].inputs.push_back(Input::Message { conn, message });
+                if self.wires.all.get_mut(&conn).is_some_and(|wire| wire.cancel(block)) {
+                    self.hosts[node].inputs.push_back(Input::ServeCancelled { conn, block });
+                }
+            }
+            Found::Input(input) => self.hosts[node].inputs.push_back(input),
+            Found::Block(block, good) => {
+                self.hosts[node].disk.park(conn, block, good);
+                self.hosts[node].inputs.push_back(Input::BlockArrived { conn, block });
+            }
+            Found::Malformed => {
+                self.hosts[node].inputs.push_back(Input::Malformed { conn });
+                self.settle();
+                // The node has hung up; if it did not, there is still nothing to read.
+                self.wire_ends(conn);
+            }
+        }
+        self.settle();
     }
 
     fn announce(
@@ -450,62 +643,6 @@ impl World {
         let interval = Some(Duration::from_secs(1800));
         Ok(Box::new(AnnounceReply { interval, peers, ..AnnounceReply::default() }))
     }
-
-    /// A scripted host dials; the connection is its number for it.
-    pub fn dial(&mut self, from: usize, to: usize) -> ConnId {
-        self.next_conn += 1;
-        let conn = ConnId(self.next_conn);
-        self.post(to, Parcel::Syn { dialler: from, torrent: T, conn });
-        self.pass(self.delay * 3);
-        conn
-    }
-
-    /// A scripted host says something on a connection of its own.
-    pub fn say(&mut self, host: usize, conn: ConnId, parcel: impl Fn(ConnId) -> Parcel) {
-        if let Some(end) = self.hosts[host].ends.get(&conn).copied() {
-            self.post(end.host, parcel(end.conn));
-            self.pass(self.delay * 3);
-        }
-    }
-
-    pub fn say_message(&mut self, host: usize, conn: ConnId, message: Message) {
-        self.say(host, conn, |conn| Parcel::Message(conn, message.clone()));
-    }
-
-    /// A scripted host dials and greets; with the fast and the extension protocol.
-    pub fn greet(&mut self, from: usize, to: usize, info_hash: InfoHash) -> ConnId {
-        let conn = self.dial(from, to);
-        let reserved = dunlin_wire::Reserved::INTERNET;
-        let handshake = Handshake { reserved, info_hash, peer_id: peer_id(from) };
-        self.say(from, conn, |conn| Parcel::Handshake(conn, handshake));
-        conn
-    }
-
-    /// Messages that a scripted host got on a connection.
-    pub fn messages(&self, host: usize, conn: ConnId) -> Vec<Message> {
-        let theirs = self.hosts[host].got.iter().filter(|(other, _)| *other == conn);
-        theirs
-            .filter_map(|(_, parcel)| match parcel {
-                Parcel::Message(_, message) => Some(message.clone()),
-                _ => None,
-            })
-            .collect()
-    }
-
-    /// Whether the other side has hung up on a scripted host.
-    pub fn is_closed(&self, host: usize, conn: ConnId) -> bool {
-        !self.hosts[host].ends.contains_key(&conn)
-    }
-
-    /// Events that a tracker heard from a host, in order.
-    pub fn heard(&self, host: usize) -> Vec<AnnounceEvent> {
-        let theirs = self.announces.iter().filter(|(from, ..)| *from == host);
-        theirs.map(|(_, _, request)| request.event).collect()
-    }
-
-    pub fn banned(&self, host: usize) -> usize {
-        self.node(host).stats().banned.len()
-    }
 }
 
 impl Host {
@@ -524,6 +661,7 @@ impl Host {
             lies: false,
             mute: false,
             dead: false,
+            wired: false,
             uplink: 0,
             busy_until: Time::ZERO,
         }

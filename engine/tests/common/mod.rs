@@ -56,6 +56,8 @@ pub struct Node {
     pub lies: bool,
     pub dead: bool,
     pub mute_data: bool,
+    /// Its files cannot be read any more.
+    pub unreadable: bool,
     /// Percent of the requests to it that are refused without the engine's knowledge.
     pub refuses: u64,
     dice: Rng,
@@ -80,6 +82,8 @@ pub struct World {
     pub log: String,
     pub finished: bool,
     pub disk_full: bool,
+    /// Pieces that came and could not be written.
+    pub vain: usize,
 }
 
 #[derive(Clone)]
@@ -176,6 +180,7 @@ impl World {
             log: String::new(),
             finished: false,
             disk_full: false,
+            vain: 0,
         };
         for (rank, line) in (1u32..).zip(drawing) {
             let config = Config {
@@ -222,6 +227,7 @@ impl World {
                 lies: false,
                 dead: false,
                 mute_data: false,
+                unreadable: false,
                 refuses: 0,
                 dice: Rng::fork(setup.seed, u64::from(rank)),
                 events: Vec::new(),
@@ -299,6 +305,13 @@ impl World {
             self.deliver_due();
             self.wake_due();
         }
+    }
+
+    /// A rank stops, and says so.
+    pub fn withdraw(&mut self, rank: u32) {
+        self.node(rank).dead = true;
+        self.coordinator.handle(self.now, CoordinatorInput::Withdrawn { rank: Rank(rank) });
+        self.drain_coordinator();
     }
 
     fn wake_due(&mut self) {
@@ -520,6 +533,7 @@ impl World {
                 );
                 if disk_full {
                     let error = LocalError { message: "disk full".into(), disk_full: true };
+                    self.vain += 1;
                     self.disk_says(rank, Input::DiskFailed { torrent, piece, error });
                 } else {
                     storage.written.insert(piece);
@@ -537,6 +551,11 @@ impl World {
     fn serve(&mut self, rank: Rank, conn: ConnId, block: BlockRef) {
         let node = &self.nodes[&rank];
         let Some((to, torrent)) = node.remotes.get(&conn).copied() else { return };
+        if node.unreadable {
+            let error = LocalError { message: "it changed".into(), disk_full: false };
+            let input = Input::ServeFailed { conn, block, error };
+            return self.node(rank.0).inputs.push_back(input);
+        }
         if !node.mute_data {
             let good = !node.lies;
             self.post(rank, to, Parcel::Piece(torrent, block, good));

@@ -1,0 +1,123 @@
+//! What peers make of their upload slots: who lets one pass, who takes far less than it could have, and
+//! whether there is one for a newcomer.
+
+use super::{Shared, Torrent};
+use crate::choker::{ChokerKind, ROUND, SLOW_SLOTS, TRIALS};
+use crate::internet::source_of;
+use crate::peer::Peer;
+use dunlin_base::{ConnId, Time};
+use std::time::Duration;
+
+/// A peer that has just been let in and has asked for nothing yet has a slot on trial; one that asks for
+/// nothing for so long keeps nobody out.
+const TRIAL: Duration = Duration::from_secs(3);
+/// Who asks for more than has gone is slow below this part of a fair share: others have shown that more
+/// can be given, so it is its path that takes no more.
+const SLOW_PART: u64 = 4;
+/// Who asks for nothing more at the moment is slow below so many shares: it is given all that it wants,
+/// and others may want more.
+const IDLE_SHARES: u64 = 2;
+/// What was once given in a round counts less by this part each round.
+const FADES: u64 = 8;
+
+/// What a torrent gives in a round of the choker.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Pace {
+    /// The most that all peers took in a round, less the longer ago that was.
+    most: u64,
+    /// What had been given when the last round began.
+    before: u64,
+}
+
+/// How many slots in a row a peer has let pass, the present one included where it took nothing of it for
+/// a whole round though we were ready to give; and whether it is slow.
+pub(super) fn judge(
+    shared: &mut Shared,
+    peer: &mut Peer,
+    share: Option<u64>,
+    now: Time,
+) -> (u32, bool) {
+    let took = peer.given_in_slot.saturating_sub(peer.abroad.given_before);
+    peer.abroad.given_before = peer.given_in_slot;
+    // What waits here for the limit of our rate is not its fault.
+    let held_back = !peer.queue.is_empty() && peer.serving.is_empty();
+    let whole = now.since(*peer.abroad.slot_since.get_or_insert(now)) >= ROUND;
+    if !peer.am_choking && peer.peer_interested && whole && !held_back {
+        if took == 0 {
+            peer.abroad.wasted = peer.abroad.wasted.saturating_add(1);
+            if let Some(net) = &mut shared.net {
+                net.lets_pass(now, peer.remote, peer.abroad.wasted);
+            }
+        } else if let (Some(share), Some(net)) = (share, &mut shared.net) {
+            let slow =
+                took < if peer.owed() == 0 { share * IDLE_SHARES } else { share / SLOW_PART };
+            peer.abroad.slow = Some(slow);
+            net.is_slow(now, peer.remote, slow);
+        }
+    }
+    (wasted_so_far(shared, peer), slow_so_far(shared, peer))
+}
+
+/// The same as far as it is known. Whoever has taken something is judged by itself, all others of a
+/// source by what that has let pass: connections are made faster than slots move on.
+fn wasted_so_far(shared: &Shared, peer: &Peer) -> u32 {
+    let net = shared.net.as_deref().filter(|_| peer.abroad.moved.is_none());
+    net.map_or(0, |net| net.let_pass(peer.remote)).max(peer.abroad.wasted)
+}
+
+/// Whether it is slow as far as it is known: as its source is until it had a slot for a whole round.
+fn slow_so_far(shared: &Shared, peer: &Peer) -> bool {
+    let of_source = || shared.net.as_deref().is_some_and(|net| net.was_slow(peer.remote));
+    peer.abroad.slow.unwrap_or_else(of_source)
+}
+
+/// Whether it makes use of its slot.
+pub(super) fn uses_slot(peer: &Peer) -> bool {
+    peer.given_in_slot > 0 || !peer.queue.is_empty() || !peer.serving.is_empty()
+}
+
+impl Torrent {
+    /// A round begins: what each slot's share is of what we have shown that we can give in one.
+    pub(super) fn fair_share(&mut self, shared: &Shared) -> Option<u64> {
+        let abroad = self.abroad.as_deref_mut()?;
+        let total = abroad.sent.total();
+        let pace = &mut abroad.pace;
+        pace.most = (pace.most - pace.most / FADES).max(total.saturating_sub(pace.before));
+        pace.before = total;
+        Some(pace.most / shared.slots() as u64)
+    }
+
+    /// Whether a peer that wants something may have it at once: a slot is free, or, of a seed, as good as
+    /// free, since nobody uses it and this one's source has none on trial.
+    pub(super) fn has_slot(&self, shared: &Shared, now: Time, conn: ConnId) -> bool {
+        let Some(peer) = self.peers.get(&conn) else { return false };
+        if shared.config.choker == ChokerKind::Cooperative {
+            return true;
+        }
+        let holders = || {
+            let open = self.peers.iter().filter(|(other, _)| **other != conn);
+            open.map(|(_, other)| other).filter(|other| !other.am_choking && other.peer_interested)
+        };
+        if slow_so_far(shared, peer) {
+            return holders().filter(|other| slow_so_far(shared, other)).count() < SLOW_SLOTS;
+        }
+        // Who let its last slot pass and has another one because nobody waited keeps nobody out, and
+        // who is slow has one besides.
+        let taken =
+            holders().filter(|other| other.abroad.wasted == 0 && !slow_so_far(shared, other));
+        if taken.clone().count() < shared.slots() {
+            return true;
+        }
+        if self.downloads() || wasted_so_far(shared, peer) > 0 {
+            return false;
+        }
+        let source = source_of(peer.remote);
+        let fresh = |other: &&Peer| {
+            !uses_slot(other) && other.abroad.slot_since.is_some_and(|at| now.since(at) < TRIAL)
+        };
+        let on_trial = || holders().filter(fresh);
+        taken.filter(|other| uses_slot(other)).count() < shared.slots()
+            && on_trial().count() < TRIALS
+            && !on_trial().any(|other| source_of(other.remote) == source)
+    }
+}
