@@ -13,7 +13,8 @@ use std::path::Path;
 /// What the operating system says; the old file, if any, then still stands.
 pub fn write_file(fs: &dyn Fs, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let part = part_path(path);
-    let done = write_part(fs, &part, bytes).and_then(|()| fs.rename(&part, path));
+    let made = write_part(fs, &part, bytes);
+    let done = made.and_then(|inode| fs.settle(&part, path, inode, true));
     if let Err(error) = done {
         // The first error is the one that matters.
         let _ = fs.remove_file(&part);
@@ -22,9 +23,24 @@ pub fn write_file(fs: &dyn Fs, path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs.sync_dir(folder_of(path))
 }
 
-fn write_part(fs: &dyn Fs, part: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Writes a file where none is, durably. Nothing of it is left if that fails.
+///
+/// # Errors
+/// `AlreadyExists` if anything has the name; what the operating system says.
+pub fn write_new(fs: &dyn Fs, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let file = fs.create_new(path)?;
+    let written = file.write_at(&[Bytes::copy_from_slice(bytes)], 0).and_then(|()| file.sync());
+    if written.is_err() {
+        let _ = fs.remove_file(path);
+    }
+    written
+}
+
+/// Returns the number of the new file.
+fn write_part(fs: &dyn Fs, part: &Path, bytes: &[u8]) -> io::Result<u64> {
     let file = write_fresh(fs, part, bytes)?;
-    file.sync()
+    file.sync()?;
+    Ok(file.meta()?.inode)
 }
 
 /// Writes a new file that nobody relies on yet, without syncing it. What an earlier run left under the
@@ -34,14 +50,22 @@ pub(crate) fn write_fresh(
     part: &Path,
     bytes: &[u8],
 ) -> io::Result<std::sync::Arc<dyn crate::fs::FsFile>> {
-    let file = match fs.create_new(part) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            fs.remove_file(part).and_then(|()| fs.create_new(part))?
-        }
-        created => created?,
-    };
+    let file = create_fresh(fs, part)?;
     file.write_at(&[Bytes::copy_from_slice(bytes)], 0)?;
     Ok(file)
+}
+
+/// Makes an empty file of this name, whatever an earlier run left there.
+pub(crate) fn create_fresh(
+    fs: &dyn Fs,
+    part: &Path,
+) -> io::Result<std::sync::Arc<dyn crate::fs::FsFile>> {
+    match fs.create_new(part) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs.remove_file(part).and_then(|()| fs.create_new(part))
+        }
+        created => created,
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 //! served and buffers that are being hashed all draw on it.
 //!
 //! Receiving may take at most three quarters. The rest is for serving and hashing, whose charges
-//! are short-lived; so neither side can starve the other, and nobody waits for himself.
+//! are short-lived; so neither side can starve the other, and nobody waits for himself. What
+//! connections hold is counted and never refused; receiving gets so much less.
 
 use crate::buffers::BufferPool;
 use std::collections::{BTreeMap, VecDeque};
@@ -23,6 +24,8 @@ pub struct Budget {
 struct State {
     pieces: u64,
     short: u64,
+    /// What others hold who are never refused: receiving gets so much less.
+    held: u64,
     peak: u64,
     /// Who waits for a piece, first come first served.
     queue: VecDeque<Waiting>,
@@ -67,7 +70,9 @@ pub fn streamed(total: u64, piece_len: u32) -> bool {
 
 impl State {
     fn piece_fits(&self, total: u64, bytes: u64) -> bool {
-        self.pieces == 0 || self.pieces.saturating_add(bytes) <= piece_share(total)
+        // Half of the share is always there: nobody else's memory brings receiving to a halt.
+        let share = piece_share(total) - self.held.min(piece_share(total) / 2);
+        self.pieces == 0 || self.pieces.saturating_add(bytes) <= share
     }
 
     fn short_fits(&self, total: u64, bytes: u64) -> bool {
@@ -79,7 +84,11 @@ impl State {
             Share::Pieces => self.pieces = self.pieces.saturating_add(bytes),
             Share::Short => self.short = self.short.saturating_add(bytes),
         }
-        self.peak = self.peak.max(self.pieces.saturating_add(self.short));
+        self.peak = self.peak.max(self.used());
+    }
+
+    fn used(&self) -> u64 {
+        self.pieces.saturating_add(self.short).saturating_add(self.held)
     }
 
     /// The waker of the head of the queue, if what it asked for fits and it was not told yet.
@@ -235,6 +244,19 @@ impl Budget {
         self.charge(bytes, Share::Short)
     }
 
+    /// Counts memory that is never refused here and bounded elsewhere: `bytes` are held now, in
+    /// place of what was said last. Receiving pieces gets so much less, though never less than half
+    /// of its share.
+    pub fn hold(&self, bytes: u64) {
+        let mut state = self.state();
+        let less = bytes < state.held;
+        state.held = bytes;
+        state.peak = state.peak.max(state.used());
+        let wake = if less { state.wake_head(self.total) } else { None };
+        drop(state);
+        wake.into_iter().for_each(|wake| wake());
+    }
+
     fn charge(self: &Arc<Self>, bytes: u64, share: Share) -> Charge {
         Charge { budget: Arc::clone(self), bytes, share }
     }
@@ -242,8 +264,7 @@ impl Budget {
     /// Bytes in use.
     #[must_use]
     pub fn used(&self) -> u64 {
-        let state = self.state();
-        state.pieces.saturating_add(state.short)
+        self.state().used()
     }
 
     /// The most bytes that were ever in use.

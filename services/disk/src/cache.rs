@@ -6,7 +6,8 @@
 //! once more within the same tick of the clock.
 //!
 //! One file for each root, in a folder that belongs to one host. What cannot be read is no cache, and
-//! what cannot be saved costs the next run its time, nothing else.
+//! what cannot be saved costs the next run its time, nothing else. A cache of a later version of the
+//! program is left as it is.
 
 pub(crate) mod format;
 
@@ -58,6 +59,8 @@ struct State {
     entries: BTreeMap<Vec<u8>, Kept>,
     /// Whether the file says something else.
     changed: bool,
+    /// A later version of this program wrote the file: it must not be written over.
+    newer: bool,
 }
 
 #[derive(Debug)]
@@ -81,19 +84,22 @@ impl HashCache {
     #[must_use]
     pub fn open(fs: Arc<dyn Fs>, folder: &Path, root: &Path) -> HashCache {
         let cache = HashCache {
-            fs,
+            fs: fs.inside(folder),
             folder: folder.to_owned(),
             root: root.to_owned(),
             state: Mutex::default(),
         };
         let path = cache.path();
-        match cache.fs.read_all(&path, MAX_CACHE) {
+        match cache.fs.read_own(&path, MAX_CACHE) {
             Ok(bytes) => match format::decode(&bytes) {
                 Ok(entries) => {
                     let kept = |(path, entry)| (path, Kept { entry, sure: false });
                     lock(&cache.state).entries = entries.into_iter().map(kept).collect();
                 }
-                Err(error) => tracing::warn!("{} is ignored: {error}", path.display()),
+                Err(error) => {
+                    tracing::warn!("{} is ignored: {error}", path.display());
+                    lock(&cache.state).newer = matches!(error, format::CacheError::Newer(_));
+                }
             },
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => tracing::warn!("{} is ignored: {error}", path.display()),
@@ -183,6 +189,9 @@ impl HashCache {
     /// If the cache cannot be written. Nothing is lost but the next run's time.
     pub fn save(&self) -> io::Result<()> {
         let mut state = lock(&self.state);
+        if state.newer {
+            return Ok(());
+        }
         let before = state.entries.len();
         state.entries.retain(|path, kept| kept.sure || self.still(path, &kept.entry));
         if !state.changed && state.entries.len() == before {
@@ -214,6 +223,7 @@ impl HashCache {
         let number = SAVES.fetch_add(1, Ordering::Relaxed);
         let own = path.with_extension(format!("{}-{number}", std::process::id()));
         let part = part_path(&own);
+        // The folder is nobody else's. What stands there afterwards may be another rank's, as whole.
         let done = write_fresh(&*self.fs, &part, bytes).and_then(|_| self.fs.rename(&part, path));
         if done.is_err() {
             let _ = self.fs.remove_file(&part);

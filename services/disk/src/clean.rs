@@ -1,9 +1,10 @@
 //! What unfinished runs leave behind, found and removed on request: part files and state folders.
 
+use crate::claims::CLAIMS_SUFFIX;
 use crate::error::{DiskError, DiskErrorKind};
 use crate::fs::Fs;
 use crate::lock::{LOCK_NAME, LOCK_SUFFIX, LockError, held_by};
-use crate::names::{RUN_MARK, STATE_DIR, is_part_name};
+use crate::names::{RUN_MARK, is_part_name, is_state_name};
 use crate::resume::RESUME_SUFFIX;
 use crate::state::{PARTS_SUFFIX, STATE_SUFFIX};
 use std::collections::BTreeSet;
@@ -14,7 +15,7 @@ use thiserror::Error;
 const MAX_DEPTH: usize = 128;
 
 /// The endings of names of ours in a state folder.
-const OURS: [&str; 4] = [RESUME_SUFFIX, STATE_SUFFIX, PARTS_SUFFIX, LOCK_SUFFIX];
+const OURS: [&str; 5] = [RESUME_SUFFIX, STATE_SUFFIX, PARTS_SUFFIX, LOCK_SUFFIX, CLAIMS_SUFFIX];
 
 /// A part file or a state folder.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,7 +54,7 @@ pub fn find_leftovers(fs: &dyn Fs, path: &Path) -> Result<Vec<Leftover>, DiskErr
     }
     while let Some((folder, depth)) = folders.pop() {
         let named = |error| DiskError::io(&folder, &error);
-        let is_state = folder.file_name().is_some_and(|name| name == STATE_DIR);
+        let is_state = folder.file_name().is_some_and(is_state_name);
         let mut sum = 0;
         for entry in fs.read_dir(&folder).map_err(named)? {
             let bytes = || fs.metadata(&entry.path).map_or(0, |meta| meta.len);
@@ -85,8 +86,12 @@ pub fn remove_leftovers(fs: &dyn Fs, leftovers: &[Leftover]) -> Result<(), Clean
         roots.extend(leftover.path.ancestors().skip(1).map(Path::to_owned));
     }
     for root in roots {
-        if let Some(holder) = held_by(fs, &root.join(STATE_DIR)) {
-            return Err(LockError::Held { root, holder }.into());
+        for entry in fs.read_dir(&root).unwrap_or_default() {
+            if entry.path.file_name().is_some_and(is_state_name)
+                && let Some(holder) = held_by(fs, &entry.path)
+            {
+                return Err(LockError::Held { root, holder }.into());
+            }
         }
     }
     for leftover in leftovers {

@@ -29,7 +29,7 @@ impl Storage {
     ) -> Result<(), DiskError> {
         let part = self.make_part(files, file, dest)?;
         let length = files.geometry.file_length(file);
-        if self.share(source, &part_path(dest)) {
+        if self.share(source, &*part) {
             self.shared.fetch_add(length, Ordering::Relaxed);
             self.note_written(length);
             return Ok(());
@@ -52,12 +52,13 @@ impl Storage {
     }
 
     /// Shares the bytes of a source that is still what its hashes were taken of.
-    fn share(&self, source: &SourceFile, part: &Path) -> bool {
+    fn share(&self, source: &SourceFile, part: &dyn FsFile) -> bool {
+        let Ok(from) = self.sources().open_read(&source.path) else { return false };
         let still = || {
-            let now = self.fs().metadata(&source.path).ok();
+            let now = from.look().ok().map(|now| now.seen());
             now.is_some() && now == source.seen
         };
-        still() && self.fs().share(&source.path, part).is_ok() && still()
+        still() && self.fs().share(&*from, part).is_ok() && still()
     }
 
     fn copy_pieces(
@@ -73,7 +74,7 @@ impl Storage {
         let length = files.geometry.file_length(file);
         // Every piece is hashed on the way, so a source that was written to and is right may pass.
         self.check_source(source, length)?;
-        let from = self.fs().open_read(source).map_err(named)?;
+        let from = self.sources().open_read(source).map_err(named)?;
         let data = from.data_ranges().map_err(named)?;
         // A try to share may have left something.
         let emptied = part.set_len(0).and_then(|()| part.set_len(length));

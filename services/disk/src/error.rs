@@ -1,5 +1,6 @@
 //! What goes wrong on a disk, said so that a person can act on it. Nothing here blames a peer.
 
+use crate::reading::FileFault;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,8 @@ pub struct DiskError {
 pub enum DiskErrorKind {
     /// No space, or a quota is used up. Waiting can help.
     Full,
+    /// The file system has no room for another name. Waiting can help.
+    NoInodes,
     /// It is not there.
     Missing,
     /// A file that we only read is not what it was: another length, other bytes, or written since.
@@ -38,6 +41,23 @@ pub enum DiskErrorKind {
     },
     /// A file or a link stands where a folder must be.
     NoFolder,
+    /// Another torrent, of this process or another, writes something else to this path; or a run that
+    /// has a folder on the way to it for itself.
+    Claimed {
+        /// Which torrent, and which process.
+        by: String,
+    },
+    /// The same torrent is written into the same folder by another process, or was given to this one
+    /// by another of its names.
+    Twice {
+        /// Which torrent, and which process.
+        by: String,
+    },
+    /// A file of our own that a later version of the program has written in a form that this one
+    /// does not know.
+    Newer(u64),
+    /// Of a torrent whose files are only read nothing is right: what is wrong with each.
+    NothingRight(Vec<FileFault>),
     /// What the caller asked for makes no sense for this file; a defect of the program.
     Misuse(&'static str),
     /// Anything else, in the words of the operating system.
@@ -56,10 +76,14 @@ impl DiskError {
     pub fn io(path: &Path, error: &io::Error) -> DiskError {
         use io::ErrorKind as K;
         let kind = match error.kind() {
+            K::StorageFull if error.get_ref().is_some() => DiskErrorKind::NoInodes,
             K::StorageFull | K::QuotaExceeded => DiskErrorKind::Full,
             K::NotFound => DiskErrorKind::Missing,
-            K::UnexpectedEof => DiskErrorKind::Changed,
+            K::UnexpectedEof | K::StaleNetworkFileHandle => DiskErrorKind::Changed,
             K::Interrupted => DiskErrorKind::Interrupted,
+            K::PermissionDenied if error.get_ref().is_some() => {
+                DiskErrorKind::Io(error.to_string())
+            }
             K::PermissionDenied | K::ReadOnlyFilesystem => DiskErrorKind::Denied,
             K::InvalidFilename => DiskErrorKind::NameTooLong,
             K::AlreadyExists | K::IsADirectory | K::NotADirectory => DiskErrorKind::Exists,
@@ -71,7 +95,7 @@ impl DiskError {
     /// Whether the disk is full, so that waiting for space can help.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.kind == DiskErrorKind::Full
+        matches!(self.kind, DiskErrorKind::Full | DiskErrorKind::NoInodes)
     }
 }
 
@@ -82,6 +106,11 @@ impl fmt::Display for DiskError {
             DiskErrorKind::Full => {
                 write!(f, "{path}: the disk is full or the quota is used up; make room and go on")
             }
+            DiskErrorKind::NoInodes => write!(
+                f,
+                "{path}: the file system has no inodes left for more files; remove some there, or \
+                 choose another disk, and go on"
+            ),
             DiskErrorKind::Missing => {
                 write!(f, "{path}: not there; it was moved or removed, put it back and start again")
             }
@@ -114,6 +143,25 @@ impl fmt::Display for DiskError {
                 f,
                 "{path}: not a folder, but one must stand there; it is neither followed nor \
                  replaced, move it away first"
+            ),
+            DiskErrorKind::Claimed { by } => write!(
+                f,
+                "{path}: {by} writes other content there; choose another folder, or \
+                 leave this file out"
+            ),
+            DiskErrorKind::Twice { by } => write!(
+                f,
+                "{path}: {by} writes the same torrent there; wait until it ends, or choose \
+                 another folder"
+            ),
+            DiskErrorKind::Newer(version) => write!(
+                f,
+                "{path}: version {version} of its format, which this program does not know; it is \
+                 left as it is, use the newer program, or move it away and all is hashed again"
+            ),
+            DiskErrorKind::NothingRight(_) => write!(
+                f,
+                "{path}: nothing of the torrent is right here; name the folder that holds it"
             ),
             DiskErrorKind::Misuse(what) => {
                 write!(f, "{path}: {what}; this is a defect of the program, please report it")
@@ -149,5 +197,7 @@ mod tests {
             assert!(error.to_string().starts_with("/a/b: "), "{error}");
             assert!(error.to_string().contains("; "), "says what to do: {error}");
         }
+        let none = DiskError::io(Path::new("/a/b"), &crate::fs::Unfit::NoInodes.into());
+        assert!(none.is_full() && none.to_string().contains("no inodes left"), "{none}");
     }
 }

@@ -1,28 +1,32 @@
 //! All operations on files go through [`Fs`], so that a test disk ([`crate::MemFs`]) can stand in
 //! for the machine's.
 
+mod file;
+mod held;
 mod looks;
+mod place;
+mod real;
+mod seen;
+mod shortage;
 
+pub use held::Held;
+pub use real::{RealFs, create_output};
+pub use seen::Seen;
+pub use shortage::allow_descriptors;
+pub(crate) use shortage::{Keeps, register};
+
+use crate::names::{folder_of, is_state_name};
 use bytes::Bytes;
+use std::ffi::OsStr;
+use std::fmt;
 use std::fmt::Debug;
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, IoSlice, Write};
+use std::fs::File;
+use std::io;
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Slices that one vectored write may carry: `IOV_MAX` of Linux.
-const MAX_SLICES: usize = 1024;
-
-/// Up to this many files are synced one by one; above, one sync of the whole file system is
-/// cheaper than as many journal commits.
-const SYNC_ONE_BY_ONE: usize = 8;
-
-/// Data ranges that are told apart in a file; the rest of a more ragged file counts as data.
-const MAX_RANGES: usize = 65_536;
-
-/// What is known of a file without reading it. Links are followed.
+/// What is known of a file without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Meta {
     /// Length in bytes.
@@ -84,18 +88,69 @@ pub struct DirEntry {
     pub is_dir: bool,
 }
 
+/// Why what stands under a name is not used. It is the content of an [`io::Error`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// It is a link, a folder, a pipe, a socket or a device where a regular file is expected.
+    NotAFile,
+    /// A file of ours has further names: whoever laid them would read or change what we write.
+    FurtherNames(u64),
+    /// It belongs to this user, who is neither us, nor root, nor the owner of its folder.
+    Foreign(u32),
+    /// Another file or folder stands there than before.
+    Replaced,
+    /// The file system has room for bytes, perhaps, but for no other name.
+    NoInodes,
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unfit::NotAFile => f.write_str("a link or something else than a file stands there"),
+            Unfit::FurtherNames(links) => write!(f, "it is a file with {links} names (hard links)"),
+            Unfit::Foreign(uid) => write!(f, "it belongs to another user, {uid}"),
+            Unfit::Replaced => f.write_str("it was replaced while it was in use"),
+            Unfit::NoInodes => f.write_str("the file system has no inodes left"),
+        }
+    }
+}
+
+impl std::error::Error for Unfit {}
+
+impl From<Unfit> for io::Error {
+    fn from(unfit: Unfit) -> io::Error {
+        let kind = match unfit {
+            Unfit::NotAFile | Unfit::FurtherNames(_) => io::ErrorKind::AlreadyExists,
+            Unfit::Foreign(_) => io::ErrorKind::PermissionDenied,
+            Unfit::Replaced => io::ErrorKind::StaleNetworkFileHandle,
+            Unfit::NoInodes => io::ErrorKind::StorageFull,
+        };
+        io::Error::new(kind, unfit)
+    }
+}
+
 /// A file system. All methods may be called from several threads.
 ///
+/// Only regular files are ever opened; a pipe or a device under a name is an error at once, and never
+/// waited for. Below a root that was entered by [`Fs::inside`], no link is followed, not even the
+/// last component of a path.
+///
 /// # Errors
-/// Every method fails with what the operating system says.
+/// Every method fails with what the operating system says, or with [`Unfit`].
 #[allow(clippy::missing_errors_doc)]
 pub trait Fs: Send + Sync + Debug {
+    /// The same file system for whoever works on an output folder: names below `root` are looked up
+    /// from the descriptor of that folder, and no link is followed on the way. The root itself may be
+    /// reached through links, since a person named it; when another folder stands there later, every
+    /// call fails with [`Unfit::Replaced`]. Names elsewhere (sources) mean what they meant before.
+    fn inside(&self, root: &Path) -> Arc<dyn Fs>;
     /// Opens an existing file for reading.
     fn open_read(&self, path: &Path) -> io::Result<Arc<dyn FsFile>>;
-    /// Opens an existing file for reading and writing.
-    fn open_update(&self, path: &Path) -> io::Result<Arc<dyn FsFile>>;
+    /// Opens an existing file for reading and writing, if its number is `inode`.
+    fn open_update(&self, path: &Path, inode: u64) -> io::Result<Arc<dyn FsFile>>;
     /// Opens a file for reading and writing; makes it if it is not there, keeps what it holds. For a
-    /// name that nobody else may take away meanwhile.
+    /// name that nobody else may take away meanwhile. Below an entered root the file must be
+    /// [our own](Fs::check_own).
     fn open_write(&self, path: &Path) -> io::Result<Arc<dyn FsFile>>;
     /// Makes a new file for reading and writing; fails if anything has that name.
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn FsFile>>;
@@ -114,10 +169,22 @@ pub trait Fs: Send + Sync + Debug {
     /// Makes the content of these files, and the names in these folders, durable in one batch.
     /// Returns the position and the error of each that failed.
     fn sync_many(&self, paths: &[PathBuf]) -> Vec<(usize, io::Error)>;
-    /// Looks at a path, following links.
+    /// Looks at a path, following links where that is allowed: not below an entered root.
     fn metadata(&self, path: &Path) -> io::Result<Meta>;
     /// The names in a folder, in order.
     fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>>;
+    /// The names in a folder that are `wanted`, in order: as many as are found first, and no more than
+    /// `most`. The others are not kept.
+    fn read_some(
+        &self,
+        path: &Path,
+        most: usize,
+        wanted: &mut dyn FnMut(&OsStr) -> bool,
+    ) -> io::Result<Vec<DirEntry>> {
+        let entries = self.read_dir(path)?.into_iter();
+        let mut named = |entry: &DirEntry| entry.path.file_name().is_some_and(&mut *wanted);
+        Ok(entries.filter(&mut named).take(most).collect())
+    }
     /// Free bytes for us on the file system of `path`, or of its nearest ancestor that exists.
     fn free_space(&self, path: &Path) -> io::Result<u64>;
     /// Adds `bytes` at the end of an existing file by one write, so that those of several writers
@@ -145,40 +212,155 @@ pub trait Fs: Send + Sync + Debug {
     fn create_dir(&self, path: &Path) -> io::Result<()>;
     /// As [`Fs::create_new`], for nobody but the owner.
     fn create_private(&self, path: &Path) -> io::Result<Arc<dyn FsFile>>;
-    /// Sets the permissions, the lowest twelve bits. Of a link: of what it leads to.
-    fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()>;
+    /// Holds on to what stands under a name, to look at it and set its looks without asking for the
+    /// name again. Links are not followed.
+    fn hold(&self, path: &Path) -> io::Result<Box<dyn Held>>;
+    /// Sets the permissions, the lowest twelve bits. A link has none.
+    fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
+        self.hold(path)?.set_mode(mode)
+    }
     /// Sets when the content was last written, in nanoseconds since 1970. Of a link: its own.
-    fn set_modified(&self, path: &Path, time: i64) -> io::Result<()>;
-    /// Sets owner and group. Of a link: its own.
-    fn set_owner(&self, path: &Path, uid: u32, gid: u32) -> io::Result<()>;
-    /// The names of the extended attributes, in order; none where there are no such things.
-    fn attribute_names(&self, path: &Path) -> io::Result<Vec<String>>;
-    /// The value of an extended attribute.
-    fn attribute(&self, path: &Path, name: &str) -> io::Result<Vec<u8>>;
+    fn set_modified(&self, path: &Path, time: i64) -> io::Result<()> {
+        self.hold(path)?.set_modified(time)
+    }
     /// Sets an extended attribute.
-    fn set_attribute(&self, path: &Path, name: &str, value: &[u8]) -> io::Result<()>;
-    /// Removes an extended attribute.
-    fn remove_attribute(&self, path: &Path, name: &str) -> io::Result<()>;
-    /// Lets `to`, which is there and is empty, share the bytes of `from` until one of them is
-    /// written (a reflink). Fails with `Unsupported` where the file system has no such thing.
-    fn share(&self, from: &Path, to: &Path) -> io::Result<()>;
-    /// Copies a range of `from` to the same place of `to`, which is there.
-    fn copy_range(&self, from: &Path, to: &Path, range: Range<u64>) -> io::Result<()> {
-        copy_by_hand(&*self.open_read(from)?, &*self.open_update(to)?, range)
+    fn set_attribute(&self, path: &Path, name: &str, value: &[u8]) -> io::Result<()> {
+        self.hold(path)?.set_attribute(name, value)
+    }
+    /// Lets `to`, which is empty, share the bytes of `from` until one of them is written (a
+    /// reflink). Fails with `Unsupported` where the file system has no such thing.
+    fn share(&self, from: &dyn FsFile, to: &dyn FsFile) -> io::Result<()>;
+    /// Copies a range of `from` to the same place of `to`.
+    fn copy_range(&self, from: &dyn FsFile, to: &dyn FsFile, range: Range<u64>) -> io::Result<()> {
+        copy_by_hand(from, to, range)
+    }
+    /// The number of the user as whom this process works.
+    fn user(&self) -> u32;
+    /// Whether a folder is there in which we may not make names.
+    fn is_closed(&self, folder: &Path) -> bool;
+    /// Whether something is there that we may not both read and write.
+    fn is_barred(&self, path: &Path) -> bool;
+    /// Whether a file or folder of this owner, in `folder`, is as good as one of ours: of our own, of
+    /// root's, or of the owner of the folder, who could change everything in it in any case (and who
+    /// owns all files on file systems that know of one owner only).
+    fn trusts(&self, uid: u32, folder: &Path) -> bool {
+        uid == self.user() || uid == 0 || self.look(folder).is_ok_and(|look| look.uid == uid)
+    }
+    /// Whether what was found at `path` can be a file of ours: a regular file, of one name, of an
+    /// owner whom we trust.
+    ///
+    /// # Errors
+    /// [`Unfit`].
+    fn check_own(&self, path: &Path, look: &Look) -> io::Result<()> {
+        if look.kind != FileKind::File {
+            return Err(Unfit::NotAFile.into());
+        }
+        if look.links == 0 {
+            // Its name was taken away after it was opened.
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        if look.links != 1 {
+            return Err(Unfit::FurtherNames(look.links).into());
+        }
+        match self.trusts(look.uid, base_of(path)) {
+            true => Ok(()),
+            false => Err(Unfit::Foreign(look.uid).into()),
+        }
+    }
+    /// Whether a state folder can be ours: where others may make names, somebody may have made one that
+    /// has our name, to be asked what was verified.
+    ///
+    /// # Errors
+    /// [`Unfit`], or that nothing is there.
+    fn check_state(&self, folder: &Path) -> io::Result<()> {
+        let look = self.look(folder)?;
+        match self.trusts(look.uid, folder_of(folder)) {
+            true if look.kind == FileKind::Directory => Ok(()),
+            true => Err(Unfit::NotAFile.into()),
+            false => Err(Unfit::Foreign(look.uid).into()),
+        }
+    }
+    /// Renames a file of the number `inode`, and no other: one that was put in its place is not given
+    /// the new name, or loses it again.
+    ///
+    /// # Errors
+    /// [`Unfit::Replaced`]; `AlreadyExists` if anything has the new name and is not to be replaced.
+    fn settle(&self, from: &Path, to: &Path, inode: u64, replace: bool) -> io::Result<()> {
+        let is_it = |path: &Path| {
+            let look = self.look(path)?;
+            Ok::<_, io::Error>(look.kind == FileKind::File && look.meta.inode == inode)
+        };
+        if !is_it(from)? {
+            return Err(Unfit::Replaced.into());
+        }
+        match replace {
+            true => self.rename(from, to)?,
+            false => self.rename_new(from, to)?,
+        }
+        if is_it(to)? {
+            return Ok(());
+        }
+        // Swapped between the two calls.
+        let _ = self.rename_new(to, from);
+        Err(Unfit::Replaced.into())
+    }
+    /// Sets the permissions of the file of the number `inode`, by a descriptor: what was put in its place
+    /// keeps its own. `mode` gives the new ones for those that it has.
+    ///
+    /// # Errors
+    /// [`Unfit::Replaced`] if another file, or something else, stands there.
+    fn set_mode_of(&self, path: &Path, inode: u64, mode: &dyn Fn(u32) -> u32) -> io::Result<()> {
+        let held = self.hold(path)?;
+        let look = held.look()?;
+        if look.kind != FileKind::File || look.meta.inode != inode {
+            return Err(Unfit::Replaced.into());
+        }
+        held.set_mode(mode(look.mode))
+    }
+    /// Gives the file of the number `inode` the permissions that the one has which it is to replace. What
+    /// belongs to somebody else, and the bits that let a program run as its owner, say nothing of it: its
+    /// bytes come from others.
+    ///
+    /// # Errors
+    /// As [`Fs::set_mode_of`].
+    fn keep_mode(&self, path: &Path, inode: u64, before: &Look) -> io::Result<()> {
+        if before.uid != self.user() {
+            return Ok(());
+        }
+        self.set_mode_of(path, inode, &|_| before.mode & 0o777)
     }
     /// Whether this process may give files to others.
-    fn is_root(&self) -> bool;
+    fn is_root(&self) -> bool {
+        self.user() == 0
+    }
     /// Reads a whole file of at most `cap` bytes; fails with `FileTooLarge` above.
     fn read_all(&self, path: &Path, cap: u64) -> io::Result<Vec<u8>> {
-        let file = self.open_read(path)?;
-        let len = file.len()?;
-        if len > cap {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
-        file.read_at(&mut bytes, 0)?;
-        Ok(bytes)
+        read_whole(&*self.open_read(path)?, cap)
     }
+    /// As [`Fs::read_all`], for a file that must be [our own](Fs::check_own).
+    fn read_own(&self, path: &Path, cap: u64) -> io::Result<Vec<u8>> {
+        let file = self.open_read(path)?;
+        self.check_own(path, &file.look()?)?;
+        read_whole(&*file, cap)
+    }
+}
+
+/// The folder whose owner could change a file in any case: the one that it is in, or, since anybody can
+/// have made a state folder, the one that this is in.
+fn base_of(path: &Path) -> &Path {
+    let folder = folder_of(path);
+    let state = folder.file_name().is_some_and(is_state_name);
+    if state { folder_of(folder) } else { folder }
+}
+
+fn read_whole(file: &dyn FsFile, cap: u64) -> io::Result<Vec<u8>> {
+    let len = file.len()?;
+    if len > cap {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
+    file.read_at(&mut bytes, 0)?;
+    Ok(bytes)
 }
 
 /// An open file. All methods may be called from several threads.
@@ -215,13 +397,6 @@ pub trait FsFile: Send + Sync + Debug {
     fn try_lock_shared(&self) -> io::Result<bool>;
 }
 
-/// The file systems of this machine.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct RealFs;
-
-#[derive(Debug)]
-struct RealFile(Arc<File>);
-
 /// Bytes that are copied at a time through our own memory.
 const COPY: u64 = 256 * 1024;
 
@@ -236,377 +411,4 @@ fn copy_by_hand(from: &dyn FsFile, to: &dyn FsFile, range: Range<u64>) -> io::Re
         at += size;
     }
     Ok(())
-}
-
-fn meta_of(meta: &std::fs::Metadata) -> Meta {
-    Meta {
-        len: meta.len(),
-        is_file: meta.is_file(),
-        is_dir: meta.is_dir(),
-        device: meta.dev(),
-        inode: meta.ino(),
-        modified: i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec()),
-    }
-}
-
-fn shared(file: File) -> Arc<dyn FsFile> {
-    Arc::new(RealFile(Arc::new(file)))
-}
-
-impl Fs for RealFs {
-    fn open_read(&self, path: &Path) -> io::Result<Arc<dyn FsFile>> {
-        File::open(path).map(shared)
-    }
-
-    fn open_update(&self, path: &Path) -> io::Result<Arc<dyn FsFile>> {
-        OpenOptions::new().read(true).write(true).open(path).map(shared)
-    }
-
-    fn open_write(&self, path: &Path) -> io::Result<Arc<dyn FsFile>> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).open(path).map(shared)
-    }
-
-    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn FsFile>> {
-        OpenOptions::new().read(true).write(true).create_new(true).open(path).map(shared)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        std::fs::rename(from, to)
-    }
-
-    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
-        use rustix::fs::{CWD, RenameFlags, renameat_with};
-        use rustix::io::Errno;
-        match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-            // Network file systems often lack the atomic form.
-            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-                if to.symlink_metadata().is_ok() {
-                    return Err(io::ErrorKind::AlreadyExists.into());
-                }
-                std::fs::rename(from, to)
-            }
-            other => Ok(other?),
-        }
-    }
-
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        std::fs::remove_file(path)
-    }
-
-    fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        std::fs::remove_dir(path)
-    }
-
-    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        std::fs::create_dir_all(path)
-    }
-
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        File::open(here(path))?.sync_all()
-    }
-
-    fn sync_many(&self, paths: &[PathBuf]) -> Vec<(usize, io::Error)> {
-        if paths.len() > SYNC_ONE_BY_ONE && sync_file_systems(paths).is_ok() {
-            return Vec::new();
-        }
-        let one = |path: &PathBuf| File::open(here(path))?.sync_all();
-        let tried = paths.iter().map(one).enumerate();
-        tried.filter_map(|(index, done)| Some((index, done.err()?))).collect()
-    }
-
-    fn metadata(&self, path: &Path) -> io::Result<Meta> {
-        std::fs::metadata(here(path)).map(|meta| meta_of(&meta))
-    }
-
-    fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
-        let mut entries = Vec::new();
-        for entry in std::fs::read_dir(here(path))? {
-            let entry = entry?;
-            let kind = entry.file_type()?;
-            let (is_file, is_dir) = (kind.is_file(), kind.is_dir());
-            entries.push(DirEntry { path: path.join(entry.file_name()), is_file, is_dir });
-        }
-        entries.sort_unstable();
-        Ok(entries)
-    }
-
-    fn append(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        OpenOptions::new().append(true).open(path)?.write_all(bytes)
-    }
-
-    fn look(&self, path: &Path) -> io::Result<Look> {
-        std::fs::symlink_metadata(here(path)).map(|meta| looks::look_of(&meta))
-    }
-
-    fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
-        std::fs::read_link(path)
-    }
-
-    fn symlink(&self, target: &Path, path: &Path) -> io::Result<()> {
-        std::os::unix::fs::symlink(target, path)
-    }
-
-    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        std::fs::hard_link(from, to)
-    }
-
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        std::fs::create_dir(path)
-    }
-
-    fn create_private(&self, path: &Path) -> io::Result<Arc<dyn FsFile>> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create_new(true).mode(0o600).open(path).map(shared)
-    }
-
-    fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
-        std::fs::set_permissions(here(path), std::fs::Permissions::from_mode(mode))
-    }
-
-    fn set_modified(&self, path: &Path, time: i64) -> io::Result<()> {
-        looks::set_modified(here(path), time)
-    }
-
-    fn set_owner(&self, path: &Path, uid: u32, gid: u32) -> io::Result<()> {
-        std::os::unix::fs::lchown(here(path), Some(uid), Some(gid))
-    }
-
-    fn attribute_names(&self, path: &Path) -> io::Result<Vec<String>> {
-        looks::attribute_names(here(path))
-    }
-
-    fn attribute(&self, path: &Path, name: &str) -> io::Result<Vec<u8>> {
-        looks::attribute(here(path), name)
-    }
-
-    fn set_attribute(&self, path: &Path, name: &str, value: &[u8]) -> io::Result<()> {
-        looks::set_attribute(here(path), name, value)
-    }
-
-    fn remove_attribute(&self, path: &Path, name: &str) -> io::Result<()> {
-        looks::remove_attribute(here(path), name)
-    }
-
-    fn share(&self, from: &Path, to: &Path) -> io::Result<()> {
-        looks::share(from, to)
-    }
-
-    fn copy_range(&self, from: &Path, to: &Path, range: Range<u64>) -> io::Result<()> {
-        let (from, to) = (File::open(from)?, OpenOptions::new().write(true).open(to)?);
-        let rest = looks::copy_range(&from, &to, range)?;
-        copy_by_hand(&RealFile(from.into()), &RealFile(to.into()), rest)
-    }
-
-    fn is_root(&self) -> bool {
-        rustix::process::geteuid().is_root()
-    }
-
-    fn free_space(&self, path: &Path) -> io::Result<u64> {
-        let mut at = Some(path);
-        while let Some(place) = at {
-            match rustix::fs::statvfs(here(place)) {
-                Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => at = place.parent(),
-                found => {
-                    return found
-                        .map(|s| s.f_bavail.saturating_mul(s.f_frsize))
-                        .map_err(Into::into);
-                }
-            }
-        }
-        Err(io::ErrorKind::NotFound.into())
-    }
-}
-
-/// The empty path is the parent of a bare name; the system calls it `.`.
-fn here(path: &Path) -> &Path {
-    if path.as_os_str().is_empty() { Path::new(".") } else { path }
-}
-
-/// Syncs every file system that one of `paths` is on, once.
-fn sync_file_systems(paths: &[PathBuf]) -> io::Result<()> {
-    let mut synced = Vec::new();
-    for path in paths {
-        let file = File::open(here(path))?;
-        let device = file.metadata()?.dev();
-        if !synced.contains(&device) {
-            #[cfg(target_os = "linux")]
-            rustix::fs::syncfs(&file)?;
-            #[cfg(not(target_os = "linux"))]
-            return Err(io::ErrorKind::Unsupported.into());
-            synced.push(device);
-        }
-    }
-    Ok(())
-}
-
-impl FsFile for RealFile {
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.0.read_exact_at(buffer, offset)
-    }
-
-    fn write_at(&self, parts: &[Bytes], offset: u64) -> io::Result<()> {
-        write_all(parts, offset, |slices, at| {
-            rustix::io::pwritev(&self.0, slices, at).map_err(Into::into)
-        })
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.0.sync_all()
-    }
-
-    fn data_ranges(&self) -> io::Result<Vec<Range<u64>>> {
-        use rustix::fs::{SeekFrom, seek};
-        use rustix::io::Errno;
-        let len = self.len()?;
-        let mut ranges = Vec::new();
-        let mut at = 0;
-        while at < len {
-            let start = match seek(&self.0, SeekFrom::Data(at)) {
-                Ok(start) => start,
-                Err(Errno::NXIO) => break,
-                Err(_) => at,
-            };
-            let end = match seek(&self.0, SeekFrom::Hole(start)) {
-                Ok(end) if ranges.len() < MAX_RANGES && end > start => end.min(len),
-                _ => len,
-            };
-            if start >= end {
-                break;
-            }
-            ranges.push(start..end);
-            at = end;
-        }
-        Ok(ranges)
-    }
-
-    fn meta(&self) -> io::Result<Meta> {
-        self.0.metadata().map(|meta| meta_of(&meta))
-    }
-
-    fn look(&self) -> io::Result<Look> {
-        Ok(looks::look_of(&self.0.metadata()?))
-    }
-
-    fn punch(&self, range: Range<u64>) -> io::Result<()> {
-        if range.is_empty() || looks::punch(&self.0, &range).is_ok() {
-            return Ok(());
-        }
-        let zeros = Bytes::from_static(&crate::hash::ZEROS);
-        let mut at = range.start;
-        while at < range.end {
-            let size = (range.end - at).min(zeros.len() as u64);
-            self.write_at(&[zeros.slice(..size as usize)], at)?;
-            at += size;
-        }
-        Ok(())
-    }
-
-    fn system_file(&self) -> Option<Arc<File>> {
-        Some(Arc::clone(&self.0))
-    }
-
-    fn try_lock(&self) -> io::Result<bool> {
-        locked(self.0.try_lock())
-    }
-
-    fn try_lock_shared(&self) -> io::Result<bool> {
-        locked(self.0.try_lock_shared())
-    }
-}
-
-fn locked(answer: Result<(), TryLockError>) -> io::Result<bool> {
-    match answer {
-        Ok(()) => Ok(true),
-        Err(TryLockError::WouldBlock) => Ok(false),
-        Err(TryLockError::Error(error)) => Err(error),
-    }
-}
-
-/// Writes all `parts` by as few calls of `write` as it allows: it may take fewer bytes than
-/// offered, or be interrupted.
-fn write_all(
-    parts: &[Bytes],
-    mut offset: u64,
-    mut write: impl FnMut(&[IoSlice<'_>], u64) -> io::Result<usize>,
-) -> io::Result<()> {
-    let mut slices: Vec<IoSlice<'_>> =
-        parts.iter().filter(|part| !part.is_empty()).map(|part| IoSlice::new(part)).collect();
-    let mut rest = &mut slices[..];
-    while !rest.is_empty() {
-        let batch = rest.get(..MAX_SLICES).unwrap_or(rest);
-        match write(batch, offset) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => {
-                offset += written as u64;
-                IoSlice::advance_slices(&mut rest, written);
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn short_and_interrupted_writes_go_on() {
-        let parts = [Bytes::from_static(b"abc"), Bytes::new(), Bytes::from_static(b"defgh")];
-        let (mut out, mut calls) = (Vec::new(), 0);
-        write_all(&parts, 100, |slices, at| {
-            calls += 1;
-            if calls % 2 == 0 {
-                return Err(io::ErrorKind::Interrupted.into());
-            }
-            assert_eq!(at, 100 + out.len() as u64);
-            let all: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
-            out.extend(all.iter().take(2));
-            Ok(all.len().min(2))
-        })
-        .unwrap();
-        assert_eq!((out.as_slice(), calls), (&b"abcdefgh"[..], 7));
-        assert!(write_all(&parts, 0, |_, _| Ok(0)).is_err());
-    }
-
-    #[test]
-    fn many_slices_go_in_batches() {
-        let parts = vec![Bytes::from_static(b"x"); 2500];
-        let mut batches = Vec::new();
-        write_all(&parts, 0, |slices, _| {
-            batches.push(slices.len());
-            Ok(slices.len())
-        })
-        .unwrap();
-        assert_eq!(batches, [1024, 1024, 452]);
-    }
-
-    #[test]
-    fn holes_renames_and_space_on_this_machine() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a");
-        let file = RealFs.create_new(&path).unwrap();
-        file.set_len(10 << 20).unwrap();
-        file.write_at(&[Bytes::from(vec![1; 4096])], 4 << 20).unwrap();
-        let ranges = file.data_ranges().unwrap();
-        assert!(ranges.iter().any(|range| range.contains(&(4 << 20))), "{ranges:?}");
-        RealFs.create_new(&folder.path().join("b")).unwrap();
-        let taken = RealFs.rename_new(&path, &folder.path().join("b")).unwrap_err();
-        assert_eq!(taken.kind(), io::ErrorKind::AlreadyExists);
-        RealFs.rename_new(&path, &folder.path().join("c")).unwrap();
-        assert!(RealFs.free_space(&folder.path().join("no/such/place")).unwrap() > 0);
-        assert!(RealFs.read_all(&folder.path().join("c"), 100).is_err());
-        let missing = vec![folder.path().join("c"), folder.path().join("gone")];
-        assert_eq!(RealFs.sync_many(&missing).first().map(|(index, _)| *index), Some(1));
-    }
 }

@@ -40,6 +40,8 @@ mod buffers;
 mod cache;
 mod check;
 mod checksum;
+mod claiming;
+mod claims;
 mod clean;
 mod copy;
 mod create;
@@ -54,13 +56,16 @@ mod mem_fs;
 mod names;
 mod open_files;
 mod opening;
+mod reading;
 mod repair;
 mod resume;
+mod saving;
 mod scan;
 mod serving;
 mod sha256;
 #[allow(unsafe_code, reason = "vector instructions; every use has its proof beside it")]
 mod simd;
+mod stamp;
 mod state;
 mod storage;
 mod survey;
@@ -71,22 +76,30 @@ mod torrents;
 mod tree;
 mod writing;
 
-pub use atomic::write_file;
+pub use atomic::{write_file, write_new};
 pub use budget::{Budget, Charge, Queued, Waker, streamed};
 pub use buffers::{Buffer, BufferPool};
 pub use cache::{CachedHashes, HashCache};
 pub use check::{CheckFiles, Checked};
+pub use claims::PathClaims;
 pub use clean::{CleanError, Leftover, find_leftovers, remove_leftovers};
 pub use create::{NewSource, hash_new};
 pub use error::{DiskError, DiskErrorKind};
-pub use fs::{DirEntry, FileKind, Fs, FsFile, Look, Meta, RealFs};
+pub use fs::{
+    DirEntry, FileKind, Fs, FsFile, Held, Look, Meta, RealFs, Seen, Unfit, allow_descriptors,
+    create_output,
+};
 pub use hash::{
     HashJob, HashPool, HashedFile, PieceCheck, PieceJob, StreamHash, block_digest, hash_file,
     hash_file_and, hash_pieces, leaf_hashes, merkle_root, verify_pieces,
 };
 pub use lock::{LockError, OutputLock};
 pub use mem_fs::MemFs;
-pub use names::{PART_SUFFIX, RUN_MARK, STATE_DIR, is_part_name, part_path};
+pub use names::{
+    PART_SUFFIX, RUN_MARK, STATE_DIR, is_part_name, is_state_name, name_of, part_path, path_of,
+    state_folder,
+};
+pub use reading::{FaultKind, FileFault};
 pub use scan::PartClaim;
 pub use serving::FileRange;
 pub use sha256::Sha256;

@@ -10,7 +10,7 @@ mod faults;
 mod file;
 mod looks;
 
-use crate::fs::{DirEntry, Fs, FsFile, Look, Meta};
+use crate::fs::{DirEntry, Fs, FsFile, Held, Look, Meta, Unfit};
 use change::{Change, NameChange};
 use file::MemFile;
 use looks::Looks;
@@ -21,6 +21,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Holes are told from data in pages of this many bytes, as file systems do.
 const PAGE: usize = 4096;
+
+/// The number of the user who is not root.
+const COMMON: u32 = 1000;
 
 /// A disk in memory. Clones share it. Absolute and relative paths both work; `/` is always there.
 #[derive(Clone, Debug, Default)]
@@ -305,6 +308,10 @@ impl MemFs {
 }
 
 impl Fs for MemFs {
+    fn inside(&self, _root: &Path) -> Arc<dyn Fs> {
+        Arc::new(self.clone())
+    }
+
     fn open_read(&self, path: &Path) -> io::Result<Arc<dyn FsFile>> {
         let mut disk = self.opening(path);
         disk.check(path)?;
@@ -312,8 +319,12 @@ impl Fs for MemFs {
         Ok(self.open(&mut disk, path, inode))
     }
 
-    fn open_update(&self, path: &Path) -> io::Result<Arc<dyn FsFile>> {
-        self.open_read(path)
+    fn open_update(&self, path: &Path, inode: u64) -> io::Result<Arc<dyn FsFile>> {
+        let file = self.open_read(path)?;
+        match file.meta()?.inode == inode {
+            true => Ok(file),
+            false => Err(Unfit::Replaced.into()),
+        }
     }
 
     fn open_write(&self, path: &Path) -> io::Result<Arc<dyn FsFile>> {
@@ -469,45 +480,72 @@ impl Fs for MemFs {
         Ok(made)
     }
 
-    fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()> {
-        self.disk().set(path, |_, looks| looks.mode = mode)
+    fn hold(&self, path: &Path) -> io::Result<Box<dyn Held>> {
+        self.disk().look_at(path)?;
+        Ok(Box::new(MemHeld { fs: self.clone(), path: path.to_owned() }))
     }
 
-    fn set_modified(&self, path: &Path, time: i64) -> io::Result<()> {
-        self.disk().set(path, |modified, _| *modified = i128::from(time))
-    }
-
-    fn set_owner(&self, path: &Path, uid: u32, gid: u32) -> io::Result<()> {
-        if self.disk().common {
-            return Err(io::ErrorKind::PermissionDenied.into());
-        }
-        self.disk().set(path, |_, looks| (looks.uid, looks.gid) = (uid, gid))
-    }
-
-    fn attribute_names(&self, path: &Path) -> io::Result<Vec<String>> {
-        Ok(self.disk().looks(path)?.attributes.keys().cloned().collect())
-    }
-
-    fn attribute(&self, path: &Path, name: &str) -> io::Result<Vec<u8>> {
-        let found = self.disk().looks(path)?.attributes.get(name).cloned();
-        found.ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
-
-    fn set_attribute(&self, path: &Path, name: &str, value: &[u8]) -> io::Result<()> {
-        let (name, value) = (name.to_owned(), value.to_owned());
-        self.disk().set(path, |_, looks| _ = looks.attributes.insert(name, value))
-    }
-
-    fn remove_attribute(&self, path: &Path, name: &str) -> io::Result<()> {
-        self.disk().set(path, |_, looks| _ = looks.attributes.remove(name))
-    }
-
-    fn share(&self, from: &Path, to: &Path) -> io::Result<()> {
+    fn share(&self, from: &dyn FsFile, to: &dyn FsFile) -> io::Result<()> {
+        let (from, to) = (from.meta()?.inode, to.meta()?.inode);
         self.disk().share(from, to)
     }
 
-    fn is_root(&self) -> bool {
-        !self.disk().common
+    fn user(&self) -> u32 {
+        if self.disk().common { COMMON } else { 0 }
+    }
+
+    fn is_closed(&self, _folder: &Path) -> bool {
+        false
+    }
+
+    fn is_barred(&self, _path: &Path) -> bool {
+        false
+    }
+}
+
+/// What stands under a name; it is found by that, since nobody swaps names on this disk.
+#[derive(Debug)]
+struct MemHeld {
+    fs: MemFs,
+    path: PathBuf,
+}
+
+impl Held for MemHeld {
+    fn look(&self) -> io::Result<Look> {
+        self.fs.look(&self.path)
+    }
+
+    fn set_mode(&self, mode: u32) -> io::Result<()> {
+        self.fs.disk().set(&self.path, |_, looks| looks.mode = mode)
+    }
+
+    fn set_modified(&self, time: i64) -> io::Result<()> {
+        self.fs.disk().set(&self.path, |modified, _| *modified = i128::from(time))
+    }
+
+    fn set_owner(&self, uid: u32, gid: u32) -> io::Result<()> {
+        if !self.fs.is_root() {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        self.fs.disk().set(&self.path, |_, looks| (looks.uid, looks.gid) = (uid, gid))
+    }
+
+    fn attribute_names(&self) -> io::Result<Vec<String>> {
+        Ok(self.fs.disk().looks(&self.path)?.attributes.keys().cloned().collect())
+    }
+
+    fn attribute(&self, name: &str) -> io::Result<Vec<u8>> {
+        let found = self.fs.disk().looks(&self.path)?.attributes.get(name).cloned();
+        found.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn set_attribute(&self, name: &str, value: &[u8]) -> io::Result<()> {
+        let (name, value) = (name.to_owned(), value.to_owned());
+        self.fs.disk().set(&self.path, |_, looks| _ = looks.attributes.insert(name, value))
+    }
+
+    fn remove_attribute(&self, name: &str) -> io::Result<()> {
+        self.fs.disk().set(&self.path, |_, looks| _ = looks.attributes.remove(name))
     }
 }
 

@@ -1,26 +1,87 @@
 //! Names of what a run leaves on disk until it is done: part files and the state folder.
 
-use dunlin_base::hex;
+use crate::fs::{FileKind, Fs};
+use dunlin_base::{InfoHash, hex};
 use sha1::{Digest, Sha1};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-/// The folder in a destination root that holds the lock and the resume files.
-pub const STATE_DIR: &str = ".dunlin";
+/// The folder in a destination root that holds the lock and the resume files, where no other user has
+/// one of that name already, and the ending of a part file's name: no file of a torrent gets such
+/// names.
+pub use dunlin_metainfo::{PART_SUFFIX, STATE_DIR};
+
+/// The state folder of this user in `root`: [`STATE_DIR`], or `.dunlin-UID` where that is of another
+/// user or cannot be written, so that users who share a folder do not lock one another out. Who has
+/// one of his own keeps it. Nothing is made.
+#[must_use]
+pub fn state_folder(fs: &dyn Fs, root: &Path) -> PathBuf {
+    let (shared, own) = (root.join(STATE_DIR), root.join(format!("{STATE_DIR}-{}", fs.user())));
+    if fs.look(&own).is_ok_and(|look| look.uid == fs.user()) {
+        return own;
+    }
+    let ours = match fs.look(&shared) {
+        // What else of ours stands there is an error for whoever uses it.
+        Ok(look) => {
+            // It may go away at any moment, with the last lock in it: that is no reason.
+            let closed = look.kind == FileKind::Directory && fs.is_closed(&shared);
+            fs.trusts(look.uid, root) && !closed
+        }
+        Err(_) => true,
+    };
+    if ours { shared } else { own }
+}
+
+/// Lets other users see a state folder of ours, or a file in it that tells what we do here, whatever our
+/// umask says: who cannot read it does not know of us. Where the file system has no modes, that is as it
+/// is.
+pub(crate) fn show(fs: &dyn Fs, path: &Path) {
+    let Ok(held) = fs.hold(path) else { return };
+    let Ok(look) = held.look() else { return };
+    let bits = match look.kind {
+        FileKind::Directory => 0o055,
+        FileKind::File if look.links == 1 => 0o044,
+        _ => return,
+    };
+    if look.uid == fs.user() && look.mode & bits != bits {
+        let _ = held.set_mode(look.mode | bits);
+    }
+}
+
+/// Whether a name is that of a state folder, of whatever user.
+#[must_use]
+pub fn is_state_name(name: &OsStr) -> bool {
+    let Some(rest) = name.as_bytes().strip_prefix(STATE_DIR.as_bytes()) else { return false };
+    match rest.split_first() {
+        None => true,
+        Some((b'-', uid)) => !uid.is_empty() && uid.iter().all(u8::is_ascii_digit),
+        Some(_) => false,
+    }
+}
 
 /// The name in [`STATE_DIR`] of what a run leaves to tell the next one: whether it ended in order,
 /// and who died.
 pub const RUN_MARK: &str = "run";
-
-/// The ending of a part file's name.
-pub const PART_SUFFIX: &str = ".dunlin-part";
 
 /// The longest file name that common file systems take, in bytes (`NAME_MAX`).
 const MAX_NAME: usize = 255;
 
 /// Hex digits of the hash that keeps cut names apart.
 const HASH_DIGITS: usize = 16;
+
+/// Where a file of a cluster's name is below a folder. The name is text; what of the file's own name
+/// text cannot hold is escaped in it ([`dunlin_metainfo::escape_name`]).
+#[must_use]
+pub fn path_of(root: &Path, name: &str) -> PathBuf {
+    root.join(OsString::from_vec(dunlin_metainfo::unescape_name(name)))
+}
+
+/// The name by which a cluster speaks of a path, or of a part of one.
+#[must_use]
+pub fn name_of(path: &OsStr) -> String {
+    dunlin_metainfo::escape_name(path.as_bytes())
+}
 
 /// Where a file is while it is unfinished: `.NAME.dunlin-part` beside its place. A name that would
 /// not fit into 255 bytes is cut and gets a hash of the whole.
@@ -43,6 +104,14 @@ pub fn part_path(final_path: &Path) -> PathBuf {
     final_path.with_file_name(OsString::from_vec(part))
 }
 
+/// Where a file is while it is unfinished, if another torrent has its part file, or another user: each of
+/// them has one of its own then. Torrent and user are part of the name.
+pub(crate) fn own_part_path(final_path: &Path, torrent: InfoHash, user: u32) -> PathBuf {
+    let mut name = final_path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{torrent}-{user}"));
+    part_path(&final_path.with_file_name(name))
+}
+
 /// The largest length up to `room` at which `name` can be cut without splitting a character.
 fn cut(name: &[u8], room: usize) -> usize {
     let inside = |at: &usize| name.get(*at).is_some_and(|byte| byte & 0xC0 == 0x80);
@@ -56,6 +125,13 @@ pub fn is_part_name(name: &OsStr) -> bool {
     name.len() > PART_SUFFIX.len() + 1
         && name.starts_with(b".")
         && name.ends_with(PART_SUFFIX.as_bytes())
+}
+
+/// The name that a part file will have in the end; a long one's as far as it is known.
+pub(crate) fn final_name(part: &OsStr) -> OsString {
+    let name = part.as_bytes().strip_prefix(b".").unwrap_or_default();
+    let name = name.strip_suffix(PART_SUFFIX.as_bytes()).unwrap_or(name);
+    OsString::from_vec(name.to_vec())
 }
 
 /// The folder that a path stands in; empty for a bare name.
@@ -73,6 +149,15 @@ mod tests {
         for (path, part) in cases {
             assert_eq!(part_path(Path::new(path)), Path::new(part));
         }
+    }
+
+    #[test]
+    fn part_files_of_torrents_and_users_stay_apart() {
+        let own = |torrent, user| own_part_path(Path::new("/a/b"), InfoHash([torrent; 20]), user);
+        let expected = format!("/a/.b.{}-7.dunlin-part", "01".repeat(20));
+        assert_eq!(own(1, 7), Path::new(&expected));
+        assert_ne!(own(1, 7), own(1, 8));
+        assert_ne!(own(1, 7), own(2, 7));
     }
 
     #[test]

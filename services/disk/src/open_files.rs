@@ -1,16 +1,30 @@
 //! A bounded set of open files; the one that was used longest ago is closed first.
 
-use crate::fs::FsFile;
+use crate::fs::{FsFile, Keeps, register};
 use dunlin_base::{FileIndex, TorrentId};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 type Key = (TorrentId, FileIndex);
 
 #[derive(Debug)]
 pub(crate) struct OpenFiles {
     limit: usize,
-    state: Mutex<State>,
+    shelf: Arc<Shelf>,
+}
+
+/// The files; when the process has no descriptor left, they are closed one after another.
+#[derive(Debug, Default)]
+struct Shelf(Mutex<State>);
+
+impl Keeps for Shelf {
+    fn close_one(&self) -> bool {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((_, key)) = state.by_use.pop_first() else { return false };
+        let closed = state.files.remove(&key);
+        drop(state);
+        closed.is_some()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -23,11 +37,14 @@ struct State {
 impl OpenFiles {
     /// Keeps up to `limit` files open, at least one.
     pub(crate) fn new(limit: usize) -> OpenFiles {
-        OpenFiles { limit: limit.max(1), state: Mutex::default() }
+        let shelf = Arc::new(Shelf::default());
+        let keeper: Weak<Shelf> = Arc::downgrade(&shelf);
+        register(keeper);
+        OpenFiles { limit: limit.max(1), shelf }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shelf.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The file, if it is open.

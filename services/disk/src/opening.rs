@@ -1,12 +1,14 @@
 //! Opening a torrent: what is here already, and room for what is not.
 
 use crate::error::{DiskError, DiskErrorKind};
-use crate::fs::{FileKind, Meta};
+use crate::fs::{FileKind, Seen};
 use crate::holes::is_hole;
+use crate::lock::run_below;
 use crate::names::{folder_of, part_path};
 use crate::scan::Check;
+use crate::stamp::Stamp;
 use crate::storage::{FilePlace, Opened, Repair, Storage, lock, misuse};
-use crate::torrent_files::{Inner, Part, Slot, TorrentFiles, file_hashes};
+use crate::torrent_files::{Inner, Part, Replaces, Slot, TorrentFiles, file_hashes};
 use dunlin_base::{Bitfield, BlockRef, FileIndex, PieceIndex, TorrentId};
 use dunlin_metainfo::{Content, Geometry, HashKind, PieceHashes, zero_hash};
 use std::collections::BTreeSet;
@@ -22,7 +24,7 @@ impl Storage {
     ///
     /// # Errors
     /// If a source is missing, has another length or is not what was seen, or a folder cannot be
-    /// made; `Interrupted` if the storage is told to stop meanwhile.
+    /// made; `Claimed` if another run works in a folder below the root; `Interrupted` if the storage is told to stop meanwhile.
     pub fn open(
         &self,
         torrent: TorrentId,
@@ -52,9 +54,14 @@ impl Storage {
                 | FilePlace::Blocked { .. }
                 | FilePlace::Absent => false,
             };
-            if let FilePlace::Source(source) | FilePlace::Copy { source, .. } = &mut place {
-                let meta = self.check_source(&source.path, geometry.file_length(file))?;
-                if *source.seen.get_or_insert(meta) != meta {
+            if let FilePlace::Source(source)
+            | FilePlace::Copy { source, .. }
+            | FilePlace::Blocked { source: Some(source), .. } = &mut place
+            {
+                let now = self.check_source(&source.path, geometry.file_length(file))?;
+                // Who gave it a further name since, as a neighbour does, has left it as it is; where its
+                // bytes are taken unread, more is asked.
+                if source.seen.get_or_insert(now).meta != now.meta {
                     return Err(DiskError::new(&source.path, DiskErrorKind::Changed));
                 }
                 geometry.file_pieces(file).for_each(|piece| _ = have.set(PieceIndex(piece)));
@@ -64,20 +71,24 @@ impl Storage {
                 place = FilePlace::Wanted { dest, replace };
                 repairs.push((file, *repair));
             }
-            let slot = Slot { replace, ..Slot::new(place) };
-            if !self.config.placing {
-                folders.extend(slot.dest().map(|dest| folder_of(dest).to_owned()));
-            }
+            let replaces = if replace { Replaces::Anything } else { Replaces::Nothing };
+            let slot = Slot { replaces, ..Slot::new(place) };
+            folders.extend(slot.dest().map(|dest| folder_of(dest).to_owned()));
             inner.slots.push(slot);
             self.resume_part(&content, &mut inner, file)?;
         }
-        self.make_folders(&folders)?;
+        if let Some((folder, by)) = run_below(self.fs(), &self.config.root, &folders) {
+            return Err(DiskError::new(folder, DiskErrorKind::Claimed { by }));
+        }
+        if !self.config.placing {
+            self.make_folders(&folders)?;
+        }
         let resumed = inner.durable.count() + inner.written.count();
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
         let (gate, inner) = (Mutex::default(), Mutex::new(inner));
-        let (id, plan) = (torrent, None);
+        let (id, plan, keeps) = (torrent, None, true);
         let files =
-            TorrentFiles { id, content, geometry, plan, sequence, zero_pieces, gate, inner };
+            TorrentFiles { id, content, geometry, plan, sequence, keeps, zero_pieces, gate, inner };
         for (file, repair) in repairs {
             self.begin_repair(&files, file, repair)?;
         }
@@ -91,7 +102,21 @@ impl Storage {
         if unsynced > 0 {
             self.note_written(unsynced);
         }
-        Ok(Opened { have, resumed, checked: 0 })
+        Ok(Opened { have, resumed, checked: 0, faults: Vec::new() })
+    }
+
+    /// The files of an open torrent that cannot be written, with the reasons. Those that are owned
+    /// are left out: they are whole, and fail when they are finished.
+    #[must_use]
+    pub fn blocked(&self, torrent: TorrentId) -> Vec<(FileIndex, DiskError)> {
+        let Ok(files) = self.torrent(torrent) else { return Vec::new() };
+        let inner = files.inner();
+        let places = inner.slots.iter().map(|slot| &slot.place).zip((0..).map(FileIndex));
+        let blocked = places.filter_map(|(place, file)| match place {
+            FilePlace::Blocked { source: None, error, .. } => Some((file, error.clone())),
+            _ => None,
+        });
+        blocked.collect()
     }
 
     /// Whether a torrent with so many files may be opened.
@@ -140,7 +165,13 @@ impl Storage {
         });
         match clear {
             Ok(()) => place,
-            Err(error) => FilePlace::Blocked { dest, error },
+            Err(error) => {
+                let source = match place {
+                    FilePlace::Copy { source, .. } => Some(source),
+                    _ => None,
+                };
+                FilePlace::Blocked { dest, source, error }
+            }
         }
     }
 
@@ -156,7 +187,7 @@ impl Storage {
         match self.repair(files, file, repair) {
             Err(error) if error.kind != DiskErrorKind::Interrupted && self.config.placing => {
                 if let Some(slot) = files.inner().slots.get_mut(file.index()) {
-                    slot.place = FilePlace::Blocked { dest, error };
+                    slot.place = FilePlace::Blocked { dest, source: None, error };
                 }
                 Ok(())
             }
@@ -208,10 +239,11 @@ impl Storage {
         Ok(())
     }
 
-    pub(crate) fn check_source(&self, source: &Path, length: u64) -> Result<Meta, DiskError> {
-        let meta = self.fs().metadata(source).map_err(|error| DiskError::io(source, &error))?;
-        if meta.is_file && meta.len == length {
-            return Ok(meta);
+    pub(crate) fn check_source(&self, source: &Path, length: u64) -> Result<Seen, DiskError> {
+        let named = |error: io::Error| DiskError::io(source, &error);
+        let look = self.sources().open_read(source).and_then(|file| file.look()).map_err(named)?;
+        if look.kind == FileKind::File && look.meta.len == length {
+            return Ok(look.seen());
         }
         Err(DiskError::new(source, DiskErrorKind::Changed))
     }
@@ -229,19 +261,25 @@ impl Storage {
         let claim = self.with_leavings(|leavings| leavings.parts.remove(dest))?;
         let part = part_path(dest);
         let named = |error: io::Error| DiskError::io(&part, &error);
-        let meta = match self.fs().metadata(&part) {
+        let look = match self.fs().look(&part) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            meta => meta.map_err(named)?,
+            look => look.map_err(named)?,
         };
         let (length, piece_length) = (geometry.file_length(file), geometry.piece_length());
         slot.part = Part::Stale;
-        if !meta.is_file || meta.len != length {
+        let name = content.files.get(file.index()).map_or("", |file| file.name.as_str());
+        let ours = self.is_own_part(&part, &look, name) && !self.fs().is_barred(&part);
+        if !ours || look.meta.len != length {
             return Ok(());
         }
+        let now = Stamp::of(&look);
         let hashes = file_hashes(content, file);
         let same = claim.filter(|found| {
             let file = &found.file;
-            file.length == length && file.piece_length == piece_length && file.hashes == hashes
+            file.length == length
+                && file.piece_length == piece_length
+                && file.hashes == hashes
+                && now == Some(found.stamp)
         });
         let (durable, pieces) = match same {
             Some(found) => (found.durable, found.pieces),
@@ -256,7 +294,7 @@ impl Storage {
         if pieces.count() == 0 {
             return Ok(());
         }
-        slot.part = Part::There(meta.inode);
+        slot.part = Part::There(look.meta.inode);
         let first = geometry.file_pieces(file).start;
         for piece in pieces.ones() {
             let set = if durable.has(piece) { &mut inner.durable } else { &mut inner.written };

@@ -9,7 +9,7 @@
 
 use crate::cache::is_settled;
 use crate::error::{DiskError, DiskErrorKind};
-use crate::fs::{FileKind, Look};
+use crate::fs::{FileKind, FsFile, Look};
 use crate::holes::is_hole;
 use crate::names::part_path;
 use crate::scan::Check;
@@ -87,14 +87,14 @@ impl Storage {
             let _ = self.fs().remove_file(&part_path(dest));
         }
         let right = self.right_pieces(work, dest)?;
-        let open = self.fs().open_update(dest).map_err(named)?;
+        let open = self.fs().open_update(dest, work.before.meta.inode).map_err(named)?;
         if work.before.meta.len != work.length() {
             open.set_len(work.length()).map_err(named)?;
         }
         if let Some(slot) = work.files.inner().slots.get_mut(work.file.index()) {
             (slot.part, slot.in_place) = (Part::There(work.before.meta.inode), true);
         }
-        let right = self.punch_zeros(work, dest, right)?;
+        let right = self.punch_zeros(work, dest, &*open, right)?;
         self.keep_pieces(work, &right);
         Ok(())
     }
@@ -103,19 +103,22 @@ impl Storage {
         let Work { files, file, repair, before, .. } = work;
         let (base, path) = (&repair.base.path, part_path(&repair.dest));
         let named = |error: io::Error| DiskError::io(&path, &error);
+        self.mark(files)?;
         let mut shared = false;
+        let open = self.make_part(files, *file, &repair.dest)?;
         if !matches!(part, Part::There(_)) {
-            let made = self.make_part(files, *file, &repair.dest)?;
             if self.keeper().is_none_or(|keeper| keeper.file(work.name()).is_none()) {
                 // Nobody says how it should look, so it stays as it was.
-                self.fs().set_mode(&path, before.mode).map_err(named)?;
+                let inode = open.meta().map_err(named)?.inode;
+                self.fs().keep_mode(&path, inode, before).map_err(named)?;
             }
-            shared = self.fs().share(base, &path).is_ok();
+            let from = self.fs().open_read(base);
+            shared = from.and_then(|from| self.fs().share(&*from, &*open)).is_ok();
             if shared {
-                made.set_len(work.length()).map_err(named)?;
+                open.set_len(work.length()).map_err(named)?;
             }
         }
-        let unchanged = || self.fs().look(base).is_ok_and(|now| now.meta == before.meta);
+        let unchanged = || self.fs().look(base).is_ok_and(|now| now.seen() == before.seen());
         let mut right = if shared {
             match work.compare() {
                 Some(right) if unchanged() => right,
@@ -123,7 +126,7 @@ impl Storage {
             }
         } else {
             let right = self.right_pieces(work, base)?;
-            self.copy_right(work, &right, &path)?;
+            self.copy_right(work, &right, &path, &*open)?;
             match unchanged() {
                 true => right,
                 false => self.hash_again(work, &path, &work.had)?,
@@ -133,7 +136,7 @@ impl Storage {
         if shared && let Some(slot) = files.inner().slots.get_mut(file.index()) {
             slot.fresh = false;
         }
-        let right = self.punch_zeros(work, &path, right)?;
+        let right = self.punch_zeros(work, &path, &*open, right)?;
         self.keep_pieces(work, &right);
         Ok(())
     }
@@ -164,7 +167,13 @@ impl Storage {
     }
 
     /// Copies the data of pieces that are right in the base and not here yet.
-    fn copy_right(&self, work: &Work<'_>, right: &Bitfield, part: &Path) -> Result<(), DiskError> {
+    fn copy_right(
+        &self,
+        work: &Work<'_>,
+        right: &Bitfield,
+        part: &Path,
+        to: &dyn FsFile,
+    ) -> Result<(), DiskError> {
         let base = &work.repair.base.path;
         let named = |error: io::Error| DiskError::io(base, &error);
         let open = self.fs().open_read(base).map_err(named)?;
@@ -193,7 +202,7 @@ impl Storage {
             if self.config.stop.load(Ordering::Relaxed) {
                 return Err(DiskError::new(part, DiskErrorKind::Interrupted));
             }
-            self.fs().copy_range(base, part, step).map_err(|error| DiskError::io(part, &error))?;
+            self.fs().copy_range(&*open, to, step).map_err(|error| DiskError::io(part, &error))?;
         }
         self.read.fetch_add(bytes, Ordering::Relaxed);
         self.wrote.fetch_add(bytes, Ordering::Relaxed);
@@ -205,6 +214,7 @@ impl Storage {
         &self,
         work: &Work<'_>,
         path: &Path,
+        open: &dyn FsFile,
         mut right: Bitfield,
     ) -> Result<Bitfield, DiskError> {
         let zeros = |piece: PieceIndex| work.files.zero_pieces.has(work.piece(piece));
@@ -213,7 +223,6 @@ impl Storage {
             return Ok(right);
         }
         let named = |error: io::Error| DiskError::io(path, &error);
-        let open = self.fs().open_update(path).map_err(named)?;
         let data = open.data_ranges().map_err(named)?;
         for piece in wrong {
             let place = work.place(piece);
@@ -233,7 +242,7 @@ impl Storage {
                 inner.written.set(piece);
             }
         }
-        inner.dirty.insert(work.file.0);
+        inner.wrote(work.file);
     }
 }
 
@@ -264,7 +273,7 @@ impl Work<'_> {
     fn compare(&self) -> Option<Bitfield> {
         let KnownHashes { piece_length, hashes } = self.repair.known.as_ref()?;
         let PieceHashes::Sha1(hashes) = hashes else { return None };
-        let untouched = self.repair.base.seen == Some(self.before.meta)
+        let untouched = self.repair.base.seen == Some(self.before.seen())
             && is_settled(self.before.meta.modified);
         if !untouched || *piece_length != self.files.geometry.piece_length() {
             return None;

@@ -5,8 +5,12 @@
 //! whole list of piece hashes, so that a part can be offered to others before any owner is found,
 //! and the pieces that are durable. It is the "being written" mark of its files, too: it is on disk
 //! before the first byte of a part file is.
+//!
+//! Version 1 knew of a part file no more than its number: what it claims is hashed again. A file of a
+//! later version is refused, since what it says cannot be kept.
 
 use crate::checksum::{SealError, open, seal};
+use crate::stamp::{Ending, Stamp};
 use dunlin_base::Bitfield;
 use dunlin_bencode::{Dict, Limits, Mode, Writer, decode};
 use dunlin_metainfo::MAX_PIECES;
@@ -21,8 +25,8 @@ pub(crate) const RESUME_SUFFIX: &str = ".resume";
 /// the names of its files.
 pub(crate) const MAX_RESUME: u64 = 128 << 20;
 
-/// The version of the format; others are ignored.
-const VERSION: u64 = 1;
+/// The version of the format that is written.
+const VERSION: u64 = 2;
 
 /// What a resume file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +36,8 @@ pub(crate) struct Resume {
     pub(crate) sequence: u64,
     /// The unfinished files.
     pub(crate) files: Vec<ResumeFile>,
+    /// How the run ended that saved this.
+    pub(crate) ending: Ending,
 }
 
 /// What is known of one unfinished file.
@@ -45,8 +51,8 @@ pub(crate) struct ResumeFile {
     pub(crate) length: u64,
     /// The length of a piece in bytes.
     pub(crate) piece_length: u32,
-    /// The number of the part file on its file system; 0 if there is none yet.
-    pub(crate) inode: u64,
+    /// What the part file looked like; `None` if there was none yet.
+    pub(crate) part: Option<Stamp>,
     /// The pieces that are durable.
     pub(crate) claimed: Bitfield,
     /// The hashes of all its pieces.
@@ -61,17 +67,19 @@ impl Resume {
 
     pub(crate) fn encode_body(&self) -> Vec<u8> {
         let mut writer = Writer::new();
-        writer.dict().key("files").list();
+        writer.dict().key("clean").integer(u8::from(self.ending.clean)).key("files").list();
         for file in &self.files {
             writer.dict().key("claimed").bytes(file.claimed.to_bytes());
             writer.key("dest").bytes(file.dest.as_os_str().as_bytes());
             writer.key("hashes").bytes(file.hashes.as_flattened());
-            writer.key("inode").integer(file.inode).key("length").integer(file.length);
-            writer.key("name").bytes(&file.name);
+            writer.key("length").integer(file.length).key("name").bytes(&file.name);
+            let part = file.part.map(Stamp::encode);
+            writer.key("part").bytes(part.as_ref().map_or(&[][..], |part| part));
             writer.key("piece length").integer(file.piece_length).end();
         }
-        writer.end().key("sequence").integer(self.sequence);
-        writer.key("version").integer(VERSION).end();
+        writer.end().key("saved").integer(self.ending.saved);
+        writer.key("sequence").integer(self.sequence).key("version").integer(VERSION);
+        writer.key("window").integer(self.ending.window).end();
         // The keys above are in order, so the writer has nothing to object to.
         writer.finish().unwrap_or_default()
     }
@@ -85,17 +93,19 @@ impl Resume {
         let document = decode(body, Mode::Strict, Limits::TORRENT)
             .map_err(|error| SealError::Bencode(error.to_string()))?;
         let root = document.root().dict().ok_or(SealError::Field("the dictionary"))?;
-        match number(&root, "version")? {
-            VERSION => {}
+        let old = match number(&root, "version")? {
+            1 => true,
+            VERSION => false,
             other => return Err(SealError::Version(other)),
-        }
+        };
         let files = root.get("files").and_then(|node| node.list());
         let files = files.ok_or(SealError::Field("files"))?;
         let file = |node: dunlin_bencode::Node<'_>| {
-            decode_file(&node.dict().ok_or(SealError::Field("files"))?)
+            decode_file(&node.dict().ok_or(SealError::Field("files"))?, old)
         };
         let files = files.map(file).collect::<Result<Vec<_>, _>>()?;
-        Ok(Resume { sequence: number(&root, "sequence")?, files })
+        let ending = if old { Ending::CLEAN } else { Ending::decode(&root)? };
+        Ok(Resume { sequence: number(&root, "sequence")?, files, ending })
     }
 }
 
@@ -107,7 +117,7 @@ fn bytes<'d>(dict: &Dict<'d>, key: &'static str) -> Result<&'d [u8], SealError> 
     dict.get(key).and_then(|node| node.as_bytes()).ok_or(SealError::Field(key))
 }
 
-fn decode_file(dict: &Dict<'_>) -> Result<ResumeFile, SealError> {
+fn decode_file(dict: &Dict<'_>, old: bool) -> Result<ResumeFile, SealError> {
     let length = number(dict, "length")?;
     let piece_length = u32::try_from(number(dict, "piece length")?).ok().filter(|len| *len > 0);
     let piece_length = piece_length.ok_or(SealError::Field("piece length"))?;
@@ -118,7 +128,19 @@ fn decode_file(dict: &Dict<'_>) -> Result<ResumeFile, SealError> {
     if !rest.is_empty() || hashes.len() != pieces as usize {
         return Err(SealError::Field("hashes"));
     }
-    let claimed = Bitfield::from_bytes(pieces, bytes(dict, "claimed")?);
+    let mut claimed = Bitfield::from_bytes(pieces, bytes(dict, "claimed")?)
+        .map_err(|_| SealError::Field("claimed"))?;
+    let part = match old {
+        // The number alone proves nothing.
+        true => {
+            claimed = Bitfield::new(pieces);
+            number(dict, "inode").map(|_| None)?
+        }
+        false => match bytes(dict, "part")? {
+            [] => None,
+            part => Some(part.try_into().map_err(|_| SealError::Field("part"))?),
+        },
+    };
     let name = std::str::from_utf8(bytes(dict, "name")?).ok();
     let name = name.filter(|name| dunlin_metainfo::check_name(name).is_ok());
     let dest = PathBuf::from(OsString::from_vec(bytes(dict, "dest")?.to_vec()));
@@ -132,8 +154,8 @@ fn decode_file(dict: &Dict<'_>) -> Result<ResumeFile, SealError> {
         dest,
         length,
         piece_length,
-        inode: number(dict, "inode")?,
-        claimed: claimed.map_err(|_| SealError::Field("claimed"))?,
+        part: part.map(Stamp::decode),
+        claimed,
         hashes: hashes.to_vec(),
     })
 }
@@ -157,23 +179,44 @@ mod tests {
         }
         let hashes = (0..pieces).map(|piece| [piece as u8; 20]).collect();
         let dest = PathBuf::from("d/a b");
-        let (name, inode) = ("a b".to_owned(), u64::MAX - bits);
-        ResumeFile { name, dest, length, piece_length, inode, claimed, hashes }
+        let stamp = Stamp { inode: u64::MAX - bits, length, modified: 2, changed: 3 };
+        let (name, part) = ("a b".to_owned(), (bits % 4 != 3).then_some(stamp));
+        ResumeFile { name, dest, length, piece_length, part, claimed, hashes }
     }
+
+    const ENDING: Ending = Ending { clean: false, saved: -4, window: 1000 };
 
     #[test]
     fn the_format() {
-        let resume = Resume { sequence: 3, files: vec![file(5, 4, 1)] };
-        let expected = b"d5:filesld7:claimed1:\x804:dest5:d/a b6:hashes40:\0\0\0\0\0\0\0\0\0\0\0\0\
-            \0\0\0\0\0\0\0\0\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\
-            \x01\x01\x015:inodei18446744073709551614e6:lengthi5e4:name3:a b12:piece lengthi4eee\
-            8:sequencei3e7:versioni1ee";
-        assert_eq!(resume.encode_body(), expected);
+        let resume = Resume { sequence: 3, files: vec![file(5, 4, 1)], ending: ENDING };
+        let expected = [
+            &b"d5:cleani0e5:filesld7:claimed1:\x804:dest5:d/a b6:hashes40:"[..],
+            &[0; 20],
+            &[1; 20],
+            b"6:lengthi5e4:name3:a b4:part32:\xfe\xff\xff\xff\xff\xff\xff\xff\x05\0\0\0\0\0\0\0",
+            b"\x02\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\x0012:piece lengthi4ee",
+            b"e5:savedi-4e8:sequencei3e7:versioni2e6:windowi1000ee",
+        ];
+        assert_eq!(resume.encode_body(), expected.concat());
+    }
+
+    #[test]
+    fn every_version_is_read() {
+        let old = Resume::decode(include_bytes!("../tests/formats/set-1.resume")).unwrap();
+        let names = |resume: &Resume| {
+            resume.files.iter().map(|file| file.name.clone()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(names(&old), "x d/y");
+        assert!(old.files.iter().all(|file| file.claimed.count() == 0 && file.part.is_none()));
+        assert_eq!(Resume::decode(&old.encode()), Ok(old));
+        let now = Resume::decode(include_bytes!("../tests/formats/set-2.resume")).unwrap();
+        assert_eq!((names(&now).as_str(), now.ending.clean), ("x d/y", true));
+        assert!(now.files.iter().all(|file| file.claimed.count() == 1 && file.part.is_some()));
     }
 
     #[test]
     fn faults_are_named() {
-        let good = Resume { sequence: 0, files: vec![file(5, 4, 1)] };
+        let good = Resume { sequence: 0, files: vec![file(5, 4, 1)], ending: ENDING };
         type Fault = fn(&mut ResumeFile);
         let change = |change: Fault| {
             let mut resume = good.clone();
@@ -196,8 +239,8 @@ mod tests {
         bytes[9] ^= 1;
         assert_eq!(Resume::decode(&bytes), Err(SealError::Checksum));
         assert_eq!(Resume::decode(b"x"), Err(SealError::Short));
-        let old = b"d5:filesle8:sequencei0e7:versioni2ee";
-        assert_eq!(Resume::decode_body(old), Err(SealError::Version(2)));
+        let new = b"d5:filesle8:sequencei0e7:versioni3ee";
+        assert_eq!(Resume::decode_body(new), Err(SealError::Version(3)));
     }
 
     proptest! {
@@ -207,7 +250,7 @@ mod tests {
             shapes in proptest::collection::vec((0..2000_u64, 1..200_u32, any::<u64>()), 0..5),
         ) {
             let files = shapes.iter().map(|(len, piece, bits)| file(*len, *piece, *bits)).collect();
-            let resume = Resume { sequence, files };
+            let resume = Resume { sequence, files, ending: ENDING };
             prop_assert_eq!(Resume::decode(&resume.encode()), Ok(resume));
         }
 
@@ -218,7 +261,12 @@ mod tests {
 
         #[test]
         fn a_damaged_file_is_survived(at in 0..400_usize, byte: u8, cut in 0..400_usize) {
-            let mut body = Resume { sequence: 1, files: vec![file(500, 50, 5)] }.encode_body();
+            let mut body = Resume {
+                sequence: 1,
+                files: vec![file(500, 50, 5)],
+                ending: ENDING,
+            }
+            .encode_body();
             if let Some(place) = body.get_mut(at) { *place = byte; }
             crate::fuzzing::resume(&body);
             body.truncate(cut);

@@ -1,11 +1,13 @@
 //! What earlier runs left: resume files are read, and of part files only what was written after the
 //! last sync is hashed again.
 
+use crate::checksum::SealError;
 use crate::error::{DiskError, DiskErrorKind};
 use crate::fs::{Fs, FsFile};
 use crate::hash::hash_range;
-use crate::names::{STATE_DIR, part_path};
+use crate::names::part_path;
 use crate::resume::{MAX_RESUME, RESUME_SUFFIX, Resume, ResumeFile};
+use crate::stamp::{Ending, Stamp};
 use dunlin_base::{Bitfield, PieceIndex};
 use std::collections::BTreeMap;
 use std::io;
@@ -50,37 +52,43 @@ pub(crate) struct Found {
     pub(crate) durable: Bitfield,
     /// All that is right, synced or not.
     pub(crate) pieces: Bitfield,
+    /// What the part file looked like when that was found.
+    pub(crate) stamp: Stamp,
 }
 
 impl Leavings {
-    /// Reads the resume files of `root` and looks at the part files that they name. Ends
-    /// with `Interrupted` soon after `stop` is set.
-    pub(crate) fn load(fs: &dyn Fs, root: &Path, stop: &AtomicBool) -> Result<Leavings, DiskError> {
-        let state = root.join(STATE_DIR);
-        let entries = match fs.read_dir(&state) {
+    /// Reads the resume files in the state folder `state` of `root` and looks at the part files
+    /// that they name. Ends with `Interrupted` soon after `stop` is set.
+    pub(crate) fn load(
+        fs: &dyn Fs,
+        root: &Path,
+        state: &Path,
+        stop: &AtomicBool,
+    ) -> Result<Leavings, DiskError> {
+        let entries = match fs.read_dir(state) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            listed => listed.map_err(|error| DiskError::io(&state, &error))?,
+            listed => listed.map_err(|error| DiskError::io(state, &error))?,
         };
         let mut leavings = Leavings::default();
-        let mut newest: BTreeMap<PathBuf, (u64, ResumeFile)> = BTreeMap::new();
+        let mut newest: BTreeMap<PathBuf, (u64, Ending, ResumeFile)> = BTreeMap::new();
         for entry in entries {
             let name = entry.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             if !entry.is_file || !name.ends_with(RESUME_SUFFIX) {
                 continue;
             }
-            let Some(resume) = read(fs, &entry.path) else { continue };
+            let Some(resume) = read(fs, &entry.path)? else { continue };
             leavings.sequence = leavings.sequence.max(resume.sequence);
             let dests = resume.files.iter().map(|file| root.join(&file.dest)).collect();
             leavings.files.push((entry.path, dests));
             for file in resume.files {
                 let dest = root.join(&file.dest);
-                if newest.get(&dest).is_none_or(|(sequence, _)| *sequence < resume.sequence) {
-                    newest.insert(dest, (resume.sequence, file));
+                if newest.get(&dest).is_none_or(|(sequence, ..)| *sequence < resume.sequence) {
+                    newest.insert(dest, (resume.sequence, resume.ending, file));
                 }
             }
         }
-        for (dest, (_, file)) in newest {
-            match look_at(fs, &dest, file, stop) {
+        for (dest, (_, ending, file)) in newest {
+            match look_at(fs, &dest, file, ending, stop) {
                 Ok(Some(found)) => _ = leavings.parts.insert(dest, found),
                 Ok(None) => {}
                 Err(error) if error.kind == DiskErrorKind::Interrupted => return Err(error),
@@ -104,19 +112,26 @@ impl Leavings {
     }
 }
 
-fn read(fs: &dyn Fs, path: &Path) -> Option<Resume> {
-    let bytes = match fs.read_all(path, MAX_RESUME) {
+/// What a resume file says; `None` if it is torn, or not ours.
+///
+/// # Errors
+/// `Newer` if a later version of this program wrote it: it must not be written over.
+fn read(fs: &dyn Fs, path: &Path) -> Result<Option<Resume>, DiskError> {
+    let bytes = match fs.read_own(path, MAX_RESUME) {
         Ok(bytes) => bytes,
         Err(error) => {
             tracing::warn!("{} is ignored: {error}", path.display());
-            return None;
+            return Ok(None);
         }
     };
     match Resume::decode(&bytes) {
-        Ok(resume) => Some(resume),
+        Ok(resume) => Ok(Some(resume)),
+        Err(SealError::Version(version)) => {
+            Err(DiskError::new(path, DiskErrorKind::Newer(version)))
+        }
         Err(error) => {
             tracing::warn!("{} is ignored: {error}", path.display());
-            None
+            Ok(None)
         }
     }
 }
@@ -125,24 +140,25 @@ fn look_at(
     fs: &dyn Fs,
     dest: &Path,
     file: ResumeFile,
+    ending: Ending,
     stop: &AtomicBool,
 ) -> Result<Option<Found>, DiskError> {
     let part = part_path(dest);
     let named = |error: io::Error| DiskError::io(&part, &error);
-    let meta = match fs.metadata(&part) {
+    let look = match fs.look(&part) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        meta => meta.map_err(named)?,
+        look => look.map_err(named)?,
     };
-    if !meta.is_file || meta.len != file.length {
-        return Ok(None);
-    }
-    let ours = file.inode != 0 && file.inode == meta.inode;
+    let ours = fs.check_own(&part, &look).is_ok() && !fs.is_barred(&part);
+    let whole = ours && look.meta.len == file.length;
+    let Some(stamp) = Stamp::of(&look).filter(|_| whole) else { return Ok(None) };
+    let ours = file.part.is_some_and(|then| ending.vouches(&then, &stamp));
     let none = Bitfield::new(file.claimed.len());
     let durable = if ours { file.claimed.clone() } else { none };
     let opened = fs.open_read(&part).map_err(named)?;
     let check = Check { piece_length: file.piece_length, length: file.length, stop };
     let pieces = check.rescue(&*opened, &file.hashes, &durable).map_err(named)?;
-    Ok(Some(Found { file, durable, pieces }))
+    Ok(Some(Found { file, durable, pieces, stamp }))
 }
 
 /// The shape of a file that begins at a piece boundary and is padded to whole pieces (BEP 47).

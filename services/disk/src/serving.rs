@@ -4,9 +4,9 @@
 //! were taken; otherwise it is not served.
 
 use crate::error::{DiskError, DiskErrorKind};
-use crate::fs::FsFile;
+use crate::fs::{Fs, FsFile};
 use crate::hash::leaf_hashes;
-use crate::storage::{Storage, misuse};
+use crate::storage::{FilePlace, Storage, misuse};
 use crate::torrent_files::{Readable, TorrentFiles};
 use bytes::Bytes;
 use dunlin_base::{BlockRef, FileIndex, PieceIndex, TorrentId};
@@ -78,7 +78,7 @@ impl Storage {
         let extent = files.geometry.extents(block).next().filter(|part| part.len == block.len)?;
         let (home, offset) = files.home(&files.inner(), extent);
         let (file, from) = self.readable(&files, home).ok()?;
-        if from.seen.is_some() && file.meta().ok() != from.seen {
+        if !is_still(true, &from, &*file).unwrap_or(false) {
             return None;
         }
         let file = file.system_file()?;
@@ -119,7 +119,7 @@ impl Storage {
                 padding.fill(0);
             }
             let Some(place) = buffer.bytes_mut().get_mut(at..end) else { break };
-            self.read_home(files, home, offset, place)?;
+            self.read_home(files, home, offset, place, true)?;
             filled = end;
         }
         if let Some(padding) = buffer.bytes_mut().get_mut(filled..) {
@@ -129,21 +129,20 @@ impl Storage {
         Ok(buffer.freeze())
     }
 
-    /// Reads from one file, or the store.
+    /// Reads from one file, or the store; `to_give` if whoever gets the bytes hashes them.
     pub(crate) fn read_home(
         &self,
         files: &TorrentFiles,
         home: FileIndex,
         offset: u64,
         place: &mut [u8],
+        to_give: bool,
     ) -> Result<(), DiskError> {
         let (file, from) = self.readable(files, home)?;
         let named = |error: io::Error| DiskError::io(&from.path, &error);
         file.read_at(place, offset).map_err(named)?;
         // Looked at after the read: what was written before it shows.
-        if let Some(seen) = from.seen
-            && file.meta().map_err(named)? != seen
-        {
+        if !is_still(to_give, &from, &*file).map_err(named)? {
             self.files.remove((files.id, home));
             return Err(DiskError::new(from.path, DiskErrorKind::Changed));
         }
@@ -173,6 +172,15 @@ impl Storage {
         }
     }
 
+    /// The file system by which a file is read that has its final name, or is a source.
+    fn reads(&self, files: &TorrentFiles, file: FileIndex) -> &dyn Fs {
+        let inner = files.inner();
+        match inner.slots.get(file.index()).map(|slot| &slot.place) {
+            Some(FilePlace::Source(_) | FilePlace::Copy { .. }) => self.sources(),
+            _ => self.fs(),
+        }
+    }
+
     /// Opens a file that is there; a part file (one with an `inode`) for writing, too.
     pub(crate) fn open_file(
         &self,
@@ -189,14 +197,16 @@ impl Storage {
         self.files.make_room();
         let opened = match inode {
             // Another thread may give it its final name just now: it must not be made again.
-            Some(_) => match self.fs().open_update(path) {
+            Some(inode) => match self.fs().open_update(path, inode) {
                 // A run that was killed had given it its looks already.
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                    self.fs().set_mode(path, 0o600).and_then(|()| self.fs().open_update(path))
+                    let again = || self.fs().open_update(path, inode);
+                    let mode = self.fs().set_mode_of(path, inode, &|_| 0o600);
+                    mode.and_then(|()| again())
                 }
                 opened => opened,
             },
-            None => self.fs().open_read(path),
+            None => self.reads(files, file).open_read(path),
         };
         let opened = opened.map_err(named)?;
         let there = opened.meta().map_err(named)?;
@@ -209,4 +219,13 @@ impl Storage {
         self.files.put(key, &opened);
         Ok(opened)
     }
+}
+
+/// Whether a file is what it was when its hashes were taken. Rights are set, and a backup or a neighbour
+/// gives it further names, while it is served: there the time of writing must do, since whoever gets the
+/// bytes hashes them.
+fn is_still(to_give: bool, from: &Readable, file: &dyn FsFile) -> io::Result<bool> {
+    let Some(seen) = from.seen else { return Ok(true) };
+    let now = file.look()?.seen();
+    Ok(if to_give { now.meta == seen.meta } else { now == seen })
 }

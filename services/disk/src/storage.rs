@@ -9,22 +9,24 @@
 
 use crate::budget::Budget;
 use crate::buffers::BufferPool;
+use crate::claims::{Hold, PathClaims};
 use crate::error::{DiskError, DiskErrorKind};
-use crate::fs::{Fs, Meta};
-use crate::names::STATE_DIR;
+use crate::fs::{FileKind, Fs, Look, Seen};
+use crate::names::state_folder;
 use crate::open_files::OpenFiles;
+use crate::reading::FileFault;
 use crate::scan::{Leavings, PartClaim};
 use crate::sync::SyncReport;
 use crate::torrent_files::{Part, TorrentFiles};
 use crate::tree::TreeKeeper;
 use dunlin_base::{Bitfield, FileIndex, TorrentId};
 use dunlin_metainfo::PieceHashes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Where a file of a torrent is, or goes.
@@ -60,6 +62,8 @@ pub enum FilePlace {
     Blocked {
         /// Where it would go.
         dest: PathBuf,
+        /// Where it is owned; that is read as ever.
+        source: Option<SourceFile>,
         /// What is wrong.
         error: DiskError,
     },
@@ -98,7 +102,7 @@ pub struct SourceFile {
     pub path: PathBuf,
     /// What it was when its hashes were taken; `None` for what it is when it is opened. A file that
     /// is not this any more is not read.
-    pub seen: Option<Meta>,
+    pub seen: Option<Seen>,
 }
 
 impl From<PathBuf> for SourceFile {
@@ -113,7 +117,7 @@ impl From<PathBuf> for SourceFile {
 pub struct StorageConfig {
     /// The file system.
     pub fs: Arc<dyn Fs>,
-    /// The destination root; the state folder is `.dunlin` in it.
+    /// The destination root; the state folder is in it ([`crate::state_folder`]).
     pub root: PathBuf,
     /// Files that are kept open at a time.
     pub open_files: usize,
@@ -132,6 +136,8 @@ pub struct StorageConfig {
     pub threads: usize,
     /// What their buffers are charged to: the share for serving and hashing.
     pub budget: Option<Arc<Budget>>,
+    /// What the torrents of the process write: all its storages have the same.
+    pub claims: PathClaims,
 }
 
 impl StorageConfig {
@@ -152,6 +158,7 @@ impl StorageConfig {
             stop: Arc::default(),
             threads: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
             budget: None,
+            claims: PathClaims::default(),
         }
     }
 }
@@ -165,6 +172,8 @@ pub struct Opened {
     pub resumed: u32,
     /// Bytes that were hashed to find that out (torrents of the internet).
     pub checked: u64,
+    /// What is wrong with which file of a torrent that is only read ([`crate::Existing::Read`]).
+    pub faults: Vec<FileFault>,
 }
 
 /// Bytes and syncs so far.
@@ -184,6 +193,8 @@ pub struct Counters {
 #[derive(Debug)]
 pub struct Storage {
     pub(crate) config: StorageConfig,
+    below: Arc<dyn Fs>,
+    state_dir: OnceLock<PathBuf>,
     pub(crate) files: OpenFiles,
     pub(crate) torrents: Mutex<BTreeMap<TorrentId, Arc<TorrentFiles>>>,
     pub(crate) leavings: Mutex<Option<Leavings>>,
@@ -195,6 +206,10 @@ pub struct Storage {
     pub(crate) unreported: Mutex<SyncReport>,
     /// One writer of resume files at a time. Taken last but for `inner`.
     pub(crate) saving: Mutex<bool>,
+    /// Faults that were said since a state was last saved.
+    pub(crate) said: Mutex<BTreeSet<String>>,
+    /// What torrents of the internet have claimed.
+    pub(crate) held: Mutex<BTreeMap<TorrentId, Hold>>,
     /// How files look in the end.
     pub(crate) keeper: Mutex<Option<Arc<TreeKeeper>>>,
     pub(crate) read: AtomicU64,
@@ -226,6 +241,8 @@ impl Storage {
     pub fn new(config: StorageConfig) -> Storage {
         Storage {
             files: OpenFiles::new(config.open_files),
+            below: config.fs.inside(&config.root),
+            state_dir: OnceLock::new(),
             config,
             torrents: Mutex::default(),
             leavings: Mutex::default(),
@@ -234,6 +251,8 @@ impl Storage {
             syncing: Mutex::default(),
             unreported: Mutex::default(),
             saving: Mutex::default(),
+            said: Mutex::default(),
+            held: Mutex::default(),
             keeper: Mutex::default(),
             read: AtomicU64::new(0),
             wrote: AtomicU64::new(0),
@@ -252,12 +271,29 @@ impl Storage {
         lock(&self.keeper).clone()
     }
 
+    /// The file system below the root: no link is followed there.
     pub(crate) fn fs(&self) -> &dyn Fs {
+        &*self.below
+    }
+
+    /// The file system as it is for files that are only read, and that a person has named.
+    pub(crate) fn sources(&self) -> &dyn Fs {
         &*self.config.fs
     }
 
     pub(crate) fn state_dir(&self) -> PathBuf {
-        self.config.root.join(STATE_DIR)
+        self.state_dir.get_or_init(|| state_folder(self.fs(), &self.config.root)).clone()
+    }
+
+    /// Whether a part file that stands there can be one of ours: of a regular file of one name that
+    /// nobody else can write. A run of root's that was killed may have given it its owner already.
+    pub(crate) fn is_own_part(&self, part: &Path, look: &Look, name: &str) -> bool {
+        let given = || {
+            let keeper = self.keeper().filter(|_| self.fs().is_root());
+            let owner = keeper.and_then(|keeper| Some(keeper.file(name)?.meta.uid));
+            look.kind == FileKind::File && look.links == 1 && owner == Some(look.uid)
+        };
+        self.fs().check_own(part, look).is_ok() || given()
     }
 
     pub(crate) fn torrent(&self, id: TorrentId) -> Result<Arc<TorrentFiles>, DiskError> {
@@ -286,7 +322,8 @@ impl Storage {
     ) -> Result<T, DiskError> {
         let mut leavings = lock(&self.leavings);
         if leavings.is_none() {
-            let loaded = Leavings::load(self.fs(), &self.config.root, &self.config.stop)?;
+            let (root, state) = (&self.config.root, self.state_dir());
+            let loaded = Leavings::load(self.fs(), root, &state, &self.config.stop)?;
             self.sequence.store(loaded.sequence, Ordering::Relaxed);
             *leavings = Some(loaded);
         }
@@ -334,8 +371,10 @@ impl Storage {
                     return Err(misuse(dest, "a file with missing pieces that is to be finished"));
                 }
                 drop(inner);
+                let named = files.content.files.get(file.index());
+                let link = named.is_some_and(|file| file.link.is_some());
                 // Of an empty file, or one that is all holes, nothing was written yet.
-                if matches!(part, Part::None | Part::Stale) {
+                if matches!(part, Part::None | Part::Stale) && !link {
                     self.make_part(&files, file, &dest)?;
                 }
             }
@@ -369,7 +408,8 @@ impl Storage {
         let wait = if pace.bytes >= self.config.sync_bytes {
             Duration::ZERO
         } else {
-            self.config.sync_interval
+            // With room for the sync of the last write to begin within the interval.
+            self.config.sync_interval / 4 * 3
         };
         let data = pace.since.map(|since| since + wait);
         let finish = pace.finish_since.map(|since| since + self.config.sync_interval / 4);

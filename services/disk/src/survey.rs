@@ -2,14 +2,18 @@
 //! which of them the last run has vouched for, and which are in the way.
 
 use crate::check::Home;
+use crate::claiming::Right;
 use crate::error::{DiskError, DiskErrorKind};
-use crate::fs::{FileKind, Fs, Meta};
+use crate::fs::{FileKind, Fs, Look};
 use crate::holes::is_hole;
-use crate::names::part_path;
+use crate::lock::is_kept_from;
+use crate::names::{own_part_path, part_path};
+use crate::reading::FileFault;
+use crate::stamp::{Ending, Stamp};
 use crate::state::{Kept, State};
 use crate::storage::{FilePlace, SourceFile, Storage};
-use crate::torrent_files::{Part, Slot};
-use crate::torrents::{Existing, TorrentPlan, other_content, still};
+use crate::torrent_files::{Part, Replaces, Slot};
+use crate::torrents::{Existing, TorrentPlan, other_content};
 use dunlin_base::{Bitfield, BlockRef, FileIndex, PieceIndex};
 use dunlin_metainfo::{Extent, Geometry};
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,30 +34,64 @@ pub(crate) struct Survey {
     /// Whether what the last run claimed of the file holds.
     trusted: Vec<bool>,
     /// What files were that stand under their final names.
-    finals: Vec<Option<Meta>>,
+    finals: Vec<Option<Look>>,
     /// Files of another length than they must have, where they are wanted.
     misfits: BTreeSet<FileIndex>,
     /// Files that are not wanted and of which other content stands there: nothing of them is here.
     pub(crate) demoted: BTreeSet<FileIndex>,
+    /// Files that were found under one name and may be right under another one.
+    pub(crate) elsewhere: BTreeSet<FileIndex>,
     /// The store.
     pub(crate) store: Part,
     /// Whether something is not as the state says.
     pub(crate) news: bool,
+    /// What is wrong with files that are only read.
+    pub(crate) faults: Vec<FileFault>,
+}
+
+/// Of how many of a file's names, in their order, it is known that other content stands under them.
+pub(crate) type Tried = BTreeMap<FileIndex, usize>;
+
+/// What has become of a file since it was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Since {
+    /// Nothing.
+    Same,
+    /// It is the same file with the same length and time of writing, but something of it was changed: a
+    /// name, rights, or content by somebody who has set its time back.
+    Touched,
+    /// It is another one, or was written to.
+    Other,
+}
+
+impl Since {
+    /// Looks again, and remembers that of a file that was touched.
+    fn of(fs: &dyn Fs, path: &Path, seen: &mut Look) -> Since {
+        let Ok(now) = fs.look(path) else { return Since::Other };
+        if (now.kind, now.meta) != (seen.kind, seen.meta) {
+            return Since::Other;
+        }
+        let touched = std::mem::replace(seen, now).changed != now.changed;
+        if touched { Since::Touched } else { Since::Same }
+    }
 }
 
 /// The way to files below a folder, on which there may be no links.
-struct Way<'a> {
+pub(crate) struct Way<'a> {
     fs: &'a dyn Fs,
     /// Folders that were looked at, and whether they are there.
     seen: BTreeMap<PathBuf, bool>,
 }
 
 impl Way<'_> {
+    pub(crate) fn new(fs: &dyn Fs) -> Way<'_> {
+        Way { fs, seen: BTreeMap::new() }
+    }
+
     /// Whether all folders between `top` and a file are there.
-    fn to(&mut self, top: &Path, name: &str) -> Result<bool, DiskError> {
+    pub(crate) fn to(&mut self, top: &Path, name: &Path) -> Result<bool, DiskError> {
         let mut folder = top.to_owned();
-        let Some((above, _)) = name.rsplit_once('/') else { return Ok(true) };
-        for component in above.split('/') {
+        for component in name.parent().into_iter().flat_map(Path::components) {
             folder.push(component);
             let there = match self.seen.get(&folder) {
                 Some(there) => *there,
@@ -74,18 +112,30 @@ impl Way<'_> {
 }
 
 /// One file while it is looked at.
-struct Looking {
-    index: FileIndex,
-    dest: PathBuf,
-    length: u64,
-    wanted: bool,
-    kept: Kept,
+pub(crate) struct Looking {
+    pub(crate) index: FileIndex,
+    pub(crate) dest: PathBuf,
+    pub(crate) length: u64,
+    pub(crate) wanted: bool,
+    pub(crate) kept: Kept,
+    pub(crate) ending: Ending,
+    pub(crate) right: Right,
+}
+
+impl Looking {
+    /// Whether the last run has vouched for what is in this file, part or final.
+    fn trusts(&self, look: &Look) -> bool {
+        let (then, now) = (self.kept.stamp(), Stamp::of(look));
+        then.zip(now).is_some_and(|(then, now)| self.ending.vouches(then, &now))
+    }
 }
 
 /// The store while files are looked at.
 struct Store {
     path: PathBuf,
     part: Part,
+    /// Whether what the last run claimed of it holds.
+    trusted: bool,
 }
 
 impl Store {
@@ -96,25 +146,21 @@ impl Store {
 }
 
 impl Storage {
-    /// Looks at everything that stands where the files of a torrent go. Nothing is touched.
+    /// Looks at everything that stands where the files of a torrent go. Nothing is touched. Files that
+    /// are only read have a way of their own ([`Storage::survey_to_read`]). `misled` says of how many
+    /// other names of a file it is known that they mislead.
     pub(crate) fn survey(
         &self,
         plan: &TorrentPlan,
         state: Option<&State>,
+        rights: &[Right],
+        misled: &Tried,
     ) -> Result<Survey, DiskError> {
         let geometry = &plan.content.geometry;
         let store = self.look_at_store(plan, state);
-        let mut survey = Survey {
-            slots: Vec::new(),
-            homes: Vec::new(),
-            trusted: Vec::new(),
-            finals: Vec::new(),
-            misfits: BTreeSet::new(),
-            demoted: BTreeSet::new(),
-            store: store.part,
-            news: state.is_none(),
-        };
-        let mut way = Way { fs: self.fs(), seen: BTreeMap::new() };
+        let mut survey = Survey::new(store.part, state.is_none_or(|state| state.old));
+        let ending = state.map_or(Ending::CLEAN, |state| state.ending);
+        let mut way = Way::new(self.fs());
         let listed = plan.content.files.iter().zip(&plan.wanted);
         for ((file, wanted), index) in listed.zip((0..).map(FileIndex)) {
             let looking = Looking {
@@ -125,13 +171,28 @@ impl Storage {
                 kept: state
                     .and_then(|state| state.files.get(index.index()).copied())
                     .unwrap_or(Kept::Nowhere),
+                ending,
+                right: rights.get(index.index()).cloned().unwrap_or(Right::Ours),
             };
             // Padding has a name that means nothing.
             if looking.length == 0 && !wanted {
                 survey.add(Slot::new(FilePlace::Skipped { dest: looking.dest }), None, true);
                 continue;
             }
-            let there = way.to(&plan.folder, &file.name)?;
+            if file.link.is_some() {
+                let slot = self.look_at_link(plan, &mut way, file)?;
+                survey.add(slot, None, true);
+                continue;
+            }
+            let there = way.to(&plan.folder, Path::new(&file.name))?;
+            let tried = misled.get(&index).copied().unwrap_or_default();
+            if let Some((dest, look)) = self.find_elsewhere(plan, &mut way, file, tried) {
+                survey.elsewhere.insert(index);
+                let looking = Looking { dest, ..looking };
+                let replaces = self.replaces(plan, &looking, Some(look));
+                survey.add_final(plan, &looking, look, replaces);
+                continue;
+            }
             let stands = if there { self.look_at_final(&looking)? } else { None };
             self.look_at_file(plan, &store, &looking, stands, there, &mut survey)?;
         }
@@ -142,22 +203,22 @@ impl Storage {
         let path = self.store_path(&plan.content);
         let geometry = &plan.content.geometry;
         let length = u64::from(geometry.pieces()) * u64::from(geometry.piece_length());
-        let part = match self.fs().look(&path) {
-            Ok(look) => {
-                let ours = look.kind == FileKind::File
-                    && look.meta.len == length
-                    && state.is_some_and(|state| state.store == look.meta.inode);
-                if ours { Part::There(look.meta.inode) } else { Part::Stale }
-            }
-            Err(_) => Part::None,
+        let Ok(look) = self.fs().look(&path) else {
+            return Store { path, part: Part::None, trusted: false };
         };
-        Store { path, part }
+        let kept = state.and_then(|state| Some((state.store?, state.ending)));
+        let own = self.is_own_part(&path, &look, "");
+        let now = Stamp::of(&look).filter(|now| own && now.length == length);
+        let known = kept.zip(now).filter(|((then, _), now)| then.inode == now.inode);
+        let trusted = known.is_some_and(|((then, ending), now)| ending.vouches(&then, &now));
+        let part = known.map_or(Part::Stale, |(_, now)| Part::There(now.inode));
+        Store { path, part, trusted }
     }
 
     /// What stands under the final name of a file.
-    fn look_at_final(&self, looking: &Looking) -> Result<Option<Meta>, DiskError> {
+    fn look_at_final(&self, looking: &Looking) -> Result<Option<Look>, DiskError> {
         match self.fs().look(&looking.dest) {
-            Ok(look) if look.kind == FileKind::File => Ok(Some(look.meta)),
+            Ok(look) if look.kind == FileKind::File => Ok(Some(look)),
             Ok(_) if !looking.wanted => Ok(None),
             Ok(_) => Err(DiskError::new(&looking.dest, DiskErrorKind::Exists)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -170,45 +231,49 @@ impl Storage {
         plan: &TorrentPlan,
         store: &Store,
         looking: &Looking,
-        stands: Option<Meta>,
+        stands: Option<Look>,
         there: bool,
         survey: &mut Survey,
     ) -> Result<(), DiskError> {
-        let Looking { index, dest, length, wanted, kept } = looking;
-        let part = match there && plan.existing != Existing::Read {
-            true => self.look_at_part(dest)?,
+        let Looking { index, dest, length, wanted, kept, .. } = looking;
+        let own_part = self.own_part(plan, looking);
+        let part_at = own_part.clone().unwrap_or_else(|| part_path(dest));
+        let part = match there && looking.right != Right::Left {
+            true => self.look_at_part(&part_at)?,
             false => None,
         };
-        let whole = part.filter(|meta| meta.is_file && meta.len == *length);
-        let replacing = |meta: &Meta| *kept == Kept::Part { inode: meta.inode, replaces: true };
-        let goes_on = whole.as_ref().is_some_and(replacing);
-        if let Some(meta) = stands.filter(|_| !goes_on) {
-            survey.add_final(plan, looking, meta);
+        // One that is not our own is replaced by one that is, like one of another length.
+        let own = |look: &Look| self.is_own_part(&part_path(dest), look, "");
+        let whole = part.filter(|look| look.meta.len == *length && own(look));
+        let ours = |look: &Look| matches!(kept, Kept::Part { stamp, replaces: true } if stamp.inode == look.meta.inode);
+        // Whoever is not asked to replace what stands there now does not, though an earlier run was.
+        let goes_on = plan.existing == Existing::Replace && whole.as_ref().is_some_and(ours);
+        let replaces = self.replaces(plan, looking, stands);
+        if let Some(look) = stands.filter(|_| !goes_on) {
+            survey.add_final(plan, looking, look, replaces);
+            if let Some(slot) = survey.slots.last_mut() {
+                slot.own_part = own_part;
+            }
             return Ok(());
         }
-        if plan.existing == Existing::Read {
-            survey.add(Slot::new(FilePlace::Absent), None, false);
-            return Ok(());
-        }
-        let replace = plan.existing == Existing::Replace || goes_on;
         let place = match wanted {
-            true => FilePlace::Wanted { dest: dest.clone(), replace },
+            true => FilePlace::Wanted { dest: dest.clone(), replace: goes_on },
             false => FilePlace::Skipped { dest: dest.clone() },
         };
-        let mut slot = Slot { replace: replace && *wanted, ..Slot::new(place) };
+        let mut slot = Slot { replaces, own_part, ..Slot::new(place) };
         let stored = *kept == Kept::Store;
-        if let Some(meta) = whole.filter(|_| *wanted || !stored) {
-            slot.part = Part::There(meta.inode);
+        if let Some(look) = whole.filter(|_| *wanted || !stored) {
+            slot.part = Part::There(look.meta.inode);
         } else if part.is_some() {
             slot.part = Part::Stale;
         }
         let in_store = store.home(&plan.content.geometry, *index);
         let (home, trusted) = match slot.part {
             // What came while it was not wanted is moved to the file when all is known.
-            _ if stored => (in_store, true),
-            Part::There(inode) => {
-                let ours = matches!(kept, Kept::Part { inode: kept, .. } if *kept == inode);
-                (Some(Home { path: part_path(dest), base: 0 }), ours)
+            _ if stored => (in_store, store.trusted),
+            Part::There(_) => {
+                let trusted = whole.as_ref().is_some_and(|look| looking.trusts(look));
+                (Some(Home { path: part_at, base: 0 }), trusted)
             }
             _ if !wanted => (in_store, false),
             _ => (None, false),
@@ -218,20 +283,71 @@ impl Storage {
         Ok(())
     }
 
+    /// What the part file of a file replaces in the end.
+    fn replaces(&self, plan: &TorrentPlan, looking: &Looking, stands: Option<Look>) -> Replaces {
+        let asked = plan.existing == Existing::Replace && looking.wanted;
+        let Some(look) = stands.filter(|_| asked) else { return Replaces::Nothing };
+        // Who writes the same content and has no part file any more has finished it.
+        let unfinished = || self.fs().look(&part_path(&looking.dest)).is_ok();
+        match matches!(looking.right, Right::Shared(_)) && !unfinished() {
+            true => Replaces::Nothing,
+            false => Replaces::This(look.meta),
+        }
+    }
+
     /// What stands under the name of a part file; nothing else than a file is of use, or in the way.
-    fn look_at_part(&self, dest: &Path) -> Result<Option<Meta>, DiskError> {
-        let part = part_path(dest);
-        match self.fs().look(&part) {
-            Ok(look) if look.kind == FileKind::File => Ok(Some(look.meta)),
+    fn look_at_part(&self, part: &Path) -> Result<Option<Look>, DiskError> {
+        match self.fs().look(part) {
+            Ok(look) if look.kind == FileKind::File => Ok(Some(look)),
             Ok(_) => Err(DiskError::new(part, DiskErrorKind::Exists)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(DiskError::io(&part, &error)),
+            Err(error) => Err(DiskError::io(part, &error)),
+        }
+    }
+
+    /// The part file of a file whose usual one another torrent has; or had, when this one last wrote.
+    fn own_part(&self, plan: &TorrentPlan, looking: &Looking) -> Option<PathBuf> {
+        let own = || own_part_path(&looking.dest, plan.content.info_hash, self.fs().user());
+        let is_kept = |path: &Path| {
+            let kept = looking.kept.stamp().map(|stamp| stamp.inode);
+            let part = matches!(looking.kept, Kept::Part { .. });
+            part && self.fs().look(path).is_ok_and(|look| Some(look.meta.inode) == kept)
+        };
+        // What somebody else has there cannot be removed from a folder with the sticky bit; and what we
+        // may not write is of no use, whoever is trusted.
+        let usual = part_path(&looking.dest);
+        let is_taken = || {
+            self.fs().look(&usual).is_ok_and(|look| {
+                let theirs = look.uid != self.fs().user()
+                    && (!self.is_own_part(&usual, &look, "") || is_kept_from(self.fs(), &usual));
+                theirs || look.kind == FileKind::File && self.fs().is_barred(&usual)
+            })
+        };
+        match looking.right {
+            Right::Shared(_) => Some(own()),
+            Right::Ours => Some(own()).filter(|own| is_kept(own) || is_taken()),
+            Right::Theirs(_) | Right::Left => None,
         }
     }
 }
 
 impl Survey {
-    fn add(&mut self, slot: Slot, home: Option<Home>, trusted: bool) {
+    pub(crate) fn new(store: Part, news: bool) -> Survey {
+        Survey {
+            slots: Vec::new(),
+            homes: Vec::new(),
+            trusted: Vec::new(),
+            finals: Vec::new(),
+            misfits: BTreeSet::new(),
+            demoted: BTreeSet::new(),
+            elsewhere: BTreeSet::new(),
+            store,
+            news,
+            faults: Vec::new(),
+        }
+    }
+
+    pub(crate) fn add(&mut self, slot: Slot, home: Option<Home>, trusted: bool) {
         self.slots.push(slot);
         self.homes.push(home);
         self.trusted.push(trusted);
@@ -239,34 +355,36 @@ impl Survey {
     }
 
     /// A file stands under its final name.
-    fn add_final(&mut self, plan: &TorrentPlan, looking: &Looking, meta: Meta) {
-        let Looking { index, dest, length, wanted, kept } = looking;
-        let fits = meta.len == *length;
-        if !fits && (plan.existing == Existing::Read || !wanted) {
-            let place = match plan.existing {
-                Existing::Read => FilePlace::Absent,
-                _ => FilePlace::Skipped { dest: dest.clone() },
-            };
-            self.add(Slot::new(place), None, false);
+    pub(crate) fn add_final(
+        &mut self,
+        plan: &TorrentPlan,
+        looking: &Looking,
+        look: Look,
+        replaces: Replaces,
+    ) {
+        let Looking { index, dest, length, wanted, kept, .. } = looking;
+        let stamp = Stamp::of(&look);
+        let fits = look.meta.len == *length;
+        if !fits && !wanted {
+            self.add(Slot::new(FilePlace::Skipped { dest: dest.clone() }), None, false);
             return;
         }
-        let replace = plan.existing == Existing::Replace;
+        let replace = replaces != Replaces::Nothing;
         let place = match plan.existing {
             Existing::Read => {
-                FilePlace::Source(SourceFile { path: dest.clone(), seen: Some(meta) })
+                FilePlace::Source(SourceFile { path: dest.clone(), seen: Some(look.seen()) })
             }
             _ if !wanted => FilePlace::Skipped { dest: dest.clone() },
             _ => FilePlace::Wanted { dest: dest.clone(), replace },
         };
-        let same = *kept == Kept::done(&meta);
-        // A run that was killed had just given the part its name.
-        let renamed = matches!(kept, Kept::Part { inode, .. } if *inode == meta.inode);
-        self.news |= !same;
-        let slot = Slot { part: Part::Done, replace, seen: Some(meta), ..Slot::new(place) };
+        self.news |= stamp.is_none_or(|stamp| *kept != Kept::Done(stamp));
+        let (part, seen) = (Part::Done, Some(look.seen()));
+        let slot = Slot { part, replaces, seen, stamp, ..Slot::new(place) };
         let home = Home { path: dest.clone(), base: 0 };
-        self.add(slot, Some(home), fits && (same || renamed));
+        // A run that was killed may just have given the part its name.
+        self.add(slot, Some(home), fits && looking.trusts(&look));
         if let Some(place) = self.finals.last_mut() {
-            *place = Some(meta);
+            *place = Some(look);
         }
         if !fits {
             self.misfits.insert(*index);
@@ -284,34 +402,45 @@ impl Survey {
         parts.peek().is_some() && parts.all(|part| self.is_final(part.file))
     }
 
+    /// Whether all files of a piece stand, are wanted, and are written here.
+    pub(crate) fn is_wanted(&self, geometry: &Geometry, piece: PieceIndex) -> bool {
+        let wanted = |file: FileIndex| {
+            let slot = self.slots.get(file.index());
+            slot.is_some_and(|slot| matches!(slot.place, FilePlace::Wanted { .. }))
+        };
+        extents(geometry, piece).all(|part| wanted(part.file))
+    }
+
+    /// Whether a file stands under its final name that is not replaced.
+    fn keeps_final(&self, file: FileIndex) -> bool {
+        let slot = self.slots.get(file.index());
+        self.is_final(file) && slot.is_some_and(|slot| slot.replaces == Replaces::Nothing)
+    }
+
     fn is_final(&self, file: FileIndex) -> bool {
         self.finals.get(file.index()).is_some_and(Option::is_some)
     }
 
-    /// Whether each file that stands, and that nobody vouched for, is still what it was.
-    pub(crate) fn steady(&self, fs: &dyn Fs) -> Vec<bool> {
-        let listed = self.finals.iter().zip(&self.trusted).zip(&self.homes);
-        let steady =
-            |((seen, trusted), home): ((&Option<Meta>, &bool), &Option<Home>)| match (seen, home) {
-                (Some(seen), Some(home)) if !trusted => still(fs, &home.path, seen),
-                _ => true,
-            };
-        listed.map(steady).collect()
+    /// What has become of each file that stands, and that nobody vouched for, since it was looked at.
+    /// One that was touched counts as looked at now.
+    pub(crate) fn since(&mut self, fs: &dyn Fs) -> Vec<Since> {
+        let looked = self.finals.iter_mut().zip(&mut self.slots);
+        let listed = looked.zip(self.trusted.iter().zip(&self.homes));
+        let since = listed.map(|((seen, slot), (trusted, home))| match (seen, home) {
+            (Some(seen), Some(home)) if !*trusted => {
+                let since = Since::of(fs, &home.path, seen);
+                if since == Since::Touched {
+                    slot.saw(seen);
+                }
+                since
+            }
+            _ => Since::Same,
+        });
+        since.collect()
     }
 
-    /// The files that must be made anew of what stands there, since pieces of them are `wrong`.
-    ///
-    /// # Errors
-    /// `OtherContent` if there are some, and they may not be replaced.
-    pub(crate) fn judge(
-        &mut self,
-        plan: &TorrentPlan,
-        wrong: &Bitfield,
-    ) -> Result<Vec<FileIndex>, DiskError> {
-        if plan.existing == Existing::Read {
-            return Ok(Vec::new());
-        }
-        let geometry = &plan.content.geometry;
+    /// Files of other content, as far as pieces that are `wrong` tell.
+    fn bad(&self, geometry: &Geometry, wrong: &Bitfield) -> BTreeSet<FileIndex> {
         let mut bad = self.misfits.clone();
         let files = |piece| extents(geometry, piece).map(|part| part.file);
         let whole: Vec<_> = wrong.ones().filter(|piece| self.is_whole(geometry, *piece)).collect();
@@ -330,11 +459,63 @@ impl Survey {
             let any = files(piece).any(|file| doubted(&file));
             bad.extend(files(piece).filter(|file| !any || doubted(file)));
         }
+        bad
+    }
+
+    /// Files whose first name has other content. Where they are fetched that is left alone, and they get
+    /// the name that we give them.
+    pub(crate) fn misled(&self, geometry: &Geometry, wrong: &Bitfield) -> BTreeSet<FileIndex> {
+        if self.elsewhere.is_empty() {
+            return BTreeSet::new();
+        }
+        &self.bad(geometry, wrong) & &self.elsewhere
+    }
+
+    /// Refuses what others write and what is not, as far as is known, what is wanted: whatever stands
+    /// there must be right to the last piece. So must what others have finished, though they proved that
+    /// they write the same: what they wrote is not replaced.
+    ///
+    /// # Errors
+    /// `Claimed` for the first file that is not.
+    pub(crate) fn check_theirs(
+        &self,
+        plan: &TorrentPlan,
+        rights: &[Right],
+        right: &Bitfield,
+    ) -> Result<(), DiskError> {
+        for (claim, file) in rights.iter().zip((0..).map(FileIndex)) {
+            let mut pieces = plan.content.geometry.file_pieces(file).map(PieceIndex);
+            let finished = || plan.existing == Existing::Replace && self.keeps_final(file);
+            let error = match claim {
+                Right::Theirs(error) => error,
+                Right::Shared(error) if finished() => error,
+                Right::Shared(_) | Right::Ours | Right::Left => continue,
+            };
+            if !pieces.all(|piece| right.has(piece)) {
+                return Err(error.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// The files that must be made anew of what stands there, since pieces of them are `wrong`.
+    ///
+    /// # Errors
+    /// `OtherContent` if there are some, and they may not be replaced.
+    pub(crate) fn judge(
+        &mut self,
+        plan: &TorrentPlan,
+        wrong: &Bitfield,
+    ) -> Result<Vec<FileIndex>, DiskError> {
+        if plan.existing == Existing::Read {
+            return Ok(Vec::new());
+        }
+        let bad = self.bad(&plan.content.geometry, wrong);
         let wanted = |file: &FileIndex| plan.wanted.get(file.index()) == Some(&true);
         let (bad, unwanted): (Vec<_>, Vec<_>) = bad.into_iter().partition(wanted);
         for file in unwanted {
             if let Some(slot) = self.slots.get_mut(file.index()) {
-                (slot.part, slot.seen) = (Part::None, None);
+                (slot.part, slot.seen, slot.stamp) = (Part::None, None, None);
             }
             self.demoted.insert(file);
         }
@@ -346,7 +527,7 @@ impl Survey {
     }
 }
 
-fn extents(geometry: &Geometry, piece: PieceIndex) -> impl Iterator<Item = Extent> + '_ {
+pub(crate) fn extents(geometry: &Geometry, piece: PieceIndex) -> impl Iterator<Item = Extent> + '_ {
     geometry.extents(BlockRef { piece, begin: 0, len: geometry.data_len(piece) })
 }
 

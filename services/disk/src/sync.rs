@@ -3,24 +3,26 @@
 //! The order is the promise: data and new part names, then final names, then the folders of these,
 //! then resume files. A power loss between any two steps leaves a state that the next run resumes.
 
-use crate::atomic::write_fresh;
 use crate::error::{DiskError, DiskErrorKind};
+use crate::fs::{FileKind, Fs};
 use crate::hash::PieceCheck;
 use crate::names::{folder_of, is_part_name, part_path};
-use crate::resume::{RESUME_SUFFIX, Resume};
-use crate::state::{STATE_SUFFIX, State};
+use crate::saving::Last;
 use crate::storage::{Storage, lock};
 use crate::torrent_files::{Part, Slot, TorrentFiles};
+use crate::torrents::{other_content, still};
 use dunlin_base::{Bitfield, FileIndex, PieceIndex, TorrentId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// A resume file is saved when this many times its length became durable: so saving large ones
-/// costs little, and what is hashed again after a crash stays in proportion.
-const SAVE_RATIO: u64 = 4;
+/// Bytes that are compared at a time.
+const COMPARE: usize = 256 * 1024;
+
+/// Faults that are remembered as said; more are not said.
+const MAX_SAID: usize = 1000;
 
 /// What a sync did.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -29,41 +31,6 @@ pub struct SyncReport {
     pub finished: Vec<(TorrentId, FileIndex)>,
     /// Files that were asked for and could not be finished; the call may be repeated.
     pub failed: Vec<(TorrentId, FileIndex, DiskError)>,
-}
-
-/// Whose state is saved whatever it costs, since it is the last time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Last {
-    None,
-    One(TorrentId),
-    All,
-}
-
-/// What is kept of a torrent for the next run.
-enum Kept {
-    Set(Resume),
-    Torrent(State),
-}
-
-impl Kept {
-    /// About how many bytes it is: what saving it costs.
-    fn weight(&self) -> u64 {
-        match self {
-            Kept::Set(resume) => {
-                resume.files.iter().map(|file| file.hashes.len() as u64 * 20 + 200).sum()
-            }
-            Kept::Torrent(state) => {
-                state.files.len() as u64 * 25 + u64::from(state.claimed.len() / 8)
-            }
-        }
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        match self {
-            Kept::Set(resume) => resume.encode(),
-            Kept::Torrent(state) => state.encode(),
-        }
-    }
 }
 
 /// One torrent's share of a batch.
@@ -90,6 +57,7 @@ impl Storage {
     pub fn close(&self) -> SyncReport {
         let report = self.sync_all(Last::All);
         self.files.clear();
+        lock(&self.held).clear();
         self.tidy();
         report
     }
@@ -109,9 +77,19 @@ impl Storage {
         let batches: Vec<Batch> = torrents.iter().map(Batch::take).collect();
         let failed = self.sync_data(&batches);
         for batch in &batches {
-            batch.settle(&failed);
+            batch.settle(&failed, &|error| self.warn(error.to_string()));
         }
         let mut report = std::mem::take(&mut *lock(&self.unreported));
+        // The names that files get change how they look.
+        for (torrent, file) in &queue {
+            let Ok(files) = self.torrent(*torrent) else { continue };
+            let part = files.inner().slots.get(file.index()).map(|slot| slot.part);
+            if matches!(part, Some(Part::There(_)))
+                && let Err(error) = self.mark(&files)
+            {
+                self.warn(error.to_string());
+            }
+        }
         let now = self.finish(queue, &failed);
         report.finished.extend(now.finished);
         report.failed.extend(now.failed);
@@ -147,6 +125,13 @@ impl Storage {
     /// rewritten stays a suspect and is never claimed.
     fn rewrite_suspects(&self, files: &TorrentFiles) {
         let suspects: Vec<_> = files.inner().suspect.ones().collect();
+        // Without it nothing may be written: that is asked once, and not for each of them.
+        if !suspects.is_empty()
+            && let Err(error) = self.mark(files)
+        {
+            self.warn(error.to_string());
+            return;
+        }
         for piece in suspects {
             match self.rewrite(files, piece) {
                 Ok(true) => {
@@ -155,8 +140,17 @@ impl Storage {
                     inner.written.set(piece);
                 }
                 Ok(false) => tracing::warn!("piece {piece} was lost by a failed sync"),
-                Err(error) => tracing::warn!("{error}"),
+                Err(error) => self.warn(error.to_string()),
             }
+        }
+    }
+
+    /// Says what is wrong, once until the state is saved again: what fails for many pieces, or at every
+    /// sync, is one fault.
+    pub(crate) fn warn(&self, text: String) {
+        let mut said = lock(&self.said);
+        if said.len() < MAX_SAID && said.insert(text.clone()) {
+            tracing::warn!("{text}");
         }
     }
 
@@ -187,7 +181,13 @@ impl Storage {
         let mut report = SyncReport::default();
         let mut renamed = Vec::new();
         for (torrent, file) in queue.into_iter().collect::<BTreeSet<_>>() {
-            match self.rename(torrent, file, failed) {
+            let named = match self.rename(torrent, file, failed) {
+                Err(error) if error.kind == DiskErrorKind::Exists => {
+                    self.adopt(torrent, file, error)
+                }
+                named => named,
+            };
+            match named {
                 Ok(Some(folder)) => renamed.push((torrent, file, folder)),
                 Ok(None) => report.finished.push((torrent, file)),
                 Err(error) => report.failed.push((torrent, file, error)),
@@ -209,6 +209,11 @@ impl Storage {
             }
         }
         report
+    }
+
+    /// Whoever may read a file may run it, too (BEP 47, `x`).
+    fn let_run(&self, path: &Path, inode: u64) -> io::Result<()> {
+        self.fs().set_mode_of(path, inode, &|mode| mode | (mode & 0o444) >> 2)
     }
 
     /// Renames one file; returns the folder to sync, or `None` for a source.
@@ -235,109 +240,96 @@ impl Storage {
             let lost = DiskError::new(&part, DiskErrorKind::Io("a sync failed".to_owned()));
             return Err(slot.fault.clone().unwrap_or(lost));
         }
-        if let (Some(keeper), Some(set)) = (self.keeper(), files.content.files.get(file.index())) {
+        // A further name of it would be somebody's who may not have these looks.
+        let alone = || self.fs().look(&part).is_ok_and(|look| look.links == 1);
+        if let (Some(keeper), Some(set)) = (self.keeper(), files.content.files.get(file.index()))
+            && alone()
+        {
             keeper.dress(&set.name, &part);
         }
-        let renamed = if slot.in_place {
-            Ok(())
-        } else if slot.replace {
-            self.fs().rename(&part, &dest)
-        } else {
-            self.fs().rename_new(&part, &dest)
+        let named = files.content.files.get(file.index());
+        if let Part::There(inode) = slot.part
+            && named.is_some_and(|file| file.executable)
+            && !slot.in_place
+        {
+            self.let_run(&part, inode).map_err(|error| DiskError::io(&part, &error))?;
+        }
+        let link = named.and_then(|file| file.link.as_deref());
+        let renamed = match (link, slot.part) {
+            (Some(text), _) => self.make_link(text, &dest, slot.may_replace(self.fs())),
+            (None, _) if slot.in_place => Ok(()),
+            (None, Part::There(inode)) => {
+                let replace = slot.own_part.is_none() && slot.may_replace(self.fs());
+                self.fs().settle(&part, &dest, inode, replace)
+            }
+            (None, Part::None | Part::Stale | Part::Done) => Err(io::ErrorKind::NotFound.into()),
         };
         renamed.map_err(|error| DiskError::io(&dest, &error))?;
-        slot.part = Part::Done;
         if files.plan.is_some() {
+            let now = self.fs().look(&dest).map_err(|error| DiskError::io(&dest, &error))?;
+            // What came in its place meanwhile was never ours.
+            if matches!(slot.part, Part::There(inode) if inode != now.meta.inode) {
+                return Err(DiskError::new(dest, DiskErrorKind::Changed));
+            }
             // From now on it must stay what it is.
-            slot.seen = self.fs().metadata(&dest).ok();
+            slot.saw(&now);
         }
+        slot.part = Part::Done;
         inner.changed = true;
         Ok(Some(folder))
     }
 
-    /// The durable "being written" mark: the resume file, before the first write to its files.
-    pub(crate) fn mark(&self, files: &TorrentFiles) -> Result<(), DiskError> {
-        if files.inner().marked {
-            return Ok(());
+    /// A file has come under the final name of a complete part file: another torrent may write the same
+    /// content there. Then it is ours, too. What may be replaced is replaced if it is not.
+    fn adopt(
+        &self,
+        torrent: TorrentId,
+        file: FileIndex,
+        error: DiskError,
+    ) -> Result<Option<PathBuf>, DiskError> {
+        let files = self.torrent(torrent)?;
+        if files.plan.is_none() {
+            return Err(error);
         }
-        let kept = self.kept(files);
-        self.save(kept.map(|kept| (files, kept)).into_iter().collect())?;
-        files.inner().marked = true;
-        Ok(())
-    }
-
-    fn kept(&self, files: &TorrentFiles) -> Option<Kept> {
-        match &files.plan {
-            Some(_) => files.state(&self.config.root).map(Kept::Torrent),
-            None => files.resume(&self.config.root).map(Kept::Set),
-        }
-    }
-
-    pub(crate) fn resume_path(&self, files: &TorrentFiles) -> PathBuf {
-        let suffix = if files.plan.is_some() { STATE_SUFFIX } else { RESUME_SUFFIX };
-        self.state_dir().join(format!("{}{suffix}", files.content.info_hash))
-    }
-
-    /// Saves the resume files of torrents of which more is known; removes those of complete ones.
-    fn save_changed(&self, torrents: &[Arc<TorrentFiles>], last: Last) {
-        let mut saves = Vec::new();
-        for files in torrents {
-            let inner = files.inner();
-            let (changed, marked, since) = (inner.changed, inner.marked, inner.since_save);
-            drop(inner);
-            if !changed {
-                continue;
+        let (dest, part, replace, number) = match files.inner().slots.get(file.index()) {
+            Some(slot @ Slot { part: Part::There(number), .. }) => {
+                (slot.shown(), slot.part_path(), slot.may_replace(self.fs()), *number)
             }
-            let Some(kept) = self.kept(files) else {
-                if marked && self.fs().remove_file(&self.resume_path(files)).is_ok() {
-                    files.inner().marked = false;
+            _ => return Err(error),
+        };
+        let named = |error: io::Error| DiskError::io(&dest, &error);
+        let before = self.fs().look(&dest).map_err(named)?;
+        if before.kind != FileKind::File {
+            return Err(error);
+        }
+        let equal =
+            same_bytes(self.fs(), &part, &dest).map_err(named)? && still(self.fs(), &dest, &before);
+        match (equal, replace) {
+            (true, _) => {
+                // Whoever made it may not have waited for that.
+                if let Some((_, error)) = self.sync_paths(std::slice::from_ref(&dest)).pop() {
+                    return Err(named(error));
                 }
-                files.inner().changed = false;
-                continue;
-            };
-            let last = last == Last::All || last == Last::One(files.id);
-            if last || !marked || since >= SAVE_RATIO * kept.weight() {
-                saves.push((&**files, kept));
+                let _ = self.fs().remove_file(&part);
             }
+            (false, true) => self.fs().settle(&part, &dest, number, true).map_err(named)?,
+            (false, false) => return Err(other_content(&dest, 0)),
         }
-        let saved: Vec<_> = saves.iter().map(|(files, _)| *files).collect();
-        match self.save(saves) {
-            Ok(()) => saved.into_iter().for_each(|files| {
-                let mut inner = files.inner();
-                (inner.changed, inner.marked, inner.since_save) = (false, true, 0);
-            }),
-            // The old resume file still stands, and claims less: nothing is lost but time.
-            Err(error) => tracing::warn!("{error} (what to resume is saved later)"),
+        self.files.remove((torrent, file));
+        let now = match equal {
+            true => before,
+            false => self.fs().look(&dest).map_err(named)?,
+        };
+        if !equal && now.meta.inode != number {
+            return Err(DiskError::new(dest, DiskErrorKind::Changed));
         }
-    }
-
-    /// Writes resume files durably, in one batch.
-    fn save(&self, saves: Vec<(&TorrentFiles, Kept)>) -> Result<(), DiskError> {
-        if saves.is_empty() {
-            return Ok(());
+        let mut inner = files.inner();
+        if let Some(slot) = inner.slots.get_mut(file.index()) {
+            slot.part = Part::Done;
+            slot.saw(&now);
         }
-        let mut folder_made = lock(&self.saving);
-        let folder = self.state_dir();
-        if !*folder_made {
-            self.make_folders(&BTreeSet::from([folder.clone()]))?;
-            *folder_made = true;
-        }
-        let paths: Vec<_> = saves.iter().map(|(files, _)| self.resume_path(files)).collect();
-        let parts: Vec<_> = paths.iter().map(|path| part_path(path)).collect();
-        for ((_, kept), part) in saves.iter().zip(&parts) {
-            let written = write_fresh(self.fs(), part, &kept.encode());
-            written.map_err(|error| DiskError::io(part, &error))?;
-        }
-        if let Some((index, error)) = self.sync_paths(&parts).into_iter().next() {
-            return Err(DiskError::io(parts.get(index).unwrap_or(&folder), &error));
-        }
-        for (part, path) in parts.iter().zip(&paths) {
-            self.fs().rename(part, path).map_err(|error| DiskError::io(path, &error))?;
-        }
-        match self.sync_paths(std::slice::from_ref(&folder)).into_iter().next() {
-            Some((_, error)) => Err(DiskError::io(&folder, &error)),
-            None => Ok(()),
-        }
+        inner.changed = true;
+        Ok(Some(folder_of(&dest).to_owned()))
     }
 
     /// Removes resume files of earlier runs that say nothing any more, remains of interrupted
@@ -346,13 +338,13 @@ impl Storage {
         let torrents = self.all_torrents();
         let kept: BTreeSet<_> = torrents
             .iter()
-            .filter(|files| files.inner().marked)
+            .filter(|files| files.inner().marked.is_some())
             .map(|files| self.resume_path(files))
             .collect();
         let mut ours = BTreeSet::new();
         for files in &torrents {
             let inner = files.inner();
-            let told = |slot: &&Slot| inner.marked || slot.part == Part::Done;
+            let told = |slot: &&Slot| inner.marked.is_some() || slot.part == Part::Done;
             let dests = inner.slots.iter().filter(told).filter_map(|slot| slot.dest());
             ours.extend(dests.map(PathBuf::from));
         }
@@ -376,6 +368,30 @@ impl Storage {
             *lock(&self.saving) = false;
         }
     }
+}
+
+/// Whether two files have the same content.
+fn same_bytes(fs: &dyn Fs, one: &Path, other: &Path) -> io::Result<bool> {
+    let (one, other) = (fs.open_read(one)?, fs.open_read(other)?);
+    let length = one.len()?;
+    if other.len()? != length {
+        return Ok(false);
+    }
+    let (mut ours, mut theirs) = (vec![0; COMPARE], vec![0; COMPARE]);
+    let mut at = 0;
+    while at < length {
+        let size = (length - at).min(COMPARE as u64) as usize;
+        let (Some(ours), Some(theirs)) = (ours.get_mut(..size), theirs.get_mut(..size)) else {
+            return Ok(false);
+        };
+        one.read_at(ours, at)?;
+        other.read_at(theirs, at)?;
+        if ours != theirs {
+            return Ok(false);
+        }
+        at += size as u64;
+    }
+    Ok(true)
 }
 
 impl Batch {
@@ -402,7 +418,7 @@ impl Batch {
     }
 
     /// Files what the sync made durable, and what it may have lost.
-    fn settle(&self, failed: &BTreeMap<PathBuf, DiskError>) {
+    fn settle(&self, failed: &BTreeMap<PathBuf, DiskError>, say: &dyn Fn(&DiskError)) {
         let files = &self.files;
         let fault = |file: u32| {
             let part = self.parts.get(&file)?;
@@ -412,7 +428,7 @@ impl Batch {
         let mut inner = files.inner();
         for file in self.parts.keys() {
             let Some(error) = fault(*file) else { continue };
-            tracing::warn!("{error}");
+            say(error);
             if self.new_names.contains(file) {
                 inner.new_names.insert(*file);
             }

@@ -1,18 +1,26 @@
 //! The files of one torrent: where each is, what of it is written, and what of that is durable.
 
 use crate::error::{DiskError, DiskErrorKind};
-use crate::fs::Meta;
+use crate::fs::{Fs, Look, Meta, Seen};
 use crate::names::part_path;
 use crate::resume::{Resume, ResumeFile, relative};
+use crate::stamp::{Ending, Stamp};
 use crate::state::{Kept, State};
 use crate::storage::FilePlace;
-use crate::torrents::TorrentPlan;
+use crate::torrents::{Existing, TorrentPlan};
 use dunlin_base::{Bitfield, BlockRef, FileIndex, PieceIndex, TorrentId};
 use dunlin_metainfo::{Content, Extent, Geometry, PieceHashes};
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// Bytes of a file in the state of a torrent.
+const RECORD_WEIGHT: u64 = 33;
+
+/// About as many bytes has a file in a resume file, beside its hashes.
+const RESUME_WEIGHT: u64 = 200;
 
 /// One torrent of one rank.
 #[derive(Debug)]
@@ -24,6 +32,9 @@ pub(crate) struct TorrentFiles {
     /// How a torrent of the internet was opened; `None` for a set of a cluster.
     pub(crate) plan: Option<TorrentPlan>,
     pub(crate) sequence: u64,
+    /// Whether what is known of the files is kept for the next run. What a `get` has left of them
+    /// unfinished is not written over by somebody who only reads.
+    pub(crate) keeps: bool,
     /// Pieces that are zeros: of files that are written they need nothing but a hole.
     pub(crate) zero_pieces: Bitfield,
     /// Held while a part file is made, so that it is made once. Taken before `inner`, never after.
@@ -50,10 +61,16 @@ pub(crate) struct Inner {
     pub(crate) dirty: BTreeSet<u32>,
     /// Files whose part's name is new since the last sync.
     pub(crate) new_names: BTreeSet<u32>,
-    /// Whether a durable resume file of this run names the files.
-    pub(crate) marked: bool,
+    /// When a durable resume file of this run was saved that names the files, and says that the run
+    /// goes on.
+    pub(crate) marked: Option<Instant>,
+    /// The resume file says that the run that wrote it ended in order. Before anything is written, it
+    /// must say something else.
+    pub(crate) ended: bool,
     /// Whether the resume file says less than we know.
     pub(crate) changed: bool,
+    /// Whether files look different from what the resume file says, though no more is known of them.
+    pub(crate) moved: bool,
     /// Bytes that became durable since the resume file was saved.
     pub(crate) since_save: u64,
 }
@@ -63,16 +80,33 @@ pub(crate) struct Inner {
 pub(crate) struct Slot {
     pub(crate) place: FilePlace,
     pub(crate) part: Part,
-    /// Whether what stands under the final name is replaced.
-    pub(crate) replace: bool,
+    /// What is replaced under the final name.
+    pub(crate) replaces: Replaces,
     /// The part file was made empty, so where nothing was written there are zeros.
     pub(crate) fresh: bool,
     /// There is no part file: the file is changed where it stands. So is the store.
     pub(crate) in_place: bool,
+    /// Its part file, where another torrent has the one of the usual name.
+    pub(crate) own_part: Option<PathBuf>,
     /// What the file was when it got its final name, where it must stay that.
-    pub(crate) seen: Option<Meta>,
+    pub(crate) seen: Option<Seen>,
+    /// What it looks like now, to be kept for the next run; `None` where it must be looked at again,
+    /// since it was written.
+    pub(crate) stamp: Option<Stamp>,
     /// Why a sync of the file failed. From then on pieces made of earlier blocks are suspects.
     pub(crate) fault: Option<DiskError>,
+}
+
+/// What may stand under a final name, and is replaced by the part file in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Replaces {
+    /// Nothing.
+    Nothing,
+    /// The very file that was seen there. What comes in its place is somebody's who was not asked, or
+    /// what another torrent has finished.
+    This(Meta),
+    /// Whatever stands there.
+    Anything,
 }
 
 /// The part file of a file that is written here.
@@ -95,7 +129,7 @@ pub(crate) struct Readable {
     /// The inode of a part file.
     pub(crate) inode: Option<u64>,
     /// What a source must still be.
-    pub(crate) seen: Option<Meta>,
+    pub(crate) seen: Option<Seen>,
 }
 
 impl Inner {
@@ -109,9 +143,32 @@ impl Inner {
             touched: Bitfield::new(pieces),
             dirty: BTreeSet::new(),
             new_names: BTreeSet::new(),
-            marked: false,
+            marked: None,
+            ended: false,
             changed: false,
+            moved: false,
             since_save: 0,
+        }
+    }
+
+    /// A file, or the store, was written.
+    pub(crate) fn wrote(&mut self, file: FileIndex) {
+        self.dirty.insert(file.0);
+        self.moved = true;
+        if let Some(slot) = self.slots.get_mut(file.index()) {
+            slot.stamp = None;
+        }
+    }
+
+    /// Looks at the files that were written since. Nobody can write to them unnoticed meanwhile: who
+    /// has written waits for us, and says so afterwards.
+    fn look_again(&mut self, fs: &dyn Fs) {
+        for slot in self.slots.iter_mut().filter(|slot| slot.stamp.is_none()) {
+            if let Part::There(inode) = slot.part {
+                let now = fs.look(&slot.part_path()).ok().as_ref().and_then(Stamp::of);
+                // Another file under its name was never ours.
+                slot.stamp = now.filter(|now| now.inode == inode);
+            }
         }
     }
 }
@@ -122,11 +179,22 @@ impl Slot {
         Slot {
             place,
             part: Part::None,
-            replace: false,
+            replaces: Replaces::Nothing,
             fresh: false,
             in_place: false,
+            own_part: None,
             seen: None,
+            stamp: None,
             fault: None,
+        }
+    }
+
+    /// Whether what stands under the final name now may be replaced.
+    pub(crate) fn may_replace(&self, fs: &dyn Fs) -> bool {
+        match (self.replaces, self.dest()) {
+            (Replaces::Nothing, _) | (_, None) => false,
+            (Replaces::This(meta), Some(dest)) => fs.look(dest).is_ok_and(|now| now.meta == meta),
+            (Replaces::Anything, Some(_)) => true,
         }
     }
 
@@ -145,7 +213,7 @@ impl Slot {
     pub(crate) fn part_path(&self) -> PathBuf {
         match self.dest() {
             Some(dest) if self.in_place => dest.to_owned(),
-            Some(dest) => part_path(dest),
+            Some(dest) => self.own_part.clone().unwrap_or_else(|| part_path(dest)),
             None => PathBuf::new(),
         }
     }
@@ -167,6 +235,14 @@ impl Slot {
         matches!(self.place, FilePlace::Wanted { .. })
     }
 
+    /// It was looked at, and what stands there was hashed as it looked, or is known from before.
+    pub(crate) fn saw(&mut self, look: &Look) {
+        (self.seen, self.stamp) = (Some(look.seen()), Stamp::of(look));
+        if let FilePlace::Source(source) = &mut self.place {
+            source.seen = self.seen;
+        }
+    }
+
     /// Whether the file's bytes are in the store.
     pub(crate) fn is_stored(&self) -> bool {
         matches!(self.place, FilePlace::Skipped { .. })
@@ -186,16 +262,19 @@ impl Slot {
     /// Where the bytes can be read now.
     pub(crate) fn readable(&self) -> Result<Readable, DiskError> {
         match (&self.place, self.part) {
-            (FilePlace::Source(source) | FilePlace::Copy { source, .. }, _) => {
-                Ok(Readable { path: source.path.clone(), inode: None, seen: source.seen })
-            }
+            (
+                FilePlace::Source(source)
+                | FilePlace::Copy { source, .. }
+                | FilePlace::Blocked { source: Some(source), .. },
+                _,
+            ) => Ok(Readable { path: source.path.clone(), inode: None, seen: source.seen }),
             (FilePlace::Wanted { .. } | FilePlace::Skipped { .. }, Part::There(inode)) => {
                 Ok(Readable { path: self.part_path(), inode: Some(inode), seen: None })
             }
             (FilePlace::Wanted { dest, .. } | FilePlace::Skipped { dest }, Part::Done) => {
                 Ok(Readable { path: dest.clone(), inode: None, seen: self.seen })
             }
-            (FilePlace::Blocked { error, .. }, _) => Err(error.clone()),
+            (FilePlace::Blocked { source: None, error, .. }, _) => Err(error.clone()),
             _ => Err(DiskError::new(self.shown(), DiskErrorKind::Misuse("read before written"))),
         }
     }
@@ -204,6 +283,11 @@ impl Slot {
 impl TorrentFiles {
     pub(crate) fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the files are only read.
+    pub(crate) fn is_read(&self) -> bool {
+        self.plan.as_ref().is_some_and(|plan| plan.existing == Existing::Read)
     }
 
     /// Whether a piece is a hole of a wanted file that is not made yet.
@@ -279,36 +363,53 @@ impl TorrentFiles {
     }
 
     /// What is kept of a torrent of the internet; `None` if nothing of it is here.
-    pub(crate) fn state(&self, root: &Path) -> Option<State> {
+    pub(crate) fn state(&self, fs: &dyn Fs, root: &Path, ending: Ending) -> Option<State> {
         let plan = self.plan.as_ref()?;
-        let inner = self.inner();
+        let mut inner = self.inner();
+        inner.look_again(fs);
         let (store, slots) = inner.slots.split_last()?;
-        let kept = |slot: &Slot| match (&slot.place, slot.part) {
-            (FilePlace::Source(source), _) => {
-                source.seen.as_ref().map_or(Kept::Nowhere, Kept::done)
+        let kept = |slot: &Slot| match (slot.part, slot.stamp) {
+            (Part::There(_), Some(stamp)) => {
+                Kept::Part { stamp, replaces: slot.replaces != Replaces::Nothing }
             }
-            (_, Part::There(inode)) => Kept::Part { inode, replaces: slot.replace },
-            (_, Part::Done) => slot.seen.as_ref().map_or(Kept::Nowhere, Kept::done),
+            (Part::Done, Some(stamp)) => Kept::Done(stamp),
             _ if slot.is_stored() => Kept::Store,
             _ => Kept::Nowhere,
         };
-        let store = match store.part {
-            Part::There(inode) => inode,
-            Part::None | Part::Stale | Part::Done => 0,
-        };
         let files: Vec<_> = slots.iter().map(kept).collect();
+        let store = store.stamp.filter(|_| matches!(store.part, Part::There(_)));
         let folder = relative(root, &plan.folder);
-        Some(State { folder, claimed: inner.durable.clone(), files, store })
+        let claimed = inner.durable.clone();
+        inner.moved = false;
+        Some(State { folder, claimed, files, store, ending, old: false })
+    }
+
+    /// About how many bytes is kept of it between runs: what saving it costs. `None` if there is
+    /// nothing to keep.
+    pub(crate) fn weight(&self) -> Option<u64> {
+        if self.plan.is_some() {
+            let files = self.content.files.len() as u64 * RECORD_WEIGHT;
+            return Some(files + u64::from(self.geometry.pieces() / 8));
+        }
+        let inner = self.inner();
+        let unfinished =
+            inner.slots.iter().zip(0..).filter(|(slot, _)| slot.unfinished().is_some());
+        let files = unfinished.map(|(_, file)| {
+            self.geometry.file_pieces(FileIndex(file)).len() as u64 * 20 + RESUME_WEIGHT
+        });
+        files.reduce(|sum, file| sum + file)
     }
 
     /// What the resume file of a set should say; `None` if nothing is unfinished.
-    pub(crate) fn resume(&self, root: &Path) -> Option<Resume> {
-        let inner = self.inner();
+    pub(crate) fn resume(&self, fs: &dyn Fs, root: &Path, ending: Ending) -> Option<Resume> {
+        let mut inner = self.inner();
+        inner.look_again(fs);
+        inner.moved = false;
         let unfinished = inner.slots.iter().enumerate();
         let files: Vec<_> = unfinished
             .filter_map(|(index, slot)| self.resume_file(&inner, index, slot.unfinished()?, root))
             .collect();
-        (!files.is_empty()).then_some(Resume { sequence: self.sequence, files })
+        (!files.is_empty()).then_some(Resume { sequence: self.sequence, files, ending })
     }
 
     fn resume_file(
@@ -328,16 +429,14 @@ impl TorrentFiles {
                 claimed.set(PieceIndex(place as u32));
             }
         }
-        let inode = match inner.slots.get(index)?.part {
-            Part::There(inode) => inode,
-            Part::None | Part::Stale | Part::Done => 0,
-        };
+        let slot = inner.slots.get(index)?;
+        let part = slot.stamp.filter(|_| matches!(slot.part, Part::There(_)));
         Some(ResumeFile {
             name: file.name.clone(),
             dest: relative(root, dest),
             length: file.length,
             piece_length: self.geometry.piece_length(),
-            inode,
+            part,
             claimed,
             hashes: hashes.to_vec(),
         })

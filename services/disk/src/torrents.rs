@@ -6,14 +6,17 @@
 //! ```
 
 use crate::check::{Check, Progress};
+use crate::checksum::SealError;
 use crate::error::{DiskError, DiskErrorKind};
-use crate::fs::Meta;
+use crate::fs::{FileKind, Look};
 use crate::opening::zero_pieces;
+use crate::reading::is_any_right;
 use crate::resume::relative;
+use crate::saving::Last;
 use crate::state::{MAX_STATE, PARTS_SUFFIX, STATE_SUFFIX, State};
 use crate::storage::{FilePlace, Opened, Storage, lock, misuse};
-use crate::survey::{Data, Survey};
-use crate::sync::{Last, SyncReport};
+use crate::survey::{Data, Since, Survey, Tried};
+use crate::sync::SyncReport;
 use crate::torrent_files::{Inner, Part, Slot, TorrentFiles};
 use dunlin_base::{Bitfield, FileIndex, PieceIndex, TorrentId};
 use dunlin_metainfo::{Content, HashKind};
@@ -35,6 +38,9 @@ pub struct TorrentPlan {
     pub wanted: Vec<bool>,
     /// What may be done with files that stand there already.
     pub existing: Existing,
+    /// The root of each file's tree of hashes (BEP 52), by index, where the torrent has one; empty if
+    /// it has none. Two torrents with one root mean the same content.
+    pub roots: Vec<Option<[u8; 32]>>,
 }
 
 /// What may be done with a complete file that stands where one of the torrent's goes. What is right is
@@ -49,6 +55,9 @@ pub enum Existing {
     Read,
 }
 
+/// How often a file is hashed that is touched meanwhile: whoever does so again and again may be writing.
+const CHECKS: u32 = 3;
+
 /// What the check of an opening came to.
 struct Found {
     /// Right, and claimed by the last run: durable.
@@ -59,6 +68,8 @@ struct Found {
     wrong: Bitfield,
     /// Bytes that were hashed.
     bytes: u64,
+    /// Files that could not be read, and why.
+    failed: Vec<(FileIndex, DiskError)>,
 }
 
 impl Storage {
@@ -67,8 +78,10 @@ impl Storage {
     /// `progress` hears of the bytes hashed and to be hashed, and ends the work by `Break`.
     ///
     /// # Errors
-    /// `OtherContent` where a wanted file may not be replaced; `Exists` or `NoFolder` where something
+    /// `Claimed` where another torrent writes something else to one of its paths, `Newer` if a later
+    /// version of the program kept its state; `OtherContent` where a wanted file may not be replaced; `Exists` or `NoFolder` where something
     /// else than a file or a folder stands in the way, links among them: they are never followed.
+    /// `NothingRight` if files are only read ([`Existing::Read`]) and nothing of them is right.
     /// `Interrupted` if it is stopped.
     pub fn open_torrent(
         &self,
@@ -77,8 +90,19 @@ impl Storage {
         progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
     ) -> Result<Opened, DiskError> {
         self.check_open(torrent, &plan.content, plan.wanted.len())?;
-        let state = self.load_state(&plan);
-        self.open_with(torrent, plan, state, progress)
+        let (content, folder) = (Arc::clone(&plan.content), plan.folder.clone());
+        let reads = plan.existing == Existing::Read;
+        let state = self.state_for(&plan)?;
+        let opened = self.open_with(torrent, plan, state, progress);
+        if opened.is_err() {
+            self.unclaim(torrent);
+        }
+        let opened = opened?;
+        if reads && !is_any_right(&content, &opened.have, opened.faults.len()) {
+            self.forget(torrent);
+            return Err(DiskError::new(folder, DiskErrorKind::NothingRight(opened.faults)));
+        }
+        Ok(opened)
     }
 
     /// Opens an open torrent again and hashes everything that is there, whatever is claimed of it: when
@@ -97,8 +121,8 @@ impl Storage {
         let _no_sync = lock(&self.syncing);
         // The store is ours alone, and nobody finds it by its name.
         let store = self
-            .load_state(&plan)
-            .filter(|state| state.store != 0)
+            .state_for(&plan)?
+            .filter(|state| state.store.is_some())
             .map(|state| State { claimed: Bitfield::new(state.claimed.len()), ..state });
         let opened = self.open_with(torrent, plan, store, progress);
         if opened.is_err() {
@@ -119,11 +143,16 @@ impl Storage {
             return Err(misuse(&self.config.root, "wishes for files that the torrent has not"));
         }
         self.sync_quietly(torrent);
-        let plan = TorrentPlan { wanted: wanted.to_vec(), ..old };
-        let state = self.load_state(&plan);
+        let plan = TorrentPlan { wanted: wanted.to_vec(), ..old.clone() };
+        let state = self.load_state(&plan)?;
         let mut go_on = |_, _| ControlFlow::Continue(());
         let no_sync = lock(&self.syncing);
-        let opened = self.open_with(torrent, plan, state, &mut go_on)?;
+        let opened = self.open_with(torrent, plan, state, &mut go_on).inspect_err(|_| {
+            // What it wrote before, it goes on writing.
+            if let Err(error) = self.claim(torrent, &old) {
+                tracing::warn!("{error}");
+            }
+        })?;
         drop(no_sync);
         // The bytes are in files of their own now, and the state says so.
         self.sync_quietly(torrent);
@@ -143,8 +172,9 @@ impl Storage {
         let stored = filled.any(|(slot, _)| slot.is_stored());
         drop(filled);
         drop(inner);
-        // What cannot be removed is found by the next run, or by `clean`.
-        if !(keep && stored) {
+        // What cannot be removed is found by the next run, or by `clean`. The store of a torrent that is
+        // only read belongs to whoever writes it.
+        if !(files.is_read() || keep && stored) {
             let _ = self.fs().remove_file(&self.store_path(&files.content));
         }
         if !keep {
@@ -158,7 +188,7 @@ impl Storage {
 
     /// A sync whose report is given by the next one.
     fn sync_quietly(&self, torrent: TorrentId) {
-        let report = self.sync_all(Last::One(torrent));
+        let report = self.sync_all(Last::Pause(torrent));
         if report != SyncReport::default() {
             *lock(&self.unreported) = report;
             lock(&self.pace).finish_since.get_or_insert_with(Instant::now);
@@ -171,6 +201,7 @@ impl Storage {
     }
 
     fn forget(&self, torrent: TorrentId) {
+        self.unclaim(torrent);
         let Some(files) = lock(&self.torrents).remove(&torrent) else { return };
         self.close_files(&files);
     }
@@ -186,29 +217,50 @@ impl Storage {
         self.state_dir().join(format!("{}{PARTS_SUFFIX}", content.info_hash))
     }
 
+    /// As [`Storage::load_state`]; who only reads can do without, and writes over nothing.
+    fn state_for(&self, plan: &TorrentPlan) -> Result<Option<State>, DiskError> {
+        match self.load_state(plan) {
+            Err(error) if plan.existing == Existing::Read => {
+                tracing::warn!("{error}");
+                Ok(None)
+            }
+            state => state,
+        }
+    }
+
     /// What the last run has kept of a torrent, if it is of use.
-    fn load_state(&self, plan: &TorrentPlan) -> Option<State> {
+    ///
+    /// # Errors
+    /// `Newer` if a later version of this program wrote it: it must not be written over.
+    fn load_state(&self, plan: &TorrentPlan) -> Result<Option<State>, DiskError> {
         let content = &plan.content;
         let path = self.state_dir().join(format!("{}{STATE_SUFFIX}", content.info_hash));
-        let bytes = match self.fs().read_all(&path, MAX_STATE) {
+        let ignored = |why: &dyn std::fmt::Display| {
+            tracing::warn!("{} is ignored, and files are hashed: {why}", path.display());
+            Ok(None)
+        };
+        // A pipe would be waited for, and a link leads elsewhere.
+        match self.fs().look(&path) {
+            Ok(look) if look.kind == FileKind::File => {}
+            Ok(_) => return Err(DiskError::new(path, DiskErrorKind::Exists)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return ignored(&error),
+        }
+        let bytes = match self.fs().read_own(&path, MAX_STATE) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
-            Err(error) => {
-                tracing::warn!("{} is ignored, and files are hashed: {error}", path.display());
-                return None;
-            }
+            Err(error) => return ignored(&error),
         };
         let state = match State::decode(&bytes) {
             Ok(state) => state,
-            Err(error) => {
-                tracing::warn!("{} is ignored, and files are hashed: {error}", path.display());
-                return None;
+            Err(SealError::Version(version)) => {
+                return Err(DiskError::new(path, DiskErrorKind::Newer(version)));
             }
+            Err(error) => return ignored(&error),
         };
         let same = state.claimed.len() == content.geometry.pieces()
             && state.files.len() == content.files.len()
             && state.folder == relative(&self.config.root, &plan.folder);
-        same.then_some(state)
+        Ok(same.then_some(state))
     }
 
     fn open_with(
@@ -226,11 +278,41 @@ impl Storage {
             self.close_files(&before);
         }
         let zeros = zero_pieces(&content);
-        let mut survey = self.survey(&plan, state.as_ref())?;
-        let found = self.find(&plan, &survey, state.as_ref(), &zeros, progress)?;
-        let known = state.is_some();
+        let reads = plan.existing == Existing::Read;
+        let rights = self.claim(torrent, &plan)?;
+        let (mut misled, mut round) = (Tried::new(), 0);
+        let (mut survey, mut found) = loop {
+            let mut survey = match reads {
+                true => self.survey_to_read(&plan, state.as_ref(), &misled),
+                false => self.survey(&plan, state.as_ref(), &rights, &misled)?,
+            };
+            let found = self.find(&plan, &mut survey, state.as_ref(), &zeros, progress)?;
+            let more = survey.misled(&content.geometry, &found.wrong);
+            round += 1;
+            // Twice is enough for what is not made on purpose: a file has three names at most.
+            match round {
+                _ if more.is_empty() => break (survey, found),
+                1 | 2 => more.into_iter().for_each(|file| *misled.entry(file).or_default() += 1),
+                3 => (0..content.geometry.files()).for_each(|file| {
+                    misled.entry(FileIndex(file)).or_insert(1);
+                }),
+                _ => break (survey, found),
+            }
+        };
+        let mut right = found.claimed.clone();
+        right.union_with(&found.hashed);
+        survey.check_theirs(&plan, &rights, &right)?;
+        let ended = state.as_ref().is_some_and(|state| state.ending.clean && !state.old);
         let bad = survey.judge(&plan, &found.wrong)?;
-        let inner = self.fill(&plan, survey, &found, known)?;
+        let mut faults = Vec::new();
+        if reads {
+            let failed = std::mem::take(&mut found.failed);
+            faults = survey.faults_of(&content.geometry, &right, failed);
+        }
+        let inner = self.fill(&plan, survey, &found, ended)?;
+        // What a `get` has left unfinished, or a later version has written, is not written over.
+        let finished = |kept: Option<State>| kept.as_ref().is_none_or(State::is_finished);
+        let keeps = !reads || self.load_state(&plan).is_ok_and(finished);
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
         let files = TorrentFiles {
             id: torrent,
@@ -238,15 +320,19 @@ impl Storage {
             content,
             plan: Some(plan),
             sequence,
+            keeps,
             zero_pieces: zeros,
             gate: Mutex::default(),
             inner: Mutex::new(inner),
         };
-        bad.into_iter().try_for_each(|file| self.take_over(&files, file))?;
+        for file in bad {
+            // What was lost is fetched with what is missing.
+            self.take_over(&files, file)?;
+        }
         self.empty_store(&files, state.as_ref())?;
         self.add_holes(&files)?;
         self.add_padding(&files);
-        let opened = self.opened(&files, found.bytes);
+        let opened = Opened { faults, ..self.opened(&files, found.bytes) };
         // Who read meanwhile may have opened files that are others now.
         self.close_files(&files);
         lock(&self.torrents).insert(torrent, Arc::new(files));
@@ -258,14 +344,15 @@ impl Storage {
     fn find(
         &self,
         plan: &TorrentPlan,
-        survey: &Survey,
+        survey: &mut Survey,
         state: Option<&State>,
         zeros: &Bitfield,
         progress: Progress<'_>,
     ) -> Result<Found, DiskError> {
         let geometry = &plan.content.geometry;
         let none = || Bitfield::new(geometry.pieces());
-        let mut found = Found { claimed: none(), hashed: none(), wrong: none(), bytes: 0 };
+        let (claimed, hashed, wrong) = (none(), none(), none());
+        let mut found = Found { claimed, hashed, wrong, bytes: 0, failed: Vec::new() };
         let mut data = Data::new(self.fs(), survey);
         let mut open = Vec::new();
         for piece in (0..geometry.pieces()).map(PieceIndex) {
@@ -274,51 +361,99 @@ impl Storage {
                 found.claimed.set(piece);
             } else if data.has_some(geometry, piece) {
                 open.push(piece);
-            } else if zeros.has(piece) && survey.is_whole(geometry, piece) {
+            } else if survey.is_whole(geometry, piece) {
                 // Where a file that stands has a hole, it reads as zeros.
-                found.hashed.set(piece);
+                match zeros.has(piece) {
+                    true => found.hashed.set(piece),
+                    // As wrong as other bytes, where the file is not to be added to.
+                    false if survey.is_wanted(geometry, piece) => found.wrong.set(piece),
+                    false => false,
+                };
             }
         }
         if open.is_empty() {
             return Ok(found);
         }
-        let check = Check {
-            fs: self.fs(),
-            content: &plan.content,
-            homes: &survey.homes,
-            threads: self.config.threads,
-            budget: self.config.budget.as_ref(),
-            buffers: &self.config.buffers,
-            stop: &self.config.stop,
-        };
-        let checked = check.run(open.clone(), progress)?;
-        for (_, error) in &checked.failed {
-            tracing::warn!("{error}");
-        }
-        let steady = survey.steady(self.fs());
-        for piece in open {
+        self.hash_open(plan, survey, open, &mut found, progress)?;
+        self.read.fetch_add(found.bytes, Ordering::Relaxed);
+        Ok(found)
+    }
+
+    /// Hashes pieces, and those of files that were touched meanwhile again: who gives a file another
+    /// name or other rights changes nothing in it, but nobody else can tell.
+    fn hash_open(
+        &self,
+        plan: &TorrentPlan,
+        survey: &mut Survey,
+        open: Vec<PieceIndex>,
+        found: &mut Found,
+        progress: Progress<'_>,
+    ) -> Result<(), DiskError> {
+        let geometry = &plan.content.geometry;
+        let files = |piece| {
             let len = geometry.data_len(piece);
-            found.bytes += u64::from(len);
-            let whole = dunlin_base::BlockRef { piece, begin: 0, len };
+            geometry.extents(dunlin_base::BlockRef { piece, begin: 0, len }).map(|part| part.file)
+        };
+        let (mut again, mut right) = (open.clone(), Bitfield::new(geometry.pieces()));
+        let mut since = Vec::new();
+        for _ in 0..CHECKS {
+            let check = Check {
+                fs: self.fs(),
+                content: &plan.content,
+                homes: &survey.homes,
+                threads: self.config.threads,
+                budget: self.config.budget.as_ref(),
+                buffers: &self.config.buffers,
+                stop: &self.config.stop,
+            };
+            let checked = check.run(again.clone(), progress)?;
+            for piece in again.drain(..) {
+                if checked.right.has(piece) {
+                    right.set(piece)
+                } else {
+                    right.clear(piece)
+                };
+            }
+            found.failed.retain(|(file, _)| since.get(file.index()) != Some(&Since::Touched));
+            found.failed.extend(checked.failed);
+            since = survey.since(self.fs());
+            let touched = |file: FileIndex| since.get(file.index()) == Some(&Since::Touched);
+            again.extend(open.iter().copied().filter(|piece| files(*piece).any(touched)));
+            if again.is_empty() {
+                break;
+            }
+        }
+        if plan.existing == Existing::Read {
+            // It is served as it was found, and hashed again by the next run: whoever gets it hashes it.
+            for (slot, since) in survey.slots.iter_mut().zip(&mut since) {
+                if *since == Since::Touched {
+                    (slot.stamp, *since) = (None, Since::Same);
+                }
+            }
+        } else {
+            found.failed.iter().for_each(|(_, error)| tracing::warn!("{error}"));
+        }
+        for piece in open {
+            found.bytes += u64::from(geometry.data_len(piece));
             let still =
-                geometry.extents(whole).all(|part| steady.get(part.file.index()) != Some(&false));
-            let set = match checked.right.has(piece) && still {
+                files(piece).all(|file| since.get(file.index()).is_none_or(|s| *s == Since::Same));
+            let set = match right.has(piece) && still {
                 true => &mut found.hashed,
                 false => &mut found.wrong,
             };
             set.set(piece);
         }
-        self.read.fetch_add(found.bytes, Ordering::Relaxed);
-        Ok(found)
+        Ok(())
     }
 
-    /// What is known when a torrent is opened.
+    /// What is known when a torrent is opened; `ended` if the state says that the last run ended in
+    /// order.
     fn fill(
         &self,
         plan: &TorrentPlan,
         survey: Survey,
         found: &Found,
-        known: bool,
+        ended: bool,
     ) -> Result<Inner, DiskError> {
         let geometry = &plan.content.geometry;
         let mut inner = Inner::new(geometry.pieces());
@@ -339,17 +474,18 @@ impl Storage {
             inner.written.set(piece);
             let len = geometry.data_len(piece);
             let parts = geometry.extents(dunlin_base::BlockRef { piece, begin: 0, len });
-            for part in parts {
+            // What is only read was synced, or not, by whoever wrote it.
+            for part in parts.filter(|_| plan.existing != Existing::Read) {
                 let stored = inner.slots.get(part.file.index()).is_some_and(Slot::is_stored);
                 let home = if stored { geometry.files() } else { part.file.0 };
                 inner.dirty.insert(home);
                 inner.new_names.insert(home);
             }
         }
-        inner.marked = known;
+        inner.ended = ended;
         if inner.written.count() > 0 || found.wrong.count() > 0 || survey.news {
             // The state says less than we know: it is saved with the next sync.
-            (inner.changed, inner.marked) = (true, false);
+            inner.changed = true;
             self.note_written(0);
         }
         if plan.existing != Existing::Read {
@@ -384,13 +520,15 @@ impl Storage {
             slot.is_some_and(|slot| matches!(slot.part, Part::There(_)))
         };
         let resumed = have.ones().filter(|piece| files.any_home(&inner, *piece, unfinished));
-        Opened { resumed: resumed.count() as u32, have: have.clone(), checked }
+        let resumed = resumed.count() as u32;
+        Opened { resumed, have: have.clone(), checked, faults: Vec::new() }
     }
 }
 
-/// What a file was when it was looked at, and whether it still is that.
-pub(crate) fn still(fs: &dyn crate::fs::Fs, path: &Path, seen: &Meta) -> bool {
-    fs.metadata(path).is_ok_and(|now| now == *seen)
+/// Whether a file is what it was when it was looked at, by all that tells of its content.
+pub(crate) fn still(fs: &dyn crate::fs::Fs, path: &Path, seen: &Look) -> bool {
+    fs.look(path)
+        .is_ok_and(|now| (now.kind, now.meta, now.changed) == (seen.kind, seen.meta, seen.changed))
 }
 
 /// That other content stands at `path`.

@@ -21,6 +21,8 @@ pub struct Tree {
     pub files: Vec<TreeFile>,
     /// What should be given and cannot be, with the reasons.
     pub unreadable: Vec<Unkept>,
+    /// Files that an earlier run left unfinished here: of who should give them, they are missing.
+    pub unfinished: Vec<Unkept>,
     /// What is left out because trees do not hold such things, with the reasons.
     pub notes: Vec<Unkept>,
 }
@@ -39,7 +41,7 @@ pub struct TreeFile {
 /// Something of a tree that cannot be kept.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Unkept {
-    /// Its name in the tree; escaped where it is none that people can read.
+    /// Its name in the tree.
     pub name: String,
     /// Why, for people.
     pub reason: String,

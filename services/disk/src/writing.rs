@@ -72,17 +72,29 @@ impl Storage {
         loop {
             match self.write_to(files, block, parts) {
                 Err(error)
-                    if replaces && matches!(error.kind, DiskErrorKind::OtherContent { .. }) =>
+                    if replaces
+                        && matches!(
+                            error.kind,
+                            DiskErrorKind::OtherContent { .. } | DiskErrorKind::Changed
+                        ) =>
                 {
                     let other = |file: &u32| {
                         let inner = files.inner();
                         let slot = inner.slots.get(*file as usize);
-                        slot.is_some_and(|slot| slot.dest() == Some(&error.path))
+                        let done = slot.filter(|slot| slot.part == Part::Done);
+                        done.is_some_and(|slot| slot.dest() == Some(&error.path))
                     };
                     let file = files.geometry.piece_files(block.piece).find(other);
+                    let file = FileIndex(file.ok_or(error)?);
                     // Taken before the gate, as a sync takes it.
                     let _one = lock(&self.syncing);
-                    self.take_over(files, FileIndex(file.ok_or(error)?))?;
+                    let lost = self.take_over(files, file)?;
+                    if lost > 0 {
+                        // They were said to be here.
+                        let path = files.inner().slots.get(file.index()).map(Slot::shown);
+                        let path = path.unwrap_or_default();
+                        return Err(DiskError::new(path, DiskErrorKind::Changed));
+                    }
                 }
                 done => return done,
             }
@@ -147,7 +159,7 @@ impl Storage {
                 file.write_at(own, offset)
             };
             written.map_err(|error: io::Error| DiskError::io(&path, &error))?;
-            files.inner().dirty.insert(home.0);
+            files.inner().wrote(home);
         }
         self.wrote.fetch_add(given, Ordering::Relaxed);
         self.note_written(given);
@@ -155,7 +167,7 @@ impl Storage {
     }
 
     /// A finished file has what a piece of it and of an unfinished one brings: then there is nothing to
-    /// write. Otherwise it is not the file that it was taken for.
+    /// write. Otherwise it is not the file that it was taken for, or (`Changed`) nobody knows what it is.
     fn compare(
         &self,
         files: &TorrentFiles,
@@ -166,13 +178,9 @@ impl Storage {
         let mut at = offset;
         for part in parts {
             let mut buffer = self.config.buffers.take(part.len());
-            let read = self.read_home(files, file, at, buffer.bytes_mut());
-            let changed = match read {
-                Ok(()) => buffer.bytes_mut() != &part[..],
-                Err(error) if error.kind == DiskErrorKind::Changed => true,
-                Err(error) => return Err(error),
-            };
-            if changed {
+            let read = self.read_home(files, file, at, buffer.bytes_mut(), files.plan.is_none());
+            read?;
+            if buffer.bytes_mut() != &part[..] {
                 let shown = files.inner().slots.get(file.index()).map(Slot::shown);
                 let kind = DiskErrorKind::OtherContent { more: 0 };
                 return Err(DiskError::new(shown.unwrap_or_default(), kind));
@@ -202,6 +210,9 @@ impl Storage {
         };
         let mut fresh = slot.fresh;
         drop(inner);
+        if part != Part::Done {
+            self.mark(files)?;
+        }
         let open = match part {
             Part::There(inode) => self.open_file(files, file, &path, Some(inode))?,
             Part::None | Part::Stale => {
@@ -241,9 +252,7 @@ impl Storage {
         if let Part::There(inode) = part {
             return self.open_file(files, file, &path, Some(inode));
         }
-        if wanted {
-            self.mark(files)?;
-        }
+        self.mark(files)?;
         self.files.make_room();
         let created = match create() {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -259,7 +268,7 @@ impl Storage {
             named(error)
         })?;
         let mut inner = files.inner();
-        inner.dirty.insert(file.0);
+        inner.wrote(file);
         inner.new_names.insert(file.0);
         if let Some(slot) = inner.slots.get_mut(file.index()) {
             (slot.part, slot.fresh) = (Part::There(meta.inode), true);

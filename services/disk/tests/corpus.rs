@@ -30,3 +30,9 @@ fn every_state_of_the_corpus_keeps_the_promises() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/state");
     replay(folder, dunlin_disk::fuzzing::state);
 }
+
+#[test]
+fn every_file_of_claims_of_the_corpus_keeps_the_promises() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/claims");
+    replay(folder, dunlin_disk::fuzzing::claims);
+}

@@ -61,7 +61,7 @@ fn place(fs: &dyn Fs, set: &Set, way: Way) -> FilePlace {
     let old = fs.read_all(&dest, 1 << 30).unwrap();
     let hashes = PieceHashes::Sha1(hashes_of(&old, PIECE).into());
     let known = way.known.then_some(KnownHashes { piece_length: PIECE, hashes });
-    let seen = Some(fs.look(&dest).unwrap().meta);
+    let seen = Some(fs.look(&dest).unwrap().seen());
     let base = SourceFile { path: dest.clone(), seen };
     FilePlace::Repair(Box::new(Repair { dest, base, known, in_place: way.in_place }))
 }
@@ -153,13 +153,18 @@ fn on_this_machine_too() {
 #[test]
 fn hashes_of_a_file_that_changed_are_not_believed() {
     let root = Path::new("/out");
-    for way in ways().filter(|way| way.known) {
+    let ways = ways().filter(|way| way.known).flat_map(|way| [(way, false), (way, true)]);
+    for (way, set_back) in ways {
         let (fs, set) = (MemFs::new(), set(root));
         fs.set_shares(way.shares);
         put(&fs, &set.dest(0), &set.contents[0]);
         let place = place(&fs, &set, way);
+        let modified = fs.metadata(&set.dest(0)).unwrap().modified;
         let file = fs.open_write(&set.dest(0)).unwrap();
         file.write_at(&[Bytes::from_static(b"changed")], 5 * P as u64).unwrap();
+        if set_back {
+            fs.set_modified(&set.dest(0), modified as i64).unwrap();
+        }
         let store = storage(&fs, root);
         let opened = set.open(&store, vec![place, set.wanted(false).remove(1)]).unwrap();
         assert_eq!(missing(&opened.have), [5], "{way:?}");
@@ -315,18 +320,24 @@ fn where_something_stands_in_the_way_only_that_file_fails() {
 
 #[test]
 fn a_copy_shares_its_bytes_where_it_can() {
-    for (shares, changed) in [(true, false), (false, false), (true, true)] {
+    for (shares, changed, set_back) in
+        [(true, false, false), (false, false, false), (true, true, false), (true, true, true)]
+    {
         let fs = MemFs::new();
         fs.set_shares(shares);
         let set = set(Path::new("/out"));
         put(&fs, Path::new("/own/a"), &set.contents[0]);
-        let seen = Some(fs.look(Path::new("/own/a")).unwrap().meta);
+        let seen = Some(fs.look(Path::new("/own/a")).unwrap().seen());
         let source = SourceFile { path: "/own/a".into(), seen };
         let store = storage(&fs, Path::new("/out"));
         let copy = FilePlace::Copy { source, dest: set.dest(0) };
         set.open(&store, vec![copy, FilePlace::Absent]).unwrap();
         if changed {
+            let modified = fs.metadata(Path::new("/own/a")).unwrap().modified;
             put(&fs, Path::new("/own/a"), &vec![1; set.contents[0].len()]);
+            if set_back {
+                fs.set_modified(Path::new("/own/a"), modified as i64).unwrap();
+            }
         }
         let before = fs.bytes_read();
         let done = store.finish_file(T, FileIndex(0));

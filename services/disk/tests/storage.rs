@@ -400,7 +400,7 @@ fn check_overwritten(fs: &Arc<dyn Fs>, root: &Path) {
     (0..2).for_each(|file| put(&**fs, &set.dest(file), &set.contents[file]));
     let storage = || Storage::new(StorageConfig::new(Arc::clone(fs), root.into()));
     let places = || -> Vec<_> {
-        let seen = |file| Some(fs.metadata(&set.dest(file)).unwrap());
+        let seen = |file| Some(fs.look(&set.dest(file)).unwrap().seen());
         let source = |file| SourceFile { path: set.dest(file), seen: seen(file) };
         (0..2).map(|file| FilePlace::Source(source(file))).collect()
     };
@@ -433,7 +433,7 @@ fn places_modified(places: &[FilePlace]) -> i128 {
     let Some(FilePlace::Source(SourceFile { seen: Some(seen), .. })) = places.first() else {
         panic!("a source that was seen")
     };
-    seen.modified
+    seen.meta.modified
 }
 
 #[test]
@@ -512,7 +512,10 @@ fn three_hundred_small_files_on_this_machine() {
     let files: Vec<_> =
         names.iter().zip(0..).map(|(name, len)| (name.as_str(), len * 37)).collect();
     let set = Set::new(&folder.path().join("out"), &files, 3);
-    let store = storage(&RealFs, &set.root);
+    let mut config = StorageConfig::new(Arc::new(RealFs), set.root.clone());
+    // However long it takes here.
+    config.sync_interval = Duration::MAX;
+    let store = Storage::new(config);
     set.open(&store, set.wanted(false)).unwrap();
     set.write_all(&store).unwrap();
     assert!(!find_leftovers(&RealFs, &set.root).unwrap().is_empty());

@@ -10,6 +10,7 @@ use dunlin_base::{Bitfield, PieceIndex, Rng};
 use dunlin_disk::{DiskError, Existing, Fs, MemFs, Opened, Storage};
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Seeds a test; the long form runs twenty times as many.
 const SEEDS: u64 = 15;
@@ -27,8 +28,19 @@ fn torrent(kind: Kind) -> Torrent {
         ("small/3", 16_000),
         ("deep/er/b.bin", 33_000),
         ("last", 1),
+        ("link", 0),
+        ("small/up", 0),
     ];
-    Torrent::new(root(), kind, &files, 1)
+    let mut torrent = Torrent::new(root(), kind, &files, 1);
+    for file in &mut Arc::make_mut(&mut torrent.content).files {
+        match file.name.as_str() {
+            "t/link" => file.link = Some(b"deep/er".to_vec()),
+            "t/small/up" => file.link = Some(b"../a.bin".to_vec()),
+            "t/small/2" | "t/empty" => file.executable = true,
+            _ => {}
+        }
+    }
+    torrent
 }
 
 /// One run of a program that downloads.
@@ -126,6 +138,14 @@ fn download(
 /// Nothing on the disk is a lie.
 fn check(fs: &MemFs, torrent: &Torrent, old: Option<&[u8]>, finished: &BTreeSet<usize>) {
     for (file, content) in torrent.contents.iter().enumerate() {
+        if torrent.content.files[file].link.is_some() {
+            let there = fs.look(&torrent.dest(file)).is_ok();
+            assert!(there || !finished.contains(&file), "{file} was reported");
+            if there {
+                torrent.assert_file(fs, file);
+            }
+            continue;
+        }
         let found = fs.read_all(&torrent.dest(file), 1 << 20);
         if finished.contains(&file) {
             assert!(found.as_ref().is_ok_and(|found| found == content), "{file} was reported");

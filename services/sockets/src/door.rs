@@ -1,9 +1,10 @@
 //! Where links begin: a door that lets in who has the key, and dialling. Whoever has no key gets not
-//! one byte, little time, and one of few places.
+//! one byte, little time, and one of few places, of which one source has its share alone.
 
 use crate::handshake::{self, ANSWER, Dialler, HELLO, Party, Remote, Stranger, nonce_of};
 use crate::key::{KEY, NoRandomness, random};
 use crate::link::{Link, LinkError};
+use crate::places::{Place, Places};
 use crate::tuning;
 use dunlin_base::Rank;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -13,12 +14,13 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-/// Connections that may be at the door without having shown their key; the others wait in the
-/// system's queue. Each costs a few hundred bytes.
-const AT_THE_DOOR: usize = 256;
+/// Connections that may be at the door without having shown their key; for a further one the one that
+/// has waited for longest makes room. Each costs a descriptor and a few hundred bytes.
+const MAX_AT_DOOR: usize = 256;
+/// Those of one source (an IPv4 address, a /64 of IPv6): as many ranks as one host starts at a moment.
+const MAX_PER_SOURCE: usize = 128;
 /// A connection that has not shown its key by then is closed: one of ours does so in two trips.
 const SHOW: Duration = Duration::from_secs(3);
 /// The length of the system's queue: a whole job may start at the same moment.
@@ -154,22 +156,23 @@ impl Door {
         patience: Duration,
         enter: impl Fn(Link) + Send + Sync + 'static,
     ) {
-        let places = Arc::new(Semaphore::new(AT_THE_DOOR));
+        let places = Places::new(MAX_AT_DOOR, MAX_PER_SOURCE);
         let hall = Arc::new(Hall { party, patience, heard: Mutex::default() });
         let enter = Arc::new(enter);
         loop {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-            let stream = match self.listener.accept().await {
-                Ok((stream, _)) => stream,
+            let (stream, from) = match self.listener.accept().await {
+                Ok(taken) => taken,
                 Err(error) => {
                     tracing::debug!(%error, "nobody can be let in now");
+                    // Descriptors are short, most likely: those who wait here have the least right.
+                    places.make_room();
                     tokio::time::sleep(PAUSE).await;
                     continue;
                 }
             };
             let (hall, enter) = (Arc::clone(&hall), Arc::clone(&enter));
-            tokio::spawn(async move {
-                let link = timeout(SHOW, hall.greet(stream)).await;
+            places.spawn(from.ip(), false, |mut place| async move {
+                let link = timeout(SHOW, hall.greet(stream, &mut place)).await;
                 drop(place);
                 match link {
                     Ok(Ok(link)) => enter(link),
@@ -227,7 +230,7 @@ impl Heard {
 }
 
 impl Hall {
-    async fn greet(&self, stream: TcpStream) -> Result<Link, Outside> {
+    async fn greet(&self, stream: TcpStream, place: &mut Place) -> Result<Link, Outside> {
         tuning::tune(&stream);
         let mut hello = [0; HELLO];
         read_exact(&stream, &mut hello).await?;
@@ -236,6 +239,8 @@ impl Hall {
         if !new {
             return Err(Outside::Replay);
         }
+        // It has the key, or a record of who has it: it comes after all who are silent.
+        place.touch();
         write_all(&stream, &answer).await?;
         let mut link = Link::new(stream, remote, keys, false, self.patience)?;
         // Whoever can seal knows the key and heard our answer.

@@ -44,6 +44,7 @@ pub mod fuzzing;
 mod handshake;
 mod key;
 mod link;
+mod places;
 mod seal;
 mod tuning;
 
@@ -52,4 +53,5 @@ pub use door::{DialError, Door, bind, dial};
 pub use handshake::{ANSWER, HELLO, Party, Remote, Stranger};
 pub use key::{JobKey, NoRandomness, random_number};
 pub use link::{Cut, Link, LinkError, LinkReceiver, LinkSender};
+pub use places::{Place, Places};
 pub use seal::{Forged, HEAD, Head, MAX_FRAME, TAG, TooLong};

@@ -4,9 +4,13 @@ use dunlin_base::Rank;
 use dunlin_sockets::{
     DialError, Door, Forged, HELLO, JobKey, Link, LinkError, MAX_FRAME, Party, Remote, dial,
 };
+use socket2::{Domain, Socket, Type};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
@@ -309,5 +313,79 @@ fn what_nobody_reads_is_not_taken_as_sent() {
         }
         drop(sending.await.unwrap());
         assert_eq!(told.try_iter().last(), Some(63));
+    });
+}
+
+#[test]
+fn silent_sockets_keep_no_rank_out() {
+    run(async {
+        let door = Door::open("0.0.0.0:0".parse().unwrap()).unwrap();
+        let port = door.address().port();
+        let (enter, mut entered) = unbounded_channel();
+        tokio::spawn(door.serve(party(0), LONG, move |link| drop(enter.send(link))));
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        // More than there are places, from the host that a rank comes from, too, and for ever.
+        let mut silent = Vec::new();
+        for _ in 0..600 {
+            silent.push(tokio::net::TcpStream::connect(address).await.unwrap());
+        }
+        let begun = std::time::Instant::now();
+        for rank in 1..5 {
+            let ours = dial(&party(rank), Rank(0), address, LONG, LONG).await.unwrap();
+            let theirs = entered.recv().await.unwrap();
+            assert_eq!(theirs.remote.rank, Rank(rank));
+            drop(ours);
+        }
+        // Those who wait are closed after seconds: whoever waited for that would wait longer.
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        drop(silent);
+    });
+}
+
+/// Connects to `address` from `ip` again and again, and holds what it can, until it is told to end. Not
+/// for ever: a host has only so many ports. Counts in `made`.
+fn flood(
+    ip: [u8; 4],
+    address: SocketAddr,
+    made: &Arc<AtomicUsize>,
+    over: &Arc<AtomicBool>,
+) -> thread::JoinHandle<()> {
+    let (made, over) = (Arc::clone(made), Arc::clone(over));
+    thread::spawn(move || {
+        let mut held = VecDeque::new();
+        for _ in 0..20_000 {
+            if over.load(Ordering::Relaxed) {
+                break;
+            }
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            socket.bind(&SocketAddr::from((ip, 0)).into()).unwrap();
+            if socket.connect(&address.into()).is_ok() {
+                made.fetch_add(1, Ordering::Relaxed);
+                held.push_back(socket);
+            }
+            if held.len() > 400 {
+                held.pop_front();
+            }
+        }
+    })
+}
+
+#[test]
+fn whoever_floods_the_door_keeps_no_rank_out() {
+    run(async {
+        let (address, mut entered) = rank_0();
+        let (made, over) = (Arc::default(), Arc::default());
+        // Two sources have all places between them, and lose them to themselves and to others.
+        let floods = [2, 3].map(|host| flood([127, 0, 0, host], address, &made, &over));
+        while made.load(Ordering::Relaxed) < 600 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        for rank in 1..9 {
+            let ours = dial(&party(rank), Rank(0), address, LONG, LONG).await.unwrap();
+            assert_eq!(entered.recv().await.unwrap().remote.rank, Rank(rank));
+            drop(ours);
+        }
+        over.store(true, Ordering::Relaxed);
+        floods.into_iter().for_each(|flood| flood.join().unwrap());
     });
 }

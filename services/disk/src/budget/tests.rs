@@ -167,3 +167,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_connections_hold_is_taken_from_receiving_up_to_half_of_it() {
+    let budget = Budget::new(400);
+    let told = counter(&budget, 1);
+    let first = budget.reserve(1, 100).unwrap();
+    budget.hold(120);
+    assert_eq!((budget.used(), budget.peak()), (220, 220));
+    let second = budget.reserve(1, 80).unwrap();
+    assert!(budget.reserve(1, 1).is_err(), "180 of 300 and 120");
+    budget.hold(119);
+    assert_eq!(told.load(Ordering::Relaxed), 1, "who waits is told when less is held");
+    drop((first, second));
+    budget.hold(10_000);
+    let charge = budget.reserve(1, 150).unwrap();
+    drop(charge);
+    let _small = budget.reserve(1, 1).unwrap();
+    assert!(budget.reserve(1, 150).is_err(), "half of the share is there, no more");
+}

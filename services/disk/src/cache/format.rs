@@ -18,6 +18,9 @@ use thiserror::Error;
 
 const MARK: &[u8] = b"dunlin hashes 1\n";
 
+/// What every version of the mark begins with; a number and a line feed follow.
+const NAME: &[u8] = b"dunlin hashes ";
+
 /// Bytes of the checksum at the end.
 const SUM: usize = 20;
 
@@ -48,6 +51,8 @@ pub(crate) enum CacheError {
     Checksum,
     #[error("it is no list of hashes, or one of another version")]
     Mark,
+    #[error("version {0} of its format, which this program does not know; it is left as it is")]
+    Newer(u64),
     #[error("an entry is cut off or impossible at byte {0}")]
     Entry(usize),
 }
@@ -135,7 +140,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<BTreeMap<Vec<u8>, Entry>, CacheErro
 }
 
 pub(crate) fn decode_body(body: &[u8]) -> Result<BTreeMap<Vec<u8>, Entry>, CacheError> {
-    let mut rest = body.strip_prefix(MARK).ok_or(CacheError::Mark)?;
+    let mut rest = body.strip_prefix(MARK).ok_or_else(|| other_mark(body))?;
     let mut entries = BTreeMap::new();
     while !rest.is_empty() {
         let at = body.len() - rest.len();
@@ -143,6 +148,15 @@ pub(crate) fn decode_body(body: &[u8]) -> Result<BTreeMap<Vec<u8>, Entry>, Cache
         entries.insert(path, entry);
     }
     Ok(entries)
+}
+
+/// What a file is that does not begin with today's mark.
+fn other_mark(body: &[u8]) -> CacheError {
+    let version = body.strip_prefix(NAME).and_then(|rest| {
+        let digits = rest.iter().position(|byte| *byte == b'\n').and_then(|at| rest.get(..at))?;
+        std::str::from_utf8(digits).ok()?.parse().ok()
+    });
+    version.map_or(CacheError::Mark, CacheError::Newer)
 }
 
 fn read_entry(rest: &mut &[u8]) -> Option<(Vec<u8>, Entry)> {

@@ -211,3 +211,11 @@ proptest! {
         crate::fuzzing::hashes(&marked);
     }
 }
+
+#[test]
+fn the_first_version_is_read() {
+    let entries = decode(include_bytes!("../../tests/formats/cache-1.hashes")).unwrap();
+    let found: Vec<_> =
+        entries.into_iter().map(|(path, entry)| (path, entry.hashes.len())).collect();
+    assert_eq!(found, [(b"x".to_vec(), 3)]);
+}

@@ -39,6 +39,7 @@ impl Bed {
             path: vec![name.clone()],
             length: bytes.len() as u64,
             executable: false,
+            link: None,
         };
         let files = self.files.iter().map(file).collect();
         NewTorrent::folder("data".to_owned(), files, piece_length, format).unwrap()

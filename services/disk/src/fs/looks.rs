@@ -1,23 +1,30 @@
-//! What the machine's file systems say of a name, and how it is set: modes, times, attributes, holes
-//! and shared bytes. Never follows a link but where a caller of [`super::Fs`] is told so.
+//! What the machine's file systems say of a file, and how it is set: modes, times, attributes, holes
+//! and shared bytes.
 
-use super::{FileKind, Look, meta_of};
-use rustix::fs::{
-    AtFlags, CWD, FallocateFlags, Timespec, Timestamps, UTIME_OMIT, XattrFlags, copy_file_range,
-    fallocate, lgetxattr, llistxattr, lremovexattr, lsetxattr, utimensat,
-};
+use super::{FileKind, Look, Meta};
+use rustix::fs::{FallocateFlags, FileType, Stat, copy_file_range, fallocate};
 use rustix::io::Errno;
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata};
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
 /// The most bytes of one attribute, and of all their names: what Linux allows (`XATTR_SIZE_MAX`).
 const MAX_BYTES: usize = 64 * 1024;
 
 /// Bytes that one call copies, so that a stop is noticed between two.
 const COPY_AT_ONCE: u64 = 1 << 30;
+
+pub(super) fn meta_of(meta: &Metadata) -> Meta {
+    Meta {
+        len: meta.len(),
+        is_file: meta.is_file(),
+        is_dir: meta.is_dir(),
+        device: meta.dev(),
+        inode: meta.ino(),
+        modified: i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec()),
+    }
+}
 
 pub(super) fn look_of(meta: &Metadata) -> Look {
     let kind = meta.file_type();
@@ -41,60 +48,74 @@ pub(super) fn look_of(meta: &Metadata) -> Look {
     }
 }
 
-pub(super) fn set_modified(path: &Path, time: i64) -> io::Result<()> {
-    let times = Timestamps {
-        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
-        last_modification: Timespec {
-            tv_sec: time.div_euclid(1_000_000_000),
-            tv_nsec: time.rem_euclid(1_000_000_000),
-        },
+/// The same of what a descriptor or a name relative to one tells.
+#[allow(clippy::useless_conversion, reason = "numbers are shorter on some machines")]
+pub(super) fn look_of_stat(stat: &Stat) -> Look {
+    let kind = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => FileKind::File,
+        FileType::Directory => FileKind::Directory,
+        FileType::Symlink => FileKind::Symlink,
+        _ => FileKind::Other,
     };
-    Ok(utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+    let time = |seconds: i64, rest: u64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
+    let meta = Meta {
+        len: u64::try_from(stat.st_size).unwrap_or_default(),
+        is_file: kind == FileKind::File,
+        is_dir: kind == FileKind::Directory,
+        device: stat.st_dev,
+        inode: stat.st_ino,
+        modified: time(stat.st_mtime, stat.st_mtime_nsec),
+    };
+    Look {
+        kind,
+        meta,
+        changed: time(stat.st_ctime, stat.st_ctime_nsec),
+        links: stat.st_nlink.into(),
+        mode: stat.st_mode & 0o7777,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+    }
 }
 
-pub(super) fn attribute_names(path: &Path) -> io::Result<Vec<String>> {
+/// The names of attributes, which `list` puts into a buffer.
+pub(super) fn attribute_names(
+    list: impl Fn(&mut [u8]) -> io::Result<usize>,
+) -> io::Result<Vec<String>> {
+    let fill = |size| {
+        let mut bytes = vec![0; size];
+        let len = list(&mut bytes)?;
+        bytes.truncate(len);
+        Ok::<_, io::Error>(bytes)
+    };
+    let says =
+        |error: &io::Error, number: Errno| error.raw_os_error() == Some(number.raw_os_error());
     // Most files have none: asked with a small buffer first.
-    let list = match list(path, 512) {
-        Err(Errno::RANGE) => list(path, MAX_BYTES),
+    let listed = match fill(512) {
+        Err(error) if says(&error, Errno::RANGE) => fill(MAX_BYTES),
         listed => listed,
     };
-    let list = match list {
-        Err(Errno::OPNOTSUPP | Errno::NOSYS) => return Ok(Vec::new()),
+    let listed = match listed {
+        Err(error) if says(&error, Errno::OPNOTSUPP) || says(&error, Errno::NOSYS) => {
+            return Ok(Vec::new());
+        }
         listed => listed?,
     };
-    let names = list.split(|byte| *byte == 0).filter(|name| !name.is_empty());
-    let mut names: Vec<String> =
-        names.map(|name| String::from_utf8_lossy(name).into_owned()).collect();
+    let names = listed.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+    let mut names: Vec<String> = names.map(dunlin_metainfo::escape_name).collect();
     names.sort_unstable();
     Ok(names)
 }
 
-fn list(path: &Path, size: usize) -> Result<Vec<u8>, Errno> {
-    let mut bytes = vec![0; size];
-    let len = llistxattr(path, bytes.as_mut_slice())?;
-    bytes.truncate(len);
-    Ok(bytes)
-}
-
-pub(super) fn attribute(path: &Path, name: &str) -> io::Result<Vec<u8>> {
+/// The value of an attribute, which `get` puts into a buffer.
+pub(super) fn attribute(get: impl Fn(&mut [u8]) -> io::Result<usize>) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; MAX_BYTES];
-    let len = lgetxattr(path, name, bytes.as_mut_slice())?;
+    let len = get(&mut bytes)?;
     bytes.truncate(len);
     Ok(bytes)
 }
 
-pub(super) fn set_attribute(path: &Path, name: &str, value: &[u8]) -> io::Result<()> {
-    Ok(lsetxattr(path, name, value, XattrFlags::empty())?)
-}
-
-pub(super) fn remove_attribute(path: &Path, name: &str) -> io::Result<()> {
-    Ok(lremovexattr(path, name)?)
-}
-
-#[cfg(target_os = "linux")]
-pub(super) fn share(from: &Path, to: &Path) -> io::Result<()> {
-    let (from, to) = (File::open(from)?, OpenOptions::new().write(true).open(to)?);
-    match rustix::fs::ioctl_ficlone(&to, &from) {
+pub(super) fn share(from: &File, to: &File) -> io::Result<()> {
+    match rustix::fs::ioctl_ficlone(to, from) {
         // Whatever a file system says of a request that it does not know, or not for these two.
         Err(
             Errno::INVAL
@@ -108,11 +129,6 @@ pub(super) fn share(from: &Path, to: &Path) -> io::Result<()> {
         ) => Err(io::ErrorKind::Unsupported.into()),
         done => Ok(done?),
     }
-}
-
-#[cfg(not(target_os = "linux"))]
-pub(super) fn share(_from: &Path, _to: &Path) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Copies within the kernel; what it does not want to copy is returned.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{MemFs, RealFs};
+use crate::{MemFs, RealFs, STATE_DIR};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
@@ -53,6 +53,12 @@ fn torrents_have_locks_of_their_own() {
         let second = OutputLock::acquire_for(fs, root, other).unwrap();
         let text = OutputLock::acquire_for(fs, root, one).unwrap_err().to_string();
         assert!(text.contains("in use by process"), "{text}");
+        // A run that has the whole folder writes wherever it likes.
+        let whole = [OutputLock::acquire(fs, root), OutputLock::acquire_shared(fs, root, "job")];
+        for refused in whole {
+            assert!(refused.unwrap_err().to_string().contains("in use by process"));
+        }
+        assert!(fs.metadata(&state.join(LOCK_NAME)).is_err(), "what was refused leaves no lock");
         drop(first);
         assert!(held_by(&**fs, &state).is_some(), "the other one is still held");
         drop(second);
@@ -254,4 +260,49 @@ fn the_lock_outlives_all_but_the_last_process() {
     }
     drop(shared(&fs, &root, "b").unwrap());
     assert!(fs.metadata(&root.join(STATE_DIR)).is_err(), "nothing is left of either");
+}
+
+/// Whoever may write to the state folder like us may have left a lock there that is not ours.
+#[test]
+fn a_lock_of_another_user_counts_while_it_is_held_and_no_longer() {
+    let folder = tempfile::tempdir().unwrap();
+    let (fs, root): Place = (Arc::new(RealFs), folder.path().join("out"));
+    if !fs.is_root() {
+        return;
+    }
+    let path = root.join(STATE_DIR).join(LOCK_NAME);
+    for job in [None, Some("a")] {
+        std::fs::create_dir_all(root.join(STATE_DIR)).unwrap();
+        std::fs::write(&path, "12 (theirs)\n").unwrap();
+        std::os::unix::fs::chown(&path, Some(61_001), Some(61_001)).unwrap();
+        let take = || match job {
+            None => OutputLock::acquire(&fs, &root),
+            Some(job) => shared(&fs, &root, job).or_else(|_| shared(&fs, &root, job)),
+        };
+        let theirs = fs.open_read(&path).unwrap();
+        assert!(fs.lock_exclusive(&theirs).unwrap());
+        let text = take().unwrap_err().to_string();
+        assert!(text.contains("in use by process 12 (theirs)"), "{job:?}: {text}");
+        drop(theirs);
+        drop(take().unwrap());
+        assert!(!path.exists());
+    }
+}
+
+#[test]
+fn what_stands_in_the_place_of_the_state_folder_is_named() {
+    let (_folder, places) = places();
+    for (fs, root) in &places {
+        fs.create_dir_all(root).unwrap();
+        fs.create_new(&root.join(STATE_DIR)).unwrap();
+        let state = root.join(STATE_DIR);
+        for refused in [OutputLock::acquire(fs, root), shared(fs, root, "a")] {
+            let text = refused.unwrap_err().to_string();
+            assert!(text.starts_with(&format!("{}: this is no folder", state.display())), "{text}");
+        }
+    }
+    let path = PathBuf::from("/out/.dunlin/lock");
+    let error = io::ErrorKind::ReadOnlyFilesystem.into();
+    let text = LockError::Io { path, error }.to_string();
+    assert!(text.contains("the file system is mounted read-only;"), "{text}");
 }

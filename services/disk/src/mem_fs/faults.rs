@@ -116,13 +116,16 @@ impl MemFs {
             rng.shuffle(&mut kept);
             kept.iter().for_each(|change| change.apply(&mut left));
             let looks = content.looks.clone();
-            let content = Content { durable: left.clone(), now: left, looks, ..Content::default() };
+            let (durable, modified) = (left.clone(), content.modified);
+            let content = Content { durable, now: left, modified, looks, ..Content::default() };
             files.insert(*inode, content);
         }
         let next_inode = disk.next_inode;
         let durable_names = names.clone();
         let (shares, common) = (disk.shares, disk.common);
-        let disk = Disk { names, durable_names, files, next_inode, ..Disk::default() };
+        // What the files look like says nothing of what was lost.
+        let clock = disk.clock;
+        let disk = Disk { names, durable_names, files, next_inode, clock, ..Disk::default() };
         let image = Disk { shares, common, ..disk };
         MemFs { disk: Arc::new(Mutex::new(image)) }
     }

@@ -11,7 +11,7 @@ use super::Unkept;
 use super::dress::dress;
 use crate::error::{DiskError, DiskErrorKind};
 use crate::fs::{FileKind, Fs, Look};
-use crate::names::{folder_of, part_path};
+use crate::names::{folder_of, name_of, part_path, path_of};
 use crate::storage::lock;
 use dunlin_metainfo::{EntryKind, TreeEntry};
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,6 +43,7 @@ impl TreeKeeper {
             sorted.dedup_by(|a, b| a.name == b.name);
             entries = sorted.into();
         }
+        let fs = fs.inside(&root);
         TreeKeeper { fs, root, entries, ways: Mutex::default(), grown: Mutex::default() }
     }
 
@@ -89,7 +90,7 @@ impl TreeKeeper {
         let Some((above, _)) = name.rsplit_once('/') else { return Ok(()) };
         self.folder(above)?;
         self.settle();
-        self.unlock(&self.root.join(above));
+        self.unlock(&path_of(&self.root, above));
         Ok(())
     }
 
@@ -117,7 +118,9 @@ impl TreeKeeper {
             let made = match &entry.kind {
                 EntryKind::File => continue,
                 EntryKind::Directory => self.folder(&entry.name),
-                EntryKind::Symlink { target } => self.symlink(&entry.name, Path::new(target)),
+                EntryKind::Symlink { target } => {
+                    self.symlink(&entry.name, &path_of(Path::new(""), target))
+                }
                 EntryKind::HardLink { to } => self.hard_link(&entry.name, to),
             };
             failed.extend(made.err().map(|error| unkept(&entry.name, &error)));
@@ -144,7 +147,7 @@ impl TreeKeeper {
         if self.way_to(&entry.name).is_err() {
             return Vec::new();
         }
-        let path = self.root.join(&entry.name);
+        let path = path_of(&self.root, &entry.name);
         match self.look(&path) {
             Ok(look) if look.kind == kind => dress(&*self.fs, &path, &look, &entry.meta),
             // It could not be made, and that was said.
@@ -171,7 +174,7 @@ impl TreeKeeper {
 
     fn hard_link(&self, name: &str, to: &str) -> Result<(), DiskError> {
         self.way_to(to)?;
-        let from = self.root.join(to);
+        let from = path_of(&self.root, to);
         let first = self.look(&from).map_err(|error| DiskError::io(&from, &error))?;
         if first.kind != FileKind::File {
             return Err(DiskError::new(from, DiskErrorKind::Exists));
@@ -225,7 +228,7 @@ impl TreeKeeper {
     /// The path of a name whose folder stands and may be written.
     fn ready(&self, name: &str) -> Result<PathBuf, DiskError> {
         self.clear_way(name)?;
-        Ok(self.root.join(name))
+        Ok(path_of(&self.root, name))
     }
 
     fn look(&self, path: &Path) -> io::Result<Look> {
@@ -241,8 +244,8 @@ impl TreeKeeper {
     /// Lets a folder of the tree be written by its owner, who is us; it gets its mode back in the
     /// end.
     fn unlock(&self, folder: &Path) {
-        let name = folder.strip_prefix(&self.root).ok().and_then(Path::to_str);
-        let ours = name.and_then(|name| self.entry(name)).is_some();
+        let name = folder.strip_prefix(&self.root).ok().map(|below| name_of(below.as_os_str()));
+        let ours = name.and_then(|name| self.entry(&name)).is_some();
         if !ours || self.fs.is_root() {
             return;
         }
@@ -284,7 +287,7 @@ impl TreeKeeper {
     }
 
     fn make_folder(&self, name: &str) -> Result<(), DiskError> {
-        let path = self.root.join(name);
+        let path = path_of(&self.root, name);
         let named = |error: io::Error| DiskError::io(&path, &error);
         match self.look(&path) {
             Ok(look) if look.kind == FileKind::Directory => return Ok(()),

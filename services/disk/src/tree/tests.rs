@@ -156,6 +156,35 @@ fn attributes_of_users_are_kept_where_there_are_any() {
     assert_eq!(scan(&RealFs, &to, "to").entries, tree.entries);
 }
 
+/// What only root sees and sets, of files, folders and links, under names that are no text.
+#[test]
+fn trusted_attributes_are_kept_by_root_and_named_by_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+    put(&RealFs, &from.join("f"), b"x");
+    std::os::unix::fs::symlink("f", from.join("l")).unwrap();
+    for name in ["", "f", "l"] {
+        if RealFs.set_attribute(&from.join(name), "trusted.x\\xff", b"1").is_err() {
+            return;
+        }
+    }
+    let tree = scan(&RealFs, &from, "to");
+    assert_eq!(tree.notes, []);
+    for entry in &tree.entries {
+        assert_eq!(entry.meta.attributes, [("trusted.x\\xff".to_owned(), b"1".to_vec())]);
+    }
+    put(&RealFs, &to.join("f"), b"x");
+    assert_eq!(keeper(&RealFs, folder.path(), tree.entries.clone()).finish(), []);
+    assert_eq!(scan(&RealFs, &to, "to").entries, tree.entries);
+
+    let fs = MemFs::new();
+    fs.set_common(true);
+    put(&fs, Path::new("/d/to/f"), b"x");
+    let unkept = keeper(&fs, Path::new("/d"), tree.entries).finish();
+    assert_eq!(unkept.len(), 3, "{unkept:?}");
+    assert!(unkept.iter().all(|one| one.reason.contains("trusted.x\\xff")), "{unkept:?}");
+}
+
 #[test]
 fn one_file_and_one_link_are_trees_too() {
     let fs = MemFs::new();
@@ -198,12 +227,15 @@ fn what_does_not_travel_is_told() {
     put(&RealFs, &root.join(OsStr::from_bytes(b"no\xfftext")), b"1");
     put(&RealFs, &root.join("back\\slash"), b"1");
     put(&RealFs, &root.join("good"), b"1");
+    put(&RealFs, &root.join(".good.dunlin-part"), b"1");
+    put(&RealFs, &root.join(".new.dunlin-part"), b"1");
+    put(&RealFs, &root.join(".dunlin/state"), b"1");
     let tree = scan(&RealFs, root, "");
-    assert_eq!(shown(&tree), ["good 644"]);
+    assert_eq!(shown(&tree), ["back\\x5cslash 644", "good 644", "no\\xfftext 644"]);
     let names = |list: &[Unkept]| list.iter().map(|one| one.name.clone()).collect::<Vec<_>>();
-    assert_eq!(names(&tree.unreadable), ["back\\\\slash", "no\u{fffd}text"]);
-    assert_eq!(names(&tree.notes), ["socket"]);
-    assert!(tree.unreadable.iter().all(|one| one.reason.contains("rename it")));
+    assert_eq!(names(&tree.unreadable), [""; 0]);
+    assert_eq!(names(&tree.unfinished), ["new"]);
+    assert_eq!(names(&tree.notes), [".dunlin", "good", "socket"]);
 }
 
 #[test]

@@ -4,9 +4,10 @@ use super::dress::kept_attributes;
 use super::{Tree, TreeFile, Unkept};
 use crate::error::{DiskError, DiskErrorKind};
 use crate::fs::{FileKind, Fs, Look};
-use crate::names::{STATE_DIR, is_part_name};
+use crate::names::{final_name, is_part_name, is_state_name, name_of};
 use dunlin_metainfo::{EntryKind, EntryMeta, MAX_ATTRIBUTES, MAX_TARGET, TreeEntry, check_name};
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -95,18 +96,20 @@ impl<'a> Walk<'a> {
     fn folder(&mut self, folder: &Path, name: &str) -> std::io::Result<()> {
         for entry in self.fs.read_dir(folder)? {
             let last = entry.path.file_name().unwrap_or_default();
-            if is_part_name(last) || last == STATE_DIR {
+            let below = |last: &OsStr| match name {
+                "" => name_of(last),
+                name => format!("{name}/{}", name_of(last)),
+            };
+            if entry.is_file && is_part_name(last) {
+                self.part(below(&final_name(last)), &entry.path.with_file_name(final_name(last)));
                 continue;
             }
-            let below = |last: &str| {
-                if name.is_empty() { last.to_owned() } else { format!("{name}/{last}") }
-            };
-            let Some(text) = last.to_str() else {
-                let why = "its name is not UTF-8; rename it";
-                self.refuse(below(&last.to_string_lossy()), why.to_owned());
+            let inner = below(last);
+            if entry.is_dir && is_state_name(last) {
+                let reason = "it is left out: the state of a run of dunlin".to_owned();
+                self.tree.notes.extend(self.whole.then_some(Unkept { name: inner, reason }));
                 continue;
-            };
-            let inner = below(text);
+            }
             match self.fs.look(&entry.path) {
                 Ok(look) => self.one(entry.path, inner, &look),
                 // Removed while we were looking: it was never there.
@@ -150,15 +153,30 @@ impl<'a> Walk<'a> {
         self.tree.entries.push(TreeEntry { name, kind, meta });
     }
 
+    /// A part file: what it will be one day is not here, unless it replaces what is.
+    fn part(&mut self, name: String, last: &Path) {
+        if !self.whole {
+            return;
+        }
+        let unkept = |reason: &str| Unkept { name: name.clone(), reason: reason.to_owned() };
+        match self.fs.look(last) {
+            Ok(_) => self.tree.notes.push(unkept(
+                "an unfinished file that is to replace it is left out",
+            )),
+            Err(_) => self.tree.unfinished.push(unkept(
+                "it is unfinished where it should be read; let the run that fetches it end, or remove \
+                 what is left of it with `dunlin clean`",
+            )),
+        }
+    }
+
     fn target(&self, path: &Path) -> Result<String, String> {
         let target = self.fs.read_link(path).map_err(|e| DiskError::io(path, &e).to_string())?;
-        let target = target.into_os_string().into_string();
-        let target = target.map_err(|_| "the target of the link is not UTF-8; change it")?;
-        let length = target.len();
+        let length = target.as_os_str().len();
         if !(1..=MAX_TARGET).contains(&length) {
             return Err(format!("the target of the link has {length} bytes; make it shorter"));
         }
-        Ok(target)
+        Ok(name_of(target.as_os_str()))
     }
 
     fn meta(&mut self, path: &Path, name: &str, look: &Look) -> EntryMeta {
@@ -170,14 +188,19 @@ impl<'a> Walk<'a> {
             gid: look.gid,
             attributes: Vec::new(),
         };
-        if link || !self.whole {
+        if !self.whole {
             return meta;
         }
         let mut note = |reason: &str| {
             self.tree.notes.push(Unkept { name: name.to_owned(), reason: reason.to_owned() });
         };
-        match kept_attributes(self.fs, path, self.root) {
+        let found = self.fs.hold(path).and_then(|held| kept_attributes(&*held, self.root));
+        match found {
             Ok(found) => {
+                if !found.dropped.is_empty() {
+                    let what = found.dropped();
+                    note(&format!("{what} left out: trees do not keep such attributes"));
+                }
                 let sizes = found.kept.iter().map(|(name, value)| name.len() + value.len());
                 if sizes.sum::<usize>() > MAX_ATTRIBUTES {
                     note("its extended attributes are too large and are left out");
@@ -194,7 +217,6 @@ impl<'a> Walk<'a> {
     }
 
     fn refuse(&mut self, name: String, reason: String) {
-        let name = name.escape_debug().to_string();
         self.tree.unreadable.push(Unkept { name, reason });
     }
 
@@ -223,6 +245,7 @@ impl<'a> Walk<'a> {
             }
         }
         self.tree.files.sort_unstable();
+        self.tree.unfinished.sort_unstable();
         self.tree.unreadable.sort_unstable();
         self.tree.notes.sort_unstable();
         self.tree

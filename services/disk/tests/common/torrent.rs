@@ -49,6 +49,7 @@ impl Torrent {
         let file = |(name, file): (&String, &Vec<u8>)| ContentFile {
             name: format!("t/{name}"),
             length: file.len() as u64,
+            ..ContentFile::default()
         };
         let mut files: Vec<_> = names.iter().zip(&contents).map(file).collect();
         let mut held = contents;
@@ -61,10 +62,7 @@ impl Torrent {
                     let (length, pad) = (*length, false);
                     [Entry { length, pad }, Entry { length: 100, pad: true }]
                 };
-                files = files
-                    .into_iter()
-                    .flat_map(|file| [file, ContentFile { name: "t/.pad/100".into(), length: 0 }])
-                    .collect();
+                files = files.into_iter().flat_map(|file| [file, ContentFile::default()]).collect();
                 held = held.into_iter().flat_map(|file| [file, Vec::new()]).collect();
                 let entries: Vec<_> = lengths.iter().flat_map(with_padding).collect();
                 Geometry::padded(PIECE, BLOCK, &entries)
@@ -108,7 +106,7 @@ impl Torrent {
     }
 
     pub fn is_padding(&self, file: usize) -> bool {
-        self.content.files[file].name.contains(".pad")
+        self.content.files[file].name.is_empty()
     }
 
     /// Everything is wanted.
@@ -123,6 +121,7 @@ impl Torrent {
             folder: self.root.clone(),
             wanted,
             existing,
+            roots: Vec::new(),
         }
     }
 
@@ -205,6 +204,14 @@ impl Torrent {
     }
 
     pub fn assert_file(&self, fs: &dyn Fs, file: usize) {
+        let named = &self.content.files[file];
+        if let Some(text) = &named.link {
+            let found = fs.read_link(&self.dest(file)).unwrap();
+            assert_eq!(found.as_os_str().as_encoded_bytes(), text.as_slice());
+            return;
+        }
+        let mode = fs.look(&self.dest(file)).unwrap().mode;
+        assert!(!named.executable || mode & 0o111 != 0, "{} may not be run", named.name);
         let found = fs.read_all(&self.dest(file), 1 << 30).unwrap();
         assert!(found == self.contents[file], "{} is wrong", self.dest(file).display());
     }
