@@ -165,6 +165,14 @@ impl Content {
         }
     }
 
+    /// The files of an open torrent that something stands in the way of.
+    #[must_use]
+    pub fn blocked(&self, torrent: TorrentId) -> Vec<(FileIndex, LocalError)> {
+        let Kind::Files(files) = &self.kind else { return Vec::new() };
+        let blocked = files.storage.blocked(torrent).into_iter();
+        blocked.map(|(file, error)| (file, local(error))).collect()
+    }
+
     /// How many bytes the payload of a block has: for a token file those of the token.
     #[must_use]
     pub fn payload_len(&self, torrent: TorrentId, block: BlockRef) -> u64 {
@@ -316,16 +324,20 @@ impl Content {
         }
     }
 
-    /// The end of the run: the last sync, and what the next run need not read.
+    /// The last sync: nothing is written any more. What is here may still be read.
     #[must_use]
     pub fn close(&self) -> Synced {
         match &self.kind {
             Kind::Tokens(tokens) => tokens.synced(),
-            Kind::Files(files) => {
-                let last = synced(files.storage.close());
-                files.keep_at_end(&self.shared);
-                last
-            }
+            Kind::Files(files) => synced(files.storage.close()),
+        }
+    }
+
+    /// The end of the run, when neighbours link nothing any more: keeps what the next run need not
+    /// read.
+    pub fn keep_at_end(&self) {
+        if let Kind::Files(files) = &self.kind {
+            files.keep_at_end(&self.shared);
         }
     }
 }

@@ -25,12 +25,7 @@ use dunlin_tracker::{FailedFile, Register};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 pub(crate) use thread::{Report, download_loop};
-
-/// A finished file waits this long for others before the sync that gives it its name: small files
-/// come in crowds, and a sync for each would cost more than all the rest.
-pub const FINISH_DELAY: Duration = Duration::from_millis(50);
 
 /// What a piece must be.
 #[derive(Clone, Debug)]
@@ -162,7 +157,7 @@ pub enum DownloadJob {
         torrent: TorrentId,
         /// The file.
         file: FileIndex,
-        /// Nothing else is still to come: it need not wait for others.
+        /// Nothing else comes before it has its name: it waits for no other file.
         last: bool,
     },
     /// What the wanted trees are beside the bytes of files: make their folders, and keep the rest for
@@ -209,6 +204,8 @@ pub enum DownloadDone {
         torrent: TorrentId,
         /// The pieces that are here, and how many of them were in unfinished files.
         result: Result<(Bitfield, u32), LocalError>,
+        /// The files that cannot be written, with the reasons.
+        blocked: Vec<(FileIndex, LocalError)>,
     },
     /// A piece was hashed.
     Hashed {
@@ -300,7 +297,7 @@ pub struct Downloader {
     streams: BTreeMap<(TorrentId, PieceIndex), Stream>,
     /// Files wait for a sync to get their names.
     finishing: bool,
-    /// … and for nothing else: what else this rank wants is here.
+    /// … and nothing else comes before they have them.
     hurry: bool,
     /// Pieces were written since the last sync.
     unsynced: bool,
@@ -319,13 +316,19 @@ impl Downloader {
         }
     }
 
+    /// The files of the rank.
+    #[must_use]
+    pub fn content(&self) -> &Content {
+        &self.content
+    }
+
     /// Whether finished files wait for their names.
     #[must_use]
     pub fn finishing(&self) -> bool {
         self.finishing
     }
 
-    /// Whether nothing else is to come that the sync could wait for.
+    /// Whether nothing else comes before finished files have their names.
     #[must_use]
     pub fn hurries(&self) -> bool {
         self.hurry
@@ -353,7 +356,7 @@ impl Downloader {
             DownloadJob::Check => DownloadDone::Checked(self.content.check(progress).map(Box::new)),
             DownloadJob::Open { torrent, info, wants, replace } => {
                 let result = self.content.open(torrent, &info, wants, &replace);
-                DownloadDone::Opened { torrent, result }
+                DownloadDone::Opened { torrent, result, blocked: self.content.blocked(torrent) }
             }
             DownloadJob::Verify { torrent, piece, parts, expected } => {
                 DownloadDone::Hashed { torrent, piece, matches: verify(parts, &expected) }

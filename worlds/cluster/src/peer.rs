@@ -81,6 +81,10 @@ pub enum Effect {
     Download(DownloadJob),
     /// Give a job to the upload side.
     Upload(UploadJob),
+    /// The run has ended: keep what the next one need not read ([`Content::keep_at_end`]).
+    ///
+    /// [`Content::keep_at_end`]: crate::content::Content::keep_at_end
+    Keep,
     /// Nothing comes from this rank any more.
     Finished,
 }
@@ -112,6 +116,16 @@ enum Phase {
     Over,
 }
 
+/// Where the download side is. It ends when the rank has all that it wants, or a reason why not; the
+/// upload side serves on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Downloads {
+    Open,
+    /// The last sync is under way; no job follows it.
+    Closing,
+    Closed,
+}
+
 /// The state machine of one rank.
 pub struct Peer {
     rank: Rank,
@@ -120,6 +134,7 @@ pub struct Peer {
     placing: bool,
     member: Member,
     phase: Phase,
+    downloads: Downloads,
     budget: Arc<Budget>,
     links: Links,
     buffers: Buffers,
@@ -158,6 +173,7 @@ impl Peer {
             placing: config.placing,
             member: Member::new(config),
             phase: if faults.mute { Phase::Mute } else { Phase::Running },
+            downloads: Downloads::Open,
             budget,
             links: Links::default(),
             buffers: Buffers::default(),
@@ -301,7 +317,18 @@ impl Peer {
     fn close(&mut self) {
         self.phase = Phase::Closing;
         self.free();
-        self.effects.push_back(Effect::Download(DownloadJob::Close));
+        self.end_downloads();
+        if self.downloads == Downloads::Closed {
+            self.closed(crate::content::Synced::default());
+        }
+    }
+
+    /// Nothing is downloaded any more: the last sync, and the download side ends.
+    fn end_downloads(&mut self) {
+        if self.downloads == Downloads::Open {
+            self.downloads = Downloads::Closing;
+            self.effects.push_back(Effect::Download(DownloadJob::Close));
+        }
     }
 
     fn closed(&mut self, synced: crate::content::Synced) {
@@ -312,6 +339,7 @@ impl Peer {
             self.ledger.error(&error);
         }
         self.gauge.ended();
+        self.effects.push_back(Effect::Keep);
         self.over();
     }
 
@@ -471,11 +499,16 @@ impl Peer {
                 self.ledger.keep(&error);
                 self.gauge.check_failed(error);
             }
-            DownloadDone::Opened { torrent, result: Ok((have, resumed)) } => {
+            DownloadDone::Opened { torrent, result: Ok((have, resumed)), blocked } => {
                 self.opening.remove(&torrent);
                 self.inputs.push_back(Input::Opened { torrent, have, resumed });
+                // Waiting for somebody who gives them would change nothing.
+                for (file, error) in blocked {
+                    self.ledger.error(&error);
+                    self.inputs.push_back(Input::FileFailed { torrent, file, error });
+                }
             }
-            DownloadDone::Opened { torrent, result: Err(error) } => {
+            DownloadDone::Opened { torrent, result: Err(error), .. } => {
                 self.opening.remove(&torrent);
                 // The engine says it in the log, with the torrent.
                 self.ledger.keep(&error);
@@ -513,7 +546,11 @@ impl Peer {
                 self.ledger.error(&error);
                 self.inputs.push_back(Input::FileFailed { torrent, file, error });
             }
-            DownloadDone::Synced(synced) | DownloadDone::Closed(synced) => self.synced(synced),
+            DownloadDone::Synced(synced) => self.synced(synced),
+            DownloadDone::Closed(synced) => {
+                self.downloads = Downloads::Closed;
+                self.synced(synced);
+            }
         }
     }
 

@@ -263,7 +263,11 @@ impl Report {
         if self.interrupted {
             return EXIT_INTERRUPTED;
         }
-        if self.checked || self.peers.iter().all(|peer| peer.state == PeerState::Complete) {
+        if self.checked {
+            // Who only looks knows nothing of a rank that does not answer.
+            return if self.unanswered().next().is_none() { EXIT_OK } else { EXIT_FAILED };
+        }
+        if self.peers.iter().all(|peer| peer.state == PeerState::Complete) {
             return EXIT_OK;
         }
         // A failure is the disk's if every rank that failed has an error of its own disk.
@@ -272,6 +276,12 @@ impl Report {
             return EXIT_DISK;
         }
         EXIT_FAILED
+    }
+
+    /// The ranks that never registered or stopped in the middle.
+    pub fn unanswered(&self) -> impl Iterator<Item = &PeerReport> {
+        let silent = |state| matches!(state, PeerState::Absent | PeerState::Dead);
+        self.peers.iter().filter(move |peer| silent(peer.state))
     }
 
     /// What went wrong, a sentence each, for people.
@@ -445,6 +455,10 @@ mod tests {
         let stopped = Report { interrupted: true, ..Report::default() };
         assert_eq!(stopped.exit_code(), EXIT_INTERRUPTED);
         assert_eq!(stopped.to_json()["ok"], false);
+        let silent = vec![PeerReport::silent(Rank(2))];
+        let unseen = Report { checked: true, peers: silent, ..Report::default() };
+        assert_eq!(unseen.exit_code(), EXIT_FAILED, "nobody knows how it stands there");
+        assert_eq!(Report { checked: true, ..Report::default() }.exit_code(), EXIT_OK);
         let stalled = RunError::Stalled("nothing moves".into());
         let stalled = Report { errors: vec![stalled], interrupted: true, ..Report::default() };
         assert_eq!(stalled.exit_code(), EXIT_STALLED);

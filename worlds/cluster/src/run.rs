@@ -33,7 +33,7 @@ const FEW_PEERS: u32 = 100;
 /// … an answer of the tracker names so many of them: everybody's connections to everybody would be
 /// their square.
 const MEMBERS: usize = 60;
-/// Files that all ranks together keep open: under the usual limit of 1024 a process.
+/// Files that all ranks together keep open, where the system allows four times as many descriptors.
 const OPEN_FILES: usize = 640;
 /// Files that one rank keeps open at least and at most.
 const OPEN_FILES_EACH: std::ops::RangeInclusive<usize> = 2..=64;
@@ -258,6 +258,9 @@ pub fn run(mut config: RunConfig, control: &RunControl) -> Report {
         }
     };
     let (trace, checked) = (config.trace.clone(), config.check_only);
+    if let FabricKind::Ranks(job) = &config.fabric {
+        job.bear(config.stall_timeout);
+    }
     let ended = drive(config, control);
     control.forget_gauges();
     drop(locks);
@@ -294,14 +297,14 @@ fn check_ranks(config: &RunConfig) -> Result<(), RunError> {
 /// Hands the run to its fabric's driver.
 fn drive(config: RunConfig, control: &RunControl) -> Ended {
     let (seed, trace) = (config.seed, config.trace.clone());
-    let coordinator = coordinator_config(&config);
+    let (coordinator, scope) = (coordinator_config(&config), config.refresh_scope);
     match config.fabric.clone() {
         FabricKind::Memory => {
-            memory::run(seats(config, control), Tracker::new(coordinator, trace), control)
+            memory::run(seats(config, control), Tracker::new(coordinator, scope, trace), control)
         }
         FabricKind::Virtual(world) => {
             let seats = seats(config, control);
-            virtual_time::run(seats, Tracker::new(coordinator, trace), control, world, seed)
+            virtual_time::run(seats, Tracker::new(coordinator, scope, trace), control, world, seed)
         }
         FabricKind::Ranks(job) if job.rank() == Rank::TRACKER => {
             let trace = trace.map(|all| LeadTrace { own: TraceSink::remote(), all });
@@ -310,7 +313,7 @@ fn drive(config: RunConfig, control: &RunControl) -> Ended {
             let peers = config.peers.len();
             let config = RunConfig { trace: own.clone(), ..config };
             let seat = (peers > 0).then(|| seats(config, control).pop()).flatten();
-            lead(&job, Tracker::new(coordinator, own), control, trace, seat, &fs)
+            lead(&job, Tracker::new(coordinator, scope, own), control, trace, seat, &fs)
         }
         FabricKind::Ranks(job) => {
             let fs = Arc::clone(&config.fs);
@@ -421,7 +424,9 @@ fn coordinator_config(config: &RunConfig) -> CoordinatorConfig {
 
 fn seats(config: RunConfig, control: &RunControl) -> Vec<Seat> {
     let budget = Budget::new(config.memory);
-    let each = OPEN_FILES / config.peers.len().max(1);
+    // Links, locks, folders and the rest need three quarters of what there is, where that is little.
+    let allowed = dunlin_disk::allow_descriptors(OPEN_FILES * 4).unwrap_or(OPEN_FILES);
+    let each = OPEN_FILES.min(allowed / 4) / config.peers.len().max(1);
     let shared = Arc::new(Shared {
         fs: Arc::clone(&config.fs),
         pool: HashPool::new(config.hash_threads),

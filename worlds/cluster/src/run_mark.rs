@@ -16,7 +16,7 @@
 
 use crate::watch::Neighbour;
 use dunlin_base::Rank;
-use dunlin_disk::{Fs, RUN_MARK, RealFs, STATE_DIR, write_file};
+use dunlin_disk::{Fs, RUN_MARK, RealFs, state_folder, write_file};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::io;
@@ -63,7 +63,8 @@ impl LastRun {
     /// To be asked before [`RunMark::begin`], which replaces it.
     #[must_use]
     pub fn read(fs: &dyn Fs, dest: &Path) -> Option<LastRun> {
-        let mark = Mark::read(fs, &path_in(dest))?;
+        let fs = &*fs.inside(dest);
+        let mark = Mark::read(fs, &path_in(fs, dest))?;
         Some(LastRun { died: mark.died, unfinished: !mark.stopped })
     }
 }
@@ -104,14 +105,17 @@ impl RunMark {
     /// What the operating system says. A run can go on without a mark.
     pub fn begin(fs: &Arc<dyn Fs>, dest: &Path, rank: Rank, job: &str) -> io::Result<RunMark> {
         let mark = Mark::new(&Neighbour::me(rank, None), job);
-        let (folder, path) = (dest.join(STATE_DIR), path_in(dest));
+        let fs = fs.inside(dest);
+        let folder = state_folder(&*fs, dest);
+        let path = folder.join(RUN_MARK);
         fs.create_dir_all(&folder)?;
-        if let Err(error) = write_file(&**fs, &path, mark.to_text().as_bytes()) {
+        fs.check_state(&folder)?;
+        if let Err(error) = write_file(&*fs, &path, mark.to_text().as_bytes()) {
             // What is not empty stays.
             let _ = fs.remove_dir(&folder);
             return Err(error);
         }
-        Ok(RunMark { fs: Arc::clone(fs), path, temporary: false, told: Mutex::default() })
+        Ok(RunMark { fs, path, temporary: false, told: Mutex::default() })
     }
 
     /// Writes the mark of this process into the system's folder for temporary files: for a rank that
@@ -122,7 +126,7 @@ impl RunMark {
     /// What the operating system says. A run can go on without a mark.
     pub fn begin_temporary(rank: Rank, job: &str) -> io::Result<RunMark> {
         let me = Neighbour::me(rank, None);
-        let (fs, path) = (Arc::new(RealFs), path_of(&me));
+        let (fs, path) = place_of(&RealFs, &me);
         // In a folder where all may write, nothing that is already there is written to.
         let file = fs.create_new(&path)?;
         file.write_at(&[Mark::new(&me, job).to_text().into()], 0)?;
@@ -168,31 +172,37 @@ fn death(rank: Rank) -> String {
     format!("died {}\n", rank.0)
 }
 
-fn path_in(dest: &Path) -> PathBuf {
-    dest.join(STATE_DIR).join(RUN_MARK)
+fn path_in(fs: &dyn Fs, dest: &Path) -> PathBuf {
+    state_folder(fs, dest).join(RUN_MARK)
 }
 
-/// Where the mark of a process is. The name of a temporary one has nothing that another process must
-/// be told: its number and start are known.
-fn path_of(process: &Neighbour) -> PathBuf {
+/// Where the mark of a process is, and the file system below the folder that it is in. The name of a
+/// temporary one has nothing that another process must be told: its number and start are known.
+fn place_of(fs: &dyn Fs, process: &Neighbour) -> (Arc<dyn Fs>, PathBuf) {
+    if let Some(dest) = process.mark.as_deref() {
+        let fs = fs.inside(dest);
+        let path = path_in(&*fs, dest);
+        return (fs, path);
+    }
     let Neighbour { rank, pid, started, .. } = process;
     let user = rustix::process::getuid().as_raw();
-    let name = || format!("dunlin-run-{user}-{pid}-{started}-{rank}");
-    let temporary = || std::env::temp_dir().join(name());
-    process.mark.as_deref().map_or_else(temporary, path_in)
+    let folder = std::env::temp_dir();
+    let path = folder.join(format!("dunlin-run-{user}-{pid}-{started}-{rank}"));
+    (fs.inside(&folder), path)
 }
 
 /// Whether a process that has ended was killed, or died: its mark is there, and says nothing of an
 /// end.
 pub(crate) fn was_killed(fs: &dyn Fs, process: &Neighbour) -> bool {
-    Mark::read(fs, &path_of(process)).is_some_and(|mark| mark.is_of(process) && !mark.stopped)
+    let (fs, path) = place_of(fs, process);
+    Mark::read(&*fs, &path).is_some_and(|mark| mark.is_of(process) && !mark.stopped)
 }
 
 /// Adds that `died` has died to the mark of `process`, unless that has ended in order or knows it.
 pub(crate) fn add_death(fs: &dyn Fs, process: &Neighbour, died: Rank) -> io::Result<()> {
-    let path = path_of(process);
+    let (fs, path) = place_of(fs, process);
     let going_on = |mark: &Mark| mark.is_of(process) && !mark.stopped;
-    match Mark::read(fs, &path).filter(going_on) {
+    match Mark::read(&*fs, &path).filter(going_on) {
         Some(mark) if mark.died.len() < MAX_DEATHS && !mark.died.contains(&died) => {
             fs.append(&path, death(died).as_bytes())
         }
@@ -205,15 +215,16 @@ pub(crate) fn remove_temporary(fs: &dyn Fs, process: &Neighbour) -> io::Result<(
     if process.mark.is_some() {
         return Ok(());
     }
-    fs.remove_file(&path_of(process))
+    let (fs, path) = place_of(fs, process);
+    fs.remove_file(&path)
 }
 
 /// Begins a mark for another process, as that would.
 #[cfg(test)]
 pub(crate) fn begin_for(process: &Neighbour) {
-    let path = path_of(process);
+    let (_, path) = place_of(&RealFs, process);
     if let Some(dest) = &process.mark {
-        std::fs::create_dir_all(dest.join(STATE_DIR)).unwrap();
+        std::fs::create_dir_all(dest.join(dunlin_disk::STATE_DIR)).unwrap();
     }
     std::fs::write(path, Mark::new(process, "a-1").to_text()).unwrap();
 }
@@ -221,8 +232,8 @@ pub(crate) fn begin_for(process: &Neighbour) {
 /// Ends the mark of another process, as that would.
 #[cfg(test)]
 pub(crate) fn end_for(process: &Neighbour, how: Ending) {
-    let (path, temporary) = (path_of(process), process.mark.is_none());
-    let mark = RunMark { fs: Arc::new(RealFs), path, temporary, told: Mutex::default() };
+    let ((fs, path), temporary) = (place_of(&RealFs, process), process.mark.is_none());
+    let mark = RunMark { fs, path, temporary, told: Mutex::default() };
     mark.end(how);
 }
 
@@ -250,7 +261,7 @@ impl Mark {
     }
 
     fn read(fs: &dyn Fs, path: &Path) -> Option<Mark> {
-        Mark::of_text(&fs.read_all(path, MAX_MARK).ok()?)
+        Mark::of_text(&fs.read_own(path, MAX_MARK).ok()?)
     }
 
     fn to_text(&self) -> String {

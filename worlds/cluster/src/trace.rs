@@ -46,12 +46,12 @@ impl std::fmt::Debug for TraceSink {
 }
 
 impl TraceSink {
-    /// Lines go to a file, which is created, or emptied if it is there.
+    /// Lines go to a file, which is created, or emptied if it is there and our own.
     ///
     /// # Errors
-    /// If the file cannot be created.
+    /// As [`dunlin_disk::create_output`].
     pub fn create(path: &Path) -> io::Result<TraceSink> {
-        let writer = BufWriter::with_capacity(BUFFER, File::create(path)?);
+        let writer = BufWriter::with_capacity(BUFFER, dunlin_disk::create_output(path)?);
         Ok(TraceSink::new(Place::File { writer, failed: None }))
     }
 
@@ -165,6 +165,10 @@ pub struct Line<'a> {
     pub piece: Option<u32>,
     /// The swarm, in the tracker's order.
     pub members: Option<Vec<Rank>>,
+    /// The loads of those members, in the same order, as the tracker knew them when it answered.
+    pub loads: Option<Vec<u64>>,
+    /// The load that was reported: pieces served and blocks in flight.
+    pub load: Option<u64>,
     /// Whether a refresh was out of turn.
     pub forced: Option<bool>,
     /// Why, where a reason is stated.
@@ -204,6 +208,13 @@ impl<'a> Line<'a> {
         }
         if let Some(members) = &self.members {
             let _ = write!(out, ",\"members\":[{}]", ranks(members));
+        }
+        if let Some(loads) = &self.loads {
+            let loads: Vec<String> = loads.iter().map(u64::to_string).collect();
+            let _ = write!(out, ",\"loads\":[{}]", loads.join(","));
+        }
+        if let Some(load) = self.load {
+            let _ = write!(out, ",\"load\":{load}");
         }
         if let Some(forced) = self.forced {
             let _ = write!(out, ",\"forced\":{forced}");
@@ -291,6 +302,8 @@ mod tests {
             classic: Some("SWARM"),
             files: vec!["a \"b\""],
             members: Some(vec![Rank(2), Rank(1)]),
+            loads: Some(vec![0, 7]),
+            load: Some(8),
             forced: Some(true),
             piece: Some(3),
             about: Some(("peer", vec![Rank(2)])),
@@ -301,7 +314,7 @@ mod tests {
             r#"{"t":1.234567,"from":1,"to":0,"msg":"alive"}"#,
             "\n",
             r#"{"t":1.234567,"from":0,"to":1,"msg":"swarm","classic":"SWARM","file":"a \"b\"","#,
-            r#""piece":3,"members":[2,1],"forced":true,"peer":2,"reason":"why\n"}"#,
+            r#""piece":3,"members":[2,1],"loads":[0,7],"load":8,"forced":true,"peer":2,"reason":"why\n"}"#,
             "\n",
         );
         assert_eq!(sink.text(), expected);

@@ -3,10 +3,11 @@
 
 use crate::trace::{Line, TraceSink, classic_control};
 use dunlin_base::{FileIndex, Rank, Time, TorrentId};
+use dunlin_engine::config::RefreshScope;
 use dunlin_engine::coordinator::{Coordinator, CoordinatorConfig, CoordinatorInput};
 use dunlin_engine::io::{CoordinatorOutput, Wake};
-use dunlin_tracker::Control;
-use std::collections::{BTreeMap, VecDeque};
+use dunlin_tracker::{Control, Refresh};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 
 /// Something that came in for the tracker.
@@ -21,6 +22,11 @@ pub enum TrackerArrival {
     },
     /// A rank is known to be gone.
     Lost {
+        /// The rank.
+        rank: Rank,
+    },
+    /// A rank has said that it stops.
+    Withdrawn {
         /// The rank.
         rank: Rank,
     },
@@ -39,7 +45,11 @@ pub enum TrackerArrival {
 pub struct Tracker {
     coordinator: Coordinator,
     trace: Option<TraceSink>,
+    /// What a refresh of the run asks for.
+    scope: RefreshScope,
     names: BTreeMap<TorrentId, Vec<String>>,
+    /// The files that a rank has completed, for the trace of refreshes with scope `all`.
+    complete: BTreeSet<(Rank, TorrentId, FileIndex)>,
     sends: VecDeque<(Rank, Control)>,
     finished: bool,
 }
@@ -47,11 +57,17 @@ pub struct Tracker {
 impl Tracker {
     /// The tracker of a run.
     #[must_use]
-    pub fn new(config: CoordinatorConfig, trace: Option<TraceSink>) -> Tracker {
+    pub fn new(
+        config: CoordinatorConfig,
+        scope: RefreshScope,
+        trace: Option<TraceSink>,
+    ) -> Tracker {
         Tracker {
             coordinator: Coordinator::new(config),
             trace,
+            scope,
             names: BTreeMap::new(),
+            complete: BTreeSet::new(),
             sends: VecDeque::new(),
             finished: false,
         }
@@ -65,6 +81,7 @@ impl Tracker {
                 CoordinatorInput::Message { from, message }
             }
             TrackerArrival::Lost { rank } => CoordinatorInput::Lost { rank },
+            TrackerArrival::Withdrawn { rank } => CoordinatorInput::Withdrawn { rank },
             TrackerArrival::Heard { rank } => CoordinatorInput::Heard { rank },
             TrackerArrival::Timeout => CoordinatorInput::Timeout,
             TrackerArrival::Interrupt => CoordinatorInput::Interrupt,
@@ -115,7 +132,36 @@ impl Tracker {
         self.names.get(&torrent)?.get(file.index()).map(String::as_str)
     }
 
-    fn trace_line(&self, now: Time, from: Rank, message: &Control) {
+    /// The files that a refresh asks for: of each torrent the first, which stands for it; with scope
+    /// `all` each that the rank has not completed.
+    fn refreshed<'a>(&'a self, from: Rank, refresh: &'a Refresh) -> Vec<&'a str> {
+        let torrents = refresh.torrents.iter().map(|(torrent, _)| *torrent);
+        match self.scope {
+            RefreshScope::File => {
+                torrents.filter_map(|torrent| self.file(torrent, FileIndex(0))).collect()
+            }
+            RefreshScope::All => {
+                let names = |torrent| self.names.get(&torrent).map_or(&[][..], Vec::as_slice);
+                let files = torrents.flat_map(|torrent| {
+                    (0..).map(FileIndex).zip(names(torrent)).map(move |of| (torrent, of))
+                });
+                let open = files.filter(|(torrent, (file, _))| {
+                    !self.complete.contains(&(from, *torrent, *file))
+                });
+                open.map(|(_, (_, name))| name.as_str()).collect()
+            }
+        }
+    }
+
+    fn trace_line(&mut self, now: Time, from: Rank, message: &Control) {
+        match message {
+            // It may have come back with less than it had.
+            Control::Register(_) => self.complete.retain(|(rank, ..)| *rank != from),
+            Control::FileComplete { torrent, files } if self.trace.is_some() => {
+                self.complete.extend(files.iter().map(|file| (from, *torrent, *file)));
+            }
+            _ => {}
+        }
         let Some(trace) = &self.trace else { return };
         let mut line = Line::new(now, from, Rank::TRACKER, message.name());
         line.classic = classic_control(message);
@@ -123,9 +169,10 @@ impl Tracker {
             Control::Lookup { name } => line.files = vec![name],
             Control::Refresh(refresh) => {
                 line.forced = Some(refresh.forced);
-                let torrents = refresh.torrents.iter();
-                let first = |(torrent, _): &(TorrentId, _)| self.file(*torrent, FileIndex(0));
-                line.files = torrents.filter_map(first).collect();
+                line.files = self.refreshed(from, refresh);
+            }
+            Control::Load(load) => {
+                line.load = Some(load.served.saturating_add(load.in_flight));
             }
             Control::FileComplete { torrent, files } => {
                 line.files = files.iter().filter_map(|file| self.file(*torrent, *file)).collect();

@@ -4,7 +4,9 @@ use bytes::Bytes;
 use dunlin_base::{FileIndex, Rank, TorrentId};
 use dunlin_cluster::content::{Content, Shared};
 use dunlin_cluster::{FoundFile, PeerContent, Placing};
-use dunlin_disk::{Budget, FileKind, Fs, HashPool, MemFs, RealFs, Sha256, list_files, scan_tree};
+use dunlin_disk::{
+    Budget, FileKind, Fs, HashPool, MemFs, RealFs, Sha256, list_files, path_of, scan_tree,
+};
 use dunlin_metainfo::{EntryKind, HashKind, SetFile, SetInfo, TreeEntry};
 use dunlin_plan::{Have, Pattern};
 use dunlin_tracker::{FailedFile, OwnedFile, Register, Standing};
@@ -126,7 +128,7 @@ fn bring_all(fs: &dyn Fs, source: &Register, to: &Content) -> usize {
     to.take_tree(source.entries.clone().into());
     let mut wrote = 0;
     for (owned, number) in source.files.iter().zip(0..) {
-        let path = Path::new("/src").join(owned.name.strip_prefix("model/").unwrap());
+        let path = path_of(Path::new("/src"), owned.name.strip_prefix("model/").unwrap());
         wrote += bring(to, number, owned, &fs.read_all(&path, 1 << 30).unwrap()).unwrap();
     }
     assert_eq!(to.finish_tree(), []);
@@ -297,6 +299,26 @@ fn a_source_that_stands_where_it_goes_is_left_alone() {
     assert_eq!(fs.look(Path::new("/top/model/a")).unwrap(), before);
 }
 
+/// What is right and gets another time alone is known to the next run, whatever its name.
+#[test]
+fn a_file_that_was_only_dressed_is_not_read_again() {
+    for name in ["plain", "back\\slash", "tab\there"] {
+        let fs = MemFs::new();
+        put(&fs, &format!("/src/{name}"), &bytes(1, 500_000));
+        let there = format!("/dst/model/{name}");
+        put(&fs, &there, &bytes(1, 500_000));
+        fs.set_modified(Path::new(&there), OLD + 5_000_000_000).unwrap();
+        let source = register(&giver(&fs));
+        let wanter = content(&fs, setup());
+        register(&wanter);
+        cast(&fs, &source, &wanter);
+        assert_eq!(fs.metadata(Path::new(&there)).unwrap().modified, i128::from(OLD), "{name}");
+        let before = fs.bytes_read();
+        register(&content(&fs, setup()));
+        assert!(fs.bytes_read() - before < 5_000, "{name}");
+    }
+}
+
 #[test]
 fn a_mirror_tells_only_what_it_wants() {
     let fs = MemFs::new();
@@ -365,6 +387,27 @@ fn neighbours_link_instead_of_fetching() {
 }
 
 #[test]
+fn a_file_that_came_under_a_neighbours_name_is_not_linked() {
+    for shares in [true, false] {
+        let fs = MemFs::new();
+        fs.set_shares(shares);
+        plant(&fs);
+        let source = register(&giver(&fs));
+        let one = content(&fs, setup());
+        bring_all(&fs, &source, &one);
+        let second = content(&fs, Setup { dest: "/dst2", ..setup() });
+        register(&second);
+        second.take_tree(source.entries.clone().into());
+        let from = Path::new("/dst/model/d/b");
+        put(&fs, "/other", &bytes(9, 100_000));
+        let disk = fs.clone();
+        fs.before_open(from, move || disk.rename(Path::new("/other"), from).unwrap());
+        assert!(second.link("model/d/b", from).is_err(), "shares: {shares}");
+        assert!(fs.look(Path::new("/dst2/model/d/b")).is_err(), "shares: {shares}");
+    }
+}
+
+#[test]
 fn what_neighbours_linked_is_not_read_again_at_either_end() {
     let cases = [(true, true), (true, false), (false, true), (false, false)];
     for (shares, fetcher_ends_first) in cases {
@@ -387,6 +430,7 @@ fn what_neighbours_linked_is_not_read_again_at_either_end() {
         }
         let ends = if fetcher_ends_first { [&one, &two, &three] } else { [&three, &two, &one] };
         ends.iter().for_each(|rank| _ = rank.close());
+        ends.iter().for_each(|rank| rank.keep_at_end());
         for again in [content(&fs, setup()), second(), third()] {
             let before = fs.bytes_read();
             let there = register(&again);

@@ -7,18 +7,26 @@ use dunlin_engine::config::{PieceOrder, Profile, SourceOrder};
 
 #[test]
 fn round_robin_asks_everybody_alike() {
+    const SEEDS: u64 = 8;
     for profile in Profile::ALL {
-        let run =
-            Run::course(&[("a:200", ""), ("a:200", ""), ("a:200", ""), ("a:200", ""), ("", "a")]);
-        let done = run
-            .with(|config| {
-                config.profile = *profile;
-                config.sources = SourceOrder::RoundRobin;
-            })
-            .go()
-            .ok();
-        let largest = done.peer(5).pieces_from.values().max().copied().unwrap_or(0);
-        assert!(largest <= 60, "{profile}: {:?}", done.peer(5).pieces_from);
+        // A source that is slow by chance is passed over now and then: over a few runs that evens out.
+        let mut given = std::collections::BTreeMap::<_, u64>::new();
+        for seed in 1..=SEEDS {
+            let owner = ("a:200", "");
+            let run = Run::course(&[owner, owner, owner, owner, ("", "a")]);
+            let done = run
+                .with(|config| {
+                    (config.profile, config.seed) = (*profile, seed);
+                    config.sources = SourceOrder::RoundRobin;
+                })
+                .go()
+                .ok();
+            for (rank, pieces) in &done.peer(5).pieces_from {
+                *given.entry(*rank).or_default() += pieces;
+            }
+        }
+        let largest = given.values().max().copied().unwrap_or(0);
+        assert!(largest <= 55 * SEEDS, "{profile}: {given:?}");
     }
 }
 

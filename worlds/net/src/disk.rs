@@ -14,7 +14,7 @@
 pub(crate) mod serve;
 
 use bytes::Bytes;
-use dunlin_base::{Bitfield, BlockRef, FileIndex, PieceIndex, TorrentId};
+use dunlin_base::{BlockRef, FileIndex, PieceIndex, TorrentId};
 use dunlin_disk::{DiskError, Opened, PieceCheck, Storage, SyncReport, TorrentPlan, block_digest};
 use dunlin_engine::io::LocalError;
 use dunlin_metainfo::{Content, ExpectedPiece};
@@ -69,7 +69,7 @@ pub(crate) enum Done {
     /// Checking goes on: bytes hashed, and to be hashed.
     Checking { torrent: TorrentId, done: u64, total: u64 },
     /// A torrent is open, or not.
-    Opened { torrent: TorrentId, result: Result<(Bitfield, u32), DiskError> },
+    Opened { torrent: TorrentId, result: Result<Opened, DiskError> },
     /// A piece was hashed.
     Hashed { torrent: TorrentId, piece: PieceIndex, matches: bool },
     /// The digests of a piece's blocks.
@@ -252,8 +252,7 @@ impl Worker {
         Some(match job {
             Job::Open { torrent, plan, again } => self.open(storage, torrent, *plan, again),
             Job::Want { torrent, wanted } => {
-                let result = storage.set_wanted(torrent, &wanted);
-                Done::Opened { torrent, result: result.map(opened) }
+                Done::Opened { torrent, result: storage.set_wanted(torrent, &wanted) }
             }
             Job::Write { torrent, piece, data } => {
                 written(torrent, piece, storage.write_piece(torrent, piece, &[data]))
@@ -334,7 +333,7 @@ impl Worker {
             false => storage.open_torrent(torrent, plan, &mut progress),
         };
         self.contents.insert(torrent, content);
-        Done::Opened { torrent, result: result.map(opened) }
+        Done::Opened { torrent, result }
     }
 
     fn finish(
@@ -392,10 +391,6 @@ impl Worker {
 
 fn new_stream(expected: &ExpectedPiece) -> Stream {
     Stream { check: PieceCheck::new(expected), at: 0, early: BTreeMap::new() }
-}
-
-fn opened(opened: Opened) -> (Bitfield, u32) {
-    (opened.have, opened.resumed)
 }
 
 fn failed(torrent: TorrentId, piece: PieceIndex, error: &DiskError) -> Done {

@@ -33,6 +33,7 @@ mod buffers;
 mod disk;
 mod net;
 mod outbox;
+mod reads;
 mod receive;
 pub mod tracker_client;
 pub mod tracker_server;

@@ -6,7 +6,7 @@ use crate::disk::{Disk, Done, Report};
 use crate::tracker_client::{AnnounceResult, TrackerClient, TrackerConfig};
 use crate::world::{Parts, WAKER, World};
 use dunlin_base::{Rng, TorrentId};
-use dunlin_disk::{Budget, DiskError, Existing, HashPool};
+use dunlin_disk::{Budget, DiskError, Existing, FileFault, HashPool};
 use dunlin_engine::io::{AddTorrent, Command, Event, TorrentView, TrackerIndex};
 use dunlin_engine::node::{Node, NodeConfig};
 use mio::{Poll, Waker};
@@ -55,8 +55,8 @@ pub enum Port {
 /// Why nothing could be started.
 #[derive(Debug, thiserror::Error)]
 pub enum NetError {
-    /// A port could not be had.
-    #[error("cannot listen at {address}: {error}; choose another port with --port")]
+    /// An address or a port could not be had.
+    #[error("cannot listen at {address}: {error}; {}", remedy(.error))]
     Listen {
         /// Where.
         address: SocketAddr,
@@ -66,6 +66,17 @@ pub enum NetError {
     /// The system gives no thread, no runtime, or no way to watch sockets.
     #[error("the system does not give what is needed: {0}")]
     System(#[from] io::Error),
+}
+
+/// What to do when nobody can listen there.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrNotAvailable => "give --bind an address of this host",
+        io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => {
+            "choose another port with --port"
+        }
+        _ => "check --bind and --port",
+    }
 }
 
 /// A torrent, and where its files are.
@@ -92,6 +103,14 @@ pub enum NetEvent {
         done: u64,
         /// Bytes to hash.
         total: u64,
+    },
+    /// The files of a torrent that are only read were looked at: what is wrong with which. It comes
+    /// each time they are, before the engine says where the torrent stands.
+    Faults {
+        /// The torrent.
+        torrent: TorrentId,
+        /// What is wrong, in the order of the files; nothing if all are right.
+        faults: Vec<FileFault>,
     },
     /// A torrent's files could not be opened.
     OpenFailed {
@@ -139,6 +158,7 @@ impl Shared {
 /// The running loop. Dropping it stops it without a word to anybody.
 pub struct Net {
     shared: Arc<Shared>,
+    budget: Arc<Budget>,
     port: u16,
     addresses: Vec<SocketAddr>,
     thread: Option<JoinHandle<()>>,
@@ -175,14 +195,17 @@ impl Net {
         budget.set_waker(0, Box::new(move || free.tell(Told::MemoryFree)));
         let port = node.port;
         let digest_key = Rng::fork(node.seed, 1).next_u64();
-        let max_conns = allowed_files().saturating_sub(SPARE_FILES).max(SPARE_FILES);
+        let allowed = dunlin_disk::allow_descriptors(usize::MAX)?;
+        let (max_conns, open_files) = shares(allowed);
+        node.connections = node.connections.min(max_conns);
         let parts = Parts {
+            open_files,
             max_conns: max_conns.min(node.connections * 2 + 64),
             node: Node::new(node),
             poll,
             bind,
             listeners,
-            budget,
+            budget: Arc::clone(&budget),
             pool: HashPool::new(hash_threads),
             disk: Disk::start(Arc::clone(&report))?,
             report,
@@ -195,7 +218,7 @@ impl Net {
         let world = World::new(parts);
         let thread =
             std::thread::Builder::new().name("net".to_owned()).spawn(move || world.run())?;
-        Ok((Net { shared, port, addresses, thread: Some(thread) }, heard))
+        Ok((Net { shared, budget, port, addresses, thread: Some(thread) }, heard))
     }
 
     /// Where others reach us; 0 if we do not listen.
@@ -208,6 +231,13 @@ impl Net {
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// The most bytes of the memory budget that were ever in use: pieces that are received, and what
+    /// connections hold.
+    #[must_use]
+    pub fn memory_peak(&self) -> u64 {
+        self.budget.peak()
     }
 
     /// Adds a torrent.
@@ -250,7 +280,15 @@ fn listen(
     for port in first..=last {
         match listen_at(bind, port) {
             Ok(found) => return Ok(found),
-            Err(error) => failed = Some(error),
+            Err(error) => {
+                let lost = matches!(&error, NetError::Listen { error, .. }
+                    if error.kind() == io::ErrorKind::AddrNotAvailable);
+                failed = Some(error);
+                if lost {
+                    // No port makes it an address of this host.
+                    break;
+                }
+            }
         }
     }
     Err(failed.unwrap_or_else(|| NetError::System(io::ErrorKind::AddrInUse.into())))
@@ -289,14 +327,20 @@ fn lacks_family(error: &io::Error) -> bool {
         || matches!(kind, io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
 }
 
-/// How many files the process may have open: as many as the system lets it ask for.
-fn allowed_files() -> usize {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    if limit.current < limit.maximum {
-        limit.current = limit.maximum;
-        let _ = setrlimit(Resource::Nofile, limit);
-        limit = getrlimit(Resource::Nofile);
+/// How many connections there may be, and how many files may be kept open, where the process may have
+/// so many descriptors: files, trackers, folders and the rest get [`SPARE_FILES`], or half where there
+/// are few, and half of these are for files that stay open.
+fn shares(allowed: usize) -> (usize, usize) {
+    let spare = SPARE_FILES.min(allowed / 2);
+    ((allowed - spare).max(1), (spare / 2).max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn descriptors_are_shared_between_connections_and_files() {
+        for (allowed, shares) in [(0, (1, 1)), (64, (32, 16)), (1024, (896, 64))] {
+            assert_eq!(super::shares(allowed), shares, "{allowed}");
+        }
     }
-    limit.current.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX))
 }

@@ -4,23 +4,31 @@
 use bytes::Bytes;
 use dunlin_base::BlockRef;
 use dunlin_wire::{BlockRange, Message, encode_into, encode_piece_header};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, IoSlice, Write};
 
 /// Slices that are handed to the system at a time.
 const MAX_SLICES: usize = 64;
 /// Messages are put together up to so many bytes.
 const CHUNK: usize = 16 << 10;
-/// Bytes of messages that may wait: who takes so few of them is dead. A bitfield and a HAVE for every
-/// piece of the largest torrent fit.
-pub(crate) const MAX_MESSAGES: usize = 32 << 20;
+/// Bytes of messages that may wait on one connection: over 400 000 HAVEs. Who takes so few of them is
+/// dead.
+pub(crate) const MAX_MESSAGES: usize = 4 << 20;
+/// Bytes of answers that may wait before a connection is read from again: whoever does not take what
+/// it asked for asks for nothing more. It is far above what honest peers owe one another, or two of
+/// them could wait for each other; what nobody asked for (HAVEs) does not count for the same reason.
+pub(crate) const MAX_ANSWERS: usize = 256 << 10;
+
+/// What was read at a time, of which a block is a part: the torrent's piece and the window in it.
+pub(crate) type Window = (u32, u32);
 
 /// One thing to send.
 enum Part {
-    /// Messages.
-    Messages(Vec<u8>),
-    /// The data of a block; its header stands in the messages before it.
-    Data(BlockRef, Bytes),
+    /// Messages, and how many bytes of them answer something.
+    Messages(Vec<u8>, usize),
+    /// The data of a block; its header stands in the messages before it. And the window that it keeps
+    /// in memory, unless it is a copy.
+    Data(BlockRef, Bytes, Option<Window>),
 }
 
 /// The queue of one connection.
@@ -31,8 +39,16 @@ pub(crate) struct Outbox {
     gone: usize,
     /// Bytes of messages that wait.
     messages: usize,
+    /// Bytes of answers among them.
+    answers: usize,
     /// Bytes of payload that wait.
     payload: usize,
+    /// Windows that are kept in memory, each with its blocks here, and its length.
+    windows: BTreeMap<Window, (usize, usize)>,
+    /// Bytes of all of these.
+    pinned: usize,
+    /// Bytes of copies of blocks.
+    copied: usize,
 }
 
 /// How far a flush came.
@@ -57,6 +73,17 @@ impl Outbox {
         self.messages
     }
 
+    /// Bytes of answers that wait.
+    pub(crate) fn answers(&self) -> usize {
+        self.answers
+    }
+
+    /// Bytes of memory that it keeps: messages, and for payload everything that was read together with
+    /// it.
+    pub(crate) fn held(&self) -> usize {
+        self.messages + self.copied + self.pinned
+    }
+
     /// Bytes of payload that wait.
     #[cfg(test)]
     pub(crate) fn payload(&self) -> usize {
@@ -65,61 +92,108 @@ impl Outbox {
 
     /// Queues raw bytes: a handshake.
     pub(crate) fn push_bytes(&mut self, bytes: &[u8]) {
-        self.chunk().extend_from_slice(bytes);
+        self.chunk().0.extend_from_slice(bytes);
         self.messages += bytes.len();
     }
 
     /// Queues a message.
     pub(crate) fn push(&mut self, message: &Message) {
-        let chunk = self.chunk();
+        let answers = is_answer(message);
+        let (chunk, answering) = self.chunk();
         let before = chunk.len();
         encode_into(message, chunk);
         let added = chunk.len() - before;
+        *answering += if answers { added } else { 0 };
         self.messages += added;
+        self.answers += if answers { added } else { 0 };
     }
 
-    /// Queues a block: its header, then its data.
-    pub(crate) fn push_block(&mut self, block: BlockRef, data: Bytes) {
+    /// Queues a block: its header, then its data, which is a part of `window` of `whole` bytes.
+    pub(crate) fn push_block(&mut self, block: BlockRef, data: Bytes, window: u32, whole: usize) {
         let range = BlockRange { piece: block.piece.0, begin: block.begin, length: block.len };
-        let chunk = self.chunk();
+        let (chunk, _) = self.chunk();
         let before = chunk.len();
         encode_piece_header(range, chunk);
         let added = chunk.len() - before;
         self.messages += added;
         self.payload += data.len();
-        self.parts.push_back(Part::Data(block, data));
+        let window = (block.piece.0, window);
+        let (blocks, _) = self.windows.entry(window).or_insert_with(|| {
+            self.pinned += whole;
+            (0, whole)
+        });
+        *blocks += 1;
+        self.parts.push_back(Part::Data(block, data, Some(window)));
     }
 
-    /// The messages at the end of the queue.
-    fn chunk(&mut self) -> &mut Vec<u8> {
+    /// The messages at the end of the queue, and how many bytes of them are answers.
+    fn chunk(&mut self) -> (&mut Vec<u8>, &mut usize) {
         // The first part may have begun to go; more may still be put behind it.
-        let room = matches!(self.parts.back(), Some(Part::Messages(chunk)) if chunk.len() < CHUNK);
+        let room =
+            matches!(self.parts.back(), Some(Part::Messages(chunk, _)) if chunk.len() < CHUNK);
         if !room {
-            self.parts.push_back(Part::Messages(Vec::new()));
+            self.parts.push_back(Part::Messages(Vec::new(), 0));
         }
         match self.parts.back_mut() {
-            Some(Part::Messages(chunk)) => chunk,
+            Some(Part::Messages(chunk, answers)) => (chunk, answers),
             // Not reached: what was pushed last holds messages.
             _ => unreachable!("the last part holds messages"),
+        }
+    }
+
+    /// Keeps no more of the payload in memory than what is to be sent: whoever takes it slowly must not
+    /// keep all of what was read with it.
+    pub(crate) fn compact(&mut self) {
+        for part in &mut self.parts {
+            if let Part::Data(_, data, window @ Some(_)) = part {
+                *data = Bytes::copy_from_slice(data);
+                *window = None;
+                self.copied += data.len();
+            }
+        }
+        self.windows.clear();
+        self.pinned = 0;
+    }
+
+    /// A block is no longer here.
+    fn unpin(&mut self, bytes: usize, window: Option<Window>) {
+        self.payload -= bytes;
+        let Some(window) = window else {
+            self.copied -= bytes;
+            return;
+        };
+        if let Some((blocks, whole)) = self.windows.get_mut(&window) {
+            *blocks -= 1;
+            if *blocks == 0 {
+                self.pinned -= *whole;
+                self.windows.remove(&window);
+            }
         }
     }
 
     /// Takes a block back that has not begun to go. Its header goes with it.
     pub(crate) fn cancel(&mut self, block: BlockRef) -> bool {
         let found =
-            self.parts.iter().position(|part| matches!(part, Part::Data(of, _) if *of == block));
+            self.parts.iter().position(|part| matches!(part, Part::Data(of, ..) if *of == block));
         let Some(index) = found.filter(|index| *index > 0) else { return false };
         let header = 13;
         let before_gone = if index == 1 { self.gone } else { 0 };
-        let Some(Part::Messages(chunk)) = self.parts.get_mut(index - 1) else { return false };
+        let Some(Part::Messages(chunk, answers)) = self.parts.get_mut(index - 1) else {
+            return false;
+        };
         if chunk.len() < before_gone + header {
             return false;
         }
         chunk.truncate(chunk.len() - header);
         self.messages -= header;
         let empty = chunk.len() == before_gone;
-        if let Some(Part::Data(_, data)) = self.parts.remove(index) {
-            self.payload -= data.len();
+        if empty {
+            // What is gone of it is no longer counted, either.
+            self.messages -= chunk.len();
+            self.answers -= *answers;
+        }
+        if let Some(Part::Data(_, data, window)) = self.parts.remove(index) {
+            self.unpin(data.len(), window);
         }
         if empty {
             self.parts.remove(index - 1);
@@ -141,8 +215,8 @@ impl Outbox {
             let mut count = 0;
             for (slice, part) in slices.iter_mut().zip(&self.parts) {
                 let bytes: &[u8] = match part {
-                    Part::Messages(chunk) => chunk,
-                    Part::Data(_, data) => data,
+                    Part::Messages(chunk, _) => chunk,
+                    Part::Data(_, data, _) => data,
                 };
                 let gone = if count == 0 { self.gone } else { 0 };
                 *slice = IoSlice::new(bytes.get(gone..).unwrap_or_default());
@@ -168,8 +242,8 @@ impl Outbox {
     fn taken(&mut self, mut taken: usize, blocks: &mut Vec<BlockRef>) {
         while let Some(part) = self.parts.front() {
             let length = match part {
-                Part::Messages(chunk) => chunk.len(),
-                Part::Data(_, data) => data.len(),
+                Part::Messages(chunk, _) => chunk.len(),
+                Part::Data(_, data, _) => data.len(),
             };
             let left = length - self.gone;
             if taken < left {
@@ -179,15 +253,30 @@ impl Outbox {
             taken -= left;
             self.gone = 0;
             match self.parts.pop_front() {
-                Some(Part::Messages(chunk)) => self.messages -= chunk.len(),
-                Some(Part::Data(block, data)) => {
-                    self.payload -= data.len();
+                Some(Part::Messages(chunk, answers)) => {
+                    self.messages -= chunk.len();
+                    self.answers -= answers;
+                }
+                Some(Part::Data(block, data, window)) => {
+                    self.unpin(data.len(), window);
                     blocks.push(block);
                 }
                 None => {}
             }
         }
     }
+}
+
+/// Whether a message answers one of the other side's.
+fn is_answer(message: &Message) -> bool {
+    matches!(
+        message,
+        Message::RejectRequest(_)
+            | Message::Hashes { .. }
+            | Message::HashReject(_)
+            | Message::Extended { .. }
+            | Message::Unchoke
+    )
 }
 
 #[cfg(test)]
@@ -228,8 +317,8 @@ mod tests {
     fn filled() -> (Outbox, Vec<u8>) {
         let mut outbox = Outbox::default();
         outbox.push(&Message::Unchoke);
-        outbox.push_block(block(1), Bytes::from_static(b"abc"));
-        outbox.push_block(block(2), Bytes::from_static(b"def"));
+        outbox.push_block(block(1), Bytes::from_static(b"abc"), 0, 90);
+        outbox.push_block(block(2), Bytes::from_static(b"def"), 0, 90);
         outbox.push(&Message::Have { piece: 9 });
         let mut expected = Vec::new();
         encode_into(&Message::Unchoke, &mut expected);
@@ -242,6 +331,36 @@ mod tests {
         (outbox, expected)
     }
 
+    fn is_clean(outbox: &Outbox) -> bool {
+        let kept = outbox.held() + outbox.payload() + outbox.answers() + outbox.windows.len();
+        outbox.is_empty() && kept == 0
+    }
+
+    #[test]
+    fn memory_is_counted_by_what_is_kept() {
+        let mut outbox = Outbox::default();
+        let reject = Message::RejectRequest(BlockRange { piece: 1, begin: 0, length: 3 });
+        outbox.push(&Message::Have { piece: 9 });
+        outbox.push(&reject);
+        assert_eq!((outbox.held(), outbox.answers()), (9 + 17, 17));
+        for begin in 0..3 {
+            let of = BlockRef { piece: PieceIndex(1), begin, len: 3 };
+            outbox.push_block(of, Bytes::from_static(b"abc"), begin / 2, 1000);
+        }
+        let messages = 9 + 17 + 3 * 13;
+        assert_eq!(outbox.held(), messages + 2000, "two windows");
+        let first = BlockRef { piece: PieceIndex(1), begin: 0, len: 3 };
+        assert!(outbox.cancel(first));
+        assert_eq!(outbox.held(), messages - 13 + 2000, "the other block is of that window");
+        outbox.compact();
+        assert_eq!(outbox.held(), messages - 13 + 6, "two blocks, and nothing beside them");
+        outbox.push_block(first, Bytes::from_static(b"abc"), 0, 1000);
+        assert_eq!(outbox.held(), messages + 6 + 1000);
+        let mut to = Narrow { calls: vec![7; 100], got: Vec::new() };
+        assert_eq!(outbox.flush(&mut to, usize::MAX).unwrap().blocks.len(), 3);
+        assert!(is_clean(&outbox));
+    }
+
     #[test]
     fn everything_goes_in_order_however_narrow_the_way() {
         for step in 1..60 {
@@ -250,7 +369,7 @@ mod tests {
             let flushed = outbox.flush(&mut to, usize::MAX).unwrap();
             assert_eq!(flushed.blocks, [block(1), block(2)]);
             assert_eq!((flushed.bytes, to.got), (expected.len(), expected));
-            assert!(outbox.is_empty() && outbox.messages() == 0 && outbox.payload() == 0);
+            assert!(is_clean(&outbox));
         }
     }
 
@@ -266,7 +385,7 @@ mod tests {
         assert_eq!(outbox.flush(&mut rest, usize::MAX).unwrap().blocks, [block(1)]);
         assert_eq!(rest.got[..21], expected[..21]);
         assert_eq!(rest.got[21..], expected[expected.len() - 9..], "then the HAVE alone");
-        assert!(outbox.is_empty() && outbox.messages() == 0 && outbox.payload() == 0);
+        assert!(is_clean(&outbox));
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //! where it does not belong, and read as it is. It decides nothing, and keeps nothing but the place in the stream.
 
 use crate::buffers::{Buffers, Lost};
+use bytes::Bytes;
 use dunlin_base::{BlockRef, ConnId, PieceIndex, TorrentId};
 use dunlin_wire::{
     BlockRange, Frame, Framer, FramerLimits, Handshake, Message, PieceMode, WireError,
@@ -25,6 +26,11 @@ const HEADER: usize = 13;
 const MAX_RUN: usize = 64;
 /// Pieces that one read may fill.
 const MAX_PIECES: usize = 8;
+/// Messages that are taken at a time from what has come: what they cause is looked at before the next
+/// ones are taken.
+pub(crate) const MESSAGES_PER_READ: usize = 16;
+/// The longest message but extensions and hashes, in bytes: the bitfield of the largest torrent.
+const MAX_FRAME: u32 = dunlin_metainfo::MAX_PIECES.div_ceil(8) + 1;
 
 /// Something that came.
 #[derive(Debug, PartialEq, Eq)]
@@ -65,6 +71,8 @@ pub(crate) struct Receiver {
     landing: Option<Landing>,
     /// What was asked for and has not come, in the order in which it was asked.
     asked: VecDeque<BlockRef>,
+    /// Bytes that have come and were not looked at yet: a read takes no more than so many messages.
+    rest: Bytes,
 }
 
 /// What one read brought.
@@ -78,6 +86,14 @@ pub(crate) struct Received {
     pub(crate) dry: bool,
 }
 
+impl Received {
+    /// How many messages came, blocks left out: what blocks cost is counted in bytes.
+    pub(crate) fn messages(&self) -> usize {
+        let block = |arrived: &&Arrived| matches!(arrived, Arrived::Block(_));
+        self.arrived.len() - self.arrived.iter().filter(block).count()
+    }
+}
+
 fn block_of(range: BlockRange) -> BlockRef {
     BlockRef { piece: PieceIndex(range.piece), begin: range.begin, len: range.length }
 }
@@ -85,13 +101,34 @@ fn block_of(range: BlockRange) -> BlockRef {
 impl Receiver {
     /// For a new connection.
     pub(crate) fn new(conn: ConnId) -> Receiver {
-        let framer = Framer::new(FramerLimits::default(), PieceMode::Direct);
-        Receiver { conn, torrent: None, framer, landing: None, asked: VecDeque::new() }
+        let limits = FramerLimits { max_frame: MAX_FRAME, ..FramerLimits::default() };
+        let framer = Framer::new(limits, PieceMode::Direct);
+        let (asked, rest) = (VecDeque::new(), Bytes::new());
+        Receiver { conn, torrent: None, framer, landing: None, asked, rest }
+    }
+
+    /// Whether something has come that was not looked at yet.
+    pub(crate) fn has_rest(&self) -> bool {
+        !self.rest.is_empty()
+    }
+
+    /// Bytes of memory that what has come takes, places in pieces left out.
+    pub(crate) fn held(&self) -> usize {
+        let loose = match &self.landing {
+            Some(Landing::Loose(_, bytes)) => bytes.capacity(),
+            _ => 0,
+        };
+        self.framer.held() + self.rest.len() + loose
     }
 
     /// The torrent that the connection is for.
     pub(crate) fn belongs_to(&mut self, torrent: TorrentId) {
         self.torrent = Some(torrent);
+    }
+
+    /// Whether the other side has not greeted yet.
+    pub(crate) fn awaits_handshake(&self) -> bool {
+        self.framer.awaits_handshake()
     }
 
     /// The torrent, once it is known.
@@ -139,6 +176,12 @@ impl Receiver {
         scratch: &mut [u8],
     ) -> Result<Received, Broken> {
         let mut received = Received::default();
+        if self.has_rest() {
+            let rest = std::mem::take(&mut self.rest);
+            let left = self.feed(&rest, buffers, &mut received)?;
+            self.rest = rest.slice(rest.len() - left..);
+            return Ok(received);
+        }
         let run = self.expected(buffers);
         let coming = matches!(self.landing, Some(Landing::Place(_)));
         let result = if run.is_empty() && !coming {
@@ -209,7 +252,7 @@ impl Receiver {
         let most = if cut { HEADER.min(scratch.len()) } else { scratch.len() };
         let scratch = scratch.get_mut(..most).unwrap_or_default();
         let bytes = from.read(scratch).map_err(Broken::Gone)?;
-        self.feed(scratch.get(..bytes).unwrap_or_default(), buffers, received)?;
+        self.take(scratch.get(..bytes).unwrap_or_default(), buffers, received)?;
         Ok(bytes)
     }
 
@@ -279,12 +322,12 @@ impl Receiver {
                 let rest =
                     leavings(buffers, torrent, self.conn, &run[index..], &headers[index..], left);
                 run[index..].iter().for_each(|block| buffers.unclaim(torrent, *block, self.conn));
-                return self.feed(&rest, buffers, received);
+                return self.take(&rest, buffers, received);
             }
             left -= came.len();
             if came.len() < HEADER {
                 run[index..].iter().for_each(|block| buffers.unclaim(torrent, *block, self.conn));
-                return self.feed(came, buffers, received);
+                return self.take(came, buffers, received);
             }
             let mut input = came;
             self.framer.next_frame(&mut input).map_err(Broken::Malformed)?;
@@ -331,17 +374,32 @@ impl Receiver {
         }
     }
 
-    /// Takes bytes as they are.
+    /// Takes bytes as they are; those that are too many for now wait.
+    fn take(
+        &mut self,
+        input: &[u8],
+        buffers: &mut Buffers,
+        received: &mut Received,
+    ) -> Result<(), Broken> {
+        let left = self.feed(input, buffers, received)?;
+        if left > 0 {
+            self.rest = Bytes::copy_from_slice(input.get(input.len() - left..).unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    /// Takes messages from bytes as they are; returns how many bytes are left.
     fn feed(
         &mut self,
         mut input: &[u8],
         buffers: &mut Buffers,
         received: &mut Received,
-    ) -> Result<(), Broken> {
-        loop {
+    ) -> Result<usize, Broken> {
+        let most = received.arrived.len() + MESSAGES_PER_READ;
+        while received.arrived.len() < most {
             let frame = self.framer.next_frame(&mut input).map_err(Broken::Malformed)?;
             match frame {
-                None => return Ok(()),
+                None => return Ok(0),
                 Some(Frame::Handshake(handshake)) => {
                     received.arrived.push(Arrived::Handshake(handshake));
                 }
@@ -354,7 +412,11 @@ impl Receiver {
                         Message::Choke => self.asked.clear(),
                         _ => {}
                     }
+                    let large = has_large_answer(&message);
                     received.arrived.push(Arrived::Message(message));
+                    if large {
+                        return Ok(input.len());
+                    }
                 }
                 Some(Frame::PieceHeader { range }) => {
                     let block = block_of(range);
@@ -387,7 +449,14 @@ impl Receiver {
                 Some(Frame::Piece { .. }) => {}
             }
         }
+        Ok(input.len())
     }
+}
+
+/// Whether the answer to this message may be thousands of times as long: nothing behind it is looked
+/// at before it is queued.
+fn has_large_answer(message: &Message) -> bool {
+    matches!(message, Message::HashRequest(_) | Message::Extended { .. })
 }
 
 /// The memory of the pieces of these blocks, in their order, each once.

@@ -4,8 +4,10 @@
 //!
 //! - `sockets`: listening, dialling, reading and writing;
 //! - `outputs`: what the engine asks for;
-//! - `payload`: pieces that come, and blocks that go.
+//! - `payload`: pieces that come, and blocks that go;
+//! - `held`: memory that connections hold, counted and bounded.
 
+mod held;
 mod outputs;
 mod payload;
 mod sockets;
@@ -15,13 +17,15 @@ use crate::buffers::Buffers;
 use crate::disk::{Disk, Done, local};
 use crate::net::{NetEvent, NewTorrent, Shared, Told};
 use crate::outbox::Outbox;
+use crate::reads::Reads;
 use crate::receive::Receiver as Incoming;
 use crate::tracker_client::TrackerClient;
 use dunlin_base::{BlockRef, ConnId, Endpoint, InfoHash, Time, TorrentId};
-use dunlin_disk::{Budget, HashPool, Storage};
+use dunlin_disk::{Budget, Existing, HashPool, Opened, PathClaims, Storage};
 use dunlin_engine::io::{Command, Input, Source};
 use dunlin_engine::node::Node;
 use dunlin_metainfo::Content;
+use held::Pace;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Poll, Token};
 use payload::Hot;
@@ -56,13 +60,19 @@ struct Conn {
     readable: bool,
     /// The system may take something.
     writable: bool,
+    /// Whether it takes what is sent to it.
+    pace: Pace,
+    /// Bytes of memory that it holds, as they were counted last.
+    held: usize,
+    /// Why it is hung up on was said.
+    explained: bool,
 }
 
 /// One torrent, as the loop knows it.
 struct Known {
     storage: Arc<Storage>,
     folder: PathBuf,
-    existing: dunlin_disk::Existing,
+    existing: Existing,
     content: Option<Arc<Content>>,
     /// Its files are open.
     open: bool,
@@ -79,7 +89,16 @@ pub(crate) struct World {
     next_conn: u64,
     /// Connections that have something to do though no event says so.
     ready: BTreeSet<ConnId>,
+    /// Listeners at which more may wait.
+    knocking: BTreeSet<usize>,
+    /// Bytes of memory that all connections hold.
+    held: usize,
+    /// Connections that hold too much: they are closed as soon as the engine has been heard out.
+    doomed: BTreeSet<ConnId>,
     max_conns: usize,
+    open_files: usize,
+    /// Listeners that could not accept for want of a descriptor; they go on when one is free.
+    held_off: BTreeSet<usize>,
     buffers: Buffers,
     budget: Arc<Budget>,
     /// Since when somebody waits for memory.
@@ -88,11 +107,14 @@ pub(crate) struct World {
     report: crate::disk::Report,
     disk: Disk,
     hot: Hot,
+    reads: Reads,
     trackers: TrackerClient,
     torrents: BTreeMap<TorrentId, Known>,
     /// The names of torrents on the wire.
     by_hash: BTreeMap<InfoHash, TorrentId>,
     storages: BTreeMap<PathBuf, Arc<Storage>>,
+    /// Which torrent writes which path.
+    claims: PathClaims,
     /// Blocks that have come and for which there was no place.
     loose: BTreeMap<(ConnId, BlockRef), Vec<u8>>,
     inputs: VecDeque<Input>,
@@ -114,6 +136,8 @@ pub(crate) struct Parts {
     pub(crate) bind: Bind,
     pub(crate) listeners: Vec<TcpListener>,
     pub(crate) max_conns: usize,
+    /// Files that the storage of a folder keeps open.
+    pub(crate) open_files: usize,
     pub(crate) budget: Arc<Budget>,
     pub(crate) pool: Arc<HashPool>,
     pub(crate) report: crate::disk::Report,
@@ -138,7 +162,12 @@ impl World {
             conns: BTreeMap::new(),
             next_conn: 0,
             ready: BTreeSet::new(),
+            knocking: BTreeSet::new(),
+            held: 0,
+            doomed: BTreeSet::new(),
             max_conns: parts.max_conns,
+            open_files: parts.open_files,
+            held_off: BTreeSet::new(),
             buffers,
             budget: parts.budget,
             starving: None,
@@ -146,10 +175,12 @@ impl World {
             report: parts.report,
             disk: parts.disk,
             hot,
+            reads: Reads::default(),
             trackers: parts.trackers,
             torrents: BTreeMap::new(),
             by_hash: BTreeMap::new(),
             storages: BTreeMap::new(),
+            claims: PathClaims::default(),
             loose: BTreeMap::new(),
             inputs: VecDeque::new(),
             told: parts.told,
@@ -191,6 +222,7 @@ impl World {
             self.hear();
             self.turns();
             self.overdue();
+            self.count_held();
         }
         self.show();
         let _ = self.events.send(NetEvent::Stopped);
@@ -198,7 +230,7 @@ impl World {
 
     /// How long nothing needs to be done unless something happens.
     fn patience(&self) -> Duration {
-        if !self.ready.is_empty() {
+        if !self.ready.is_empty() || !self.knocking.is_empty() {
             return Duration::ZERO;
         }
         let now = self.now();
@@ -214,11 +246,17 @@ impl World {
 
     /// One input, a full drain, the next input.
     fn drain(&mut self) {
-        while let Some(input) = self.inputs.pop_front() {
-            let now = self.now();
-            self.node.handle(now, input);
-            while let Some(output) = self.node.poll() {
-                self.output(output);
+        loop {
+            while let Some(input) = self.inputs.pop_front() {
+                let now = self.now();
+                self.node.handle(now, input);
+                while let Some(output) = self.node.poll() {
+                    self.output(output);
+                }
+            }
+            let Some(conn) = self.doomed.pop_first() else { return };
+            if self.forget(conn).is_some() {
+                self.inputs.push_back(Input::Disconnected { conn });
             }
         }
     }
@@ -244,11 +282,14 @@ impl World {
 
     fn add(&mut self, new: NewTorrent) {
         let NewTorrent { add, folder, existing } = new;
+        let open_files = self.open_files;
         let storage = self.storages.entry(folder.clone()).or_insert_with(|| {
             let mut config =
                 dunlin_disk::StorageConfig::new(Arc::new(dunlin_disk::RealFs), folder.clone());
+            config.open_files = config.open_files.min(open_files);
             config.buffers = Arc::clone(self.budget.buffers());
             config.budget = Some(Arc::clone(&self.budget));
+            config.claims = self.claims.clone();
             Arc::new(Storage::new(config))
         });
         let storage = Arc::clone(storage);
@@ -270,9 +311,12 @@ impl World {
                 return;
             }
             Done::Opened { torrent, result } => match result {
-                Ok((have, resumed)) => {
+                Ok(Opened { have, resumed, faults, .. }) => {
                     if let Some(known) = self.torrents.get_mut(&torrent) {
                         known.open = true;
+                        if known.existing == Existing::Read {
+                            let _ = self.events.send(NetEvent::Faults { torrent, faults });
+                        }
                     }
                     Input::Opened { torrent, have, resumed }
                 }
@@ -334,6 +378,7 @@ impl World {
         for conn in late {
             self.dial_failed(conn);
         }
+        self.close_stalled(now);
         if self.starving.is_some_and(|since| since.elapsed() >= STARVING) {
             self.starving = Some(now);
             self.inputs.push_back(Input::MemoryWanted);

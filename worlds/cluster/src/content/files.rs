@@ -5,7 +5,7 @@ use super::keep::{Later, Linked};
 use crate::run::{FoundFile, Placing};
 use dunlin_base::{Bitfield, FileIndex, TorrentId};
 use dunlin_disk::{
-    DiskError, FileKind, FilePlace, Fs, HashCache, KnownHashes, Meta, Repair, SourceFile, Storage,
+    DiskError, FileKind, FilePlace, Fs, HashCache, KnownHashes, Repair, Seen, SourceFile, Storage,
     StorageConfig, TreeKeeper,
 };
 use dunlin_metainfo::{PieceHashes, SetInfo, TreeEntry, cluster_block_length};
@@ -61,7 +61,7 @@ pub(super) struct Copy {
     /// Of the whole file, if anybody asked for it.
     pub(super) sha256: Option<[u8; 32]>,
     /// What the file was when it was hashed.
-    pub(super) seen: Meta,
+    pub(super) seen: Seen,
 }
 
 /// What was asked for at the destination.
@@ -183,7 +183,7 @@ impl Files {
         let places = info.files.iter().zip(0..).map(|(file, index)| {
             let hashes = info.file_hashes(FileIndex(index));
             let copies = known.get(&file.name);
-            let dest = self.lists.dest.join(&file.name);
+            let dest = dunlin_disk::path_of(&self.lists.dest, &file.name);
             let replaced = replace.contains(&file.name);
             if self.lists.placing.is_some() {
                 return self.place(&*shared.fs, copies, &hashes, dest, wants);
@@ -208,7 +208,8 @@ impl Files {
         drop(known);
         for path in in_the_way {
             // `--force`: a copy of what we own ourselves cannot fail to come.
-            shared.fs.remove_file(&path).map_err(|error| DiskError::io(&path, &error))?;
+            let fs = shared.fs.inside(&self.lists.dest);
+            fs.remove_file(&path).map_err(|error| DiskError::io(&path, &error))?;
         }
         let block_length = cluster_block_length(info.piece_length, shared.block_length);
         let content = Arc::new(info.content(block_length));

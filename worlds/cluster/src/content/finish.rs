@@ -3,7 +3,7 @@
 
 use super::Shared;
 use super::files::{Files, lock};
-use dunlin_disk::{DiskError, Fs, TreeKeeper, Unkept};
+use dunlin_disk::{DiskError, Fs, TreeKeeper, Unkept, path_of};
 use dunlin_tracker::FailedFile;
 use std::collections::BTreeSet;
 use std::io;
@@ -17,7 +17,7 @@ impl Files {
 
     pub(super) fn finish_tree(&self, shared: &Shared) -> Vec<FailedFile> {
         let Some(keeper) = lock(&self.placed).keeper.clone() else { return Vec::new() };
-        let fs = &*shared.fs;
+        let fs = &*shared.fs.inside(&self.lists.dest);
         let unsynced = std::mem::take(&mut lock(&self.placed).unsynced);
         let unsynced: Vec<PathBuf> = unsynced.into_iter().collect();
         for (_, error) in fs.sync_many(&unsynced) {
@@ -65,9 +65,9 @@ impl Files {
             if keeper.clear_way(&file.name).is_err() {
                 continue;
             }
-            match fs.remove_file(&self.lists.dest.join(&file.name)) {
+            match fs.remove_file(&path_of(&self.lists.dest, &file.name)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    let error = DiskError::io(&self.lists.dest.join(&file.name), &error);
+                    let error = DiskError::io(&path_of(&self.lists.dest, &file.name), &error);
                     let (name, reason) = (file.name.clone(), error.to_string());
                     unkept.push(Unkept { name, reason });
                 }
@@ -78,7 +78,7 @@ impl Files {
         }
         // The deepest first. What is not empty stays.
         for folder in folders.iter().rev() {
-            let _ = fs.remove_dir(&self.lists.dest.join(folder));
+            let _ = fs.remove_dir(&path_of(&self.lists.dest, folder));
         }
         // The folders that something was removed from have other times now.
         if unkept.is_empty() { keeper.finish() } else { unkept }

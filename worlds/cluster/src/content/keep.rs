@@ -14,7 +14,7 @@
 use super::Shared;
 use super::files::{Copy, Files, lock};
 use dunlin_base::FileIndex;
-use dunlin_disk::{FileKind, Fs, HashCache, Look, Meta, TreeKeeper};
+use dunlin_disk::{FileKind, Fs, HashCache, Look, Meta, TreeKeeper, name_of, path_of};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -51,7 +51,7 @@ impl Files {
         }
         let mut right = Vec::new();
         for copies in lock(&self.known).values() {
-            let untouched = |copy: &&Copy| fs.look(&copy.path).is_ok_and(|l| l.meta == copy.seen);
+            let untouched = |copy: &&Copy| fs.look(&copy.path).is_ok_and(|l| l.seen() == copy.seen);
             right.extend(copies.at_dest.iter().filter(untouched).cloned());
         }
         let placed = lock(&self.placed);
@@ -59,7 +59,7 @@ impl Files {
         for (torrent, (info, _)) in sets {
             for file in self.storage.placed(*torrent) {
                 let Some(named) = info.files.get(file.index()) else { continue };
-                let path = self.lists.dest.join(&named.name);
+                let path = path_of(&self.lists.dest, &named.name);
                 // What nobody said how it should look was written just now, so that no later
                 // write could be told from ours.
                 let Some(entry) = keeper.entry(&named.name) else { continue };
@@ -69,7 +69,7 @@ impl Files {
                 if look.kind == FileKind::File && ours {
                     let (piece_length, hashes) =
                         (info.piece_length, info.file_hashes(FileIndex(file.0)));
-                    let (sha256, seen) = (None, look.meta);
+                    let (sha256, seen) = (None, look.seen());
                     right.push(Copy { path, piece_length, hashes, sha256, seen });
                 }
             }
@@ -89,8 +89,8 @@ impl Files {
         let Some(cache) = caches.of(true).filter(|_| self.keeps_hashes()) else { return };
         let mut later = Vec::new();
         let mut note = |path: &Path, then: &Meta, hashes: Hashes| {
-            let name = path.strip_prefix(&self.lists.dest).ok().and_then(Path::to_str);
-            let entry = name.and_then(|name| keeper.entry(name));
+            let name = path.strip_prefix(&self.lists.dest).map(|below| name_of(below.as_os_str()));
+            let entry = name.ok().and_then(|name| keeper.entry(&name));
             let modified = entry.map(|entry| i128::from(entry.meta.modified));
             let Ok(seen) = shared.fs.look(path) else { return };
             if is_still(&seen, then, modified) {
@@ -101,11 +101,15 @@ impl Files {
             }
         };
         for copy in right {
-            note(&copy.path.clone(), &copy.seen.clone(), Hashes::Ours(copy));
+            note(&copy.path.clone(), &copy.seen.meta.clone(), Hashes::Ours(copy));
         }
         let linked = lock(&self.placed).linked.clone();
         for (name, linked) in linked {
-            note(&self.lists.dest.join(name), &linked.made.clone(), Hashes::Neighbours(linked));
+            note(
+                &path_of(&self.lists.dest, &name),
+                &linked.made.clone(),
+                Hashes::Neighbours(linked),
+            );
         }
         caches.save();
         lock(&self.placed).later = later;

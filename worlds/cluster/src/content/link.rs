@@ -2,7 +2,7 @@
 
 use super::files::{Files, lock};
 use super::keep::Linked;
-use dunlin_disk::{DiskError, DiskErrorKind, FileKind, Fs, Look, part_path};
+use dunlin_disk::{DiskError, DiskErrorKind, FileKind, Fs, Look, part_path, path_of};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,8 @@ impl Files {
     /// which is what read-only data needs; or else a copy.
     pub(super) fn link(&self, fs: &dyn Fs, name: &str, from: &Path) -> Result<u64, DiskError> {
         let keeper = lock(&self.placed).keeper.clone();
-        let dest = self.lists.dest.join(name);
+        let dest = path_of(&self.lists.dest, name);
+        let fs = &*fs.inside(&self.lists.dest);
         let keeper = keeper.ok_or_else(|| {
             DiskError::new(&dest, DiskErrorKind::Misuse("a link outside of a tree"))
         })?;
@@ -36,13 +37,10 @@ impl Files {
         let made = make(fs, from, &part, &first, (!replace).then_some(&dest)).and_then(|made| {
             match made {
                 Made::Named => keeper.dress(name, &dest),
-                Made::Part => {
+                Made::Part(inode) => {
                     keeper.dress(name, &part);
-                    let renamed = match replace {
-                        true => fs.rename(&part, &dest),
-                        false => fs.rename_new(&part, &dest),
-                    };
-                    renamed.map_err(|error| DiskError::io(&dest, &error))?;
+                    let settled = fs.settle(&part, &dest, inode, replace);
+                    settled.map_err(|error| DiskError::io(&dest, &error))?;
                 }
             }
             Ok(())
@@ -65,10 +63,16 @@ fn same_file(one: &Look, other: &Look) -> bool {
         && (one.meta.device, one.meta.inode) == (other.meta.device, other.meta.inode)
 }
 
+/// Whether a file is what it was, but for further names that neighbours give it.
+fn is_as_before(now: &Look, before: &Look) -> bool {
+    let linked = now.meta == before.meta && now.links > before.links;
+    now.seen() == before.seen() || linked
+}
+
 /// What was made of a file.
 enum Made {
-    /// A file under its part name.
-    Part,
+    /// A file of this number under its part name.
+    Part(u64),
     /// One more name of it: the final one.
     Named,
 }
@@ -89,24 +93,38 @@ fn make(
         _ => {}
     }
     let made = fs.create_private(part).map_err(named)?;
-    if fs.share(from, part).is_err() {
+    let at_source = |error: io::Error| DiskError::io(from, &error);
+    let source = fs.open_read(from).map_err(at_source)?;
+    // What stood under the part name can have been one more name of it, which is gone now.
+    let before = source.look().map_err(at_source)?;
+    if before.meta != first.meta {
+        return Err(DiskError::new(from, DiskErrorKind::Changed));
+    }
+    let mut number = made.meta().map_err(named)?.inode;
+    if fs.share(&*source, &*made).is_err() {
         fs.remove_file(part).map_err(named)?;
-        if fs.hard_link(from, free.map_or(part, PathBuf::as_path)).is_ok() {
-            return Ok(if free.is_some() { Made::Named } else { Made::Part });
+        let name = free.map_or(part, PathBuf::as_path);
+        if fs.hard_link(from, name).is_ok() {
+            // Another file may have come under the neighbour's name, or other bytes into its file.
+            if !fs.look(name).is_ok_and(|now| is_as_before(&now, &before)) {
+                let _ = fs.remove_file(name);
+                return Err(DiskError::new(from, DiskErrorKind::Changed));
+            }
+            return Ok(if free.is_some() { Made::Named } else { Made::Part(first.meta.inode) });
         }
         let made = fs.create_private(part).map_err(named)?;
-        let source = fs.open_read(from).map_err(|error| DiskError::io(from, &error))?;
         made.set_len(first.meta.len).map_err(named)?;
-        for range in source.data_ranges().map_err(|error| DiskError::io(from, &error))? {
-            fs.copy_range(from, part, range).map_err(named)?;
+        for range in source.data_ranges().map_err(at_source)? {
+            fs.copy_range(&*source, &*made, range).map_err(named)?;
         }
         made.sync().map_err(named)?;
+        number = made.meta().map_err(named)?.inode;
     } else {
         made.sync().map_err(named)?;
     }
     // What was written to it meanwhile may be in the copy, or half of it.
     match fs.look(from) {
-        Ok(now) if now.meta == first.meta => Ok(Made::Part),
+        Ok(now) if is_as_before(&now, &before) => Ok(Made::Part(number)),
         _ => Err(DiskError::new(from, DiskErrorKind::Changed)),
     }
 }

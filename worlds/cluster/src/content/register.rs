@@ -56,7 +56,7 @@ impl Files {
                 Have::Patterns(_) | Have::Wanted => continue,
             };
             // A source may stand where it goes already.
-            let there = || file.path == self.lists.dest.join(&file.name);
+            let there = || file.path == dunlin_disk::path_of(&self.lists.dest, &file.name);
             let found = Candidate { file, standing, at_dest: !elsewhere || there(), other: None };
             all.insert(file.name.as_str(), found);
         }
@@ -277,7 +277,7 @@ impl Looker<'_> {
             Some(copy) => copy,
             None => self.read(file, cache, pinned)?,
         };
-        self.tell(copy.seen.len);
+        self.tell(copy.seen.meta.len);
         if let Some(look) = look.filter(|look| look.links > 1) {
             self.linked.insert((look.meta.device, look.meta.inode), copy.clone());
         }
@@ -287,12 +287,12 @@ impl Looker<'_> {
     /// What is known of a file: another name of it was hashed in this run, or it was in an earlier
     /// one.
     fn remembered(&self, file: &FoundFile, look: &Look, cache: Option<&HashCache>) -> Option<Copy> {
-        let (path, seen) = (file.path.clone(), look.meta);
-        let other = self.linked.get(&(seen.device, seen.inode));
+        let (path, seen) = (file.path.clone(), look.seen());
+        let other = self.linked.get(&(seen.meta.device, seen.meta.inode));
         if let Some(copy) = other.filter(|copy| copy.seen == seen) {
             return Some(Copy { path, ..copy.clone() });
         }
-        let piece_length = piece_length_for(seen.len, self.shared.piece_size);
+        let piece_length = piece_length_for(seen.meta.len, self.shared.piece_size);
         let CachedHashes { hashes, sha256 } = cache?.get(&file.path, look, piece_length)?;
         Some(Copy { path, piece_length, hashes, sha256, seen })
     }
@@ -324,7 +324,7 @@ impl Looker<'_> {
         if let Some(cache) = cache {
             cache.put(path, &hashed.look, piece_length, &hashes, sha256);
         }
-        Ok(Copy { path: path.clone(), piece_length, hashes, sha256, seen: hashed.meta })
+        Ok(Copy { path: path.clone(), piece_length, hashes, sha256, seen: hashed.look.seen() })
     }
 
     fn tell(&mut self, bytes: u64) {
@@ -334,7 +334,7 @@ impl Looker<'_> {
 }
 
 fn owned(file: &FoundFile, copy: &Copy, pinned: bool) -> OwnedFile {
-    let length = copy.seen.len;
+    let length = copy.seen.meta.len;
     OwnedFile {
         name: file.name.clone(),
         length,

@@ -109,6 +109,7 @@ impl Tokens {
         let whole = tokens.len() == held.tokens.len();
         let path = self.out.join(format!("client{}_{}", self.rank, held.name));
         let done = if whole {
+            let fs = &*fs.inside(&self.out);
             fs.create_dir_all(&self.out)
                 .and_then(|()| write_file(fs, &path, &write_token_file(&tokens)))
         } else {

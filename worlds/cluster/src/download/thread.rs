@@ -1,7 +1,7 @@
 //! The thread of a rank's download side: takes jobs in order, hands whole pieces to the hashing pool several
 //! at a time, and syncs when that is due. What a job does is the business of `download`.
 
-use super::{DownloadDone, DownloadJob, Downloader, Expected, FINISH_DELAY};
+use super::{DownloadDone, DownloadJob, Downloader, Expected};
 use dunlin_base::{PieceIndex, TorrentId};
 use dunlin_disk::HashJob;
 use std::sync::Arc;
@@ -18,7 +18,8 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 /// Where the download thread reports to. The pool's callbacks report for it.
 pub(crate) type Report = Arc<dyn Fn(DownloadDone) + Send + Sync>;
 
-/// The thread `r<R>-download`: runs until its jobs end or it was told to close.
+/// The thread `r<R>-download`: runs until its rank has all that it wants or the run is over, which
+/// closes it, or until its jobs end.
 pub(crate) fn download_loop(
     mut downloader: Downloader,
     jobs: &Receiver<DownloadJob>,
@@ -119,7 +120,8 @@ fn throttled(report: &Report) -> impl FnMut(u64, u64) {
     }
 }
 
-/// When to sync: when the disk says that it is due, and soon after a file is whole.
+/// When to sync: when the disk says that it is due, and when a file is whole; but no more often than
+/// [`SYNC_SHARE`] allows while other pieces come.
 #[derive(Default)]
 struct Pace {
     finish_at: Option<Instant>,
@@ -132,9 +134,11 @@ impl Pace {
         if !downloader.finishing {
             self.finish_at = None;
         } else if self.finish_at.is_none() {
-            let soon = Instant::now() + FINISH_DELAY;
+            // While a sync goes on, and for a while after it, more files are finished: they come in
+            // crowds, and one sync is for all of them.
+            let now = Instant::now();
             let rested = self.last_end.map(|end| end + self.last_took * SYNC_SHARE);
-            self.finish_at = Some(rested.map_or(soon, |rested| rested.max(soon)));
+            self.finish_at = Some(rested.map_or(now, |rested| rested.max(now)));
         }
         let due = downloader.content.due();
         [self.finish_at, due].into_iter().flatten().min()

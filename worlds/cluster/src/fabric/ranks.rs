@@ -2,7 +2,7 @@
 //! `r3-upload`. What carries frames is the driver's business: here it is a [`Post`].
 
 use super::Seat;
-use crate::content::Synced;
+use crate::content::{Content, Synced};
 use crate::download::{DownloadDone, DownloadJob, Downloader, Report, download_loop};
 use crate::fabric::process::carrier::Sent;
 use crate::frame::Frame;
@@ -98,7 +98,8 @@ pub(super) fn start_rank<P: Post>(
     let (download, download_jobs) = channel();
     let (upload, upload_jobs) = channel();
     let downloader = Downloader::new(Arc::clone(&seat.content));
-    let uploader = Uploader::new(seat.content, &seat.setup.faults, seat.setup.max_rate);
+    let uploader =
+        Uploader::new(Arc::clone(&seat.content), &seat.setup.faults, seat.setup.max_rate);
     let thread = |name: String| Builder::new().name(name).stack_size(STACK);
     let alarm = || Alarm { rank, post: Arc::clone(post) };
     let report: Report = {
@@ -115,12 +116,13 @@ pub(super) fn start_rank<P: Post>(
         let _guard = guard;
         upload_loop(uploader, &upload_jobs, &ports);
     })?;
+    let content = seat.content;
     let (peer, guard, post) = (Peer::new(seat.setup), alarm(), Arc::clone(post));
     // Its thread holds an end of its own queue, and must be told.
     let end = EndOfUploads(upload.clone());
     let state = thread(format!("r{rank}")).spawn(move || {
         let (_guard, _end) = (guard, end);
-        let report = peer_loop(peer, &inbox, &*post, &download, &upload);
+        let report = peer_loop(peer, &inbox, &*post, &download, &upload, &content);
         post.over(rank);
         report
     })?;
@@ -154,6 +156,7 @@ fn peer_loop(
     post: &impl Post,
     download: &Sender<DownloadJob>,
     upload: &Sender<UploadJob>,
+    content: &Content,
 ) -> PeerReport {
     loop {
         while let Some(effect) = peer.poll() {
@@ -169,6 +172,7 @@ fn peer_loop(
                 Effect::Upload(job) => {
                     let _ = upload.send(job);
                 }
+                Effect::Keep => content.keep_at_end(),
                 Effect::Finished => return peer.into_report(post.now()),
             }
         }

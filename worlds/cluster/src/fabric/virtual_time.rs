@@ -6,7 +6,7 @@ mod network;
 
 use super::{Ended, Seat};
 use crate::control::RunControl;
-use crate::download::{Downloader, FINISH_DELAY};
+use crate::download::Downloader;
 use crate::frame::Frame;
 use crate::peer::{Arrival, Effect, Peer};
 use crate::report::RunError;
@@ -276,6 +276,11 @@ impl World {
                     self.plan_sync(rank, at);
                 }
                 Effect::Upload(job) => self.upload(rank, job),
+                Effect::Keep => {
+                    if let Some(station) = self.station(rank) {
+                        station.downloader.content().keep_at_end();
+                    }
+                }
                 Effect::Finished => {
                     if let Some(station) = self.station(rank) {
                         station.over = true;
@@ -290,8 +295,7 @@ impl World {
     fn plan_sync(&mut self, rank: Rank, at: Time) {
         let Some(station) = self.station(rank) else { return };
         let due = match (station.downloader.finishing(), station.downloader.unsynced()) {
-            (true, _) if station.downloader.hurries() => at,
-            (true, _) => at + FINISH_DELAY,
+            (true, _) => at,
             (false, true) => at + SYNC_AFTER,
             (false, false) => return,
         };

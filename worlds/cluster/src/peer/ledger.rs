@@ -138,6 +138,7 @@ impl Ledger {
             Control::Swarm(swarm) => {
                 line.files = vec![&swarm.name];
                 line.members = Some(swarm.members.iter().map(|member| member.rank).collect());
+                line.loads = Some(swarm.members.iter().map(|member| member.load).collect());
             }
             Control::Refused { name, reason } => {
                 (line.files, line.reason) = (vec![name.as_str()], Some(reason.as_str()));
@@ -218,6 +219,7 @@ impl Ledger {
             Event::State { .. }
             | Event::Metadata { .. }
             | Event::Announced { .. }
+            | Event::PeerTotals { .. }
             | Event::Stopped => {}
         }
     }

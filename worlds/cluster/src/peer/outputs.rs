@@ -6,11 +6,11 @@ use super::ledger::Known;
 use crate::content::geometry_of;
 use crate::download::{DownloadJob, Expected};
 use crate::frame::{Frame, Payload};
-use crate::peer::Effect;
+use crate::peer::{Downloads, Effect};
 use crate::upload::{Serve, UploadJob};
 use bytes::Bytes;
 use dunlin_base::{BlockRef, ConnId, Endpoint, PieceIndex, Rank, Time, TorrentId};
-use dunlin_engine::io::{Input, LocalError, Output};
+use dunlin_engine::io::{Event, Input, LocalError, Output};
 use dunlin_metainfo::PieceHashes;
 use std::path::Path;
 use std::sync::Arc;
@@ -61,12 +61,11 @@ impl Peer {
             Output::Digest { torrent, piece } => self.digest(torrent, piece),
             Output::Write { torrent, piece } => self.write(torrent, piece),
             Output::FinishFile { torrent, file } => {
-                let progress = self.member.progress();
-                let last = progress.pieces_have >= progress.pieces_wanted;
+                let last = self.member.waits_for_files();
                 self.download(DownloadJob::Finish { torrent, file, last });
             }
             Output::Link { torrent, file, name, from } => {
-                let from = Path::new(&from.dest).join(&name);
+                let from = dunlin_disk::path_of(Path::new(&from.dest), &name);
                 self.download(DownloadJob::Link { torrent, file, name, from });
             }
             Output::FinishTree => {
@@ -74,7 +73,12 @@ impl Peer {
                 self.download(DownloadJob::FinishTree { clean });
             }
             Output::Serve { conn, block } => self.serve(conn, block),
-            Output::Event(event) => self.ledger.event(now, event),
+            Output::Event(event) => {
+                if event == Event::AllComplete {
+                    self.end_downloads();
+                }
+                self.ledger.event(now, event);
+            }
             // Torrents of the internet: a member has none.
             Output::OpenTorrent { .. }
             | Output::Want { .. }
@@ -88,8 +92,12 @@ impl Peer {
         self.effects.push_back(Effect::Send { to, frame });
     }
 
+    /// Gives a job to the download side, unless that has ended: what a file that failed left behind
+    /// needs no work any more.
     fn download(&mut self, job: DownloadJob) {
-        self.effects.push_back(Effect::Download(job));
+        if self.downloads == Downloads::Open {
+            self.effects.push_back(Effect::Download(job));
+        }
     }
 
     fn dial(&mut self, torrent: TorrentId, remote: Endpoint) {

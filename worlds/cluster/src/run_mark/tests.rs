@@ -39,7 +39,10 @@ fn the_next_run_hears_how_the_last_one_ended() {
     assert_eq!(last(&disk), Some((vec![], false)), "deaths of the run before are forgotten");
     begin(&fs).end(Ending::Finished);
     assert_eq!(last(&disk), None);
-    assert!(disk.metadata(&Path::new(DEST).join(STATE_DIR)).is_err(), "nothing is left");
+    assert!(
+        disk.metadata(&Path::new(DEST).join(dunlin_disk::STATE_DIR)).is_err(),
+        "nothing is left"
+    );
 }
 
 #[test]
@@ -49,7 +52,7 @@ fn what_else_is_in_the_folder_stays() {
     begin(&fs).end(Ending::Finished);
     assert!(OutputLock::acquire(&fs, Path::new(DEST)).is_err(), "it is still locked");
     drop(lock);
-    assert!(disk.metadata(&Path::new(DEST).join(STATE_DIR)).is_err());
+    assert!(disk.metadata(&Path::new(DEST).join(dunlin_disk::STATE_DIR)).is_err());
     let lock = OutputLock::acquire(&fs, Path::new(DEST)).unwrap();
     begin(&fs).end(Ending::Stopped);
     drop(lock);
@@ -57,7 +60,7 @@ fn what_else_is_in_the_folder_stays() {
     let found = find_leftovers(&disk, Path::new("/out")).unwrap();
     remove_leftovers(&disk, &found).unwrap();
     assert_eq!((found.len(), last(&disk)), (1, None), "cleaning takes it away");
-    assert!(disk.metadata(&Path::new(DEST).join(STATE_DIR)).is_err());
+    assert!(disk.metadata(&Path::new(DEST).join(dunlin_disk::STATE_DIR)).is_err());
 }
 
 #[test]
@@ -71,9 +74,9 @@ fn a_full_or_broken_disk_is_no_reason_to_stop() {
     assert!(disk.metadata(Path::new("/elsewhere/.dunlin")).is_err(), "no litter");
     disk.set_space(None);
     mark.died_at(Rank(2), later);
-    disk.set_broken(&path_in(Path::new(DEST)), true);
+    disk.set_broken(&path_in(&disk, Path::new(DEST)), true);
     mark.end(Ending::Finished);
-    disk.set_broken(&path_in(Path::new(DEST)), false);
+    disk.set_broken(&path_in(&disk, Path::new(DEST)), false);
     assert_eq!(last(&disk), Some((vec![2], true)));
 }
 
@@ -99,7 +102,7 @@ fn deaths_are_added_only_to_a_run_that_goes_on() {
     for rank in [5, 3, 5] {
         add_death(&disk, &me, Rank(rank)).unwrap();
     }
-    let text = disk.read_all(&path_in(Path::new(DEST)), MAX_MARK).unwrap();
+    let text = disk.read_all(&path_in(&disk, Path::new(DEST)), MAX_MARK).unwrap();
     let text = String::from_utf8(text).unwrap();
     assert_eq!(text.lines().filter(|line| line.starts_with("died")).count(), 2, "{text}");
     assert_eq!(last(&disk), Some((vec![5, 3], true)));
@@ -174,8 +177,8 @@ fn nonsense_says_nothing() {
         assert_eq!(Mark::of_text(good.replace(from, to).as_bytes()), None, "{from:?} → {to:?}");
     }
     let (disk, _) = disk();
-    disk.create_dir_all(&Path::new(DEST).join(STATE_DIR)).unwrap();
-    let file = disk.create_new(&path_in(Path::new(DEST))).unwrap();
+    disk.create_dir_all(&Path::new(DEST).join(dunlin_disk::STATE_DIR)).unwrap();
+    let file = disk.create_new(&path_in(&disk, Path::new(DEST))).unwrap();
     assert_eq!(last(&disk), None, "an empty file");
     file.write_at(&[good.as_bytes().into()], 0).unwrap();
     assert_eq!(last(&disk), Some((vec![], true)));

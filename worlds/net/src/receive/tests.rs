@@ -101,7 +101,7 @@ fn receive(asked: &str, comes: &str, seed: u64) -> (Vec<BlockRef>, Vec<BlockRef>
     let mut from = Drip { bytes, at: 0, rng: Rng::new(seed) };
     let (mut placed, mut loose, mut messages) = (Vec::new(), Vec::new(), Vec::new());
     let mut scratch = vec![0; 300];
-    while from.at < total {
+    while from.at < total || receiver.has_rest() {
         let received = receiver.read(&mut from, &mut buffers, &mut scratch).unwrap();
         for arrived in received.arrived {
             match arrived {
@@ -180,14 +180,14 @@ fn a_place_that_goes_away_while_its_block_comes_is_no_loss() {
     let begun = 68 + HEADER + 20;
     let mut first = io::Cursor::new(bytes[..begun].to_vec());
     let mut arrived = Vec::new();
-    while (first.position() as usize) < begun {
+    while (first.position() as usize) < begun || receiver.has_rest() {
         arrived.extend(receiver.read(&mut first, &mut buffers, &mut scratch).unwrap().arrived);
     }
     for lost in buffers.release(key) {
         receiver.displaced(lost);
     }
     let mut rest = io::Cursor::new(bytes[begun..].to_vec());
-    while (rest.position() as usize) < bytes.len() - begun {
+    while (rest.position() as usize) < bytes.len() - begun || receiver.has_rest() {
         arrived.extend(receiver.read(&mut rest, &mut buffers, &mut scratch).unwrap().arrived);
     }
     assert_eq!(arrived.last(), Some(&Arrived::Loose(block(0, 1), data(block(0, 1)))));
@@ -203,4 +203,62 @@ fn the_end_and_nonsense_are_told_apart() {
     assert!(matches!(end, Err(Broken::Gone(_))), "{end:?}");
     let nonsense = receiver.read(&mut &b"GET / HTTP/1.1\r\n\r\n"[..], &mut buffers, &mut scratch);
     assert!(matches!(nonsense, Err(Broken::Malformed(_))), "{nonsense:?}");
+}
+
+#[test]
+fn a_read_takes_few_messages_and_the_rest_waits() {
+    let budget = Budget::new(1 << 20);
+    let mut buffers = Buffers::new(Arc::clone(budget.buffers()));
+    let mut receiver = Receiver::new(CONN);
+    let drawing = "k ".repeat(1000);
+    let bytes = stream(&drawing);
+    let mut from = &bytes[..];
+    let mut scratch = vec![0; bytes.len()];
+    let (mut messages, mut held) = (0, bytes.len());
+    while !from.is_empty() || receiver.has_rest() {
+        let received = receiver.read(&mut from, &mut buffers, &mut scratch).unwrap();
+        assert!((1..=MESSAGES_PER_READ).contains(&received.arrived.len()));
+        assert!(receiver.held() < held, "what waits are bytes, and they grow fewer");
+        held = receiver.held();
+        messages += received.arrived.len();
+    }
+    assert_eq!((messages, receiver.held()), (1001, 0), "the handshake, and all others");
+}
+
+#[test]
+fn nothing_is_looked_at_behind_a_message_with_a_large_answer() {
+    let budget = Budget::new(1 << 20);
+    let mut buffers = Buffers::new(Arc::clone(budget.buffers()));
+    let mut receiver = Receiver::new(CONN);
+    let mut bytes = stream("");
+    let empty = Message::Extended { id: 0, payload: bytes::Bytes::new() };
+    (0..4).for_each(|_| encode_into(&empty, &mut bytes));
+    let mut from = &bytes[..];
+    let mut scratch = vec![0; bytes.len()];
+    let mut counts = Vec::new();
+    while !from.is_empty() || receiver.has_rest() {
+        let received = receiver.read(&mut from, &mut buffers, &mut scratch).unwrap();
+        counts.push(received.arrived.len());
+    }
+    assert_eq!(counts, [2, 1, 1, 1], "the handshake and one, then one by one");
+}
+
+#[test]
+fn a_long_message_keeps_no_memory_and_one_that_is_too_long_is_none() {
+    let budget = Budget::new(1 << 20);
+    let mut buffers = Buffers::new(Arc::clone(budget.buffers()));
+    let mut receiver = Receiver::new(CONN);
+    let mut bytes = stream("");
+    encode_into(&Message::Bitfield(vec![0; 100_000].into()), &mut bytes);
+    let mut from = &bytes[..];
+    let mut scratch = vec![0; 30_000];
+    receiver.read(&mut from, &mut buffers, &mut scratch).unwrap();
+    assert!((20_000..100_000).contains(&receiver.held()), "{}", receiver.held());
+    while !from.is_empty() {
+        receiver.read(&mut from, &mut buffers, &mut scratch).unwrap();
+    }
+    assert_eq!(receiver.held(), 0);
+    let mut long = &[&(MAX_FRAME + 1).to_be_bytes()[..], &[5]].concat()[..];
+    let broken = receiver.read(&mut long, &mut buffers, &mut scratch);
+    assert!(matches!(broken, Err(Broken::Malformed(_))), "{broken:?}");
 }

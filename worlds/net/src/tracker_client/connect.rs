@@ -16,6 +16,9 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
 
+/// Bytes that are read for one answer: its head, its body, and as much again for how it is cut up.
+const MAX_READ: usize = 3 << 20;
+
 /// How to be sure of whom we speak to.
 #[derive(Clone)]
 pub(super) struct Trust(TlsConnector);
@@ -39,10 +42,24 @@ impl Trust {
     }
 }
 
-/// A connection, sealed or open.
-pub(super) enum Stream {
+/// A connection, sealed or open, from which so much is read and no more: what a tracker sends before
+/// its answer (`100 Continue`, again and again) and around it (chunks of a byte) counts, too.
+pub(super) struct Stream {
+    kind: Kind,
+    /// Bytes that may still be read.
+    left: usize,
+}
+
+enum Kind {
     Open(TcpStream),
     Sealed(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    /// A connection that is not sealed.
+    pub(super) fn open(stream: TcpStream) -> Stream {
+        Stream { kind: Kind::Open(stream), left: MAX_READ }
+    }
 }
 
 /// Connects to the first of `ips` that answers. Each step may take `silent`.
@@ -78,7 +95,7 @@ pub(super) async fn seal(
     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
     let sealed = timeout(silent, trust.0.connect(name, stream)).await;
     let sealed = sealed.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-    Ok(Stream::Sealed(Box::new(sealed)))
+    Ok(Stream { kind: Kind::Sealed(Box::new(sealed)), left: MAX_READ })
 }
 
 impl AsyncRead for Stream {
@@ -87,10 +104,20 @@ impl AsyncRead for Stream {
         context: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Stream::Open(stream) => Pin::new(stream).poll_read(context, into),
-            Stream::Sealed(stream) => Pin::new(stream.as_mut()).poll_read(context, into),
+        let Stream { kind, left } = self.get_mut();
+        let before = into.filled().len();
+        let read = match kind {
+            Kind::Open(stream) => Pin::new(stream).poll_read(context, into),
+            Kind::Sealed(stream) => Pin::new(stream.as_mut()).poll_read(context, into),
+        };
+        match left.checked_sub(into.filled().len() - before) {
+            Some(rest) => *left = rest,
+            None => {
+                let why = format!("it sends more than {MAX_READ} bytes for one answer");
+                return Poll::Ready(Err(io::Error::other(why)));
+            }
         }
+        read
     }
 }
 
@@ -100,23 +127,23 @@ impl AsyncWrite for Stream {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Stream::Open(stream) => Pin::new(stream).poll_write(context, bytes),
-            Stream::Sealed(stream) => Pin::new(stream.as_mut()).poll_write(context, bytes),
+        match &mut self.get_mut().kind {
+            Kind::Open(stream) => Pin::new(stream).poll_write(context, bytes),
+            Kind::Sealed(stream) => Pin::new(stream.as_mut()).poll_write(context, bytes),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Stream::Open(stream) => Pin::new(stream).poll_flush(context),
-            Stream::Sealed(stream) => Pin::new(stream.as_mut()).poll_flush(context),
+        match &mut self.get_mut().kind {
+            Kind::Open(stream) => Pin::new(stream).poll_flush(context),
+            Kind::Sealed(stream) => Pin::new(stream.as_mut()).poll_flush(context),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Stream::Open(stream) => Pin::new(stream).poll_shutdown(context),
-            Stream::Sealed(stream) => Pin::new(stream.as_mut()).poll_shutdown(context),
+        match &mut self.get_mut().kind {
+            Kind::Open(stream) => Pin::new(stream).poll_shutdown(context),
+            Kind::Sealed(stream) => Pin::new(stream.as_mut()).poll_shutdown(context),
         }
     }
 }

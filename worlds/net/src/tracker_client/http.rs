@@ -71,7 +71,7 @@ impl HttpClient {
             (url, target) = redirect::next(&url, &target, &location)?;
             ips = hosts.find(url.host()).await?;
             ips.retain(|ip| ip.is_ipv4() == v4);
-            redirect::check(ip, &ips)?;
+            redirect::check(ip, &url, &ips)?;
         }
         let why = format!("the tracker redirects more than {MAX_REDIRECTS} times");
         Err(AnnounceFailure::Unreachable(why))
@@ -95,7 +95,7 @@ impl HttpClient {
             Scheme::Https => seal(&self.trust, url.host(), stream, self.silent)
                 .await
                 .map_err(|error| failed("agree on TLS with", &error))?,
-            _ => Stream::Open(stream),
+            _ => Stream::open(stream),
         };
         let mut builder = http1::Builder::new();
         builder.max_buf_size(MAX_HEAD).max_headers(MAX_HEADERS).title_case_headers(true);

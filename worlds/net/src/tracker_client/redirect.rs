@@ -24,14 +24,16 @@ pub(super) fn next(
     Ok((next, target))
 }
 
-/// Whether the one that sent us may send us there: a host that everybody can reach has no business with
-/// hosts that only we can.
-pub(super) fn check(from: IpAddr, to: &[IpAddr]) -> Result<(), AnnounceFailure> {
+/// Whether the one that sent us may send us to `url` at these addresses: a host that everybody can reach
+/// has no business with hosts that only we can, and nobody may make us ask our own host, or our link,
+/// for anything but an announce.
+pub(super) fn check(from: IpAddr, url: &TrackerUrl, to: &[IpAddr]) -> Result<(), AnnounceFailure> {
     if is_public(from) && !to.iter().all(|ip| is_public(*ip)) {
         let why = "the tracker redirects into a private network, which is not allowed";
         return Err(AnnounceFailure::Unsupported(why.to_owned()));
     }
-    Ok(())
+    let allowed = to.iter().try_for_each(|ip| url.check_host(*ip));
+    allowed.map_err(|error| AnnounceFailure::Unsupported(format!("a redirect: {error}")))
 }
 
 #[cfg(test)]
@@ -57,7 +59,17 @@ mod tests {
     fn no_way_from_outside_in() {
         let public: IpAddr = [192, 0, 2, 1].into();
         let private: IpAddr = [10, 0, 0, 1].into();
-        assert!(check(public, &[public]).is_ok() && check(private, &[public, private]).is_ok());
-        assert!(check(public, &[public, private]).is_err());
+        let url = |text: &str| TrackerUrl::parse(text).unwrap();
+        let any = url("http://a.example/x");
+        assert!(check(public, &any, &[public]).is_ok());
+        assert!(check(private, &any, &[public, private]).is_ok());
+        assert!(check(public, &any, &[public, private]).is_err());
+        // A tracker of the local network does not lead us to what listens here.
+        let here: IpAddr = [127, 0, 0, 1].into();
+        let link: IpAddr = [169, 254, 169, 254].into();
+        for ip in [here, link, "::1".parse().unwrap(), "fe80::1".parse().unwrap()] {
+            assert!(check(private, &any, &[ip]).is_err(), "{ip}");
+            assert!(check(private, &url("http://a.example/announce"), &[ip]).is_ok(), "{ip}");
+        }
     }
 }

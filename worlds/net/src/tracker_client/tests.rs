@@ -300,6 +300,40 @@ fn redirects_are_followed_so_far() {
 }
 
 #[test]
+fn a_tracker_that_never_answers_holds_nobody() {
+    // Only what is sent ends these: nothing is silent, and there is all the time in the world.
+    let timeouts = TrackerTimeouts { http: 2 * LONG, silent: LONG, ..config().timeouts };
+    let client = TrackerClient::start(TrackerConfig { timeouts, ..config() }).unwrap();
+    let forever = |head: &'static [u8], again: &'static [u8]| {
+        let at = scripted(move |_, stream| {
+            let again = again.repeat(1000);
+            let mut sent = stream.write_all(head);
+            while sent.is_ok() {
+                sent = stream.write_all(&again);
+            }
+        });
+        format!("http://{at}/announce")
+    };
+    let chunked: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let start = Instant::now();
+    for (head, again) in [
+        (b"".as_slice(), b"HTTP/1.1 100 Continue\r\n\r\n".as_slice()),
+        (b"", b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"),
+        (b"HTTP/1.1 200 OK\r\nX: ", b"yyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"),
+        (b"HTTP/1.1 200 OK\r\n\r\n", b"yyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"),
+        (chunked, b"1\r\ny\r\n"),
+        (chunked, b"1;extension=of-a-chunk\r\ny\r\n"),
+        (chunked, b"0000000000000000"),
+        (b"\r\n", b"\r\n"),
+    ] {
+        let why = failure(&client, &forever(head, again));
+        assert!(!why.contains("no answer") && !why.contains("in time"), "{again:?}: {why}");
+    }
+    assert!(start.elapsed() < LONG, "{:?}", start.elapsed());
+}
+
+#[test]
 fn https_is_checked() {
     use tokio_rustls::TlsAcceptor;
     use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};

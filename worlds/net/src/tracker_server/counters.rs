@@ -31,6 +31,7 @@ pub(super) struct Counters {
     pub(super) udp_connects: Count,
     pub(super) udp_announces: Count,
     pub(super) udp_scrapes: Count,
+    pub(super) udp_wrong: Count,
     pub(super) udp_dropped: Count,
     pub(super) udp_unsent: Count,
     pub(super) refused: Count,
@@ -50,6 +51,7 @@ impl Counters {
             udp_connects: self.udp_connects.get(),
             udp_announces: self.udp_announces.get(),
             udp_scrapes: self.udp_scrapes.get(),
+            udp_wrong: self.udp_wrong.get(),
             udp_dropped: self.udp_dropped.get(),
             udp_unsent: self.udp_unsent.get(),
             refused: self.refused.get(),
@@ -66,7 +68,7 @@ pub struct TrackerStats {
     pub totals: Totals,
     /// Connections that were taken.
     pub connections: u64,
-    /// Connections for which there was no room.
+    /// Connections that were closed to make room for others.
     pub turned_away: u64,
     /// Announces over HTTP that were understood.
     pub http_announces: u64,
@@ -82,7 +84,9 @@ pub struct TrackerStats {
     pub udp_announces: u64,
     /// Scrapes over UDP with a good connection id.
     pub udp_scrapes: u64,
-    /// Packets without an answer: they make no sense, or have no good connection id.
+    /// Packets with a good connection id that break a rule, and were told so.
+    pub udp_wrong: u64,
+    /// Packets without an answer: they have no good connection id.
     pub udp_dropped: u64,
     /// Answers that the system did not take.
     pub udp_unsent: u64,
@@ -118,6 +122,7 @@ impl TrackerStats {
                 "connects": self.udp_connects,
                 "announces": self.udp_announces,
                 "scrapes": self.udp_scrapes,
+                "wrong": self.udp_wrong,
                 "dropped": self.udp_dropped,
                 "unsent": self.udp_unsent,
             },

@@ -3,19 +3,19 @@
 
 use super::Shared;
 use super::swarms::Refused;
+use dunlin_sockets::{Place, Places};
 use dunlin_tracker::RetryIn;
 use dunlin_tracker::http::{
-    AnnounceAnswer, AnnounceQuery, Head, HeadError, MAX_HEAD, parse_scrape_query, write_announce,
-    write_failure, write_scrape,
+    AnnounceAnswer, AnnounceQuery, Head, HeadError, MAX_HEAD, Requests, parse_scrape_query,
+    write_announce, write_failure, write_scrape,
 };
 use dunlin_tracker::public::{DEFAULT_WANTED, MAX_WANTED_HTTP};
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 
 /// After a fault of the door (no more descriptors, say), until the next look.
@@ -24,7 +24,7 @@ const FAULT_PAUSE: Duration = Duration::from_millis(50);
 const READ: usize = 1024;
 
 /// Takes connections for ever.
-pub(super) async fn serve(shared: Arc<Shared>, door: std::net::TcpListener, room: Arc<Semaphore>) {
+pub(super) async fn serve(shared: Arc<Shared>, door: std::net::TcpListener, places: Arc<Places>) {
     let door = match TcpListener::from_std(door) {
         Ok(door) => door,
         Err(error) => {
@@ -37,43 +37,49 @@ pub(super) async fn serve(shared: Arc<Shared>, door: std::net::TcpListener, room
             Ok(taken) => taken,
             Err(error) => {
                 tracing::debug!(%error, "a connection could not be taken");
+                // Descriptors are short, most likely: who waits makes room.
+                places.make_room();
                 sleep(FAULT_PAUSE).await;
                 continue;
             }
         };
-        let Ok(place) = room.clone().try_acquire_owned() else {
-            shared.counters.turned_away.up();
-            continue;
-        };
         shared.counters.connections.up();
-        let shared = shared.clone();
-        tokio::spawn(async move {
+        let _ = stream.set_nodelay(true);
+        let from = from.ip().to_canonical();
+        // A proxy speaks for many.
+        let exempt = shared.trusted.contains(&from);
+        let ours = shared.clone();
+        let crowded = places.spawn(from, exempt, |mut place| async move {
             // A connection that ends in any way is over; nobody has to be told.
-            let _ = talk(&shared, stream, from.ip().to_canonical()).await;
-            drop(place);
+            let _ = talk(&ours, stream, from, Some(&mut place)).await;
         });
+        if crowded {
+            shared.counters.turned_away.up();
+        }
     }
 }
 
-/// Answers one request after another, until one side ends it.
-async fn talk(shared: &Shared, mut stream: TcpStream, from: IpAddr) -> io::Result<()> {
+/// Answers one request after another, until one side ends it. A whole request is worth its place.
+pub(super) async fn talk(
+    shared: &Shared,
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    from: IpAddr,
+    mut place: Option<&mut Place>,
+) -> io::Result<()> {
     let patience = shared.limits.patience;
-    let _ = stream.set_nodelay(true);
-    let mut input = Vec::new();
+    let mut requests = Requests::default();
     loop {
-        let mut page = Page::default();
-        let len = timeout(
-            patience,
-            next_request(&mut stream, &mut input, |head| match head {
-                Ok(head) => page = respond(shared, from, &head),
-                Err(error) => {
-                    shared.counters.http_wrong.up();
-                    page = Page::wrong(error);
-                }
-            }),
-        );
-        let Some(len) = len.await?? else { return Ok(()) };
-        input.drain(..len);
+        let next = next_request(&mut stream, &mut requests, |head| match head {
+            Ok(head) => respond(shared, from, &head),
+            Err(error) => {
+                shared.counters.http_wrong.up();
+                Page::wrong(error)
+            }
+        });
+        let Some(page) = timeout(patience, next).await?? else { return Ok(()) };
+        if let Some(place) = &mut place {
+            place.touch();
+        }
         timeout(patience, stream.write_all(&page.bytes())).await??;
         if !page.keep_alive {
             return bye(&mut stream, patience).await;
@@ -83,7 +89,10 @@ async fn talk(shared: &Shared, mut stream: TcpStream, from: IpAddr) -> io::Resul
 
 /// Ends a connection so that the answer arrives: what still comes is read for a moment, since the
 /// system takes back what was sent when something unread is thrown away.
-async fn bye(stream: &mut TcpStream, patience: Duration) -> io::Result<()> {
+async fn bye(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    patience: Duration,
+) -> io::Result<()> {
     stream.shutdown().await?;
     let rest = async {
         let mut waste = [0; READ];
@@ -99,33 +108,23 @@ async fn bye(stream: &mut TcpStream, patience: Duration) -> io::Result<()> {
     timeout(patience, rest).await.unwrap_or(Ok(()))
 }
 
-/// Reads until a head is whole or can never be, and hands it over. Its length; `None` if the other side
+/// Reads until a head is whole or can never be, and gives the answer to it; `None` if the other side
 /// ended the connection.
 async fn next_request(
-    stream: &mut TcpStream,
-    input: &mut Vec<u8>,
-    found: impl FnOnce(Result<Head<'_>, HeadError>),
-) -> io::Result<Option<usize>> {
-    let mut seen = 0;
+    stream: &mut (impl AsyncRead + Unpin),
+    requests: &mut Requests,
+    answer: impl Fn(Result<Head<'_>, HeadError>) -> Page,
+) -> io::Result<Option<Page>> {
     loop {
-        match Head::parse(input, seen) {
-            Ok(Some(head)) => {
-                let len = head.len;
-                found(Ok(head));
-                return Ok(Some(len));
-            }
-            Err(error) => {
-                found(Err(error));
-                return Ok(Some(input.len()));
-            }
-            Ok(None) => seen = input.len(),
+        if let Some(page) = requests.next(&answer) {
+            return Ok(Some(page));
         }
         let mut bytes = [0; READ];
         let read = stream.read(&mut bytes).await?;
         if read == 0 {
             return Ok(None);
         }
-        input.extend_from_slice(bytes.get(..read).unwrap_or_default());
+        requests.push(bytes.get(..read).unwrap_or_default());
     }
 }
 
@@ -147,7 +146,7 @@ impl Page {
     fn wrong(error: HeadError) -> Page {
         let status = match error {
             HeadError::TooLong | HeadError::TooMany => "431 Request Header Fields Too Large",
-            HeadError::NotHttp => "400 Bad Request",
+            HeadError::NotHttp | HeadError::NoHeader | HeadError::Length => "400 Bad Request",
         };
         Page { status, body: format!("{error}\n").into_bytes(), ..Page::default() }
     }

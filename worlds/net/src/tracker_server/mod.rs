@@ -14,6 +14,7 @@ mod tests;
 use counters::Counters;
 pub use counters::TrackerStats;
 
+use dunlin_sockets::Places;
 use dunlin_tracker::public::Access;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -27,6 +28,10 @@ use tokio::sync::oneshot;
 /// How long the end waits for what is still being worked on. Nothing takes that long but a machine
 /// that hardly runs.
 const SHUTDOWN: Duration = Duration::from_secs(5);
+
+/// Sources that together may have all connections: several hundred for one are more than a network
+/// behind one address needs, since connections that wait make room.
+const SHARES_PER_TRACKER: usize = 8;
 
 /// What a tracker is to do.
 #[derive(Clone, Debug)]
@@ -54,7 +59,8 @@ pub struct TrackerLimits {
     pub torrents: usize,
     /// Peers in the table: 24 to 70 bytes each.
     pub peers: usize,
-    /// Connections over HTTP at a time; who comes then is hung up on.
+    /// Connections over HTTP at a time. An eighth of them is what one source (an IPv4 address, a /64 of
+    /// IPv6) may have; who was idle for longest makes room.
     pub connections: usize,
     /// How long a connection may take to say what it wants, and to take the answer.
     pub patience: Duration,
@@ -129,6 +135,8 @@ impl TrackerServer {
         let boxes = udp.into_iter().map(|at| sockets::boxes(at, workers).map_err(listen(at)));
         let boxes = boxes.collect::<Result<Vec<_>, _>>()?;
 
+        // Connections beyond what the system gives wait at the door.
+        let _ = dunlin_disk::allow_descriptors(usize::MAX);
         let swarms = Swarms::new(interval, access, &limits)?;
         let trusted = trusted.into_iter().map(|ip| ip.to_canonical()).collect();
         let shared = Arc::new(Shared { swarms, counters: Counters::default(), trusted, limits });
@@ -219,9 +227,10 @@ async fn serve(
     boxes: Vec<Vec<std::net::UdpSocket>>,
     stopped: oneshot::Receiver<()>,
 ) {
-    let room = Arc::new(tokio::sync::Semaphore::new(shared.limits.connections));
+    let most = shared.limits.connections;
+    let places = Places::new(most, most.div_ceil(SHARES_PER_TRACKER));
     for door in doors {
-        tokio::spawn(http::serve(shared.clone(), door, room.clone()));
+        tokio::spawn(http::serve(shared.clone(), door, places.clone()));
     }
     for socket in boxes.into_iter().flatten() {
         tokio::spawn(udp::serve(shared.clone(), socket));

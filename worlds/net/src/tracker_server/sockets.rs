@@ -8,6 +8,10 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 /// Connections that wait to be taken.
 const BACKLOG: i32 = 1024;
 
+/// Bytes of packets that may wait at a socket: a tenth of a second of a flood that a worker answers. The
+/// system's usual 208 KiB are full before the worker has its next turn.
+const WAITING_BYTES: usize = 4 << 20;
+
 /// A socket that takes connections.
 pub(super) fn door(at: SocketAddr) -> io::Result<TcpListener> {
     let socket = open(at, Type::STREAM, Protocol::TCP)?;
@@ -39,8 +43,19 @@ fn packets(at: SocketAddr, shared: bool) -> io::Result<UdpSocket> {
     socket.set_reuse_port(shared)?;
     #[cfg(not(unix))]
     let _ = shared;
+    make_room(&socket);
     socket.bind(&at.into())?;
     Ok(socket.into())
+}
+
+/// Lets many packets wait: all that are asked for where the system lets us, otherwise as many as it lets
+/// anybody (Linux: `net.core.rmem_max`). With fewer the tracker works as well as it can.
+fn make_room(socket: &Socket) {
+    #[cfg(target_os = "linux")]
+    if rustix::net::sockopt::set_socket_recv_buffer_size_force(socket, WAITING_BYTES).is_ok() {
+        return;
+    }
+    let _ = socket.set_recv_buffer_size(WAITING_BYTES);
 }
 
 fn open(at: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
@@ -51,4 +66,28 @@ fn open(at: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
     }
     socket.set_nonblocking(true)?;
     Ok(socket)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_have_room_to_wait() {
+        let most = std::fs::read("/proc/sys/net/core/rmem_max").unwrap();
+        let most: usize = String::from_utf8(most).unwrap().trim().parse().unwrap();
+        let has = |socket: &UdpSocket| socket2::SockRef::from(socket).recv_buffer_size().unwrap();
+        for workers in [1, 3] {
+            let sockets = boxes("127.0.0.1:0".parse().unwrap(), workers).unwrap();
+            // The system counts twice what it was asked for.
+            let least = WAITING_BYTES.min(most) * 2;
+            assert!(sockets.iter().all(|socket| has(socket) >= least), "{workers} workers");
+        }
+        let root = rustix::process::geteuid().is_root();
+        let socket = packets("127.0.0.1:0".parse().unwrap(), false).unwrap();
+        let probe = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
+        let forced =
+            rustix::net::sockopt::set_socket_recv_buffer_size_force(&probe, WAITING_BYTES).is_ok();
+        assert!(!(root && forced) || has(&socket) >= WAITING_BYTES, "root has all of it");
+    }
 }

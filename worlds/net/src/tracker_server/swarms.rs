@@ -128,6 +128,7 @@ impl Swarms {
             peer_id: request.peer_id,
             event: request.event,
             seed: request.left == 0,
+            downloaded: request.downloaded > 0,
             wanted: if stopped { 0 } else { wanted },
         };
         let room = Room {

@@ -146,7 +146,7 @@ fn http_and_udp_are_one_tracker() {
     assert_eq!((first.complete, first.incomplete, first.peers.len()), (Some(0), Some(1), 0));
     assert_eq!(first.external_ip, Some([127, 0, 0, 1].into()));
     assert_eq!(first.interval, Some(Duration::from_secs(1800)));
-    let second = udp.announce(&AnnounceRequest { left: 0, ..request(2) });
+    let second = udp.announce(&AnnounceRequest { left: 0, downloaded: 1, ..request(2) });
     assert_eq!((second.complete, second.incomplete), (Some(1), Some(1)));
     assert_eq!(second.peers, ["127.0.0.1:10001".parse().unwrap()]);
     let again = http(at, &AnnounceRequest { event: AnnounceEvent::None, ..request(1) }).unwrap();
@@ -178,6 +178,27 @@ fn http_and_udp_are_one_tracker() {
     let page: serde_json::Value = serde_json::from_slice(&page).unwrap();
     assert_eq!((&page["schema"], &page["completed"]), (&1.into(), &1.into()));
     assert_eq!(get(at, b"/healthz"), ("HTTP/1.1 200 OK".to_owned(), b"ok\n".to_vec()));
+}
+
+#[test]
+fn who_misses_nothing_is_a_seed_when_it_says_so_again() {
+    let tracker = start(|_| {});
+    let (at, udp) = (tracker.http()[0], Asker::new(tracker.udp()[0]));
+    let claims = |n, event| AnnounceRequest { left: 0, downloaded: 0, event, ..request(n) };
+    let counts = |reply: &AnnounceReply| (reply.complete, reply.incomplete, reply.peers.len());
+    let (began, goes_on) = (AnnounceEvent::Started, AnnounceEvent::None);
+    let mut expected = 0;
+    for (over_http, n) in [(true, 1), (false, 2), (true, 3), (false, 4)] {
+        let announce = |request: &AnnounceRequest| match over_http {
+            true => http(at, request).unwrap(),
+            false => udp.announce(request),
+        };
+        let first = announce(&claims(n, began));
+        assert_eq!(counts(&first), (Some(expected), Some(1), expected as usize), "peer {n}");
+        let second = announce(&claims(n, goes_on));
+        expected += 1;
+        assert_eq!((second.complete, second.incomplete), (Some(expected), Some(0)), "peer {n}");
+    }
 }
 
 #[test]
@@ -261,13 +282,15 @@ fn packets_that_make_no_sense_get_no_answer() {
     let tracker = start(|_| {});
     let asker = Asker::new(tracker.udp()[0]);
     let good = announce_request(asker.id, 1, &request(1), "");
-    let mut packets: Vec<Vec<u8>> = (0..98).map(|len| good[..len].to_vec()).collect();
+    let mut packets: Vec<Vec<u8>> = (0..16).map(|len| good[..len].to_vec()).collect();
+    // Whoever has no good id is told nothing, whatever else is wrong.
+    let foreign = announce_request(asker.id ^ 1, 1, &request(1), "");
+    packets.extend((16..98).map(|len| foreign[..len].to_vec()));
     packets.push(vec![0; 2000]);
     packets.push(announce_request(asker.id ^ 1, 1, &request(1), ""));
     packets.push(announce_request(0, 1, &request(1), ""));
-    packets.push(announce_request(asker.id, 1, &AnnounceRequest { port: 0, ..request(1) }, ""));
     packets.push(scrape_request(asker.id ^ 1 << 40, 1, &[InfoHash([1; 20])]));
-    packets.push(scrape_request(asker.id, 1, &[]));
+    packets.push(scrape_request(asker.id ^ 1, 1, &[]));
     asker.silent(&packets);
     // An id is for one address.
     let elsewhere = UdpSocket::bind("127.0.0.9:0").unwrap();
@@ -279,6 +302,30 @@ fn packets_that_make_no_sense_get_no_answer() {
     // An empty packet is none.
     until("all packets are counted", || tracker.stats().udp_dropped >= packets.len() as u64);
     assert_eq!(asker.announce(&request(1)).incomplete, Some(1));
+}
+
+#[test]
+fn who_is_known_and_breaks_a_rule_is_told_which() {
+    let tracker = start(|_| {});
+    for at in tracker.udp() {
+        let asker = Asker::new(*at);
+        let good = announce_request(asker.id, 1, &request(1), "");
+        let mut action = good[..16].to_vec();
+        action[11] = 9;
+        let cases = [
+            (good[..97].to_vec(), "98 bytes"),
+            (good[..16].to_vec(), "98 bytes"),
+            (announce_request(asker.id, 1, &AnnounceRequest { port: 0, ..request(1) }, ""), "port"),
+            (scrape_request(asker.id, 1, &[]), "at least one torrent"),
+            (action, "unknown action"),
+        ];
+        for (packet, expected) in cases {
+            let Some(UdpReply::Refused(why)) = asker.ask(&packet) else { panic!("{expected}") };
+            assert!(why.contains(expected), "{expected}: {why}");
+        }
+    }
+    let stats = tracker.stats();
+    assert_eq!((stats.udp_wrong, stats.udp_dropped, stats.totals.torrents), (10, 0, 0));
 }
 
 #[test]
@@ -320,6 +367,8 @@ fn wrong_requests_are_told_so() {
         (b"POST /announce HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", "405"),
         (b"\x16\x03\x01\x02\x00\r\n\r\n", "400"),
         (b"GET /announce\r\n\r\n", "400"),
+        (b"GET /healthz HTTP/1.1\r\nContent-Length : 0\r\n\r\n", "400"),
+        (b"POST /healthz HTTP/1.1\r\nContent-Length : 3\r\n\r\nabc", "400"),
         (&long, "431"),
     ];
     for (bytes, expected) in cases {
@@ -340,28 +389,169 @@ fn wrong_requests_are_told_so() {
 }
 
 #[test]
-fn slow_and_many_connections_end() {
-    let tracker = start(|config| {
-        config.limits.patience = Duration::from_millis(200);
-        config.limits.connections = 3;
-    });
-    let at = tracker.http()[0];
-    let mut slow: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(at).unwrap()).collect();
-    until("three are taken", || tracker.stats().connections == 3);
-    assert_eq!(exchange(at, b""), b"", "the fourth is hung up on");
-    assert_eq!(tracker.stats().turned_away, 1);
+fn slow_connections_end() {
+    let tracker = start(|config| config.limits.patience = Duration::from_millis(200));
+    let mut stream = TcpStream::connect(tracker.http()[0]).unwrap();
     // A byte now and then does not help.
     let start = Instant::now();
-    for stream in &mut slow {
-        stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
-        loop {
-            if stream.write_all(b"G").is_err() || matches!(stream.read(&mut [0; 9]), Ok(0)) {
+    stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    while stream.write_all(b"G").is_ok() && !matches!(stream.read(&mut [0; 9]), Ok(0)) {
+        assert!(start.elapsed() < LONG, "it waits for ever");
+    }
+}
+
+/// A connection from an address of this host.
+fn connect_from(ip: [u8; 4], to: SocketAddr) -> TcpStream {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((ip, 0)).into()).unwrap();
+    socket.connect(&to.into()).unwrap();
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(LONG)).unwrap();
+    stream
+}
+
+/// Asks for a page over a connection that stays open; false if it is over.
+fn lives(stream: &mut TcpStream) -> bool {
+    let mut answer = [0; 512];
+    stream.write_all(b"GET /healthz HTTP/1.1\r\n\r\n").is_ok()
+        && stream.read(&mut answer).is_ok_and(|read| read > 0)
+}
+
+#[test]
+fn one_host_cannot_have_all_connections() {
+    let tracker = start(|config| {
+        config.limits.connections = 32;
+        config.limits.patience = 2 * LONG;
+    });
+    let at = tracker.http()[0];
+    let mut honest = connect_from([127, 0, 0, 9], at);
+    assert!(lives(&mut honest));
+    let mut flood: Vec<TcpStream> = Vec::new();
+    for _ in 0..100 {
+        let mut one = connect_from([127, 0, 0, 2], at);
+        assert!(lives(&mut one));
+        flood.push(one);
+    }
+    // An eighth of 32 is the share of one source: the last ones that came.
+    let living: Vec<usize> =
+        (0..100).filter(|index| flood.get_mut(*index).is_some_and(lives)).collect();
+    assert_eq!(living, [96, 97, 98, 99]);
+    assert!(lives(&mut honest), "another host keeps what it has");
+    // With all places taken by many, whoever was idle for longest makes room.
+    let mut many: Vec<TcpStream> =
+        (10..40).map(|host| connect_from([127, 0, 1, host], at)).collect();
+    assert!(many.iter_mut().all(lives), "everybody is answered");
+    assert!(lives(&mut connect_from([127, 0, 0, 3], at)));
+    assert!(tracker.stats().turned_away >= 96);
+}
+
+#[test]
+fn announcers_are_answered_while_one_host_floods() {
+    let tracker = start(|config| config.limits.connections = 64);
+    let at = tracker.http()[0];
+    let over = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let flood = std::thread::spawn({
+        let over = over.clone();
+        move || {
+            let mut held = std::collections::VecDeque::new();
+            // Not for ever: a host has only so many ports.
+            for count in 0..20_000 {
+                if over.load(std::sync::atomic::Ordering::Relaxed) {
+                    break;
+                }
+                let mut one = connect_from([127, 0, 0, 2], at);
+                // Some have asked and go on, others say half of something, or nothing.
+                let asks = [&b"GET /healthz HTTP/1.1\r\n\r\n"[..], b"GET /heal", b""];
+                let _ = one.write_all(asks[count % 3]);
+                held.push_back(one);
+                if held.len() > 200 {
+                    held.pop_front();
+                }
+            }
+        }
+    });
+    until("the flood has its share", || tracker.stats().turned_away > 200);
+    for n in 1..20 {
+        // A connection each, and one packet, from a host that says nothing else.
+        http(at, &request(n)).unwrap();
+        Asker::new(tracker.udp()[0]).announce(&request(n));
+    }
+    over.store(true, std::sync::atomic::Ordering::Relaxed);
+    flood.join().unwrap();
+    assert_eq!(tracker.stats().totals.peers_v4, 19);
+}
+
+#[test]
+fn one_host_cannot_fill_the_table() {
+    let tracker = start(|_| {});
+    let at = tracker.udp()[0];
+    let asker = Asker::new(at);
+    http(tracker.http()[0], &request(1)).unwrap();
+    // All in one part of the table, whose number anybody can compute.
+    let torrent = |n: u16| {
+        let mut hash = [7; 20];
+        hash[2..4].copy_from_slice(&n.to_be_bytes());
+        InfoHash(hash)
+    };
+    for n in 0..2000 {
+        let flood = AnnounceRequest { info_hash: torrent(n), ..request(2) };
+        asker.ask(&announce_request(asker.id, 1, &flood, "")).unwrap();
+    }
+    let totals = tracker.stats().totals;
+    assert!(totals.torrents <= usize::from(dunlin_tracker::public::MAX_PER_SOURCE) + 1);
+    // It is the same host that floods: even so it is answered.
+    assert!(http(tracker.http()[0], &request(3)).is_ok());
+}
+
+/// Everything that is answered to these bytes, when they come in such pieces.
+fn answers(data: &[u8], piece: impl Fn(usize) -> usize) -> Vec<u8> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let limits = TrackerLimits { patience: LONG, ..TrackerLimits::default() };
+    let shared = Shared {
+        swarms: Swarms::new(Duration::from_secs(1800), Access::Open, &limits).unwrap(),
+        counters: Counters::default(),
+        trusted: Vec::new(),
+        limits,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        // Room for every answer, so that nobody waits for the other.
+        let (mut ours, theirs) = tokio::io::duplex(1 << 20);
+        let server = tokio::spawn(async move {
+            let _ = super::http::talk(&shared, theirs, [192, 0, 2, 1].into(), None).await;
+        });
+        let mut at = 0;
+        while at < data.len() {
+            let end = data.len().min(at + piece(at).max(1));
+            if ours.write_all(&data[at..end]).await.is_err() {
                 break;
             }
-            assert!(start.elapsed() < LONG, "it waits for ever");
+            // Whoever reads has read this piece before the next one comes.
+            tokio::task::yield_now().await;
+            at = end;
         }
+        let _ = ours.shutdown().await;
+        let mut answer = Vec::new();
+        ours.read_to_end(&mut answer).await.unwrap();
+        server.await.unwrap();
+        answer
+    })
+}
+
+#[test]
+fn the_server_answers_the_same_in_whatever_pieces_it_is_asked() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/requests");
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let data = std::fs::read(&path).unwrap();
+        let (seed, data) = data.split_first().unwrap();
+        let whole = answers(data, |_| data.len());
+        let text = String::from_utf8_lossy(&whole);
+        assert!(text.is_empty() || text.starts_with("HTTP/1.1 "), "{path:?}: {text}");
+        assert_eq!(answers(data, |_| 1), whole, "{path:?}");
+        let odd = |at: usize| 1 + (at * 31 + usize::from(*seed)) % 97;
+        assert_eq!(answers(data, odd), whole, "{path:?}");
     }
-    until("there is room again", || !exchange(at, b"GET /healthz HTTP/1.0\r\n\r\n").is_empty());
 }
 
 #[test]

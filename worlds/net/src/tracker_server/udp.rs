@@ -1,6 +1,6 @@
 //! Answers over UDP (BEP 15): packets are taken in batches, and each answer leaves from the address
-//! that was asked. What makes no sense, or has no good connection id, gets no answer, so that nobody
-//! can use a tracker to hit somebody else.
+//! that was asked. What has no good connection id gets no answer, so that nobody can use a tracker to hit
+//! somebody else; who has one and breaks a rule is told which.
 
 use super::Shared;
 use super::swarms::Refused;
@@ -87,6 +87,14 @@ fn answer_one(shared: &Shared, from: SocketAddr, packet: &[u8], out: &mut Vec<u8
     let swarms = &shared.swarms;
     let Some(request) = parse_request(packet).filter(|_| from.port() != 0) else { return false };
     match request {
+        UdpRequest::Wrong { connection, transaction, why } => {
+            let good = swarms.ids.accepts(connection, swarms.seconds(), ip);
+            if good {
+                shared.counters.udp_wrong.up();
+                error_reply(transaction, why, out);
+            }
+            good
+        }
         UdpRequest::Connect { transaction } => {
             shared.counters.udp_connects.up();
             connect_reply(transaction, swarms.ids.issue(swarms.seconds(), ip), out);

@@ -3,9 +3,9 @@
 use super::World;
 use crate::disk::Job;
 use crate::net::{NetEvent, Told};
-use dunlin_base::TorrentId;
+use dunlin_base::{ConnId, TorrentId};
 use dunlin_disk::TorrentPlan;
-use dunlin_engine::io::{Event, Input, LocalError, Output};
+use dunlin_engine::io::{Event, HangUpReason, Input, LocalError, Output};
 use dunlin_metainfo::{BLOCK_LENGTH, Torrent};
 use dunlin_wire::Message;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ impl World {
             Output::Close { torrent } => self.close(torrent),
             Output::Dial { torrent, remote } => self.dial(torrent, remote),
             Output::HangUp { conn, reason } => {
-                tracing::debug!(%conn, ?reason, "hang up");
+                self.report_hang_up(conn, reason);
                 self.hang_up(conn);
             }
             Output::SendHandshake { conn, handshake } => {
@@ -32,6 +32,7 @@ impl World {
                     }
                     known.outbox.push_bytes(&handshake.encode());
                     self.ready.insert(conn);
+                    self.weigh(conn);
                 }
             }
             Output::Send { conn, message } => {
@@ -45,8 +46,12 @@ impl World {
                     }
                     _ => {}
                 }
+                if self.doomed.contains(&conn) {
+                    return;
+                }
                 known.outbox.push(&message);
                 self.ready.insert(conn);
+                self.weigh(conn);
             }
             Output::Reserve { torrent, piece, bytes, streamed } => {
                 self.reserve(torrent, piece, bytes, streamed);
@@ -78,6 +83,18 @@ impl World {
         }
     }
 
+    /// A breach of the protocol is something that people can ask others about; the rest is every day's.
+    fn report_hang_up(&self, conn: ConnId, reason: HangUpReason) {
+        let known = self.conns.get(&conn);
+        let remote = known.filter(|conn| !conn.explained).map(|conn| conn.remote);
+        match (reason, remote) {
+            (HangUpReason::Violation(what), Some(remote)) => {
+                tracing::info!(%remote, "hung up on a peer that breaks the protocol: {what}");
+            }
+            _ => tracing::debug!(%conn, ?remote, ?reason, "hang up"),
+        }
+    }
+
     fn event(&mut self, event: Event) {
         if event == Event::Stopped {
             self.stopped = true;
@@ -100,7 +117,9 @@ impl World {
         known.content = Some(Arc::clone(&content));
         let again = std::mem::take(&mut known.open);
         let folder = known.folder.clone();
-        let plan = Box::new(TorrentPlan { content, folder, wanted, existing: known.existing });
+        let existing = known.existing;
+        let roots = metainfo.files.iter().map(|file| file.root).collect();
+        let plan = Box::new(TorrentPlan { content, folder, wanted, existing, roots });
         self.hot.forget_torrent(torrent);
         for lost in self.buffers.forget(torrent) {
             self.displaced(lost);

@@ -3,6 +3,7 @@
 
 use super::World;
 use crate::disk::{self, Done, Job, local, serve};
+use crate::reads::Part;
 use bytes::Bytes;
 use dunlin_base::{BlockRef, ConnId, PieceIndex, TorrentId};
 use dunlin_disk::{DiskErrorKind, PieceJob};
@@ -13,29 +14,29 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// What is read for others at a time.
-const WINDOW: u32 = 256 << 10;
+pub(super) const WINDOW: u32 = 256 << 10;
 
 /// A block as it stands on the wire.
 pub(super) fn block_of(range: BlockRange) -> BlockRef {
     BlockRef { piece: PieceIndex(range.piece), begin: range.begin, len: range.length }
 }
 
-/// A part of a piece, in windows.
-type Part = (TorrentId, PieceIndex, u32);
-
-/// What was read for others lately, and who waits for what is being read.
+/// What was read for others lately.
 pub(super) struct Hot {
     limit: u64,
     bytes: u64,
     parts: BTreeMap<Part, Bytes>,
     order: VecDeque<Part>,
-    waiting: BTreeMap<Part, Vec<(ConnId, BlockRef)>>,
 }
 
 impl Hot {
     pub(super) fn new(limit: u64) -> Hot {
-        let (parts, order) = (BTreeMap::new(), VecDeque::new());
-        Hot { limit, bytes: 0, parts, order, waiting: BTreeMap::new() }
+        Hot { limit, bytes: 0, parts: BTreeMap::new(), order: VecDeque::new() }
+    }
+
+    /// Bytes that are kept.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     fn keep(&mut self, part: Part, data: Bytes) {
@@ -64,23 +65,6 @@ impl Hot {
         });
         let parts = &self.parts;
         self.order.retain(|part| parts.contains_key(part));
-    }
-
-    pub(super) fn forget_conn(&mut self, conn: ConnId) {
-        for waiting in self.waiting.values_mut() {
-            waiting.retain(|(of, _)| *of != conn);
-        }
-    }
-
-    fn take_back(&mut self, conn: ConnId, block: BlockRef) -> bool {
-        for waiting in self.waiting.values_mut() {
-            let before = waiting.len();
-            waiting.retain(|waits| *waits != (conn, block));
-            if waiting.len() < before {
-                return true;
-            }
-        }
-        false
     }
 }
 
@@ -232,34 +216,41 @@ impl World {
     /// Reads a block and sends it: from what is hot, or with what is read next.
     pub(super) fn serve(&mut self, conn: ConnId, block: BlockRef) {
         let Some(torrent) = self.torrent_of(conn) else { return };
-        let known = self.torrents.get(&torrent);
-        let Some((content, storage)) =
-            known.and_then(|known| Some((known.content.as_ref()?, &known.storage)))
-        else {
-            return;
-        };
         let window = block.begin / WINDOW;
         let part = (torrent, block.piece, window);
-        let begin = window * WINDOW;
-        let length = content.geometry.data_len(block.piece);
-        let end = length.min(begin.saturating_add(WINDOW)).max(block.begin + block.len);
-        if let Some(data) = self.hot.parts.get(&part).and_then(|data| cut(data, begin, block)) {
-            self.send_block(conn, block, data);
+        let hot = self.hot.parts.get(&part);
+        if let Some((data, whole)) = hot.and_then(|data| cut(data, window * WINDOW, block)) {
+            self.send_block(conn, block, data, whole);
             return;
         }
-        let waiting = self.hot.waiting.entry(part).or_default();
-        waiting.push((conn, block));
-        if waiting.len() == 1 {
-            let range = begin..end;
-            let storage = Arc::clone(storage);
-            self.disk.read(serve::Job::Read { storage, torrent, piece: block.piece, range });
+        self.reads.want(conn, part, block);
+        self.start_reads();
+    }
+
+    /// Starts reads as long as there may be more.
+    pub(super) fn start_reads(&mut self) {
+        while let Some((part, block)) = self.reads.start() {
+            let (torrent, piece, window) = part;
+            let known = self.torrents.get(&torrent);
+            let Some((content, storage)) =
+                known.and_then(|known| Some((known.content.as_ref()?, &known.storage)))
+            else {
+                self.reads.done(part);
+                continue;
+            };
+            let begin = window * WINDOW;
+            let length = content.geometry.data_len(piece);
+            let end = length.min(begin.saturating_add(WINDOW)).max(block.begin + block.len);
+            let (storage, range) = (Arc::clone(storage), begin..end);
+            self.disk.read(serve::Job::Read { storage, torrent, piece, range });
         }
     }
 
-    fn send_block(&mut self, id: ConnId, block: BlockRef, data: Bytes) {
-        if let Some(conn) = self.conns.get_mut(&id) {
-            conn.outbox.push_block(block, data);
+    fn send_block(&mut self, id: ConnId, block: BlockRef, data: Bytes, whole: usize) {
+        if let Some(conn) = self.conns.get_mut(&id).filter(|_| !self.doomed.contains(&id)) {
+            conn.outbox.push_block(block, data, block.begin / WINDOW, whole);
             self.ready.insert(id);
+            self.weigh(id);
         }
     }
 
@@ -267,14 +258,14 @@ impl World {
     pub(super) fn read(&mut self, read: serve::Read) {
         let serve::Read { torrent, piece, begin, result } = read;
         let part = (torrent, piece, begin / WINDOW);
-        let waiting = self.hot.waiting.remove(&part).unwrap_or_default();
+        let waiting = self.reads.done(part);
         match result {
             Ok(data) => {
                 for (conn, block) in waiting {
                     match cut(&data, begin, block) {
-                        Some(data) => self.send_block(conn, block, data),
+                        Some((data, whole)) => self.send_block(conn, block, data, whole),
                         // It crosses the window of whoever asked first.
-                        None => self.serve(conn, block),
+                        None => self.reads.want(conn, part, block),
                     }
                 }
                 self.hot.keep(part, data);
@@ -289,12 +280,16 @@ impl World {
                 }
             }
         }
+        self.start_reads();
     }
 
     /// Takes a block back that has not begun to go.
     pub(super) fn take_back(&mut self, id: ConnId, block: BlockRef) -> bool {
         let queued = self.conns.get_mut(&id).is_some_and(|conn| conn.outbox.cancel(block));
-        queued || self.hot.take_back(id, block)
+        if queued {
+            self.weigh(id);
+        }
+        queued || self.reads.cancel(id, block)
     }
 
     /// Has the blocks of a piece hashed that is on disk (BEP 52).
@@ -306,11 +301,11 @@ impl World {
     }
 }
 
-/// A block of what was read from `begin` on.
-fn cut(data: &Bytes, begin: u32, block: BlockRef) -> Option<Bytes> {
+/// A block of what was read from `begin` on, and how much was read with it.
+fn cut(data: &Bytes, begin: u32, block: BlockRef) -> Option<(Bytes, usize)> {
     let start = block.begin.checked_sub(begin)? as usize;
     let end = start.checked_add(block.len as usize)?;
-    (end <= data.len()).then(|| data.slice(start..end))
+    (end <= data.len()).then(|| (data.slice(start..end), data.len()))
 }
 
 fn defect(what: String) -> LocalError {

@@ -1,12 +1,13 @@
 //! Listening, dialling, and turns: who can be read is read, who can be written to is written to, each
 //! only so much before the next one.
 
+use super::held::Pace;
 use super::{Conn, FIRST_CONN, FIRST_LISTENER, World};
-use crate::outbox::{MAX_MESSAGES, Outbox};
+use crate::outbox::{MAX_ANSWERS, Outbox};
 use crate::receive::{Arrived, Broken, Receiver};
 use dunlin_base::{BlockRef, ConnId, Endpoint, PieceIndex, TorrentId};
 use dunlin_engine::io::Input;
-use dunlin_wire::Message;
+use dunlin_wire::{Message, WireError};
 use mio::net::TcpStream;
 use mio::{Interest, Token};
 use socket2::Type;
@@ -18,6 +19,20 @@ use std::time::{Duration, Instant};
 const DIAL_TIMEOUT: Duration = Duration::from_secs(15);
 /// Bytes that one connection may be read or written in one turn.
 const QUOTA: usize = 4 << 20;
+/// Messages of one connection that are looked at in one turn: a flood of tiny ones must not cost the
+/// others more than a millisecond or so. An honest peer's requests of a turn fit.
+const MESSAGES_PER_TURN: usize = 512;
+/// Connections that one listener takes in one turn: those that stand wait no longer than for that.
+const ACCEPTS_PER_TURN: usize = 64;
+
+impl Conn {
+    /// Whether there may be something to look at, and it may be looked at now: not while the other side
+    /// takes none of the answers it has caused.
+    fn may_read(&self) -> bool {
+        let comes = self.readable || self.receiver.has_rest();
+        comes && self.dialling.is_none() && self.outbox.answers() <= MAX_ANSWERS
+    }
+}
 
 impl World {
     /// Opens the ears.
@@ -34,7 +49,9 @@ impl World {
     pub(super) fn socket_event(&mut self, event: &mio::event::Event) {
         match event.token().0 {
             0 => {}
-            token if token < FIRST_CONN => self.accept(token - FIRST_LISTENER),
+            token if token < FIRST_CONN => {
+                self.knocking.insert(token - FIRST_LISTENER);
+            }
             token => {
                 let id = ConnId((token - FIRST_CONN) as u64);
                 let Some(conn) = self.conns.get_mut(&id) else { return };
@@ -49,9 +66,9 @@ impl World {
         }
     }
 
-    fn accept(&mut self, listener: usize) {
-        loop {
-            let Some(listener) = self.listeners.get(listener) else { return };
+    fn accept(&mut self, number: usize) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            let Some(listener) = self.listeners.get(number) else { return };
             match listener.accept() {
                 Ok((stream, remote)) => {
                     if self.conns.len() >= self.max_conns && !self.make_room() {
@@ -67,12 +84,14 @@ impl World {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    // Out of descriptors, say. The listener says so again with the next one.
+                    // Out of descriptors, say: it goes on when a connection ends, or the next comes.
+                    self.held_off.insert(number);
                     tracing::warn!(%error, "a connection could not be accepted");
                     return;
                 }
             }
         }
+        self.knocking.insert(number);
     }
 
     /// Closes the oldest connection of a stranger who has not said what it is for; false if there is none.
@@ -107,6 +126,9 @@ impl World {
             dialling: dialling.then(|| Instant::now() + DIAL_TIMEOUT),
             readable: false,
             writable: true,
+            pace: Pace::new(Instant::now()),
+            held: 0,
+            explained: false,
         };
         self.conns.insert(id, conn);
         Some(id)
@@ -173,8 +195,12 @@ impl World {
     pub(super) fn forget(&mut self, id: ConnId) -> Option<Conn> {
         let mut conn = self.conns.remove(&id)?;
         conn.receiver.close(&mut self.buffers);
+        self.held -= conn.held;
         self.ready.remove(&id);
-        self.hot.forget_conn(id);
+        self.doomed.remove(&id);
+        // A descriptor is free now.
+        self.knocking.append(&mut self.held_off);
+        self.reads.forget(id);
         let first = BlockRef { piece: PieceIndex(0), begin: 0, len: 0 };
         let behind = self.loose.range((id, first)..);
         let loose: Vec<_> =
@@ -194,7 +220,7 @@ impl World {
     }
 
     /// The other side is gone.
-    fn gone(&mut self, id: ConnId) {
+    pub(super) fn gone(&mut self, id: ConnId) {
         if self.forget(id).is_some() {
             self.inputs.push_back(Input::Disconnected { conn: id });
             self.drain();
@@ -203,11 +229,14 @@ impl World {
 
     /// Everybody who can do something has a turn.
     pub(super) fn turns(&mut self) {
+        for listener in std::mem::take(&mut self.knocking) {
+            self.accept(listener);
+        }
         let ready = std::mem::take(&mut self.ready);
         for id in ready {
             self.receive(id);
             self.send(id);
-            let again = |conn: &Conn| conn.readable || conn.writable && !conn.outbox.is_empty();
+            let again = |conn: &Conn| conn.may_read() || conn.writable && !conn.outbox.is_empty();
             if self.conns.get(&id).is_some_and(again) {
                 self.ready.insert(id);
             }
@@ -215,29 +244,28 @@ impl World {
     }
 
     fn receive(&mut self, id: ConnId) {
-        let mut quota = QUOTA;
-        while quota > 0 {
-            let Some(conn) = self.conns.get_mut(&id) else { return };
-            if !conn.readable || conn.dialling.is_some() {
-                return;
-            }
+        let (mut bytes, mut messages) = (QUOTA, MESSAGES_PER_TURN);
+        while bytes > 0 && messages > 0 {
+            let Some(conn) = self.conns.get_mut(&id).filter(|conn| conn.may_read()) else { return };
             match conn.receiver.read(&mut conn.stream, &mut self.buffers, &mut self.scratch) {
                 Ok(received) => {
                     if received.dry {
                         conn.readable = false;
                     }
-                    quota = quota.saturating_sub(received.bytes);
+                    bytes = bytes.saturating_sub(received.bytes);
+                    messages = messages.saturating_sub(received.messages());
+                    self.weigh(id);
                     for arrived in received.arrived {
                         self.arrived(id, arrived);
                     }
                 }
                 Err(Broken::Gone(error)) => {
-                    tracing::debug!(%error, %id, "the connection is over");
+                    self.report_end(id, &error);
                     self.gone(id);
                     return;
                 }
                 Err(Broken::Malformed(error)) => {
-                    tracing::debug!(%error, %id, "nonsense");
+                    self.report_nonsense(id, &error);
                     self.inputs.push_back(Input::Malformed { conn: id });
                     self.drain();
                     // The engine has hung up; if it did not, there is still nothing to read.
@@ -245,6 +273,37 @@ impl World {
                     return;
                 }
             }
+        }
+    }
+
+    /// Says what made no sense, which the engine does not know.
+    fn report_nonsense(&mut self, id: ConnId, error: &WireError) {
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        conn.explained = true;
+        let remote = conn.remote;
+        if matches!(error, WireError::Protocol { .. }) {
+            tracing::info!(
+                %remote,
+                "hung up on a peer that greets otherwise than BEP 3 says: it may try encryption \
+                 first, which is not supported ({error})"
+            );
+        } else {
+            tracing::info!(%remote, "hung up on a peer that breaks the protocol: {error}");
+        }
+    }
+
+    /// Says why a connection ended, as far as it can be known.
+    fn report_end(&self, id: ConnId, error: &io::Error) {
+        let Some(conn) = self.conns.get(&id) else { return };
+        // Of a stranger who has not greeted the torrent is not known.
+        if conn.receiver.awaits_handshake() && conn.receiver.torrent().is_some() {
+            tracing::info!(
+                remote = %conn.remote,
+                "the peer closed the connection before its handshake: it may accept encrypted \
+                 connections only, which are not supported, or not share this torrent"
+            );
+        } else {
+            tracing::debug!(%error, remote = %conn.remote, "the connection is over");
         }
     }
 
@@ -282,13 +341,13 @@ impl World {
         if !conn.writable || conn.outbox.is_empty() || conn.dialling.is_some() {
             return;
         }
-        if conn.outbox.messages() > MAX_MESSAGES {
-            self.gone(id);
-            return;
-        }
         match conn.outbox.flush(&mut conn.stream, QUOTA) {
             Ok(flushed) => {
                 conn.writable = !flushed.full;
+                if flushed.bytes > 0 {
+                    conn.pace.took(Instant::now());
+                }
+                self.weigh(id);
                 for block in flushed.blocks {
                     self.inputs.push_back(Input::BlockSent { conn: id, block });
                 }

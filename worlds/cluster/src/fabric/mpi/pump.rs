@@ -99,7 +99,8 @@ fn obey<T: Transport>(station: &mut Station<T>, order: Order) -> Result<(), Tran
         Order::Budget(budget) => station.use_budget(budget),
         Order::Lost(rank) => station.lost(rank),
         Order::Quiet => station.be_quiet(),
-        Order::Finish { .. } => {}
+        // MPI has no links that could be made again.
+        Order::Patience(_) | Order::Finish { .. } => {}
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use dunlin_base::Rank;
 use dunlin_disk::Budget;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
+use std::time::Duration;
 
 /// Told once: whether a block was handed to the network, or will never be.
 pub(crate) type Sent = Box<dyn FnOnce(bool) + Send>;
@@ -88,6 +89,9 @@ pub(crate) enum Order {
     Deliver(FrameSink),
     /// Receive payload into this memory.
     Budget(Arc<Budget>),
+    /// Links may break for so long, one after the other, without anything coming over them; then a
+    /// rank is lost.
+    Patience(Duration),
     /// A rank is gone.
     Lost(Rank),
     /// Say nothing any more by yourself.
@@ -119,6 +123,8 @@ pub(crate) enum Word {
     Pulse,
     /// What a rank sends makes no sense: nothing of it is heard any more.
     Broken(String),
+    /// The links with a rank break again and again, and nothing comes over them.
+    Worn(String),
     /// There is no way to a rank any more, and why. It may be started again; the carrier lets it in.
     Lost(String),
 }

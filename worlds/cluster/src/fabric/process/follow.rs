@@ -71,6 +71,8 @@ struct Keeper<'a> {
     moved: (u64, Instant),
     stopped: bool,
     alone: bool,
+    /// Links that break again and again, for people.
+    worn: Vec<String>,
 }
 
 /// Runs this process's rank until it is over, and reports.
@@ -123,6 +125,7 @@ pub(crate) fn follow(
         moved: (0, now),
         stopped: false,
         alone: false,
+        worn: Vec::new(),
     };
     keeper.run(threads, &post)
 }
@@ -140,6 +143,10 @@ impl Keeper<'_> {
             self.tick();
         }
         let report = threads.join();
+        if report.state != PeerState::Complete {
+            let worn = self.worn.drain(..).map(RunError::Network);
+            worn.for_each(|error| self.control.keep_error(error));
+        }
         let errors = self.control.take_errors();
         if let Some(trace) = self.trace {
             self.tell_trace(trace, u64::MAX);
@@ -174,8 +181,12 @@ impl Keeper<'_> {
             Word::Lost(why) => {
                 tracing::info!(%from, why, "there is no way to this rank any more");
                 if from == Rank::TRACKER {
-                    self.orphaned();
+                    self.orphaned(&why);
                 }
+            }
+            Word::Worn(why) => {
+                tracing::warn!(%from, "{why}");
+                self.worn.push(format!("between rank {} and rank {from} {why}", self.job.rank()));
             }
             Word::Progress(_) | Word::Trace { .. } | Word::Pulse => {}
         }
@@ -185,7 +196,7 @@ impl Keeper<'_> {
     fn died(&mut self, rank: Rank) {
         self.job.bury(rank);
         if rank == Rank::TRACKER {
-            self.orphaned();
+            self.orphaned("its process has ended");
         } else {
             self.job.say(Rank::TRACKER, &Session::Died { rank });
             self.departed(rank);
@@ -199,15 +210,17 @@ impl Keeper<'_> {
     }
 
     /// Rank 0 is gone: the rank takes what its neighbours still give, and ends.
-    fn orphaned(&mut self) {
+    fn orphaned(&mut self, why: &str) {
         if std::mem::replace(&mut self.alone, true) {
             return;
         }
         self.moved.1 = Instant::now();
         self.job.bury(Rank::TRACKER);
-        let text = "rank 0, the tracker, is gone; what its neighbours could still give this rank has \
-                    been kept: start the job again to go on";
-        self.control.keep_error(RunError::Network(text.to_owned()));
+        let text = format!(
+            "rank 0, the tracker, is gone ({why}); what its neighbours could still give this rank \
+             has been kept: start the job again to go on"
+        );
+        self.control.keep_error(RunError::Network(text));
     }
 
     /// The carrier has failed here: the rank saves what it has, and ends.
@@ -238,7 +251,7 @@ impl Keeper<'_> {
             self.moved = (bytes, Instant::now());
         }
         if !self.alone && self.heard.elapsed() > SILENCE {
-            self.orphaned();
+            self.orphaned("nothing was heard of it");
         }
         if self.alone && (state <= RankState::Waiting || self.moved.1.elapsed() > QUIET) {
             self.stop();

@@ -437,6 +437,11 @@ impl Job {
         self.0.carrier.order(order);
     }
 
+    /// Links that break one after the other count against this time.
+    pub(crate) fn bear(&self, patience: Duration) {
+        self.order(Order::Patience(patience));
+    }
+
     pub(super) fn teller(&self) -> Sender<News> {
         self.0.tell.clone()
     }

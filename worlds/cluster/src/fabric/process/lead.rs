@@ -104,6 +104,8 @@ struct Leader<'a> {
     reborn: BTreeSet<Rank>,
     own: Option<TraceSink>,
     merge: Option<TraceMerge>,
+    /// Links that break again and again, for people.
+    worn: BTreeMap<Rank, String>,
     /// The carrier has failed here: nobody's report can come.
     cut_off: bool,
     /// The run is over: who comes now comes too late.
@@ -153,6 +155,7 @@ pub(crate) fn lead(
         reborn: BTreeSet::new(),
         own: trace.as_ref().map(|trace| trace.own.clone()),
         merge: trace.map(|trace| TraceMerge::new(trace.all, everyone())),
+        worn: BTreeMap::new(),
         cut_off: false,
         over: false,
     };
@@ -241,6 +244,15 @@ impl Leader<'_> {
             }
             merge.finish();
         }
+        let complete = |report: Option<&PeerReport>| {
+            report.is_some_and(|report| report.state == PeerState::Complete)
+        };
+        let fine = own.as_ref().is_none_or(|own| complete(Some(own)));
+        for (rank, why) in std::mem::take(&mut self.worn) {
+            if !fine || !complete(self.reports.get(&rank)) {
+                self.control.keep_error(RunError::Network(why));
+            }
+        }
         for rank in &self.dead {
             if !self.reports.contains_key(rank) {
                 self.job.bury(*rank);
@@ -303,6 +315,10 @@ impl Leader<'_> {
                 }
             }
             Word::Pulse => {}
+            Word::Worn(why) => {
+                tracing::warn!(%from, "{why}");
+                self.worn.insert(from, format!("between rank 0 and rank {from} {why}"));
+            }
             Word::Broken(why) => {
                 self.died(from, &format!("what it says makes no sense ({why})"));
             }
@@ -323,8 +339,8 @@ impl Leader<'_> {
                     self.control.interrupt();
                 }
                 self.reports.insert(from, *report);
-                // One that reports before the end has stopped: the tracker must not wait for it.
-                let _ = self.tracker.send(TrackerArrival::Lost { rank: from });
+                // One that reports before the end has stopped: nobody must wait for it.
+                let _ = self.tracker.send(TrackerArrival::Withdrawn { rank: from });
                 if let Some(merge) = &mut self.merge {
                     merge.over(from);
                 }

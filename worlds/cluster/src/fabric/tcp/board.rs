@@ -15,17 +15,23 @@ use crate::trace::TraceClock;
 use bytes::Bytes;
 use dunlin_base::{Rank, TorrentId};
 use dunlin_disk::{Budget, Buffer, BufferPool};
-use dunlin_sockets::{Link, Party};
+use dunlin_sockets::{Link, LinkError, Party};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 /// A peer's link to rank 0 that is not made again within so long is not made again.
 pub(super) const GRACE: Duration = Duration::from_secs(3);
+/// Links between rank 0 and a peer may break for so long without carrying anything, where no run has
+/// said how long anybody waits.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// A peer whose links are changed on the way, one after the other for so long, gives nothing more: who
+/// waits for it has the rest of the time to hear that nobody else does.
+const FORGED: Duration = Duration::from_secs(8);
 /// Rank 0 waits a little longer than a peer tries.
 const LAST: Duration = Duration::from_millis(500);
 /// Blocks up to this many bytes travel among the small things: a frame of their own would cost more than
@@ -50,6 +56,7 @@ pub(super) struct Board {
     budget: OnceLock<Arc<Budget>>,
     spare: Arc<BufferPool>,
     greeting: OnceLock<Bytes>,
+    patience: OnceLock<Duration>,
     quiet: AtomicBool,
     next_line: AtomicU64,
 }
@@ -82,6 +89,7 @@ impl Board {
             budget: OnceLock::new(),
             spare: BufferPool::new(SPARE),
             greeting: OnceLock::new(),
+            patience: OnceLock::new(),
             quiet: AtomicBool::new(false),
             next_line: AtomicU64::new(1),
         }
@@ -110,6 +118,12 @@ impl Board {
 
     pub(super) fn word(&self, from: Rank, word: Word) {
         (self.words)(from, word);
+    }
+
+    /// How long links may break one after the other without carrying anything.
+    pub(super) fn bear(&self, patience: Duration) {
+        // It is said once.
+        let _ = self.patience.set(patience);
     }
 
     pub(super) fn use_budget(&self, budget: Arc<Budget>) {
@@ -256,6 +270,7 @@ impl Board {
         let firm = self.leads() || rank == Rank::TRACKER;
         let id = self.next_line.fetch_add(1, Ordering::Relaxed);
         let mut wreck = Wreck::default();
+        let mut word = None;
         let mut state = pair.state();
         let another = state.life != 0 && state.life != life;
         if state.dead == Some(life) || (another && rank == Rank::TRACKER) {
@@ -269,6 +284,7 @@ impl Board {
             state.forget(life);
         } else if !link.dialled && state.lines.iter().any(|line| !line.dialled) {
             // Nobody dials who has a link: that one is over at the other end.
+            word = state.broken(Instant::now(), "the other end has made another", false).word;
             wreck = state.wreck();
         }
         let first = state.life != life || another;
@@ -296,6 +312,7 @@ impl Board {
         let wake = Arc::new(Notify::new());
         state.lines.push(Line {
             id,
+            since: Instant::now(),
             dialled: link.dialled,
             cut: link.cut(),
             wake: Arc::clone(&wake),
@@ -308,6 +325,9 @@ impl Board {
         drop(state);
         tracing::debug!(%rank, there = %link.there, dialled = link.dialled, "linked");
         self.hang_up(&pair, wreck);
+        if let Some(word) = word {
+            self.word(rank, Word::Worn(word));
+        }
         if another && !was_dead && self.leads() {
             self.word(rank, Word::Lost("its process was started again".into()));
         }
@@ -322,11 +342,13 @@ impl Board {
     }
 
     /// A link is over, and with it all links of its pair.
-    pub(super) fn broke(self: &Arc<Self>, pair: &Arc<Pair>, line: u64, why: &str) {
+    pub(super) fn broke(self: &Arc<Self>, pair: &Arc<Pair>, line: u64, error: &LinkError) {
+        let why = &error.to_string();
         let mut state = pair.state();
         if !state.lines.iter().any(|one| one.id == line) {
             return;
         }
+        let worn = state.broken(Instant::now(), why, matches!(error, LinkError::Forged(_)));
         let wreck = state.wreck();
         let breaks = state.breaks;
         drop(state);
@@ -335,10 +357,22 @@ impl Board {
         if self.is_quiet() {
             return;
         }
+        if let Some(word) = worn.word {
+            self.word(pair.rank, Word::Worn(word));
+        }
+        let firm = self.leads() || pair.rank == Rank::TRACKER;
+        let patience = *self.patience.get().unwrap_or(&PATIENCE);
+        if firm && worn.since.elapsed() >= patience {
+            return self.lose(pair, breaks, &worn.count);
+        }
+        if worn.forged && worn.since.elapsed() >= patience.min(FORGED) {
+            return self.broken(pair, worn.count);
+        }
         if pair.rank == Rank::TRACKER {
             self.runtime.spawn(super::dial::to_root_again(Arc::clone(self), breaks));
         } else if self.leads() {
-            let (board, pair, why) = (Arc::clone(self), Arc::clone(pair), why.to_owned());
+            let (board, pair) = (Arc::clone(self), Arc::clone(pair));
+            let why = worn.count;
             self.runtime.spawn(async move {
                 tokio::time::sleep(GRACE + LAST).await;
                 board.lose(&pair, breaks, &why);

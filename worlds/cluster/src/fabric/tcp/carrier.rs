@@ -22,7 +22,9 @@ const TRIES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 /// What waits to be sent at the end may take so long.
 const DRAIN: Duration = Duration::from_secs(5);
 /// Descriptors for files and all else, beside one for each rank.
-const OTHERS: u64 = 1024;
+const OTHERS: usize = 1024;
+/// Descriptors beside those of links without which a process can hardly work.
+const FEW: usize = 32;
 /// How often it is looked whether everything is sent at the end.
 const LOOK: Duration = Duration::from_millis(2);
 
@@ -80,16 +82,10 @@ impl Tcp {
 /// Lets this process have a descriptor for each rank, as far as the system allows it: many systems
 /// begin with 1024.
 fn allow_links(size: u32) {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let wanted = u64::from(size) + OTHERS;
-    let enough = |most: Option<u64>| most.is_none_or(|most| most >= wanted);
-    if enough(limit.current) {
-        return;
-    }
-    let current = if enough(limit.maximum) { Some(wanted) } else { limit.maximum };
-    let raised = setrlimit(Resource::Nofile, rustix::process::Rlimit { current, ..limit });
-    if raised.is_err() || !enough(current) {
+    let wanted = size as usize + OTHERS;
+    // Files make do with few; links do not.
+    let few = size as usize * 2 + FEW;
+    if dunlin_disk::allow_descriptors(wanted).is_ok_and(|allowed| allowed < few) {
         tracing::warn!(
             wanted,
             "this process may have too few descriptors for all ranks; raise the limit (ulimit -n)"
@@ -220,6 +216,7 @@ impl Carrier for Tcp {
             Order::Greet(session) => self.board.greet(session),
             Order::Deliver(sink) => self.board.deliver_to(sink),
             Order::Budget(budget) => self.board.use_budget(budget),
+            Order::Patience(patience) => self.board.bear(patience),
             Order::Lost(rank) => self.board.lost(rank),
             Order::Quiet => self.board.be_quiet(),
             Order::Finish { sent, .. } => {

@@ -85,6 +85,10 @@ pub(super) async fn to_root_again(board: Arc<Board>, breaks: u64) {
     let until = Instant::now() + GRACE;
     let mut why = "it closed the link".to_owned();
     let mut pause = TRIES.0;
+    let wait = board.pair(Rank::TRACKER).state().not_before();
+    if let Some(wait) = wait.map(|at| at.saturating_duration_since(Instant::now())) {
+        sleep(wait.min(TRIES.1)).await;
+    }
     while let Some(address) = board.root.get().filter(|_| Instant::now() < until) {
         if board.is_quiet() {
             return;

@@ -70,7 +70,7 @@ pub(super) async fn send(
         Ok(()) => return,
         Err(why) => why,
     };
-    board.broke(&pair, line, &why.to_string());
+    board.broke(&pair, line, &why);
 }
 
 async fn sending(
@@ -176,7 +176,8 @@ pub(super) async fn receive(
     drop(inbox);
     match why {
         Over::Malformed(_) | Over::Nonsense(_) => board.broken(&pair, why.to_string()),
-        Over::Link(_) | Over::Ended => board.broke(&pair, line, &why.to_string()),
+        Over::Link(error) => board.broke(&pair, line, &error),
+        Over::Ended => board.broke(&pair, line, &LinkError::Closed),
     }
 }
 
@@ -244,6 +245,7 @@ impl Inbox<'_> {
             return Err(Over::Nonsense("a firm stream between peers"));
         }
         let bytes = self.stamp(body)?;
+        self.pair.state().gained();
         let mut firm = self.pair.firm_in();
         if firm.line != self.line {
             return Err(Over::Ended);
@@ -277,6 +279,7 @@ impl Inbox<'_> {
             }
             Parcel::Wire { torrent, message } => Frame::Wire { torrent, message },
             Parcel::Piece { torrent, range, data } => {
+                self.pair.state().gained();
                 let bytes = data.len() as u64;
                 let charge = board.budget().map(|budget| budget.charge_unbounded(bytes));
                 Frame::Piece { torrent, range, payload: Payload { data, charge } }
@@ -331,6 +334,7 @@ impl Inbox<'_> {
     fn landed(&mut self) -> Result<(), Over> {
         let whole = |coming: &Coming| coming.done == coming.buffer.as_ref().len();
         if let Some(coming) = self.block.take_if(|coming| whole(coming)) {
+            self.pair.state().gained();
             let Coming { torrent, range, buffer, .. } = coming;
             let data: Bytes = buffer.freeze();
             // What was asked for has its memory reserved.

@@ -25,6 +25,10 @@ use tokio::sync::{Notify, oneshot};
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest wait.
 const LAST_PAUSE: Duration = Duration::from_secs(4);
+/// A link that stood for so long was a good one.
+const STEADY: Duration = Duration::from_secs(5);
+/// So many links that broke one after the other are worth a word.
+const WORN: u32 = 4;
 
 /// A rank that we know of.
 pub(super) struct Pair {
@@ -45,6 +49,7 @@ pub(super) struct FirmIn {
 /// One link.
 pub(super) struct Line {
     pub(super) id: u64,
+    pub(super) since: Instant,
     pub(super) dialled: bool,
     pub(super) cut: Cut,
     pub(super) wake: Arc<Notify>,
@@ -80,6 +85,28 @@ pub(super) struct PairState {
     pub(super) breaks: u64,
     failures: u32,
     not_before: Option<Instant>,
+    trouble: Option<Trouble>,
+    worn: bool,
+}
+
+/// Links that break again and again: before anything of use has come over them, or since what comes was
+/// changed on the way.
+struct Trouble {
+    since: Instant,
+    links: u32,
+    forged: bool,
+}
+
+/// What a break means beside itself.
+pub(super) struct Worn {
+    /// Since when no link was of use.
+    pub(super) since: Instant,
+    /// Whether what comes over them is changed on the way.
+    pub(super) forged: bool,
+    /// For people; once for each rank.
+    pub(super) word: Option<String>,
+    /// How many links that were, for people.
+    pub(super) count: String,
 }
 
 /// What goes down when the links break.
@@ -141,6 +168,36 @@ impl PairState {
         Wreck { torrents: std::mem::take(&mut self.torrents), blocks: self.queue.broken() }
     }
 
+    /// The links broke, as [`PairState::wreck`] says next, for this reason. While they are of no use,
+    /// each further link is dialled after a longer pause.
+    pub(super) fn broken(&mut self, now: Instant, why: &str, forged: bool) -> Worn {
+        if self.lines.iter().any(|line| now - line.since >= STEADY) {
+            self.trouble = None;
+        }
+        let places: Vec<String> = self.lines.iter().map(|line| line.there.to_string()).collect();
+        let trouble = self.trouble.get_or_insert(Trouble { since: now, links: 0, forged });
+        trouble.links = trouble.links.saturating_add(1);
+        trouble.forged |= forged;
+        let Trouble { since, links, forged } = *trouble;
+        if links > 1 {
+            let pause = FIRST_PAUSE * 2_u32.saturating_pow((links - 2).min(16));
+            self.not_before = Some(now + pause.min(LAST_PAUSE));
+        }
+        let place = places.first().map_or("", String::as_str);
+        let count = match links {
+            1 => format!("the link with {place} broke: {why}"),
+            _ => format!("{links} links with {place} broke one after the other: {why}"),
+        };
+        let say = links >= WORN && !std::mem::replace(&mut self.worn, true);
+        Worn { since, forged, word: say.then(|| count.clone()), count }
+    }
+
+    /// Something of use has come over a link. That is no gain while the links do not last since bits
+    /// are turned around on the way: there is no end of it.
+    pub(super) fn gained(&mut self) {
+        self.trouble.take_if(|trouble| !trouble.forged);
+    }
+
     /// Another process of this rank, or none: nothing that the old one was told counts.
     pub(super) fn forget(&mut self, life: u64) {
         self.queue.firm = super::queue::Firm::default();
@@ -163,5 +220,30 @@ impl PairState {
     /// When the next dial may begin.
     pub(super) fn not_before(&self) -> Option<Instant> {
         self.not_before
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_of_no_use_are_counted_and_dialled_ever_more_slowly() {
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let mut state = PairState::default();
+        let mut said = 0;
+        for link in 0..10 {
+            let worn = state.broken(start + second * link, "why", false);
+            assert_eq!((worn.since, worn.forged), (start, false));
+            said += usize::from(worn.word.is_some());
+        }
+        assert_eq!((said, state.not_before()), (1, Some(start + second * 9 + LAST_PAUSE)));
+        state.gained();
+        assert_eq!(state.broken(start + second * 20, "why", false).since, start + second * 20);
+        // What is changed on the way is no gain, however much of it comes first.
+        let worn = state.broken(start + second * 21, "why", true);
+        state.gained();
+        let again = state.broken(start + second * 22, "why", false);
+        assert!(worn.forged && again.forged && again.since == worn.since);
     }
 }

@@ -10,11 +10,13 @@ use crate::{FabricKind, FoundFile, PeerConfig, PeerContent, Report, RunConfig, R
 use dunlin_base::{Rank, Rate};
 use dunlin_disk::{Fs, MemFs};
 use dunlin_plan::{Have, Pattern, TokenFile};
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -42,12 +44,15 @@ struct Cluster {
     root: WireUp,
     rate: Option<u64>,
     tokens: bool,
+    /// Where the others find rank 0, if that is not where it is; and how long a file may stall.
+    through: Option<(String, Duration)>,
 }
 
 impl Cluster {
     fn of(parts: &[Part]) -> Cluster {
         let root = WireUp::start(parts.len() as u32, Some("127.0.0.1:0".parse().expect("place")));
-        Cluster { parts: parts.to_vec(), root: root.expect("a door"), rate: None, tokens: false }
+        let root = root.expect("a door");
+        Cluster { parts: parts.to_vec(), root, rate: None, tokens: false, through: None }
     }
 
     /// Starts a rank on an empty disk; returns when it has joined.
@@ -55,11 +60,15 @@ impl Cluster {
         let disk = MemFs::new();
         let wire = match rank {
             0 => self.root.clone(),
-            _ => WireUp::of_line(&self.root.line_for(Rank(rank as u32), &[]), PATIENCE)
-                .expect("our own line"),
+            _ => {
+                let more: Vec<_> = self.through.iter().map(|(place, _)| place.clone()).collect();
+                let line = self.root.line_for(Rank(rank as u32), &more);
+                WireUp::of_line(&line, PATIENCE).expect("our own line")
+            }
         };
         let (part, peers) = (self.parts[rank], self.parts.len() - 1);
         let (rate, tokens) = (self.rate, self.tokens);
+        let stall = self.through.as_ref().map_or(2 * PATIENCE, |(_, stall)| *stall);
         let control = RunControl::new();
         let (tell, told) = channel();
         let control_too = control.clone();
@@ -71,7 +80,7 @@ impl Cluster {
             });
             let job = job.expect("joins");
             assert_eq!((job.work(), job.rank().0), ("work".into(), rank as u32));
-            process(&job, part, peers, disk, (rate, tokens), &control_too)
+            process(&job, part, peers, disk, (rate, tokens, stall), &control_too)
         });
         let board = told.recv().expect("a board");
         Running { rank, board, control, thread }
@@ -119,7 +128,7 @@ fn process(
     part: Part,
     peers: usize,
     disk: MemFs,
-    (rate, tokens): (Option<u64>, bool),
+    (rate, tokens, stall): (Option<u64>, bool, Duration),
     control: &RunControl,
 ) -> Left {
     let rank = job.rank();
@@ -129,6 +138,7 @@ fn process(
     config.hash_threads = 1;
     config.max_rate = rate.map(Rate);
     config.start_timeout = PATIENCE;
+    config.stall_timeout = stall;
     config.peers = part.map(|part| peer(rank, part, &disk, tokens)).into_iter().collect();
     let hello = Hello {
         highest: peers as u32,
@@ -292,6 +302,69 @@ fn without_rank_0_the_others_take_what_their_neighbours_hold() {
         assert!(errors[0].to_string().contains("rank 0"), "{errors:?}");
     }
     drop(first);
+}
+
+/// Somebody on the way to rank 0 who turns a bit around in every link, at this byte of what each of
+/// the two sends.
+fn turner(root: &WireUp, at: usize) -> String {
+    let door = TcpListener::bind("127.0.0.1:0").expect("a door");
+    let place = door.local_addr().expect("a place").to_string();
+    let line: serde_json::Value = serde_json::from_str(&root.line_for(Rank(1), &[])).expect("JSON");
+    let roots = line["root"].as_array().expect("places");
+    let there = roots.iter().filter_map(|place| place.as_str()).find(|at| at.starts_with("127."));
+    let there = there.expect("a place on this host").to_owned();
+    let pass = move |mut from: TcpStream, mut to: TcpStream| {
+        let (mut bytes, mut passed) = ([0; 4096], 0);
+        while let Ok(count @ 1..) = from.read(&mut bytes) {
+            if let Some(byte) = at.checked_sub(passed).and_then(|at| bytes[..count].get_mut(at)) {
+                *byte ^= 1;
+            }
+            passed += count;
+            if to.write_all(&bytes[..count]).is_err() {
+                break;
+            }
+        }
+        let _ = to.shutdown(Shutdown::Both);
+    };
+    thread::spawn(move || {
+        for near in door.incoming().map_while(Result::ok) {
+            let Ok(far) = TcpStream::connect(&there) else { return };
+            let (near_too, far_too) =
+                (near.try_clone().expect("one"), far.try_clone().expect("one"));
+            thread::spawn(move || pass(near, far));
+            thread::spawn(move || pass(far_too, near_too));
+        }
+    });
+    place
+}
+
+/// A bit is turned around in every link for ever: before anything of use has come, or in every block.
+#[test]
+fn links_that_carry_nothing_count_against_the_stall_time() {
+    // What a rank says of so many files is longer than what any link lets through.
+    let many: String =
+        (0..300).map(|file| format!("a-name-that-is-long-enough-{file}:1 ")).collect();
+    let many: &str = Box::leak(many.into_boxed_str());
+    for (at, owns) in [(1500, many), (60_000, "")] {
+        let stall = Duration::from_secs(3);
+        let mut cluster = Cluster::of(&[Some(("f:6000000", "")), Some((owns, "f"))]);
+        cluster.through = Some((turner(&cluster.root, at), stall));
+        let begun = Instant::now();
+        let left = cluster.go();
+        let took = begun.elapsed();
+        assert!(took < stall + Duration::from_secs(10), "{at}: {took:?}");
+        let reports = left.iter().map(|one| one.report.to_json().to_string());
+        let report: String = reports.collect();
+        assert!(left.iter().all(|one| one.code != 0), "{at}: {report}");
+        assert!(
+            report.contains("links with 127.0.0.1 broke one after the other"),
+            "{at}: {report}"
+        );
+        let before = report.split(" links with").next();
+        let links = before.and_then(|text| text.rsplit(|c: char| !c.is_ascii_digit()).next());
+        let links: u32 = links.and_then(|count| count.parse().ok()).expect("a number");
+        assert!(links < 60, "{at}: {links}");
+    }
 }
 
 /// Two carriers, and what comes out of the second.
