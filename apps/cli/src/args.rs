@@ -17,13 +17,15 @@ use crate::exit::{Exit, Failure};
 use crate::values::{self, Ranks};
 use crate::{json, launch, out};
 use clap::{Args as ClapArgs, Parser, Subcommand, error::ErrorKind};
+use dunlin_base::{is_disguise, plain};
 use dunlin_engine::choker::ChokerKind;
 use dunlin_engine::config::RefreshScope;
+use dunlin_plan::PlanForm;
 use dunlin_tracker::{OnConflict, TrackerMap, TrackerOrder};
 use placing::{CastArgs, PlaceArgs};
 use run::RunArgs;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use torrent::{CompletionsArgs, CreateArgs, EditArgs, MagnetArgs, ManArgs, ShowArgs};
 use tracker::TrackerArgs;
@@ -58,8 +60,8 @@ pub(crate) enum Command {
     /// Runs a plan: a tracker and all its peers, until everyone has what it wants.
     ///
     /// PLAN is a folder of in<R>.txt (the course format), a folder of peer<R>/ directories, or a
-    /// plan.toml (or the folder that holds it). Resuming needs no option: the same command again
-    /// goes on where it was stopped.
+    /// plan.toml (or the folder that holds it). Without PLAN it is the current folder, if that is one
+    /// of in<R>.txt. Resuming needs no option: the same command again goes on where it was stopped.
     Swarm(Box<SwarmArgs>),
     /// Brings files and folders to a folder on every rank, from whoever has them.
     ///
@@ -141,11 +143,12 @@ pub(crate) enum Command {
 /// Options of `dunlin swarm`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct SwarmArgs {
-    /// The plan: who has which files and who wants which.
+    /// The plan: who has which files, who wants which [default: the folder, if of in<R>.txt].
     ///
     /// A folder of in<R>.txt, a folder of peer<R>/ directories, a plan.toml, or a folder with one.
+    /// Without PLAN the current folder is taken, if it is a folder of in<R>.txt.
     #[arg(value_name = "PLAN")]
-    pub(crate) plan: PathBuf,
+    pub(crate) plan: Option<PathBuf>,
 
     /// Where outputs go [default: PLAN for a course plan, otherwise the peers' own folders].
     ///
@@ -259,6 +262,27 @@ pub(crate) struct CleanArgs {
     pub(crate) dry_run: bool,
 }
 
+impl SwarmArgs {
+    /// The plan as it was given, or the current folder.
+    pub(crate) fn plan(&self) -> &Path {
+        self.plan.as_deref().unwrap_or(Path::new("."))
+    }
+
+    /// Refuses the current folder as a plan that nobody asked for, unless it has the course format.
+    ///
+    /// # Errors
+    /// If no plan was given and this is the form of the current folder (exit 2).
+    pub(crate) fn refuse_implied(&self, form: PlanForm) -> Result<(), Failure> {
+        if self.plan.is_some() || form == PlanForm::Course {
+            return Ok(());
+        }
+        Err(Failure::usage(
+            "no PLAN was given, and the current folder is a plan, but not one of in<R>.txt, which \
+             alone is run without being asked for; to run it, give PLAN: dunlin swarm .",
+        ))
+    }
+}
+
 impl Args {
     /// Whether stdout is to hold one JSON document.
     pub(crate) fn json(&self) -> bool {
@@ -299,12 +323,13 @@ pub(crate) fn parse(
             return launch::end_silently(if wrong { Exit::Usage } else { Exit::Ok });
         }
         if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-            return match out::quiet_end(error.print()) {
+            return match out::quiet_end(out::usage(&error)) {
                 Ok(()) => Exit::Ok.into(),
                 Err(failure) => failure.report(false),
             };
         }
-        let _ = error.print();
+        let error = cleaned(error, &words);
+        let _ = out::usage(&error);
         if words.iter().any(|word| word == "--json") {
             let failure = Failure::usage(error.render());
             let document = json::failure(failure.exit, failure.message.trim_end());
@@ -312,6 +337,29 @@ pub(crate) fn parse(
         }
         Exit::Usage.into()
     })
+}
+
+/// How the parser ends what it says of a wrong command line.
+const MORE: &str = "For more information, try '--help'.";
+
+/// The same error about words that can do nothing to a terminal: the parser shows words as they came,
+/// and a link or a name that somebody pasted may come from anywhere.
+fn cleaned(error: clap::Error, words: &[OsString]) -> clap::Error {
+    let lossy: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+    if !lossy.iter().any(|word| word.contains(is_disguise)) {
+        return error;
+    }
+    let words = lossy.iter().map(|word| plain(word).into_owned());
+    match Args::try_parse_from(words) {
+        Err(clean) if clean.kind() == error.kind() => clean,
+        // What is wrong is the character itself.
+        _ => {
+            let text = error.to_string();
+            let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
+            let text = text.strip_suffix(MORE).unwrap_or(text).trim_end();
+            clap::Error::raw(error.kind(), format!("{}\n\n{MORE}\n", plain(text)))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -334,6 +382,18 @@ mod tests {
                 assert!(long.len() > help.len(), "{command}: {} has no long help", arg.get_id());
                 assert!(help.len() <= 90, "{command}: {}: {help}", arg.get_id());
             }
+        }
+    }
+
+    #[test]
+    fn a_wrong_word_is_shown_clean_and_in_the_usual_form() {
+        // Of the first nothing is wrong but the character itself.
+        for word in ["http://x/a\u{1b}b", "ftp://x\u{202e}"] {
+            let words = ["dunlin", "create", "x", "--tracker", word].map(OsString::from);
+            let text = cleaned(Args::try_parse_from(&words).unwrap_err(), &words).to_string();
+            assert!(text.starts_with("error: invalid value '"), "{text}");
+            assert!(text.contains(&format!("'{}'", plain(word))), "{text}");
+            assert!(text.ends_with(&format!("\n\n{MORE}\n")), "{text}");
         }
     }
 

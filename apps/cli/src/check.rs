@@ -2,7 +2,7 @@
 //! move, by names and sizes. Nothing is made, not even a folder.
 
 use crate::exit::Failure;
-use crate::out;
+use crate::out::{self, Page};
 use crate::peers::{self, IdlePatterns, Outputs};
 use crate::plan::{self, Loaded};
 use crate::voice::Voice;
@@ -11,7 +11,7 @@ use dunlin_cluster::Report;
 use dunlin_plan::{PeerSource, PlanForm};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// What would move to one peer.
@@ -133,10 +133,10 @@ pub(crate) fn write(
     form: Option<PlanForm>,
     ungenerated: &[(PathBuf, u64)],
     moves: &[Move],
-    to: &mut dyn Write,
+    to: &mut Page<'_>,
 ) -> io::Result<()> {
     for (path, size) in ungenerated {
-        writeln!(to, "would generate {}  {}", path.display(), format_size(*size))?;
+        to.line(format_args!("would generate {}  {}", path.display(), format_size(*size)))?;
     }
     let real = form.map_or_else(
         || moves.iter().any(|planned| planned.here > 0),
@@ -145,17 +145,17 @@ pub(crate) fn write(
     for planned in moves {
         let Move { rank, files, bytes, here, missing } = planned;
         let noun = if *files == 1 { "file" } else { "files" };
-        write!(to, "rank {rank}: would fetch {files} {noun}, {}", format_size(*bytes))?;
+        let mut line = format!("rank {rank}: would fetch {files} {noun}, {}", format_size(*bytes));
         if real {
-            write!(to, " ({} there already)", format_size(*here))?;
+            line.push_str(&format!(" ({} there already)", format_size(*here)));
         }
-        writeln!(to)?;
+        to.line(line)?;
         for name in missing {
-            writeln!(to, "rank {rank}: nobody has {name}")?;
+            to.line(format_args!("rank {rank}: nobody has {name}"))?;
         }
     }
     let total = moves.iter().map(|planned| planned.bytes).fold(0, u64::saturating_add);
-    writeln!(to, "would move {} in all; nothing was moved", format_size(total))
+    to.line(format_args!("would move {} in all; nothing was moved", format_size(total)))
 }
 
 /// The document of `--json`.
@@ -192,7 +192,7 @@ pub(crate) fn print(
     if json {
         return out::document(&document(ungenerated, moves));
     }
-    out::data(|stdout| write(form, ungenerated, moves, stdout))
+    out::data(|page| write(form, ungenerated, moves, page))
 }
 
 #[cfg(test)]
@@ -211,7 +211,7 @@ mod tests {
         ];
         for (form, here, expected) in cases {
             let mut text = Vec::new();
-            write(form, &[], &planned(here), &mut text).unwrap();
+            write(form, &[], &planned(here), &mut Page::on(&mut text)).unwrap();
             let text = String::from_utf8(text).unwrap();
             assert_eq!(text.contains("there already"), expected, "{form:?}: {text}");
         }

@@ -26,9 +26,7 @@ pub(crate) fn run(args: &CleanArgs) -> Result<Exit, Failure> {
             _ => Failure::disk(error),
         })?;
     }
-    out::data(|stdout| {
-        leftovers.iter().try_for_each(|leftover| writeln!(stdout, "{}", leftover.path.display()))
-    })?;
+    out::data(|page| leftovers.iter().try_for_each(|leftover| page.line(leftover.path.display())))?;
     let count = leftovers.len();
     out::say(&match (count, args.dry_run) {
         (0, _) => format!("nothing to clean below {path}"),

@@ -33,5 +33,5 @@ pub(crate) fn run(args: &SwarmArgs, launcher: Option<&Launcher>) -> Result<Exit,
 
 /// How many peers the plan has, if that can be seen from here.
 pub(crate) fn peers_of(args: &SwarmArgs) -> Option<u32> {
-    plan::glance(&args.plan).map(|glance| glance.highest)
+    plan::glance(args.plan()).map(|glance| glance.highest)
 }

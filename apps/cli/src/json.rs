@@ -27,6 +27,10 @@ pub(crate) fn report(mut report: Value, exit: Exit, message: &str) -> Value {
 }
 
 fn error(exit: Exit, message: &str) -> Value {
+    let message = match exit {
+        Exit::Interrupted if message.is_empty() => "interrupted; the same command goes on",
+        _ => message,
+    };
     json!({ "kind": exit.kind(), "message": message })
 }
 
@@ -50,5 +54,7 @@ mod tests {
         let document = report(json!({ "seconds": 1.5 }), Exit::Failed, "rank 3 died");
         assert_eq!(document["error"], json!({ "kind": "failed", "message": "rank 3 died" }));
         assert_eq!(document["ok"], json!(false));
+        let document = report(json!({}), Exit::Interrupted, "");
+        assert_eq!(document["error"]["message"], "interrupted; the same command goes on");
     }
 }

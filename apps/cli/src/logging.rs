@@ -1,7 +1,7 @@
 //! Diagnostics on stderr: `-v`, `-vv`, or a filter in `DUNLIN_LOG`.
 
 use crate::exit::Failure;
-use std::io;
+use crate::out;
 use tracing_subscriber::EnvFilter;
 
 /// The variable that holds a filter, like `debug` or `dunlin_cluster=trace`. It wins over `-v`.
@@ -29,7 +29,7 @@ pub(crate) fn start(verbose: u8) -> Result<(), Failure> {
     };
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
+        .with_writer(|| out::Log)
         .with_ansi(false)
         .init();
     Ok(())

@@ -18,6 +18,7 @@
 //! ```
 
 mod args;
+mod bars;
 mod check;
 mod clean;
 mod conflict;
@@ -52,6 +53,8 @@ use args::Command;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    out::clean_panics();
+    signals::outlive_file_limit();
     let launcher = launch::launcher();
     let speaks = launch::speaks(launcher.as_ref());
     let args = match args::parse(std::env::args_os(), speaks) {

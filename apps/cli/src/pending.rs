@@ -2,9 +2,10 @@
 //! their names only when they are whole.
 
 use crate::exit::Failure;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use dunlin_disk::{Fs, RealFs, write_file};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A file that will be written later.
 #[derive(Debug)]
@@ -28,7 +29,15 @@ impl Pending {
             )));
         }
         let part = dunlin_disk::part_path(path);
-        File::create(&part).map_err(|error| refused(option, path, &error))?;
+        let place = place(path);
+        let made = match place.create_new(&part) {
+            // Left by an earlier run, or laid there: it is not written to.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                place.remove_file(&part).and_then(|()| place.create_new(&part))
+            }
+            made => made,
+        };
+        made.map_err(|error| refused(option, path, &error))?;
         Ok(Pending { path: path.to_owned(), part, written: false })
     }
 
@@ -37,13 +46,8 @@ impl Pending {
     /// # Errors
     /// If the disk refuses (exit 5).
     pub(crate) fn write(mut self, option: &str, bytes: &[u8]) -> Result<(), Failure> {
-        let write = || {
-            let mut file = File::create(&self.part)?;
-            file.write_all(bytes)?;
-            file.sync_all()?;
-            fs::rename(&self.part, &self.path)
-        };
-        write().map_err(|error: io::Error| refused(option, &self.path, &error))?;
+        let written = write_file(&*place(&self.path), &self.path, bytes);
+        written.map_err(|error| refused(option, &self.path, &error))?;
         self.written = true;
         Ok(())
     }
@@ -52,9 +56,14 @@ impl Pending {
 impl Drop for Pending {
     fn drop(&mut self) {
         if !self.written {
-            let _ = fs::remove_file(&self.part);
+            let _ = place(&self.path).remove_file(&self.part);
         }
     }
+}
+
+/// The folder of a file, in which nothing is reached through a link.
+fn place(path: &Path) -> Arc<dyn Fs> {
+    RealFs.inside(path.parent().unwrap_or(Path::new("")))
 }
 
 /// The failure for a path that cannot be made or written.

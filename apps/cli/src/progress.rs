@@ -1,22 +1,21 @@
 //! How far a run is, on stderr: bars on a terminal, a line a second otherwise.
 
+use crate::bars::{Bar, Bars};
 use crate::out;
 use dunlin_base::{Rank, format_rate, format_size};
 use dunlin_cluster::{PeerState, RankState, Report, RunControl};
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The most bars on a terminal beside the total: they fit on any screen.
+/// The most bars on a terminal beside the total: they fit on a screen of 14 rows.
 const MAX_BARS: usize = 12;
 /// Between two drawings of the bars.
 const FRAME: Duration = Duration::from_millis(100);
 /// Between two lines.
 const LINE: Duration = Duration::from_secs(1);
 /// What one bar looks like.
-const BAR: &str = "{prefix:>8} [{bar:32}] {percent:>3}%  {msg}";
+const BAR: &str = "{prefix:>8} [{bar:16}] {percent:>3}%  {wide_msg}";
 
 /// Where progress is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +31,7 @@ pub(crate) enum Mode {
 impl Mode {
     /// Bars on a terminal, lines otherwise, nothing if `quiet`.
     pub(crate) fn of(quiet: bool) -> Mode {
-        match (quiet, out::is_screen(&io::stderr())) {
+        match (quiet, out::stderr_is_screen()) {
             (true, _) => Mode::Quiet,
             (false, true) => Mode::Bars,
             (false, false) => Mode::Lines,
@@ -64,16 +63,15 @@ pub(crate) struct Step {
     what: String,
     total: u64,
     shown: Instant,
-    bar: Option<ProgressBar>,
+    bar: Option<Bar>,
 }
 
 impl Step {
     /// Begins a step of `total` bytes. `what` begins its lines.
     pub(crate) fn begin(mode: Mode, what: String, total: u64) -> Step {
         let bar = (mode == Mode::Bars).then(|| {
-            let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-            bar.set_style(style("[{bar:32}] {percent:>3}%  {msg}"));
-            bar.set_message(what.clone());
+            let bar = Bar::alone("[{bar:16}] {percent:>3}%  {wide_msg}");
+            bar.draw(0, total, &what);
             bar
         });
         if mode == Mode::Lines {
@@ -85,7 +83,7 @@ impl Step {
     /// `done` bytes are behind us.
     pub(crate) fn at(&mut self, done: u64) {
         if let Some(bar) = &self.bar {
-            bar.set_position(done);
+            bar.draw(done, self.total, &self.what);
         } else if self.mode == Mode::Lines && self.shown.elapsed() >= LINE {
             self.shown = Instant::now();
             out::say(&format!("{}  {}%", self.what, percent(done, self.total)));
@@ -223,9 +221,9 @@ fn lines(control: &RunControl, ended: &Receiver<()>) {
 
 fn bars(control: &RunControl, ended: &Receiver<()>) {
     let begun = Instant::now();
-    let screen = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
-    let total = screen.add(bar("total", BAR));
-    let mut peers: Vec<ProgressBar> = Vec::new();
+    let screen = Bars::new();
+    let total = screen.add(BAR, "total");
+    let mut peers: Vec<Bar> = Vec::new();
     let mut speed = Speed { at: begun, bytes: 0 };
     let mut rate = 0;
     while ended.recv_timeout(FRAME) == Err(RecvTimeoutError::Timeout) {
@@ -235,16 +233,15 @@ fn bars(control: &RunControl, ended: &Receiver<()>) {
         }
         for (index, one) in now.peers.iter().take(MAX_BARS).enumerate() {
             if peers.len() == index {
-                peers.push(screen.insert(index, bar(&format!("rank {}", one.rank), BAR)));
+                peers.push(screen.insert(index, BAR, &format!("rank {}", one.rank)));
             }
             let Some(shown) = peers.get(index) else { continue };
-            draw(shown, one.have, one.wanted, one.message());
+            draw(shown, one.have, one.wanted, &one.message());
         }
         let (have, wanted) = (now.sum(|one| one.have), now.sum(|one| one.wanted));
-        draw(&total, have, wanted, now.line(begun.elapsed(), rate));
+        draw(&total, have, wanted, &now.line(begun.elapsed(), rate));
     }
-    // A screen that cannot be cleared is nobody's loss.
-    let _ = screen.clear();
+    screen.clear();
 }
 
 /// The line after the last: how the run ended. On a terminal the table says it.
@@ -263,23 +260,8 @@ pub(crate) fn last_word(mode: Mode, report: &Report) {
     ));
 }
 
-fn bar(prefix: &str, template: &str) -> ProgressBar {
-    let bar = ProgressBar::new(1);
-    bar.set_style(style(template));
-    bar.set_prefix(prefix.to_owned());
-    bar
-}
-
-fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template)
-        .unwrap_or_else(|_| ProgressStyle::default_bar())
-        .progress_chars("#>-")
-}
-
-fn draw(bar: &ProgressBar, have: u64, wanted: u64, message: String) {
-    bar.set_length(wanted.max(1));
-    bar.set_position(if wanted == 0 { 1 } else { have });
-    bar.set_message(message);
+fn draw(bar: &Bar, have: u64, wanted: u64, message: &str) {
+    bar.draw(if wanted == 0 { 1 } else { have }, wanted.max(1), message);
 }
 
 #[cfg(test)]

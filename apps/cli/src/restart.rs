@@ -3,7 +3,7 @@
 //! The advice is a command that removes files, so it names only what the next run fetches again:
 //! never a folder of a peer, of `--out` or of the plan, and no folder in which anything else lies.
 
-use crate::out::shell_word;
+use crate::out::shown_word;
 use crate::peers::offers;
 use dunlin_base::Rank;
 use dunlin_cluster::{FileState, FoundFile, PeerConfig, PeerContent, Report};
@@ -76,9 +76,9 @@ impl Before {
         before
     }
 
-    /// What to say after a run in which nothing moved since every wanted file was there before;
-    /// `None` if anything moved. A course plan always starts afresh.
-    pub(crate) fn advice(&self, form: PlanForm, report: &Report) -> Option<String> {
+    /// What to say after a run in which nothing moved since every wanted file was there before, line
+    /// by line; nothing if anything moved. A course plan always starts afresh.
+    pub(crate) fn advice(&self, form: PlanForm, report: &Report) -> Vec<String> {
         let all_here = report.peers.iter().all(|peer| {
             let here = self.here.get(&peer.rank);
             peer.files.iter().all(|file| {
@@ -88,9 +88,9 @@ impl Before {
         });
         let wanted = report.peers.iter().any(|peer| !peer.files.is_empty());
         if form == PlanForm::Course || report.bytes_moved > 0 || !all_here || !wanted {
-            return None;
+            return Vec::new();
         }
-        Some(format!("{IN_PLACE}{}", command(&self.removable())))
+        advice(&self.removable())
     }
 
     /// The fewest paths that cover the fetched files and nothing that could not come again.
@@ -111,23 +111,25 @@ pub(crate) fn in_place(report: &Report) -> Option<&'static str> {
     (wanted && all_here && report.bytes_moved == 0).then_some(IN_PLACE)
 }
 
-fn command(paths: &[PathBuf]) -> String {
+/// That all is in place, and the command that removes these paths.
+fn advice(paths: &[PathBuf]) -> Vec<String> {
     if paths.is_empty() {
-        return String::new();
+        return vec![IN_PLACE.to_owned()];
     }
     let (named, rest) = paths.split_at(paths.len().min(MAX_PATHS));
-    let mut text = ". To start over:\n  rm -r".to_owned();
+    let mut text = "  rm -r".to_owned();
     if named.iter().any(|path| path.as_os_str().as_encoded_bytes().starts_with(b"-")) {
         text.push_str(" --");
     }
     for path in named {
         text.push(' ');
-        text.push_str(&shell_word(path));
+        text.push_str(&shown_word(path));
     }
+    let mut lines = vec![format!("{IN_PLACE}. To start over:"), text];
     if !rest.is_empty() {
-        text.push_str(&format!("\n  and {} more of this kind", rest.len()));
+        lines.push(format!("  and {} more of this kind", rest.len()));
     }
-    text
+    lines
 }
 
 impl Fetched {

@@ -9,6 +9,21 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// A write beyond the largest file that the system allows (`ulimit -f`) fails with its reason, and
+/// does not end the program.
+pub(crate) fn outlive_file_limit() {
+    // Where that is refused, the program ends as others do.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
+}
+
+/// The number of the signal on all systems that dunlin runs on.
+const SIGXFSZ: i32 = 25;
+
+/// The same signal within that time is the same request: `timeout` signals the program that it has started
+/// and then its process group, to which that belongs.
+const ONE_REQUEST: Duration = Duration::from_millis(100);
 
 /// Listens for signals from now until the program ends.
 #[derive(Clone, Debug)]
@@ -77,12 +92,46 @@ fn listen(signals: &mut Signals, stop: &dyn Fn(), interrupted: &AtomicBool, says
             out::say(text);
         }
     };
-    for _ in signals.forever() {
+    let mut first = None;
+    for signal in signals.forever() {
+        let now = (signal, Instant::now());
+        if first.is_some_and(|first| is_again(first, now)) {
+            continue;
+        }
+        first.get_or_insert(now);
         if interrupted.swap(true, Ordering::SeqCst) {
             say("stopped at once; the same command goes on from what is on disk");
             std::process::exit(Exit::InterruptedTwice.code().into());
         }
         say("interrupted: saving what is here (once more stops at once)");
         stop();
+    }
+}
+
+/// Whether a signal is the first one, come a second time.
+fn is_again(first: (i32, Instant), now: (i32, Instant)) -> bool {
+    let since = now.1.saturating_duration_since(first.1);
+    first.0 == now.0 && since < ONE_REQUEST
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_request_may_come_as_two_signals() {
+        let start = Instant::now();
+        let after = |millis| start + Duration::from_millis(millis);
+        for (signal, millis, again) in [
+            (SIGTERM, 0, true),
+            (SIGTERM, 1, true),
+            (SIGTERM, 99, true),
+            (SIGTERM, 100, false),
+            (SIGTERM, 5000, false),
+            (SIGINT, 1, false),
+        ] {
+            let found = is_again((SIGTERM, start), (signal, after(millis)));
+            assert_eq!(found, again, "{signal} after {millis} ms");
+        }
     }
 }

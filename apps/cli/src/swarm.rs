@@ -5,7 +5,7 @@ use crate::args::SwarmArgs;
 use crate::exit::{Exit, Failure};
 use crate::launch::{self, Here, Launch};
 use crate::peers::{self, Outputs};
-use crate::plan::{self, Loaded};
+use crate::plan::{self, LoadError, Loaded};
 use crate::progress::{self, Mode, Step};
 use crate::records::Records;
 use crate::restart::Before;
@@ -40,7 +40,14 @@ pub(crate) fn run(args: &SwarmArgs, launcher: Option<&Launcher>) -> Result<Exit,
 /// # Errors
 /// Whatever keeps the run from beginning.
 pub(crate) fn run_here(args: &SwarmArgs, here: Here) -> Result<Exit, Failure> {
-    let loaded = plan::load(&args.plan).map_err(Failure::input)?;
+    let loaded = plan::load(args.plan()).map_err(|error| match error {
+        LoadError::NotAPlan { found, .. } if args.plan.is_none() => Failure::usage(format!(
+            "no PLAN was given, and the current folder is none: expected in1.txt, found {found}; \
+             give the folder of a plan"
+        )),
+        error => Failure::input(error),
+    })?;
+    args.refuse_implied(loaded.plan.form)?;
     let voice = Voice::lead(args.run.quiet);
     let peers = u32::try_from(loaded.plan.peers.len()).unwrap_or(u32::MAX);
     let settings = Settings::decide(args, Some(loaded.plan.form), peers, here.fabric)?;
@@ -78,11 +85,11 @@ pub(crate) fn run_here(args: &SwarmArgs, here: Here) -> Result<Exit, Failure> {
     records.write(&report)?;
     tell(args, &report, exit)?;
     let advice = before.advice(loaded.plan.form, &report);
-    if let Some(advice) = advice.filter(|_| exit == Exit::Ok && !args.run.quiet) {
-        out::say(&advice);
+    if exit == Exit::Ok && !args.run.quiet {
+        advice.iter().for_each(|line| out::say(line));
     }
     if exit == Exit::Interrupted {
-        out::say(&how_to_go_on(loaded.plan.form));
+        how_to_go_on(loaded.plan.form).iter().for_each(|line| out::say(line));
     }
     Ok(exit)
 }
@@ -202,13 +209,13 @@ pub(crate) fn tell(args: &SwarmArgs, report: &Report, exit: Exit) -> Result<(), 
     Ok(())
 }
 
-fn how_to_go_on(form: PlanForm) -> String {
+fn how_to_go_on(form: PlanForm) -> [String; 2] {
     let words: Vec<String> =
-        std::env::args_os().map(|word| out::shell_word(Path::new(&word))).collect();
+        std::env::args_os().map(|word| out::shown_word(Path::new(&word))).collect();
     let how = if form == PlanForm::Course {
         "interrupted; a course plan starts afresh with"
     } else {
         "interrupted; what is here is kept. To go on, run the same command:"
     };
-    format!("{how}\n  {}", words.join(" "))
+    [how.to_owned(), format!("  {}", words.join(" "))]
 }

@@ -1,9 +1,10 @@
 //! The table at the end of a run, on stdout.
 
+use crate::out::{Page, Paint};
 use crate::{out, troubles};
 use dunlin_base::{format_rate, format_size};
 use dunlin_cluster::{FileState, PeerReport, PeerState, Report};
-use std::io::{self, Write};
+use std::io;
 
 const HEAD: [&str; 11] = [
     "rank",
@@ -20,15 +21,12 @@ const HEAD: [&str; 11] = [
 ];
 /// The column with words: aligned left, all others right.
 const WORDS: usize = 1;
-const RED: &str = "\x1b[31m";
-const BOLD: &str = "\x1b[1m";
-const PLAIN: &str = "\x1b[0m";
 
 /// Writes the table, what went wrong below it, and one line of totals.
 ///
 /// # Errors
 /// If `to` refuses.
-pub(crate) fn write(report: &Report, colours: bool, to: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn write(report: &Report, to: &mut Page<'_>) -> io::Result<()> {
     let rows: Vec<[String; 11]> = report.peers.iter().map(row).collect();
     let mut widths = HEAD.map(str::len);
     for row in &rows {
@@ -36,21 +34,18 @@ pub(crate) fn write(report: &Report, colours: bool, to: &mut dyn Write) -> io::R
             *width = (*width).max(cell.chars().count());
         }
     }
-    let paint = |colour: &'static str| if colours { (colour, PLAIN) } else { ("", "") };
-    let (on, off) = paint(BOLD);
-    writeln!(to, "{on}{}{off}", line(&HEAD.map(str::to_owned), &widths))?;
+    to.painted(Paint::Bold, line(&HEAD.map(str::to_owned), &widths))?;
     for (peer, row) in report.peers.iter().zip(&rows) {
         let well = peer.state == PeerState::Complete;
-        let (on, off) = if well { ("", "") } else { paint(RED) };
-        writeln!(to, "{on}{}{off}", line(row, &widths))?;
+        let paint = if well { Paint::Plain } else { Paint::Red };
+        to.painted(paint, line(row, &widths))?;
     }
-    writeln!(to, "{}", totals(report))?;
-    let (on, off) = paint(RED);
+    to.line(totals(report))?;
     for sentence in troubles::failures(report) {
-        writeln!(to, "{on}{sentence}{off}")?;
+        to.painted(Paint::Red, sentence)?;
     }
     for sentence in troubles::bans(report) {
-        writeln!(to, "{sentence}")?;
+        to.line(sentence)?;
     }
     Ok(())
 }
@@ -60,7 +55,7 @@ pub(crate) fn write(report: &Report, colours: bool, to: &mut dyn Write) -> io::R
 /// # Errors
 /// If stdout takes no more for another reason than that its reader went away.
 pub(crate) fn print(report: &Report) -> Result<(), crate::exit::Failure> {
-    out::data(|stdout| write(report, out::colours(), stdout))
+    out::data(|page| write(report, page))
 }
 
 fn row(peer: &PeerReport) -> [String; 11] {

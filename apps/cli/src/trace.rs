@@ -19,7 +19,7 @@ pub(crate) fn run(args: &TraceArgs) -> Result<Exit, Failure> {
         ))
     })?;
     let mut fault = None;
-    out::data(|stdout| match dunlin_cluster::chart(BufReader::new(file), stdout) {
+    out::data(|page| match dunlin_cluster::chart(BufReader::new(file), page.lines()) {
         Ok(()) => Ok(()),
         Err(ChartError::Io(error)) => Err(error),
         Err(other) => {

@@ -1,6 +1,8 @@
 //! The commands `get` and `seed`: torrents from files and links, a world that moves them, and what is
 //! shown of it. How anything moves is the business of the engine and its world.
 
+mod beside;
+mod faults;
 mod goal;
 mod run;
 mod show;
@@ -66,7 +68,7 @@ pub(crate) fn seed(options: &SeedArgs) -> Result<Exit, Failure> {
     for (number, given) in (0..).zip(&options.torrents) {
         let (wanted, folder) = source::load_or_make(given, &options.data, &options.net)?;
         let mut add = source::add(&wanted, number, &options.net)?;
-        add.seed = Some(goal);
+        (add.seed, add.serve_only) = (Some(goal), true);
         let folder = self::folder(&folder, false)?;
         new.push(NewTorrent { add, folder, existing: Existing::Read });
         all.push(wanted);

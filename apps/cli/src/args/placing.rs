@@ -99,7 +99,8 @@ pub(crate) struct PlacingArgs {
 
     /// Every rank fetches for itself, even beside others on its host.
     ///
-    /// Otherwise one rank of a host fetches a file, and the others link or copy it.
+    /// Otherwise one rank of a host fetches a file, and the others link or copy it. One folder has one
+    /// copy all the same: put {rank} into its path.
     #[arg(long, help_heading = "Placing")]
     pub(crate) per_rank: bool,
 

@@ -21,8 +21,9 @@ pub(crate) struct RunArgs {
     /// A bundle of defaults that the options below override. `bittorrent` (the default of swarm for
     /// real files): bitfields and HAVE, many requests in flight, rarest, fastest. `cluster` (the
     /// default of cast and place): the same among ranks that help each other: sources give first
-    /// what they have given least. `course` (the default for folders of in<R>.txt): files one after another, one request in flight, every member of
-    /// the swarm may be asked, sequential, round-robin.
+    /// what the swarm has fewest copies of. `course` (the default for folders of in<R>.txt): files
+    /// one after another, one request in flight, every member of the swarm may be asked, a refresh is
+    /// answered before the next request, sequential, round-robin.
     #[arg(long, value_name = "NAME", help_heading = "Policies")]
     pub(crate) profile: Option<Profile>,
 

@@ -16,8 +16,9 @@ use std::path::PathBuf;
 pub(crate) struct CreateArgs {
     /// The file or folder to make a torrent of.
     ///
-    /// Everything in a folder is taken, in the order of names. Links are left out unless
-    /// --follow-links is given; what unfinished runs of dunlin left is left out, too.
+    /// Everything in a folder is taken, in the order of names. Links within it are links in the
+    /// torrent, and others are left out; --follow-links takes all for what they lead to. What
+    /// unfinished runs of dunlin left is left out, too, and what is left out is said.
     #[arg(value_name = "PATH")]
     pub(crate) path: PathBuf,
 

@@ -54,19 +54,22 @@ pub(crate) struct TrackerArgs {
 
     /// Torrents in memory at most [default: 2000000].
     ///
-    /// About 250 bytes each. Further ones are refused until others end.
+    /// About 250 bytes each. When it is full, a torrent with a single peer makes room, if its source
+    /// has no fewer than the one that comes; otherwise further ones are refused until others end.
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub(crate) max_torrents: Option<usize>,
 
     /// Peers in memory at most [default: 10000000].
     ///
-    /// 24 to 70 bytes each. Further ones are refused until others leave.
+    /// 24 to 70 bytes each. When it is full, as with --max-torrents. One source (an IPv4 address, a /64
+    /// of IPv6) has 131072 entries at most, and further ones in the place of its own.
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub(crate) max_peers: Option<usize>,
 
     /// Connections over HTTP at a time [default: 4096].
     ///
-    /// Further ones are hung up on. Each needs a file descriptor: see `ulimit -n`.
+    /// An eighth of them at most for one source (an IPv4 address, a /64 of IPv6). For a further one
+    /// the one that was idle for longest makes room. Each needs a file descriptor: see `ulimit -n`.
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub(crate) max_connections: Option<usize>,
 

@@ -81,6 +81,8 @@ pub(crate) struct SeedArgs {
     /// The folder that holds the torrent's name [default: the current one].
     ///
     /// Only read, never written to but for the folder .dunlin, where what was verified is remembered.
+    /// Files that are missing or wrong are named, and the others are seeded; exit 6 where nothing
+    /// is right.
     #[arg(long, value_name = "DIR", default_value = ".", help_heading = "Files")]
     pub(crate) data: PathBuf,
 
@@ -96,7 +98,7 @@ pub(crate) struct NetArgs {
     ///
     /// Like http://host/announce or udp://host:port/announce. Each is a tier of its own, behind
     /// those of the torrent. Not for private torrents, which have their own.
-    #[arg(long, value_name = "URL", help_heading = "Peers")]
+    #[arg(long, value_name = "URL", value_parser = values::torrent::tracker, help_heading = "Peers")]
     pub(crate) tracker: Vec<String>,
 
     /// A peer to connect to, like 10.0.0.7:6881 or [::1]:6881; repeatable.

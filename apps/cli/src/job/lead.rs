@@ -37,7 +37,7 @@ fn lead(args: &SwarmArgs, job: &Job) -> Result<Exit, Refusal> {
     // A death is said at once: most launchers end everybody a moment later.
     control.set_teller(out::say);
     let watch = Watch::start(control.clone(), voice)?;
-    let glance = plan::glance(&args.plan);
+    let glance = plan::glance(args.plan());
     let prepared = prepare(args, job, glance.as_ref());
     let hellos = job.hellos(args.run.start_timeout, &|| watch.interrupted());
     watch.go_on()?;
@@ -71,6 +71,7 @@ fn prepare(
     glance: Option<&Glance>,
 ) -> Result<(Settings, Records), Failure> {
     let form = glance.map(|glance| glance.form);
+    form.map_or(Ok(()), |form| args.refuse_implied(form))?;
     let peers = job.size().saturating_sub(1);
     let settings = Settings::decide(args, form, peers, FabricKind::Ranks(job.clone()))?;
     let records = match args.check {
@@ -95,7 +96,7 @@ fn name_places(args: &SwarmArgs, report: &mut Report) {
     if report.conflict.is_none() {
         return;
     }
-    if let Ok(loaded) = plan::load(&args.plan) {
+    if let Ok(loaded) = plan::load(args.plan()) {
         let outputs = Outputs::of(args, &loaded);
         conflict::name_places(report, &loaded, &outputs);
     }

@@ -41,7 +41,7 @@ fn take_part(args: &SwarmArgs, job: &Job, launcher: Option<&Launcher>) -> Exit {
     let control = RunControl::new();
     let watch = Watch::start(control.clone(), voice);
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
-    let Own { highest, here, part } = plan::load_own(&args.plan, job.rank());
+    let Own { highest, here, part } = plan::load_own(args.plan(), job.rank());
     let ready = match (&watch, part) {
         (Ok(watch), Ok(loaded)) => ready(args, job, &loaded, watch, &fs),
         (Err(failure), Ok(_)) => Err(failure.clone()),
@@ -112,6 +112,7 @@ fn ready(
     watch: &Watch,
     fs: &Arc<dyn Fs>,
 ) -> Result<Ready, Failure> {
+    args.refuse_implied(loaded.plan.form)?;
     let rank = job.rank();
     let peers = job.size().saturating_sub(1);
     let fabric = FabricKind::Ranks(job.clone());
@@ -142,7 +143,7 @@ fn refuse_ungenerated(args: &SwarmArgs, loaded: &Loaded) -> Result<(), Failure> 
         "{}: the plan generates this test data and it is not there yet; a check of one rank a \
          process makes nothing: run `dunlin swarm {} --check` without the launcher",
         path.display(),
-        shell_word(&args.plan)
+        shell_word(args.plan())
     )))
 }
 

@@ -1,10 +1,14 @@
 //! From one rank's part to what the world is told of it: its trees as they are found on disk, and what
 //! stands where wanted things go.
 
-use super::part::{Gift, Part};
+use super::part::{Gift, Part, real};
 use super::work::{Task, Work};
+use crate::troubles;
+use dunlin_base::Rank;
 use dunlin_cluster::{FoundFile, PeerConfig, PeerContent, Placing};
-use dunlin_disk::{DiskError, DiskErrorKind, Fs, Tree, Unkept, list_files, scan_tree};
+use dunlin_disk::{
+    DiskError, DiskErrorKind, Fs, Tree, Unkept, list_files, name_of, path_of, scan_tree,
+};
 use dunlin_metainfo::{EntryKind, TreeEntry};
 use dunlin_plan::place::Site;
 use dunlin_plan::{Have, Pattern};
@@ -17,6 +21,25 @@ use std::sync::atomic::AtomicBool;
 /// How many notes on what is left out are said for one rank; the others are counted.
 const MAX_NOTES: usize = 20;
 
+/// What of ranks is left out, in sentences: one for what is the same at several ranks.
+pub(crate) fn left_out<'a>(ready: impl Iterator<Item = &'a Ready>) -> Vec<String> {
+    let mut more: Vec<(Rank, Vec<String>)> = Vec::new();
+    let named = ready.map(|ready| {
+        let rank = ready.peer.rank;
+        if ready.more_notes > 0 {
+            more.push((rank, vec![format!("{} more of this kind", ready.more_notes)]));
+        }
+        (rank, ready.notes.clone())
+    });
+    let named = troubles::together(named);
+    let groups = named.into_iter().chain(troubles::together(more.into_iter()));
+    let said = groups.flat_map(|(ranks, texts)| {
+        let who = troubles::called(&ranks, |rank| format!("rank {rank}"));
+        texts.into_iter().map(move |text| format!("{who}: {text}"))
+    });
+    said.collect()
+}
+
 /// A rank that can take part.
 #[derive(Debug)]
 pub(crate) struct Ready {
@@ -24,6 +47,8 @@ pub(crate) struct Ready {
     pub(crate) peer: PeerConfig,
     /// What a person should know and that fails nothing.
     pub(crate) notes: Vec<String>,
+    /// How many more of these there are.
+    pub(crate) more_notes: usize,
     /// Which sources the rank has, by number.
     pub(crate) has: BTreeSet<usize>,
 }
@@ -101,11 +126,8 @@ impl Look<'_> {
             wants,
             placing: Some(Box::new(placing)),
         };
-        let mut notes = found.notes;
-        if found.more_notes > 0 {
-            notes.push(format!("rank {rank}: {} more of this kind", found.more_notes));
-        }
-        Ready { peer: PeerConfig { rank, content }, notes, has: found.has }
+        let Found { notes, more_notes, has, .. } = found;
+        Ready { peer: PeerConfig { rank, content }, notes, more_notes, has }
     }
 
     /// Adds what stands at one source.
@@ -121,7 +143,7 @@ impl Look<'_> {
             Err(error) if error.kind == DiskErrorKind::Interrupted => return,
             Err(error) => {
                 let name = match gift.name.as_str() {
-                    "" => gift.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+                    "" => name_of(gift.path.file_name().unwrap_or_default()),
                     name => name.to_owned(),
                 };
                 found.unreadable.insert(name, error.to_string());
@@ -129,7 +151,11 @@ impl Look<'_> {
             }
         };
         let counts = self.counting(part);
-        let Tree { entries, files, unreadable, notes } = tree;
+        let Tree { entries, files, mut unreadable, unfinished, notes } = tree;
+        // Where something is fetched into, what is unfinished is what this run is for.
+        if matches!(self.work.task, Task::Cast(_)) && !is_in_place(gift, part) {
+            unreadable.extend(unfinished);
+        }
         for file in files.into_iter().filter(|file| counts(&file.name)) {
             let file = FoundFile { name: file.name, path: file.path, length: file.length };
             found.file(file);
@@ -142,9 +168,8 @@ impl Look<'_> {
         }
         let unreadable = unreadable.into_iter().filter(|unkept| counts(&unkept.name));
         found.unreadable.extend(unreadable.map(|Unkept { name, reason }| (name, reason)));
-        let rank = self.site.rank;
         for Unkept { name, reason } in notes.iter().filter(|note| counts(&note.name)) {
-            found.note(format!("rank {rank}: `{}`: {reason}", name.escape_debug()));
+            found.note(format!("`{name}`: {reason}"));
         }
     }
 
@@ -198,9 +223,11 @@ impl Look<'_> {
 
     fn node(&self, part: &Part) -> Node {
         let Site { rank, files, .. } = self.site;
+        // Ranks that share a folder have one copy, and only one of them fetches it.
+        let writer = part.mirrors.unwrap_or(*rank);
         Node {
             host: match self.work.options.per_rank {
-                true => format!("{files} rank {rank}"),
+                true => format!("{files} rank {writer}"),
                 false => files.clone(),
             },
             rack: part.rack.clone(),
@@ -253,6 +280,11 @@ fn standing(entries: &[TreeEntry], wants: &[Pattern]) -> Vec<TreeEntry> {
     all
 }
 
+/// Whether what a rank gives stands where it goes.
+fn is_in_place(gift: &Gift, part: &Part) -> bool {
+    part.takes() && real(&gift.path) == real(&path_of(&part.dest, &gift.name))
+}
+
 /// The paths at which something lands, and the names there. All of the folder, if names are not known.
 fn landings(work: &Work, part: &Part) -> Vec<(PathBuf, String)> {
     let Task::Cast(cast) = &work.task else { return Vec::new() };
@@ -261,7 +293,7 @@ fn landings(work: &Work, part: &Part) -> Vec<(PathBuf, String)> {
         return vec![(part.dest.clone(), String::new())];
     }
     let names = cast.sources.iter().map(|source| &source.name);
-    names.map(|name| (part.dest.join(name), name.clone())).collect()
+    names.map(|name| (path_of(&part.dest, name), name.clone())).collect()
 }
 
 /// Why nothing can be written to a folder at all.

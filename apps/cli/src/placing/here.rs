@@ -1,7 +1,7 @@
 //! All ranks of a `cast` or `place` in this process, over memory or in virtual time.
 
 use super::config::{self, Told};
-use super::content::{Look, Ready};
+use super::content::{Look, Ready, left_out};
 use super::part::{self, Part, misfits};
 use super::tell::{self, Run};
 use super::work::{Task, Work};
@@ -53,17 +53,17 @@ pub(super) fn run(work: &Work) -> Result<Exit, Failure> {
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
     let mut parts = part::parts(work, &sites);
     refuse_shared(&sites, &parts)?;
-    let (mut peers, mut has) = (Vec::new(), BTreeSet::new());
+    let mut all: Vec<Ready> = Vec::new();
     let cache = config::cache(work, |name| std::env::var_os(name));
     for site in &sites {
         watch.go_on()?;
         let Some(part) = parts.remove(&site.rank) else { continue };
         let look = Look { work, site, cache: cache.clone(), fs: &*fs, stop: watch.flag() };
-        let ready: Ready = look.content(part);
-        ready.notes.iter().for_each(|text| voice.warning(text));
-        has.extend(ready.has);
-        peers.push(ready.peer);
+        all.push(look.content(part));
     }
+    left_out(all.iter()).iter().for_each(|text| voice.warning(text));
+    let has: BTreeSet<usize> = all.iter().flat_map(|ready| ready.has.iter().copied()).collect();
+    let peers: Vec<_> = all.into_iter().map(|ready| ready.peer).collect();
     watch.go_on()?;
     problems.extend(unheld(work, &has));
     problems.iter().for_each(|text| voice.error(text));
@@ -154,7 +154,7 @@ fn unheld(work: &Work, has: &BTreeSet<usize>) -> Vec<String> {
         .iter()
         .enumerate()
         .filter(|(at, source)| several && source.name.is_empty() && !has.contains(at));
-    lacking.map(|(_, source)| format!("`{}`: nobody has it", source.said)).collect()
+    lacking.map(|(_, source)| format!("`{}`: {}", source.said, source.unheld())).collect()
 }
 
 /// By rank, the name of its host.

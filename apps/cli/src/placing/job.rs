@@ -2,7 +2,7 @@
 //! tracker and a peer, and tells how it went; every other rank does its own part of what rank 0 told.
 
 use super::config::{self, Told};
-use super::content::Look;
+use super::content::{Look, left_out};
 use super::part::{self, Part, misfits};
 use super::tell::{self, Run};
 use super::work::Work;
@@ -234,12 +234,16 @@ fn own_peer(
         files: files.clone(),
     }));
     tell::generate(work, std::slice::from_ref(&own), voice, watch)?;
-    let part = part::parts(work, &sites).remove(&rank);
-    let part = part.unwrap_or_else(|| Part::none(String::new()));
+    let mut parts = part::parts(work, &sites);
+    let part = parts.remove(&rank).unwrap_or_else(|| Part::none(String::new()));
+    // Who sees the same files and gives the same says the same.
+    let said = parts.range(..rank).any(|(_, lower)| lower.gifts == part.gifts);
     let cache = config::cache(work, |name| std::env::var_os(name));
     let look = Look { work, site: &own, cache, fs: &**fs, stop: watch.flag() };
     let ready = look.content(part);
-    ready.notes.iter().for_each(|text| voice.warning(text));
+    if !said {
+        left_out(std::iter::once(&ready)).iter().for_each(|text| voice.warning(text));
+    }
     Ok(ready.peer)
 }
 

@@ -125,7 +125,7 @@ fn parts_of_cast(work: &Work, cast: &Cast, sites: &[Site]) -> BTreeMap<Rank, Par
 
 /// Why something cannot land in a folder: one would be written into the other.
 fn nested(gift: &Gift, dest: &Path) -> Option<String> {
-    let (path, landing) = (real(&gift.path), real(&dest.join(&gift.name)));
+    let (path, landing) = (real(&gift.path), real(&dunlin_disk::path_of(dest, &gift.name)));
     if path == landing || (!path.starts_with(&landing) && !landing.starts_with(&path)) {
         return None;
     }

@@ -4,8 +4,9 @@
 mod table;
 
 use super::here::Hosts;
-use super::work::{Task, Work};
+use super::work::{NOBODY, Task, Work};
 use crate::exit::{Exit, Failure};
+use crate::out::Page;
 use crate::plan::Loaded;
 use crate::progress::{self, Mode};
 use crate::records::Records;
@@ -19,9 +20,9 @@ use dunlin_plan::{Plan, PlanForm};
 use dunlin_tracker::FailedFile;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io;
 
-/// How many differences of one rank are named one by one; the document of `--json` has them all.
+/// How many differences of the same ranks are named one by one; the document of `--json` has them all.
 const NAMED: usize = 20;
 
 /// A run that is over.
@@ -101,12 +102,15 @@ pub(super) fn tell(run: Run<'_>) -> Result<Exit, Failure> {
     if options.run.json {
         out::document(&told.document(&failures))?;
     } else if !options.run.quiet {
-        out::data(|stdout| told.write(stdout))?;
+        out::data(|page| told.write(page))?;
     }
     report.notes.iter().for_each(|text| say(options.run.quiet, &format!("warning: {text}")));
     failures.iter().for_each(|text| out::error(text));
     if exit == Exit::Interrupted {
-        out::say("interrupted; what is here is kept. To go on, run the same command again");
+        out::say(match options.looks_only() {
+            true => "interrupted; this says nothing of how it stands. Run the same command again",
+            false => "interrupted; what is here is kept. To go on, run the same command again",
+        });
     }
     Ok(exit)
 }
@@ -139,18 +143,20 @@ fn add_refused(report: &mut Report) {
     }
 }
 
-/// Says SRC where a pattern stands that nothing matched.
+/// Says SRC, and where it was looked for, where a pattern stands that nothing matched.
 fn name_sources(work: &Work, report: &mut Report) {
-    let rename = |name: &mut String| {
-        if let Some(said) = work.said(name) {
-            *name = said.to_owned();
+    let rename = |name: &mut String, reason: Option<&mut String>| {
+        let Some(source) = work.source(name) else { return };
+        name.clone_from(&source.said);
+        if let Some(reason) = reason.filter(|reason| *reason == NOBODY) {
+            *reason = source.unheld();
         }
     };
     for peer in &mut report.peers {
-        peer.files.iter_mut().for_each(|file| rename(&mut file.name));
+        peer.files.iter_mut().for_each(|file| rename(&mut file.name, file.reason.as_mut()));
     }
     for files in report.differs.values_mut().chain(report.ungiven.values_mut()) {
-        files.iter_mut().for_each(|file| rename(&mut file.name));
+        files.iter_mut().for_each(|file| rename(&mut file.name, Some(&mut file.reason)));
     }
 }
 
@@ -218,6 +224,7 @@ impl Told<'_> {
                 fields.remove(peers);
                 fields.insert("differs".to_owned(), self.named(&self.report.differs));
                 fields.insert("ungiven".to_owned(), self.named(&self.report.ungiven));
+                fields.insert("unanswered".to_owned(), self.unanswered());
             }
         }
         let mut said: Vec<&str> = self.problems.iter().map(String::as_str).collect();
@@ -247,9 +254,26 @@ impl Told<'_> {
         all.collect()
     }
 
+    /// Of a mere look: the ranks of which nothing is known.
+    fn unanswered(&self) -> Value {
+        let all = self.report.unanswered().map(|peer| {
+            let rank = peer.rank;
+            json!({ "rank": rank.0, "host": self.host(rank), "state": peer.state.name() })
+        });
+        all.collect()
+    }
+
+    /// Whether what was looked at is all that there is to say: nobody stopped it.
+    fn looked(&self) -> bool {
+        !self.report.interrupted && self.report.errors.is_empty()
+    }
+
     /// What people read.
-    fn write(&self, to: &mut dyn Write) -> io::Result<()> {
+    fn write(&self, to: &mut Page<'_>) -> io::Result<()> {
         if self.report.never_began || self.report.peers.is_empty() {
+            return Ok(());
+        }
+        if self.work.options.looks_only() && !self.looked() {
             return Ok(());
         }
         if self.work.options.check {
@@ -258,50 +282,59 @@ impl Told<'_> {
         if self.work.options.verify_only {
             return self.write_differences(to);
         }
-        table::write(self.report, self.hosts, out::colours(), to)
+        table::write(self.report, self.hosts, to)
     }
 
-    fn write_check(&self, to: &mut dyn Write) -> io::Result<()> {
+    fn write_check(&self, to: &mut Page<'_>) -> io::Result<()> {
         for planned in &self.report.plan {
             let noun = if planned.files == 1 { "file" } else { "files" };
-            writeln!(
-                to,
+            to.line(format_args!(
                 "{}: {} {noun} to come: would fetch {}, link {}; {} there already",
                 called(self.hosts, planned.rank),
                 planned.files,
                 format_size(planned.bytes),
                 format_size(planned.linked),
                 format_size(planned.bytes_here),
-            )?;
+            ))?;
         }
         self.write_named(&self.report.ungiven, to)?;
         let total = self.report.plan.iter().map(|planned| planned.bytes);
         let total = total.fold(0, u64::saturating_add);
-        writeln!(to, "would move {} in all; nothing was moved", format_size(total))
+        let of = match self.report.unanswered().count() {
+            0 => "in all",
+            _ => "at the ranks that answered",
+        };
+        to.line(format_args!("would move {} {of}; nothing was moved", format_size(total)))
     }
 
-    fn write_differences(&self, to: &mut dyn Write) -> io::Result<()> {
+    fn write_differences(&self, to: &mut Page<'_>) -> io::Result<()> {
         self.write_named(&self.report.differs, to)?;
         let ranks = self.report.differs.values().filter(|files| !files.is_empty()).count();
+        let (all, silent) = (self.report.peers.len(), self.report.unanswered().count());
         match ranks {
-            0 => writeln!(to, "everything is as it should be, at all {} ranks", self.hosts.len()),
-            1 => writeln!(to, "1 rank differs"),
-            _ => writeln!(to, "{ranks} ranks differ"),
+            0 if silent > 0 => to.line(format_args!("nothing is known of {silent} of {all} ranks")),
+            0 => to.line(format_args!("everything is as it should be, at all {all} ranks")),
+            1 => to.line(format_args!("1 rank differs")),
+            _ => to.line(format_args!("{ranks} ranks differ")),
         }
     }
 
     fn write_named(
         &self,
         by_rank: &BTreeMap<Rank, Vec<FailedFile>>,
-        to: &mut dyn Write,
+        to: &mut Page<'_>,
     ) -> io::Result<()> {
-        for (rank, files) in by_rank {
-            let whose = called(self.hosts, *rank);
+        let said = by_rank.iter().map(|(rank, files)| {
+            let texts = files.iter().map(|file| format!("{}: {}", file.name, file.reason));
+            (*rank, texts.collect())
+        });
+        for (ranks, files) in troubles::together::<String>(said) {
+            let whose = troubles::called(&ranks, |rank| called(self.hosts, rank));
             for file in files.iter().take(NAMED) {
-                writeln!(to, "{whose}: {}: {}", file.name, file.reason)?;
+                to.line(format_args!("{whose}: {file}"))?;
             }
             if let Some(more) = files.len().checked_sub(NAMED).filter(|more| *more > 0) {
-                writeln!(to, "{whose}: {more} more differ (--json names all)")?;
+                to.line(format_args!("{whose}: {more} more differ (--json names all)"))?;
             }
         }
         Ok(())

@@ -19,6 +19,9 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The key of what is told if rank 0 only gives.
 const BYSTANDER: &str = "bystander";
 
+/// The reason of a wanted name for which no rank has anything.
+pub(crate) const NOBODY: &str = "nobody has it";
+
 /// What is to be done, the same for every rank.
 #[derive(Clone, Debug)]
 pub(crate) struct Work {
@@ -78,6 +81,13 @@ pub(crate) struct Place {
     pub(crate) dir: PathBuf,
     /// The plan.
     pub(crate) plan: TomlPlan,
+}
+
+impl Source {
+    /// That no rank has it, and where each looked.
+    pub(crate) fn unheld(&self) -> String {
+        format!("{NOBODY}; every rank that gives looked for {}", self.path)
+    }
 }
 
 impl Work {
@@ -211,11 +221,10 @@ impl Work {
         }
     }
 
-    /// What a person wrote for a pattern that nothing matched.
-    pub(crate) fn said(&self, pattern: &str) -> Option<&str> {
+    /// The source that a pattern stands for.
+    pub(crate) fn source(&self, pattern: &str) -> Option<&Source> {
         let Task::Cast(cast) = &self.task else { return None };
-        let source = cast.sources.iter().find(|source| source.wanted.as_str() == pattern)?;
-        Some(&source.said)
+        cast.sources.iter().find(|source| source.wanted.as_str() == pattern)
     }
 }
 
@@ -249,6 +258,11 @@ fn cast(args: &CastArgs, cwd: &str) -> Result<Cast, Failure> {
     if dest.is_empty() {
         return Err(Failure::usage("DEST is empty; give a folder, `.` for this one"));
     }
+    if filled(dest, Rank(0), "h").contains(['{', '}']) {
+        return Err(Failure::usage(format!(
+            "`{dest}` is no DEST: it has braces that are neither {{rank}} nor {{host}}"
+        )));
+    }
     let sources = args.src.iter().map(|path| source(path, cwd));
     let sources = sources.collect::<Result<Vec<_>, _>>()?;
     for (index, one) in sources.iter().enumerate() {
@@ -278,9 +292,9 @@ fn source(path: &Path, cwd: &str) -> Result<Source, Failure> {
     if last == ".." {
         return Err(wrong("its last part is `..`; give the folder by its name, or a `/` after it"));
     }
-    let name = if contents { "" } else { last };
-    let wanted = wanted(name).map_err(|error| wrong(&format!("its last name: {error}")))?;
-    Ok(Source { said: said.to_owned(), path: absolute(cwd, bare), name: name.to_owned(), wanted })
+    let name = dunlin_metainfo::escape_name(if contents { b"" } else { last.as_bytes() });
+    let wanted = wanted(&name).map_err(|error| wrong(&format!("its last name: {error}")))?;
+    Ok(Source { said: said.to_owned(), path: absolute(cwd, bare), name, wanted })
 }
 
 /// The pattern for what lands under a name, on whatever rank and host.

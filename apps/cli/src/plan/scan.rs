@@ -1,6 +1,8 @@
 //! What lies below a peer's folder: regular files only, by relative name.
 
 use super::{LoadError, WANTS};
+use dunlin_disk::is_state_name;
+use std::ffi::OsStr;
 use std::fs::{self, DirEntry};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,9 +13,6 @@ const MAX_FILES: usize = 4_000_000;
 
 /// The most warnings that are kept; the rest is counted.
 const MAX_WARNINGS: usize = 100;
-
-/// The folder in which a run keeps its state. Never data.
-const STATE: &str = ".dunlin";
 
 /// The end of the name of an unfinished file, `.NAME.dunlin-part`. Never data.
 const PART: &str = ".dunlin-part";
@@ -83,7 +82,7 @@ impl Scanner<'_> {
         };
         let is_part = last.starts_with('.') && last.ends_with(PART) && !kind.is_dir();
         let is_wants = prefix.is_empty() && last == WANTS && !kind.is_dir();
-        if is_part || is_wants || (kind.is_dir() && last == STATE) {
+        if is_part || is_wants || (kind.is_dir() && is_state_name(OsStr::new(&last))) {
             return Ok(None);
         }
         let name = format!("{prefix}{last}");
@@ -91,6 +90,8 @@ impl Scanner<'_> {
             self.skip(&path, "it is a symlink, and symlinks are not followed");
         } else if !kind.is_dir() && !kind.is_file() {
             self.skip(&path, "it is a device, a socket or a pipe");
+        } else if name.contains('\\') {
+            self.skip(&path, "its name has a backslash");
         } else if let Err(wrong) = dunlin_metainfo::check_name(&name) {
             self.skip(&path, &wrong.to_string());
         } else if kind.is_dir() {

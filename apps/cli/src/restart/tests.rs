@@ -139,11 +139,13 @@ fn an_output_folder_that_is_also_a_source_is_spared() {
 #[test]
 fn the_command_is_one_for_a_shell() {
     let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
-    assert_eq!(command(&[]), "");
-    assert_eq!(command(&paths(&["a", "b c"])), ". To start over:\n  rm -r a 'b c'");
-    assert_eq!(command(&paths(&["a", "-o/p"])), ". To start over:\n  rm -r -- a -o/p");
-    let many = command(&paths(&["x"; MAX_PATHS + 2]));
-    assert!(many.ends_with(" x\n  and 2 more of this kind"), "{many}");
+    let said = |names: &[&str]| advice(&paths(names)).split_off(1);
+    assert_eq!(advice(&[]), [IN_PLACE]);
+    assert_eq!(advice(&paths(&["a"]))[0], format!("{IN_PLACE}. To start over:"));
+    assert_eq!(said(&["a", "b c"]), ["  rm -r a 'b c'"]);
+    assert_eq!(said(&["a", "-o/p"]), ["  rm -r -- a -o/p"]);
+    let many = said(&["x"; MAX_PATHS + 2]);
+    assert_eq!(many[1], "  and 2 more of this kind");
 }
 
 /// A peer of a run, with a file that it wanted, if it wanted one.

@@ -1,7 +1,7 @@
 //! `dunlin create PATH`: a torrent of a file or a folder.
 
 use super::scan::{Content, Wanted, scan};
-use super::{check_output, is_stream, plain, show, write};
+use super::{check_output, is_stream, show, write};
 use crate::args::torrent::CreateArgs;
 use crate::args::{Args, Command};
 use crate::exit::{Exit, Failure};
@@ -11,7 +11,9 @@ use crate::values::torrent::FileOrder;
 use clap::Parser;
 use dunlin_base::format_size;
 use dunlin_disk::{NewSource, RealFs, hash_new};
-use dunlin_metainfo::{Format, MAX_TORRENT_SIZE, NewFile, NewTorrent, Torrent, usual_piece_length};
+use dunlin_metainfo::{
+    Format, MAX_TORRENT_SIZE, NewFile, NewTorrent, Torrent, is_own_name, usual_piece_length,
+};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -21,6 +23,9 @@ const CREATED_BY: &str = concat!("dunlin ", env!("CARGO_PKG_VERSION"));
 
 /// The most sentences about what is left out; one more counts the others.
 const MAX_LEFT_OUT: usize = 20;
+
+/// The most names that are warned of because others will change them; one more counts the others.
+const MAX_CHANGED: usize = 20;
 
 /// Runs the command.
 ///
@@ -104,6 +109,13 @@ pub(crate) fn of_data(path: &Path, trackers: &[String], quiet: bool) -> Result<T
 
 /// Hashes the files, and puts the torrent together.
 fn make(args: &CreateArgs, content: &Content) -> Result<Torrent, Failure> {
+    if is_own_name(&content.name) {
+        let name = super::plain(&content.name);
+        return Err(Failure::input(format!(
+            "`{name}` is a name for what runs of dunlin keep, and nothing is fetched under it; give \
+             another one with --name"
+        )));
+    }
     let total = content.files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.meta.len));
     let piece_length = args.piece_size.unwrap_or_else(|| usual_piece_length(total));
     let new = plan(args, content, piece_length)
@@ -129,6 +141,7 @@ fn make(args: &CreateArgs, content: &Content) -> Result<Torrent, Failure> {
     torrent.created_by = Some(CREATED_BY.to_owned());
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     torrent.creation_date = (!args.no_date).then_some(now.as_secs().cast_signed());
+    say_changed(&torrent);
     Ok(torrent)
 }
 
@@ -144,6 +157,7 @@ fn plan(
             path: file.path.clone(),
             length: file.meta.len,
             executable: file.executable,
+            link: file.link.clone(),
         })
         .collect();
     match files.pop() {
@@ -155,6 +169,30 @@ fn plan(
             files.extend(last);
             NewTorrent::folder(content.name.clone(), files, piece_length, args.format)
         }
+    }
+}
+
+/// Warns of names that others will not see as they are here.
+fn say_changed(torrent: &Torrent) {
+    let mut changed = Vec::new();
+    for (index, file) in torrent.files.iter().enumerate() {
+        let Some(names) = file.aliases.as_deref() else { continue };
+        let stored = torrent.stored_path(index).unwrap_or_default();
+        let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
+        changed.push(match (&names.raw, &names.portable) {
+            (Some(raw), _) => format!("`{}` will be `{stored}` where it is fetched", text(raw)),
+            (None, Some(other)) => {
+                format!("`{stored}` will be `{}` where other programs fetch it", text(other))
+            }
+            (None, None) => continue,
+        });
+    }
+    for sentence in changed.iter().take(MAX_CHANGED) {
+        out::say(&format!("warning: the name {sentence}"));
+    }
+    if changed.len() > MAX_CHANGED {
+        let more = changed.len() - MAX_CHANGED;
+        out::say(&format!("warning: {more} more names will be changed where they are fetched"));
     }
 }
 
@@ -186,9 +224,8 @@ fn report(args: &CreateArgs, torrent: &Torrent, out: &Path, bytes: usize) -> Res
         }
         return Ok(());
     }
-    let place = plain(&out.display().to_string());
-    out::data(|stdout| {
-        writeln!(stdout, "torrent       {place}")?;
-        lines.iter().try_for_each(|line| writeln!(stdout, "{line}"))
+    out::data(|page| {
+        page.line(format_args!("torrent       {}", out.display()))?;
+        lines.iter().try_for_each(|line| page.line(line))
     })
 }

@@ -32,7 +32,7 @@ pub(crate) fn run(args: &EditArgs) -> Result<Exit, Failure> {
     if is_stream(&args.out) {
         out::say(&format!("{same} {hash}"));
     } else {
-        out::data(|stdout| writeln!(stdout, "{same} {hash}"))?;
+        out::data(|page| page.line(format_args!("{same} {hash}")))?;
     }
     Ok(Exit::Ok)
 }

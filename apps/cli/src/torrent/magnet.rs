@@ -20,7 +20,7 @@ pub(crate) fn run(args: &MagnetArgs) -> Result<Exit, Failure> {
     if !args.select.is_empty() {
         magnet.select = Some(selected(args, &torrent)?);
     }
-    out::data(|stdout| writeln!(stdout, "{magnet}"))?;
+    out::data(|page| page.line(&magnet))?;
     Ok(Exit::Ok)
 }
 

@@ -7,6 +7,7 @@ use crate::exit::{Exit, Failure};
 use crate::out;
 use clap::CommandFactory;
 use clap_mangen::Man;
+use dunlin_disk::{Fs, RealFs, write_file};
 use std::path::Path;
 
 /// Prints the completions of a shell.
@@ -16,7 +17,7 @@ use std::path::Path;
 pub(crate) fn completions(args: &CompletionsArgs) -> Result<Exit, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Args::command(), "dunlin", &mut script);
-    out::data(|stdout| stdout.write_all(&script))?;
+    out::data(|page| page.file(&script))?;
     Ok(Exit::Ok)
 }
 
@@ -33,10 +34,11 @@ pub(crate) fn man(args: &ManArgs) -> Result<Exit, Failure> {
     command.build();
     let Some(dir) = &args.dir else {
         let page = render(command).map_err(|error| failed(Path::new("stdout"), error))?;
-        out::data(|stdout| stdout.write_all(&page))?;
+        out::data(|stdout| stdout.file(&page))?;
         return Ok(Exit::Ok);
     };
-    std::fs::create_dir_all(dir).map_err(|error| failed(dir, error))?;
+    let fs = RealFs.inside(dir);
+    fs.create_dir_all(dir).map_err(|error| failed(dir, error))?;
     let below = command.get_subcommands().filter(|command| !command.is_hide_set());
     let mut pages: Vec<clap::Command> =
         below.filter(|command| command.get_name() != "help").cloned().collect();
@@ -45,7 +47,7 @@ pub(crate) fn man(args: &ManArgs) -> Result<Exit, Failure> {
         let name = page.get_display_name().unwrap_or(page.get_name()).to_owned();
         let path = dir.join(format!("{name}.1"));
         let text = render(page).map_err(|error| failed(&path, error))?;
-        std::fs::write(&path, text).map_err(|error| failed(&path, error))?;
+        write_file(&*fs, &path, &text).map_err(|error| failed(&path, error))?;
     }
     Ok(Exit::Ok)
 }

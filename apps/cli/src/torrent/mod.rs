@@ -9,12 +9,14 @@ mod scan;
 pub(crate) mod show;
 pub(crate) mod verify;
 
+pub(crate) use dunlin_base::plain;
+
 use crate::exit::Failure;
 use crate::out;
 use dunlin_disk::RealFs;
 use dunlin_metainfo::{MAX_TORRENT_SIZE, Torrent};
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
 /// Whether a path stands for a standard stream.
@@ -31,12 +33,21 @@ pub(crate) fn read(path: &Path) -> Result<(Vec<u8>, Torrent), Failure> {
     let bytes = bytes(path).map_err(|error| {
         Failure::input(format!("cannot read the torrent {name}: {error}; give a .torrent file"))
     })?;
+    let torrent = parse(&name, &bytes)?;
+    Ok((bytes, torrent))
+}
+
+/// Reads the bytes of a .torrent file called `name`, and says what was made safe in it.
+///
+/// # Errors
+/// If it is no torrent that we take (exit 4).
+pub(crate) fn parse(name: &str, bytes: &[u8]) -> Result<Torrent, Failure> {
     let torrent =
-        Torrent::parse(&bytes).map_err(|error| Failure::input(format!("{name}: {error}")))?;
+        Torrent::parse(bytes).map_err(|error| Failure::input(format!("{name}: {error}")))?;
     for warning in &torrent.warnings {
         out::say(&format!("warning: {name}: {warning}"));
     }
-    Ok((bytes, torrent))
+    Ok(torrent)
 }
 
 /// At most one byte more than a torrent may have, so that its reader says that it is too long.
@@ -79,13 +90,17 @@ fn exists(path: &Path) -> Failure {
 /// If something stands there that must not be replaced (exit 4), or it cannot be written (exit 5).
 pub(crate) fn write(path: &Path, force: bool, bytes: &[u8]) -> Result<(), Failure> {
     if is_stream(path) {
-        return out::data(|stdout| stdout.write_all(bytes));
+        if out::is_terminal() {
+            return Err(Failure::usage(
+                "stdout is a terminal, and a torrent is no text; send it to a file or a program",
+            ));
+        }
+        return out::data(|page| page.file(bytes));
     }
     let done = if force {
         dunlin_disk::write_file(&RealFs, path, bytes)
     } else {
-        let file = OpenOptions::new().write(true).create_new(true).open(path);
-        file.and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        dunlin_disk::write_new(&RealFs, path, bytes)
     };
     done.map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => exists(path),
@@ -94,19 +109,4 @@ pub(crate) fn write(path: &Path, force: bool, bytes: &[u8]) -> Result<(), Failur
             path.display()
         )),
     })
-}
-
-/// A text from a torrent for a terminal: nothing in it can move the cursor or turn the line around.
-pub(crate) fn plain(text: &str) -> String {
-    let mut plain = String::new();
-    for c in text.chars() {
-        let hidden = matches!(c, '\u{061C}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}'
-            | '\u{2060}'..='\u{2069}' | '\u{FEFF}');
-        if c.is_control() || hidden {
-            plain.extend(c.escape_default());
-        } else {
-            plain.push(c);
-        }
-    }
-    plain
 }

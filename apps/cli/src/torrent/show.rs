@@ -1,14 +1,14 @@
 //! `dunlin show TORRENT`: everything that a torrent says, as a table or as JSON.
 
-use super::{magnet, plain, read};
+use super::{magnet, read};
 use crate::args::torrent::ShowArgs;
 use crate::exit::{Exit, Failure};
 use crate::json::SCHEMA;
-use crate::out;
+use crate::out::{self, Page};
 use dunlin_base::{format_size, hex};
 use dunlin_metainfo::{BLOCK_LENGTH, Torrent, TorrentFile};
 use serde_json::{Value, json};
-use std::io::{self, Write};
+use std::io;
 
 const SECONDS_A_DAY: i64 = 24 * 60 * 60;
 
@@ -21,7 +21,7 @@ pub(crate) fn run(args: &ShowArgs) -> Result<Exit, Failure> {
     if args.json {
         out::document(&document(&torrent, bytes.len()))?;
     } else {
-        out::data(|stdout| table(&torrent, bytes.len(), stdout))?;
+        out::data(|page| table(&torrent, bytes.len(), page))?;
     }
     Ok(Exit::Ok)
 }
@@ -87,13 +87,13 @@ pub(crate) fn document(torrent: &Torrent, bytes: usize) -> Value {
 }
 
 /// The table of a torrent: a row a thing, and its files at the end.
-fn table(torrent: &Torrent, bytes: usize, to: &mut dyn Write) -> io::Result<()> {
+fn table(torrent: &Torrent, bytes: usize, to: &mut Page<'_>) -> io::Result<()> {
     let rows = rows(torrent, bytes);
     let width = rows.iter().map(|(label, _)| label.len()).max().unwrap_or_default();
     for (label, lines) in rows {
         for (at, line) in lines.iter().enumerate() {
             let label = if at == 0 { label } else { "" };
-            writeln!(to, "{label:>width$}  {}", plain(line))?;
+            to.line(format_args!("{label:>width$}  {line}"))?;
         }
     }
     Ok(())

@@ -9,10 +9,11 @@ use crate::progress::{Mode, Step};
 use crate::signals::Watch;
 use crate::{json, out};
 use dunlin_base::{Bitfield, FileIndex, PieceIndex, format_size};
-use dunlin_disk::{CheckFiles, Checked, DiskErrorKind, RealFs};
+use dunlin_disk::{CheckFiles, Checked, DiskErrorKind, Fs, RealFs};
 use dunlin_metainfo::{BLOCK_LENGTH, Content, Torrent};
 use look::{Found, Stands};
 use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -68,8 +69,21 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<Exit, Failure> {
             plain(&torrent.name)
         )));
     }
-    let stands = look::look(&torrent, &content, &args.data)?;
-    let checked = check(args, &content, &stands)?;
+    // As `get` does: names are looked up from the folder, so that they may be as long as there.
+    let fs = &*RealFs.inside(&args.data);
+    let mut tried = BTreeMap::new();
+    let mut stands = look::look(fs, &torrent, &content, &args.data, &tried)?;
+    let mut checked = check(fs, args, &content, &stands)?;
+    // A file has three names at most.
+    for _ in 0..2 {
+        let misled = misled(&content, &stands, &checked);
+        if misled.is_empty() {
+            break;
+        }
+        misled.into_iter().for_each(|file| *tried.entry(file).or_default() += 1);
+        stands = look::look(fs, &torrent, &content, &args.data, &tried)?;
+        checked = check(fs, args, &content, &stands)?;
+    }
     let outcome = judge(&content, stands, &checked);
     let well = outcome.faults.is_empty() && outcome.right == outcome.pieces;
     let message = outcome.message(&torrent);
@@ -78,7 +92,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<Exit, Failure> {
         out::document(&json::report(outcome.document(&torrent), exit, &message))?;
     } else {
         let lines: Vec<String> = outcome.faults.iter().map(Fault::line).collect();
-        out::data(|stdout| lines.iter().try_for_each(|line| writeln!(stdout, "{line}")))?;
+        out::data(|page| lines.iter().try_for_each(|line| page.line(line)))?;
     }
     match well {
         true => out::say(&message),
@@ -88,7 +102,12 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<Exit, Failure> {
 }
 
 /// Hashes everything that is there.
-fn check(args: &VerifyArgs, content: &Content, stands: &[Stands]) -> Result<Checked, Failure> {
+fn check(
+    fs: &dyn Fs,
+    args: &VerifyArgs,
+    content: &Content,
+    stands: &[Stands],
+) -> Result<Checked, Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     let _watch = Watch::of({
         let stop = Arc::clone(&stop);
@@ -99,8 +118,7 @@ fn check(args: &VerifyArgs, content: &Content, stands: &[Stands]) -> Result<Chec
     let total = content.geometry.total_len();
     let what = format!("verifying {}", format_size(total));
     let mut step = Step::begin(Mode::of(args.quiet), what, total);
-    let check =
-        CheckFiles { fs: &RealFs, content, paths: &paths, threads, budget: None, stop: &stop };
+    let check = CheckFiles { fs, content, paths: &paths, threads, budget: None, stop: &stop };
     let checked = check.run(&mut |done, _| {
         step.at(done);
         ControlFlow::Continue(())
@@ -113,6 +131,15 @@ fn check(args: &VerifyArgs, content: &Content, stands: &[Stands]) -> Result<Chec
         }
         _ => Failure::disk(error),
     })
+}
+
+/// Files that are wrong under one of their names, where another one has a file of their length.
+fn misled(content: &Content, stands: &[Stands], checked: &Checked) -> BTreeSet<FileIndex> {
+    let wrong = wrong_pieces(content, stands, &checked.right);
+    let is_wrong =
+        |file| content.geometry.file_pieces(file).any(|piece| wrong.has(PieceIndex(piece)));
+    let twice = stands.iter().zip((0..).map(FileIndex)).filter(|(stands, _)| stands.twice);
+    twice.map(|(_, file)| file).filter(|file| is_wrong(*file)).collect()
 }
 
 /// What is wrong with which file.
@@ -208,11 +235,25 @@ impl Outcome {
             }
         }
         format!(
-            "{name}: {} of {} pieces are right; files: {}; `dunlin get --force` fetches what is not",
+            "{name}: {} of {} pieces are right; files: {}; {}",
             self.right,
             self.pieces,
-            parts.join(", ")
+            parts.join(", "),
+            self.advice()
         )
+    }
+
+    /// What a person can do. `get` replaces files, and nothing else.
+    fn advice(&self) -> &'static str {
+        let any = |what: &str| self.faults.iter().any(|fault| fault.what == what);
+        let extra = self.faults.iter().all(|fault| fault.what == "extra");
+        if any("no file") {
+            "move away what is no file, then `dunlin get --force` fetches what is not right"
+        } else if extra && self.right == self.pieces {
+            "all that the torrent has is right, and `dunlin get` leaves the rest alone"
+        } else {
+            "`dunlin get --force` fetches what is not"
+        }
     }
 
     fn document(&self, torrent: &Torrent) -> Value {

@@ -12,7 +12,7 @@ use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -30,7 +30,7 @@ const MAX_LIST: u64 = 128 << 20;
 ///
 /// # Errors
 /// If an interval is out of range (exit 2), the system gives no threads or signals (exit 3), a list of
-/// torrents is wrong (exit 4) or cannot be read (exit 5), or an address is not to be had (exit 7).
+/// torrents is not there or wrong (exit 4) or cannot be read (exit 5), or an address is not to be had (exit 7).
 pub(crate) fn run(args: &TrackerArgs) -> Result<Exit, Failure> {
     let interval = args.interval.unwrap_or(INTERVAL);
     if !(MIN_INTERVAL..=MAX_INTERVAL).contains(&interval) {
@@ -94,7 +94,7 @@ fn ready(args: &TrackerArgs, server: &TrackerServer) -> Result<(), Failure> {
         let list = |found: &[SocketAddr]| found.iter().map(ToString::to_string).collect::<Vec<_>>();
         let (http, udp) = (list(server.http()), list(server.udp()));
         let document = json!({ "schema": json::SCHEMA, "ok": true, "http": http, "udp": udp });
-        out::data(|stdout| writeln!(stdout, "{document}"))?;
+        out::data(|page| page.json(&document.to_string()))?;
     }
     Ok(())
 }
@@ -125,7 +125,14 @@ fn access(args: &TrackerArgs) -> Result<Access, Failure> {
 
 fn list(path: &Path) -> Result<HashList, Failure> {
     let name = path.display();
-    let unreadable = |error| Failure::disk(format!("cannot read {name}: {error}"));
+    let unreadable = |error: io::Error| {
+        let what = "give a file of info-hashes, one in hex a line";
+        let message = format!("cannot read {name}: {error}; {what}");
+        match error.kind() {
+            io::ErrorKind::NotFound => Failure::input(message),
+            _ => Failure::disk(message),
+        }
+    };
     let mut text = Vec::new();
     let file = File::open(path).map_err(unreadable)?;
     file.take(MAX_LIST + 1).read_to_end(&mut text).map_err(unreadable)?;

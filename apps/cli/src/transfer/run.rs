@@ -1,21 +1,28 @@
 //! Runs `get` and `seed`: starts the world, hears what happens, knows when it is over and how it ended.
 
+use super::faults;
 use super::show::{self, Screen};
 use super::source::{self, Wanted};
 use crate::exit::{Exit, Failure};
 use crate::out;
 use crate::signals::Watch;
 use dunlin_base::{TorrentId, format_size};
-use dunlin_disk::{DiskError, DiskErrorKind};
+use dunlin_disk::{DiskError, DiskErrorKind, FileFault, RealFs};
 use dunlin_engine::io::{Command, Event, TorrentState, TorrentView};
 use dunlin_net::{Net, NetConfig, NetError, NetEvent, NewTorrent};
 use dunlin_plan::Pattern;
+use dunlin_tracker::TrackerUrl;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 /// How often numbers are looked at.
 const TICK: Duration = Duration::from_millis(100);
+
+/// Said of a torrent for which nobody can be asked.
+const ALONE: &str = "no tracker and no peer is known: give --tracker or --peer";
 
 /// Everything that a run is told.
 pub(super) struct Job {
@@ -44,13 +51,24 @@ pub(super) struct Progress {
     pub(super) complete: bool,
     pub(super) opened: bool,
     pub(super) view: Option<TorrentView>,
+    /// The folder that holds its name.
+    pub(super) folder: PathBuf,
     /// Why its files could not be opened.
     pub(super) disk: Option<DiskError>,
+    /// That, for people, where there is more to say than the disk knows.
+    pub(super) refusal: Option<String>,
     pub(super) failed_files: Vec<(String, String)>,
+    /// What is wrong with which file of a torrent that is seeded.
+    pub(super) faults: Vec<(String, String)>,
     pub(super) trackers: BTreeMap<String, String>,
+    /// Bytes received of each peer and sent to it, by its address and program; without an address are
+    /// those that are not told apart.
+    pub(super) peers: BTreeMap<(Option<IpAddr>, String), (u64, u64)>,
     /// When something last came, and how much had come then.
     gained: Option<(Instant, u64)>,
     pub(super) stalled: bool,
+    /// Neither a tracker nor a peer of it is known.
+    alone: bool,
 }
 
 /// What came of a run.
@@ -59,7 +77,7 @@ pub(super) struct Ended {
     pub(super) interrupted: bool,
     pub(super) seconds: f64,
     pub(super) exit: Exit,
-    pub(super) message: String,
+    pub(super) messages: Vec<String>,
 }
 
 /// Runs until everything is done, has failed, or was stopped.
@@ -68,7 +86,10 @@ pub(super) fn run(job: Job) -> Result<Exit, Failure> {
     let (json, quiet, fetches) = (job.json, job.quiet, job.fetches);
     let mut torrents = BTreeMap::new();
     for (new, wanted) in job.new.iter().zip(&job.wanted) {
-        torrents.insert(new.add.torrent, begin(wanted, &new.add.priorities));
+        let mut progress = begin(wanted, &new.add.priorities);
+        progress.folder.clone_from(&new.folder);
+        progress.alone = fetches && new.add.trackers.is_empty() && new.add.peers.is_empty();
+        torrents.insert(new.add.torrent, progress);
     }
     let watch = Watch::of(|| {})?;
     let (net, heard) = Net::start(job.config).map_err(|error| not_started(&error))?;
@@ -87,15 +108,16 @@ pub(super) fn run(job: Job) -> Result<Exit, Failure> {
         screen: Screen::new(quiet),
         stopping: false,
     };
+    running.name_alone();
     let interrupted = running.until_over(&watch);
     // What came while it stopped counts, too.
     running.look();
     let Running { net, torrents, screen, .. } = running;
     screen.end();
     net.join();
-    let (exit, message) = verdict(&torrents, interrupted, fetches);
+    let (exit, messages) = verdict(&torrents, interrupted, fetches);
     let seconds = start.elapsed().as_secs_f64();
-    let ended = Ended { torrents, interrupted, seconds, exit, message };
+    let ended = Ended { torrents, interrupted, seconds, exit, messages };
     show::report(&ended, json, quiet)?;
     Ok(ended.exit)
 }
@@ -149,6 +171,14 @@ struct Running {
 }
 
 impl Running {
+    /// Says of what is to be fetched that nobody can be found who has it.
+    fn name_alone(&mut self) {
+        for progress in self.torrents.values().filter(|progress| progress.alone) {
+            let name = &progress.name;
+            self.screen.once(&format!("{name}: {ALONE}; it waits for peers that connect to it"));
+        }
+    }
+
     /// Whether a person stopped it.
     fn until_over(&mut self, watch: &Watch) -> bool {
         let mut interrupted = false;
@@ -184,12 +214,40 @@ impl Running {
                     progress.checked = progress.checked.max(total);
                 }
             }
+            NetEvent::Faults { torrent, faults } => self.faults(torrent, &faults),
             NetEvent::OpenFailed { torrent, error } => {
+                if let DiskErrorKind::NothingRight(faults) = &error.kind {
+                    self.faults(torrent, faults);
+                    self.refuse(torrent, faults);
+                }
                 if let Some(progress) = self.torrents.get_mut(&torrent) {
                     progress.disk = Some(error);
                 }
             }
             NetEvent::Stopped => {}
+        }
+    }
+
+    /// Says what is wrong with the files of a torrent that is seeded.
+    fn faults(&mut self, torrent: TorrentId, faults: &[FileFault]) {
+        let metainfo = self.wanted.get(torrent.0 as usize).and_then(Wanted::metainfo);
+        let (Some(progress), Some(metainfo)) = (self.torrents.get_mut(&torrent), metainfo) else {
+            return;
+        };
+        let named =
+            |one: &FileFault| (faults::name_of(metainfo, one.file), faults::words(metainfo, one));
+        progress.faults = faults.iter().map(named).collect();
+        for line in faults::lines(metainfo, faults) {
+            self.screen.once(&line);
+        }
+    }
+
+    /// Nothing of a torrent that is to be seeded is right.
+    fn refuse(&mut self, torrent: TorrentId, faults: &[FileFault]) {
+        let metainfo = self.wanted.get(torrent.0 as usize).and_then(Wanted::metainfo);
+        if let (Some(progress), Some(metainfo)) = (self.torrents.get_mut(&torrent), metainfo) {
+            let folder = &progress.folder;
+            progress.refusal = Some(faults::refusal(&RealFs, metainfo, folder, faults));
         }
     }
 
@@ -226,12 +284,21 @@ impl Running {
                     progress.failed_files.push((failed.name, failed.reason));
                 }
             }
+            Event::PeerTotals { torrent, totals } => {
+                let Some(progress) = self.torrents.get_mut(&torrent) else { return };
+                for one in totals {
+                    let moved = progress.peers.entry((one.address, one.program)).or_default();
+                    *moved = (moved.0 + one.received, moved.1 + one.sent);
+                }
+            }
             Event::Announced { torrent, news } => {
                 if let Some(progress) = self.torrents.get_mut(&torrent) {
                     let text = match &news.result {
                         Ok(peers) => format!("{peers} peers"),
                         Err(error) => {
-                            self.screen.once(&format!("tracker {}: {error}", news.url));
+                            // A passkey is nobody's but the user's, and logs are shown around.
+                            let url = TrackerUrl::mask(&news.url);
+                            self.screen.once(&format!("tracker {url}: {error}"));
                             error.clone()
                         }
                     };
@@ -248,10 +315,16 @@ impl Running {
             return;
         }
         let was = progress.state.replace(state);
+        let reason = match state {
+            TorrentState::Failed => progress.refusal.clone().or(reason),
+            _ => reason,
+        };
         progress.reason.clone_from(&reason);
         progress.opened |=
             matches!(state, TorrentState::Downloading | TorrentState::Seeding | TorrentState::Done);
-        progress.complete |= matches!(state, TorrentState::Seeding | TorrentState::Done);
+        // What is only seeded may lack something: how much is here says so.
+        progress.complete |=
+            self.fetches && matches!(state, TorrentState::Seeding | TorrentState::Done);
         if state != TorrentState::Checking {
             progress.checking = None;
         }
@@ -262,6 +335,13 @@ impl Running {
             }
             (TorrentState::Seeding, _) if was != Some(state) => {
                 self.screen.once(&format!("{name}: seeding"));
+            }
+            (TorrentState::Checking, Some(why)) => {
+                self.screen.once(&format!("{name}: {why} (what is there is checked again)"));
+            }
+            // The last one is named by the end itself.
+            (TorrentState::Failed, why) if !self.torrents.values().all(is_over) => {
+                out::error(&format!("{name}: {}", why.unwrap_or_default()));
             }
             _ => {}
         }
@@ -277,12 +357,21 @@ impl Running {
             }
             if let Some(view) = &progress.view
                 && !self.fetches
-                && view.state == TorrentState::Downloading
-                && view.have < view.wanted
+                && matches!(view.state, TorrentState::Seeding | TorrentState::Done)
             {
-                let (name, text) = (&progress.name, format_size(view.wanted - view.have));
-                self.screen
-                    .once(&format!("{name}: {text} are missing or wrong, the rest is seeded"));
+                progress.complete = view.have >= view.wanted;
+                let (name, lacks) = (&progress.name, format_size(view.wanted - view.have));
+                match view.have {
+                    _ if progress.complete => {}
+                    0 => self.screen.once(&format!(
+                        "{name}: nothing of it is right any more in {}; it is looked for again, and \
+                         seeded when it is back",
+                        progress.folder.display()
+                    )),
+                    _ => self
+                        .screen
+                        .once(&format!("{name}: {lacks} are missing or wrong, the rest is seeded")),
+                }
             }
             let came = progress.view.as_ref().map_or(0, |view| view.received);
             let waits =
@@ -302,7 +391,13 @@ impl Running {
             {
                 let patience = self.patience.unwrap_or_default().as_secs();
                 progress.state = Some(TorrentState::Failed);
-                progress.reason = Some(format!("nothing came for {patience} s"));
+                let bad = progress.view.as_ref().and_then(|view| view.bad_piece);
+                let why = match bad {
+                    _ if progress.alone => format!("; {ALONE}"),
+                    Some(piece) => format!("; piece {piece} failed its hash, whoever sent it"),
+                    None => String::new(),
+                };
+                progress.reason = Some(format!("nothing came for {patience} s{why}"));
                 self.net.command(Command::Remove(torrent));
             }
         }
@@ -319,9 +414,9 @@ fn verdict(
     torrents: &BTreeMap<TorrentId, Progress>,
     interrupted: bool,
     fetches: bool,
-) -> (Exit, String) {
+) -> (Exit, Vec<String>) {
     let mut failed = Vec::new();
-    let mut exit = Exit::Ok;
+    let mut exits = Vec::new();
     for progress in torrents.values() {
         let why = match (&progress.state, &progress.reason) {
             (Some(TorrentState::Failed), reason) => reason.clone().unwrap_or_default(),
@@ -333,29 +428,38 @@ fn verdict(
                 .join("; "),
             _ => continue,
         };
-        exit = match &progress.disk {
+        exits.push(match &progress.disk {
             _ if progress.stalled => Exit::Stalled,
             Some(error) => exit_of(error),
             None => Exit::Failed,
-        };
+        });
         failed.push(format!("{}: {why}", progress.name));
     }
-    if !failed.is_empty() {
-        let hint = if exit == Exit::Stalled { "; the same command goes on" } else { "" };
-        return (exit, format!("{}{hint}", failed.join("\n")));
+    if let Some(last) = exits.last().copied() {
+        // A seed of which a part went well ends as one that failed, whatever the reason was.
+        let all_alike = exits.len() == torrents.len() && exits.iter().all(|exit| *exit == last);
+        let exit = if fetches || all_alike { last } else { Exit::Failed };
+        if let Some(last) = failed.last_mut().filter(|_| exit == Exit::Stalled) {
+            last.push_str("; the same command goes on");
+        }
+        return (exit, failed);
     }
     if interrupted && fetches && torrents.values().any(|progress| !progress.complete) {
-        return (Exit::Interrupted, "interrupted; the same command goes on".to_owned());
+        return (Exit::Interrupted, vec!["interrupted; the same command goes on".to_owned()]);
     }
-    (Exit::Ok, String::new())
+    (Exit::Ok, Vec::new())
 }
 
 /// What a disk error ends with: what stands in the way is an input that can be changed.
 fn exit_of(error: &DiskError) -> Exit {
     match error.kind {
-        DiskErrorKind::OtherContent { .. } | DiskErrorKind::Exists | DiskErrorKind::NoFolder => {
-            Exit::Input
-        }
+        DiskErrorKind::OtherContent { .. }
+        | DiskErrorKind::Exists
+        | DiskErrorKind::NoFolder
+        | DiskErrorKind::Claimed { .. }
+        | DiskErrorKind::Twice { .. }
+        | DiskErrorKind::Newer(_) => Exit::Input,
+        DiskErrorKind::NothingRight(_) => Exit::Mismatch,
         _ => Exit::Disk,
     }
 }

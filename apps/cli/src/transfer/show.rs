@@ -2,13 +2,13 @@
 //! table or one JSON document on stdout.
 
 use super::run::{Ended, Progress};
+use crate::bars::{Bar, Bars};
 use crate::exit::{Exit, Failure};
 use crate::progress::Mode;
 use crate::{json, out};
 use dunlin_base::{TorrentId, format_rate, format_size};
 use dunlin_engine::io::TorrentState;
 use dunlin_net::Net;
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 const LINE: Duration = Duration::from_secs(1);
 /// Torrents that have a bar, or a line, of their own.
 const MAX_BARS: usize = 8;
+/// What one bar looks like.
+const BAR: &str = "[{bar:16}] {percent:>3}%  {wide_msg}";
 /// Notes that are said once each, at most.
 const MAX_NOTES: usize = 1000;
 
@@ -31,8 +33,8 @@ pub(super) fn listening(net: &Net) {
 pub(super) struct Screen {
     mode: Mode,
     shown: Instant,
-    bars: MultiProgress,
-    bar: BTreeMap<TorrentId, ProgressBar>,
+    bars: Bars,
+    bar: BTreeMap<TorrentId, Bar>,
     said: BTreeSet<String>,
 }
 
@@ -41,7 +43,7 @@ impl Screen {
         Screen {
             mode: Mode::of(quiet),
             shown: Instant::now(),
-            bars: MultiProgress::with_draw_target(ProgressDrawTarget::stderr()),
+            bars: Bars::new(),
             bar: BTreeMap::new(),
             said: BTreeSet::new(),
         }
@@ -56,7 +58,7 @@ impl Screen {
             return;
         }
         match self.mode {
-            Mode::Bars => _ = self.bars.println(text),
+            Mode::Bars => self.bars.say(text),
             _ => out::say(text),
         }
     }
@@ -73,22 +75,16 @@ impl Screen {
             Mode::Bars => {
                 for (id, progress) in torrents.iter().take(MAX_BARS) {
                     let bars = &self.bars;
-                    let bar = self.bar.entry(*id).or_insert_with(|| {
-                        let style = ProgressStyle::with_template("[{bar:24}] {percent:>3}%  {msg}");
-                        let bar = ProgressBar::new(1000);
-                        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-                        bars.add(bar)
-                    });
+                    let bar = self.bar.entry(*id).or_insert_with(|| bars.add(BAR, ""));
                     let (have, wanted) = far(progress);
-                    bar.set_position(have.saturating_mul(1000) / wanted.max(1));
-                    bar.set_message(line(progress));
+                    bar.draw(have, wanted.max(1), &line(progress));
                 }
             }
         }
     }
 
     pub(super) fn end(self) {
-        self.bar.values().for_each(ProgressBar::abandon);
+        self.bar.values().for_each(Bar::abandon);
     }
 }
 
@@ -134,7 +130,7 @@ fn word(state: Option<TorrentState>) -> &'static str {
 /// The end: a document or a table on stdout, what went wrong on stderr.
 pub(super) fn report(ended: &Ended, as_json: bool, quiet: bool) -> Result<(), Failure> {
     if ended.exit != Exit::Ok {
-        out::error(&ended.message);
+        ended.messages.iter().for_each(|text| out::error(text));
     }
     if as_json {
         let torrents: Vec<Value> = ended.torrents.values().map(document).collect();
@@ -144,26 +140,25 @@ pub(super) fn report(ended: &Ended, as_json: bool, quiet: bool) -> Result<(), Fa
             "seconds": ended.seconds,
             "torrents": torrents,
         });
-        return out::document(&json::report(document, ended.exit, &ended.message));
+        return out::document(&json::report(document, ended.exit, &ended.messages.join("\n")));
     }
     if quiet {
         return Ok(());
     }
-    out::data(|stdout| {
+    out::data(|page| {
         for progress in ended.torrents.values() {
             let (have, wanted) =
                 progress.view.as_ref().map_or((0, 0), |one| (one.have, one.wanted));
             let (got, gave) = progress.view.as_ref().map_or((0, 0), |one| (one.received, one.sent));
             let state = if progress.complete { "complete" } else { word(progress.state) };
-            writeln!(
-                stdout,
+            page.line(format_args!(
                 "{}  {state}  {} of {}  {} received  {} sent",
                 progress.name,
                 format_size(have),
                 format_size(wanted),
                 format_size(got),
                 format_size(gave)
-            )?;
+            ))?;
         }
         Ok(())
     })
@@ -172,8 +167,12 @@ pub(super) fn report(ended: &Ended, as_json: bool, quiet: bool) -> Result<(), Fa
 fn document(progress: &Progress) -> Value {
     let view = progress.view.as_ref();
     let number = |of: fn(&dunlin_engine::io::TorrentView) -> u64| view.map_or(0, of);
-    let failed: BTreeMap<&String, &String> =
-        progress.failed_files.iter().map(|(name, why)| (name, why)).collect();
+    let failed: BTreeMap<&String, &String> = progress
+        .faults
+        .iter()
+        .chain(&progress.failed_files)
+        .map(|(name, why)| (name, why))
+        .collect();
     let files: Vec<Value> = progress
         .files
         .iter()
@@ -181,6 +180,15 @@ fn document(progress: &Progress) -> Value {
             json!({ "name": name, "length": length, "wanted": wanted, "error": failed.get(name) })
         })
         .collect();
+    let peers = progress.peers.iter().map(|((address, program), (received, sent))| {
+        json!({
+            "address": address,
+            "program": program,
+            "bytes_received": received,
+            "bytes_sent": sent,
+        })
+    });
+    let peers: Vec<Value> = peers.collect();
     json!({
         "name": progress.name,
         "info_hash": progress.hashes.v1.map(|hash| hash.to_string()),
@@ -194,6 +202,7 @@ fn document(progress: &Progress) -> Value {
         "bytes_received": number(|view| view.received),
         "bytes_sent": number(|view| view.sent),
         "files": files,
+        "peers": peers,
         "trackers": progress.trackers,
     })
 }

@@ -1,10 +1,12 @@
 //! Torrents as people name them: files, magnet links, standard input, plain data. It moves nothing.
 
+use super::beside;
 use crate::args::transfer::NetArgs;
 use crate::exit::Failure;
 use crate::out;
 use crate::torrent::{self, create};
 use dunlin_base::{InfoHash, PeerId, TorrentId};
+use dunlin_disk::RealFs;
 use dunlin_engine::io::{AddTorrent, Limits, Priority, Source};
 use dunlin_metainfo::{MAX_TORRENT_SIZE, Magnet, Torrent};
 use dunlin_plan::Pattern;
@@ -114,9 +116,8 @@ pub(super) fn load_or_make(
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".torrent");
     let beside = folder.join(name);
-    if beside.exists() {
+    if let Some(torrent) = beside::read(&RealFs, &beside, &path)? {
         out::say(&format!("{}: there already, and taken", beside.display()));
-        let torrent = read_torrent(&beside.to_string_lossy())?;
         return Ok((Wanted::Torrent(Arc::new(torrent)), folder));
     }
     let torrent = create::of_data(&path, &options.tracker, options.quiet)?;
@@ -132,10 +133,14 @@ fn is_data(path: &Path) -> bool {
     if path.is_dir() {
         return true;
     }
+    if !path.is_file() {
+        // A pipe can be read only once.
+        return false;
+    }
     let named = path.extension().is_some_and(|extension| extension == "torrent");
     let mut first = [0; 1];
     let looks = File::open(path).and_then(|mut file| file.read_exact(&mut first)).is_ok();
-    !named && path.is_file() && !(looks && first == *b"d" && is_torrent(path))
+    !(named || looks && first == *b"d" && is_torrent(path))
 }
 
 fn is_torrent(path: &Path) -> bool {
@@ -182,6 +187,7 @@ pub(super) fn add(wanted: &Wanted, number: u32, options: &NetArgs) -> Result<Add
         peer_id: peer_id(&random[..12]),
         key: u32::from_be_bytes(key),
         paused: false,
+        serve_only: false,
     })
 }
 

@@ -4,7 +4,9 @@ use clap_complete::Shell;
 use dunlin_metainfo::{Format, Magnet};
 use dunlin_plan::{Pattern, PatternError};
 
-/// Schemes of trackers.
+/// Schemes of trackers that are asked.
+const ASKED: &[&str] = &["http", "https", "udp"];
+/// Schemes of trackers that a torrent may name.
 const TRACKERS: &[&str] = &["http", "https", "udp", "ws", "wss"];
 /// Schemes of web seeds.
 const WEB: &[&str] = &["http", "https", "ftp"];
@@ -44,11 +46,20 @@ pub(crate) struct Tier(pub(crate) Vec<String>);
 /// # Errors
 /// If one of them has no scheme of a tracker, or no host.
 pub(crate) fn tier(text: &str) -> Result<Tier, TorrentValueError> {
-    let url = |url: &str| {
-        let wrong = || TorrentValueError::Tracker(url.to_owned());
-        address(url, TRACKERS).ok_or_else(wrong)
-    };
+    let url = |url: &str| tracker_of(url, TRACKERS);
     Ok(Tier(text.split(',').map(url).collect::<Result<_, _>>()?))
+}
+
+/// Reads the address of a tracker that is to be asked.
+///
+/// # Errors
+/// If it has no scheme by which trackers are asked, or no host.
+pub(crate) fn tracker(text: &str) -> Result<String, TorrentValueError> {
+    tracker_of(text, ASKED)
+}
+
+fn tracker_of(url: &str, schemes: &[&str]) -> Result<String, TorrentValueError> {
+    address(url, schemes).ok_or_else(|| TorrentValueError::Tracker(url.to_owned()))
 }
 
 /// Reads the address of a web seed.
@@ -176,6 +187,8 @@ mod tests {
         {
             assert!(matches!(tier(text), Err(TorrentValueError::Tracker(_))), "{text}");
         }
+        assert!(tier("wss://a.example/").is_ok() && tracker("wss://a.example/").is_err());
+        assert_eq!(tracker("udp://a.example:80").as_deref(), Ok("udp://a.example:80"));
         assert!(web_seed("https://w.example/").is_ok());
         assert!(web_seed("udp://w.example/").is_err());
     }

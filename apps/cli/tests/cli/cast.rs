@@ -56,6 +56,30 @@ fn ranks_of_one_folder_have_one_copy() {
 }
 
 #[test]
+fn ranks_of_one_folder_have_one_copy_even_if_each_fetches_for_itself() {
+    for fabric in FABRICS {
+        let sandbox = Sandbox::new();
+        let bytes = make(&sandbox, "src/model");
+        let line = "cast src/model dst --ranks 4 --from 0 --to 1-3 --per-rank --no-cache --fabric";
+        let report = sandbox.json(0, &format!("{line} {fabric}"));
+        same_tree(&sandbox.path("src/model"), &sandbox.path("dst/model"));
+        assert_eq!(number(&report["bytes_moved"]), bytes, "{fabric}");
+        assert!((0..4).all(|rank| complete(&report, rank)), "{report}");
+        let left = sandbox.tree("dst").into_iter().find(|name| name.contains("dunlin-part"));
+        assert_eq!(left, None);
+    }
+}
+
+#[test]
+fn dest_has_no_braces_but_those_that_are_filled_in() {
+    let sandbox = Sandbox::new();
+    make(&sandbox, "src/model");
+    let done = sandbox.expect(2, "cast src/model dst/{rnak} --ranks 2");
+    assert!(done.stderr.contains("neither {rank} nor {host}"), "{}", done.stderr);
+    assert!(!sandbox.path("dst").exists());
+}
+
+#[test]
 fn what_lands_where() {
     // SRC as given, what stands in DEST then.
     let cases = [
@@ -120,9 +144,10 @@ fn what_nobody_has_fails_by_itself() {
     sandbox.write("src/a", data(1, 10_000));
     for (sources, named) in [("src/a gone", "gone"), ("src/a gone/", "gone/")] {
         let done = sandbox.expect(1, &format!("cast {sources} dst/{{rank}} --ranks 2"));
+        let looked = format!("looked for {}", sandbox.path("gone").display());
         let said =
-            done.stderr.lines().any(|line| line.contains(named) && line.contains("nobody has"));
-        assert!(said, "{sources}: {}", done.stderr);
+            |line: &str| [named, "nobody has it", &looked].iter().all(|it| line.contains(it));
+        assert!(done.stderr.lines().any(said), "{sources}: {}", done.stderr);
         assert!(sandbox.path("dst/1/a").exists());
     }
     let report = sandbox.json(1, "cast gone/ dst/{rank} --ranks 2");

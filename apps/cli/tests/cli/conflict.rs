@@ -104,3 +104,52 @@ fn so_does_the_lower_rank_and_an_owner_of_tokens() {
     let text = String::from_utf8(sandbox.files("tokens")["client2_f"].clone()).unwrap();
     assert_eq!(text.split_whitespace().count(), 5, "{text}");
 }
+
+/// The options that a message advises, one set a way out.
+fn advised(message: &str) -> Vec<String> {
+    let (_, advice) = message.split_once("nothing was moved: ").expect("advice");
+    let ways = advice.lines().next().unwrap().split(" with --").skip(1);
+    ways.map(|way| format!("--{}", way.split(", ").next().unwrap())).collect()
+}
+
+#[test]
+fn advice_is_not_refused_next() {
+    // By rank: what it has of the file, and whether it wants it; and how many ways out there are.
+    let cases: [(&[(&str, bool)], usize); 5] = [
+        (&[("one", false), ("two", false), ("", true)], 1),
+        (&[("one", false), ("two", true), ("", true)], 2),
+        (&[("one", true), ("two", false), ("", true)], 2),
+        (&[("one", true), ("two", true)], 1),
+        (&[("one", false), ("two", false), ("three", true)], 1),
+    ];
+    for form in ["folders", "course"] {
+        for (case, (peers, count)) in cases.iter().enumerate() {
+            let sandbox = Sandbox::new();
+            let make = |plan: &str| {
+                for ((has, wants), rank) in peers.iter().zip(1..) {
+                    let (owned, wanted) = (usize::from(!has.is_empty()), usize::from(*wants));
+                    let file = if owned > 0 { format!("f 1 {has}") } else { String::new() };
+                    let name = if *wants { "f" } else { "" };
+                    if form == "course" {
+                        let text = format!("{owned} {file} {wanted} {name}");
+                        sandbox.write(&format!("{plan}/in{rank}.txt"), text);
+                        continue;
+                    }
+                    sandbox.write(&format!("{plan}/peer{rank}/wants"), name);
+                    if owned > 0 {
+                        sandbox.write(&format!("{plan}/peer{rank}/f"), has);
+                    }
+                }
+            };
+            make("plan");
+            let said = sandbox.expect(4, "swarm plan").stderr;
+            let ways = advised(&said);
+            assert_eq!(ways.len(), *count, "{form} {case}: {said}");
+            for (index, options) in ways.iter().enumerate() {
+                let plan = format!("{form}{case}-{index}");
+                make(&plan);
+                sandbox.expect(0, &format!("swarm {plan} {options}"));
+            }
+        }
+    }
+}

@@ -70,6 +70,27 @@ fn a_host_that_cannot_be_reached_is_named_and_the_others_go_on() {
 }
 
 #[test]
+fn a_look_at_hosts_says_nothing_of_those_that_do_not_answer() {
+    let sandbox = sandbox();
+    let cast = "cast src/m dst/{host} --ssh ./ssh --from 0 --start-timeout 50s";
+    sandbox.expect(0, &format!("{cast} --hosts n1,n2"));
+    let line = format!("{cast} --hosts n1,gone,n2");
+    for look in ["--verify-only", "--check"] {
+        let done = sandbox.expect(1, &format!("{line} {look}"));
+        assert!(!done.stdout.contains("as it should be"), "{look}: {}", done.stdout);
+        assert!(!done.stdout.contains("in all"), "{look}: {}", done.stdout);
+        assert!(done.stderr.contains("rank 2 (gone) never registered"), "{}", done.stderr);
+        let report = sandbox.json(1, &format!("{line} {look}"));
+        assert_eq!(report["ok"], false, "{report}");
+        let rank = &report["unanswered"][0];
+        assert_eq!((&rank["rank"], &rank["host"]), (&2.into(), &"gone".into()), "{report}");
+        assert_eq!(rank["state"], "absent");
+    }
+    let whole = sandbox.json(0, &format!("{cast} --hosts n1,n2 --verify-only"));
+    assert_eq!(whole["unanswered"], serde_json::json!([]));
+}
+
+#[test]
 fn a_plan_of_hosts_is_placed_on_them() {
     let sandbox = sandbox();
     let plan = "[[node]]\nranks = \"0\"\nroot = \"src\"\nhave = [\"**\"]\n\

@@ -1,7 +1,7 @@
 //! Ctrl-C and SIGTERM: exit 9, how to go on, nothing unfinished under a final name; twice: exit
 //! 130.
 
-use crate::common::{Sandbox, data, end, same, signal, wait_for};
+use crate::common::{Sandbox, data, end, same, signal, text, wait_for};
 use std::fs;
 
 fn plan(sandbox: &Sandbox) {
@@ -71,4 +71,38 @@ fn an_interrupt_while_data_is_generated_leaves_no_part() {
     let done = end(run);
     assert_eq!(done.code, 9, "{}", done.stderr);
     assert!(!part.exists() && !sandbox.path("plan/work/1/big").exists());
+}
+
+#[test]
+fn a_look_that_is_interrupted_states_no_result() {
+    let sandbox = Sandbox::new();
+    let big = sandbox.write("w0/big", vec![7; 256 << 20]);
+    fs::create_dir(sandbox.path("w1")).unwrap();
+    fs::hard_link(big, sandbox.path("w1/big")).unwrap();
+    let node = "ranks = \"0-1\"\nroot = \"w{rank}\"\nwant = [\"big\"]\n";
+    sandbox.write("plan.toml", format!("[[node]]\n{node}"));
+    for (json, after) in [("", 0), ("", 100), ("--json", 0), ("--json", 100)] {
+        let look = "place plan.toml --no-cache --verify-only";
+        let run = sandbox.start(&format!("{look} {json}"));
+        // A signal before that ends the process as it ends any.
+        let status = format!("/proc/{}/status", run.id());
+        let caught = |line: &str| {
+            let mask = line.strip_prefix("SigCgt:")?.trim();
+            u64::from_str_radix(mask, 16).ok().filter(|mask| mask & 2 != 0)
+        };
+        wait_for("who catches signals", || text(status.as_ref())?.lines().find_map(caught));
+        std::thread::sleep(std::time::Duration::from_millis(after));
+        signal(run.id(), "INT");
+        let done = end(run);
+        if done.code == 0 && after > 0 {
+            // It was quicker.
+            continue;
+        }
+        assert_eq!(done.code, 9, "{}{}", done.stdout, done.stderr);
+        assert!(!done.stdout.contains("as it should be"), "{}", done.stdout);
+        if !json.is_empty() {
+            let document: serde_json::Value = serde_json::from_str(&done.stdout).unwrap();
+            assert!(!document["error"]["message"].as_str().unwrap().is_empty(), "{document}");
+        }
+    }
 }

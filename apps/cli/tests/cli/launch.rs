@@ -26,7 +26,7 @@ fn a_launch_that_is_wrong_is_said_by_rank_0_alone() {
         (2, "swarm plan --fabric ether", "auto, memory, virtual, mpi"),
         (2, "swarm plan --fabric memory", "--fabric memory under mpirun of Open MPI"),
         (2, "swarm plan --fabric virtual", "each of its processes would run the whole swarm"),
-        (2, "swarm", "<PLAN>"),
+        (2, "swarm plan --nothing", "--nothing"),
         (3, "swarm plan --mpi-lib none/libmpi.so.40", "none/libmpi.so.40"),
         (3, "swarm plan --fabric mpi --mpi-lib none/libmpi.so.40", "--mpi-lib"),
     ];

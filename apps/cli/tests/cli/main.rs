@@ -1,5 +1,6 @@
 //! The program as its users meet it: every test runs the built binary on a plan of its own making.
 
+mod classic;
 mod common;
 mod rules;
 mod trees;
@@ -19,6 +20,7 @@ mod faults;
 mod folders;
 mod force;
 mod help;
+mod hostile_folders;
 mod hosts;
 mod interrupt;
 mod json;

@@ -18,7 +18,7 @@ fn a_wanted_file_that_nobody_owns() {
         assert!(!ghost["reason"].as_str().unwrap().is_empty());
     }
     let done = sandbox.expect(1, "swarm plan --out out");
-    assert!(done.stdout.contains("rank 2: ghost failed"), "{}", done.stdout);
+    assert!(done.stdout.contains("ranks 1, 2: ghost failed"), "{}", done.stdout);
     assert!(done.stderr.contains("ghost"), "{}", done.stderr);
 }
 

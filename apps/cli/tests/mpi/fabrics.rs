@@ -4,7 +4,7 @@
 use crate::common::Sandbox;
 use crate::job::{Job, Mpi, Running};
 use crate::plans::{self, Plan};
-use crate::rules;
+use crate::{classic, rules};
 
 /// Runs a plan in the folder `plan` over every fabric.
 fn everywhere(sandbox: &Sandbox, plan: &Plan, options: &str) {
@@ -13,6 +13,9 @@ fn everywhere(sandbox: &Sandbox, plan: &Plan, options: &str) {
         plan.check(sandbox, out);
         let lines = rules::read(&sandbox.path(&format!("{out}.trace")));
         rules::check(&lines, u64::from(plan.ranks) - 1, &plan.wanted);
+        if options == classic::OPTIONS {
+            classic::check(&lines, &plan.wanted);
+        }
         // Blocks over MPI carry no time: an answer may seem a moment older than its request.
         if !(out.starts_with("mpi") && plan.blocks) {
             rules::answers_follow_requests(&lines);
@@ -45,7 +48,7 @@ fn everywhere(sandbox: &Sandbox, plan: &Plan, options: &str) {
 fn token_files() {
     let sandbox = Sandbox::new();
     let plan = plans::course(&sandbox, "plan");
-    for options in ["", "--profile bittorrent"] {
+    for options in [classic::OPTIONS, "--profile bittorrent"] {
         everywhere(&sandbox, &plan, options);
     }
 }

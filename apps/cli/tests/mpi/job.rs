@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -81,6 +82,8 @@ pub(crate) struct Job<'a> {
     ranks: u32,
     options: Vec<String>,
     wrapper: Vec<String>,
+    /// What is run instead of the binary with words, and the folder of the sandbox in which.
+    program: Option<(String, String)>,
     /// Whether it may mount.
     mounts: bool,
     line: String,
@@ -91,7 +94,8 @@ impl<'a> Job<'a> {
     /// So many ranks of the binary with words from a line, to be run in the sandbox.
     pub(crate) fn new(sandbox: &'a Sandbox, mpi: &'a Mpi, ranks: u32, line: &str) -> Job<'a> {
         let (options, wrapper, line) = (Vec::new(), Vec::new(), line.to_owned());
-        Job { sandbox, mpi, ranks, options, wrapper, mounts: false, line, limit: LIMIT }
+        let (program, mounts, limit) = (None, false, LIMIT);
+        Job { sandbox, mpi, ranks, options, wrapper, program, mounts, line, limit }
     }
 
     /// With another option of the launcher.
@@ -103,6 +107,12 @@ impl<'a> Job<'a> {
     /// With these words before the binary's name: a program that becomes it, or runs it.
     pub(crate) fn wrapped(mut self, words: &[&str]) -> Job<'a> {
         self.wrapper = words.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
+    /// With this program in a folder of the sandbox, which finds the binary through PATH.
+    pub(crate) fn program(mut self, folder: &str, program: &str) -> Job<'a> {
+        self.program = Some((folder.to_owned(), program.to_owned()));
         self
     }
 
@@ -199,11 +209,27 @@ impl<'a> Job<'a> {
             command.arg("-rm").arg(program);
         }
         command.args(words).args(&self.options).args(&self.wrapper);
-        command.arg(env!("CARGO_BIN_EXE_dunlin")).args(self.line.split_whitespace());
-        if let Ok(library) = std::env::var(LIBRARY) {
-            command.args(["--mpi-lib", &library]);
-        }
-        command.current_dir(self.sandbox.path("")).env_remove("NO_COLOR").env("DUNLIN_LOG", FILTER);
+        let binary = Path::new(env!("CARGO_BIN_EXE_dunlin"));
+        let folder = match &self.program {
+            Some((folder, program)) => {
+                let found = std::env::var_os("PATH").unwrap_or_default();
+                let own = binary.parent().map(Path::to_owned);
+                let all = own.into_iter().chain(std::env::split_paths(&found));
+                command.arg(program).env("PATH", std::env::join_paths(all).unwrap());
+                folder
+            }
+            None => {
+                command.arg(binary).args(self.line.split_whitespace());
+                if let Ok(library) = std::env::var(LIBRARY) {
+                    command.args(["--mpi-lib", &library]);
+                }
+                ""
+            }
+        };
+        command
+            .current_dir(self.sandbox.path(folder))
+            .env_remove("NO_COLOR")
+            .env("DUNLIN_LOG", FILTER);
         if root() || self.mounts {
             command.env("OMPI_ALLOW_RUN_AS_ROOT", "1").env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
         }

@@ -136,18 +136,32 @@ fn what_is_left_out_is_said() {
     symlink("keep", sandbox.path("in/link")).unwrap();
     symlink("nowhere", sandbox.path("in/broken")).unwrap();
     symlink("..", sandbox.path("in/d/up")).unwrap();
+    symlink(".", sandbox.path("in/self")).unwrap();
+    symlink("../../keep", sandbox.path("in/d/outside")).unwrap();
+    sandbox.write("keep", "outside");
+    symlink("a.tmp", sandbox.path("in/to excluded")).unwrap();
+    symlink("/etc/hostname", sandbox.path("in/out")).unwrap();
     let paths = |torrent: &str| -> Vec<String> {
         let document = sandbox.json(0, &format!("show {torrent}"));
         let files = document["torrent"]["files"].as_array().unwrap();
         files.iter().map(|file| file["path"].as_str().unwrap().to_owned()).collect()
     };
     let done = sandbox.expect(0, "create in -o 1.torrent --exclude **/*.tmp --exclude cache");
-    assert_eq!(paths("1.torrent"), ["d/keep", "keep"]);
-    for name in ["link", "broken", "d/up", ".y.dunlin-part", ".dunlin"] {
+    assert_eq!(paths("1.torrent"), ["d/keep", "keep", "link"]);
+    for name in ["broken", "d/up", "to excluded", "out", ".y.dunlin-part", ".dunlin"] {
         assert!(done.stderr.contains(&format!("`{name}` is left out")), "{name}: {}", done.stderr);
     }
-    sandbox.expect(0, "create in -o 2.torrent --exclude **/*.tmp --exclude cache --follow-links");
-    assert_eq!(paths("2.torrent"), ["d/keep", "keep", "link"]);
+    let up = "it is a link to a folder that it is in";
+    let out = "it is a link that leads out of the folder; --follow-links takes it";
+    for (name, why) in [("d/up", up), ("self", up), ("d/outside", out)] {
+        let line = format!("`{name}` is left out: {why}");
+        assert!(done.stderr.lines().any(|said| said.ends_with(&line)), "{name}: {}", done.stderr);
+    }
+    let broken = done.stderr.lines().find(|line| line.contains("`broken`")).unwrap();
+    assert!(!broken.contains("--follow-links"), "{broken}");
+    let line = "create in -o 2.torrent --exclude **/*.tmp --exclude cache --exclude out --exclude d/outside";
+    sandbox.expect(0, &format!("{line} --follow-links"));
+    assert_eq!(paths("2.torrent"), ["d/keep", "keep", "link", "to excluded"]);
     // The torrent itself is no part of it.
     sandbox.expect(0, "create in -o in/own.torrent");
     sandbox.expect(0, "create in -o in/own.torrent --force");

@@ -1,13 +1,24 @@
 //! The commands around .torrent files as their users meet them.
 
+mod beside;
 #[path = "../cli/common.rs"]
 #[allow(dead_code, reason = "the other tests use the rest")]
 mod common;
 mod create;
 mod edit;
+mod elsewhere;
+mod empty;
+mod hostile_text;
+mod links;
 mod magnet;
 mod manual;
+mod names;
+mod paths;
+mod reasons;
 mod refused;
+mod rounds;
+mod secrets;
+mod seed;
 mod show;
 mod transfer;
 mod verify;

@@ -16,13 +16,13 @@ fn sandbox() -> Sandbox {
 }
 
 /// A seed that runs until it is dropped, and where it listens.
-struct Seed {
+pub(crate) struct Seed {
     child: Child,
-    address: String,
+    pub(crate) address: String,
 }
 
 impl Seed {
-    fn start(sandbox: &Sandbox, line: &str) -> Seed {
+    pub(crate) fn start(sandbox: &Sandbox, line: &str) -> Seed {
         let mut child = sandbox.command(line).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let found =
@@ -40,7 +40,7 @@ impl Drop for Seed {
     }
 }
 
-const HERE: &str = "--bind 127.0.0.1 --port 0";
+pub(crate) const HERE: &str = "--bind 127.0.0.1 --port 0";
 
 #[test]
 fn what_is_fetched_is_there_and_a_second_run_moves_nothing() {
@@ -147,4 +147,39 @@ fn wrong_words_are_refused_with_what_to_do() {
         let done = sandbox.expect(code, &line);
         assert!(done.stderr.contains(says), "{line}: {}", done.stderr);
     }
+}
+
+#[test]
+fn an_address_of_another_host_is_at_fault_and_not_the_port() {
+    let sandbox = sandbox();
+    for command in ["get album.torrent -o out", "seed album.torrent --data home"] {
+        let done = sandbox.expect(7, &format!("{command} --bind 192.0.2.1"));
+        assert!(done.stderr.contains("cannot listen at 192.0.2.1:6881"), "{}", done.stderr);
+        assert!(done.stderr.contains("--bind an address of this host"), "{}", done.stderr);
+        assert!(!done.stderr.contains("--port"), "{}", done.stderr);
+    }
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let line = format!("get album.torrent -o out --bind 127.0.0.1 --port {port}");
+    let done = sandbox.expect(7, &line);
+    assert!(done.stderr.contains("another port with --port"), "{}", done.stderr);
+}
+
+#[test]
+fn where_nobody_is_known_it_says_so_at_once_and_in_the_end() {
+    let sandbox = sandbox();
+    let why = "no tracker and no peer is known: give --tracker or --peer";
+    let hash = sandbox.json(0, "show album.torrent")["torrent"]["info_hash"].clone();
+    let magnet = format!("magnet:?xt=urn:btih:{}", hash.as_str().unwrap());
+    for what in ["album.torrent", &magnet] {
+        let done = sandbox.expect(8, &format!("get {what} -o out --stall-timeout 1s {HERE}"));
+        let said: Vec<&str> = done.stderr.lines().filter(|line| line.contains(why)).collect();
+        assert_eq!(said.len(), 2, "{}", done.stderr);
+        assert!(said[1].contains("nothing came for 1 s"), "{}", done.stderr);
+    }
+    let peer = "--peer 127.0.0.1:1 --stall-timeout 1s";
+    let done = sandbox.expect(8, &format!("get album.torrent -o out {peer} {HERE}"));
+    assert!(!done.stderr.contains("no tracker"), "{}", done.stderr);
+    let seed = sandbox.expect(0, &format!("seed home/album --seed-time 1s {HERE}"));
+    assert!(!seed.stderr.contains("no tracker"), "{}", seed.stderr);
 }

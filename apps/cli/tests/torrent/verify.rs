@@ -126,6 +126,36 @@ fn links_are_not_followed() {
     let found: Vec<_> = faults(&document).into_iter().map(|(path, what, _)| (path, what)).collect();
     assert!(found.contains(&("tree/deep/b ü.bin", "no file")), "{found:?}");
     assert!(found.contains(&("tree/z", "no file")), "{found:?}");
+    // A link is not replaced by force.
+    let done = sandbox.expect(6, "verify t.torrent --data data");
+    assert!(done.stderr.contains("move away what is no file, then"), "{}", done.stderr);
+}
+
+#[test]
+fn what_is_only_extra_asks_for_no_fetching() {
+    let sandbox = tree("v1");
+    sandbox.write("data/tree/new", "12345");
+    let done = sandbox.expect(6, "verify t.torrent --data data");
+    assert!(done.stderr.contains("1 extra; all that the torrent has is right"), "{}", done.stderr);
+    assert!(!done.stderr.contains("--force"), "{}", done.stderr);
+}
+
+/// The whole path is longer than the system takes at once; `get` writes such files.
+#[test]
+fn a_path_may_be_as_long_as_for_get() {
+    let sandbox = Sandbox::new();
+    let folder = "f".repeat(255);
+    let path = format!("{}{}", format!("{folder}/").repeat(14), "n".repeat(255));
+    sandbox.write(&format!("data/t/{path}"), data(1, 50_000));
+    let name = "t".repeat(255);
+    sandbox.expect(0, &format!("create data/t -o t.torrent --name {name}"));
+    std::fs::rename(sandbox.path("data/t"), sandbox.path("data").join(&name)).unwrap();
+    sandbox.expect(0, "verify t.torrent --data data");
+    std::fs::rename(sandbox.path("data").join(&name), sandbox.path("data/t")).unwrap();
+    flip(&sandbox, &format!("data/t/{path}"), 100);
+    std::fs::rename(sandbox.path("data/t"), sandbox.path("data").join(&name)).unwrap();
+    let document = sandbox.json(6, "verify t.torrent --data data");
+    assert_eq!(faults(&document), [(&*format!("{name}/{path}"), "wrong", vec![0])]);
 }
 
 #[test]

@@ -27,7 +27,8 @@ fn wrong_lines_are_refused() {
         (2, "--udp 127.0.0.1:0 --interval 25h", "from 1s to 24h"),
         (2, "--udp 127.0.0.1:0 --allow bad --deny bad", "cannot be used with"),
         (4, "--udp 127.0.0.1:0 --allow bad", "bad: line 2: expected an info-hash"),
-        (5, "--udp 127.0.0.1:0 --deny nowhere", "cannot read nowhere"),
+        (4, "--udp 127.0.0.1:0 --deny nowhere", "cannot read nowhere"),
+        (4, "--udp 127.0.0.1:0 --allow nowhere", "give a file of info-hashes"),
         (7, "--udp 192.0.2.1:6969", "cannot listen at 192.0.2.1:6969"),
     ];
     for (code, options, expected) in cases {

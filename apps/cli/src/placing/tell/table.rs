@@ -1,27 +1,20 @@
 //! The table at the end of a `cast` or `place`: what came to each rank, and how.
 
 use super::Hosts;
+use crate::out::{Page, Paint};
 use dunlin_base::{format_rate, format_size};
 use dunlin_cluster::{FileState, PeerReport, PeerState, Report};
-use std::io::{self, Write};
+use std::io;
 
 const HEAD: [&str; 8] = ["rank", "host", "state", "files", "fetched", "linked", "sent", "seconds"];
 /// The columns with words: aligned left, all others right.
 const WORDS: [usize; 2] = [1, 2];
-const RED: &str = "\x1b[31m";
-const BOLD: &str = "\x1b[1m";
-const PLAIN: &str = "\x1b[0m";
 
 /// Writes the table and one line of totals.
 ///
 /// # Errors
 /// If `to` refuses.
-pub(super) fn write(
-    report: &Report,
-    hosts: &Hosts,
-    colours: bool,
-    to: &mut dyn Write,
-) -> io::Result<()> {
+pub(super) fn write(report: &Report, hosts: &Hosts, to: &mut Page<'_>) -> io::Result<()> {
     let rows: Vec<[String; 8]> = report.peers.iter().map(|peer| row(peer, hosts)).collect();
     let mut widths = HEAD.map(|head| head.chars().count());
     for row in &rows {
@@ -29,26 +22,23 @@ pub(super) fn write(
             *width = (*width).max(cell.chars().count());
         }
     }
-    let paint = |colour: &'static str| if colours { (colour, PLAIN) } else { ("", "") };
-    let (on, off) = paint(BOLD);
-    writeln!(to, "{on}{}{off}", line(&HEAD.map(str::to_owned), &widths))?;
+    to.painted(Paint::Bold, line(&HEAD.map(str::to_owned), &widths))?;
     for (peer, row) in report.peers.iter().zip(&rows) {
         let well = peer.state == PeerState::Complete;
-        let (on, off) = if well { ("", "") } else { paint(RED) };
-        writeln!(to, "{on}{}{off}", line(row, &widths))?;
+        let paint = if well { Paint::Plain } else { Paint::Red };
+        to.painted(paint, line(row, &widths))?;
     }
     let complete = report.peers.iter().filter(|peer| peer.state == PeerState::Complete).count();
     // Shown to people only: a rate over less than a millisecond says nothing.
     let rate = report.bytes_moved as f64 / report.seconds.max(0.001);
-    writeln!(
-        to,
+    to.line(format_args!(
         "{complete} of {} ranks complete; {} moved, {} linked in {:.1} s, {}",
         report.peers.len(),
         format_size(report.bytes_moved),
         format_size(report.bytes_linked),
         report.seconds,
         format_rate(rate as u64),
-    )
+    ))
 }
 
 fn row(peer: &PeerReport, hosts: &Hosts) -> [String; 8] {

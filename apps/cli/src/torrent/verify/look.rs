@@ -1,10 +1,13 @@
 //! What stands where the files of a torrent belong, and what stands there besides. Nothing is read.
 
 use crate::exit::Failure;
-use dunlin_disk::{FileKind, Fs, RealFs, STATE_DIR, is_part_name};
-use dunlin_metainfo::{Content, Torrent};
+use dunlin_base::FileIndex;
+use dunlin_disk::{FileKind, Fs, is_part_name, is_state_name};
+use dunlin_metainfo::{Content, ContentFile, Torrent};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Folders that are entered one within another; deeper ones are no part of any torrent.
@@ -20,6 +23,8 @@ pub(super) struct Stands {
     pub(super) found: Found,
     /// The length that it must have, in bytes; `None` if it is no file of the torrent.
     pub(super) expected: Option<u64>,
+    /// Another of its names has a file of that length, too.
+    pub(super) twice: bool,
 }
 
 /// What was found.
@@ -44,73 +49,111 @@ impl Stands {
     }
 }
 
-/// Looks at everything below the torrent's place in `data`.
+/// Looks at everything below the torrent's place in `data`, which `fs` has entered. `misled` says of how many names of a file it
+/// is known that other content stands under them.
 ///
 /// # Errors
 /// If a folder cannot be read (exit 5).
 pub(super) fn look(
+    fs: &dyn Fs,
     torrent: &Torrent,
     content: &Content,
     data: &Path,
+    misled: &BTreeMap<FileIndex, usize>,
 ) -> Result<Vec<Stands>, Failure> {
     let mut folders = BTreeMap::new();
     let mut all = Vec::new();
-    for (index, file) in torrent.files.iter().enumerate() {
-        let padding = file.attributes.pad;
-        let name = torrent.stored_path(index).filter(|_| !padding).unwrap_or_default();
-        let place = data.join(&name);
-        let link = file.attributes.symlink && file.target.is_some();
-        let found = match padding {
-            true => Found::Nothing,
-            false => look_at(data, &name, link, &mut folders)?,
+    let mut known = BTreeSet::new();
+    for (file, index) in content.files.iter().zip((0..).map(FileIndex)) {
+        let (place, found, twice) = match file.name.is_empty() {
+            true => (PathBuf::new(), Found::Nothing, false),
+            false => {
+                let tried = misled.get(&index).copied().unwrap_or_default();
+                find(fs, data, file, tried, &mut folders)?
+            }
         };
-        let expected = content.files.get(index).map(|file| file.length);
-        all.push(Stands { name, place, found, expected });
+        let name = place.to_string_lossy().into_owned();
+        known.insert(place.clone());
+        let place = data.join(place);
+        all.push(Stands { name, place, found, expected: Some(file.length), twice });
     }
     if !torrent.single_file {
-        let known: BTreeSet<String> = all.iter().map(|stands| stands.name.clone()).collect();
-        all.extend(extra(data, &torrent.name, &known)?);
+        let tops: BTreeSet<PathBuf> = known
+            .iter()
+            .filter_map(|place| Some(PathBuf::from(place.components().next()?.as_os_str())))
+            .chain([PathBuf::from(&torrent.name)])
+            .collect();
+        all.extend(extra(fs, data, tops, &known)?);
     }
     Ok(all)
 }
 
+/// Where a file stands below `data`: under the first of its names that has what should be there and
+/// was not `tried`, otherwise under the one that we would give it. And whether another one has that, too.
+fn find(
+    fs: &dyn Fs,
+    data: &Path,
+    file: &ContentFile,
+    tried: usize,
+    folders: &mut BTreeMap<PathBuf, Found>,
+) -> Result<(PathBuf, Found, bool), Failure> {
+    let own = PathBuf::from(&file.name);
+    let (mut right, mut best) = (Vec::new(), None);
+    for place in file.places() {
+        let place = PathBuf::from(OsStr::from_bytes(place));
+        let found = look_at(fs, data, file, &place, folders)?;
+        if found == Found::File(file.length) {
+            right.push((place, found));
+        } else if found != Found::Missing && (best.is_none() || place == own) {
+            best = Some((place, found));
+        }
+    }
+    let twice = right.len() > tried + 1;
+    right.truncate(tried + 1);
+    let (place, found) = right.pop().or(best).unwrap_or((own, Found::Missing));
+    Ok((place, found, twice))
+}
+
 /// What stands under a name, and whether the way to it leads through folders alone.
 fn look_at(
+    fs: &dyn Fs,
     data: &Path,
-    name: &str,
-    link: bool,
-    folders: &mut BTreeMap<String, Found>,
+    file: &ContentFile,
+    name: &Path,
+    folders: &mut BTreeMap<PathBuf, Found>,
 ) -> Result<Found, Failure> {
-    let mut end = 0;
-    while let Some(next) = name.get(end..).and_then(|rest| rest.find('/')) {
-        end += next;
-        let above = name.get(..end).unwrap_or(name);
+    let above: Vec<&Path> = name.ancestors().skip(1).collect();
+    for above in above.into_iter().rev().filter(|above| !above.as_os_str().is_empty()) {
         let found = match folders.get(above) {
             Some(found) => *found,
             None => {
-                let found = kind(&data.join(above))?;
+                let found = kind(fs, &data.join(above))?;
                 folders.insert(above.to_owned(), found.0);
                 found.0
             }
         };
-        match found {
-            Found::Missing => return Ok(Found::Missing),
-            Found::NoFile => return Ok(Found::NoFile),
-            _ => end += 1,
+        if matches!(found, Found::Missing | Found::NoFile) {
+            return Ok(found);
         }
     }
     let place = data.join(name);
-    match kind(&place)? {
+    let leads = || {
+        let text = fs.read_link(&place);
+        text.is_ok_and(|text| {
+            file.is_link(name.as_os_str().as_bytes(), text.as_os_str().as_bytes())
+        })
+    };
+    match kind(fs, &place)? {
         (Found::Missing, _) => Ok(Found::Missing),
-        (_, Some((FileKind::File, length))) if !link => Ok(Found::File(length)),
-        (_, Some((FileKind::Symlink, _))) if link => Ok(Found::File(0)),
+        (_, Some((FileKind::File, length))) if file.link.is_none() => Ok(Found::File(length)),
+        (_, Some((FileKind::Symlink, _))) if file.link.is_some() && leads() => Ok(Found::File(0)),
         _ => Ok(Found::NoFile),
     }
 }
 
 /// As a folder on the way (`Nothing` is one), and what it is.
-fn kind(path: &Path) -> Result<(Found, Option<(FileKind, u64)>), Failure> {
-    match RealFs.look(path) {
+fn kind(fs: &dyn Fs, path: &Path) -> Result<(Found, Option<(FileKind, u64)>), Failure> {
+    match fs.look(path) {
         Ok(look) => {
             let folder = look.kind == FileKind::Directory;
             let found = if folder { Found::Nothing } else { Found::NoFile };
@@ -124,29 +167,35 @@ fn kind(path: &Path) -> Result<(Found, Option<(FileKind, u64)>), Failure> {
     }
 }
 
-/// Files in the torrent's folder that it has not; what unfinished runs left is none of them.
-fn extra(data: &Path, name: &str, known: &BTreeSet<String>) -> Result<Vec<Stands>, Failure> {
+/// Files in the torrent's folders that it has not; what unfinished runs left is none of them.
+fn extra(
+    fs: &dyn Fs,
+    data: &Path,
+    tops: BTreeSet<PathBuf>,
+    known: &BTreeSet<PathBuf>,
+) -> Result<Vec<Stands>, Failure> {
     let mut extra = Vec::new();
-    let mut folders = vec![(name.to_owned(), 0)];
+    let mut folders: Vec<(PathBuf, usize)> = tops.into_iter().map(|top| (top, 0)).collect();
     while let Some((folder, depth)) = folders.pop() {
         let place = data.join(&folder);
-        if kind(&place)?.0 != Found::Nothing {
+        if kind(fs, &place)?.0 != Found::Nothing {
             continue;
         }
-        let entries = RealFs.read_dir(&place).map_err(|error| {
+        let entries = fs.read_dir(&place).map_err(|error| {
             Failure::disk(format!("cannot read {}: {error}; check its rights", place.display()))
         })?;
         for entry in entries {
             let file_name = entry.path.file_name().unwrap_or_default();
-            let name = format!("{folder}/{}", file_name.to_string_lossy());
+            let below = folder.join(file_name);
             if entry.is_dir {
-                if depth < MAX_DEPTH && file_name != STATE_DIR {
-                    folders.push((name, depth + 1));
+                if depth < MAX_DEPTH && !is_state_name(file_name) {
+                    folders.push((below, depth + 1));
                 }
-            } else if !known.contains(&name) && !is_part_name(file_name) {
-                let length = RealFs.look(&entry.path).map_or(0, |look| look.meta.len);
+            } else if !known.contains(&below) && !is_part_name(file_name) {
+                let length = fs.look(&entry.path).map_or(0, |look| look.meta.len);
                 let (found, expected) = (Found::Extra(length), None);
-                extra.push(Stands { name, place: entry.path, found, expected });
+                let name = below.to_string_lossy().into_owned();
+                extra.push(Stands { name, place: entry.path, found, expected, twice: false });
             }
         }
     }
