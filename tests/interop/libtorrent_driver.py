@@ -37,6 +37,10 @@ QUIET = {
     "announce_to_all_tiers": True,
     "min_reconnect_time": 1,
     "user_agent": "libtorrent/2.0",
+    # With more threads libtorrent 2.0.8 now and then stops a hybrid torrent, even one from a seed of its
+    # own: `v1 and v2 hashes do not describe the same data`.
+    "aio_threads": 1,
+    "hashing_threads": 1,
 }
 # Seconds that the last words to trackers may take.
 FAREWELL = 5
@@ -101,6 +105,7 @@ class Driver:
             seeding=status.is_seeding,
             peers=[list(peer.ip) for peer in self.handles[number].get_peer_info()],
             known=status.list_peers,
+            copies=status.distributed_full_copies,
         )
 
     def command(self, command):
@@ -114,6 +119,9 @@ class Driver:
             handle.connect_peer(tuple(command["peer"]))
         elif what == "scrape":
             handle.scrape_tracker()
+        elif what == "announce":
+            # 1: also if the tracker has asked to be left alone until later.
+            handle.force_reannounce(0, -1, 1)
         elif what == "status":
             self.status(number)
         elif what == "remove":

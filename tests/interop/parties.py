@@ -6,8 +6,11 @@ import json
 import os
 import re
 import signal
+import socket
 import sys
+import tempfile
 import urllib.request
+import xmlrpc.client
 
 from place import LIMIT, Failed, until
 
@@ -58,7 +61,8 @@ class Dunlin(Party):
         self.is_one_shot = "--seed" not in options
 
     def run(self, command, torrent, where, peers, options):
-        argv = [self.place.dunlin, command, torrent, *where, "--json"]
+        # With -v it names peers that it hangs up on, and the case fails.
+        argv = [self.place.dunlin, command, torrent, *where, "--json", "-v"]
         argv += ["--bind", self.address, "--port", self.port]
         for peer in peers:
             argv += ["--peer", spelled(peer)]
@@ -105,7 +109,7 @@ class Libtorrent(Party):
         super().__init__(place, name, version)
         argv = [sys.executable, os.path.join(HERE, "libtorrent_driver.py"), self.address, self.port]
         self.process = place.start(self.name, [*argv, json.dumps(settings or {})])
-        self.read = 0
+        self.read = self.finished = 0
         self.event("ready")
 
     def event(self, kind, limit=LIMIT, **wanted):
@@ -141,12 +145,19 @@ class Libtorrent(Party):
     def meet(self, endpoint):
         self.do("peer", peer=list(endpoint))
 
+    def announce(self):
+        """Tells its trackers now that it is here."""
+        self.do("announce")
+
     def status(self):
         self.do("status")
         return self.event("status")
 
     def wait_complete(self, limit=LIMIT):
+        """Once: it may have said so before, and something else was read since."""
+        self.read, read = self.finished, self.read
         self.event("finished", limit)
+        self.finished, self.read = self.read, max(self.read, read)
 
     wait_seeding = wait_complete
 
@@ -245,6 +256,8 @@ class DunlinTracker(Party):
     """`dunlin tracker` over HTTP and UDP on one port number."""
 
     kind = "dunlin tracker"
+    # Whether a peer is a seed as soon as it says so.
+    believes_at_once = False
 
     def __init__(self, place, options=(), version=4):
         super().__init__(place, version=version)
@@ -278,6 +291,16 @@ class DunlinTracker(Party):
         with urllib.request.urlopen(f"{self.urls('http')}?{query}", timeout=LIMIT) as answer:
             answer.read()
 
+    def wait_for_peers(self, info_hash, peers):
+        """Until so many are there. A seed that has just come counts as a leecher until it has said a
+        second time that nothing is missing: it might be a magnet link."""
+
+        def look():
+            self.check()
+            return sum(self.scrape(info_hash)[:2]) == peers
+
+        until(look, f"{self.name} to have {peers} peers")
+
     def wait_for(self, info_hash, seeds, leechers, meanwhile=lambda: None):
         def look():
             self.check()
@@ -302,6 +325,7 @@ class Opentracker(DunlinTracker):
     leave what that gives."""
 
     kind = "opentracker"
+    believes_at_once = True
 
     def __init__(self, place):
         Party.__init__(self, place)
@@ -334,4 +358,180 @@ class Opentracker(DunlinTracker):
         self.process.kill()
 
 
-PARTIES = {party.kind: party for party in (Dunlin, Libtorrent, Transmission)}
+class Aria2(Party):
+    """aria2c 1.36 and its RPC. It knows no peers but those of trackers, and those that dial it."""
+
+    kind = "aria2"
+
+    def __init__(self, place, name=None, version=4, options=()):
+        super().__init__(place, name, version)
+        self.rpc = place.port()
+        argv = ["aria2c", "--no-conf", "--enable-rpc", f"--rpc-listen-port={self.rpc}"]
+        argv += [f"--listen-port={self.port}", f"--interface={self.address}", "--disable-ipv6=true"]
+        # It asks trackers over UDP from the socket of its DHT, which knows nobody.
+        dht = os.path.join(place.sub(f"{self.name}-home"), "dht.dat")
+        argv += ["--enable-dht=true", f"--dht-listen-port={self.port}", f"--dht-file-path={dht}"]
+        argv += ["--enable-dht6=false", "--bt-enable-lpd=false"]
+        argv += ["--enable-peer-exchange=false", "--seed-ratio=0.0", "--seed-time=100000"]
+        argv += ["--bt-max-peers=0", "--allow-overwrite=true", "--auto-save-interval=0"]
+        argv += ["--bt-require-crypto=false", "--bt-min-crypto-level=plain", "--file-allocation=none"]
+        argv += ["--bt-save-metadata=false", "--rpc-save-upload-metadata=false"]
+        argv += ["--summary-interval=0", "--console-log-level=notice", *options]
+        self.process = place.start(self.name, argv)
+        until(self.answers, f"{self.name} to answer")
+
+    def answers(self):
+        self.check()
+        try:
+            return self.call("getVersion")
+        except OSError:
+            return None
+
+    def call(self, method, *arguments):
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": f"aria2.{method}", "params": arguments})
+        request = urllib.request.Request(f"http://127.0.0.1:{self.rpc}/jsonrpc", body.encode())
+        request.add_header("Content-Type", "application/json")
+        try:
+            with urllib.request.urlopen(request, timeout=LIMIT) as answer:
+                return json.load(answer)["result"]
+        except urllib.error.HTTPError as error:
+            raise Failed(f"{self.name}: {method}: {error.read().decode(errors='replace')}") from None
+
+    def add(self, torrent, folder, peers, **options):
+        if peers:
+            raise Failed("aria2 knows no peers but those of trackers, and those that dial it")
+        options["dir"] = folder
+        if torrent.startswith("magnet:"):
+            self.gid = self.call("addUri", [torrent], options)
+        else:
+            with open(torrent, "rb") as file:
+                self.gid = self.call("addTorrent", base64.b64encode(file.read()).decode(), [], options)
+
+    def seed(self, torrent, folder, peers):
+        # It looks at what is there.
+        self.add(torrent, folder, peers, **{"check-integrity": "true"})
+
+    leech = add
+
+    def is_complete(self):
+        self.check()
+        keys = ["status", "completedLength", "totalLength", "verifiedLength", "verifyIntegrityPending"]
+        now = self.call("tellStatus", self.gid, [*keys, "seeder", "errorMessage", "followedBy"])
+        if now["status"] == "error":
+            raise Failed(f"{self.name}: {now.get('errorMessage')}")
+        if now.get("followedBy"):
+            # The metadata of a magnet link is here; the torrent is another download.
+            (self.gid,) = now["followedBy"]
+            return False
+        checks = "verifiedLength" in now or "verifyIntegrityPending" in now
+        return now["completedLength"] == now["totalLength"] and not checks and now.get("seeder") == "true"
+
+    def wait_complete(self, limit=LIMIT):
+        until(self.is_complete, f"{self.name} to be complete", limit)
+
+    wait_seeding = wait_complete
+
+    def stop(self):
+        """It tells its trackers, and writes what it holds."""
+        if self.process.process.poll() is None:
+            self.process.end(signal.SIGINT)
+
+
+class ScgiTransport(xmlrpc.client.Transport):
+    """XML-RPC over SCGI over a socket in the file system, as rtorrent has it."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = path
+
+    def request(self, host, handler, body, verbose=False):
+        fields = ("CONTENT_LENGTH", str(len(body)), "SCGI", "1")
+        head = b"".join(field.encode() + b"\0" for field in fields)
+        with socket.socket(socket.AF_UNIX) as stream:
+            stream.settimeout(LIMIT)
+            stream.connect(self.path)
+            stream.sendall(b"%d:%s,%s" % (len(head), head, body))
+            answer = b"".join(iter(lambda: stream.recv(1 << 16), b""))
+        parser, unmarshaller = self.getparser()
+        parser.feed(answer.partition(b"\r\n\r\n")[2])
+        parser.close()
+        return unmarshaller.close()
+
+
+class Rtorrent(Party):
+    """rtorrent 0.9.8 and its RPC."""
+
+    kind = "rtorrent"
+
+    SETTINGS = """
+        system.daemon.set = true
+        network.scgi.open_local = {home}/s
+        network.bind_address.set = {address}
+        network.local_address.set = {address}
+        network.port_range.set = {port}-{port}
+        network.port_random.set = no
+        dht.mode.set = disable
+        protocol.pex.set = no
+        trackers.use_udp.set = yes
+        protocol.encryption.set = none
+        pieces.hash.on_completion.set = no
+        network.xmlrpc.size_limit.set = 4M
+        session.path.set = {home}/session
+        directory.default.set = {home}
+    """
+
+    def __init__(self, place, name=None, version=4):
+        super().__init__(place, name, version)
+        # The path of a socket is short.
+        self.home = tempfile.mkdtemp(prefix="rt-", dir=place.folder)
+        os.mkdir(os.path.join(self.home, "session"))
+        with open(os.path.join(self.home, "rc"), "w") as file:
+            filled = self.SETTINGS.format(home=self.home, address=self.address, port=self.port)
+            file.write("\n".join(line.strip() for line in filled.splitlines()) + "\n")
+        argv = ["rtorrent", "-n", "-o", f"import={self.home}/rc"]
+        self.process = place.start(self.name, argv, environment={"TERM": "dumb", "HOME": self.home})
+        transport = ScgiTransport(os.path.join(self.home, "s"))
+        self.rpc = xmlrpc.client.ServerProxy("http://rtorrent", transport=transport)
+        until(self.answers, f"{self.name} to answer")
+
+    def answers(self):
+        self.check()
+        try:
+            return self.rpc.system.client_version()
+        except OSError:
+            return None
+
+    def add(self, torrent, folder, peers):
+        self.rpc.load.start("", torrent, f'd.directory.set="{folder}"')
+        (self.hash,) = until(lambda: self.rpc.download_list(""), f"{self.name} to add it")
+        for peer in peers:
+            self.meet(peer)
+
+    seed = leech = add
+
+    def meet(self, endpoint):
+        self.rpc.add_peer(self.hash, spelled(endpoint))
+
+    def is_complete(self):
+        self.check()
+        try:
+            # What a magnet link names is no torrent yet, but it has its hash.
+            if self.rpc.d.is_meta(self.hash):
+                return False
+            wanted = {"complete": 1, "hashing": 0, "is_hash_checking": 0, "is_hash_checked": 1}
+            return all(getattr(self.rpc.d, name)(self.hash) == value for name, value in wanted.items())
+        except xmlrpc.client.Fault:
+            # Between the two it has none.
+            return False
+
+    def wait_complete(self, limit=LIMIT):
+        until(self.is_complete, f"{self.name} to be complete", limit)
+
+    wait_seeding = wait_complete
+
+    def stop(self):
+        if self.process.process.poll() is None:
+            self.process.end(signal.SIGINT)
+
+
+PARTIES = {party.kind: party for party in (Dunlin, Libtorrent, Transmission, Aria2, Rtorrent)}

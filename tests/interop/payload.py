@@ -108,8 +108,34 @@ def many(root, count):
     return Data(root, "many")
 
 
+def exact(root, pieces):
+    """A file of so many pieces of 16 KiB, the last one short."""
+    write(os.path.join(root, "exact.bin"), pieces * 16_384 - 1_000, random.Random(4))
+    return Data(root, "exact.bin")
+
+
+def long_names(root, count):
+    """Small files with names so long that most of a torrent is names."""
+    source = random.Random(5)
+    for number in range(count):
+        write(os.path.join(root, "names", f"{number:05}{'n' * 178}"), 100, source)
+    return Data(root, "names")
+
+
 class Store:
     """Makes each payload once, when it is first asked for."""
+
+    # Of one length in both sizes: named after the pieces that they have, or that their info dictionary has.
+    PIECES = {
+        "30 pieces": lambda root: exact(root, 30),
+        "120 pieces": lambda root: exact(root, 120),
+        "1920 pieces": lambda root: exact(root, 1920),
+        "metadata1": lambda root: one_file(root, 4 * MIB),
+        "metadata2": lambda root: one_file(root, 20 * MIB),
+        "metadata3": lambda root: one_file(root, 28 * MIB),
+        "large": lambda root: one_file(root, 160 * MIB),
+        "metadata40": lambda root: long_names(root, 3000),
+    }
 
     KINDS = {
         ("file", "small"): lambda root: one_file(root, 20 * MIB),
@@ -133,5 +159,6 @@ class Store:
             if kind not in self.made:
                 root = os.path.join(self.root, kind)
                 os.makedirs(root)
-                self.made[kind] = Store.KINDS[kind, self.size](root)
+                make = Store.PIECES.get(kind) or Store.KINDS[kind, self.size]
+                self.made[kind] = make(root)
             return self.made[kind]

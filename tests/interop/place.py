@@ -177,7 +177,7 @@ class Place:
             address = f"fd00:9::{self.number:x}:{host:x}"
             ip("addr", "add", f"{address}/128", "dev", "lo", "nodad")
         else:
-            address = f"10.9.{self.number}.{host}"
+            address = f"10.{9 + self.number // 256}.{self.number % 256}.{host}"
             ip("addr", "add", f"{address}/32", "dev", "lo")
         return address
 

@@ -16,6 +16,9 @@ def counts(place, tracker, scheme):
     seed, leech = Libtorrent(place, "libtorrent (seed)"), Dunlin(place, "dunlin (leech)")
     seed.seed(torrent.path, data.link(place.sub("source")), [])
     seed.wait_seeding()
+    if not tracker.believes_at_once:
+        tracker.wait_for(info_hash, 0, 1)
+        seed.announce()
     tracker.wait_for(info_hash, 1, 0)
     leech.leech(torrent.path, place.sub("target"), options=["--limit-down", "100kB"])
     tracker.wait_for(info_hash, 1, 1)
@@ -43,7 +46,8 @@ def expiry(place):
 
     seed = Dunlin(place, "dunlin (seed)")
     seed.seed(torrent.path, data.link(place.sub("source")))
-    tracker.wait_for(info_hash, 1, 1, stays)
+    # It comes once, and does not say a second time that nothing is missing.
+    tracker.wait_for(info_hash, 0, 2, stays)
     seed.process.interrupt(signal.SIGKILL)
     seed.process.wait()
     tracker.wait_for(info_hash, 0, 1, stays)

@@ -57,6 +57,24 @@ const MACROS: &[(&str, &str)] = &[
     ("include", "a source that is not seen is not checked"),
 ];
 
+/// Where files of a run are opened by name: nothing but this module of the disk's crate does it, so that
+/// no link and no pipe in an output folder can be forgotten.
+const OPENS: &str = "services/disk/src/fs/";
+
+/// Crates that write only through the disk's crate.
+const WRITERS: &[&str] = &["services/disk/src/", "worlds/", "apps/"];
+
+/// What of `std::fs` makes, empties or replaces files by name.
+const WRITES: &[&[&str]] = &[
+    &["std", "fs", "File", "create"],
+    &["std", "fs", "OpenOptions"],
+    &["std", "fs", "write"],
+    &["std", "fs", "copy"],
+];
+
+/// Who may, and why it is sound: a key file is checked by its descriptor as strictly.
+const MAY_WRITE: &[&str] = &["worlds/cluster/src/fabric/tcp/key_file.rs"];
+
 /// Floats that decide nothing, and why.
 const FLOATS: &[(&str, &str, &str)] = &[
     ("engine/src/coordinator/start.rs", "as_secs_f64", "a message for people"),
@@ -65,6 +83,26 @@ const FLOATS: &[(&str, &str, &str)] = &[
 
 fn complaint(source: &Source, line: usize, what: &str, why: &str) -> String {
     format!("{}:{line}: `{what}` may not be named here: {why}", source.path)
+}
+
+/// Files are opened by name in one place.
+pub(crate) fn check_opens(source: &Source) -> Vec<String> {
+    let path = source.path.as_str();
+    let writes = WRITERS.iter().any(|crates| path.starts_with(crates));
+    if !writes || path.starts_with(OPENS) || MAY_WRITE.contains(&path) {
+        return Vec::new();
+    }
+    let disk = path.starts_with("services/disk/src/");
+    let opens = |named: &Named| {
+        let file = ["std", "fs", "File"];
+        let only_type = named.parts == file;
+        let any =
+            named.starts_with(&["std", "fs"]) && !only_type || named.starts_with(&["rustix", "fs"]);
+        disk && any || WRITES.iter().any(|call| named.starts_with(call))
+    };
+    let why = "names are opened by `dunlin_disk::Fs`, which follows no link; use it";
+    let all = named(source).into_iter().filter(opens);
+    all.map(|path| complaint(source, path.line, &path.parts.join("::"), why)).collect()
 }
 
 /// No I/O, clock, thread, lock, environment, output, unsafe, async or hash order.
@@ -148,6 +186,37 @@ pub(crate) fn check_unsafe(source: &Source) -> Vec<String> {
     let words = source.words.iter().filter(|word| word.text == "unsafe");
     let why = "unsafe code has its places: services/disk/src/simd*, worlds/cluster/src/fabric/mpi*";
     words.map(|word| complaint(source, word.line, "unsafe", why)).collect()
+}
+
+/// Who may write to stdout or stderr, or draw on them: what goes out for people is cleaned in one
+/// place. The witness answers the process that started it.
+const STREAMS: &[&str] =
+    &["apps/cli/src/out.rs", "apps/cli/src/bars.rs", "worlds/cluster/src/witness.rs"];
+
+/// Standard streams are named where texts are cleaned, and nowhere else.
+pub(crate) fn check_streams(source: &Source) -> Vec<String> {
+    if source.is_test() || STREAMS.contains(&source.path.as_str()) {
+        return Vec::new();
+    }
+    let word = |at: usize| source.words.get(at).map_or("", |word| word.text.as_str());
+    let why = "texts from outside are cleaned in apps/cli/src/out.rs; write through it";
+    let mut found = Vec::new();
+    for (at, here) in source.words.iter().enumerate() {
+        let before = |back: usize| at.checked_sub(back).map_or("", word);
+        let method = before(1) == ".";
+        let taken = match here.text.as_str() {
+            // `Command::stdout` is the output of another program.
+            "stdout" | "stderr" => word(at + 1) == "(" && !method || before(1) == "::",
+            "Stdout" | "Stderr" | "indicatif" | "inherit" => true,
+            // The parser of the command line prints by itself.
+            "print" => method,
+            _ => false,
+        };
+        if taken {
+            found.push(complaint(source, here.line, &here.text, why));
+        }
+    }
+    found
 }
 
 /// Files are short enough to be read at a sitting.

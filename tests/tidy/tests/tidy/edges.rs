@@ -35,7 +35,7 @@ enum Floor {
     Services,
     Worlds,
     Apps,
-    /// Outside: the tidy test and the fuzz targets.
+    /// Outside: the tests of the whole, the fuzz targets and the benches.
     Garden,
 }
 
@@ -46,7 +46,7 @@ fn floor(folder: &str) -> Option<Floor> {
         "services" => Some(Floor::Services),
         "worlds" => Some(Floor::Worlds),
         "apps" => Some(Floor::Apps),
-        "tests" | "fuzz" => Some(Floor::Garden),
+        "tests" | "fuzz" | "benches" => Some(Floor::Garden),
         _ => None,
     }
 }

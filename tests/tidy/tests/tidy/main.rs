@@ -5,8 +5,10 @@ mod bans;
 mod documents;
 mod edges;
 mod house;
+mod limits;
 mod lock;
 mod manifest;
+mod pages;
 mod paths;
 mod scan;
 #[cfg(test)]
@@ -48,6 +50,14 @@ fn no_io_clock_thread_lock_or_hash_order_below_the_services() {
 }
 
 #[test]
+fn files_are_opened_by_name_in_one_place() {
+    let house = House::read();
+    let all = house.sources.iter().filter(|source| !source.is_test());
+    let complaints: Vec<String> = all.flat_map(bans::check_opens).collect();
+    expect_none(&complaints);
+}
+
+#[test]
 fn no_float_decides_in_the_engine() {
     let house = House::read();
     let all = house.sources.iter().filter(|source| source.is_engine() && !source.is_test());
@@ -63,6 +73,23 @@ fn unsafe_stays_where_it_may_be() {
 }
 
 #[test]
+fn unsafe_code_is_listed() {
+    expect_none(&pages::check_unsafe(&House::read()));
+}
+
+#[test]
+fn what_the_threat_model_names_is_there() {
+    expect_none(&pages::check_threats(&House::read()));
+}
+
+#[test]
+fn texts_go_out_through_one_place() {
+    let house = House::read();
+    let complaints: Vec<String> = house.sources.iter().flat_map(bans::check_streams).collect();
+    expect_none(&complaints);
+}
+
+#[test]
 fn files_are_short() {
     let house = House::read();
     let complaints: Vec<String> = house.sources.iter().filter_map(bans::check_length).collect();
@@ -72,6 +99,11 @@ fn files_are_short() {
 #[test]
 fn every_dependency_has_its_row() {
     expect_none(&documents::check_dependency_rows(&House::read()));
+}
+
+#[test]
+fn every_bound_has_its_row() {
+    expect_none(&limits::check(&House::read()));
 }
 
 #[test]

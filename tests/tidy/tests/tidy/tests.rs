@@ -2,7 +2,7 @@
 
 use crate::manifest::Manifest;
 use crate::scan::Source;
-use crate::{bans, documents, edges, lock};
+use crate::{bans, documents, edges, limits, lock, pages};
 
 fn pure(text: &str) -> Vec<String> {
     bans::check_pure(&Source::new("engine/src/x.rs", text))
@@ -111,6 +111,25 @@ fn floats_and_unsafe() {
     assert_eq!(unsafes("services/disk/src/simd.rs"), 0);
     assert_eq!(unsafes("worlds/cluster/src/fabric/mpi/abi.rs"), 0);
     assert_eq!(unsafes("apps/cli/src/main.rs"), 1);
+}
+
+#[test]
+fn pages_are_held_to_the_source() {
+    let sources = [
+        Source::new("a/x.rs", "fn f() { unsafe { g() } }\n#[cfg(test)]\nmod t { unsafe {} }\n"),
+        Source::new("a/y.rs", "// unsafe\nfn f() {}"),
+    ];
+    let list = |page: &str| pages::check_unsafe_page(page, &sources);
+    assert_eq!(list("| file |\n| `a/x.rs` | 1 | calls g | g is fine |\n"), [""; 0]);
+    assert!(list("")[0].contains("a/x.rs:1: 1 uses"));
+    assert!(list("| `a/x.rs` | 2 | calls g | g is fine |")[0].contains("has 1 uses, not 2"));
+    let two = "| `a/x.rs` | 1 | calls g | g is fine |\n| `a/y.rs` | 0 | nothing | it is |";
+    assert!(list(two)[0].contains("a/y.rs has no unsafe code"));
+    let threats = |page: &str| pages::check_threats_page(page, &sources);
+    assert_eq!(threats("| cannot | held |\n|---|---|\n| fly | `a/x.rs: f, g` |"), [""; 0]);
+    assert!(threats("| fly | gravity |")[0].contains(":1: expected where it is held"));
+    assert!(threats("| fly | `a/y.rs: f, g` |")[0].contains("a/y.rs has no `g`"));
+    assert!(threats("by `a/z.rs`")[0].contains("`a/z.rs` is not there"));
 }
 
 #[test]
@@ -245,4 +264,47 @@ fn texts_and_locks() {
     let two = [package("rustls"), package("ring"), package("boring")].concat();
     assert_eq!(lock::check(&two).len(), 1);
     assert_eq!(lock::check("source = \"registry+https://elsewhere.example\"").len(), 1);
+}
+
+#[test]
+fn bounds_and_their_rows() {
+    let source = "/// Doc.\npub const MAX_A: usize = 4 << 20;\nconst B_LIMIT: Duration =\n    \
+                  Duration::from_secs(3);\nconst C: u32 = 7;\n#[cfg(test)]\nmod tests { const \
+                  MAX_T: u32 = 1; }\n";
+    let source = Source::new("engine/src/x.rs", source);
+    let row = |rest: &str| format!("| `engine/src/x.rs` | {rest} |\n");
+    let a = row("`MAX_A` | `4 << 20` | bytes of x | y");
+    let b = row("`B_LIMIT` | `Duration::from_secs(3)` | time | z");
+    let check = |rows: &[&str]| limits::check_page(&rows.concat(), &[&source]);
+    assert_eq!(check(&[&b, &a]), Vec::<String>::new());
+    let c = row("`C` | `7` | a constant that no name marks | z");
+    assert_eq!(check(&[&b, &c, &a]), Vec::<String>::new());
+    assert_eq!(check(&[&b]).len(), 1, "a bound without a row");
+    assert_eq!(check(&[&a, &b]).len(), 1, "out of order");
+    assert_eq!(check(&[&b, &a, &a]).len(), 1, "twice");
+    assert_eq!(check(&[&b, &a.replace("20", "21")]).len(), 1, "another value");
+    assert_eq!(check(&[&b, &a, &row("`MAX_Z` | `1` | b | c")]).len(), 1, "no such constant");
+    assert_eq!(check(&[&b, &row("`MAX_A` | `4 << 20` |  | y")]).len(), 1, "it bounds nothing");
+    assert_eq!(check(&[&b, &row("`MAX_A` | `4 << 20` | y")]).len(), 2, "a cell is missing");
+}
+
+#[test]
+fn streams_are_found_however_they_are_written() {
+    let found = |text: &str| bans::check_streams(&Source::new("apps/cli/src/x.rs", text)).len();
+    let cases = [
+        "fn f() { writeln!(std::io::stdout(), \"x\"); }",
+        "use std::io::stderr;",
+        "fn f() { io::stderr().lock() }",
+        "use std::io::{stdout as out};\nfn f() { stdout() }",
+        "fn f(x: io::Stdout) {}",
+        "use indicatif::ProgressBar;",
+        "fn f() { error.print(); }",
+        "fn f() { command.stderr(Stdio::inherit()); }",
+    ];
+    for case in cases {
+        assert!(found(case) > 0, "not found in: {case}");
+    }
+    let fine = "fn f() { command.stdout(Stdio::piped()); child.stderr.take(); table::print(x); }";
+    assert_eq!(found(fine), 0);
+    assert_eq!(bans::check_streams(&Source::new("apps/cli/src/out.rs", cases[0])).len(), 0);
 }
