@@ -6,7 +6,6 @@
 
 use super::format::{ClaimList, SETTLED};
 use super::{CLAIMS_SUFFIX, Claimant, Clash, Found, Key, Wish};
-use crate::atomic::create_fresh;
 use crate::fs::{FileKind, Fs, FsFile, Look, Unfit};
 use crate::lock::{LOCK_NAME, holder_of, is_named};
 use crate::names::{STATE_DIR, folder_of, is_state_name, part_path, show};
@@ -78,25 +77,41 @@ fn publish_as(fs: &dyn Fs, path: &Path, bytes: &Bytes) -> io::Result<Option<Arc<
         return Ok(None);
     }
     let part = part_path(path);
-    let file = match create_fresh(fs, &part) {
+    // Locked before it has its name: nobody ever sees it and takes it for left behind.
+    let Some(file) = make_locked(fs, &part)? else { return Ok(None) };
+    show(fs, &part);
+    let written = file.write_at(std::slice::from_ref(bytes), 0);
+    let inode = file.meta()?.inode;
+    match written.and_then(|()| fs.settle(&part, path, inode, false)) {
+        Ok(()) => Ok(Some(file)),
+        Err(error) => {
+            remove_if_named(fs, &part, &file);
+            if is_taken(&error) { Ok(None) } else { Err(error) }
+        }
+    }
+}
+
+/// Makes an empty file of this name and locks it, unless somebody else does at this moment. What nobody
+/// has locked was left by a killed run, or is about to be locked by one that will find it gone: nobody
+/// removes or moves what another one has locked.
+fn make_locked(fs: &dyn Fs, part: &Path) -> io::Result<Option<Arc<dyn FsFile>>> {
+    if let Ok(left) = fs.open_read(part)
+        && fs.lock_exclusive(&left)?
+    {
+        remove_if_named(fs, part, &left);
+    }
+    let file = match fs.create_new(part) {
         Err(error) if is_taken(&error) => return Ok(None),
         file => file?,
     };
-    show(fs, &part);
-    // Locked before it has its name: nobody ever sees it and takes it for left behind.
-    let named = match fs.lock_exclusive(&file)? {
-        true => file
-            .write_at(std::slice::from_ref(bytes), 0)
-            .and_then(|()| fs.settle(&part, path, file.meta()?.inode, false)),
-        false => Err(io::ErrorKind::ResourceBusy.into()),
-    };
-    match named {
-        Ok(()) => Ok(Some(file)),
-        Err(error) if is_taken(&error) => Ok(None),
-        Err(error) => {
-            let _ = fs.remove_file(&part);
-            Err(error)
-        }
+    let ours = fs.lock_exclusive(&file)? && is_named(fs, part, &file)?;
+    Ok(ours.then_some(file))
+}
+
+/// Removes a file that we have locked, if the name is still its own.
+fn remove_if_named(fs: &dyn Fs, path: &Path, file: &Arc<dyn FsFile>) {
+    if is_named(fs, path, file).unwrap_or(false) {
+        let _ = fs.remove_file(path);
     }
 }
 
@@ -117,9 +132,8 @@ fn sweep(who: &Claimant<'_>) {
         let Ok(file) = fs.open_read(&path) else { continue };
         // The lock is held until the name is gone: others sweep, too, and who publishes at this moment
         // may have taken the name of what another one has removed.
-        if fs.lock_exclusive(&file).unwrap_or(false) && is_named(fs, &path, &file).unwrap_or(false)
-        {
-            let _ = fs.remove_file(&path);
+        if fs.lock_exclusive(&file).unwrap_or(false) {
+            remove_if_named(fs, &path, &file);
         }
     }
 }
