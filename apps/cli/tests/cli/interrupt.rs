@@ -81,7 +81,7 @@ fn a_look_that_is_interrupted_states_no_result() {
     fs::hard_link(big, sandbox.path("w1/big")).unwrap();
     let node = "ranks = \"0-1\"\nroot = \"w{rank}\"\nwant = [\"big\"]\n";
     sandbox.write("plan.toml", format!("[[node]]\n{node}"));
-    for (json, after) in [("", 0), ("", 100), ("--json", 0), ("--json", 100)] {
+    for (json, reading) in [("", false), ("", true), ("--json", false), ("--json", true)] {
         let look = "place plan.toml --no-cache --verify-only";
         let run = sandbox.start(&format!("{look} {json}"));
         // A signal before that ends the process as it ends any.
@@ -91,10 +91,12 @@ fn a_look_that_is_interrupted_states_no_result() {
             u64::from_str_radix(mask, 16).ok().filter(|mask| mask & 2 != 0)
         };
         wait_for("who catches signals", || text(status.as_ref())?.lines().find_map(caught));
-        std::thread::sleep(std::time::Duration::from_millis(after));
+        if reading {
+            wait_for("who reads, or has ended", || reads_or_ended(run.id(), "big").then_some(()));
+        }
         signal(run.id(), "INT");
         let done = end(run);
-        if done.code == 0 && after > 0 {
+        if done.code == 0 && reading {
             // It was quicker.
             continue;
         }
@@ -105,4 +107,15 @@ fn a_look_that_is_interrupted_states_no_result() {
             assert!(!document["error"]["message"].as_str().unwrap().is_empty(), "{document}");
         }
     }
+}
+
+/// Whether a process of ours has a file of this name open, or is no more.
+fn reads_or_ended(process: u32, name: &str) -> bool {
+    let status = text(format!("/proc/{process}/status").as_ref()).unwrap_or_default();
+    if status.lines().any(|line| line.starts_with("State:") && line.contains('Z')) {
+        return true;
+    }
+    let Ok(open) = fs::read_dir(format!("/proc/{process}/fd")) else { return true };
+    let links = open.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    links.into_iter().any(|link| link.ends_with(name))
 }

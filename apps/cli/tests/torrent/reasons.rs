@@ -74,9 +74,12 @@ fn a_folder_that_is_replaced_meanwhile_is_no_flood_of_warnings() {
     std::fs::create_dir(sandbox.path("other")).unwrap();
     let line = format!("get album.torrent -o out --peer {} {HERE} --quiet", seed.address);
     let child = sandbox.start(&format!("{line} --limit-down 500KiB"));
-    let part = sandbox.path("out/album/.1.bin.dunlin-part");
-    wait_for("some of it", || part.exists().then_some(()));
-    std::thread::sleep(std::time::Duration::from_secs(1));
+    let parts = [0, 1, 2, 3, 4].map(|n| sandbox.path(&format!("out/album/.{n}.bin.dunlin-part")));
+    let written = || -> u64 {
+        let metas = parts.iter().filter_map(|part| std::fs::metadata(part).ok());
+        metas.map(|meta| std::os::unix::fs::MetadataExt::blocks(&meta) * 512).sum()
+    };
+    wait_for("some of it", || (written() >= 200_000).then_some(()));
     std::fs::rename(sandbox.path("out"), sandbox.path("gone")).unwrap();
     std::fs::rename(sandbox.path("other"), sandbox.path("out")).unwrap();
     let done = end(child);
