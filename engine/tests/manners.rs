@@ -281,7 +281,7 @@ fn never_more_requests_than_the_peer_keeps() {
 
 /// The seconds at which a host dialled.
 fn dials(world: &World, host: usize) -> Vec<u64> {
-    let dial = format!("{host} -> Dial");
+    let dial = format!("{host} -> dial");
     let lines = world.log.iter().filter(|line| line.contains(&dial));
     lines.map(|line| line.split('.').next().unwrap().parse().unwrap()).collect()
 }

@@ -7,6 +7,8 @@
 pub mod disk;
 mod scripted;
 pub mod wires;
+#[path = "../words/mod.rs"]
+pub mod words;
 
 use disk::Disk;
 use dunlin_base::{BlockRef, ConnId, Endpoint, InfoHash, PeerId, Time, TorrentId};
@@ -308,9 +310,6 @@ impl World {
     }
 
     fn deliver(&mut self, to: usize, parcel: Parcel) {
-        if self.keeps_log {
-            self.log.push(format!("{:?} {to} {parcel:?}", self.now));
-        }
         if self.hosts[to].dead {
             return;
         }
@@ -409,13 +408,15 @@ impl World {
                         continue;
                     }
                     if self.keeps_log {
-                        self.log.push(format!("{:?} {index} <- {input:?}", self.now));
+                        let line = words::input(&input);
+                        self.log.push(format!("{:?} {index} <- {line}", self.now));
                     }
                     let (now, host) = (self.now, &mut self.hosts[index]);
                     host.node.as_mut().unwrap().handle(now, input);
                     while let Some(output) = self.hosts[index].node.as_mut().unwrap().poll() {
                         if self.keeps_log {
-                            self.log.push(format!("{:?} {index} -> {output:?}", self.now));
+                            let line = words::output(&output);
+                            self.log.push(format!("{:?} {index} -> {line}", self.now));
                         }
                         self.perform(index, output);
                     }

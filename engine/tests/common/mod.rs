@@ -3,6 +3,9 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
+#[path = "../words/mod.rs"]
+pub mod words;
+
 use dunlin_base::{
     Bitfield, BlockRef, ConnId, Endpoint, PeerId, PieceIndex, Rank, Rng, Time, TorrentId,
 };
@@ -339,7 +342,6 @@ impl World {
     }
 
     fn deliver(&mut self, from: Rank, to: Rank, parcel: Parcel) {
-        writeln!(self.log, "{:?} {from:?} {to:?} {parcel:?}", self.now).unwrap();
         if to == Rank::TRACKER {
             let Parcel::Control(message) = parcel else { panic!("{parcel:?} to the tracker") };
             self.coordinator.handle(self.now, CoordinatorInput::Message { from, message });
@@ -400,6 +402,8 @@ impl World {
     fn drain_coordinator(&mut self) {
         self.coordinator.check();
         while let Some(output) = self.coordinator.poll() {
+            let line = words::coordinator(&output);
+            writeln!(self.log, "{:?} 0 -> {line}", self.now).unwrap();
             match output {
                 CoordinatorOutput::Send { to, message } => {
                     self.post(Rank::TRACKER, to, Parcel::Control(message));
@@ -423,9 +427,12 @@ impl World {
                         node.inputs.clear();
                         break;
                     }
+                    let line = words::input(&input);
                     node.member.handle(now, input);
+                    writeln!(self.log, "{now:?} {} <- {line}", rank.0).unwrap();
                     while let Some(output) = self.nodes.get_mut(&rank).unwrap().member.poll() {
-                        writeln!(self.log, "{:?} {rank:?} {output:?}", self.now).unwrap();
+                        let line = words::output(&output);
+                        writeln!(self.log, "{now:?} {} -> {line}", rank.0).unwrap();
                         self.perform(rank, output);
                     }
                     self.nodes[&rank].member.check();

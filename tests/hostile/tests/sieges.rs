@@ -4,6 +4,7 @@
 
 use dunlin_hostile::Kind;
 use dunlin_hostile::siege::{Outcome, Plan, Siege};
+use expect_test::expect_file;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -88,6 +89,21 @@ fn the_same_seed_is_the_same_siege() {
         (siege.run(), siege.world.log)
     };
     assert_eq!(run(), run());
+}
+
+/// The traces of a few are kept, by a digest.
+#[test]
+fn the_traces_that_are_kept() {
+    let mut kept = String::new();
+    for seed in 0..4 {
+        let mut siege = Siege::new(Plan::draw(seed));
+        siege.world.keeps_log = true;
+        siege.run().unwrap();
+        let log = siege.world.log.join("\n");
+        let digest = dunlin_hostile::world::words::digest(log.as_bytes());
+        kept.push_str(&format!("seed {seed}: {} lines, {digest:016x}\n", log.lines().count()));
+    }
+    expect_file!["golden/sieges.txt"].assert_eq(&kept);
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod dumps;
 mod faults;
 mod folders;
 mod force;
+mod golden;
 mod help;
 mod hostile_folders;
 mod hosts;
