@@ -1,5 +1,5 @@
 //! Whom to serve (BEP 3, "choking"; practice of the field). A pure function over a list of peers: it
-//! knows no connection and keeps no state but the round.
+//! knows no connection and keeps no state but the round and who has the optimistic slot.
 
 use crate::config::policy;
 use dunlin_base::{ConnId, Rate, Rng};

@@ -14,9 +14,15 @@ const MAX_BREACHES: u32 = 5;
 /// Sources whose breaches, whose slots that they let pass, whose slowness and whose going are remembered;
 /// with more, the one that did nothing of it for longest is forgotten.
 const MAX_REMEMBERED: usize = 1000;
-/// A source of which a connection came to nothing, or ended, waits so long behind others where room is
-/// scarce; who comes again before that waits as long anew. Honest peers pause for longer.
+/// A source of which a connection found no place, or gave one up, waits so long behind others where
+/// places are scarce; the same where those are scarce that have not said yet what they came for.
 const AWAY: Duration = Duration::from_secs(10);
+/// Who comes again within that time, while it waits, waits as long anew. Honest peers pause for longer, and
+/// so do a few of them behind one address.
+const AT_ONCE: Duration = Duration::from_millis(2500);
+/// What peers of a source made of their slots counts for so long for others of it: they may be people
+/// behind one address.
+const MEMORY: Duration = Duration::from_secs(600);
 /// Breaches that are farther apart are no habit.
 const HABIT: Duration = Duration::from_secs(3600);
 
@@ -43,16 +49,46 @@ pub(crate) struct Internet {
     breaches: BTreeMap<IpAddr, (u32, Time)>,
     /// How many slots in a row peers of a source have let pass, and when the last one was.
     let_pass: BTreeMap<IpAddr, (u32, Time)>,
-    /// Sources of peers that took far less than they could have, how often, and when the last time was.
-    slow: BTreeMap<IpAddr, (u32, Time)>,
-    /// Sources that were turned away or went, how often, and when the last time was.
-    went: BTreeMap<IpAddr, (u32, Time)>,
+    /// Sources of peers that took far less than they could have, and when one last did.
+    slow: BTreeMap<IpAddr, Time>,
+    /// Sources that found no place, or gave one up.
+    went: BTreeMap<IpAddr, Away>,
+    /// Sources that never said what they came for, or came for nothing that is here.
+    knocked: BTreeMap<IpAddr, Away>,
+}
+
+/// A source that waits behind others.
+#[derive(Clone, Copy, Debug)]
+struct Away {
+    /// Since when.
+    since: Time,
+    /// When it came last.
+    came: Time,
+}
+
+impl Away {
+    fn begin(all: &mut BTreeMap<IpAddr, Away>, now: Time, remote: Endpoint) {
+        let Some(source) = source_of(remote) else { return };
+        forget_one(all, source, |away| away.came);
+        all.insert(source, Away { since: now, came: now });
+    }
+
+    /// Whether it waits; who comes again at once waits anew.
+    fn comes(all: &mut BTreeMap<IpAddr, Away>, now: Time, remote: Endpoint) -> bool {
+        let away = source_of(remote).and_then(|source| all.get_mut(&source));
+        let Some(away) = away.filter(|away| now.since(away.since) < AWAY) else { return false };
+        if now.since(away.came) < AT_ONCE {
+            away.since = now;
+        }
+        away.came = now;
+        true
+    }
 }
 
 /// Makes room for one more source: the one that did the least lately is forgotten.
-fn forget_one(all: &mut BTreeMap<IpAddr, (u32, Time)>, source: IpAddr) {
+fn forget_one<T>(all: &mut BTreeMap<IpAddr, T>, source: IpAddr, at: impl Fn(&T) -> Time) {
     if all.len() >= MAX_REMEMBERED && !all.contains_key(&source) {
-        let oldest = all.iter().min_by_key(|(source, (_, at))| (*at, **source));
+        let oldest = all.iter().min_by_key(|(source, one)| (at(one), **source));
         if let Some(oldest) = oldest.map(|(source, _)| *source) {
             all.remove(&oldest);
         }
@@ -74,6 +110,7 @@ impl Internet {
             let_pass: BTreeMap::new(),
             slow: BTreeMap::new(),
             went: BTreeMap::new(),
+            knocked: BTreeMap::new(),
             config,
         }
     }
@@ -91,7 +128,7 @@ impl Internet {
     /// A peer broke the protocol. Returns whether that makes it a habit.
     pub(crate) fn breached(&mut self, now: Time, remote: Endpoint) -> bool {
         let Some(source) = source_of(remote) else { return false };
-        forget_one(&mut self.breaches, source);
+        forget_one(&mut self.breaches, source, |(_, at)| *at);
         let (count, at) = self.breaches.entry(source).or_insert((0, now));
         *count = if now.since(*at) < HABIT { *count + 1 } else { 1 };
         *at = now;
@@ -106,7 +143,7 @@ impl Internet {
     /// A peer has let so many slots in a row pass without taking anything.
     pub(crate) fn lets_pass(&mut self, now: Time, remote: Endpoint, slots: u32) {
         let Some(source) = source_of(remote) else { return };
-        forget_one(&mut self.let_pass, source);
+        forget_one(&mut self.let_pass, source, |(_, at)| *at);
         let (count, at) = self.let_pass.entry(source).or_insert((0, now));
         (*count, *at) = ((*count).max(slots), now);
     }
@@ -121,9 +158,9 @@ impl Internet {
     }
 
     /// How many slots in a row its source has let pass.
-    pub(crate) fn let_pass(&self, remote: Endpoint) -> u32 {
+    pub(crate) fn let_pass(&self, now: Time, remote: Endpoint) -> u32 {
         let found = source_of(remote).and_then(|source| self.let_pass.get(&source));
-        found.map_or(0, |(slots, _)| *slots)
+        found.filter(|(_, at)| now.since(*at) < MEMORY).map_or(0, |(slots, _)| *slots)
     }
 
     /// A peer took far less in its slot than it could have, or did not.
@@ -133,28 +170,36 @@ impl Internet {
             self.slow.remove(&source);
             return;
         }
-        forget_one(&mut self.slow, source);
-        let (count, at) = self.slow.entry(source).or_insert((0, now));
-        (*count, *at) = (count.saturating_add(1), now);
+        forget_one(&mut self.slow, source, |at| *at);
+        self.slow.insert(source, now);
     }
 
     /// Whether a peer of its source was slow when one was last looked at.
-    pub(crate) fn was_slow(&self, remote: Endpoint) -> bool {
-        !self.slow.is_empty() && source_of(remote).is_some_and(|at| self.slow.contains_key(&at))
+    pub(crate) fn was_slow(&self, now: Time, remote: Endpoint) -> bool {
+        !self.slow.is_empty()
+            && source_of(remote)
+                .and_then(|source| self.slow.get(&source))
+                .is_some_and(|at| now.since(*at) < MEMORY)
     }
 
-    /// A stranger that came by itself was turned away, or went.
+    /// A stranger that came by itself found no place in a torrent, or gave one up.
     pub(crate) fn goes(&mut self, now: Time, remote: Endpoint) {
-        let Some(source) = source_of(remote) else { return };
-        forget_one(&mut self.went, source);
-        let (count, at) = self.went.entry(source).or_insert((0, now));
-        (*count, *at) = (count.saturating_add(1), now);
+        Away::begin(&mut self.went, now, remote);
     }
 
-    /// Whether its source has just gone, so that others come first where room is scarce.
-    pub(crate) fn has_just_gone(&self, now: Time, remote: Endpoint) -> bool {
-        let went = source_of(remote).and_then(|source| self.went.get(&source));
-        went.is_some_and(|(_, at)| now.since(*at) < AWAY)
+    /// Whether its source has just gone, so that others come first where places are scarce.
+    pub(crate) fn has_just_gone(&mut self, now: Time, remote: Endpoint) -> bool {
+        Away::comes(&mut self.went, now, remote)
+    }
+
+    /// A stranger went before it said what it came for, or came for nothing that is here.
+    pub(crate) fn knocks(&mut self, now: Time, remote: Endpoint) {
+        Away::begin(&mut self.knocked, now, remote);
+    }
+
+    /// Whether its source has just knocked, so that others come first where many do.
+    pub(crate) fn has_just_knocked(&mut self, now: Time, remote: Endpoint) -> bool {
+        Away::comes(&mut self.knocked, now, remote)
     }
 
     /// # Panics
@@ -164,6 +209,7 @@ impl Internet {
         assert!(self.let_pass.len() <= MAX_REMEMBERED);
         assert!(self.slow.len() <= MAX_REMEMBERED);
         assert!(self.went.len() <= MAX_REMEMBERED);
+        assert!(self.knocked.len() <= MAX_REMEMBERED);
     }
 }
 

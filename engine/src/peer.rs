@@ -190,9 +190,19 @@ impl Peer {
     /// Takes the request for exactly this block off the list: the one that stands, if there is one that
     /// was cancelled, too. Whoever is asked again for what it is sending already sends it once.
     pub fn take_ask(&mut self, block: BlockRef) -> Option<Ask> {
+        self.take(block, |state| state != AskState::Cancelled)
+    }
+
+    /// The same for a reject: of two it answers the one that was cancelled (BEP 6).
+    pub fn take_rejected(&mut self, block: BlockRef) -> Option<Ask> {
+        self.take(block, |state| state == AskState::Cancelled)
+    }
+
+    /// Takes the request for this block off the list, one that is `rather` if there is one.
+    fn take(&mut self, block: BlockRef, rather: impl Fn(AskState) -> bool) -> Option<Ask> {
         let all = || self.asks.iter().enumerate().filter(|(_, ask)| ask.block == block);
-        let stands = all().find(|(_, ask)| ask.state != AskState::Cancelled);
-        let (index, _) = stands.or_else(|| all().next())?;
+        let first = all().find(|(_, ask)| rather(ask.state));
+        let (index, _) = first.or_else(|| all().next())?;
         self.asks.remove(index)
     }
 
@@ -240,5 +250,8 @@ mod tests {
         assert_eq!(peer.take_ask(block).map(|ask| ask.state), Some(AskState::Live));
         assert_eq!(peer.take_ask(block).map(|ask| ask.state), Some(AskState::Cancelled));
         assert!(peer.take_ask(block).is_none());
+        peer.asks.extend([ask(AskState::Cancelled), ask(AskState::Live)]);
+        assert_eq!(peer.take_rejected(block).map(|ask| ask.state), Some(AskState::Cancelled));
+        assert_eq!(peer.take_rejected(block).map(|ask| ask.state), Some(AskState::Live));
     }
 }

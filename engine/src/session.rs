@@ -106,9 +106,11 @@ impl Session {
         self.torrents.insert(torrent.id, torrent);
     }
 
-    /// Forgets a torrent whose connections are closed.
+    /// Forgets a torrent whose connections are closed. What its dials come to concerns nobody any more.
     pub(crate) fn end_torrent(&mut self, id: TorrentId) {
-        self.torrents.remove(&id);
+        if let Some(mut torrent) = self.torrents.remove(&id) {
+            torrent.forget_dials(&mut self.shared);
+        }
         self.by_hash.retain(|_, torrent| *torrent != id);
         self.forget_closed();
     }
@@ -209,8 +211,14 @@ impl Session {
 
     /// A dial came through.
     pub fn connected(&mut self, now: Time, id: TorrentId, conn: ConnId, remote: Endpoint) {
-        if self.shuts_out(remote) {
-            self.shared.out.push_back(Output::HangUp { conn, reason: HangUpReason::Banned });
+        let torrent = self.torrents.get_mut(&id);
+        let halted = torrent.as_ref().is_some_and(|torrent| torrent.halted);
+        if let Some(torrent) = torrent {
+            torrent.dial_is_over(&mut self.shared, remote);
+        }
+        let banned = self.shuts_out(remote).then_some(HangUpReason::Banned);
+        if let Some(reason) = banned.or(halted.then_some(HangUpReason::Stopping)) {
+            self.shared.out.push_back(Output::HangUp { conn, reason });
             return;
         }
         let stands = self.with(now, id, |torrent, shared| {
@@ -253,7 +261,7 @@ impl Session {
         if let Some((remote, _)) = self.ungreeted.remove(&conn) {
             let Some(id) = self.by_hash.get(&handshake.info_hash).copied() else {
                 if let Some(net) = &mut self.shared.net {
-                    net.goes(now, remote);
+                    net.knocks(now, remote);
                 }
                 let reason = HangUpReason::UnknownTorrent;
                 self.shared.out.push_back(Output::HangUp { conn, reason });
@@ -533,6 +541,10 @@ impl Session {
         self.shared.banned.check();
         if let Some(net) = &self.shared.net {
             net.check();
+            let peers = self.torrents.values().map(|torrent| torrent.peers.len());
+            assert_eq!(net.connected, peers.sum::<usize>());
+            let dials = self.torrents.values().map(Torrent::dials);
+            assert_eq!(net.dialling, dials.sum::<usize>());
         }
         for (conn, id) in &self.conns {
             assert!(self.torrents[id].peers.contains_key(conn), "{conn:?} of {id:?} is unknown");

@@ -132,37 +132,31 @@ impl Session {
     pub(super) fn forgets_stranger(&mut self, now: Time, conn: ConnId) -> bool {
         let Some((remote, _)) = self.ungreeted.remove(&conn) else { return false };
         if let Some(net) = &mut self.shared.net {
-            net.goes(now, remote);
+            net.knocks(now, remote);
         }
         true
     }
 
-    /// Whether a stranger may wait to say what it came for.
+    /// Whether a stranger may wait to say what it came for. Where there are too many, of its source or in
+    /// all, the one that waits longest makes room.
     pub(super) fn makes_room(&mut self, now: Time, remote: Endpoint) -> bool {
-        let makes = self.has_room(now, remote);
-        if let Some(net) = self.shared.net.as_mut().filter(|_| !makes) {
-            net.goes(now, remote);
-        }
-        makes
-    }
-
-    fn has_room(&mut self, now: Time, remote: Endpoint) -> bool {
-        let Some(net) = &self.shared.net else { return true };
-        if self.ungreeted.len() >= BUSY && net.has_just_gone(now, remote) {
+        let Some(net) = &mut self.shared.net else { return true };
+        if self.ungreeted.len() >= BUSY && net.has_just_knocked(now, remote) {
             return false;
         }
         let source = source_of(remote);
-        let same = self.ungreeted.values().filter(|(other, _)| source_of(*other) == source).count();
-        if same >= STRANGERS_OF_ONE {
-            return false;
-        }
-        if self.ungreeted.len() >= STRANGERS {
-            let oldest = self.ungreeted.iter().min_by_key(|(conn, (_, since))| (*since, **conn));
-            if let Some(conn) = oldest.map(|(conn, _)| *conn) {
-                self.forgets_stranger(now, conn);
-                let reason = HangUpReason::Crowded;
-                self.shared.out.push_back(Output::HangUp { conn, reason });
-            }
+        let waiting = self.ungreeted.iter().map(|(conn, (other, since))| (*since, *conn, *other));
+        let same = waiting.clone().filter(|(.., other)| source_of(*other) == source);
+        let oldest = if same.clone().count() >= STRANGERS_OF_ONE {
+            same.min()
+        } else if self.ungreeted.len() >= STRANGERS {
+            waiting.min()
+        } else {
+            None
+        };
+        if let Some((_, conn, _)) = oldest {
+            self.forgets_stranger(now, conn);
+            self.shared.out.push_back(Output::HangUp { conn, reason: HangUpReason::Crowded });
         }
         true
     }
@@ -174,18 +168,25 @@ impl Session {
         id: TorrentId,
         remote: Endpoint,
     ) -> Option<HangUpReason> {
-        let refused = self.has_no_place(now, id, remote);
-        if let Some(net) = self.shared.net.as_mut().filter(|_| refused.is_some()) {
+        let waits = self.shared.net.as_mut().is_some_and(|net| net.has_just_gone(now, remote));
+        let refused = self.has_no_place(now, id, remote, waits);
+        // Who waits is not sent further back by every try: others may be behind its address.
+        if let Some(net) = self.shared.net.as_mut().filter(|_| refused.is_some() && !waits) {
             net.goes(now, remote);
         }
         refused
     }
 
-    fn has_no_place(&mut self, now: Time, id: TorrentId, remote: Endpoint) -> Option<HangUpReason> {
+    fn has_no_place(
+        &mut self,
+        now: Time,
+        id: TorrentId,
+        remote: Endpoint,
+        waits: bool,
+    ) -> Option<HangUpReason> {
         let net = self.shared.net.as_ref()?;
         let (full, limit) = (net.free() == 0, net.config.connections_per_torrent);
         let of_one = net.config.connections_per_ip;
-        let has_just_gone = net.has_just_gone(now, remote);
         let Some(torrent) = self.torrents.get(&id) else {
             return Some(HangUpReason::UnknownTorrent);
         };
@@ -196,9 +197,10 @@ impl Session {
         let most = (limit * INCOMING_SHARES / SHARES).max(1);
         let incoming = torrent.peers.values().filter(|peer| peer.abroad.incoming).count();
         let crowded = torrent.peers.len() >= limit || full || incoming >= most;
+        // Of its own source's places it may have one, and of others' only when its turn has come.
         let spare = if torrent.places_of(source) >= of_one {
             torrent.own_spare(now, source)
-        } else if crowded && has_just_gone {
+        } else if crowded && waits {
             None
         } else if torrent.peers.len() >= limit || full {
             torrent.spare(now, source, false).or_else(|| self.spare_of_others(now, id, full))

@@ -250,7 +250,7 @@ impl Torrent {
             begin: rejected.begin,
             len: rejected.length,
         };
-        let Some(ask) = peer.take_ask(block) else {
+        let Some(ask) = peer.take_rejected(block) else {
             return peer.tolerate("a reject of what was never asked for");
         };
         if ask.state == AskState::Cancelled {

@@ -5,7 +5,7 @@ use crate::choker::ChokerKind;
 use crate::config::Profile;
 use crate::io::{HangUpReason, Output, Reason};
 use crate::peer::{AskState, DEFAULT_QUEUE, Peer, Pieces};
-use crate::peer_list::{Known, MAX_CONNECTIONS, REDIAL};
+use crate::peer_list::{MAX_CONNECTIONS, REDIAL};
 use crate::requests::{MIN_DEADLINE, Window};
 use dunlin_base::{Bitfield, ConnId, Endpoint, PieceIndex, Time};
 use dunlin_wire::{Handshake, Message, Reserved};
@@ -27,8 +27,8 @@ impl Torrent {
         remote: Endpoint,
         incoming: bool,
     ) -> bool {
+        self.dial_is_over(shared, remote);
         let known = self.known.entry(remote);
-        dial_is_over(shared, known);
         if known.conn.is_some() {
             shared.out.push_back(Output::HangUp { conn, reason: HangUpReason::Duplicate });
             return false;
@@ -322,10 +322,33 @@ impl Torrent {
         shared.out.push_back(Output::Dial { torrent: self.id, remote });
     }
 
+    /// A dial has come to its end, one way or the other.
+    pub(crate) fn dial_is_over(&mut self, shared: &mut Shared, remote: Endpoint) {
+        let known = self.known.get_mut(remote);
+        let was = known.is_some_and(|known| std::mem::replace(&mut known.dialling, false));
+        if let Some(net) = shared.net.as_mut().filter(|_| was) {
+            net.dialling = net.dialling.saturating_sub(1);
+        }
+    }
+
+    /// Nobody waits for the dials that are under way.
+    pub(crate) fn forget_dials(&mut self, shared: &mut Shared) {
+        let dials = self.known.iter().filter(|(_, known)| known.dialling);
+        let dials: Vec<Endpoint> = dials.map(|(remote, _)| remote).collect();
+        for remote in dials {
+            self.dial_is_over(shared, remote);
+        }
+    }
+
+    /// Dials that are under way.
+    pub(crate) fn dials(&self) -> usize {
+        self.known.iter().filter(|(_, known)| known.dialling).count()
+    }
+
     /// A dial failed.
     pub(crate) fn dial_failed(&mut self, shared: &mut Shared, now: Time, remote: Endpoint) {
+        self.dial_is_over(shared, remote);
         let known = self.known.entry(remote);
-        dial_is_over(shared, known);
         if shared.net.is_some() {
             self.unreachable(shared, now, remote);
             return;
@@ -364,14 +387,6 @@ impl Torrent {
             self.courting = None;
         }
         self.fill(shared, now);
-    }
-}
-
-/// A dial has come to its end, one way or the other.
-fn dial_is_over(shared: &mut Shared, known: &mut Known) {
-    let was = std::mem::replace(&mut known.dialling, false);
-    if let Some(net) = shared.net.as_mut().filter(|_| was) {
-        net.dialling = net.dialling.saturating_sub(1);
     }
 }
 

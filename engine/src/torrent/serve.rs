@@ -3,7 +3,7 @@
 use super::blocks::range;
 use super::connect::Violation;
 use super::limits::{gives, may_give, not_given};
-use super::slots::{judge, uses_slot};
+use super::slots::{Room, judge, uses_slot};
 use super::{Shared, Torrent};
 use crate::choker::{Candidate, ChokerKind, ROUND, SEED_QUANTUM_PIECES, SEED_QUANTUM_ROUNDS};
 use crate::internet::source_of;
@@ -26,8 +26,13 @@ impl Torrent {
             return;
         }
         let choked = interested && peer.am_choking && shared.config.shares;
-        if choked && self.has_slot(shared, now, conn) {
-            self.gives_slot(shared, now, conn);
+        match self.room_for(shared, now, conn).filter(|_| choked) {
+            Some(Room::Slot) => self.gives_slot(shared, now, conn),
+            Some(Room::Trial) => {
+                self.end_a_trial(shared, now, conn);
+                self.gives_slot(shared, now, conn);
+            }
+            None => {}
         }
     }
 
@@ -49,7 +54,7 @@ impl Torrent {
     }
 
     /// Chokes a peer: with the fast extension every waiting request is rejected, after the choke.
-    fn choke(&mut self, shared: &mut Shared, conn: ConnId) {
+    pub(super) fn choke(&mut self, shared: &mut Shared, conn: ConnId) {
         let round = self.choker.round();
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         peer.am_choking = true;

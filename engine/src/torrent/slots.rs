@@ -20,6 +20,15 @@ const IDLE_SHARES: u64 = 2;
 /// What was once given in a round counts less by this part each round.
 const FADES: u64 = 8;
 
+/// What a peer that wants something may have at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    /// A slot.
+    Slot,
+    /// One on trial, beside the slots.
+    Trial,
+}
+
 /// What a torrent gives in a round of the choker.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Pace {
@@ -55,19 +64,19 @@ pub(super) fn judge(
             net.is_slow(now, peer.remote, slow);
         }
     }
-    (wasted_so_far(shared, peer), slow_so_far(shared, peer))
+    (wasted_so_far(shared, peer, now), slow_so_far(shared, peer, now))
 }
 
 /// The same as far as it is known. Whoever has taken something is judged by itself, all others of a
 /// source by what that has let pass: connections are made faster than slots move on.
-fn wasted_so_far(shared: &Shared, peer: &Peer) -> u32 {
+fn wasted_so_far(shared: &Shared, peer: &Peer, now: Time) -> u32 {
     let net = shared.net.as_deref().filter(|_| peer.abroad.moved.is_none());
-    net.map_or(0, |net| net.let_pass(peer.remote)).max(peer.abroad.wasted)
+    net.map_or(0, |net| net.let_pass(now, peer.remote)).max(peer.abroad.wasted)
 }
 
 /// Whether it is slow as far as it is known: as its source is until it had a slot for a whole round.
-fn slow_so_far(shared: &Shared, peer: &Peer) -> bool {
-    let of_source = || shared.net.as_deref().is_some_and(|net| net.was_slow(peer.remote));
+fn slow_so_far(shared: &Shared, peer: &Peer, now: Time) -> bool {
+    let of_source = || shared.net.as_deref().is_some_and(|net| net.was_slow(now, peer.remote));
     peer.abroad.slow.unwrap_or_else(of_source)
 }
 
@@ -87,37 +96,62 @@ impl Torrent {
         Some(pace.most / shared.slots() as u64)
     }
 
-    /// Whether a peer that wants something may have it at once: a slot is free, or, of a seed, as good as
-    /// free, since nobody uses it and this one's source has none on trial.
-    pub(super) fn has_slot(&self, shared: &Shared, now: Time, conn: ConnId) -> bool {
-        let Some(peer) = self.peers.get(&conn) else { return false };
+    /// What a peer that wants something may have at once: a slot is free, or, of a seed, as good as free,
+    /// since nobody uses it and this one's source has none on trial.
+    pub(super) fn room_for(&self, shared: &Shared, now: Time, conn: ConnId) -> Option<Room> {
+        let peer = self.peers.get(&conn)?;
         if shared.config.choker == ChokerKind::Cooperative {
-            return true;
+            return Some(Room::Slot);
         }
         let holders = || {
             let open = self.peers.iter().filter(|(other, _)| **other != conn);
             open.map(|(_, other)| other).filter(|other| !other.am_choking && other.peer_interested)
         };
-        if slow_so_far(shared, peer) {
-            return holders().filter(|other| slow_so_far(shared, other)).count() < SLOW_SLOTS;
+        if slow_so_far(shared, peer, now) {
+            let slow = holders().filter(|other| slow_so_far(shared, other, now));
+            return (slow.count() < SLOW_SLOTS).then_some(Room::Slot);
         }
         // Who let its last slot pass and has another one because nobody waited keeps nobody out, and
         // who is slow has one besides.
         let taken =
-            holders().filter(|other| other.abroad.wasted == 0 && !slow_so_far(shared, other));
+            holders().filter(|other| other.abroad.wasted == 0 && !slow_so_far(shared, other, now));
         if taken.clone().count() < shared.slots() {
-            return true;
+            return Some(Room::Slot);
         }
-        if self.downloads() || wasted_so_far(shared, peer) > 0 {
-            return false;
+        if self.downloads() || wasted_so_far(shared, peer, now) > 0 {
+            return None;
         }
         let source = source_of(peer.remote);
         let fresh = |other: &&Peer| {
             !uses_slot(other) && other.abroad.slot_since.is_some_and(|at| now.since(at) < TRIAL)
         };
         let on_trial = || holders().filter(fresh);
-        taken.filter(|other| uses_slot(other)).count() < shared.slots()
+        let free = taken.filter(|other| uses_slot(other)).count() < shared.slots()
             && on_trial().count() < TRIALS
-            && !on_trial().any(|other| source_of(other.remote) == source)
+            && !on_trial().any(|other| source_of(other.remote) == source);
+        free.then_some(Room::Trial)
+    }
+
+    /// Before one more slot on trial is given: where that would be one too many, of the newcomer's source or
+    /// in all, the one that nobody used for longest goes. Whoever had it has let it pass.
+    pub(super) fn end_a_trial(&mut self, shared: &mut Shared, now: Time, newcomer: ConnId) {
+        let source = self.peers.get(&newcomer).and_then(|peer| source_of(peer.remote));
+        let unused = self.peers.iter().filter_map(|(conn, peer)| {
+            let since = peer.abroad.slot_since.filter(|_| !peer.am_choking && !uses_slot(peer))?;
+            Some((since, *conn, source_of(peer.remote)))
+        });
+        let of_source = unused.clone().filter(|(.., other)| *other == source).min();
+        let oldest = || unused.clone().min().filter(|_| unused.clone().count() >= TRIALS);
+        let Some((since, conn, _)) = of_source.or_else(oldest) else { return };
+        if now.since(since) < TRIAL {
+            return;
+        }
+        if let Some(peer) = self.peers.get_mut(&conn) {
+            peer.abroad.wasted = peer.abroad.wasted.saturating_add(1);
+            if let Some(net) = &mut shared.net {
+                net.lets_pass(now, peer.remote, peer.abroad.wasted);
+            }
+        }
+        self.choke(shared, conn);
     }
 }

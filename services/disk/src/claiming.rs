@@ -63,7 +63,7 @@ impl Storage {
         self.make_folders(&BTreeSet::from([folder.clone()]))?;
         let wish = Wish::new(self.items(plan), self.folds());
         let holder = format!("the torrent {} of {}", plan.content.info_hash, this_process());
-        let before = lock(&self.held).get(&torrent).map(Hold::before);
+        let before = lock(&self.held).get(&torrent).and_then(|held| held.last()).map(Hold::before);
         let who = Claimant {
             fs: &self.config.fs,
             root: &self.config.root,
@@ -87,9 +87,26 @@ impl Storage {
                 (_, false) => Right::Left,
             };
         }
-        let before = lock(&self.held).insert(torrent, claimed.hold);
-        drop(before);
+        lock(&self.held).entry(torrent).or_default().push(claimed.hold);
         Ok(rights)
+    }
+
+    /// What was claimed last for a torrent counts, and what was claimed before it is given up.
+    pub(crate) fn keep_last_claim(&self, torrent: TorrentId) {
+        let earlier = lock(&self.held).get_mut(&torrent).map(|held| {
+            let last = held.len().saturating_sub(1);
+            held.drain(..last).collect::<Vec<_>>()
+        });
+        drop(earlier);
+    }
+
+    /// What was claimed before counts again.
+    pub(crate) fn keep_first_claim(&self, torrent: TorrentId) {
+        let later = lock(&self.held).get_mut(&torrent).map(|held| {
+            let later = 1.min(held.len());
+            held.drain(later..).collect::<Vec<_>>()
+        });
+        drop(later);
     }
 
     /// Gives up the claims of a torrent.

@@ -10,10 +10,11 @@ use bytes::Bytes;
 use dunlin_base::InfoHash;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
@@ -24,11 +25,14 @@ pub(crate) const LOCK_NAME: &str = "lock";
 pub(crate) const LOCK_SUFFIX: &str = ".lock";
 
 /// Bytes of a lock file that are read and written: the job if it is shared, then a process id and a
-/// command line for people.
+/// command line for people, then a word of the process that no other has.
 const MAX_CONTENT: usize = 4096;
 
 /// What the first line of a shared lock begins with. That of any other begins with a number.
 const JOB: &str = "job ";
+
+/// What the last line begins with.
+const RUN: &str = "run ";
 
 /// Characters of a job's id that are kept, so that they fit into the content with room to spare.
 const MAX_JOB: usize = 256;
@@ -442,8 +446,17 @@ fn is_ours(fs: &dyn Fs, path: &Path, job: Option<&str>) -> bool {
     let text = read(fs, path);
     match text.split_once('\n').and_then(|(first, _)| first.strip_prefix(JOB)) {
         Some(theirs) => job.is_some_and(|job| theirs == job_line(job)),
-        None => text.split(' ').next() == Some(&std::process::id().to_string()),
+        None => text.lines().last() == Some(&*this_run()),
     }
+}
+
+/// The last line of this process's lock files. Processes of two containers, or of two hosts with one file
+/// system, may have one number.
+fn this_run() -> String {
+    static DRAWN: OnceLock<u64> = OnceLock::new();
+    // The keys of a hash table are random, and the standard library draws them from the system.
+    let drawn = DRAWN.get_or_init(|| RandomState::new().build_hasher().finish());
+    format!("{RUN}{drawn:016x}")
 }
 
 /// A job's id as it stands in a lock file.
@@ -463,10 +476,11 @@ fn held(fs: &dyn Fs, root: &Path, path: &Path) -> LockError {
 
 fn holder(fs: &dyn Fs, path: &Path) -> String {
     let text = read(fs, path);
+    let text = text.rfind(&format!("\n{RUN}")).map_or(&*text, |at| text.split_at(at).0);
     let shown = |text: &str| text.trim().chars().filter(|c| !c.is_control()).collect::<String>();
     let (job, process) = match text.split_once('\n') {
         Some((first, rest)) if first.starts_with(JOB) => (shown(first), shown(rest)),
-        _ => (String::new(), shown(&text)),
+        _ => (String::new(), shown(text)),
     };
     match (process.is_empty(), job.is_empty()) {
         (true, true) => "another run".to_owned(),
@@ -490,10 +504,13 @@ fn write(file: &dyn FsFile, content: Bytes) -> io::Result<()> {
 fn content(job: Option<&str>) -> Bytes {
     let words: Vec<_> =
         std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    let words = words.join(" ").replace(char::is_control, " ");
     let mut text = job.map(|job| format!("{JOB}{job}\n")).unwrap_or_default();
-    text.push_str(&format!("{} ({})\n", std::process::id(), words.join(" ")));
+    text.push_str(&format!("{} ({words})", std::process::id()));
+    let last = format!("\n{}\n", this_run());
     let mut bytes = text.into_bytes();
-    bytes.truncate(MAX_CONTENT);
+    bytes.truncate(MAX_CONTENT - last.len());
+    bytes.extend(last.into_bytes());
     Bytes::from(bytes)
 }
 

@@ -209,7 +209,7 @@ pub struct Storage {
     /// Faults that were said since a state was last saved.
     pub(crate) said: Mutex<BTreeSet<String>>,
     /// What torrents of the internet have claimed.
-    pub(crate) held: Mutex<BTreeMap<TorrentId, Hold>>,
+    pub(crate) held: Mutex<BTreeMap<TorrentId, Vec<Hold>>>,
     /// How files look in the end.
     pub(crate) keeper: Mutex<Option<Arc<TreeKeeper>>>,
     pub(crate) read: AtomicU64,

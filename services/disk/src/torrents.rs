@@ -143,16 +143,14 @@ impl Storage {
             return Err(misuse(&self.config.root, "wishes for files that the torrent has not"));
         }
         self.sync_quietly(torrent);
-        let plan = TorrentPlan { wanted: wanted.to_vec(), ..old.clone() };
+        let plan = TorrentPlan { wanted: wanted.to_vec(), ..old };
         let state = self.load_state(&plan)?;
         let mut go_on = |_, _| ControlFlow::Continue(());
         let no_sync = lock(&self.syncing);
-        let opened = self.open_with(torrent, plan, state, &mut go_on).inspect_err(|_| {
-            // What it wrote before, it goes on writing.
-            if let Err(error) = self.claim(torrent, &old) {
-                tracing::warn!("{error}");
-            }
-        })?;
+        // What it wrote before, it goes on writing.
+        let opened = self
+            .open_with(torrent, plan, state, &mut go_on)
+            .inspect_err(|_| self.keep_first_claim(torrent))?;
         drop(no_sync);
         // The bytes are in files of their own now, and the state says so.
         self.sync_quietly(torrent);
@@ -336,6 +334,7 @@ impl Storage {
         // Who read meanwhile may have opened files that are others now.
         self.close_files(&files);
         lock(&self.torrents).insert(torrent, Arc::new(files));
+        self.keep_last_claim(torrent);
         Ok(opened)
     }
 

@@ -369,11 +369,16 @@ fn a_run_that_has_a_folder_has_those_below_it() {
     };
     let torrent = || OutputLock::acquire_for(&fs, Path::new("/o/a/b"), InfoHash([1; 20]));
     // (what the lock says, whether a rank of job j gets a folder below, and whether anybody else does)
-    let process = format!("{} (x)\n", std::process::id());
+    // What this process says itself, and what another one of the same number would.
+    let _ours = OutputLock::acquire(&fs, Path::new("/p")).unwrap();
+    let process = fs.read_all(Path::new("/p/.dunlin/lock"), 10_000).unwrap();
+    let process = String::from_utf8(process).unwrap();
+    let twin = format!("{} (x)\nrun 0123456789abcdef\n", std::process::id());
     let cases = [
         ("job j\n1 (x)\n", true, false),
         ("job k\n1 (x)\n", false, false),
         ("1 (x)\n", false, false),
+        (&*twin, false, false),
     ];
     for (text, rank, others) in cases.into_iter().chain([(&*process, true, true)]) {
         says(text);
@@ -404,7 +409,9 @@ fn a_run_leaves_folders_alone_in_which_others_work() {
         let lock = names(&fs, root).pop().unwrap();
         // Of another process.
         let said = bytes::Bytes::from_static(b"1 (x)\n");
-        shared.open_write(&lock).unwrap().write_at(&[said], 0).unwrap();
+        let open = shared.open_write(&lock).unwrap();
+        open.set_len(0).unwrap();
+        open.write_at(&[said], 0).unwrap();
         let whole = OutputLock::acquire(&shared, Path::new("/o")).unwrap();
         let store = common::storage(&fs, Path::new("/o"));
         let error = set.open(&store, set.wanted(false)).unwrap_err();

@@ -57,7 +57,6 @@ pub(super) struct Progress {
     pub(super) disk: Option<DiskError>,
     /// That, for people, where there is more to say than the disk knows.
     pub(super) refusal: Option<String>,
-    pub(super) failed_files: Vec<(String, String)>,
     /// What is wrong with which file of a torrent that is seeded.
     pub(super) faults: Vec<(String, String)>,
     pub(super) trackers: BTreeMap<String, String>,
@@ -276,14 +275,6 @@ impl Running {
                     }
                 }
             }
-            Event::FileFailed(failed) => {
-                let mut all = self.torrents.values_mut();
-                if let Some(progress) =
-                    all.find(|one| one.files.iter().any(|(name, ..)| *name == failed.name))
-                {
-                    progress.failed_files.push((failed.name, failed.reason));
-                }
-            }
             Event::PeerTotals { torrent, totals } => {
                 let Some(progress) = self.torrents.get_mut(&torrent) else { return };
                 for one in totals {
@@ -420,12 +411,6 @@ fn verdict(
     for progress in torrents.values() {
         let why = match (&progress.state, &progress.reason) {
             (Some(TorrentState::Failed), reason) => reason.clone().unwrap_or_default(),
-            _ if !progress.failed_files.is_empty() => progress
-                .failed_files
-                .iter()
-                .map(|(name, why)| format!("{name}: {why}"))
-                .collect::<Vec<_>>()
-                .join("; "),
             _ => continue,
         };
         exits.push(match &progress.disk {

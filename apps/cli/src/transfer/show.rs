@@ -167,12 +167,8 @@ pub(super) fn report(ended: &Ended, as_json: bool, quiet: bool) -> Result<(), Fa
 fn document(progress: &Progress) -> Value {
     let view = progress.view.as_ref();
     let number = |of: fn(&dunlin_engine::io::TorrentView) -> u64| view.map_or(0, of);
-    let failed: BTreeMap<&String, &String> = progress
-        .faults
-        .iter()
-        .chain(&progress.failed_files)
-        .map(|(name, why)| (name, why))
-        .collect();
+    let failed: BTreeMap<&String, &String> =
+        progress.faults.iter().map(|(name, why)| (name, why)).collect();
     let files: Vec<Value> = progress
         .files
         .iter()
