@@ -13,11 +13,15 @@ use std::io::BufReader;
 /// If the file cannot be read or is no trace (exit 4).
 pub(crate) fn run(args: &TraceArgs) -> Result<Exit, Failure> {
     let path = args.file.display();
-    let file = File::open(&args.file).map_err(|error| {
+    let unreadable = |error| {
         Failure::input(format!(
             "cannot read the trace {path}: {error}; `dunlin swarm PLAN --trace FILE` writes one"
         ))
-    })?;
+    };
+    let file = File::open(&args.file).map_err(unreadable)?;
+    if file.metadata().map_err(unreadable)?.is_dir() {
+        return Err(unreadable(std::io::ErrorKind::IsADirectory.into()));
+    }
     let mut fault = None;
     out::data(|page| match dunlin_cluster::chart(BufReader::new(file), page.lines()) {
         Ok(()) => Ok(()),

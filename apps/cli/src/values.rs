@@ -27,7 +27,7 @@ pub(crate) enum ValueError {
     #[error("`{0}` is no duration: write a number and ms, s, m or h, like 60s or 500ms")]
     Duration(String),
     /// Zero, or longer than a year.
-    #[error("`{0}` is out of range: a time-out is above 0 and at most 366 days")]
+    #[error("`{0}` is out of range: a time is above 0 and at most 366 days")]
     DurationRange(String),
     /// A size that is none.
     #[error(transparent)]

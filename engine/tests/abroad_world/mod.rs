@@ -7,6 +7,7 @@
 pub mod disk;
 mod scripted;
 pub mod wires;
+#[allow(clippy::duplicate_mod, reason = "a test may use both worlds")]
 #[path = "../words/mod.rs"]
 pub mod words;
 

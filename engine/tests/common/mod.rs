@@ -3,6 +3,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
+#[allow(clippy::duplicate_mod, reason = "a test may use both worlds")]
 #[path = "../words/mod.rs"]
 pub mod words;
 

@@ -51,6 +51,7 @@ mod fs;
 pub mod fuzzing;
 mod hash;
 mod holes;
+mod leftover;
 mod lock;
 mod mem_fs;
 mod names;

@@ -215,7 +215,7 @@ impl Storage {
             let replaces = match stands {
                 None => Replaces::Nothing,
                 Some(look) if replace && look.kind != FileKind::Directory => {
-                    Replaces::This(look.meta)
+                    Replaces::This(look.seen())
                 }
                 Some(_) => return Err(DiskError::new(dest, DiskErrorKind::Exists)),
             };

@@ -6,8 +6,9 @@ use crate::claiming::Right;
 use crate::error::{DiskError, DiskErrorKind};
 use crate::fs::{FileKind, Fs, Look};
 use crate::holes::is_hole;
+use crate::leftover::Leftover;
 use crate::lock::is_kept_from;
-use crate::names::{own_part_path, part_path};
+use crate::names::{folder_of, is_part_name, own_part_path, part_path};
 use crate::reading::FileFault;
 use crate::stamp::{Ending, Stamp};
 use crate::state::{Kept, State};
@@ -17,8 +18,10 @@ use crate::torrents::{Existing, TorrentPlan, other_content};
 use dunlin_base::{Bitfield, BlockRef, FileIndex, PieceIndex};
 use dunlin_metainfo::{Extent, Geometry};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::io;
 use std::ops::Range;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -161,6 +164,7 @@ impl Storage {
         let mut survey = Survey::new(store.part, state.is_none_or(|state| state.old));
         let ending = state.map_or(Ending::CLEAN, |state| state.ending);
         let mut way = Way::new(self.fs());
+        let leftover = Leftover::new(self, plan.content.info_hash);
         let listed = plan.content.files.iter().zip(&plan.wanted);
         for ((file, wanted), index) in listed.zip((0..).map(FileIndex)) {
             let looking = Looking {
@@ -190,11 +194,16 @@ impl Storage {
                 survey.elsewhere.insert(index);
                 let looking = Looking { dest, ..looking };
                 let replaces = self.replaces(plan, &looking, Some(look));
+                let own_part = self.own_part(plan, &looking, &leftover);
                 survey.add_final(plan, &looking, look, replaces);
+                if let Some(slot) = survey.slots.last_mut() {
+                    slot.own_part = own_part;
+                }
                 continue;
             }
             let stands = if there { self.look_at_final(&looking)? } else { None };
-            self.look_at_file(plan, &store, &looking, stands, there, &mut survey)?;
+            let part = self.own_part(plan, &looking, &leftover);
+            self.look_at_file(plan, &store, &looking, (stands, part), there, &mut survey)?;
         }
         Ok(survey)
     }
@@ -231,12 +240,11 @@ impl Storage {
         plan: &TorrentPlan,
         store: &Store,
         looking: &Looking,
-        stands: Option<Look>,
+        (stands, own_part): (Option<Look>, Option<PathBuf>),
         there: bool,
         survey: &mut Survey,
     ) -> Result<(), DiskError> {
         let Looking { index, dest, length, wanted, kept, .. } = looking;
-        let own_part = self.own_part(plan, looking);
         let part_at = own_part.clone().unwrap_or_else(|| part_path(dest));
         let part = match there && looking.right != Right::Left {
             true => self.look_at_part(&part_at)?,
@@ -288,10 +296,10 @@ impl Storage {
         let asked = plan.existing == Existing::Replace && looking.wanted;
         let Some(look) = stands.filter(|_| asked) else { return Replaces::Nothing };
         // Who writes the same content and has no part file any more has finished it.
-        let unfinished = || self.fs().look(&part_path(&looking.dest)).is_ok();
+        let unfinished = || has_parts(self.fs(), &looking.dest);
         match matches!(looking.right, Right::Shared(_)) && !unfinished() {
             true => Replaces::Nothing,
-            false => Replaces::This(look.meta),
+            false => Replaces::This(look.seen()),
         }
     }
 
@@ -305,14 +313,21 @@ impl Storage {
         }
     }
 
-    /// The part file of a file whose usual one another torrent has; or had, when this one last wrote.
-    fn own_part(&self, plan: &TorrentPlan, looking: &Looking) -> Option<PathBuf> {
-        let own = || own_part_path(&looking.dest, plan.content.info_hash, self.fs().user());
+    /// The part file of a file whose usual one another torrent has, runs now or is to go on; or had, when
+    /// this one last wrote.
+    fn own_part(
+        &self,
+        plan: &TorrentPlan,
+        looking: &Looking,
+        leftover: &Leftover<'_>,
+    ) -> Option<PathBuf> {
+        let own = own_part_path(&looking.dest, plan.content.info_hash, self.fs().user());
         let is_kept = |path: &Path| {
             let kept = looking.kept.stamp().map(|stamp| stamp.inode);
             let part = matches!(looking.kept, Kept::Part { .. });
             part && self.fs().look(path).is_ok_and(|look| Some(look.meta.inode) == kept)
         };
+        let is_begun = || self.fs().look(&own).is_ok_and(|look| look.kind == FileKind::File);
         // What somebody else has there cannot be removed from a folder with the sticky bit; and what we
         // may not write is of no use, whoever is trusted.
         let usual = part_path(&looking.dest);
@@ -320,13 +335,15 @@ impl Storage {
             self.fs().look(&usual).is_ok_and(|look| {
                 let theirs = look.uid != self.fs().user()
                     && (!self.is_own_part(&usual, &look, "") || is_kept_from(self.fs(), &usual));
-                theirs || look.kind == FileKind::File && self.fs().is_barred(&usual)
+                let file = look.kind == FileKind::File;
+                theirs || file && (self.fs().is_barred(&usual) || leftover.has(look.meta.inode))
             })
         };
         match looking.right {
-            Right::Shared(_) => Some(own()),
-            Right::Ours => Some(own()).filter(|own| is_kept(own) || is_taken()),
             Right::Theirs(_) | Right::Left => None,
+            _ if is_kept(&usual) => None,
+            Right::Shared(_) => Some(own),
+            Right::Ours => (is_begun() || is_taken()).then_some(own),
         }
     }
 }
@@ -525,6 +542,18 @@ impl Survey {
         }
         Ok(bad)
     }
+}
+
+/// Whether anybody has begun a file of this final name and not finished it.
+fn has_parts(fs: &dyn Fs, dest: &Path) -> bool {
+    if fs.look(&part_path(dest)).is_ok() {
+        return true;
+    }
+    let mut begun = dest.file_name().unwrap_or_default().as_bytes().to_vec();
+    begun.insert(0, b'.');
+    begun.push(b'.');
+    let mut named = |name: &OsStr| is_part_name(name) && name.as_bytes().starts_with(&begun);
+    fs.read_some(folder_of(dest), 1, &mut named).is_ok_and(|found| !found.is_empty())
 }
 
 pub(crate) fn extents(geometry: &Geometry, piece: PieceIndex) -> impl Iterator<Item = Extent> + '_ {

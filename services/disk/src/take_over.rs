@@ -48,7 +48,8 @@ impl Storage {
         let mut old = None;
         if let Some(slot) = files.inner().slots.get_mut(file.index()) {
             let own_part = slot.own_part.clone();
-            let new = Slot { replaces: Replaces::This(before.meta), own_part, ..Slot::new(place) };
+            let new =
+                Slot { replaces: Replaces::This(before.seen()), own_part, ..Slot::new(place) };
             old = Some(std::mem::replace(slot, new));
         }
         let copied = self.copy_over(files, file, &dest, &*from, &before);
@@ -64,7 +65,7 @@ impl Storage {
             Ok(right) => {
                 // What is written to it from now on is not to be lost.
                 if let Some(slot) = files.inner().slots.get_mut(file.index()) {
-                    let now = from.look().map_or(before.meta, |now| now.meta);
+                    let now = from.look().map_or(before.seen(), |now| now.seen());
                     slot.replaces = Replaces::This(now);
                 }
                 self.count_moved(files, file, &right);

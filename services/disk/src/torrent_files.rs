@@ -1,7 +1,7 @@
 //! The files of one torrent: where each is, what of it is written, and what of that is durable.
 
 use crate::error::{DiskError, DiskErrorKind};
-use crate::fs::{Fs, Look, Meta, Seen};
+use crate::fs::{Fs, Look, Seen};
 use crate::names::part_path;
 use crate::resume::{Resume, ResumeFile, relative};
 use crate::stamp::{Ending, Stamp};
@@ -104,7 +104,7 @@ pub(crate) enum Replaces {
     Nothing,
     /// The very file that was seen there. What comes in its place is somebody's who was not asked, or
     /// what another torrent has finished.
-    This(Meta),
+    This(Seen),
     /// Whatever stands there.
     Anything,
 }
@@ -193,7 +193,7 @@ impl Slot {
     pub(crate) fn may_replace(&self, fs: &dyn Fs) -> bool {
         match (self.replaces, self.dest()) {
             (Replaces::Nothing, _) | (_, None) => false,
-            (Replaces::This(meta), Some(dest)) => fs.look(dest).is_ok_and(|now| now.meta == meta),
+            (Replaces::This(seen), Some(dest)) => fs.look(dest).is_ok_and(|now| now.seen() == seen),
             (Replaces::Anything, Some(_)) => true,
         }
     }

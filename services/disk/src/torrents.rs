@@ -328,6 +328,10 @@ impl Storage {
             self.take_over(&files, file)?;
         }
         self.empty_store(&files, state.as_ref())?;
+        if !reads {
+            let kept = state.as_ref().map(|state| state.files.as_slice());
+            self.drop_leftover(&files, kept.unwrap_or_default());
+        }
         self.add_holes(&files)?;
         self.add_padding(&files);
         let opened = Opened { faults, ..self.opened(&files, found.bytes) };

@@ -631,3 +631,43 @@ fn of_many_at_once_one_is_first() {
         assert_eq!(won.iter().filter(|won| **won).count(), 1, "round {round}: {won:?}");
     }
 }
+
+/// What one torrent has left unfinished is written to by itself alone: another one with the path has a
+/// part file of its own, whatever the length of its file, and a run that is over.
+#[test]
+fn nobody_writes_to_what_another_torrent_goes_on_with() {
+    let piece = PIECE as usize;
+    for (clean, length) in [(false, 4 * piece), (true, 4 * piece), (false, piece)] {
+        let fs: Arc<dyn Fs> = Arc::new(MemFs::new());
+        let first = torrent(1, "/o", Kind::Shared, &[("same", 4 * piece)], 1);
+        let second = torrent(2, "/o", Kind::Shared, &[("same", length)], 2);
+        let part = dunlin_disk::part_path(&first.dest(0));
+        let run = |torrent: &Torrent, pieces: u32, clean: bool| {
+            let store = storage(&fs, torrent, &PathClaims::default());
+            let opened = torrent.open(&store, torrent.plan(Existing::Refuse)).unwrap();
+            (0..pieces).for_each(|piece| torrent.write(&store, piece).unwrap());
+            store.sync();
+            match clean {
+                true => assert_eq!(store.close_torrent(T, true).failed, []),
+                false => drop(store),
+            }
+            opened.have.count()
+        };
+        assert_eq!(run(&first, 2, clean), 0);
+        let (before, bytes) = (fs.look(&part).unwrap(), fs.read_all(&part, 1 << 30).unwrap());
+        run(&second, 1, false);
+        let after = fs.look(&part).unwrap();
+        assert_eq!((after.meta, after.changed), (before.meta, before.changed), "{clean} {length}");
+        assert_eq!(fs.read_all(&part, 1 << 30).unwrap(), bytes);
+        assert_eq!(run(&first, 0, true), 2, "it goes on where it was");
+        assert_eq!(run(&second, 0, true), 1, "so does the other");
+        // The one that finishes leaves nothing of its own, and the other's part alone.
+        let store = storage(&fs, &second, &PathClaims::default());
+        let opened = second.open(&store, second.plan(Existing::Refuse)).unwrap();
+        second.fetch(&store, &opened);
+        assert_eq!(store.close_torrent(T, true).failed, []);
+        second.assert_file(&*fs, 0);
+        let parts = names(&*fs, Path::new("/o/t"));
+        assert_eq!(parts, [part, second.dest(0)], "{clean} {length}");
+    }
+}

@@ -258,7 +258,7 @@ pub(crate) struct MagnetArgs {
 
     /// Leaves the trackers out.
     ///
-    /// Then peers are found by the DHT, or by --peer.
+    /// Then whoever opens the link has to know a peer (`dunlin get --peer`): nobody is found by the DHT.
     #[arg(long)]
     pub(crate) no_trackers: bool,
 

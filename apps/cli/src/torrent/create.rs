@@ -1,7 +1,7 @@
 //! `dunlin create PATH`: a torrent of a file or a folder.
 
 use super::scan::{Content, Wanted, scan};
-use super::{check_output, is_stream, show, write};
+use super::{check_folder, check_output, is_stream, show, write};
 use crate::args::torrent::CreateArgs;
 use crate::args::{Args, Command};
 use crate::exit::{Exit, Failure};
@@ -43,6 +43,7 @@ pub(crate) fn run(args: &CreateArgs) -> Result<Exit, Failure> {
     }
     if let Some(out) = &args.out {
         check_output(out, args.force)?;
+        check_folder(out)?;
     }
     let unnamed = PathBuf::new();
     let wanted = Wanted {

@@ -79,6 +79,22 @@ pub(crate) fn check_output(path: &Path, force: bool) -> Result<(), Failure> {
     }
 }
 
+/// Whether the folder is there that a named output goes into, before anything is hashed for it.
+///
+/// # Errors
+/// If it is not (exit 5).
+pub(crate) fn check_folder(path: &Path) -> Result<(), Failure> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    match folder.filter(|folder| !folder.is_dir()) {
+        None => Ok(()),
+        Some(folder) => {
+            let (path, folder) = (path.display(), folder.display());
+            let why = format!("cannot write {path}: {folder} is no folder; make it first");
+            Err(Failure::disk(why))
+        }
+    }
+}
+
 fn exists(path: &Path) -> Failure {
     let path = path.display();
     Failure::input(format!("{path} is there already; name another file, or give --force"))

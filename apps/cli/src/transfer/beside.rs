@@ -2,14 +2,14 @@
 
 use crate::exit::Failure;
 use crate::torrent;
-use dunlin_disk::{Fs, FsFile};
+use dunlin_disk::{FileKind, Fs, FsFile};
 use dunlin_metainfo::{MAX_TORRENT_SIZE, Torrent};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// What to do about one that is not taken.
-const ADVICE: &str = "give the .torrent itself to seed it, or move it away to have one made";
+const ADVICE: &str = "give the .torrent itself to seed it, or move it away to have one made anew";
 
 /// Reads the torrent at `beside` of the data at `path`; `None` if nothing stands there. Waits for nobody.
 ///
@@ -20,11 +20,14 @@ pub(super) fn read(fs: &dyn Fs, beside: &Path, path: &Path) -> Result<Option<Tor
     let name = beside.display();
     let refused = |why: &str| Failure::input(format!("{name}: {why}; {ADVICE}"));
     let unreadable = |error: io::Error| refused(&format!("it cannot be read: {error}"));
-    let file = match fs.open_read(beside) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+    match fs.look(beside) {
+        Ok(look) if look.kind == FileKind::File => {}
+        Ok(_) => return Err(refused("a link or something else than a file stands there")),
+        // A name that is too long for the file system stands nowhere.
+        Err(error) if is_absent(&error) => return Ok(None),
         Err(error) => return Err(unreadable(error)),
-    };
+    }
+    let file = fs.open_read(beside).map_err(unreadable)?;
     let look = file.look().map_err(unreadable)?;
     let folder = path.parent().unwrap_or(Path::new("/"));
     let owns_data = || fs.look(path).is_ok_and(|data| data.uid == look.uid);
@@ -41,6 +44,10 @@ pub(super) fn read(fs: &dyn Fs, beside: &Path, path: &Path) -> Result<Option<Tor
         return Err(refused(&format!("it is the torrent of `{of}` and not of `{data}`")));
     }
     Ok(Some(torrent))
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    [io::ErrorKind::NotFound, io::ErrorKind::InvalidFilename].contains(&error.kind())
 }
 
 /// At most one byte more than a torrent may have, so that its reader says that it is too long.

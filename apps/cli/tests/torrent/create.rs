@@ -222,6 +222,7 @@ fn what_cannot_be_made_says_why() {
         (2, "create f --web-seed udp://x", "no web seed"),
         (2, "create f --exclude ../x", "../x"),
         (2, "create f -o - --json", "both want stdout"),
+        (5, "create f -o x/y.torrent", "x is no folder; make it first"),
         (2, "create", "PATH"),
     ];
     for (code, line, expected) in cases {

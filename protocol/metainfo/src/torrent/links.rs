@@ -84,6 +84,13 @@ pub(super) fn targets(
             break;
         }
     }
+    // Links are files of the torrent, too: one that leads to a link may lead round and round.
+    for place in &mut found {
+        let mut ends = |target: &Target| follow(index, &links, &target.safe, rules, &mut steps);
+        if place.as_ref().is_some_and(|target| !ends(target)) {
+            *place = None;
+        }
+    }
     Ok(found)
 }
 

@@ -236,6 +236,9 @@ fn links_lead_through_links_and_stay_within() {
             (&["d"], &["."], None),
             (&["e"], &["Versions", "B"], None),
         ],
+        // To itself, to one another, and to a link that does.
+        &[(&["a"], &["a"], None), (&["b"], &["c"], None), (&["c"], &["b"], None)],
+        &[(&["d"], &["e"], None), (&["e"], &["f"], None), (&["f"], &["e"], None)],
     ];
     for links in cases {
         let entries = links.iter().map(|(path, target, _)| link(path, target));

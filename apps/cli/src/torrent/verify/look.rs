@@ -191,7 +191,10 @@ fn extra(
                 if depth < MAX_DEPTH && !is_state_name(file_name) {
                     folders.push((below, depth + 1));
                 }
-            } else if !known.contains(&below) && !is_part_name(file_name) {
+            } else if !known.contains(&below)
+                && !is_part_name(file_name)
+                && !is_state_name(file_name)
+            {
                 let length = fs.look(&entry.path).map_or(0, |look| look.meta.len);
                 let (found, expected) = (Found::Extra(length), None);
                 let name = below.to_string_lossy().into_owned();
