@@ -82,7 +82,7 @@ fn what_is_missing_is_said() {
     // Nobody answers at that place.
     let secret = sandbox.write("alone", "ab".repeat(32));
     std::fs::set_permissions(secret, std::fs::Permissions::from_mode(0o600)).unwrap();
-    let line = "--rank 2 --size 3 --key-file alone --root 127.0.0.1:1 --start-timeout 300ms";
+    let line = "--rank 2 --size 3 --key-file alone --root 127.0.0.1:1 --start-timeout 3s";
     let done = sandbox.expect(3, &format!("{LINE} {line}"));
     assert!(done.stderr.contains("refuses connections"), "{}", done.stderr);
 }
