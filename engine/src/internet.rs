@@ -289,4 +289,42 @@ mod tests {
         assert_eq!(net.breaches.len(), MAX_REMEMBERED);
         assert!(net.breaches.contains_key(&IpAddr::V4((!4999_u32).into())), "the last one");
     }
+
+    #[test]
+    fn who_goes_waits_and_only_who_hurries_waits_anew() {
+        let peer = Endpoint::Socket(at("192.0.2.1:5"));
+        let after = |millis| Time::ZERO + Duration::from_millis(millis);
+        // (when it comes again, whether it waits then)
+        type Comes = (u64, bool);
+        let cases: [&[Comes]; 3] = [
+            &[(9_999, true), (10_000, false)],
+            // Others behind its address, now and then: nobody is sent further back.
+            &[(3_000, true), (6_000, true), (9_000, true), (10_000, false)],
+            // At once, again and again.
+            &[(1_000, true), (2_000, true), (11_999, true), (12_000, false)],
+        ];
+        for comes in cases {
+            let mut net = Internet::new(NodeConfig::default());
+            assert!(
+                !net.has_just_gone(Time::ZERO, peer) && !net.has_just_knocked(Time::ZERO, peer)
+            );
+            net.goes(Time::ZERO, peer);
+            for (millis, waits) in comes {
+                assert_eq!(net.has_just_gone(after(*millis), peer), *waits, "{comes:?}: {millis}");
+                assert!(!net.has_just_knocked(after(*millis), peer), "that is another room");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_peer_made_of_its_slot_is_forgotten() {
+        let (peer, other) = (at("192.0.2.1:5"), at("192.0.2.1:9"));
+        let (peer, other) = (Endpoint::Socket(peer), Endpoint::Socket(other));
+        let mut net = Internet::new(NodeConfig::default());
+        net.lets_pass(Time::ZERO, peer, 3);
+        net.is_slow(Time::ZERO, peer, true);
+        let (before, then) = (Time::ZERO + MEMORY / 2, Time::ZERO + MEMORY);
+        assert_eq!((net.let_pass(before, other), net.was_slow(before, other)), (3, true));
+        assert_eq!((net.let_pass(then, other), net.was_slow(then, other)), (0, false));
+    }
 }

@@ -4,7 +4,7 @@
 mod abroad_world;
 
 use abroad_world::{HOUR, Parcel, T, World, adding, address, peer_id, torrent};
-use dunlin_base::{BlockRef, ConnId, InfoHash, PieceIndex};
+use dunlin_base::{BlockRef, ConnId, InfoHash, PieceIndex, TorrentId};
 use dunlin_engine::io::{AddTorrent, Command, HangUpReason, Source};
 use dunlin_engine::node::NodeConfig;
 use dunlin_metainfo::merkle::{HashSpan, check_proof, layers_of};
@@ -426,4 +426,35 @@ fn another_tracker_of_a_private_torrent_is_another_swarm() {
     }
     assert_eq!(world.announces.last().unwrap().1, "http://b/");
     assert!(world.is_closed(peer, conn));
+}
+
+/// What the dials of a torrent come to that has gone, or waits, takes no place of others: the counts are
+/// compared after every step.
+#[test]
+fn dials_that_outlive_their_torrent_count_for_nothing() {
+    let torrent = torrent(Format::V1, PIECE, &[u64::from(PIECE)]);
+    let mut world = World::new();
+    world.refused_after = Duration::from_secs(15);
+    let host = world.host(NodeConfig { half_open: 3, ..NodeConfig::default() });
+    let nowhere: Vec<_> = (200..203).map(address).collect();
+    let add = |torrent_id, peers| AddTorrent {
+        torrent: torrent_id,
+        peers,
+        trackers: Vec::new(),
+        ..adding(Source::Metainfo(torrent.clone()), host)
+    };
+    world.add(host, add(T, nowhere));
+    assert_eq!(dials(&world, host).len(), 3, "all that may be half open");
+    world.command(host, Command::Remove(T));
+    // The places of those dials are free at once, and stay so when they fail.
+    let there = world.scripted();
+    world.add(host, add(TorrentId(8), vec![address(there)]));
+    world.command(host, Command::Pause(TorrentId(8)));
+    world.pass(Duration::from_secs(1));
+    assert_eq!(dials(&world, host).len(), 4);
+    assert!(world.hosts[host].hang_ups.contains(&HangUpReason::Stopping), "it waits");
+    assert!(world.hosts[host].ends.is_empty());
+    world.command(host, Command::Resume(TorrentId(8)));
+    world.pass(Duration::from_secs(30));
+    assert!(dials(&world, host).len() > 4 && !handshakes(&world, there).is_empty());
 }
