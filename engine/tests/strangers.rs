@@ -357,3 +357,21 @@ fn strangers_that_dial_again_at_once_keep_no_newcomer_from_a_place() {
     crowd(&mut world, Duration::from_secs(1));
     assert!(newcomer_comes_in(&mut world, host, hash, crowd));
 }
+
+/// Whoever shares an address with strangers that only wait comes in all the same: the one of them that
+/// waits longest makes room.
+#[test]
+fn silent_strangers_of_one_source_make_room_for_others_of_it() {
+    let torrent = some();
+    let mut world = World::new();
+    let host = node(&mut world, &torrent, true);
+    let stranger = world.scripted();
+    let silent: Vec<ConnId> = (0..32).map(|_| world.stranger_dials(stranger, host)).collect();
+    world.pass(Duration::from_secs(1));
+    assert!(silent.iter().all(|conn| !world.is_closed(stranger, *conn)), "so many may wait");
+    let conn = world.greet(stranger, host, torrent.hashes.first());
+    world.pass(Duration::from_secs(1));
+    assert!(!world.is_closed(stranger, conn) && !world.messages(stranger, conn).is_empty());
+    let closed = silent.iter().filter(|conn| world.is_closed(stranger, **conn)).count();
+    assert_eq!(closed, 1);
+}

@@ -95,3 +95,22 @@ fn a_pipe_that_is_named_is_read() {
     let done = end(run);
     assert_eq!(done.code, 0, "{}", done.stderr);
 }
+
+#[test]
+fn a_link_beside_the_data_is_not_taken() {
+    let sandbox = sandbox();
+    sandbox.expect(0, "create d.bin -o elsewhere.torrent --quiet");
+    std::os::unix::fs::symlink("elsewhere.torrent", sandbox.path("d.bin.torrent")).unwrap();
+    let done = sandbox.expect(4, &format!("seed d.bin {HERE}"));
+    assert!(done.stderr.contains("d.bin.torrent: a link or something"), "{}", done.stderr);
+}
+
+/// Where the name of the torrent would be too long, none stands there, and the data is seeded.
+#[test]
+fn a_name_that_leaves_no_room_for_an_ending_is_seeded() {
+    let sandbox = sandbox();
+    let name = "m".repeat(250);
+    sandbox.write(&name, data(3, 1000));
+    let done = sandbox.expect(0, &format!("seed {name} {HERE}"));
+    assert!(done.stderr.contains("seeding"), "{}", done.stderr);
+}
