@@ -3,9 +3,9 @@
 use crate::error::{DiskError, DiskErrorKind};
 use crate::fs::{FileKind, Seen};
 use crate::holes::is_hole;
-use crate::leftover::Leftover;
 use crate::lock::run_below;
 use crate::names::{folder_of, part_path};
+use crate::other_parts::OtherParts;
 use crate::scan::Check;
 use crate::stamp::Stamp;
 use crate::storage::{FilePlace, Opened, Repair, Storage, lock, misuse};
@@ -270,7 +270,7 @@ impl Storage {
         slot.part = Part::Stale;
         let name = content.files.get(file.index()).map_or("", |file| file.name.as_str());
         // One that a torrent goes on with is replaced: nobody else writes to it.
-        let theirs = || Leftover::new(self, content.info_hash).has(look.meta.inode);
+        let theirs = || OtherParts::new(self, content.info_hash).has(look.meta.inode);
         let ours = self.is_own_part(&part, &look, name) && !self.fs().is_barred(&part);
         let ours = ours && !theirs();
         if !ours || look.meta.len != length {

@@ -6,9 +6,9 @@ use crate::claiming::Right;
 use crate::error::{DiskError, DiskErrorKind};
 use crate::fs::{FileKind, Fs, Look};
 use crate::holes::is_hole;
-use crate::leftover::Leftover;
 use crate::lock::is_kept_from;
 use crate::names::{folder_of, is_part_name, own_part_path, part_path};
+use crate::other_parts::OtherParts;
 use crate::reading::FileFault;
 use crate::stamp::{Ending, Stamp};
 use crate::state::{Kept, State};
@@ -164,7 +164,7 @@ impl Storage {
         let mut survey = Survey::new(store.part, state.is_none_or(|state| state.old));
         let ending = state.map_or(Ending::CLEAN, |state| state.ending);
         let mut way = Way::new(self.fs());
-        let leftover = Leftover::new(self, plan.content.info_hash);
+        let others = OtherParts::new(self, plan.content.info_hash);
         let listed = plan.content.files.iter().zip(&plan.wanted);
         for ((file, wanted), index) in listed.zip((0..).map(FileIndex)) {
             let looking = Looking {
@@ -194,7 +194,7 @@ impl Storage {
                 survey.elsewhere.insert(index);
                 let looking = Looking { dest, ..looking };
                 let replaces = self.replaces(plan, &looking, Some(look));
-                let own_part = self.own_part(plan, &looking, &leftover);
+                let own_part = self.own_part(plan, &looking, &others);
                 survey.add_final(plan, &looking, look, replaces);
                 if let Some(slot) = survey.slots.last_mut() {
                     slot.own_part = own_part;
@@ -202,7 +202,7 @@ impl Storage {
                 continue;
             }
             let stands = if there { self.look_at_final(&looking)? } else { None };
-            let part = self.own_part(plan, &looking, &leftover);
+            let part = self.own_part(plan, &looking, &others);
             self.look_at_file(plan, &store, &looking, (stands, part), there, &mut survey)?;
         }
         Ok(survey)
@@ -319,7 +319,7 @@ impl Storage {
         &self,
         plan: &TorrentPlan,
         looking: &Looking,
-        leftover: &Leftover<'_>,
+        others: &OtherParts<'_>,
     ) -> Option<PathBuf> {
         let own = own_part_path(&looking.dest, plan.content.info_hash, self.fs().user());
         let is_kept = |path: &Path| {
@@ -336,7 +336,7 @@ impl Storage {
                 let theirs = look.uid != self.fs().user()
                     && (!self.is_own_part(&usual, &look, "") || is_kept_from(self.fs(), &usual));
                 let file = look.kind == FileKind::File;
-                theirs || file && (self.fs().is_barred(&usual) || leftover.has(look.meta.inode))
+                theirs || file && (self.fs().is_barred(&usual) || others.has(look.meta.inode))
             })
         };
         match looking.right {

@@ -330,7 +330,7 @@ impl Storage {
         self.empty_store(&files, state.as_ref())?;
         if !reads {
             let kept = state.as_ref().map(|state| state.files.as_slice());
-            self.drop_leftover(&files, kept.unwrap_or_default());
+            self.drop_parts(&files, kept.unwrap_or_default());
         }
         self.add_holes(&files)?;
         self.add_padding(&files);

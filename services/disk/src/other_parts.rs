@@ -14,16 +14,16 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// The part files that other torrents of this folder have left, read when somebody asks.
-pub(crate) struct Leftover<'a> {
+pub(crate) struct OtherParts<'a> {
     storage: &'a Storage,
     torrent: InfoHash,
     /// By their numbers; `None` if a state is of a later version, which may name any.
     parts: OnceCell<Option<BTreeSet<u64>>>,
 }
 
-impl Leftover<'_> {
-    pub(crate) fn new(storage: &Storage, torrent: InfoHash) -> Leftover<'_> {
-        Leftover { storage, torrent, parts: OnceCell::new() }
+impl OtherParts<'_> {
+    pub(crate) fn new(storage: &Storage, torrent: InfoHash) -> OtherParts<'_> {
+        OtherParts { storage, torrent, parts: OnceCell::new() }
     }
 
     /// Whether the file of this number is a part file of another torrent.
@@ -58,7 +58,7 @@ impl Leftover<'_> {
 impl Storage {
     /// Removes part files of ours of which nothing comes any more: the file is finished, or another part
     /// file of it is written to. What cannot be removed is found by the next run, or by `clean`.
-    pub(crate) fn drop_leftover(&self, files: &TorrentFiles, kept: &[Kept]) {
+    pub(crate) fn drop_parts(&self, files: &TorrentFiles, kept: &[Kept]) {
         let info_hash = files.content.info_hash;
         for (slot, file) in files.inner().slots.iter().zip((0..).map(FileIndex)) {
             let Some(dest) = slot.dest() else { continue };
