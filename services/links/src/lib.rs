@@ -9,7 +9,7 @@
 //!
 //! ```
 //! use dunlin_base::Rank;
-//! use dunlin_sockets::{Door, JobKey, Party, dial};
+//! use dunlin_links::{Door, JobKey, Party, dial};
 //! use std::{sync::mpsc::channel, time::Duration};
 //!
 //! let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -6,7 +6,7 @@ fn corpus_of_sealed() {
     let mut files = 0;
     for entry in std::fs::read_dir(folder).expect("the corpus is committed") {
         let path = entry.expect("an entry of the corpus").path();
-        dunlin_sockets::fuzzing::sealed(&std::fs::read(&path).expect("a file of the corpus"));
+        dunlin_links::fuzzing::sealed(&std::fs::read(&path).expect("a file of the corpus"));
         files += 1;
     }
     assert!(files >= 20, "{files} files in {folder}");

@@ -1,7 +1,7 @@
 //! Links over real sockets of this host: who is let in, and what becomes of frames on their way.
 
 use dunlin_base::Rank;
-use dunlin_sockets::{
+use dunlin_links::{
     DialError, Door, Forged, HELLO, JobKey, Link, LinkError, MAX_FRAME, Party, Remote, dial,
 };
 use socket2::{Domain, Socket, Type};

@@ -22,9 +22,9 @@ const ALLOWED_IN_TESTS: &[&str] = &["proptest", "expect-test"];
 
 /// Crates that only these may use: whoever else wants a socket or a key asks them.
 const RESERVED: &[(&str, &[&str])] = &[
-    ("ring", &["dunlin-sockets"]),
-    ("socket2", &["dunlin-sockets", "dunlin-net"]),
-    ("tokio", &["dunlin-sockets", "dunlin-cluster", "dunlin-net"]),
+    ("ring", &["dunlin-links"]),
+    ("socket2", &["dunlin-links", "dunlin-net"]),
+    ("tokio", &["dunlin-links", "dunlin-cluster", "dunlin-net"]),
 ];
 
 /// A floor of the house, the ground floor first.

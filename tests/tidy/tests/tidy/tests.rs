@@ -155,7 +155,7 @@ fn manifest(folder: &str, name: &str, rest: &str) -> Manifest {
 #[test]
 fn reserved_crates_are_for_few() {
     let cases = [
-        ("services/sockets", "dunlin-sockets", "ring", true),
+        ("services/links", "dunlin-links", "ring", true),
         ("worlds/cluster", "dunlin-cluster", "tokio", true),
         ("worlds/cluster", "dunlin-cluster", "ring", false),
         ("services/disk", "dunlin-disk", "tokio", false),

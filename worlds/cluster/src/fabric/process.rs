@@ -17,7 +17,7 @@ mod session;
 
 pub use crate::fabric::tcp::{KeyFileError, KeySource, WireFlags, WireUp, WireUpError};
 pub use crate::run_mark::LastRun;
-pub use dunlin_sockets::towards;
+pub use dunlin_links::towards;
 pub(crate) use follow::follow;
 pub(crate) use job::News;
 pub use job::{Beside, Dismissed, Job, JoinError, Welcome};

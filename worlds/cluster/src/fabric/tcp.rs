@@ -8,7 +8,7 @@
 //!   wire_up, key_file: finding the job     dial: whom, and where     carrier: joining, orders, the end
 //! ```
 //!
-//! Everything that is sent is sealed by `dunlin_sockets` with keys that follow from the job's key:
+//! Everything that is sent is sealed by `dunlin_links` with keys that follow from the job's key:
 //! whoever has none gets nothing, and what is changed, replayed or left out on its way ends the link.
 
 mod board;

@@ -2,7 +2,7 @@
 //! long as they are good, and packets that are sent again.
 
 use crate::bind::Bind;
-use dunlin_sockets::random_number;
+use dunlin_links::random_number;
 use dunlin_tracker::udp::{UdpReply, announce_request, connect_request, parse_reply};
 use dunlin_tracker::{AnnounceFailure, AnnounceReply, AnnounceRequest, TrackerUrl};
 use socket2::Type;

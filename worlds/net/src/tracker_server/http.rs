@@ -3,7 +3,7 @@
 
 use super::Shared;
 use super::swarms::Refused;
-use dunlin_sockets::{Place, Places};
+use dunlin_links::{Place, Places};
 use dunlin_tracker::RetryIn;
 use dunlin_tracker::http::{
     AnnounceAnswer, AnnounceQuery, Head, HeadError, MAX_HEAD, Requests, parse_scrape_query,

@@ -14,7 +14,7 @@ mod tests;
 use counters::Counters;
 pub use counters::TrackerStats;
 
-use dunlin_sockets::Places;
+use dunlin_links::Places;
 use dunlin_tracker::public::Access;
 use std::io;
 use std::net::{IpAddr, SocketAddr};

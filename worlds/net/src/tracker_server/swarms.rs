@@ -3,7 +3,7 @@
 
 use super::TrackerLimits;
 use dunlin_base::{InfoHash, Time};
-use dunlin_sockets::random_number;
+use dunlin_links::random_number;
 use dunlin_tracker::public::{Access, Announce, Full, Room, Shard, Totals, shard_of};
 use dunlin_tracker::udp::ConnectionIds;
 use dunlin_tracker::{AnnounceEvent, AnnounceRequest, ScrapeCounts};

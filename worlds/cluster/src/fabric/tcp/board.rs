@@ -15,7 +15,7 @@ use crate::trace::TraceClock;
 use bytes::Bytes;
 use dunlin_base::{Rank, TorrentId};
 use dunlin_disk::{Budget, Buffer, BufferPool};
-use dunlin_sockets::{Link, LinkError, Party};
+use dunlin_links::{Link, LinkError, Party};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

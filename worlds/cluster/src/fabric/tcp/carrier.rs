@@ -9,7 +9,7 @@ use crate::fabric::process::JoinError;
 use crate::fabric::process::carrier::{Carrier, Order, Started, WordSink};
 use crate::trace::TraceClock;
 use dunlin_base::Rank;
-use dunlin_sockets::{Door, JobKey, Link, Party};
+use dunlin_links::{Door, JobKey, Link, Party};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -98,7 +98,7 @@ fn start(error: impl ToString) -> JoinError {
 }
 
 fn party(wire: &WireUp, key: JobKey) -> Result<Party, JoinError> {
-    let life = dunlin_sockets::random_number().map_err(start)?;
+    let life = dunlin_links::random_number().map_err(start)?;
     Ok(Party { key, rank: wire.rank(), life })
 }
 
@@ -136,7 +136,7 @@ fn lead(
 
 /// Whether the job of this key goes on: whoever answers there has the key.
 async fn answers(secret: &Secret) -> bool {
-    let Ok(life) = dunlin_sockets::random_number() else { return false };
+    let Ok(life) = dunlin_links::random_number() else { return false };
     // A rank that no job has: the link is closed as soon as it stands.
     let party = Party { key: secret.key.clone(), rank: Rank(u32::MAX), life };
     to_root(&party, &secret.root).await.is_ok()

@@ -5,7 +5,7 @@ use super::board::{Board, GRACE};
 use super::pair::Pair;
 use super::talk::Talk;
 use dunlin_base::Rank;
-use dunlin_sockets::{DialError, Link, Party, dial};
+use dunlin_links::{DialError, Link, Party, dial};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

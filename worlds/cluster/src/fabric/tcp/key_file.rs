@@ -9,7 +9,7 @@
 //! A file of 64 hexadecimal digits alone is a key that somebody has handed round by other means; it is
 //! used, and left where it is.
 
-use dunlin_sockets::JobKey;
+use dunlin_links::JobKey;
 use rustix::fs::{Mode, OFlags};
 use serde_json::{Value, json};
 use std::fs::{File, OpenOptions};
@@ -94,7 +94,7 @@ pub enum KeyFileError {
     Stdin,
     /// There is no randomness to be had.
     #[error(transparent)]
-    NoRandomness(#[from] dunlin_sockets::NoRandomness),
+    NoRandomness(#[from] dunlin_links::NoRandomness),
 }
 
 impl KeyFileError {

@@ -21,7 +21,7 @@ use crate::frame::{Frame, Payload};
 use bytes::Bytes;
 use dunlin_base::{Rank, TorrentId};
 use dunlin_disk::Buffer;
-use dunlin_sockets::{LinkError, LinkReceiver, LinkSender};
+use dunlin_links::{LinkError, LinkReceiver, LinkSender};
 use dunlin_wire::BlockRange;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

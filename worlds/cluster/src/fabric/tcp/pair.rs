@@ -14,7 +14,7 @@
 use super::queue::{Block, Next, Queue};
 use crate::fabric::process::envelope::Unpacker;
 use dunlin_base::{Rank, TorrentId};
-use dunlin_sockets::Cut;
+use dunlin_links::Cut;
 use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

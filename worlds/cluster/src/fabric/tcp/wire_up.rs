@@ -12,7 +12,7 @@
 use super::key_file::{KeyFileError, Secret};
 use crate::fabric::process::{JoinError, Launcher};
 use dunlin_base::Rank;
-use dunlin_sockets::{JobKey, bind, local_addresses};
+use dunlin_links::{JobKey, bind, local_addresses};
 use serde_json::{Value, json};
 use std::io::{BufRead, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
