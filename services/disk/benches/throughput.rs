@@ -9,8 +9,10 @@
 use bytes::Bytes;
 use dunlin_base::Rng;
 use dunlin_bencode::{Limits, Mode, Writer, decode};
-use dunlin_disk::{Budget, Fs, HashJob, HashPool, RealFs, StreamHash, block_digest};
-use dunlin_disk::{hash_file, hash_pieces};
+use dunlin_disk::hash_file;
+use dunlin_disk::{Budget, Fs, RealFs};
+use dunlin_hash::hash_pieces;
+use dunlin_hash::{HashJob, HashPool, StreamHash, block_digest};
 use std::hint::black_box;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};

@@ -3,7 +3,6 @@
 
 use crate::error::{DiskError, DiskErrorKind};
 use crate::fs::FsFile;
-use crate::hash::PieceCheck;
 use crate::holes::is_hole;
 use crate::names::part_path;
 use crate::storage::{SourceFile, Storage};
@@ -11,6 +10,7 @@ use crate::torrent_files::{Part, TorrentFiles};
 use crate::writing::write_data;
 use bytes::Bytes;
 use dunlin_base::{FileIndex, PieceIndex};
+use dunlin_hash::PieceCheck;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering;

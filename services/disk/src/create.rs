@@ -7,10 +7,10 @@
 
 use crate::error::{DiskError, DiskErrorKind};
 use crate::fs::{Fs, Meta};
-use crate::hash::{HashJob, hash_pieces};
-use crate::simd::sha256_many;
 use bytes::Bytes;
 use dunlin_base::{BlockRef, FileIndex, PieceIndex};
+use dunlin_hash::sha256_many;
+use dunlin_hash::{HashJob, hash_pieces};
 use dunlin_metainfo::merkle::root_over;
 use dunlin_metainfo::{BLOCK_LENGTH, Geometry, NewHashes, NewTorrent};
 use std::ops::{ControlFlow, Range};

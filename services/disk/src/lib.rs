@@ -13,7 +13,8 @@
 //!
 //! ```
 //! use dunlin_base::{FileIndex, PieceIndex, TorrentId};
-//! use dunlin_disk::{FilePlace, Fs, HashJob, MemFs, Storage, StorageConfig, hash_pieces};
+//! use dunlin_hash::{HashJob, hash_pieces};
+//! use dunlin_disk::{FilePlace, Fs, MemFs, Storage, StorageConfig};
 //! use dunlin_metainfo::{HashKind, PieceHashes, SetFile, SetInfo};
 //! use std::{path::Path, sync::Arc};
 //!
@@ -49,7 +50,7 @@ mod error;
 mod fs;
 #[doc(hidden)]
 pub mod fuzzing;
-mod hash;
+mod hash_file;
 mod holes;
 mod lock;
 mod mem_fs;
@@ -63,9 +64,6 @@ mod resume;
 mod saving;
 mod scan;
 mod serving;
-mod sha256;
-#[allow(unsafe_code, reason = "vector instructions; every use has its proof beside it")]
-mod simd;
 mod stamp;
 mod state;
 mod storage;
@@ -90,10 +88,7 @@ pub use fs::{
     DirEntry, FileKind, Fs, FsFile, Held, Look, Meta, RealFs, Seen, Unfit, allow_descriptors,
     create_output,
 };
-pub use hash::{
-    HashJob, HashPool, HashedFile, PieceCheck, PieceJob, StreamHash, block_digest, hash_file,
-    hash_file_and, hash_pieces, leaf_hashes, merkle_root, verify_pieces,
-};
+pub use hash_file::{HashedFile, hash_file, hash_file_and};
 pub use lock::{LockError, OutputLock};
 pub use mem_fs::MemFs;
 pub use names::{
@@ -103,7 +98,6 @@ pub use names::{
 pub use reading::{FaultKind, FileFault};
 pub use scan::PartClaim;
 pub use serving::FileRange;
-pub use sha256::Sha256;
 pub use storage::{
     Counters, FilePlace, KnownHashes, Opened, Repair, SourceFile, Storage, StorageConfig,
 };

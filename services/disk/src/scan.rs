@@ -4,7 +4,7 @@
 use crate::checksum::SealError;
 use crate::error::{DiskError, DiskErrorKind};
 use crate::fs::{Fs, FsFile};
-use crate::hash::hash_range;
+use crate::hash_file::hash_range;
 use crate::names::part_path;
 use crate::resume::{MAX_RESUME, RESUME_SUFFIX, Resume, ResumeFile};
 use crate::stamp::{Ending, Stamp};

@@ -5,11 +5,11 @@
 
 use crate::error::{DiskError, DiskErrorKind};
 use crate::fs::{Fs, FsFile};
-use crate::hash::leaf_hashes;
 use crate::storage::{FilePlace, Storage, misuse};
 use crate::torrent_files::{Readable, TorrentFiles};
 use bytes::Bytes;
 use dunlin_base::{BlockRef, FileIndex, PieceIndex, TorrentId};
+use dunlin_hash::leaf_hashes;
 use std::fs::File;
 use std::io;
 use std::ops::Range;

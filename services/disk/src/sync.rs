@@ -5,13 +5,13 @@
 
 use crate::error::{DiskError, DiskErrorKind};
 use crate::fs::{FileKind, Fs};
-use crate::hash::PieceCheck;
 use crate::names::{folder_of, is_part_name, part_path};
 use crate::saving::Last;
 use crate::storage::{Storage, lock};
 use crate::torrent_files::{Part, Slot, TorrentFiles};
 use crate::torrents::{other_content, still};
 use dunlin_base::{Bitfield, FileIndex, PieceIndex, TorrentId};
+use dunlin_hash::PieceCheck;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};

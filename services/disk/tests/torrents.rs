@@ -9,8 +9,9 @@ use common::{PIECE, T, storage};
 use dunlin_base::{Bitfield, BlockRef, FileIndex, PieceIndex};
 use dunlin_disk::{
     Budget, CheckFiles, DiskError, DiskErrorKind, Existing, Fs, MemFs, RealFs, Storage,
-    StorageConfig, leaf_hashes,
+    StorageConfig,
 };
+use dunlin_hash::leaf_hashes;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -10,7 +10,7 @@
 //! This module and the ones below it hold all unsafe code of the crate: calls of functions that
 //! need certain processor instructions, and loads and stores of vectors.
 
-use crate::hash::{HashJob, StreamHash, ZEROS};
+use crate::job::{HashJob, StreamHash, ZEROS};
 use sha2::{Digest, Sha256};
 use std::sync::OnceLock;
 
@@ -130,7 +130,8 @@ pub(crate) fn sha1_many(jobs: &[HashJob]) -> Vec<[u8; 20]> {
 }
 
 /// SHA-256 of the messages, in order, the fastest way that this machine has.
-pub(crate) fn sha256_many(jobs: &[HashJob]) -> Vec<[u8; 32]> {
+#[must_use]
+pub fn sha256_many(jobs: &[HashJob]) -> Vec<[u8; 32]> {
     Width::of_this_machine().sha256(jobs)
 }
 

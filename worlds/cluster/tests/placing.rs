@@ -4,9 +4,8 @@ use bytes::Bytes;
 use dunlin_base::{FileIndex, Rank, TorrentId};
 use dunlin_cluster::content::{Content, Shared};
 use dunlin_cluster::{FoundFile, PeerContent, Placing};
-use dunlin_disk::{
-    Budget, FileKind, Fs, HashPool, MemFs, RealFs, Sha256, list_files, path_of, scan_tree,
-};
+use dunlin_disk::{Budget, FileKind, Fs, MemFs, RealFs, list_files, path_of, scan_tree};
+use dunlin_hash::{HashPool, Sha256};
 use dunlin_metainfo::{EntryKind, HashKind, SetFile, SetInfo, TreeEntry};
 use dunlin_plan::{Have, Pattern};
 use dunlin_tracker::{FailedFile, OwnedFile, Register, Standing};

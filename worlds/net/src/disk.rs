@@ -15,8 +15,9 @@ pub(crate) mod serve;
 
 use bytes::Bytes;
 use dunlin_base::{BlockRef, FileIndex, PieceIndex, TorrentId};
-use dunlin_disk::{DiskError, Opened, PieceCheck, Storage, SyncReport, TorrentPlan, block_digest};
+use dunlin_disk::{DiskError, Opened, Storage, SyncReport, TorrentPlan};
 use dunlin_engine::io::LocalError;
+use dunlin_hash::{PieceCheck, block_digest};
 use dunlin_metainfo::{Content, ExpectedPiece};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;

@@ -78,7 +78,7 @@ impl FsFile for RealFile {
         if range.is_empty() || looks::punch(&self.0, &range).is_ok() {
             return Ok(());
         }
-        let zeros = Bytes::from_static(&crate::hash::ZEROS);
+        let zeros = Bytes::from_static(&dunlin_hash::ZEROS);
         let mut at = range.start;
         while at < range.end {
             let size = (range.end - at).min(zeros.len() as u64);

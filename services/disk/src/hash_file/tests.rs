@@ -1,49 +1,12 @@
 use super::*;
 use crate::MemFs;
-use dunlin_base::{Rng, hex};
+use dunlin_base::Rng;
+use sha1::{Digest, Sha1};
 use std::ops::ControlFlow;
 
 fn random(len: usize) -> Vec<u8> {
     let mut rng = Rng::new(len as u64);
     (0..len).map(|_| rng.next_u64() as u8).collect()
-}
-
-#[test]
-fn hashes_are_sha1() {
-    let abc =
-        HashJob { parts: vec![Bytes::from_static(b"a"), Bytes::from_static(b"bc")], zeros: 0 };
-    let zeros = HashJob { parts: Vec::new(), zeros: 40_000 };
-    let hashes = hash_pieces(&[abc, zeros, HashJob::default()]);
-    assert_eq!(hex(&hashes[0]), "a9993e364706816aba3e25717850c26c9cd0d89d");
-    assert_eq!(hashes[1].as_slice(), Sha1::digest(vec![0; 40_000]).as_slice());
-    assert_eq!(hex(&hashes[2]), "da39a3ee5e6b4b0d3255bfef95601890afd80709");
-}
-
-#[test]
-fn digests_depend_on_the_key() {
-    let first = Sha1::digest([&[0, 0, 0, 0, 0, 0, 0, 7][..], b"block"].concat());
-    assert_eq!(block_digest(7, b"block").to_be_bytes(), first[..8]);
-    assert_ne!(block_digest(7, b"block"), block_digest(8, b"block"));
-}
-
-#[test]
-fn a_pool_answers_every_batch_and_joins() {
-    let pool = HashPool::new(3);
-    let (send, receive) = channel();
-    for index in 0..500_u32 {
-        let send = send.clone();
-        let jobs = vec![HashJob { parts: Vec::new(), zeros: index }; (index % 3) as usize];
-        pool.submit(jobs, Box::new(move |hashes| send.send((index, hashes)).unwrap()));
-    }
-    assert_eq!(pool.threads(), 3);
-    drop((send, pool));
-    let mut answers: Vec<_> = receive.into_iter().collect();
-    answers.sort_unstable();
-    assert_eq!(answers.len(), 500);
-    for (index, hashes) in answers {
-        let expected = StreamHash::new().finish(index);
-        assert_eq!(hashes, vec![expected; (index % 3) as usize]);
-    }
 }
 
 #[test]
@@ -127,50 +90,4 @@ fn hashing_stops_when_it_is_told_to() {
         drop(pool);
         assert_eq!(budget.used(), 0);
     }
-}
-
-fn width(lanes: usize, worth: usize) -> Width {
-    let mut width = Width::of_this_machine();
-    (width.lanes, width.worth) = (lanes, worth);
-    width
-}
-
-#[test]
-fn shares_of_workers() {
-    let (wide, none) = (width(16, 5), width(1, usize::MAX));
-    // (pieces, other idle workers, share with 16 lanes, share without)
-    let cases = [
-        (0, 0, 1, 1),
-        (1, 0, 1, 1),
-        (4, 0, 1, 1),
-        (5, 0, 16, 1),
-        (8, 1, 1, 1),
-        (9, 1, 16, 1),
-        (16, 1, 16, 1),
-        (16, 31, 1, 1),
-        (40, 1, 16, 1),
-    ];
-    for (pieces, idle, with, without) in cases {
-        let found = (share(pieces, idle, wide), share(pieces, idle, none));
-        assert_eq!(found, (with, without), "{pieces} pieces, {idle} idle");
-    }
-}
-
-#[test]
-fn a_worker_takes_whole_batches() {
-    let width = width(16, 5);
-    let mut queue = Queue::default();
-    for size in [10, 10, 0, 1, 1] {
-        queue.push(Batch::Hash(vec![HashJob::default(); size], Box::new(|_| ())));
-    }
-    let mut sizes = |idle| -> Vec<usize> {
-        queue.idle = idle;
-        queue.take(width).iter().map(Batch::len).collect()
-    };
-    assert_eq!(sizes(1), [10]);
-    assert_eq!(sizes(2), [10]);
-    assert_eq!(sizes(1), [0, 1]);
-    assert_eq!(sizes(0), [1]);
-    assert_eq!(sizes(1), [] as [usize; 0]);
-    assert_eq!((queue.pieces, queue.waiting.len()), (0, 0));
 }

@@ -5,7 +5,8 @@ pub mod torrent;
 
 use bytes::Bytes;
 use dunlin_base::{BlockRef, FileIndex, PieceIndex, Rng, TorrentId};
-use dunlin_disk::{DiskError, FilePlace, Fs, HashJob, Opened, Storage, StorageConfig, hash_pieces};
+use dunlin_disk::{DiskError, FilePlace, Fs, Opened, Storage, StorageConfig};
+use dunlin_hash::{HashJob, hash_pieces};
 use dunlin_metainfo::{Geometry, HashKind, PieceHashes, SetFile, SetInfo};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -3,10 +3,8 @@
 use super::{BLOCK, PIECE, T, hashes_of};
 use bytes::Bytes;
 use dunlin_base::{BlockRef, FileIndex, InfoHash, PieceIndex, Rng};
-use dunlin_disk::{
-    DiskError, Existing, Fs, Opened, PieceJob, Storage, TorrentPlan, hash_pieces, merkle_root,
-    verify_pieces,
-};
+use dunlin_disk::{DiskError, Existing, Fs, Opened, Storage, TorrentPlan};
+use dunlin_hash::{PieceJob, hash_pieces, merkle_root, verify_pieces};
 use dunlin_metainfo::{Content, ContentFile, Entry, Geometry, PieceHashes};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -95,7 +93,7 @@ impl Torrent {
         }
         let hash = |piece| {
             let zeros = geometry.hashed_len(piece) - geometry.data_len(piece);
-            let job = dunlin_disk::HashJob { parts: vec![data(piece)], zeros };
+            let job = dunlin_hash::HashJob { parts: vec![data(piece)], zeros };
             hash_pieces(&[job])[0]
         };
         PieceHashes::Sha1(pieces.map(hash).collect())

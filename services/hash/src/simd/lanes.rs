@@ -1,6 +1,6 @@
 //! Messages in lanes: who is hashed in which one, block by block (FIPS 180-4, section 5).
 
-use crate::hash::{HashJob, ZEROS};
+use crate::job::{HashJob, ZEROS};
 use bytes::Bytes;
 
 /// What a message is hashed in steps of, in bytes (FIPS 180-4, section 5.2.1).

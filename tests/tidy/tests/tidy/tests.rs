@@ -107,8 +107,8 @@ fn floats_and_unsafe() {
         assert_eq!(floats(case), 0, "{case}");
     }
     let unsafes = |path: &str| bans::check_unsafe(&Source::new(path, "unsafe {}")).len();
-    assert_eq!(unsafes("services/disk/src/hash.rs"), 1);
-    assert_eq!(unsafes("services/disk/src/simd.rs"), 0);
+    assert_eq!(unsafes("services/hash/src/pool.rs"), 1);
+    assert_eq!(unsafes("services/hash/src/simd.rs"), 0);
     assert_eq!(unsafes("worlds/cluster/src/fabric/mpi/abi.rs"), 0);
     assert_eq!(unsafes("apps/cli/src/main.rs"), 1);
 }
@@ -239,15 +239,15 @@ fn lints_are_taken_or_copied() {
     let own = "[lints.rust]\nunsafe_code = \"deny\"\nmissing_docs = \"warn\"\n\
                [lints.clippy]\nall = { level = \"warn\", priority = -1 }\n";
     assert!(lints("engine", shared));
-    assert!(lints("services/disk", own));
+    assert!(lints("services/hash", own));
     // Only where a module is unsafe; all of them; none weaker; none more.
     assert!(!lints("engine", own));
-    assert!(!lints("services/disk", shared));
-    assert!(!lints("services/disk", ""));
-    assert!(!lints("services/disk", &own.replace("missing_docs = \"warn\"\n", "")));
-    assert!(!lints("services/disk", &own.replace("deny", "allow")));
-    assert!(!lints("services/disk", &own.replace("-1", "1")));
-    assert!(!lints("services/disk", &format!("{own}style = \"allow\"\n")));
+    assert!(!lints("services/hash", shared));
+    assert!(!lints("services/hash", ""));
+    assert!(!lints("services/hash", &own.replace("missing_docs = \"warn\"\n", "")));
+    assert!(!lints("services/hash", &own.replace("deny", "allow")));
+    assert!(!lints("services/hash", &own.replace("-1", "1")));
+    assert!(!lints("services/hash", &format!("{own}style = \"allow\"\n")));
 }
 
 #[test]

@@ -5,10 +5,10 @@ use super::files::{Copy, Files, Known, lock};
 use super::{CheckError, Shared, space};
 use crate::run::{FoundFile, Placing};
 use dunlin_disk::{
-    CachedHashes, DiskError, DiskErrorKind, FileKind, HashCache, Look, Sha256, hash_file_and,
-    list_files,
+    CachedHashes, DiskError, DiskErrorKind, FileKind, HashCache, Look, hash_file_and, list_files,
 };
 use dunlin_engine::io::LocalError;
+use dunlin_hash::Sha256;
 use dunlin_metainfo::{EntryKind, PieceHashes, TreeEntry, piece_length_for};
 use dunlin_plan::Have;
 use dunlin_tracker::{FailedFile, OwnedFile, Register, Standing, Want};

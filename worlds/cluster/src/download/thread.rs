@@ -3,7 +3,7 @@
 
 use super::{DownloadDone, DownloadJob, Downloader, Expected};
 use dunlin_base::{PieceIndex, TorrentId};
-use dunlin_disk::HashJob;
+use dunlin_hash::HashJob;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
