@@ -31,6 +31,7 @@
 mod bind;
 mod buffers;
 mod disk;
+mod messages;
 mod net;
 mod outbox;
 mod reads;
@@ -40,4 +41,5 @@ pub mod tracker_server;
 mod world;
 
 pub use bind::{Bind, NoSuchInterface};
-pub use net::{Net, NetConfig, NetError, NetEvent, NewTorrent, Port};
+pub use messages::{NetEvent, NewTorrent};
+pub use net::{Net, NetConfig, NetError, Port};

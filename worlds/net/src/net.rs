@@ -2,12 +2,13 @@
 //! looks at numbers. Nothing here waits for the network.
 
 use crate::bind::Bind;
-use crate::disk::{Disk, Done, Report};
-use crate::tracker_client::{AnnounceResult, TrackerClient, TrackerConfig};
+use crate::disk::{Disk, Report};
+use crate::messages::{Mailbox, NetEvent, NewTorrent, WorldMessage};
+use crate::tracker_client::{TrackerClient, TrackerConfig};
 use crate::world::{Parts, WAKER, World};
 use dunlin_base::{Rng, TorrentId};
-use dunlin_disk::{Budget, DiskError, Existing, FileFault};
-use dunlin_engine::io::{AddTorrent, Command, Event, TorrentView, TrackerIndex};
+use dunlin_disk::Budget;
+use dunlin_engine::io::{Command, TorrentView};
 use dunlin_engine::node::{Node, NodeConfig};
 use dunlin_hash::HashPool;
 use mio::{Poll, Waker};
@@ -15,9 +16,8 @@ use socket2::Type;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 
 /// Connections that the system holds for us until we take them.
@@ -80,85 +80,9 @@ fn remedy(error: &io::Error) -> &'static str {
     }
 }
 
-/// A torrent, and where its files are.
-#[derive(Clone, Debug)]
-pub struct NewTorrent {
-    /// What the engine is told.
-    pub add: AddTorrent,
-    /// The folder that holds the torrent's name.
-    pub folder: PathBuf,
-    /// What may be done with files that stand there.
-    pub existing: Existing,
-}
-
-/// What the app hears.
-#[derive(Debug)]
-pub enum NetEvent {
-    /// What the engine says happened.
-    Engine(Event),
-    /// A torrent's files are being checked: bytes hashed, and to be hashed.
-    Checking {
-        /// The torrent.
-        torrent: TorrentId,
-        /// Bytes hashed.
-        done: u64,
-        /// Bytes to hash.
-        total: u64,
-    },
-    /// The files of a torrent that are only read were looked at: what is wrong with which. It comes
-    /// each time they are, before the engine says where the torrent stands.
-    Faults {
-        /// The torrent.
-        torrent: TorrentId,
-        /// What is wrong, in the order of the files; nothing if all are right.
-        faults: Vec<FileFault>,
-    },
-    /// A torrent's files could not be opened.
-    OpenFailed {
-        /// The torrent.
-        torrent: TorrentId,
-        /// Why.
-        error: DiskError,
-    },
-    /// The loop has ended; nothing follows.
-    Stopped,
-}
-
-/// What the loop is told by others.
-pub(crate) enum Told {
-    Add(Box<NewTorrent>),
-    Command(Command),
-    Done(Done),
-    Announced { torrent: TorrentId, tracker: TrackerIndex, result: AnnounceResult },
-    MemoryFree,
-}
-
-/// What the loop and the others share.
-pub(crate) struct Shared {
-    told: Mutex<Sender<Told>>,
-    waker: Waker,
-    views: Mutex<BTreeMap<TorrentId, TorrentView>>,
-}
-
-impl Shared {
-    /// Says something to the loop.
-    pub(crate) fn tell(&self, told: Told) {
-        let sent = self.told.lock().unwrap_or_else(PoisonError::into_inner).send(told);
-        if sent.is_ok() {
-            // Without it the loop hears at its next wake-up.
-            let _ = self.waker.wake();
-        }
-    }
-
-    /// Shows where everything stands.
-    pub(crate) fn show(&self, views: BTreeMap<TorrentId, TorrentView>) {
-        *self.views.lock().unwrap_or_else(PoisonError::into_inner) = views;
-    }
-}
-
 /// The running loop. Dropping it stops it without a word to anybody.
 pub struct Net {
-    shared: Arc<Shared>,
+    mailbox: Arc<Mailbox>,
     budget: Arc<Budget>,
     port: u16,
     addresses: Vec<SocketAddr>,
@@ -183,17 +107,16 @@ impl Net {
         let (listeners, addresses) = listen(&bind, port)?;
         node.port = addresses.first().map_or(0, SocketAddr::port);
         trackers.bind = bind.clone();
-        let (tell, told) = channel();
+        let (sender, messages) = channel();
         let (events, heard) = channel();
-        let views = Mutex::default();
-        let shared = Arc::new(Shared { told: Mutex::new(tell), waker, views });
+        let mailbox = Arc::new(Mailbox::new(sender, waker));
         let budget = Budget::new(node.memory);
         let report: Report = {
-            let shared = Arc::clone(&shared);
-            Arc::new(move |done| shared.tell(Told::Done(done)))
+            let mailbox = Arc::clone(&mailbox);
+            Arc::new(move |done| mailbox.send(WorldMessage::Done(done)))
         };
-        let free = Arc::clone(&shared);
-        budget.set_waker(0, Box::new(move || free.tell(Told::MemoryFree)));
+        let free = Arc::clone(&mailbox);
+        budget.set_waker(0, Box::new(move || free.send(WorldMessage::MemoryFree)));
         let port = node.port;
         let digest_key = Rng::fork(node.seed, 1).next_u64();
         let allowed = dunlin_disk::allow_descriptors(usize::MAX)?;
@@ -211,15 +134,15 @@ impl Net {
             disk: Disk::start(Arc::clone(&report))?,
             report,
             trackers: TrackerClient::start(trackers)?,
-            told,
+            messages,
             events,
-            shared: Arc::clone(&shared),
+            mailbox: Arc::clone(&mailbox),
             digest_key,
         };
         let world = World::new(parts);
         let thread =
             std::thread::Builder::new().name("net".to_owned()).spawn(move || world.run())?;
-        Ok((Net { shared, budget, port, addresses, thread: Some(thread) }, heard))
+        Ok((Net { mailbox, budget, port, addresses, thread: Some(thread) }, heard))
     }
 
     /// Where others reach us; 0 if we do not listen.
@@ -243,18 +166,18 @@ impl Net {
 
     /// Adds a torrent.
     pub fn add(&self, new: NewTorrent) {
-        self.shared.tell(Told::Add(Box::new(new)));
+        self.mailbox.send(WorldMessage::Add(Box::new(new)));
     }
 
     /// Gives a command.
     pub fn command(&self, command: Command) {
-        self.shared.tell(Told::Command(command));
+        self.mailbox.send(WorldMessage::Command(command));
     }
 
     /// Where everything stands, as of a moment ago.
     #[must_use]
     pub fn views(&self) -> BTreeMap<TorrentId, TorrentView> {
-        self.shared.views.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.mailbox.views()
     }
 
     /// Waits until the loop has ended, as [`Command::Stop`] tells it to.

@@ -15,7 +15,7 @@ mod sockets;
 use crate::bind::Bind;
 use crate::buffers::Buffers;
 use crate::disk::{Disk, Done, local};
-use crate::net::{NetEvent, NewTorrent, Shared, Told};
+use crate::messages::{Mailbox, NetEvent, NewTorrent, WorldMessage};
 use crate::outbox::Outbox;
 use crate::reads::Reads;
 use crate::receive::Receiver as Incoming;
@@ -119,9 +119,9 @@ pub(crate) struct World {
     /// Blocks that have come and for which there was no place.
     loose: BTreeMap<(ConnId, BlockRef), Vec<u8>>,
     inputs: VecDeque<Input>,
-    told: Receiver<Told>,
+    messages: Receiver<WorldMessage>,
     events: Sender<NetEvent>,
-    shared: Arc<Shared>,
+    mailbox: Arc<Mailbox>,
     shown: Instant,
     scratch: Vec<u8>,
     digest_key: u64,
@@ -144,9 +144,9 @@ pub(crate) struct Parts {
     pub(crate) report: crate::disk::Report,
     pub(crate) disk: Disk,
     pub(crate) trackers: TrackerClient,
-    pub(crate) told: Receiver<Told>,
+    pub(crate) messages: Receiver<WorldMessage>,
     pub(crate) events: Sender<NetEvent>,
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) digest_key: u64,
 }
 
@@ -184,9 +184,9 @@ impl World {
             claims: PathClaims::default(),
             loose: BTreeMap::new(),
             inputs: VecDeque::new(),
-            told: parts.told,
+            messages: parts.messages,
             events: parts.events,
-            shared: parts.shared,
+            mailbox: parts.mailbox,
             shown: Instant::now(),
             scratch: vec![0; SCRATCH],
             digest_key: parts.digest_key,
@@ -264,15 +264,15 @@ impl World {
 
     /// What the app and the other threads have said.
     fn hear(&mut self) {
-        while let Ok(told) = self.told.try_recv() {
-            match told {
-                Told::Add(new) => self.add(*new),
-                Told::Command(command) => self.inputs.push_back(Input::Command(command)),
-                Told::Done(done) => self.done(done),
-                Told::Announced { torrent, tracker, result } => {
+        while let Ok(message) = self.messages.try_recv() {
+            match message {
+                WorldMessage::Add(new) => self.add(*new),
+                WorldMessage::Command(command) => self.inputs.push_back(Input::Command(command)),
+                WorldMessage::Done(done) => self.done(done),
+                WorldMessage::Announced { torrent, tracker, result } => {
                     self.inputs.push_back(Input::Announced { torrent, tracker, result });
                 }
-                Told::MemoryFree => {
+                WorldMessage::MemoryFree => {
                     self.starving = None;
                     self.inputs.push_back(Input::MemoryFree);
                 }
@@ -395,7 +395,7 @@ impl World {
         let now = self.now();
         let views =
             self.torrents.keys().filter_map(|id| Some((*id, self.node.view(now, *id)?))).collect();
-        self.shared.show(views);
+        self.mailbox.publish(views);
     }
 
     fn endpoint(remote: SocketAddr) -> Endpoint {

@@ -2,7 +2,7 @@
 
 use super::World;
 use crate::disk::Job;
-use crate::net::{NetEvent, Told};
+use crate::messages::{NetEvent, WorldMessage};
 use dunlin_base::{ConnId, TorrentId};
 use dunlin_disk::TorrentPlan;
 use dunlin_engine::io::{Event, HangUpReason, Input, LocalError, Output};
@@ -69,9 +69,9 @@ impl World {
             Output::Serve { conn, block } => self.serve(conn, block),
             Output::HashBlocks { torrent, piece } => self.hash_blocks(torrent, piece),
             Output::Announce { torrent, tracker, url, request } => {
-                let shared = Arc::clone(&self.shared);
+                let mailbox = Arc::clone(&self.mailbox);
                 self.trackers.announce(torrent, tracker, url, *request, None, move |result| {
-                    shared.tell(Told::Announced { torrent, tracker, result });
+                    mailbox.send(WorldMessage::Announced { torrent, tracker, result });
                 });
             }
             Output::Event(event) => self.event(event),

@@ -1,0 +1,99 @@
+//! What the thread `net` and the others send each other: torrents and commands from the app, results
+//! from the other threads, events for the app. A sender never waits.
+
+use crate::disk::Done;
+use crate::tracker_client::AnnounceResult;
+use dunlin_base::TorrentId;
+use dunlin_disk::{DiskError, Existing, FileFault};
+use dunlin_engine::io::{AddTorrent, Command, Event, TorrentView, TrackerIndex};
+use mio::Waker;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::mpsc::Sender;
+use std::sync::{Mutex, PoisonError};
+
+/// A torrent, and where its files are.
+#[derive(Clone, Debug)]
+pub struct NewTorrent {
+    /// What the engine gets.
+    pub add: AddTorrent,
+    /// The folder that holds the torrent's name.
+    pub folder: PathBuf,
+    /// What may be done with files that stand there.
+    pub existing: Existing,
+}
+
+/// What the app receives.
+#[derive(Debug)]
+pub enum NetEvent {
+    /// An event of the engine.
+    Engine(Event),
+    /// A torrent's files are being checked: bytes hashed, and to be hashed.
+    Checking {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Bytes hashed.
+        done: u64,
+        /// Bytes to hash.
+        total: u64,
+    },
+    /// The files of a torrent that are only read were looked at: what is wrong with which. It comes
+    /// each time they are, before the engine says where the torrent stands.
+    Faults {
+        /// The torrent.
+        torrent: TorrentId,
+        /// What is wrong, in the order of the files; nothing if all are right.
+        faults: Vec<FileFault>,
+    },
+    /// A torrent's files could not be opened.
+    OpenFailed {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Why.
+        error: DiskError,
+    },
+    /// The loop has ended; nothing follows.
+    Stopped,
+}
+
+/// What the thread `net` receives.
+pub(crate) enum WorldMessage {
+    Add(Box<NewTorrent>),
+    Command(Command),
+    Done(Done),
+    Announced { torrent: TorrentId, tracker: TrackerIndex, result: AnnounceResult },
+    MemoryFree,
+}
+
+/// What the thread `net` and the others share.
+pub(crate) struct Mailbox {
+    sender: Mutex<Sender<WorldMessage>>,
+    waker: Waker,
+    views: Mutex<BTreeMap<TorrentId, TorrentView>>,
+}
+
+impl Mailbox {
+    /// Messages go to `sender`, and `waker` wakes the thread that receives them.
+    pub(crate) fn new(sender: Sender<WorldMessage>, waker: Waker) -> Mailbox {
+        Mailbox { sender: Mutex::new(sender), waker, views: Mutex::default() }
+    }
+
+    /// Sends a message to the thread `net`.
+    pub(crate) fn send(&self, message: WorldMessage) {
+        let sent = self.sender.lock().unwrap_or_else(PoisonError::into_inner).send(message);
+        if sent.is_ok() {
+            // If it fails, the thread receives the message when it wakes up next.
+            let _ = self.waker.wake();
+        }
+    }
+
+    /// Publishes where everything stands.
+    pub(crate) fn publish(&self, views: BTreeMap<TorrentId, TorrentView>) {
+        *self.views.lock().unwrap_or_else(PoisonError::into_inner) = views;
+    }
+
+    /// What was published last.
+    pub(crate) fn views(&self) -> BTreeMap<TorrentId, TorrentView> {
+        self.views.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
