@@ -1,9 +1,8 @@
 //! What people change while it runs, and what goes wrong at home: pauses, removals, stops, files that are
 //! wanted or not, limits, goals, a full disk, files that change behind our back.
 
-mod abroad_world;
+mod internet_world;
 
-use abroad_world::{HOUR, T, TRACKER, World, adding, address, magnet, torrent};
 use dunlin_base::{FileIndex, PieceIndex, Rate, Rng, Time};
 use dunlin_engine::io::{
     AddTorrent, Command, Event, Limits, Priority, SeedGoal, Source, TorrentState, TorrentView,
@@ -11,6 +10,7 @@ use dunlin_engine::io::{
 use dunlin_engine::node::NodeConfig;
 use dunlin_metainfo::{Format, Torrent};
 use dunlin_tracker::{AnnounceEvent, AnnounceFailure};
+use internet_world::{HOUR, T, TRACKER, World, adding, address, magnet, torrent};
 use std::sync::Arc;
 use std::time::Duration;
 

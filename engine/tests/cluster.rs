@@ -1,9 +1,9 @@
 //! Pairs, trios and small crowds of engines: everybody gets what it wanted, and the policies do what
 //! their names say.
 
-mod common;
+mod cluster_world;
 
-use common::{Setup, World};
+use cluster_world::{Setup, World};
 use dunlin_engine::choker::ChokerKind;
 use dunlin_engine::config::{PieceOrder, Profile, SourceOrder};
 use dunlin_tracker::TrackerMap;

@@ -1,8 +1,8 @@
 //! Peers that lie, die, say nothing or break the protocol, and a disk that is full.
 
-mod common;
+mod cluster_world;
 
-use common::{Setup, World, request};
+use cluster_world::{Setup, World, request};
 use dunlin_base::Rank;
 use dunlin_engine::config::{PieceOrder, Profile, SourceOrder};
 use dunlin_engine::io::Event;

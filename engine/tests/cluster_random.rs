@@ -1,9 +1,9 @@
 //! Swarms drawn by seed: plans, policies, memory, uplinks and faults. Every honest rank completes, or
 //! says why it cannot; nobody honest is banned; every invariant holds after every step.
 
-mod common;
+mod cluster_world;
 
-use common::{Setup, World};
+use cluster_world::{Setup, World};
 use dunlin_base::{Rank, Rng};
 use dunlin_engine::choker::ChokerKind;
 use dunlin_engine::config::{PieceOrder, Profile, SourceOrder};
@@ -150,7 +150,7 @@ fn every_honest_rank_completes_or_says_why() {
     for seed in 0..seeds.max(KEPT) {
         let log = run(seed).log;
         if seed < KEPT {
-            let digest = common::words::digest(log.as_bytes());
+            let digest = cluster_world::trace_text::digest(log.as_bytes());
             writeln!(kept, "seed {seed}: {} lines, {digest:016x}", log.lines().count()).unwrap();
         }
     }

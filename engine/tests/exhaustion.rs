@@ -2,15 +2,15 @@
 //! who holds places and slots and takes nothing, who says nothing new without end. The honest peer is
 //! served all the same.
 
-mod abroad_world;
+mod internet_world;
 
-use abroad_world::{HOUR, Parcel, T, World, adding, address, peer_id, torrent};
 use dunlin_base::{ConnId, InfoHash, PeerId};
 use dunlin_engine::io::{AddTorrent, Command, HangUpReason, Input, Source};
 use dunlin_engine::node::NodeConfig;
 use dunlin_metainfo::{Format, Torrent};
 use dunlin_wire::extended::ExtendedHandshake;
 use dunlin_wire::{Handshake, Message, Reserved};
+use internet_world::{HOUR, Parcel, T, World, adding, address, peer_id, torrent};
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,16 +1,16 @@
 //! Runs by seed whose whole traces are kept, so that a change of what the engine does shows in a diff.
 //! `UPDATE_EXPECT=1` writes the files anew; whoever does that says in the commit why they changed.
 
-mod abroad_world;
-mod common;
+mod cluster_world;
+mod internet_world;
 
-use abroad_world::{HOUR, adding, magnet, torrent};
-use common::{Setup, World};
+use cluster_world::{Setup, World};
 use dunlin_base::Rank;
 use dunlin_engine::config::{PieceOrder, Profile, SourceOrder};
 use dunlin_engine::node::NodeConfig;
 use dunlin_metainfo::Format;
 use expect_test::{ExpectFile, expect_file};
+use internet_world::{HOUR, adding, magnet, torrent};
 use std::time::Duration;
 
 fn cluster(profile: Profile, sources: SourceOrder) -> String {
@@ -42,7 +42,7 @@ fn ranks_of_a_cluster() {
 fn nodes_of_the_internet() {
     const PIECE: u32 = 32 << 10;
     let torrent = torrent(Format::Hybrid, PIECE, &[3 * u64::from(PIECE) + 123, 0, 20_000]);
-    let mut world = abroad_world::World::new();
+    let mut world = internet_world::World::new();
     let mut hosts = world.swarm(&torrent, 1, 1);
     let third = world.host(NodeConfig { seed: 9, ..NodeConfig::default() });
     world.add(third, adding(magnet(torrent.hashes), third));

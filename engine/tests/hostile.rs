@@ -1,14 +1,14 @@
 //! Hostile and broken peers: the right blame, honest peers unaffected.
 
-mod abroad_world;
+mod internet_world;
 
-use abroad_world::{HOUR, Parcel, T, World, adding, address, magnet, peer_id, request, torrent};
 use dunlin_base::{ConnId, InfoHash};
 use dunlin_engine::io::{HangUpReason, Input, Source, TorrentState};
 use dunlin_engine::node::NodeConfig;
 use dunlin_metainfo::Format;
 use dunlin_wire::extended::{ExtendedHandshake, MetadataMessage};
 use dunlin_wire::{Handshake, Message, Reserved};
+use internet_world::{HOUR, Parcel, T, World, adding, address, magnet, peer_id, request, torrent};
 use std::sync::Arc;
 use std::time::Duration;
 

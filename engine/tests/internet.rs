@@ -1,12 +1,12 @@
 //! Nodes of the internet among themselves: swarms, trackers, goals, pauses, and what people change.
 
-mod abroad_world;
+mod internet_world;
 
-use abroad_world::{HOUR, T, World, adding, magnet, torrent};
 use dunlin_engine::io::{Event, HangUpReason, Source, TorrentState};
 use dunlin_engine::node::NodeConfig;
 use dunlin_metainfo::Format;
 use dunlin_tracker::AnnounceEvent;
+use internet_world::{HOUR, T, World, adding, magnet, torrent};
 use std::time::Duration;
 
 const PIECE: u32 = 64 << 10;

@@ -1,9 +1,8 @@
 //! How a node behaves towards a single peer, message by message: greetings, extensions, hashes, peers
 //! without the fast extension, dials, places.
 
-mod abroad_world;
+mod internet_world;
 
-use abroad_world::{HOUR, Parcel, T, World, adding, address, peer_id, torrent};
 use dunlin_base::{BlockRef, ConnId, InfoHash, PieceIndex, TorrentId};
 use dunlin_engine::io::{AddTorrent, Command, HangUpReason, Source};
 use dunlin_engine::node::NodeConfig;
@@ -12,6 +11,7 @@ use dunlin_metainfo::{Format, Torrent};
 use dunlin_tracker::AnnounceFailure;
 use dunlin_wire::extended::{ExtendedHandshake, MetadataMessage, write_dont_have};
 use dunlin_wire::{BlockRange, Handshake, HashRange, Message, Reserved};
+use internet_world::{HOUR, Parcel, T, World, adding, address, peer_id, torrent};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -307,7 +307,7 @@ fn dials_back_off_and_are_given_up() {
 fn who_is_the_only_hope_is_tried_soon_and_never_given_up() {
     let torrent = torrent(Format::V1, PIECE, &[u64::from(PIECE)]);
     let hashes = torrent.hashes;
-    for source in [Source::Metainfo(torrent), abroad_world::magnet(hashes)] {
+    for source in [Source::Metainfo(torrent), internet_world::magnet(hashes)] {
         let mut world = World::new();
         let host = world.host(NodeConfig::default());
         world.add(host, adding(source, host));

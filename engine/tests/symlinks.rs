@@ -1,13 +1,13 @@
 //! Symbolic links of a torrent (BEP 47) are made when every other wanted file has its name, so that nothing
 //! is ever written through one.
 
-mod abroad_world;
+mod internet_world;
 
-use abroad_world::{HOUR, T, World, adding};
 use dunlin_base::FileIndex;
 use dunlin_engine::io::{AddTorrent, Event, Priority, Source};
 use dunlin_engine::node::NodeConfig;
 use dunlin_metainfo::{Format, NewFile, NewHashes, NewTorrent, Torrent};
+use internet_world::{HOUR, T, World, adding};
 use std::sync::Arc;
 
 const PIECE: u32 = 64 << 10;

@@ -1,9 +1,8 @@
 //! What a node bears with: messages that programs in use send and that BEP 3, 6 or 10 do not provide for.
 //! Each costs its sender nothing, unless there is no end of them. And what still ends a connection.
 
-mod abroad_world;
+mod internet_world;
 
-use abroad_world::{HOUR, Parcel, T, World, adding, address, magnet, peer_id, request, torrent};
 use dunlin_base::{BlockRef, ConnId, PieceIndex};
 use dunlin_engine::io::{Command, Event, HangUpReason, Source};
 use dunlin_engine::node::NodeConfig;
@@ -11,6 +10,7 @@ use dunlin_engine::peer::MAX_STRANGE;
 use dunlin_metainfo::{Format, InfoHashes, Torrent};
 use dunlin_wire::extended::{ExtendedHandshake, METADATA_PIECE, MetadataMessage};
 use dunlin_wire::{BlockRange, Handshake, HashRange, Message, Reserved};
+use internet_world::{HOUR, Parcel, T, World, adding, address, magnet, peer_id, request, torrent};
 use std::sync::Arc;
 use std::time::Duration;
 

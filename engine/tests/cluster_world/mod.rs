@@ -4,8 +4,8 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 #[allow(clippy::duplicate_mod, reason = "a test may use both worlds")]
-#[path = "../words/mod.rs"]
-pub mod words;
+#[path = "../trace_text/mod.rs"]
+pub mod trace_text;
 
 use dunlin_base::{
     Bitfield, BlockRef, ConnId, Endpoint, PeerId, PieceIndex, Rank, Rng, Time, TorrentId,
@@ -403,7 +403,7 @@ impl World {
     fn drain_coordinator(&mut self) {
         self.coordinator.check();
         while let Some(output) = self.coordinator.poll() {
-            let line = words::coordinator(&output);
+            let line = trace_text::coordinator(&output);
             writeln!(self.log, "{:?} 0 -> {line}", self.now).unwrap();
             match output {
                 CoordinatorOutput::Send { to, message } => {
@@ -428,11 +428,11 @@ impl World {
                         node.inputs.clear();
                         break;
                     }
-                    let line = words::input(&input);
+                    let line = trace_text::input(&input);
                     node.member.handle(now, input);
                     writeln!(self.log, "{now:?} {} <- {line}", rank.0).unwrap();
                     while let Some(output) = self.nodes.get_mut(&rank).unwrap().member.poll() {
-                        let line = words::output(&output);
+                        let line = trace_text::output(&output);
                         writeln!(self.log, "{now:?} {} -> {line}", rank.0).unwrap();
                         self.perform(rank, output);
                     }

@@ -4,13 +4,14 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
+pub mod byte_streams;
 pub mod disk;
 mod scripted;
-pub mod wires;
 #[allow(clippy::duplicate_mod, reason = "a test may use both worlds")]
-#[path = "../words/mod.rs"]
-pub mod words;
+#[path = "../trace_text/mod.rs"]
+pub mod trace_text;
 
+use byte_streams::{Found, Wire, Wires};
 use disk::Disk;
 use dunlin_base::{BlockRef, ConnId, Endpoint, InfoHash, PeerId, Time, TorrentId};
 use dunlin_engine::io::{
@@ -24,7 +25,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use wires::{Found, Wire, Wires};
 
 pub const T: TorrentId = TorrentId(7);
 pub const HOUR: Duration = Duration::from_secs(3600);
@@ -409,14 +409,14 @@ impl World {
                         continue;
                     }
                     if self.keeps_log {
-                        let line = words::input(&input);
+                        let line = trace_text::input(&input);
                         self.log.push(format!("{:?} {index} <- {line}", self.now));
                     }
                     let (now, host) = (self.now, &mut self.hosts[index]);
                     host.node.as_mut().unwrap().handle(now, input);
                     while let Some(output) = self.hosts[index].node.as_mut().unwrap().poll() {
                         if self.keeps_log {
-                            let line = words::output(&output);
+                            let line = trace_text::output(&output);
                             self.log.push(format!("{:?} {index} -> {line}", self.now));
                         }
                         self.perform(index, output);
@@ -570,7 +570,7 @@ impl World {
         let mut more = false;
         for conn in conns {
             let Some(wire) = self.wires.all.get(&conn) else { continue };
-            let (node, mut left) = (wire.node, wires::TURN);
+            let (node, mut left) = (wire.node, byte_streams::TURN);
             while let Some(wire) = self.wires.all.get_mut(&conn)
                 && let Some(found) = wire.read(conn, &mut left)
             {

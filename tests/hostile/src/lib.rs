@@ -26,7 +26,7 @@ mod strategy;
 /// The world in virtual time that this crate's sieges and the engine's tests share. It is compiled from
 /// the engine's tests, which cannot use a crate that uses the engine.
 #[allow(missing_docs, reason = "a part of tests")]
-#[path = "../../../engine/tests/abroad_world/mod.rs"]
+#[path = "../../../engine/tests/internet_world/mod.rs"]
 pub mod world;
 
 pub use line::{Line, Received};

@@ -5,7 +5,7 @@ mod plan;
 
 use crate::line::Line;
 use crate::strategy::Target;
-use crate::world::{T, World, adding, magnet, peer_id, torrent, wires};
+use crate::world::{T, World, adding, byte_streams, magnet, peer_id, torrent};
 use dunlin_base::{ConnId, Endpoint, PieceIndex, Rng, Time};
 use dunlin_engine::io::{Event, Source, TorrentState};
 use dunlin_engine::node::NodeConfig;
@@ -19,7 +19,7 @@ use std::time::Duration;
 /// What one connection may hold besides what waits when reading from it stops: the longest answer to
 /// one message (8192 hashes and their proof), the blocks of an upload window (32 of 16 KiB), and what
 /// others bring about (a HAVE for every piece, chokes, keep-alives).
-pub const HELD: usize = wires::UNREAD + (257 << 10) + (512 << 10) + (64 << 10);
+pub const HELD: usize = byte_streams::UNREAD + (257 << 10) + (512 << 10) + (64 << 10);
 /// Steps at one moment after which nothing comes to rest.
 const RESTLESS: u32 = 100_000;
 
@@ -168,7 +168,8 @@ impl Siege {
     pub fn step(&mut self, end: Time) -> Result<bool, String> {
         let now = self.world.now;
         let lines = self.lines.iter().flat_map(|(conn, open)| {
-            let waits = self.world.wires.all.get(conn).is_some_and(wires::Wire::has_for_stranger);
+            let waits =
+                self.world.wires.all.get(conn).is_some_and(byte_streams::Wire::has_for_stranger);
             let looks = open.look.filter(|_| waits && open.line.readable() > 0);
             [open.line.next_wake(), looks]
         });

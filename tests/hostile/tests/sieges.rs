@@ -100,7 +100,7 @@ fn the_traces_that_are_kept() {
         siege.world.keeps_log = true;
         siege.run().unwrap();
         let log = siege.world.log.join("\n");
-        let digest = dunlin_hostile::world::words::digest(log.as_bytes());
+        let digest = dunlin_hostile::world::trace_text::digest(log.as_bytes());
         kept.push_str(&format!("seed {seed}: {} lines, {digest:016x}\n", log.lines().count()));
     }
     expect_file!["golden/sieges.txt"].assert_eq(&kept);
