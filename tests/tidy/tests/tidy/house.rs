@@ -5,6 +5,7 @@ use crate::scan::Source;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// Folders that are not part of the repository, wherever they stand.
 const SKIPPED: &[&str] = &[".git", "target", "artifacts"];
@@ -28,8 +29,13 @@ pub(crate) struct House {
 }
 
 impl House {
-    /// Reads the repository that this test stands in.
-    pub(crate) fn read() -> House {
+    /// The repository that this test stands in, read once.
+    pub(crate) fn get() -> &'static House {
+        static HOUSE: OnceLock<House> = OnceLock::new();
+        HOUSE.get_or_init(House::read)
+    }
+
+    fn read() -> House {
         // Asked at run time: a target folder that several clones share holds one binary for all.
         let here = std::env::var_os("CARGO_MANIFEST_DIR");
         let here = here.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());

@@ -1,14 +1,20 @@
 //! The house rules that a compiler does not know, as tests. Each failure is a line
 //! `file:line: what is wrong; what to do`. ARCHITECTURE.md and STYLE.md have the reasons.
 
+mod allow_list;
 mod bans;
+mod circles;
 mod documents;
 mod edges;
 mod house;
 mod limits;
 mod lock;
 mod manifest;
+mod markdown;
+mod modules;
+mod names;
 mod pages;
+mod parts;
 mod paths;
 mod scan;
 #[cfg(test)]
@@ -23,27 +29,27 @@ fn expect_none(complaints: &[String]) {
 
 #[test]
 fn edges_point_down() {
-    expect_none(&edges::check(&House::read().crates));
+    expect_none(&edges::check(&House::get().crates));
 }
 
 #[test]
 fn dependencies_below_the_services_are_on_the_list() {
-    expect_none(&edges::check_allowed(&House::read().crates));
+    expect_none(&edges::check_allowed(&House::get().crates));
 }
 
 #[test]
 fn sockets_and_keys_have_their_crates() {
-    expect_none(&edges::check_reserved(&House::read().crates));
+    expect_none(&edges::check_reserved(&House::get().crates));
 }
 
 #[test]
 fn every_crate_takes_the_lints_of_the_workspace() {
-    expect_none(&edges::check_lints(&House::read().crates));
+    expect_none(&edges::check_lints(&House::get().crates));
 }
 
 #[test]
 fn no_io_clock_thread_lock_or_hash_order_below_the_services() {
-    let house = House::read();
+    let house = House::get();
     let all = house.sources.iter().filter(|source| source.is_below_services() && !source.is_test());
     let complaints: Vec<String> = all.flat_map(bans::check_pure).collect();
     expect_none(&complaints);
@@ -51,7 +57,7 @@ fn no_io_clock_thread_lock_or_hash_order_below_the_services() {
 
 #[test]
 fn files_are_opened_by_name_in_one_place() {
-    let house = House::read();
+    let house = House::get();
     let all = house.sources.iter().filter(|source| !source.is_test());
     let complaints: Vec<String> = all.flat_map(bans::check_opens).collect();
     expect_none(&complaints);
@@ -59,7 +65,7 @@ fn files_are_opened_by_name_in_one_place() {
 
 #[test]
 fn no_float_decides_in_the_engine() {
-    let house = House::read();
+    let house = House::get();
     let all = house.sources.iter().filter(|source| source.is_engine() && !source.is_test());
     let complaints: Vec<String> = all.flat_map(bans::check_floats).collect();
     expect_none(&complaints);
@@ -67,66 +73,111 @@ fn no_float_decides_in_the_engine() {
 
 #[test]
 fn unsafe_stays_where_it_may_be() {
-    let house = House::read();
+    let house = House::get();
     let complaints: Vec<String> = house.sources.iter().flat_map(bans::check_unsafe).collect();
     expect_none(&complaints);
 }
 
 #[test]
 fn unsafe_code_is_listed() {
-    expect_none(&pages::check_unsafe(&House::read()));
+    expect_none(&pages::check_unsafe(House::get()));
 }
 
 #[test]
 fn what_the_threat_model_names_is_there() {
-    expect_none(&pages::check_threats(&House::read()));
+    expect_none(&pages::check_threats(House::get()));
 }
 
 #[test]
 fn texts_go_out_through_one_place() {
-    let house = House::read();
+    let house = House::get();
     let complaints: Vec<String> = house.sources.iter().flat_map(bans::check_streams).collect();
     expect_none(&complaints);
 }
 
 #[test]
 fn files_are_short() {
-    let house = House::read();
+    let house = House::get();
     let complaints: Vec<String> = house.sources.iter().filter_map(bans::check_length).collect();
     expect_none(&complaints);
 }
 
 #[test]
 fn every_dependency_has_its_row() {
-    expect_none(&documents::check_dependency_rows(&House::read()));
+    expect_none(&documents::check_dependency_rows(House::get()));
 }
 
 #[test]
 fn every_bound_has_its_row() {
-    expect_none(&limits::check(&House::read()));
+    expect_none(&limits::check(House::get()));
 }
 
 #[test]
 fn every_library_says_what_it_is() {
-    expect_none(&documents::check_crate_docs(&House::read()));
+    expect_none(&documents::check_crate_docs(House::get()));
 }
 
 #[test]
 fn texts_name_no_machine_and_no_registry() {
-    expect_none(&documents::check_texts(&House::read()));
+    expect_none(&documents::check_texts(House::get()));
 }
 
 #[test]
 fn links_between_documents_lead_somewhere() {
-    expect_none(&documents::check_links(&House::read()));
+    expect_none(&documents::check_links(House::get()));
 }
 
 #[test]
 fn every_fuzz_target_has_a_corpus_and_a_replay() {
-    expect_none(&documents::check_fuzz(&House::read()));
+    expect_none(&documents::check_fuzz(House::get()));
 }
 
 #[test]
 fn the_lock_file_has_one_provider_and_one_registry() {
-    expect_none(&lock::check(&House::read().text("Cargo.lock")));
+    expect_none(&lock::check(&House::get().text("Cargo.lock")));
+}
+
+/// Complaints of a rule for each crate that its row of the allow list does not cover.
+fn by_crate(rule: &str, check: impl Fn(&str, &[modules::Modules]) -> Vec<String>) -> Vec<String> {
+    let house = House::get();
+    let folders = house.crates.iter().map(|each| each.folder());
+    let complaints = folders.flat_map(|folder| {
+        let found = check(folder, &modules::trees(folder, &house.sources));
+        allow_list::settle(rule, folder, found)
+    });
+    complaints.collect()
+}
+
+#[test]
+fn imports_go_in_no_circle() {
+    expect_none(&by_crate("circles", |_, trees| trees.iter().flat_map(circles::check).collect()));
+}
+
+#[test]
+fn parts_of_the_engine_share_the_core_only() {
+    expect_none(&by_crate("parts", |folder, trees| {
+        let engine = trees.iter().filter(|_| folder == "engine");
+        engine.flat_map(parts::check_edges).collect()
+    }));
+}
+
+#[test]
+fn the_core_does_not_know_its_world() {
+    let house = House::get();
+    let found = house.sources.iter().flat_map(parts::check_worlds).collect();
+    expect_none(&allow_list::settle("worlds", "engine", found));
+}
+
+#[test]
+fn one_name_is_one_type() {
+    expect_none(&by_crate("names", names::check));
+}
+
+#[test]
+fn markdown_is_as_wide_as_code() {
+    let house = House::get();
+    let pages = house.texts().filter(|(path, _)| path.ends_with(".md"));
+    let complaints: Vec<String> =
+        pages.flat_map(|(path, text)| markdown::check(path, text)).collect();
+    expect_none(&complaints);
 }

@@ -23,10 +23,16 @@ impl Named {
     }
 }
 
-type Aliases = BTreeMap<String, Vec<String>>;
+/// What a source calls by another name, by that name.
+pub(crate) type Aliases = BTreeMap<String, Vec<String>>;
 
 /// All paths of a source. Aliases count for the whole file: stricter than the language.
 pub(crate) fn named(source: &Source) -> Vec<Named> {
+    imports(source).0
+}
+
+/// All paths of a source, and what its imports call each name.
+pub(crate) fn imports(source: &Source) -> (Vec<Named>, Aliases) {
     let words = &source.words;
     let mut aliases = Aliases::new();
     let mut found = Vec::new();
@@ -59,7 +65,9 @@ pub(crate) fn named(source: &Source) -> Vec<Named> {
     }
     found.extend(rest);
     found.iter_mut().for_each(|named| spell_out(&mut named.parts, &aliases));
-    found
+    let mut spelled = aliases.clone();
+    spelled.values_mut().for_each(|parts| spell_out(parts, &aliases));
+    (found, spelled)
 }
 
 /// Whether the word at `at` belongs to a path that began before it, as in `<T as X>::name` or

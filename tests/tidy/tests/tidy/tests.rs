@@ -1,5 +1,7 @@
 //! The checks themselves, on snippets that must fail and snippets that must pass.
 
+mod structure;
+
 use crate::manifest::Manifest;
 use crate::scan::Source;
 use crate::{bans, documents, edges, limits, lock, pages};
