@@ -13,8 +13,8 @@ pub(crate) mod format;
 
 use crate::atomic::write_fresh;
 use crate::fs::{FileKind, Fs, Look, Meta};
+use crate::mutex::lock;
 use crate::names::part_path;
-use crate::storage::lock;
 use dunlin_base::hex;
 use dunlin_metainfo::PieceHashes;
 use format::{Entry, Key};

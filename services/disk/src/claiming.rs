@@ -3,9 +3,10 @@
 use crate::claims::{Claimant, Clash, Found, Hold, Item, Proof, Wish};
 use crate::error::{DiskError, DiskErrorKind};
 use crate::fs::FileKind;
+use crate::mutex::lock;
 use crate::names::part_path;
-use crate::storage::{Storage, lock};
-use crate::torrents::{Existing, TorrentPlan};
+use crate::places::{Existing, TorrentPlan};
+use crate::storage::Storage;
 use dunlin_base::{FileIndex, TorrentId};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;

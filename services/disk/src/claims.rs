@@ -25,12 +25,10 @@ mod look;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use look::{
-    MAX_FOREIGN_CLAIMS, is_held, state_folders, states_above, writer_from_above,
-};
+pub(crate) use look::writer_from_above;
 
 use crate::fs::{Fs, FsFile};
-use crate::storage::lock;
+use crate::mutex::lock;
 use dunlin_base::{FileIndex, InfoHash};
 use dunlin_metainfo::{Content, PieceHashes};
 use look::Published;

@@ -3,7 +3,8 @@
 use crate::claims::CLAIMS_SUFFIX;
 use crate::error::{DiskError, DiskErrorKind};
 use crate::fs::Fs;
-use crate::lock::{LOCK_NAME, LOCK_SUFFIX, LockError, held_by};
+use crate::lock::LockError;
+use crate::lock_file::{LOCK_NAME, LOCK_SUFFIX, held_by};
 use crate::names::{RUN_MARK, is_part_name, is_state_name};
 use crate::resume::RESUME_SUFFIX;
 use crate::state::{PARTS_SUFFIX, STATE_SUFFIX};

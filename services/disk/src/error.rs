@@ -1,6 +1,6 @@
 //! What goes wrong on a disk, said so that a person can act on it. Nothing here blames a peer.
 
-use crate::reading::FileFault;
+use dunlin_base::FileIndex;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -64,11 +64,55 @@ pub enum DiskErrorKind {
     Io(String),
 }
 
+/// What is wrong with a file of a torrent that is only read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileFault {
+    /// The file.
+    pub file: FileIndex,
+    /// Where it should be.
+    pub path: PathBuf,
+    /// What is wrong.
+    pub kind: FaultKind,
+}
+
+/// What is wrong with a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FaultKind {
+    /// It is not there.
+    Missing,
+    /// It has this length in bytes, which is not that of the torrent.
+    Length(u64),
+    /// Something else than a file stands there, or than a folder on the way to it: links are not
+    /// followed.
+    NoFile,
+    /// It cannot be read, for this reason.
+    Unreadable(DiskErrorKind),
+    /// So many of its pieces are wrong. A piece that it shares with a file that is missing does not
+    /// count.
+    Wrong {
+        /// Wrong pieces.
+        pieces: u32,
+        /// All of its pieces.
+        of: u32,
+    },
+}
+
 impl DiskError {
     /// An error of `kind` at `path`.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>, kind: DiskErrorKind) -> DiskError {
         DiskError { path: path.into(), kind }
+    }
+
+    /// A call that makes no sense for `path`: a defect of the caller.
+    pub(crate) fn misuse(path: impl Into<PathBuf>, what: &'static str) -> DiskError {
+        DiskError::new(path, DiskErrorKind::Misuse(what))
+    }
+
+    /// Other content stands at `path`, and where `more` other files of the torrent go.
+    pub(crate) fn other_content(path: &Path, more: usize) -> DiskError {
+        let more = u32::try_from(more).unwrap_or(u32::MAX);
+        DiskError::new(path, DiskErrorKind::OtherContent { more })
     }
 
     /// Translates what the operating system said about `path`.

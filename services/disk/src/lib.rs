@@ -53,19 +53,24 @@ pub mod fuzzing;
 mod hash_file;
 mod holes;
 mod lock;
+mod lock_file;
 mod mem_fs;
+mod mutex;
 mod names;
 mod open_files;
 mod opening;
 mod other_parts;
+mod places;
 mod reading;
 mod repair;
+mod reports;
 mod resume;
 mod saving;
 mod scan;
 mod serving;
 mod stamp;
 mod state;
+mod state_folders;
 mod storage;
 mod survey;
 mod sync;
@@ -73,6 +78,7 @@ mod take_over;
 mod torrent_files;
 mod torrents;
 mod tree;
+mod unchanged;
 mod writing;
 
 pub use atomic::{write_file, write_new};
@@ -83,7 +89,7 @@ pub use check::{CheckFiles, Checked};
 pub use claims::PathClaims;
 pub use clean::{CleanError, Leftover, find_leftovers, remove_leftovers};
 pub use create::{NewSource, hash_new};
-pub use error::{DiskError, DiskErrorKind};
+pub use error::{DiskError, DiskErrorKind, FaultKind, FileFault};
 pub use fs::{
     DirEntry, FileKind, Fs, FsFile, Held, Look, Meta, RealFs, Seen, Unfit, allow_descriptors,
     create_output,
@@ -93,14 +99,11 @@ pub use lock::{LockError, OutputLock};
 pub use mem_fs::MemFs;
 pub use names::{
     PART_SUFFIX, RUN_MARK, STATE_DIR, is_part_name, is_state_name, name_of, part_path, path_of,
-    state_folder,
 };
-pub use reading::{FaultKind, FileFault};
+pub use places::{Existing, FilePlace, KnownHashes, Repair, SourceFile, TorrentPlan};
+pub use reports::{Counters, Opened, SyncReport};
 pub use scan::PartClaim;
 pub use serving::FileRange;
-pub use storage::{
-    Counters, FilePlace, KnownHashes, Opened, Repair, SourceFile, Storage, StorageConfig,
-};
-pub use sync::SyncReport;
-pub use torrents::{Existing, TorrentPlan};
+pub use state_folders::state_folder;
+pub use storage::{Storage, StorageConfig};
 pub use tree::{Tree, TreeFile, TreeKeeper, Unkept, list_files, scan_tree};

@@ -1,41 +1,23 @@
 //! One run at a time on one output folder. The processes of one job share it: to everybody else they
 //! are one run. It never waits for a run to end.
 
-use crate::claims::{
-    MAX_FOREIGN_CLAIMS, is_held as is_kept, state_folders, states_above, writer_from_above,
-};
+use crate::claims::writer_from_above;
 use crate::fs::{FileKind, Fs, FsFile, Look};
-use crate::names::{folder_of, show, state_folder};
-use bytes::Bytes;
+use crate::lock_file::{
+    JOB, LOCK_NAME, LOCK_SUFFIX, holder, holder_of, is_kept, is_named, is_ours, job_line, locks_of,
+    read_text, text_for, write_text,
+};
+use crate::names::folder_of;
+use crate::state_folders::{MAX_FOREIGN_CLAIMS, show, state_folder, state_folders, states_above};
 use dunlin_base::InfoHash;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use thiserror::Error;
-
-/// The lock's name in the state folder.
-pub(crate) const LOCK_NAME: &str = "lock";
-
-/// What the name of a torrent's own lock ends with.
-pub(crate) const LOCK_SUFFIX: &str = ".lock";
-
-/// Bytes of a lock file that are read and written: the job if it is shared, then a process id and a
-/// command line for people, then a word of the process that no other has.
-const MAX_CONTENT: usize = 4096;
-
-/// What the first line of a shared lock begins with. That of any other begins with a number.
-const JOB: &str = "job ";
-
-/// What the last line begins with.
-const RUN: &str = "run ";
-
-/// Characters of a job's id that are kept, so that they fit into the content with room to spare.
-const MAX_JOB: usize = 256;
 
 /// The bit of a folder's mode by which nobody but their owners may rename or remove files in it.
 const STICKY: u32 = 0o1000;
@@ -228,7 +210,7 @@ impl OutputLock {
             }
             if is_named(&**fs, &path, &file).map_err(failed)? {
                 // The content is for people; a full disk must not keep a run from resuming.
-                let _ = write(&*file, content(None));
+                let _ = write_text(&*file, text_for(None));
                 return Ok(OutputLock {
                     fs: Arc::clone(fs),
                     folder,
@@ -361,50 +343,19 @@ pub(crate) fn is_kept_from(fs: &dyn Fs, path: &Path) -> bool {
     !fs.is_root() && folder.is_ok_and(|look| look.mode & STICKY != 0 && look.uid != fs.user())
 }
 
-/// Whether `path` is the name of `file`: the last holder may have removed it between our open and
-/// our lock.
-pub(crate) fn is_named(fs: &dyn Fs, path: &Path, file: &Arc<dyn FsFile>) -> io::Result<bool> {
-    let ours = file.meta()?;
-    Ok(fs.metadata(path).is_ok_and(|named| named.inode == ours.inode))
-}
-
 /// One attempt to share the lock with the others of `job`.
 fn share(fs: &dyn Fs, path: &Path, file: &Arc<dyn FsFile>, job: &str) -> io::Result<bool> {
     if fs.lock_exclusive(file)? && is_named(fs, path, file)? {
         // Nobody else is here, so what it says is of runs that have ended.
-        write(&**file, content(Some(job)))?;
+        write_text(&**file, text_for(Some(job)))?;
     }
     // Somebody may get between the two locks, so all is asked afresh.
     if !fs.lock_shared(file)? || !is_named(fs, path, file)? {
         return Ok(false);
     }
-    let text = read(fs, path);
+    let text = read_text(fs, path);
     let first = text.split_once('\n').map(|(first, _)| first);
     Ok(first.and_then(|first| first.strip_prefix(JOB)) == Some(job))
-}
-
-/// Who holds the lock of the state folder `folder`, if anybody does.
-pub(crate) fn held_by(fs: &dyn Fs, folder: &Path) -> Option<String> {
-    locks_of(fs, folder).find_map(|path| holder_of(fs, &path))
-}
-
-/// The locks in a state folder.
-fn locks_of(fs: &dyn Fs, folder: &Path) -> impl Iterator<Item = PathBuf> {
-    std::iter::once(folder.join(LOCK_NAME)).chain(torrent_locks(fs, folder))
-}
-
-/// The locks of single torrents in a state folder.
-fn torrent_locks(fs: &dyn Fs, folder: &Path) -> Vec<PathBuf> {
-    let named = |path: &PathBuf| path.to_string_lossy().ends_with(LOCK_SUFFIX);
-    let entries = fs.read_dir(folder).unwrap_or_default();
-    entries.into_iter().map(|entry| entry.path).filter(named).collect()
-}
-
-/// Whether somebody works on a torrent in `root`, or on the whole folder.
-pub(crate) fn is_held(fs: &dyn Fs, root: &Path, torrent: InfoHash) -> bool {
-    let folder = state_folder(fs, root);
-    let names = [LOCK_NAME.to_owned(), format!("{torrent}{LOCK_SUFFIX}")];
-    names.iter().any(|name| holder_of(fs, &folder.join(name)).is_some())
 }
 
 /// The run that has a folder above `root` for itself, and is not our own (`job`, or this process), if one
@@ -441,77 +392,8 @@ pub(crate) fn run_below(
     })
 }
 
-/// Whether a lock that is held is held by the same run: a rank of the job, or this process.
-fn is_ours(fs: &dyn Fs, path: &Path, job: Option<&str>) -> bool {
-    let text = read(fs, path);
-    match text.split_once('\n').and_then(|(first, _)| first.strip_prefix(JOB)) {
-        Some(theirs) => job.is_some_and(|job| theirs == job_line(job)),
-        None => text.lines().last() == Some(&*this_run()),
-    }
-}
-
-/// The last line of this process's lock files. Processes of two containers, or of two hosts with one file
-/// system, may have one number.
-fn this_run() -> String {
-    static DRAWN: OnceLock<u64> = OnceLock::new();
-    // The keys of a hash table are random, and the standard library draws them from the system.
-    let drawn = DRAWN.get_or_init(|| RandomState::new().build_hasher().finish());
-    format!("{RUN}{drawn:016x}")
-}
-
-/// A job's id as it stands in a lock file.
-fn job_line(job: &str) -> String {
-    job.chars().filter(|c| !c.is_control()).take(MAX_JOB).collect()
-}
-
-/// Who holds a lock file, if anybody does.
-pub(crate) fn holder_of(fs: &dyn Fs, path: &Path) -> Option<String> {
-    let file = fs.open_read(path).ok()?;
-    is_kept(|| fs.lock_exclusive(&file)).then(|| holder(fs, path))
-}
-
 fn held(fs: &dyn Fs, root: &Path, path: &Path) -> LockError {
     LockError::Held { root: root.to_owned(), holder: holder(fs, path) }
-}
-
-fn holder(fs: &dyn Fs, path: &Path) -> String {
-    let text = read(fs, path);
-    let text = text.rfind(&format!("\n{RUN}")).map_or(&*text, |at| text.split_at(at).0);
-    let shown = |text: &str| text.trim().chars().filter(|c| !c.is_control()).collect::<String>();
-    let (job, process) = match text.split_once('\n') {
-        Some((first, rest)) if first.starts_with(JOB) => (shown(first), shown(rest)),
-        _ => (String::new(), shown(text)),
-    };
-    match (process.is_empty(), job.is_empty()) {
-        (true, true) => "another run".to_owned(),
-        (true, false) => format!("the ranks of {job}"),
-        (false, true) => format!("process {process}"),
-        // That one may have ended before the others.
-        (false, false) => format!("the ranks of {job}, one of them process {process}"),
-    }
-}
-
-fn read(fs: &dyn Fs, path: &Path) -> String {
-    let bytes = fs.read_all(path, MAX_CONTENT as u64).unwrap_or_default();
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-fn write(file: &dyn FsFile, content: Bytes) -> io::Result<()> {
-    file.set_len(0)?;
-    file.write_at(&[content], 0)
-}
-
-fn content(job: Option<&str>) -> Bytes {
-    let words: Vec<_> =
-        std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
-    let words = words.join(" ").replace(char::is_control, " ");
-    let mut text = job.map(|job| format!("{JOB}{job}\n")).unwrap_or_default();
-    text.push_str(&format!("{} ({words})", std::process::id()));
-    let last = format!("\n{}\n", this_run());
-    let mut bytes = text.into_bytes();
-    bytes.truncate(MAX_CONTENT - last.len());
-    bytes.extend(last.into_bytes());
-    Bytes::from(bytes)
 }
 
 #[cfg(test)]

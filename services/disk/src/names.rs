@@ -1,6 +1,5 @@
 //! Names of what a run leaves on disk until it is done: part files and the state folder.
 
-use crate::fs::{FileKind, Fs};
 use dunlin_base::{InfoHash, hex};
 use sha1::{Digest, Sha1};
 use std::ffi::{OsStr, OsString};
@@ -11,43 +10,6 @@ use std::path::{Path, PathBuf};
 /// one of that name already, and the ending of a part file's name: no file of a torrent gets such
 /// names.
 pub use dunlin_metainfo::{PART_SUFFIX, STATE_DIR};
-
-/// The state folder of this user in `root`: [`STATE_DIR`], or `.dunlin-UID` where that is of another
-/// user or cannot be written, so that users who share a folder do not lock one another out. Who has
-/// one of his own keeps it. Nothing is made.
-#[must_use]
-pub fn state_folder(fs: &dyn Fs, root: &Path) -> PathBuf {
-    let (shared, own) = (root.join(STATE_DIR), root.join(format!("{STATE_DIR}-{}", fs.user())));
-    if fs.look(&own).is_ok_and(|look| look.uid == fs.user()) {
-        return own;
-    }
-    let ours = match fs.look(&shared) {
-        // What else of ours stands there is an error for whoever uses it.
-        Ok(look) => {
-            // It may go away at any moment, with the last lock in it: that is no reason.
-            let closed = look.kind == FileKind::Directory && fs.is_closed(&shared);
-            fs.trusts(look.uid, root) && !closed
-        }
-        Err(_) => true,
-    };
-    if ours { shared } else { own }
-}
-
-/// Lets other users see a state folder of ours, or a file in it that tells what we do here, whatever our
-/// umask says: who cannot read it does not know of us. Where the file system has no modes, that is as it
-/// is.
-pub(crate) fn show(fs: &dyn Fs, path: &Path) {
-    let Ok(held) = fs.hold(path) else { return };
-    let Ok(look) = held.look() else { return };
-    let bits = match look.kind {
-        FileKind::Directory => 0o055,
-        FileKind::File if look.links == 1 => 0o044,
-        _ => return,
-    };
-    if look.uid == fs.user() && look.mode & bits != bits {
-        let _ = held.set_mode(look.mode | bits);
-    }
-}
 
 /// Whether a name is that of a state folder, of whatever user.
 #[must_use]

@@ -4,11 +4,14 @@ use crate::error::{DiskError, DiskErrorKind};
 use crate::fs::{FileKind, Seen};
 use crate::holes::is_hole;
 use crate::lock::run_below;
+use crate::mutex::lock;
 use crate::names::{folder_of, part_path};
 use crate::other_parts::OtherParts;
+use crate::places::{FilePlace, Repair};
+use crate::reports::Opened;
 use crate::scan::Check;
 use crate::stamp::Stamp;
-use crate::storage::{FilePlace, Opened, Repair, Storage, lock, misuse};
+use crate::storage::Storage;
 use crate::torrent_files::{Inner, Part, Replaces, Slot, TorrentFiles, file_hashes};
 use dunlin_base::{Bitfield, BlockRef, FileIndex, PieceIndex, TorrentId};
 use dunlin_metainfo::{Content, Geometry, HashKind, PieceHashes, zero_hash};
@@ -34,7 +37,7 @@ impl Storage {
     ) -> Result<Opened, DiskError> {
         let geometry = content.geometry.clone();
         if content.hashes.kind() != HashKind::Sha1 || !own_pieces(&geometry) {
-            return Err(misuse(&self.config.root, "a set whose files share pieces"));
+            return Err(DiskError::misuse(&self.config.root, "a set whose files share pieces"));
         }
         self.check_open(torrent, &content, places.len())?;
         let pieces = geometry.pieces();
@@ -132,10 +135,13 @@ impl Storage {
             || geometry.files() as usize != files
             || geometry.pieces() as usize != content.hashes.len()
         {
-            return Err(misuse(&self.config.root, "places, files and pieces that do not agree"));
+            return Err(DiskError::misuse(
+                &self.config.root,
+                "places, files and pieces that do not agree",
+            ));
         }
         if lock(&self.torrents).contains_key(&torrent) {
-            return Err(misuse(&self.config.root, "a torrent that is open already"));
+            return Err(DiskError::misuse(&self.config.root, "a torrent that is open already"));
         }
         Ok(())
     }

@@ -3,15 +3,15 @@
 //! and the others are served. And for all torrents: data under other names than ours, and links.
 
 use crate::claiming::Right;
-use crate::error::{DiskError, DiskErrorKind};
+use crate::error::{DiskError, DiskErrorKind, FaultKind, FileFault};
 use crate::fs::{FileKind, Look};
 use crate::names::part_path;
+use crate::places::{Existing, FilePlace, TorrentPlan};
 use crate::stamp::Ending;
 use crate::state::{Kept, State};
-use crate::storage::{FilePlace, Storage};
+use crate::storage::Storage;
 use crate::survey::{Looking, Survey, Tried, Way, extents};
 use crate::torrent_files::{Part, Replaces, Slot};
-use crate::torrents::{Existing, TorrentPlan};
 use dunlin_base::{Bitfield, FileIndex};
 use dunlin_metainfo::{Content, ContentFile, Extent, Geometry};
 use std::collections::BTreeMap;
@@ -19,39 +19,6 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-
-/// What is wrong with a file of a torrent that is only read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileFault {
-    /// The file.
-    pub file: FileIndex,
-    /// Where it should be.
-    pub path: PathBuf,
-    /// What is wrong.
-    pub kind: FaultKind,
-}
-
-/// What is wrong with a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FaultKind {
-    /// It is not there.
-    Missing,
-    /// It has this length in bytes, which is not that of the torrent.
-    Length(u64),
-    /// Something else than a file stands there, or than a folder on the way to it: links are not
-    /// followed.
-    NoFile,
-    /// It cannot be read, for this reason.
-    Unreadable(DiskErrorKind),
-    /// So many of its pieces are wrong. A piece that it shares with a file that is missing does not
-    /// count.
-    Wrong {
-        /// Wrong pieces.
-        pieces: u32,
-        /// All of its pieces.
-        of: u32,
-    },
-}
 
 impl Storage {
     /// Looks at everything that stands where the files of a torrent are. Nothing is touched. `misled` says

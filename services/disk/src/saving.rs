@@ -13,12 +13,13 @@
 
 use crate::atomic::create_fresh;
 use crate::error::DiskError;
-use crate::lock::is_held;
+use crate::lock_file::is_held;
+use crate::mutex::lock;
 use crate::names::part_path;
 use crate::resume::{RESUME_SUFFIX, Resume};
 use crate::stamp::Ending;
 use crate::state::{STATE_SUFFIX, State};
-use crate::storage::{Storage, lock};
+use crate::storage::Storage;
 use crate::torrent_files::TorrentFiles;
 use bytes::Bytes;
 use dunlin_base::TorrentId;

@@ -5,7 +5,8 @@
 
 use crate::error::{DiskError, DiskErrorKind};
 use crate::fs::{Fs, FsFile};
-use crate::storage::{FilePlace, Storage, misuse};
+use crate::places::FilePlace;
+use crate::storage::Storage;
 use crate::torrent_files::{Readable, TorrentFiles};
 use bytes::Bytes;
 use dunlin_base::{BlockRef, FileIndex, PieceIndex, TorrentId};
@@ -93,7 +94,7 @@ impl Storage {
             && end.is_some_and(|end| end <= files.geometry.served_len(block.piece));
         match inside {
             true => Ok(()),
-            false => Err(misuse(&self.config.root, "a block outside of its piece")),
+            false => Err(DiskError::misuse(&self.config.root, "a block outside of its piece")),
         }
     }
 
@@ -157,7 +158,7 @@ impl Storage {
     ) -> Result<(Arc<dyn FsFile>, Readable), DiskError> {
         let place = || match files.inner().slots.get(file.index()) {
             Some(slot) => slot.readable(),
-            None => Err(misuse(&self.config.root, "a file that the torrent has not")),
+            None => Err(DiskError::misuse(&self.config.root, "a file that the torrent has not")),
         };
         let from = place()?;
         match self.open_file(files, file, &from.path, from.inode) {

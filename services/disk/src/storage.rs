@@ -10,107 +10,24 @@
 use crate::budget::Budget;
 use crate::buffers::BufferPool;
 use crate::claims::{Hold, PathClaims};
-use crate::error::{DiskError, DiskErrorKind};
-use crate::fs::{FileKind, Fs, Look, Seen};
-use crate::names::state_folder;
+use crate::error::DiskError;
+use crate::fs::{FileKind, Fs, Look};
+use crate::mutex::lock;
 use crate::open_files::OpenFiles;
-use crate::reading::FileFault;
+use crate::places::FilePlace;
+use crate::reports::{Counters, SyncReport};
 use crate::scan::{Leavings, PartClaim};
-use crate::sync::SyncReport;
+use crate::state_folders::state_folder;
 use crate::torrent_files::{Part, TorrentFiles};
 use crate::tree::TreeKeeper;
-use dunlin_base::{Bitfield, FileIndex, TorrentId};
-use dunlin_metainfo::PieceHashes;
+use dunlin_base::{FileIndex, TorrentId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
-
-/// Where a file of a torrent is, or goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FilePlace {
-    /// It is complete here, and only read.
-    Source(SourceFile),
-    /// It is owned at one place and wanted at another: written, not downloaded. Other content that
-    /// stands there when the torrent is opened is replaced in the end: ask before you open.
-    Copy {
-        /// Where it is; only read.
-        source: SourceFile,
-        /// Where it goes.
-        dest: PathBuf,
-    },
-    /// It is to be downloaded.
-    Wanted {
-        /// Where it goes.
-        dest: PathBuf,
-        /// Whether other content that stands there may be replaced in the end.
-        replace: bool,
-    },
-    /// It is not wanted (a torrent of the internet). What comes of it with pieces of other files goes to
-    /// the store of its torrent, unless a part file or the whole file is there.
-    Skipped {
-        /// Where it would go.
-        dest: PathBuf,
-    },
-    /// Another content stands where it goes: what is right of that is kept, the rest is to be
-    /// downloaded.
-    Repair(Box<Repair>),
-    /// It cannot be written, for this reason: whoever writes or finishes it is told so.
-    Blocked {
-        /// Where it would go.
-        dest: PathBuf,
-        /// Where it is owned; that is read as ever.
-        source: Option<SourceFile>,
-        /// What is wrong.
-        error: DiskError,
-    },
-    /// It is none of our business.
-    Absent,
-}
-
-/// A file that is made of another content.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Repair {
-    /// Where it goes, and where the other content stands.
-    pub dest: PathBuf,
-    /// What the other content was when `known` was taken. If it is not that any more, it is hashed
-    /// again.
-    pub base: SourceFile,
-    /// The hashes of its pieces, if somebody has taken them.
-    pub known: Option<KnownHashes>,
-    /// Change it where it stands, instead of a copy beside it that replaces it in the end. Who reads
-    /// it meanwhile sees a mixture, and so does who looks after a crash. Only for a file of one name.
-    pub in_place: bool,
-}
-
-/// The hashes of a file's pieces, each padded to a whole one (BEP 47).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KnownHashes {
-    /// Bytes of a piece.
-    pub piece_length: u32,
-    /// The hashes, in order.
-    pub hashes: PieceHashes,
-}
-
-/// A complete file that is only read, and must stay what it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SourceFile {
-    /// Where it is.
-    pub path: PathBuf,
-    /// What it was when its hashes were taken; `None` for what it is when it is opened. A file that
-    /// is not this any more is not read.
-    pub seen: Option<Seen>,
-}
-
-impl From<PathBuf> for SourceFile {
-    /// A source whose hashes are known from elsewhere.
-    fn from(path: PathBuf) -> SourceFile {
-        SourceFile { path, seen: None }
-    }
-}
 
 /// How a rank's files are kept.
 #[derive(Clone, Debug)]
@@ -163,32 +80,6 @@ impl StorageConfig {
     }
 }
 
-/// What is there when a torrent is opened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Opened {
-    /// The pieces that are here.
-    pub have: Bitfield,
-    /// How many of them were found in unfinished files.
-    pub resumed: u32,
-    /// Bytes that were hashed to find that out (torrents of the internet).
-    pub checked: u64,
-    /// What is wrong with which file of a torrent that is only read ([`crate::Existing::Read`]).
-    pub faults: Vec<FileFault>,
-}
-
-/// Bytes and syncs so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Payload bytes read from files.
-    pub bytes_read: u64,
-    /// Payload bytes written to files.
-    pub bytes_written: u64,
-    /// Bytes of copies of own files, whether they share them with their sources or not.
-    pub bytes_copied: u64,
-    /// Batches that were synced.
-    pub syncs: u64,
-}
-
 /// The files of one rank. All methods may be called from several threads.
 #[derive(Debug)]
 pub struct Storage {
@@ -225,14 +116,6 @@ pub(crate) struct Pace {
     pub(crate) since: Option<Instant>,
     pub(crate) finish: Vec<(TorrentId, FileIndex)>,
     pub(crate) finish_since: Option<Instant>,
-}
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-pub(crate) fn misuse(path: impl Into<PathBuf>, what: &'static str) -> DiskError {
-    DiskError::new(path, DiskErrorKind::Misuse(what))
 }
 
 impl Storage {
@@ -298,7 +181,7 @@ impl Storage {
 
     pub(crate) fn torrent(&self, id: TorrentId) -> Result<Arc<TorrentFiles>, DiskError> {
         let found = lock(&self.torrents).get(&id).cloned();
-        found.ok_or_else(|| misuse(&self.config.root, "a torrent that is not open"))
+        found.ok_or_else(|| DiskError::misuse(&self.config.root, "a torrent that is not open"))
     }
 
     pub(crate) fn all_torrents(&self) -> Vec<Arc<TorrentFiles>> {
@@ -346,12 +229,20 @@ impl Storage {
         let files = self.torrent(torrent)?;
         let (place, part) = match files.inner().slots.get(file.index()) {
             Some(slot) => (slot.place.clone(), slot.part),
-            None => return Err(misuse(&self.config.root, "a file that the torrent has not")),
+            None => {
+                return Err(DiskError::misuse(
+                    &self.config.root,
+                    "a file that the torrent has not",
+                ));
+            }
         };
         match place {
             FilePlace::Source(_) => {}
             FilePlace::Absent | FilePlace::Skipped { .. } => {
-                return Err(misuse(&self.config.root, "an unwanted file that is to be finished"));
+                return Err(DiskError::misuse(
+                    &self.config.root,
+                    "an unwanted file that is to be finished",
+                ));
             }
             FilePlace::Blocked { error, .. } => return Err(error),
             FilePlace::Copy { source, dest } => {
@@ -360,7 +251,7 @@ impl Storage {
                 }
             }
             FilePlace::Repair(repair) => {
-                return Err(misuse(repair.dest, "a repair that was never begun"));
+                return Err(DiskError::misuse(repair.dest, "a repair that was never begun"));
             }
             FilePlace::Wanted { dest, .. } => {
                 let inner = files.inner();
@@ -368,7 +259,10 @@ impl Storage {
                     inner.durable.has(piece) || inner.written.has(piece) || inner.suspect.has(piece)
                 };
                 if !files.all_pieces(file, held) {
-                    return Err(misuse(dest, "a file with missing pieces that is to be finished"));
+                    return Err(DiskError::misuse(
+                        dest,
+                        "a file with missing pieces that is to be finished",
+                    ));
                 }
                 drop(inner);
                 let named = files.content.files.get(file.index());

@@ -3,18 +3,18 @@
 
 use crate::check::Home;
 use crate::claiming::Right;
-use crate::error::{DiskError, DiskErrorKind};
+use crate::error::{DiskError, DiskErrorKind, FileFault};
 use crate::fs::{FileKind, Fs, Look};
 use crate::holes::is_hole;
 use crate::lock::is_kept_from;
 use crate::names::{folder_of, is_part_name, own_part_path, part_path};
 use crate::other_parts::OtherParts;
-use crate::reading::FileFault;
+use crate::places::{Existing, FilePlace, SourceFile, TorrentPlan};
 use crate::stamp::{Ending, Stamp};
 use crate::state::{Kept, State};
-use crate::storage::{FilePlace, SourceFile, Storage};
+use crate::storage::Storage;
 use crate::torrent_files::{Part, Replaces, Slot};
-use crate::torrents::{Existing, TorrentPlan, other_content};
+use crate::unchanged::Since;
 use dunlin_base::{Bitfield, BlockRef, FileIndex, PieceIndex};
 use dunlin_metainfo::{Extent, Geometry};
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,30 +54,6 @@ pub(crate) struct Survey {
 
 /// Of how many of a file's names, in their order, it is known that other content stands under them.
 pub(crate) type Tried = BTreeMap<FileIndex, usize>;
-
-/// What has become of a file since it was looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Since {
-    /// Nothing.
-    Same,
-    /// It is the same file with the same length and time of writing, but something of it was changed: a
-    /// name, rights, or content by somebody who has set its time back.
-    Touched,
-    /// It is another one, or was written to.
-    Other,
-}
-
-impl Since {
-    /// Looks again, and remembers that of a file that was touched.
-    fn of(fs: &dyn Fs, path: &Path, seen: &mut Look) -> Since {
-        let Ok(now) = fs.look(path) else { return Since::Other };
-        if (now.kind, now.meta) != (seen.kind, seen.meta) {
-            return Since::Other;
-        }
-        let touched = std::mem::replace(seen, now).changed != now.changed;
-        if touched { Since::Touched } else { Since::Same }
-    }
-}
 
 /// The way to files below a folder, on which there may be no links.
 pub(crate) struct Way<'a> {
@@ -538,7 +514,7 @@ impl Survey {
         }
         if let (Existing::Refuse, Some(first)) = (plan.existing, bad.first()) {
             let shown = self.slots.get(first.index()).map(Slot::shown).unwrap_or_default();
-            return Err(other_content(&shown, bad.len() - 1));
+            return Err(DiskError::other_content(&shown, bad.len() - 1));
         }
         Ok(bad)
     }

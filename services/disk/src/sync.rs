@@ -5,11 +5,13 @@
 
 use crate::error::{DiskError, DiskErrorKind};
 use crate::fs::{FileKind, Fs};
+use crate::mutex::lock;
 use crate::names::{folder_of, is_part_name, part_path};
+use crate::reports::SyncReport;
 use crate::saving::Last;
-use crate::storage::{Storage, lock};
+use crate::storage::Storage;
 use crate::torrent_files::{Part, Slot, TorrentFiles};
-use crate::torrents::{other_content, still};
+use crate::unchanged::is_unchanged;
 use dunlin_base::{Bitfield, FileIndex, PieceIndex, TorrentId};
 use dunlin_hash::PieceCheck;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,15 +25,6 @@ const COMPARE: usize = 256 * 1024;
 
 /// Faults that are remembered as said; more are not said.
 const MAX_SAID: usize = 1000;
-
-/// What a sync did.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct SyncReport {
-    /// Files that now stand, durably, under their final names (or were sources all along).
-    pub finished: Vec<(TorrentId, FileIndex)>,
-    /// Files that were asked for and could not be finished; the call may be repeated.
-    pub failed: Vec<(TorrentId, FileIndex, DiskError)>,
-}
 
 /// One torrent's share of a batch.
 struct Batch {
@@ -302,8 +295,8 @@ impl Storage {
         if before.kind != FileKind::File {
             return Err(error);
         }
-        let equal =
-            same_bytes(self.fs(), &part, &dest).map_err(named)? && still(self.fs(), &dest, &before);
+        let equal = same_bytes(self.fs(), &part, &dest).map_err(named)?
+            && is_unchanged(self.fs(), &dest, &before);
         match (equal, replace) {
             (true, _) => {
                 // Whoever made it may not have waited for that.
@@ -313,7 +306,7 @@ impl Storage {
                 let _ = self.fs().remove_file(&part);
             }
             (false, true) => self.fs().settle(&part, &dest, number, true).map_err(named)?,
-            (false, false) => return Err(other_content(&dest, 0)),
+            (false, false) => return Err(DiskError::other_content(&dest, 0)),
         }
         self.files.remove((torrent, file));
         let now = match equal {

@@ -8,8 +8,9 @@ use crate::check::{Check, Home};
 use crate::error::{DiskError, DiskErrorKind};
 use crate::fs::{FsFile, Look};
 use crate::names::part_path;
+use crate::places::FilePlace;
 use crate::state::{Kept, State};
-use crate::storage::{FilePlace, Storage, misuse};
+use crate::storage::Storage;
 use crate::torrent_files::{Part, Replaces, Slot, TorrentFiles};
 use bytes::Bytes;
 use dunlin_base::{Bitfield, FileIndex, PieceIndex};
@@ -37,7 +38,7 @@ impl Storage {
     ) -> Result<u32, DiskError> {
         let known = files.inner().slots.get(file.index()).map(|slot| (slot.shown(), slot.seen));
         let Some((dest, seen)) = known else {
-            return Err(misuse(&self.config.root, "a file that the torrent has not"));
+            return Err(DiskError::misuse(&self.config.root, "a file that the torrent has not"));
         };
         let named = |error: io::Error| DiskError::io(&dest, &error);
         let from = self.fs().open_read(&dest).map_err(named)?;

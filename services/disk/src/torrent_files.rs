@@ -3,11 +3,10 @@
 use crate::error::{DiskError, DiskErrorKind};
 use crate::fs::{Fs, Look, Seen};
 use crate::names::part_path;
+use crate::places::{Existing, FilePlace, TorrentPlan};
 use crate::resume::{Resume, ResumeFile, relative};
 use crate::stamp::{Ending, Stamp};
 use crate::state::{Kept, State};
-use crate::storage::FilePlace;
-use crate::torrents::{Existing, TorrentPlan};
 use dunlin_base::{Bitfield, BlockRef, FileIndex, PieceIndex, TorrentId};
 use dunlin_metainfo::{Content, Extent, Geometry, PieceHashes};
 use std::collections::BTreeSet;

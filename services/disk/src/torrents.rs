@@ -8,52 +8,27 @@
 use crate::check::{Check, Progress};
 use crate::checksum::SealError;
 use crate::error::{DiskError, DiskErrorKind};
-use crate::fs::{FileKind, Look};
+use crate::fs::FileKind;
+use crate::mutex::lock;
 use crate::opening::zero_pieces;
+use crate::places::{Existing, FilePlace, TorrentPlan};
 use crate::reading::is_any_right;
+use crate::reports::{Opened, SyncReport};
 use crate::resume::relative;
 use crate::saving::Last;
 use crate::state::{MAX_STATE, PARTS_SUFFIX, STATE_SUFFIX, State};
-use crate::storage::{FilePlace, Opened, Storage, lock, misuse};
-use crate::survey::{Data, Since, Survey, Tried};
-use crate::sync::SyncReport;
+use crate::storage::Storage;
+use crate::survey::{Data, Survey, Tried};
 use crate::torrent_files::{Inner, Part, Slot, TorrentFiles};
+use crate::unchanged::Since;
 use dunlin_base::{Bitfield, FileIndex, PieceIndex, TorrentId};
 use dunlin_metainfo::{Content, HashKind};
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
-
-/// A torrent of the internet, and where its files go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TorrentPlan {
-    /// Its files, pieces and hashes.
-    pub content: Arc<Content>,
-    /// What the names of its files are below.
-    pub folder: PathBuf,
-    /// Whether each file is wanted, by index; padding and links are not.
-    pub wanted: Vec<bool>,
-    /// What may be done with files that stand there already.
-    pub existing: Existing,
-    /// The root of each file's tree of hashes (BEP 52), by index, where the torrent has one; empty if
-    /// it has none. Two torrents with one root mean the same content.
-    pub roots: Vec<Option<[u8; 32]>>,
-}
-
-/// What may be done with a complete file that stands where one of the torrent's goes. What is right is
-/// taken in any case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Existing {
-    /// Other content is a refusal, and nothing is touched.
-    Refuse,
-    /// What is right of other content is kept; in the end it is replaced.
-    Replace,
-    /// Nothing is ever written: what is there is read.
-    Read,
-}
 
 /// How often a file is hashed that is touched meanwhile: whoever does so again and again may be writing.
 const CHECKS: u32 = 3;
@@ -140,7 +115,10 @@ impl Storage {
     pub fn set_wanted(&self, torrent: TorrentId, wanted: &[bool]) -> Result<Opened, DiskError> {
         let old = self.plan_of(torrent)?;
         if wanted.len() != old.wanted.len() {
-            return Err(misuse(&self.config.root, "wishes for files that the torrent has not"));
+            return Err(DiskError::misuse(
+                &self.config.root,
+                "wishes for files that the torrent has not",
+            ));
         }
         self.sync_quietly(torrent);
         let plan = TorrentPlan { wanted: wanted.to_vec(), ..old };
@@ -195,7 +173,9 @@ impl Storage {
 
     fn plan_of(&self, torrent: TorrentId) -> Result<TorrentPlan, DiskError> {
         let plan = self.torrent(torrent)?.plan.clone();
-        plan.ok_or_else(|| misuse(&self.config.root, "a set that is opened as a torrent"))
+        plan.ok_or_else(|| {
+            DiskError::misuse(&self.config.root, "a set that is opened as a torrent")
+        })
     }
 
     fn forget(&self, torrent: TorrentId) {
@@ -270,7 +250,10 @@ impl Storage {
     ) -> Result<Opened, DiskError> {
         let content = Arc::clone(&plan.content);
         if content.hashes.kind() == HashKind::Token {
-            return Err(misuse(&self.config.root, "tokens that are opened as a torrent"));
+            return Err(DiskError::misuse(
+                &self.config.root,
+                "tokens that are opened as a torrent",
+            ));
         }
         if let Ok(before) = self.torrent(torrent) {
             self.close_files(&before);
@@ -526,16 +509,4 @@ impl Storage {
         let resumed = resumed.count() as u32;
         Opened { resumed, have: have.clone(), checked, faults: Vec::new() }
     }
-}
-
-/// Whether a file is what it was when it was looked at, by all that tells of its content.
-pub(crate) fn still(fs: &dyn crate::fs::Fs, path: &Path, seen: &Look) -> bool {
-    fs.look(path)
-        .is_ok_and(|now| (now.kind, now.meta, now.changed) == (seen.kind, seen.meta, seen.changed))
-}
-
-/// That other content stands at `path`.
-pub(crate) fn other_content(path: &Path, more: usize) -> DiskError {
-    let more = u32::try_from(more).unwrap_or(u32::MAX);
-    DiskError::new(path, DiskErrorKind::OtherContent { more })
 }

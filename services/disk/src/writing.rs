@@ -3,9 +3,10 @@
 use crate::error::{DiskError, DiskErrorKind};
 use crate::fs::FsFile;
 use crate::holes::{UNIT, without_zeros};
-use crate::storage::{FilePlace, Storage, lock, misuse};
+use crate::mutex::lock;
+use crate::places::{Existing, FilePlace};
+use crate::storage::Storage;
 use crate::torrent_files::{Part, Slot, TorrentFiles};
-use crate::torrents::Existing;
 use bytes::Bytes;
 use dunlin_base::{BlockRef, FileIndex, PieceIndex, TorrentId};
 use std::io;
@@ -34,7 +35,7 @@ impl Storage {
     ) -> Result<(), DiskError> {
         let files = self.torrent(torrent)?;
         if files.geometry.piece(piece.0).is_none() {
-            return Err(misuse(&self.config.root, "a piece that the torrent has not"));
+            return Err(DiskError::misuse(&self.config.root, "a piece that the torrent has not"));
         }
         self.write_over(&files, files.whole(piece), parts)?;
         let mut inner = files.inner();
@@ -134,7 +135,7 @@ impl Storage {
             && end.is_some_and(|end| end <= files.geometry.data_len(block.piece))
             && given == u64::from(block.len);
         if !fits {
-            return Err(misuse(&self.config.root, "bytes that do not fit their block"));
+            return Err(DiskError::misuse(&self.config.root, "bytes that do not fit their block"));
         }
         // What was there before, if only for a moment, must be overwritten with zeros, too.
         let first = files.inner().touched.set(block.piece);
@@ -199,14 +200,19 @@ impl Storage {
     ) -> Result<Option<Writable>, DiskError> {
         let inner = files.inner();
         let Some(slot) = inner.slots.get(file.index()) else {
-            return Err(misuse(&self.config.root, "a file that the torrent has not"));
+            return Err(DiskError::misuse(&self.config.root, "a file that the torrent has not"));
         };
         let (dest, part, path) = match &slot.place {
             FilePlace::Wanted { dest, .. } | FilePlace::Skipped { dest } => {
                 (dest.clone(), slot.part, slot.part_path())
             }
             FilePlace::Blocked { error, .. } => return Err(error.clone()),
-            _ => return Err(misuse(&self.config.root, "a write to a file that is not wanted")),
+            _ => {
+                return Err(DiskError::misuse(
+                    &self.config.root,
+                    "a write to a file that is not wanted",
+                ));
+            }
         };
         let mut fresh = slot.fresh;
         drop(inner);
@@ -220,7 +226,7 @@ impl Storage {
                 self.make_part(files, file, &dest)?
             }
             Part::Done if files.plan.is_some() => return Ok(None),
-            Part::Done => return Err(misuse(dest, "a write to a finished file")),
+            Part::Done => return Err(DiskError::misuse(dest, "a write to a finished file")),
         };
         Ok(Some(Writable { file: open, path, fresh }))
     }
@@ -236,7 +242,7 @@ impl Storage {
         let _one = lock(&files.gate);
         let path = match files.inner().slots.get(file.index()) {
             Some(slot) => slot.part_path(),
-            None => return Err(misuse(dest, "a file that the torrent has not")),
+            None => return Err(DiskError::misuse(dest, "a file that the torrent has not")),
         };
         let named = |error: io::Error| DiskError::io(&path, &error);
         let name = files.content.files.get(file.index()).map_or("", |file| file.name.as_str());
@@ -247,7 +253,7 @@ impl Storage {
         };
         let (wanted, part) = match files.inner().slots.get(file.index()) {
             Some(slot) => (slot.is_wanted(), slot.part),
-            None => return Err(misuse(dest, "a file that the torrent has not")),
+            None => return Err(DiskError::misuse(dest, "a file that the torrent has not")),
         };
         if let Part::There(inode) = part {
             return self.open_file(files, file, &path, Some(inode));

@@ -6,12 +6,12 @@
 
 use super::format::{ClaimList, SETTLED};
 use super::{CLAIMS_SUFFIX, Claimant, Clash, Found, Key, Wish};
-use crate::fs::{FileKind, Fs, FsFile, Look, Unfit};
-use crate::lock::{LOCK_NAME, holder_of, is_named};
-use crate::names::{STATE_DIR, folder_of, is_state_name, part_path, show};
+use crate::fs::{Fs, FsFile, Look, Unfit};
+use crate::lock_file::{LOCK_NAME, holder_of, is_kept, is_named};
+use crate::names::{folder_of, part_path};
+use crate::state_folders::{MAX_FOREIGN_CLAIMS, show, state_folders, states_above};
 use bytes::Bytes;
 use dunlin_base::InfoHash;
-use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fmt::Display;
 use std::io;
@@ -26,9 +26,6 @@ const MAX_CLAIMS: u64 = 512 << 20;
 /// Bytes of claims that are read of one state folder that is a stranger's: 200 000 paths.
 const MAX_FOREIGN_BYTES: u64 = 16 << 20;
 
-/// Files of claims, and locks, that are read of one state folder that is a stranger's.
-pub(crate) const MAX_FOREIGN_CLAIMS: usize = 256;
-
 /// Names that are tried for a file of claims: whoever takes one has claims of the same torrent, or
 /// publishes them at this moment.
 const MAX_NAMES: u64 = 1000;
@@ -39,9 +36,6 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Between two looks, at first and at most: nothing wakes us.
 const PAUSES: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(64)];
-
-/// How often a lock is asked for that somebody holds: whoever asks for it, too, holds it for a moment.
-const ASKED: usize = 4;
 
 /// A wish that others can see.
 pub(super) struct Published {
@@ -211,38 +205,6 @@ pub(crate) fn writer_from_above(fs: &dyn Fs, root: &Path) -> io::Result<Option<S
     Ok(None)
 }
 
-/// The state folders of all users in a folder. Links are not followed.
-pub(crate) fn state_folders(fs: &dyn Fs, folder: &Path) -> Vec<PathBuf> {
-    let mut named = |name: &OsStr| {
-        is_state_name(name)
-            && fs.look(&folder.join(name)).is_ok_and(|look| is_of_its(name, look, fs, folder))
-    };
-    match fs.read_some(folder, usize::MAX, &mut named) {
-        Ok(entries) => entries.into_iter().map(|entry| entry.path).collect(),
-        // One that may be entered and not read.
-        Err(_) => states_above(fs, folder, folder),
-    }
-}
-
-/// Whether a state folder is of the user whom its name tells: everybody else has no use for it, and
-/// could make any number.
-fn is_of_its(name: &OsStr, look: Look, fs: &dyn Fs, folder: &Path) -> bool {
-    let user = name.as_bytes().strip_prefix(STATE_DIR.as_bytes()).unwrap_or_default();
-    let theirs = user.is_empty() || user == format!("-{}", look.uid).as_bytes();
-    look.kind == FileKind::Directory && (theirs || fs.trusts(look.uid, folder))
-}
-
-/// The state folders in a folder whose names are not listed, of all users whom `root` trusts.
-pub(crate) fn states_above(fs: &dyn Fs, folder: &Path, root: &Path) -> Vec<PathBuf> {
-    let owner = fs.look(root).map_or(0, |look| look.uid);
-    let users = BTreeSet::from([fs.user(), 0, owner]);
-    let own = users.into_iter().map(|user| format!("{STATE_DIR}-{user}"));
-    let is_there =
-        |path: &PathBuf| fs.look(path).is_ok_and(|look| look.kind == FileKind::Directory);
-    let names = std::iter::once(STATE_DIR.to_owned()).chain(own);
-    names.map(|name| folder.join(name)).filter(is_there).collect()
-}
-
 /// The files of claims in a state folder, the first `most` that are found.
 fn files(fs: &dyn Fs, state: &Path, most: usize) -> io::Result<Vec<PathBuf>> {
     let mut named = |name: &OsStr| name.as_bytes().ends_with(CLAIMS_SUFFIX.as_bytes());
@@ -259,7 +221,7 @@ struct Theirs {
 impl Theirs {
     /// Whether their owner lives: whoever sweeps what is left behind has it locked for a moment.
     fn is_alive(&self, fs: &dyn Fs) -> bool {
-        is_held(|| fs.lock_shared(&self.open))
+        is_kept(|| fs.lock_shared(&self.open))
     }
 }
 
@@ -348,19 +310,6 @@ impl Reader<'_> {
         let list = ClaimList::decode(&bytes).map_err(|error| error.to_string())?;
         Ok(Some(Theirs { list, open }))
     }
-}
-
-/// Whether a lock is held by somebody who keeps it.
-pub(crate) fn is_held(mut take: impl FnMut() -> io::Result<bool>) -> bool {
-    for asked in 1..=ASKED {
-        if take().unwrap_or(false) {
-            return false;
-        }
-        if asked < ASKED {
-            std::thread::sleep(PAUSES[0]);
-        }
-    }
-    true
 }
 
 /// Looks for what others have claimed of a wish.

@@ -108,7 +108,7 @@ fn who_sweeps_removes_no_claims_that_hold() {
             let _ = File::create_new(left);
             let published = look::publish(&who, &wish(&["x"]), 0).unwrap();
             std::thread::yield_now();
-            let named = crate::lock::is_named(&*fs, &published.path, &published.file);
+            let named = crate::lock_file::is_named(&*fs, &published.path, &published.file);
             assert!(named.unwrap(), "{:?}", published.path);
             fs.remove_file(&published.path).unwrap();
         }
@@ -149,7 +149,7 @@ fn a_state_folder_counts_if_it_is_of_the_user_that_it_names() {
         std::fs::create_dir(root.path().join(name)).unwrap();
         chown(root.path().join(name), Some(owner), None).unwrap();
     }
-    let found = look::state_folders(&RealFs, root.path());
+    let found = crate::state_folders::state_folders(&RealFs, root.path());
     let names: Vec<_> = found.iter().map(|path| path.file_name().unwrap_or_default()).collect();
     assert_eq!(names, [".dunlin", ".dunlin-61234"].map(OsStr::new));
 }

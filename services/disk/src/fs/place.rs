@@ -36,7 +36,7 @@ enum Folder {
 }
 
 impl<'a> Place<'a> {
-    fn free(path: &'a Path) -> Place<'a> {
+    pub(super) fn free(path: &'a Path) -> Place<'a> {
         Place { folder: Folder::Here, name: here(path), bound: false }
     }
 
@@ -102,12 +102,6 @@ pub trait Way: Clone + Send + Sync + Debug + 'static {
     /// The root below which no link is followed.
     fn root(&self) -> Option<&Path> {
         None
-    }
-}
-
-impl Way for super::RealFs {
-    fn place<'a>(&self, path: &'a Path) -> io::Result<Place<'a>> {
-        Ok(Place::free(path))
     }
 }
 

@@ -34,6 +34,12 @@ const PRIVATE_MODE: u32 = 0o600;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealFs;
 
+impl Way for RealFs {
+    fn place<'a>(&self, path: &'a Path) -> io::Result<Place<'a>> {
+        Ok(Place::free(path))
+    }
+}
+
 /// Opens a regular file.
 fn open(place: &Place<'_>, flags: OFlags, mode: u32) -> io::Result<File> {
     let file = File::from(place.open(flags, mode)?);

@@ -1,4 +1,5 @@
 use super::*;
+use crate::lock_file::held_by;
 use crate::{MemFs, RealFs, STATE_DIR};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -114,7 +115,7 @@ fn what_a_killed_job_left_is_taken() {
         for left in ["", "job ", "job a\n12 (x)\n", "12 (x)\n", "job b", "job b\n", "\n\n\0"] {
             fs.create_dir_all(&root.join(STATE_DIR)).unwrap();
             let file = fs.open_write(&path).unwrap();
-            write(&*file, Bytes::copy_from_slice(left.as_bytes())).unwrap();
+            write_text(&*file, bytes::Bytes::copy_from_slice(left.as_bytes())).unwrap();
             let locks = [shared(fs, root, "b").unwrap(), shared(fs, root, "b").unwrap()];
             assert!(shared(fs, root, "a").is_err() && OutputLock::acquire(fs, root).is_err());
             drop(locks);

@@ -9,7 +9,6 @@ const LEFT: &[(&str, &str, usize)] = &[
     ("circles", "protocol/metainfo", 11),
     ("circles", "protocol/plan", 2),
     ("circles", "protocol/tracker", 5),
-    ("circles", "services/disk", 72),
     ("circles", "services/hash", 3),
     ("circles", "worlds/cluster", 48),
     ("names", "apps/cli", 11),

@@ -1,0 +1,39 @@
+//! What a storage reports: what it found, what a sync did, how much it moved.
+
+use crate::error::{DiskError, FileFault};
+use dunlin_base::{Bitfield, FileIndex, TorrentId};
+
+/// What is there when a torrent is opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// The pieces that are here.
+    pub have: Bitfield,
+    /// How many of them were found in unfinished files.
+    pub resumed: u32,
+    /// Bytes that were hashed to find that out (torrents of the internet).
+    pub checked: u64,
+    /// What is wrong with which file of a torrent that is only read ([`crate::Existing::Read`]).
+    pub faults: Vec<FileFault>,
+}
+
+/// What a sync did.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct SyncReport {
+    /// Files that now stand, durably, under their final names (or were sources all along).
+    pub finished: Vec<(TorrentId, FileIndex)>,
+    /// Files that were asked for and could not be finished; the call may be repeated.
+    pub failed: Vec<(TorrentId, FileIndex, DiskError)>,
+}
+
+/// Bytes and syncs so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Payload bytes read from files.
+    pub bytes_read: u64,
+    /// Payload bytes written to files.
+    pub bytes_written: u64,
+    /// Bytes of copies of own files, whether they share them with their sources or not.
+    pub bytes_copied: u64,
+    /// Batches that were synced.
+    pub syncs: u64,
+}
