@@ -13,23 +13,25 @@
 //! under way comes to its end, and only then its files are closed.
 
 mod announce;
+pub mod announcer;
 mod commands;
 mod config;
 mod ending;
 mod files;
+pub(crate) mod internet;
 mod layers;
 mod magnet;
 mod metadata;
 mod part;
 mod view;
 
-use crate::choker::ChokerKind;
+use crate::client::internet::Internet;
 use crate::config::{Config, PieceOrder, Profile, RefreshScope, SourceOrder};
-use crate::internet::Internet;
 use crate::io::{Event, Input, Output, Reason, TorrentState, Wake};
-use crate::session::Session;
 use crate::stats::Stats;
-use crate::torrent::Happened;
+use crate::swarm::choker::ChokerKind;
+use crate::swarm::session::Session;
+use crate::swarm::torrent::Happened;
 pub use config::NodeConfig;
 use dunlin_base::{PeerId, Rank, Time, TorrentId};
 use part::Part;

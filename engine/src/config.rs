@@ -1,6 +1,6 @@
 //! How an engine works: policies by name, and the numbers that come with them.
 
-use crate::choker::ChokerKind;
+use crate::swarm::choker::ChokerKind;
 use dunlin_base::{PeerId, Rank};
 use std::fmt;
 use std::str::FromStr;

@@ -28,11 +28,9 @@ mod why;
 use dunlin_base::{
     Bitfield, BlockRef, ConnId, Endpoint, FileIndex, PieceIndex, Rank, Time, TorrentId,
 };
+use dunlin_control::{Control, FailedFile, LinkFrom, Register, ShutdownReason};
 use dunlin_metainfo::{SetInfo, Torrent};
-use dunlin_tracker::{
-    AnnounceFailure, AnnounceReply, AnnounceRequest, Control, FailedFile, LinkFrom, Register,
-    ShutdownReason,
-};
+use dunlin_tracker::{AnnounceFailure, AnnounceReply, AnnounceRequest};
 use dunlin_wire::{Handshake, Message};
 pub use internet::{
     AddTorrent, AnnounceNews, Limits, PeerTotal, Priority, SeedGoal, Source, TorrentState,

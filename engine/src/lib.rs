@@ -6,11 +6,11 @@
 //!
 //! ```
 //! use dunlin_base::{Rank, Time};
-//! use dunlin_engine::choker::ChokerKind;
+//! use dunlin_control::{Control, Register};
+//! use dunlin_engine::cluster::member::Member;
 //! use dunlin_engine::config::{Config, PieceOrder, Profile, RefreshScope, SourceOrder};
 //! use dunlin_engine::io::{Input, Output};
-//! use dunlin_engine::member::Member;
-//! use dunlin_tracker::{Control, Register};
+//! use dunlin_engine::swarm::choker::ChokerKind;
 //! use std::time::Duration;
 //!
 //! let mut member = Member::new(Config {
@@ -36,25 +36,12 @@
 //! }
 //! ```
 
-pub mod announcer;
-mod bans;
-pub mod choker;
+pub mod client;
+pub mod cluster;
 pub mod config;
-pub mod coordinator;
-mod internet;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod io;
-pub mod member;
-pub mod node;
-pub mod partials;
-pub mod peer;
-pub mod peer_list;
-pub mod picker;
-pub mod rate_limit;
-pub mod requests;
-pub mod session;
-pub mod smart_ban;
-pub mod sources;
 pub mod stats;
-pub mod timer;
-mod torrent;
-pub mod turns;
+pub mod swarm;
+pub mod tracker;

@@ -4,10 +4,10 @@
 mod internet_world;
 
 use dunlin_base::{FileIndex, PieceIndex, Rate, Rng, Time};
+use dunlin_engine::client::NodeConfig;
 use dunlin_engine::io::{
     AddTorrent, Command, Event, Limits, Priority, SeedGoal, Source, TorrentState, TorrentView,
 };
-use dunlin_engine::node::NodeConfig;
 use dunlin_metainfo::{Format, Torrent};
 use dunlin_tracker::{AnnounceEvent, AnnounceFailure};
 use internet_world::{HOUR, T, TRACKER, World, adding, address, magnet, torrent};

@@ -4,9 +4,9 @@
 mod cluster_world;
 
 use cluster_world::{Setup, World};
-use dunlin_engine::choker::ChokerKind;
+use dunlin_engine::cluster::TrackerMap;
 use dunlin_engine::config::{PieceOrder, Profile, SourceOrder};
-use dunlin_tracker::TrackerMap;
+use dunlin_engine::swarm::choker::ChokerKind;
 use std::time::Duration;
 
 const HOUR: Duration = Duration::from_secs(3600);

@@ -5,9 +5,9 @@ mod cluster_world;
 
 use cluster_world::{Setup, World};
 use dunlin_base::{Rank, Rng};
-use dunlin_engine::choker::ChokerKind;
+use dunlin_engine::cluster::TrackerMap;
 use dunlin_engine::config::{PieceOrder, Profile, SourceOrder};
-use dunlin_tracker::TrackerMap;
+use dunlin_engine::swarm::choker::ChokerKind;
 use expect_test::expect_file;
 use std::fmt::Write as _;
 use std::time::Duration;

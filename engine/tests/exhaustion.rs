@@ -5,8 +5,8 @@
 mod internet_world;
 
 use dunlin_base::{ConnId, InfoHash, PeerId};
+use dunlin_engine::client::NodeConfig;
 use dunlin_engine::io::{AddTorrent, Command, HangUpReason, Input, Source};
-use dunlin_engine::node::NodeConfig;
 use dunlin_metainfo::{Format, Torrent};
 use dunlin_wire::extended::ExtendedHandshake;
 use dunlin_wire::{Handshake, Message, Reserved};

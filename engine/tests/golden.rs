@@ -6,8 +6,8 @@ mod internet_world;
 
 use cluster_world::{Setup, World};
 use dunlin_base::Rank;
+use dunlin_engine::client::NodeConfig;
 use dunlin_engine::config::{PieceOrder, Profile, SourceOrder};
-use dunlin_engine::node::NodeConfig;
 use dunlin_metainfo::Format;
 use expect_test::{ExpectFile, expect_file};
 use internet_world::{HOUR, adding, magnet, torrent};

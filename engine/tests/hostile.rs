@@ -3,8 +3,8 @@
 mod internet_world;
 
 use dunlin_base::{ConnId, InfoHash};
+use dunlin_engine::client::NodeConfig;
 use dunlin_engine::io::{HangUpReason, Input, Source, TorrentState};
-use dunlin_engine::node::NodeConfig;
 use dunlin_metainfo::Format;
 use dunlin_wire::extended::{ExtendedHandshake, MetadataMessage};
 use dunlin_wire::{Handshake, Message, Reserved};

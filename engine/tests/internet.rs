@@ -2,8 +2,8 @@
 
 mod internet_world;
 
+use dunlin_engine::client::NodeConfig;
 use dunlin_engine::io::{Event, HangUpReason, Source, TorrentState};
-use dunlin_engine::node::NodeConfig;
 use dunlin_metainfo::Format;
 use dunlin_tracker::AnnounceEvent;
 use internet_world::{HOUR, T, World, adding, magnet, torrent};

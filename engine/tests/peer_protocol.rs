@@ -4,8 +4,8 @@
 mod internet_world;
 
 use dunlin_base::{BlockRef, ConnId, InfoHash, PieceIndex, TorrentId};
+use dunlin_engine::client::NodeConfig;
 use dunlin_engine::io::{AddTorrent, Command, HangUpReason, Source};
-use dunlin_engine::node::NodeConfig;
 use dunlin_metainfo::merkle::{HashSpan, check_proof, layers_of};
 use dunlin_metainfo::{Format, Torrent};
 use dunlin_tracker::AnnounceFailure;

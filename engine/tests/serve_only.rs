@@ -4,8 +4,8 @@
 mod internet_world;
 
 use dunlin_base::PieceIndex;
+use dunlin_engine::client::NodeConfig;
 use dunlin_engine::io::{AddTorrent, Event, Source, TorrentState};
-use dunlin_engine::node::NodeConfig;
 use dunlin_metainfo::{Format, Torrent};
 use dunlin_tracker::AnnounceEvent;
 use internet_world::{HOUR, T, World, adding, torrent};

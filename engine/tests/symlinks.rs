@@ -4,8 +4,8 @@
 mod internet_world;
 
 use dunlin_base::FileIndex;
+use dunlin_engine::client::NodeConfig;
 use dunlin_engine::io::{AddTorrent, Event, Priority, Source};
-use dunlin_engine::node::NodeConfig;
 use dunlin_metainfo::{Format, NewFile, NewHashes, NewTorrent, Torrent};
 use internet_world::{HOUR, T, World, adding};
 use std::sync::Arc;

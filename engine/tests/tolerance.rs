@@ -4,9 +4,9 @@
 mod internet_world;
 
 use dunlin_base::{BlockRef, ConnId, PieceIndex};
+use dunlin_engine::client::NodeConfig;
 use dunlin_engine::io::{Command, Event, HangUpReason, Source};
-use dunlin_engine::node::NodeConfig;
-use dunlin_engine::peer::MAX_STRANGE;
+use dunlin_engine::swarm::peer::MAX_STRANGE;
 use dunlin_metainfo::{Format, InfoHashes, Torrent};
 use dunlin_wire::extended::{ExtendedHandshake, METADATA_PIECE, MetadataMessage};
 use dunlin_wire::{BlockRange, Handshake, HashRange, Message, Reserved};

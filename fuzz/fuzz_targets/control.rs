@@ -1,4 +1,4 @@
-//! Fuzzes the control messages of a cluster. The properties stand in `dunlin_tracker::fuzzing`.
+//! Fuzzes the control messages of a cluster. The properties stand in `dunlin_engine::fuzzing`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| dunlin_tracker::fuzzing::control(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| dunlin_engine::fuzzing::control(data));

@@ -1,4 +1,4 @@
-//! Fuzzes the swarm table of a public tracker. The properties stand in `dunlin_tracker::fuzzing`.
+//! Fuzzes the swarm table of a public tracker. The properties stand in `dunlin_engine::fuzzing`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| dunlin_tracker::fuzzing::swarms(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| dunlin_engine::fuzzing::swarms(data));

@@ -5,8 +5,8 @@ use crate::peers::{Outputs, offers};
 use crate::plan::{self, Loaded};
 use dunlin_base::Rank;
 use dunlin_cluster::Report;
+use dunlin_engine::cluster::Conflict;
 use dunlin_plan::PeerSource;
-use dunlin_tracker::Conflict;
 use std::fs;
 use std::path::Path;
 

@@ -5,10 +5,10 @@ use crate::args::SwarmArgs;
 use crate::exit::Failure;
 use dunlin_base::Rank;
 use dunlin_cluster::{FabricKind, Fault};
-use dunlin_engine::choker::ChokerKind;
+use dunlin_engine::cluster::{OnConflict, TrackerMap, TrackerOrder};
 use dunlin_engine::config::{PieceOrder, Profile, RefreshScope, SourceOrder};
+use dunlin_engine::swarm::choker::ChokerKind;
 use dunlin_plan::PlanForm;
-use dunlin_tracker::{OnConflict, TrackerMap, TrackerOrder};
 use std::collections::BTreeSet;
 use std::io::Read;
 

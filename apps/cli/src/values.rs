@@ -5,7 +5,7 @@ pub(crate) mod placing;
 pub(crate) mod torrent;
 
 use dunlin_base::{Rank, parse_size};
-use dunlin_tracker::OnConflict;
+use dunlin_engine::cluster::OnConflict;
 use std::str::FromStr;
 use std::time::Duration;
 

@@ -2,9 +2,9 @@
 //! is two swarms, each with an announcer of its own (BEP 52).
 
 use super::Node;
-use crate::announcer::{Announcer, Identity, Rules};
+use crate::client::announcer::{Announcer, Identity, Rules};
 use crate::io::{AddTorrent, AnnounceNews, Event, Output, Reason, TrackerIndex};
-use crate::peer_list::Whence;
+use crate::swarm::peer_list::Whence;
 use dunlin_base::{Rng, Time, TorrentId};
 use dunlin_metainfo::InfoHashes;
 use dunlin_tracker::{AnnounceFailure, AnnounceReply};
@@ -115,7 +115,7 @@ impl Node {
         if added.is_none()
             && let Some(part) = self.parts.get_mut(&id)
         {
-            let room = crate::peer_list::MAX_KNOWN.saturating_sub(part.peers.len());
+            let room = crate::swarm::peer_list::MAX_KNOWN.saturating_sub(part.peers.len());
             part.peers.extend(peers.iter().take(room));
         }
     }

@@ -4,13 +4,13 @@ use super::Node;
 use super::announce::named;
 use super::layers::LayerFetch;
 use super::part::{After, Part, Storage};
-use crate::announcer::Announcer;
+use crate::client::announcer::Announcer;
 use crate::config::PieceOrder;
 use crate::io::{
     AddTorrent, Command, HangUpReason, Output, Priority, SeedGoal, Source, TorrentState,
 };
-use crate::peer_list::Whence;
-use crate::torrent::{Abroad, Beginning};
+use crate::swarm::peer_list::Whence;
+use crate::swarm::torrent::{Abroad, Beginning};
 use dunlin_base::{Bitfield, Time, TorrentId};
 use dunlin_metainfo::Geometry;
 
@@ -125,7 +125,7 @@ impl Node {
         if std::mem::replace(&mut part.paused, true) || part.after.is_some() {
             return;
         }
-        part.announcers.iter_mut().for_each(crate::announcer::Announcer::stop);
+        part.announcers.iter_mut().for_each(crate::client::announcer::Announcer::stop);
         self.announce(now, id);
         self.session.with(now, id, |swarm, shared| {
             swarm.halt(shared, now, HangUpReason::Stopping);

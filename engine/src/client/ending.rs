@@ -3,7 +3,7 @@
 
 use super::Node;
 use super::part::{After, Part, Storage};
-use crate::announcer::{Announcer, Totals};
+use crate::client::announcer::{Announcer, Totals};
 use crate::io::{Event, HangUpReason, Output, Reason};
 use dunlin_base::{Endpoint, Time, TorrentId};
 use std::time::Duration;

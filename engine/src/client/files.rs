@@ -281,7 +281,7 @@ impl Node {
         }
         part.seeding_since.get_or_insert(now);
         if whole && std::mem::take(&mut part.was_incomplete) {
-            part.announcers.iter_mut().for_each(crate::announcer::Announcer::completed);
+            part.announcers.iter_mut().for_each(crate::client::announcer::Announcer::completed);
             self.announce(now, id);
         }
         self.set_state(id, TorrentState::Seeding, None);

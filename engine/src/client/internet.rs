@@ -1,9 +1,9 @@
 //! What a session on the internet keeps besides: how many connections there may be, limits of rate, and
 //! who broke the protocol. A session of a cluster has none of it.
 
+use crate::client::NodeConfig;
 use crate::io::Limits;
-use crate::node::NodeConfig;
-use crate::rate_limit::Bucket;
+use crate::swarm::rate_limit::Bucket;
 use dunlin_base::{Endpoint, Time, TorrentId};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};

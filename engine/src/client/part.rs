@@ -3,10 +3,10 @@
 use super::layers::LayerFetch;
 use super::magnet::HashService;
 use super::metadata::Fetch;
-use crate::announcer::{Announcer, Totals};
+use crate::client::announcer::{Announcer, Totals};
 use crate::io::{AddTorrent, Limits, Priority, SeedGoal, TorrentState};
-use crate::peer_list::Whence;
-use crate::torrent::{Levels, Torrent as Swarm};
+use crate::swarm::peer_list::Whence;
+use crate::swarm::torrent::{Levels, Torrent as Swarm};
 use dunlin_base::{Bitfield, BlockRef, FileIndex, PeerId, PieceIndex, Time};
 use dunlin_metainfo::{Geometry, InfoHashes, Torrent};
 use std::collections::BTreeSet;

@@ -2,7 +2,7 @@
 
 use super::Node;
 use crate::io::{TorrentState, TorrentView};
-use crate::peer::Pieces;
+use crate::swarm::peer::Pieces;
 use dunlin_base::{Rate, Time, TorrentId};
 
 impl Node {

@@ -26,12 +26,10 @@ mod start;
 mod swarm;
 mod vain;
 
+use crate::cluster::{OnConflict, Rules, Sets, SwarmTable, TrackerMap, TrackerOrder, Tree};
 use crate::io::{CoordinatorOutput, Reason, Wake};
 use dunlin_base::{Rank, Rng, Time};
-use dunlin_tracker::{
-    Control, Node, OnConflict, Register, Rules, Sets, ShutdownReason, SwarmTable, TrackerMap,
-    TrackerOrder, Tree,
-};
+use dunlin_control::{Control, Node, Register, ShutdownReason};
 pub use loads::LOAD_WAIT;
 pub use outcome::{Outcome, PlannedMove, Refusal, RefusalKind};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -274,7 +272,7 @@ impl Coordinator {
     /// Every registered file and who has its pieces, as [`SwarmTable::dump`] gives it; nothing
     /// before the start.
     #[must_use]
-    pub fn dump(&self) -> Vec<(String, Vec<dunlin_tracker::DumpRow>)> {
+    pub fn dump(&self) -> Vec<(String, Vec<crate::cluster::DumpRow>)> {
         self.table.dump()
     }
 

@@ -16,12 +16,12 @@ mod unfinished;
 
 use crate::config::{Config, Profile};
 use crate::io::{Command, Event, Input, LocalError, Output, Reason, Wake};
-use crate::session::Session;
 use crate::stats::{Progress, Stats};
-use crate::torrent::Happened;
+use crate::swarm::session::Session;
+use crate::swarm::torrent::Happened;
 use dunlin_base::{Bitfield, Endpoint, FileIndex, PieceIndex, Time, TorrentId};
+use dunlin_control::{Control, FailedFile, Go, Load, Outline, Register, Swarm, Want};
 use dunlin_metainfo::{Geometry, SetInfo, cluster_block_length};
-use dunlin_tracker::{Control, FailedFile, Go, Load, Outline, Register, Swarm, Want};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! The tracker's orders and maps: named values, one a question.
 
-use crate::Member;
 use dunlin_base::{Rank, Rng};
+use dunlin_control::Member;
 use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;

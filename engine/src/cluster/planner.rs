@@ -7,8 +7,8 @@
 //!        └ wants ─▶ classes of equal wishes ─▶ sets by (holders, wanters) ─▶ links, moves
 //! ```
 
-use crate::{FailedFile, OwnedFile, Register};
 use dunlin_base::{Bitfield, FileIndex, Rank};
+use dunlin_control::{FailedFile, OwnedFile, Register};
 use dunlin_metainfo::{PieceHashes, SetInfo, TreeEntry};
 use std::collections::BTreeMap;
 use std::fmt;

@@ -6,8 +6,9 @@
 
 mod choose;
 
-use crate::{Holding, Load, Member, Sets, TrackerMap, TrackerOrder};
+use crate::cluster::{Holding, Sets, TrackerMap, TrackerOrder};
 use dunlin_base::{Bitfield, FileIndex, PieceIndex, Rank, Rng, TorrentId};
+use dunlin_control::{Load, Member};
 use dunlin_metainfo::{Geometry, PieceHashes, SetInfo};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

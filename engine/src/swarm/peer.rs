@@ -15,8 +15,8 @@
 
 mod abroad;
 
-use crate::requests::Window;
-use crate::torrent::Destination;
+use crate::swarm::requests::Window;
+use crate::swarm::torrent::Destination;
 pub(crate) use abroad::{Abroad, DEFAULT_QUEUE, Early};
 use dunlin_base::{Bitfield, BlockRef, Endpoint, PieceIndex, Rate, RateMeter, Time};
 use std::collections::VecDeque;

@@ -1,9 +1,9 @@
 //! Peers that are known for a torrent, connected or not: what the tracker says of them, what they
 //! refused, and when they may be dialled again.
 
-use crate::sources::Source;
+use crate::swarm::sources::Source;
 use dunlin_base::{Bitfield, ConnId, Endpoint, PieceIndex, Rank, Rate, Time};
-use dunlin_tracker::Member;
+use dunlin_control::Member;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

@@ -5,15 +5,15 @@ mod abroad;
 mod inputs;
 mod offers;
 
-use crate::bans::Bans;
+use crate::client::internet::{Internet, ban_key};
 use crate::config::Config;
-use crate::internet::{Internet, ban_key};
 use crate::io::{Event, HangUpReason, LocalError, Output, Reason, Wake};
-use crate::peer::{AskState, Pieces};
 use crate::stats::Stats;
-use crate::timer::Timers;
-use crate::torrent::{Beginning, Happened, Shared, Torrent};
-use crate::turns::Turns;
+use crate::swarm::bans::Bans;
+use crate::swarm::peer::{AskState, Pieces};
+use crate::swarm::timer::Timers;
+use crate::swarm::torrent::{Beginning, Happened, Shared, Torrent};
+use crate::swarm::turns::Turns;
 use dunlin_base::{
     Bitfield, BlockRef, ConnId, Endpoint, FileIndex, InfoHash, PieceIndex, Rng, Time, TorrentId,
 };

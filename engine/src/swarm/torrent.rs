@@ -31,25 +31,25 @@ mod slots;
 mod verify;
 mod wishes;
 
-use crate::bans::Bans;
-use crate::choker::Choker;
+use crate::client::internet::{Internet, ban_key};
 use crate::config::{Config, PieceOrder, Profile};
-use crate::internet::{Internet, ban_key};
 use crate::io::{Event, HangUpReason, Output, Reason};
-use crate::partials::{Block, Partials, Stage};
-use crate::peer::{AskState, Peer};
-use crate::peer_list::PeerList;
-use crate::picker::Picker;
-use crate::smart_ban::SmartBan;
 use crate::stats::Stats;
-use crate::timer::Timers;
-use crate::turns::Turns;
+use crate::swarm::bans::Bans;
+use crate::swarm::choker::Choker;
+use crate::swarm::partials::{Block, Partials, Stage};
+use crate::swarm::peer::{AskState, Peer};
+use crate::swarm::peer_list::PeerList;
+use crate::swarm::picker::Picker;
+use crate::swarm::smart_ban::SmartBan;
+use crate::swarm::timer::Timers;
+use crate::swarm::turns::Turns;
 pub(crate) use abroad::Abroad;
 use dunlin_base::{
     Bitfield, ConnId, Endpoint, FileIndex, InfoHash, PeerId, PieceIndex, Rank, Rng, Time, TorrentId,
 };
+use dunlin_control::Member;
 use dunlin_metainfo::Geometry;
-use dunlin_tracker::Member;
 use dunlin_wire::HashRange;
 use dunlin_wire::extended::MetadataMessage;
 pub(crate) use flood::Patience;
@@ -92,13 +92,13 @@ impl Shared {
 
     /// Upload slots of a torrent.
     pub(crate) fn slots(&self) -> usize {
-        self.net.as_ref().map_or(crate::choker::SLOTS, |net| net.config.slots.max(1))
+        self.net.as_ref().map_or(crate::swarm::choker::SLOTS, |net| net.config.slots.max(1))
     }
 
     /// Blocks on their way to one destination.
     pub(crate) fn upload_window(&self) -> usize {
         let abroad = self.net.as_ref().map(|net| net.config.upload_window.max(1));
-        abroad.unwrap_or(crate::peer::UPLOAD_WINDOW)
+        abroad.unwrap_or(crate::swarm::peer::UPLOAD_WINDOW)
     }
 
     /// Somebody may be dialled who could not be before.
@@ -280,7 +280,7 @@ impl Torrent {
         self.peers.values().any(|peer| {
             let rejected = self.known.get(peer.remote).map(|known| &known.rejected);
             let refused = |piece| rejected.is_some_and(|rejected| rejected.contains(&piece));
-            let unknown = peer.pieces == crate::peer::Pieces::Unknown;
+            let unknown = peer.pieces == crate::swarm::peer::Pieces::Unknown;
             self.missing.ones().any(|piece| (unknown || peer.pieces.has(piece)) && !refused(piece))
         })
     }
@@ -582,7 +582,7 @@ impl Torrent {
                 .map(|ask| u64::from(ask.block.len))
                 .sum();
             assert_eq!(peer.window.in_flight(), owed, "{conn:?}");
-            if let crate::peer::Pieces::Some(field) = &peer.pieces {
+            if let crate::swarm::peer::Pieces::Some(field) = &peer.pieces {
                 let useful = field.ones().filter(|piece| self.missing.has(*piece)).count();
                 assert_eq!(peer.useful as usize, useful, "{conn:?}");
             }

@@ -1,8 +1,8 @@
 //! What happens to a peer at each event, who is told about whom, and that nothing grows without end.
 
 use super::*;
-use crate::{AnnounceEvent, ScrapeCounts};
 use dunlin_base::{InfoHash, PeerId, Rng, Time};
+use dunlin_tracker::{AnnounceEvent, ScrapeCounts};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -54,8 +54,8 @@ fn tell(shard: &mut Shard, seconds: u64, announce: &Announce) -> (ScrapeCounts, 
     let counts = shard.announce(at(seconds), announce, ROOM, &mut out).unwrap();
     shard.check();
     let peers = match announce.at.ip().to_canonical().is_ipv4() {
-        true => crate::http::four(&out).collect(),
-        false => crate::http::six(&out).collect(),
+        true => dunlin_tracker::http::compact_v4(&out).collect(),
+        false => dunlin_tracker::http::compact_v6(&out).collect(),
     };
     (counts, peers)
 }
@@ -258,7 +258,8 @@ fn everybody_is_named_about_as_often() {
             out.clear();
             shard.announce(at(1), &asker, ROOM, &mut out).unwrap();
             assert_eq!(out.len(), 20 * 6);
-            crate::http::four(&out).for_each(|at| *named.entry(at).or_default() += 1);
+            dunlin_tracker::http::compact_v4(&out)
+                .for_each(|at| *named.entry(at).or_default() += 1);
         }
         // Each a hundred times on average; ten standard deviations at most.
         assert_eq!(named.len(), size as usize);

@@ -10,15 +10,14 @@ pub mod trace_text;
 use dunlin_base::{
     Bitfield, BlockRef, ConnId, Endpoint, PeerId, PieceIndex, Rank, Rng, Time, TorrentId,
 };
-use dunlin_engine::choker::ChokerKind;
+use dunlin_control::{Control, OwnedFile, Register, Standing, Want};
+use dunlin_engine::cluster::coordinator::{Coordinator, CoordinatorConfig, CoordinatorInput};
+use dunlin_engine::cluster::member::Member;
+use dunlin_engine::cluster::{OnConflict, TrackerMap, TrackerOrder};
 use dunlin_engine::config::{Config, PieceOrder, Profile, RefreshScope, SourceOrder};
-use dunlin_engine::coordinator::{Coordinator, CoordinatorConfig, CoordinatorInput};
 use dunlin_engine::io::{CoordinatorOutput, Event, Input, LocalError, Output};
-use dunlin_engine::member::Member;
+use dunlin_engine::swarm::choker::ChokerKind;
 use dunlin_metainfo::{CLUSTER_BLOCK_LENGTH, Geometry, PieceHashes, SetInfo, cluster_block_length};
-use dunlin_tracker::{
-    Control, OnConflict, OwnedFile, Register, Standing, TrackerMap, TrackerOrder, Want,
-};
 use dunlin_wire::{BlockRange, Handshake, Message};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;

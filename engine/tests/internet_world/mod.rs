@@ -14,10 +14,10 @@ pub mod trace_text;
 use byte_streams::{Found, Wire, Wires};
 use disk::Disk;
 use dunlin_base::{BlockRef, ConnId, Endpoint, InfoHash, PeerId, Time, TorrentId};
+use dunlin_engine::client::{Node, NodeConfig};
 use dunlin_engine::io::{
     AddTorrent, Command, Event, HangUpReason, Input, Limits, Output, Source, TorrentState,
 };
-use dunlin_engine::node::{Node, NodeConfig};
 use dunlin_metainfo::{Format, InfoHashes, NewFile, NewHashes, NewTorrent, Torrent};
 use dunlin_tracker::{AnnounceEvent, AnnounceFailure, AnnounceReply, AnnounceRequest};
 use dunlin_wire::{BlockRange, Handshake, Message};

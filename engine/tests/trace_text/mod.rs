@@ -5,10 +5,10 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 use dunlin_base::{Bitfield, BlockRef, Endpoint};
+use dunlin_control::{Control, FailedFile, ShutdownReason};
 use dunlin_engine::io::{
     Command, CoordinatorOutput, Event, HangUpReason, Input, LocalError, Output,
 };
-use dunlin_tracker::{Control, FailedFile, ShutdownReason};
 use dunlin_wire::{Handshake, Message};
 use std::fmt::{Debug, Write as _};
 
@@ -105,7 +105,7 @@ pub fn control(message: &Control) -> String {
         Control::Departed { .. } => "departed",
         Control::Shutdown(reason) => return format!("shutdown {}", shutdown(reason)),
     };
-    format!("{name} {}", bytes(&dunlin_tracker::encode(message)))
+    format!("{name} {}", bytes(&dunlin_control::encode(message)))
 }
 
 fn shutdown(reason: &ShutdownReason) -> &'static str {

@@ -13,7 +13,8 @@ pub use query::{AnnounceQuery, QueryError, announce_query};
 pub use reply::{
     AnnounceAnswer, MAX_BODY, MAX_PEERS, read_announce, write_announce, write_failure,
 };
-pub(crate) use reply::{four, makes_sense, six, text};
+pub use reply::{compact_v4, compact_v6};
+pub(crate) use reply::{makes_sense, text};
 pub use requests::Requests;
 pub use scrape::{
     MAX_SCRAPE, ScrapeReply, parse_scrape_query, read_scrape, scrape_query, write_scrape,

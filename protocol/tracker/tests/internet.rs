@@ -1,4 +1,4 @@
-//! Every file of the committed corpora keeps the properties of announces and of the swarm table.
+//! Every file of the committed corpora keeps the properties of announces.
 
 fn replay(folder: &str, check: fn(&[u8])) {
     let mut files = 0;
@@ -17,12 +17,6 @@ fn replay(folder: &str, check: fn(&[u8])) {
 fn announces() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/announce");
     replay(folder, dunlin_tracker::fuzzing::announce);
-}
-
-#[test]
-fn swarms() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/swarms");
-    replay(folder, dunlin_tracker::fuzzing::swarms);
 }
 
 #[test]

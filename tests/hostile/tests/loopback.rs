@@ -4,8 +4,8 @@
 use dunlin_base::{PeerId, Rate, TorrentId};
 use dunlin_bencode::Writer;
 use dunlin_disk::Existing;
+use dunlin_engine::client::NodeConfig;
 use dunlin_engine::io::{AddTorrent, Command, Event, Limits, SeedGoal, Source, TorrentState};
-use dunlin_engine::node::NodeConfig;
 use dunlin_hostile::sockets::{Attack, Seen};
 use dunlin_hostile::{Flood, Kind, Target};
 use dunlin_metainfo::Torrent;

@@ -10,11 +10,11 @@ mod tokens;
 use crate::run::PeerContent;
 use bytes::Bytes;
 use dunlin_base::{Bitfield, BlockRef, FileIndex, PieceIndex, Rank, TorrentId};
+use dunlin_control::{FailedFile, Register};
 use dunlin_disk::{Budget, DiskError, DiskErrorKind, Fs};
 use dunlin_engine::io::LocalError;
 use dunlin_hash::HashPool;
 use dunlin_metainfo::{Geometry, SetInfo, TreeEntry, cluster_block_length};
-use dunlin_tracker::{FailedFile, Register};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -358,11 +358,11 @@ pub(crate) fn local(error: DiskError) -> LocalError {
 }
 
 /// Free space where `path` is or will be, with the number of its device.
-fn space(fs: &dyn Fs, path: &Path) -> Option<dunlin_tracker::Space> {
+fn space(fs: &dyn Fs, path: &Path) -> Option<dunlin_control::Space> {
     let free = fs.free_space(path).ok()?;
     let device = path.ancestors().find_map(|folder| {
         let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         fs.metadata(here).ok()
     })?;
-    Some(dunlin_tracker::Space { device: device.device, free })
+    Some(dunlin_control::Space { device: device.device, free })
 }

@@ -5,8 +5,8 @@
 
 use bytes::Bytes;
 use dunlin_base::{Rank, TorrentId};
+use dunlin_control::Control;
 use dunlin_disk::Charge;
-use dunlin_tracker::Control;
 use dunlin_wire::{BlockRange, Handshake, Message};
 use std::fmt;
 
@@ -76,7 +76,7 @@ impl Frame {
     pub fn survives_codecs(&self) -> bool {
         match self {
             Frame::Control(control) => {
-                dunlin_tracker::decode(&dunlin_tracker::encode(control)).as_ref() == Ok(control)
+                dunlin_control::decode(&dunlin_control::encode(control)).as_ref() == Ok(control)
             }
             Frame::Handshake { handshake, .. } => {
                 Handshake::decode(&handshake.encode()) == Ok(*handshake)

@@ -1,9 +1,10 @@
 //! The report of a run: what everyone has in the end, and how it came by it. Schema 1.
 
 use dunlin_base::Rank;
-use dunlin_engine::coordinator::PlannedMove;
+use dunlin_control::FailedFile;
+use dunlin_engine::cluster::coordinator::PlannedMove;
+use dunlin_engine::cluster::{Conflict, DumpRow};
 use dunlin_metainfo::PieceHashes;
-use dunlin_tracker::{Conflict, DumpRow, FailedFile};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -9,7 +9,7 @@ pub(crate) use merge::TraceMerge;
 
 use bytes::Bytes;
 use dunlin_base::{Rank, Time};
-use dunlin_tracker::Control;
+use dunlin_control::Control;
 use dunlin_wire::Message;
 use std::fmt::Write as _;
 use std::fs::File;
@@ -279,8 +279,8 @@ pub fn classic_wire(message: &Message) -> Option<&'static str> {
 
 /// Why a run ends, as the trace writes it.
 #[must_use]
-pub fn shutdown_reason(reason: &dunlin_tracker::ShutdownReason) -> &str {
-    use dunlin_tracker::ShutdownReason as Why;
+pub fn shutdown_reason(reason: &dunlin_control::ShutdownReason) -> &str {
+    use dunlin_control::ShutdownReason as Why;
     match reason {
         Why::Done => "done",
         Why::Refused(text) => text,

@@ -3,10 +3,10 @@
 
 use crate::trace::{Line, TraceSink, classic_control};
 use dunlin_base::{FileIndex, Rank, Time, TorrentId};
+use dunlin_control::{Control, Refresh};
+use dunlin_engine::cluster::coordinator::{Coordinator, CoordinatorConfig, CoordinatorInput};
 use dunlin_engine::config::RefreshScope;
-use dunlin_engine::coordinator::{Coordinator, CoordinatorConfig, CoordinatorInput};
 use dunlin_engine::io::{CoordinatorOutput, Wake};
-use dunlin_tracker::{Control, Refresh};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 

@@ -4,8 +4,8 @@ mod common;
 
 use common::Run;
 use dunlin_cluster::{PeerState, Role};
+use dunlin_engine::cluster::{TrackerMap, TrackerOrder};
 use dunlin_engine::config::{PieceOrder, Profile, SourceOrder};
-use dunlin_tracker::{TrackerMap, TrackerOrder};
 
 const ORDERS: [TrackerOrder; 3] =
     [TrackerOrder::Arrival, TrackerOrder::LeastBusy, TrackerOrder::Random];

@@ -7,12 +7,12 @@ use dunlin_base::{Rank, TorrentId};
 use dunlin_cluster::content::{Content, Shared};
 use dunlin_cluster::{FabricKind, FileState, PeerContent, PeerState, Role, RunControl};
 use dunlin_disk::{Budget, Fs};
-use dunlin_engine::choker::ChokerKind;
+use dunlin_engine::cluster::OnConflict;
 use dunlin_engine::config::{PieceOrder, Profile, SourceOrder};
+use dunlin_engine::swarm::choker::ChokerKind;
 use dunlin_hash::HashPool;
 use dunlin_metainfo::{HashKind, SetFile, SetInfo};
 use dunlin_plan::Have;
-use dunlin_tracker::OnConflict;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

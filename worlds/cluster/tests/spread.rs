@@ -61,7 +61,7 @@ fn least_loaded_does_not_herd() {
 #[test]
 fn the_map_of_pieces_shows_every_holder() {
     let run = Run::course(&[("a:20", ""), ("a:20", ""), ("", "a"), ("b:3", "")]);
-    let run = run.with(|config| config.tracker_map = dunlin_tracker::TrackerMap::Pieces);
+    let run = run.with(|config| config.tracker_map = dunlin_engine::cluster::TrackerMap::Pieces);
     let done = run.go().ok();
     let dump = done.report.tracker_dump_json();
     let rows = dump["a"].as_array().expect("rows");

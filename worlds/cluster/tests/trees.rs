@@ -6,10 +6,11 @@ use dunlin_cluster::{
     FabricKind, FoundFile, PeerConfig, PeerContent, Placing, Report, RunConfig, RunControl,
     VirtualConfig, run,
 };
+use dunlin_control::Node;
 use dunlin_disk::{Fs, MemFs, list_files, scan_tree};
+use dunlin_engine::cluster::OnConflict;
 use dunlin_metainfo::TreeEntry;
 use dunlin_plan::{Have, Pattern};
-use dunlin_tracker::{Node, OnConflict};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

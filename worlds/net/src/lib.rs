@@ -5,7 +5,7 @@
 //!
 //! ```no_run
 //! use dunlin_engine::io::Command;
-//! use dunlin_engine::node::NodeConfig;
+//! use dunlin_engine::client::NodeConfig;
 //! use dunlin_net::{Bind, Net, NetConfig, NetEvent, Port};
 //!
 //! let config = NetConfig {

@@ -3,10 +3,10 @@
 use dunlin_base::{InfoHash, PeerId, Rate, TorrentId};
 use dunlin_bencode::Writer;
 use dunlin_disk::Existing;
+use dunlin_engine::client::NodeConfig;
 use dunlin_engine::io::{
     AddTorrent, Command, Event, Limits, Priority, SeedGoal, Source, TorrentState,
 };
-use dunlin_engine::node::NodeConfig;
 use dunlin_metainfo::Torrent;
 use dunlin_net::tracker_client::TrackerConfig;
 use dunlin_net::{Bind, Net, NetConfig, NetEvent, NewTorrent, Port};

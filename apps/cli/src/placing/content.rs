@@ -6,13 +6,13 @@ use super::work::{Task, Work};
 use crate::troubles;
 use dunlin_base::Rank;
 use dunlin_cluster::{FoundFile, PeerConfig, PeerContent, Placing};
+use dunlin_control::{FailedFile, Node};
 use dunlin_disk::{
     DiskError, DiskErrorKind, Fs, Tree, Unkept, list_files, name_of, path_of, scan_tree,
 };
 use dunlin_metainfo::{EntryKind, TreeEntry};
 use dunlin_plan::place::Site;
 use dunlin_plan::{Have, Pattern};
-use dunlin_tracker::{FailedFile, Node};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};

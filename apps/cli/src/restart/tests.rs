@@ -2,7 +2,7 @@
 
 use super::*;
 use dunlin_cluster::{FileReport, PeerReport, PeerState, Role};
-use dunlin_engine::coordinator::PlannedMove;
+use dunlin_engine::cluster::coordinator::PlannedMove;
 use dunlin_plan::Pattern;
 use tempfile::TempDir;
 

@@ -4,10 +4,10 @@
 use crate::args::tracker::TrackerArgs;
 use crate::exit::{Exit, Failure};
 use crate::{json, out};
+use dunlin_engine::tracker::{Access, HashList};
 use dunlin_net::tracker_server::{
     TrackerLimits, TrackerServer, TrackerServerConfig, TrackerServerError,
 };
-use dunlin_tracker::public::{Access, HashList};
 use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;

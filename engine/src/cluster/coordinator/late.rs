@@ -1,10 +1,9 @@
 //! Ranks that come when others have given them up: they are taken in, and the run waits for them.
 
 use super::{Coordinator, CoordinatorInput, Life, Phase, PlannedMove};
+use crate::cluster::{Admission, Settled, admit};
 use dunlin_base::{Rank, Time};
-use dunlin_tracker::{
-    Admission, Control, Go, LinkFrom, Outline, Register, Settled, ShutdownReason, admit,
-};
+use dunlin_control::{Control, Go, LinkFrom, Outline, Register, ShutdownReason};
 
 impl Coordinator {
     /// A registration of a rank that was absent or dead. Before the start it counts like any other.

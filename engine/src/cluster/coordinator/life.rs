@@ -3,7 +3,7 @@
 use super::{Coordinator, Life, Phase};
 use crate::io::CoordinatorOutput;
 use dunlin_base::{Rank, Time};
-use dunlin_tracker::{Control, FailedFile, ShutdownReason};
+use dunlin_control::{Control, FailedFile, ShutdownReason};
 
 impl Coordinator {
     /// A rank has all that it wanted, or says why not. It goes on serving.

@@ -9,8 +9,9 @@
 //! ```
 
 use super::Coordinator;
+use crate::cluster::SetPlan;
 use dunlin_base::{Bitfield, FileIndex, PieceIndex, Rank, TorrentId};
-use dunlin_tracker::{Control, SetPlan};
+use dunlin_control::Control;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;

@@ -14,7 +14,7 @@
 
 use super::Coordinator;
 use dunlin_base::{Rank, Time, TorrentId};
-use dunlin_tracker::Load;
+use dunlin_control::Load;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -114,7 +114,7 @@ impl Coordinator {
     }
 
     fn query(&mut self, rank: Rank) {
-        self.send(rank, dunlin_tracker::Control::LoadQuery);
+        self.send(rank, dunlin_control::Control::LoadQuery);
     }
 
     /// A report of a load. One that nobody asked for counts as well.

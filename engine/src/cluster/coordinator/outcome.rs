@@ -1,7 +1,8 @@
 //! What comes of a run, for the report and the exit code.
 
+use crate::cluster::{Conflict, Move};
 use dunlin_base::Rank;
-use dunlin_tracker::{Conflict, FailedFile, Move};
+use dunlin_control::FailedFile;
 use std::collections::BTreeMap;
 
 /// What has come of a run.

@@ -1,11 +1,9 @@
 //! The start barrier: who is awaited, and what happens when nobody is any more.
 
 use super::{Coordinator, Life, Peer, Phase, PlannedMove, Refusal, RefusalKind};
+use crate::cluster::{Conflict, OnConflict, Rules, Sets, SwarmTable, make_sets};
 use dunlin_base::{Rank, Time, TorrentId, format_size};
-use dunlin_tracker::{
-    Conflict, Control, ControlError, Go, OnConflict, Outline, Register, Rules, Sets,
-    ShutdownReason, Space, SwarmTable, make_sets,
-};
+use dunlin_control::{Control, ControlError, Go, Outline, Register, ShutdownReason, Space};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 

@@ -2,7 +2,7 @@
 
 use super::Coordinator;
 use dunlin_base::{Rank, Time, TorrentId};
-use dunlin_tracker::{Control, Member, Refresh, Swarm};
+use dunlin_control::{Control, Member, Refresh, Swarm};
 use std::collections::BTreeSet;
 
 impl Coordinator {
@@ -26,7 +26,7 @@ impl Coordinator {
     /// message names it. The asker need not be a member: it may ask for what it has not looked up
     /// yet. Torrents that do not exist are passed over.
     pub(super) fn refresh(&mut self, now: Time, from: Rank, refresh: Refresh) {
-        if refresh.vain == dunlin_tracker::WITHDRAWN {
+        if refresh.vain == dunlin_control::WITHDRAWN {
             return self.withdraw_from(from, &refresh.torrents);
         }
         let mut torrents = BTreeSet::new();

@@ -1,7 +1,7 @@
 use super::*;
 use dunlin_base::{Bitfield, FileIndex, PieceIndex, TorrentId};
+use dunlin_control::{FailedFile, Load, Member, OwnedFile, Refresh, Space, Standing, Want};
 use dunlin_metainfo::{EntryKind, EntryMeta, PieceHashes, TreeEntry};
-use dunlin_tracker::{FailedFile, Load, Member, OwnedFile, Refresh, Space, Standing, Want};
 
 mod late;
 mod links;

@@ -4,7 +4,7 @@
 
 use super::{Coordinator, Life};
 use dunlin_base::{PieceIndex, Rank, TorrentId};
-use dunlin_tracker::Control;
+use dunlin_control::Control;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// So many forced refreshes in a row are in vain: with their back-off about half a second, in which

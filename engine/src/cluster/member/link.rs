@@ -9,7 +9,7 @@
 use super::{Member, Phase};
 use crate::io::{LocalError, Output};
 use dunlin_base::{FileIndex, Time, TorrentId};
-use dunlin_tracker::FailedFile;
+use dunlin_control::FailedFile;
 use std::collections::BTreeSet;
 
 /// What is linked of a torrent.

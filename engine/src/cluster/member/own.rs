@@ -2,8 +2,8 @@
 
 use super::Member;
 use dunlin_base::{Time, TorrentId};
+use dunlin_control::Outline;
 use dunlin_metainfo::{HashKind, PieceHashes, SetFile, SetInfo};
-use dunlin_tracker::Outline;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

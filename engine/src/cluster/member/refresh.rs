@@ -5,7 +5,7 @@ use super::{Member, Phase};
 use crate::config::{Profile, RefreshScope};
 use crate::io::{Event, Reason};
 use dunlin_base::{PieceIndex, Time, TorrentId};
-use dunlin_tracker::{Control, Refresh};
+use dunlin_control::{Control, Refresh};
 use std::time::Duration;
 
 /// The second forced refresh in a row waits so long; each further one twice as long as the last.
@@ -130,7 +130,7 @@ impl Member {
             return;
         }
         let torrents = vec![(id, Vec::new())];
-        let refresh = Refresh { torrents, forced: false, vain: dunlin_tracker::WITHDRAWN };
+        let refresh = Refresh { torrents, forced: false, vain: dunlin_control::WITHDRAWN };
         self.tell(now, Control::Refresh(refresh));
     }
 

@@ -6,8 +6,8 @@ use super::links::Sites;
 use super::names::Named;
 use super::truth::{Ruling, why_other};
 use super::wishes::Wishes;
-use crate::{FailedFile, Register};
 use dunlin_base::Rank;
+use dunlin_control::{FailedFile, Register};
 use dunlin_metainfo::{EntryKind, TreeEntry};
 use std::collections::BTreeMap;
 

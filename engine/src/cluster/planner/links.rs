@@ -8,8 +8,8 @@
 
 use super::Holding;
 use super::moves::Tally;
-use crate::Register;
 use dunlin_base::Rank;
+use dunlin_control::Register;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 

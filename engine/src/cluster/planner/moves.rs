@@ -2,8 +2,8 @@
 
 use super::truth::Verdict;
 use super::{Found, Held, Move};
-use crate::OwnedFile;
 use dunlin_base::{Bitfield, PieceIndex, Rank};
+use dunlin_control::OwnedFile;
 use dunlin_metainfo::{HashKind, PieceHashes, check_piece_length, zero_hash};
 use std::collections::BTreeMap;
 

@@ -1,8 +1,8 @@
 //! Every name that anybody registered, with all that is said of it.
 
 use super::{Copy, Rules};
-use crate::{FailedFile, Register, Standing};
 use dunlin_base::Rank;
+use dunlin_control::{FailedFile, Register, Standing};
 use dunlin_metainfo::{EntryKind, TreeEntry};
 use std::collections::BTreeMap;
 

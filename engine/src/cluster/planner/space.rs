@@ -3,8 +3,8 @@
 use super::build::Plan;
 use super::links::Sites;
 use super::wishes::Wishes;
-use crate::{Register, Space};
 use dunlin_base::{Rank, format_size};
+use dunlin_control::{Register, Space};
 use std::collections::BTreeMap;
 
 /// The ranks whose wants do not fit, each with what to tell people. Lower ranks go first. What ranks of

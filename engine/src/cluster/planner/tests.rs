@@ -1,6 +1,6 @@
 use super::*;
-use crate::{Node, Space, Standing, Want};
 use bytes::Bytes;
+use dunlin_control::{Node, Space, Standing, Want};
 use dunlin_metainfo::{EntryKind, EntryMeta};
 use std::fmt::Write as _;
 

@@ -2,8 +2,8 @@
 
 use super::names::{Claim, Named};
 use super::truth::{Ruling, Verdict};
-use crate::FailedFile;
 use dunlin_base::Rank;
+use dunlin_control::FailedFile;
 use dunlin_metainfo::{EntryKind, TreeEntry};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

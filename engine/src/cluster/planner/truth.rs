@@ -4,8 +4,8 @@ use super::links::Sites;
 use super::names::{Claim, Named, find};
 use super::wishes::Wishes;
 use super::{Conflict, Copy, Found, Held, Obstacle, OnConflict, Rules, Sets};
-use crate::{OwnedFile, Standing};
 use dunlin_base::{Rank, hex};
+use dunlin_control::{OwnedFile, Standing};
 use dunlin_metainfo::{EntryKind, HashKind, TreeEntry};
 
 pub(super) struct Judge<'j, 'l, 'a> {

@@ -2,8 +2,8 @@
 //! same tree cost no more here than one.
 
 use super::names::{Named, find};
-use crate::{FailedFile, Register, Want};
 use dunlin_base::Rank;
+use dunlin_control::{FailedFile, Register, Want};
 use dunlin_plan::Pattern;
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 use super::*;
-use crate::sets::tests::sets_of;
-use crate::{OnConflict, TrackerOrder};
+use crate::cluster::planner::tests::sets_of;
+use crate::cluster::{OnConflict, TrackerOrder};
 
 const T0: TorrentId = TorrentId(0);
 
@@ -224,7 +224,8 @@ fn sources_come_first_and_half_of_the_rest_is_near() {
 #[test]
 fn who_links_is_no_member_until_it_asks() {
     let text = "1: a=ABC b=D\n2: %h:/2 +a a@ABX\n3: %h:/3 +a a~ABC/100\n4: %h:/4 +b b=D elsewhere";
-    let sets = crate::sets::tests::make(text, &crate::sets::tests::placing());
+    let sets =
+        crate::cluster::planner::tests::make(text, &crate::cluster::planner::tests::placing());
     assert_eq!(sets.torrents[0].links, BTreeMap::from([(Rank(3), Rank(2))]));
     let mut table = SwarmTable::new(&sets, TrackerMap::Pieces);
     assert_eq!(ranks(&table), [1]);
@@ -233,8 +234,10 @@ fn who_links_is_no_member_until_it_asks() {
     assert_eq!(ranks(&table), [1, 2, 3]);
     // Not even if it owns the files: another one writes into its folder.
     let each = "%h:/2 +a a=ABC elsewhere";
-    let sets =
-        crate::sets::tests::make(&format!("2: {each}\n3: {each}"), &crate::sets::tests::placing());
+    let sets = crate::cluster::planner::tests::make(
+        &format!("2: {each}\n3: {each}"),
+        &crate::cluster::planner::tests::placing(),
+    );
     assert_eq!(ranks(&SwarmTable::new(&sets, TrackerMap::Pieces)), [2]);
     // A late rank has a seat from what it brings.
     let held = Holding { rank: Rank(9), pieces: None, whole: true };

@@ -2,8 +2,8 @@
 //! what it said before we knew the torrent.
 
 use super::MAX_QUEUED;
-use crate::rate_limit::Bucket;
-use crate::torrent::Patience;
+use crate::swarm::rate_limit::Bucket;
+use crate::swarm::torrent::Patience;
 use bytes::Bytes;
 use dunlin_base::{InfoHash, PeerId, Rate, Time};
 

@@ -2,9 +2,9 @@
 //! of life.
 
 use super::Session;
-use crate::internet::{Internet, ban_key, source_of};
+use crate::client::internet::{Internet, ban_key, source_of};
 use crate::io::{HangUpReason, Limits, Output, Reason};
-use crate::torrent::Torrent;
+use crate::swarm::torrent::Torrent;
 use dunlin_base::{ConnId, Endpoint, Time, TorrentId};
 use std::time::Duration;
 

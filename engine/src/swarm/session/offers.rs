@@ -3,7 +3,7 @@
 
 use super::Session;
 use crate::io::Reason;
-use crate::torrent::Torrent;
+use crate::swarm::torrent::Torrent;
 use dunlin_base::{Endpoint, Time};
 
 impl Session {

@@ -5,11 +5,11 @@ use super::connect::Violation;
 use super::ledger::Ledger;
 use super::slots::Pace;
 use super::{Happened, Levels, Shared, Torrent};
-use crate::internet::{canonical, ip_of, is_dialable};
+use crate::client::internet::{canonical, ip_of, is_dialable};
 use crate::io::{HangUpReason, Limits, Reason};
-use crate::peer::{Early, Peer, Pieces};
-use crate::peer_list::Whence;
-use crate::rate_limit::Bucket;
+use crate::swarm::peer::{Early, Peer, Pieces};
+use crate::swarm::peer_list::Whence;
+use crate::swarm::rate_limit::Bucket;
 use bytes::Bytes;
 use dunlin_base::{ConnId, Endpoint, InfoHash, RateMeter, Time};
 use dunlin_metainfo::MAX_PIECES;
@@ -436,8 +436,9 @@ impl Torrent {
 
     /// Whether nothing of it is under way.
     pub(crate) fn is_quiet(&self) -> bool {
-        let spilled =
-            |partial: &crate::partials::Partial| partial.stage == crate::partials::Stage::Spilled;
+        let spilled = |partial: &crate::swarm::partials::Partial| {
+            partial.stage == crate::swarm::partials::Stage::Spilled
+        };
         self.partials.iter().all(|(_, partial)| spilled(partial))
     }
 }

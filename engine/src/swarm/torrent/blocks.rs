@@ -4,9 +4,9 @@ use super::connect::Violation;
 use super::limits::{gives_back, takes};
 use super::{Shared, Torrent};
 use crate::io::{Event, Output, Reason};
-use crate::partials::{Block, Stage, index_of};
-use crate::peer::{Ask, AskState};
-use crate::requests::MIN_DEADLINE;
+use crate::swarm::partials::{Block, Stage, index_of};
+use crate::swarm::peer::{Ask, AskState};
+use crate::swarm::requests::MIN_DEADLINE;
 use dunlin_base::{BlockRef, ConnId, PieceIndex, Time};
 use dunlin_wire::{BlockRange, Message};
 

@@ -1,12 +1,12 @@
 //! Connections of a torrent: handshakes, who has what, interest (BEP 3, "peer messages"; BEP 6).
 
 use super::{Patience, Shared, Torrent};
-use crate::choker::ChokerKind;
 use crate::config::Profile;
 use crate::io::{HangUpReason, Output, Reason};
-use crate::peer::{AskState, DEFAULT_QUEUE, Peer, Pieces};
-use crate::peer_list::{MAX_CONNECTIONS, REDIAL};
-use crate::requests::{MIN_DEADLINE, Window};
+use crate::swarm::choker::ChokerKind;
+use crate::swarm::peer::{AskState, DEFAULT_QUEUE, Peer, Pieces};
+use crate::swarm::peer_list::{MAX_CONNECTIONS, REDIAL};
+use crate::swarm::requests::{MIN_DEADLINE, Window};
 use dunlin_base::{Bitfield, ConnId, Endpoint, PieceIndex, Time};
 use dunlin_wire::{Handshake, Message, Reserved};
 use std::time::Duration;
@@ -50,7 +50,7 @@ impl Torrent {
         // Whoever says nothing until then is not waited for.
         shared.timers.by(Reason::Request, now + MIN_DEADLINE);
         if shared.config.choker == ChokerKind::TitForTat {
-            shared.timers.by(Reason::Choke, now + crate::choker::ROUND);
+            shared.timers.by(Reason::Choke, now + crate::swarm::choker::ROUND);
         }
         true
     }
@@ -390,7 +390,7 @@ impl Torrent {
     }
 }
 
-pub(super) fn uncount(picker: &mut crate::picker::Picker, pieces: &Pieces) {
+pub(super) fn uncount(picker: &mut crate::swarm::picker::Picker, pieces: &Pieces) {
     match pieces {
         Pieces::Unknown => {}
         Pieces::All => picker.seed_left(),

@@ -4,11 +4,11 @@
 use super::{Shared, Torrent};
 use crate::config::{Profile, SourceOrder};
 use crate::io::Reason;
-use crate::partials::Stage;
-use crate::peer::{AskState, Peer};
-use crate::peer_list::Known;
-use crate::requests::MIN_DEADLINE;
-use crate::sources::{Source, choose};
+use crate::swarm::partials::Stage;
+use crate::swarm::peer::{AskState, Peer};
+use crate::swarm::peer_list::Known;
+use crate::swarm::requests::MIN_DEADLINE;
+use crate::swarm::sources::{Source, choose};
 use dunlin_base::{ConnId, Endpoint, PieceIndex, Rate, Time};
 
 impl Torrent {

@@ -4,9 +4,9 @@
 
 use super::connect::Violation;
 use super::{Happened, Shared, Torrent};
-use crate::internet::{canonical, ip_of, source_of};
-use crate::peer::{MAX_QUEUED, Pieces};
-use crate::peer_list::Whence;
+use crate::client::internet::{canonical, ip_of, source_of};
+use crate::swarm::peer::{MAX_QUEUED, Pieces};
+use crate::swarm::peer_list::Whence;
 use bytes::Bytes;
 use dunlin_base::{Bitfield, ConnId, Endpoint, PieceIndex, Time};
 use dunlin_wire::extended::{

@@ -9,13 +9,13 @@
 use super::limits::may_take;
 use super::wishes::pick;
 use super::{Shared, Torrent};
-use crate::choker::ChokerKind;
 use crate::config::{PieceOrder, SourceOrder};
 use crate::io::{Output, Reason};
-use crate::partials::{Block, Partial, Stage};
-use crate::peer::{AskState, Peer, Pieces};
-use crate::picker::RANDOM_FIRST_PIECES;
-use crate::sources::{Source, choose};
+use crate::swarm::choker::ChokerKind;
+use crate::swarm::partials::{Block, Partial, Stage};
+use crate::swarm::peer::{AskState, Peer, Pieces};
+use crate::swarm::picker::RANDOM_FIRST_PIECES;
+use crate::swarm::sources::{Source, choose};
 use dunlin_base::{ConnId, PieceIndex, Time};
 use std::time::Duration;
 

@@ -3,7 +3,7 @@
 
 use super::Torrent;
 use super::connect::Violation;
-use crate::peer::{Peer, Pieces};
+use crate::swarm::peer::{Peer, Pieces};
 use dunlin_base::{ConnId, Time};
 use dunlin_wire::Message;
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! Who gave us how much, and whom we gave: for reports. Bounded, whoever connects.
 
-use crate::internet::ip_of;
+use crate::client::internet::ip_of;
 use crate::io::PeerTotal;
-use crate::peer::Peer;
+use crate::swarm::peer::Peer;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 

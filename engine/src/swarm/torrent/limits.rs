@@ -3,7 +3,7 @@
 
 use super::{Abroad, Shared, Torrent};
 use crate::io::{Limits, Reason};
-use crate::rate_limit::Bucket;
+use crate::swarm::rate_limit::Bucket;
 use dunlin_base::{ConnId, Time};
 
 fn both_pass(own: &mut Bucket, all: &mut Bucket, now: Time) -> Result<(), Time> {

@@ -13,12 +13,12 @@
 //! Which torrent's turn it is, is the session's business.
 
 use super::{Shared, Torrent};
-use crate::choker::ChokerKind;
 use crate::config::{PieceOrder, Profile};
 use crate::io::{Output, Reason};
-use crate::picker::Picker;
-use crate::requests::MIN_DEADLINE;
-use crate::turns::Ticket;
+use crate::swarm::choker::ChokerKind;
+use crate::swarm::picker::Picker;
+use crate::swarm::requests::MIN_DEADLINE;
+use crate::swarm::turns::Ticket;
 use dunlin_base::{Bitfield, BlockRef, ConnId, Endpoint, PieceIndex, Time};
 use dunlin_wire::Message;
 use std::collections::BTreeMap;

@@ -3,8 +3,8 @@
 //! before others. Only then a source that holds more gives up one that moves something.
 
 use super::Torrent;
-use crate::internet::source_of;
-use crate::peer::Peer;
+use crate::client::internet::source_of;
+use crate::swarm::peer::Peer;
 use dunlin_base::{ConnId, Time};
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -5,10 +5,12 @@ use super::connect::Violation;
 use super::limits::{gives, may_give, not_given};
 use super::slots::{Room, judge, uses_slot};
 use super::{Shared, Torrent};
-use crate::choker::{Candidate, ChokerKind, ROUND, SEED_QUANTUM_PIECES, SEED_QUANTUM_ROUNDS};
-use crate::internet::source_of;
+use crate::client::internet::source_of;
 use crate::io::{Output, Reason};
-use crate::peer::{AskState, MAX_QUEUED};
+use crate::swarm::choker::{
+    Candidate, ChokerKind, ROUND, SEED_QUANTUM_PIECES, SEED_QUANTUM_ROUNDS,
+};
+use crate::swarm::peer::{AskState, MAX_QUEUED};
 use dunlin_base::{BlockRef, ConnId, PieceIndex, Time};
 use dunlin_wire::{BlockRange, Message};
 

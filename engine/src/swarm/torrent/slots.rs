@@ -2,9 +2,9 @@
 //! whether there is one for a newcomer.
 
 use super::{Shared, Torrent};
-use crate::choker::{ChokerKind, ROUND, SLOW_SLOTS, TRIALS};
-use crate::internet::source_of;
-use crate::peer::Peer;
+use crate::client::internet::source_of;
+use crate::swarm::choker::{ChokerKind, ROUND, SLOW_SLOTS, TRIALS};
+use crate::swarm::peer::Peer;
 use dunlin_base::{ConnId, Time};
 use std::time::Duration;
 

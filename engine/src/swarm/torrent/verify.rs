@@ -1,11 +1,11 @@
 //! Pieces that are complete: hashing, blame, writing, and what follows once they are ours.
 
 use super::{DISK_FULL_PAUSE, Happened, MAX_FULL_PAUSE, Shared, Torrent};
+use crate::client::internet::ban_key;
 use crate::config::Profile;
-use crate::internet::ban_key;
 use crate::io::{Event, LocalError, Output, Reason};
-use crate::partials::{Block, Stage};
 use crate::stats::Stats;
+use crate::swarm::partials::{Block, Stage};
 use dunlin_base::{Endpoint, PieceIndex, Time};
 use dunlin_wire::Message;
 use std::time::Duration;

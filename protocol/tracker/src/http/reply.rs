@@ -74,7 +74,9 @@ pub fn write_announce(answer: &AnnounceAnswer<'_>, out: &mut Vec<u8>) {
     if answer.dictionaries {
         string(out, b"peers");
         out.push(b'l');
-        four(answer.peers).chain(six(answer.peers6)).for_each(|peer| dictionary(out, peer));
+        compact_v4(answer.peers)
+            .chain(compact_v6(answer.peers6))
+            .for_each(|peer| dictionary(out, peer));
         out.push(b'e');
     } else {
         entry(out, "peers", answer.peers);
@@ -131,15 +133,15 @@ pub(super) fn string(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-/// Compact peers with IPv4.
-pub(crate) fn four(bytes: &[u8]) -> impl Iterator<Item = SocketAddr> + '_ {
+/// Peers with IPv4 of records of 6 bytes (BEP 23). Bytes after the last whole record are left out.
+pub fn compact_v4(bytes: &[u8]) -> impl Iterator<Item = SocketAddr> + '_ {
     bytes.as_chunks::<6>().0.iter().map(|&[a, b, c, d, high, low]| {
         SocketAddr::new(Ipv4Addr::new(a, b, c, d).into(), u16::from_be_bytes([high, low]))
     })
 }
 
-/// Compact peers with IPv6.
-pub(crate) fn six(bytes: &[u8]) -> impl Iterator<Item = SocketAddr> + '_ {
+/// Peers with IPv6 of records of 18 bytes (BEP 7). Bytes after the last whole record are left out.
+pub fn compact_v6(bytes: &[u8]) -> impl Iterator<Item = SocketAddr> + '_ {
     bytes.as_chunks::<18>().0.iter().map(|record| {
         let (ip, port) = record.split_at(16);
         let ip = <[u8; 16]>::try_from(ip).unwrap_or_default();
@@ -209,7 +211,7 @@ fn peers(root: &Dict<'_>, reply: &mut AnnounceReply) -> Result<(), AnnounceFailu
     if let Some(node) = root.get("peers") {
         if let Some(compact) = node.as_bytes() {
             cut |= !compact.len().is_multiple_of(6);
-            take(four(compact), &mut reply.peers);
+            take(compact_v4(compact), &mut reply.peers);
         } else if let Some(list) = node.list() {
             list.for_each(|peer| dictionary_peer(peer, reply));
         } else {
@@ -219,7 +221,7 @@ fn peers(root: &Dict<'_>, reply: &mut AnnounceReply) -> Result<(), AnnounceFailu
     }
     if let Some(compact) = root.get("peers6").and_then(|node| node.as_bytes()) {
         cut |= !compact.len().is_multiple_of(18);
-        take(six(compact), &mut reply.peers);
+        take(compact_v6(compact), &mut reply.peers);
     }
     if cut && reply.warning.is_none() {
         reply.warning = Some("the tracker's list of peers ends in the middle of one".to_owned());
@@ -316,6 +318,6 @@ mod compact_tests {
         let peers: Vec<SocketAddr> = peers.iter().map(|peer| peer.parse().unwrap()).collect();
         let (v4, v6) = compact(&peers);
         assert_eq!(crate::http::percent::decode(b"%C0%00%02%01%1A%E1%C6%33%64%07%C8%D5"), v4);
-        assert_eq!(four(&v4).chain(six(&v6)).collect::<Vec<_>>(), peers);
+        assert_eq!(compact_v4(&v4).chain(compact_v6(&v6)).collect::<Vec<_>>(), peers);
     }
 }

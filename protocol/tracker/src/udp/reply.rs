@@ -45,9 +45,9 @@ fn announced(rest: &[u8], v6: bool) -> Option<AnnounceReply> {
     let interval = u32_at(rest, 0)?.clamp(1, 86_400);
     let peers = rest.get(12..)?;
     let read: Vec<SocketAddr> = if v6 {
-        crate::http::six(peers).take(MAX_PEERS).collect()
+        crate::http::compact_v6(peers).take(MAX_PEERS).collect()
     } else {
-        crate::http::four(peers).take(MAX_PEERS).collect()
+        crate::http::compact_v4(peers).take(MAX_PEERS).collect()
     };
     Some(AnnounceReply {
         interval: Some(Duration::from_secs(interval.into())),

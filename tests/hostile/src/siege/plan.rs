@@ -113,7 +113,7 @@ impl Plan {
     /// than sources that come to it. The torrent is long: whoever takes a block each tempo does not come
     /// to the end of a quantum of [`SEED_QUANTUM_PIECES`].
     ///
-    /// [`SEED_QUANTUM_PIECES`]: dunlin_engine::choker::SEED_QUANTUM_PIECES
+    /// [`SEED_QUANTUM_PIECES`]: dunlin_engine::swarm::choker::SEED_QUANTUM_PIECES
     #[must_use]
     pub fn crowd(kind: Kind, sources: u64, seed: u64) -> Plan {
         let mut rng = Rng::fork(seed, 14);

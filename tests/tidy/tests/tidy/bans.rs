@@ -77,8 +77,8 @@ const MAY_WRITE: &[&str] = &["worlds/cluster/src/fabric/tcp/key_file.rs"];
 
 /// Floats that decide nothing, and why.
 const FLOATS: &[(&str, &str, &str)] = &[
-    ("engine/src/coordinator/start.rs", "as_secs_f64", "a message for people"),
-    ("engine/src/member/stall.rs", "as_secs_f64", "a message for people"),
+    ("engine/src/cluster/coordinator/start.rs", "as_secs_f64", "a message for people"),
+    ("engine/src/cluster/member/stall.rs", "as_secs_f64", "a message for people"),
 ];
 
 fn complaint(source: &Source, line: usize, what: &str, why: &str) -> String {

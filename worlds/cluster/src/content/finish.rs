@@ -3,8 +3,8 @@
 
 use super::Shared;
 use super::files::{Files, lock};
+use dunlin_control::FailedFile;
 use dunlin_disk::{DiskError, Fs, TreeKeeper, Unkept, path_of};
-use dunlin_tracker::FailedFile;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;

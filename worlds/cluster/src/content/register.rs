@@ -4,6 +4,7 @@
 use super::files::{Copy, Files, Known, lock};
 use super::{CheckError, Shared, space};
 use crate::run::{FoundFile, Placing};
+use dunlin_control::{FailedFile, OwnedFile, Register, Standing, Want};
 use dunlin_disk::{
     CachedHashes, DiskError, DiskErrorKind, FileKind, HashCache, Look, hash_file_and, list_files,
 };
@@ -11,7 +12,6 @@ use dunlin_engine::io::LocalError;
 use dunlin_hash::Sha256;
 use dunlin_metainfo::{EntryKind, PieceHashes, TreeEntry, piece_length_for};
 use dunlin_plan::Have;
-use dunlin_tracker::{FailedFile, OwnedFile, Register, Standing, Want};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::ops::ControlFlow;

@@ -4,10 +4,10 @@
 use super::{Synced, geometry_of, local};
 use bytes::Bytes;
 use dunlin_base::{Bitfield, FileIndex, PieceIndex, Rank, TorrentId};
+use dunlin_control::{OwnedFile, Register, Standing, Want};
 use dunlin_disk::{DiskError, Fs, write_file};
 use dunlin_metainfo::{PieceHashes, SetInfo, write_token_file};
 use dunlin_plan::TokenFile;
-use dunlin_tracker::{OwnedFile, Register, Standing, Want};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -15,7 +15,7 @@ use crate::peer::Arrival;
 use crate::report::RunError;
 use crate::tracker::{Tracker, TrackerArrival, tracker_loop};
 use dunlin_base::{Rank, Time};
-use dunlin_tracker::Control;
+use dunlin_control::Control;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::Builder;

@@ -3,10 +3,10 @@
 use crate::report::{FileReport, FileState, PeerReport, PeerState, Role};
 use crate::trace::{Line, TraceSink, classic_control, classic_wire, shutdown_reason};
 use dunlin_base::{Endpoint, FileIndex, PieceIndex, Rank, Time, TorrentId};
+use dunlin_control::{Control, FailedFile, Go, Register, ShutdownReason, Standing, Want};
 use dunlin_engine::io::{Event, LocalError};
 use dunlin_engine::stats::Stats;
 use dunlin_metainfo::{Geometry, PieceHashes, SetInfo};
-use dunlin_tracker::{Control, FailedFile, Go, Register, ShutdownReason, Standing, Want};
 use dunlin_wire::Message;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -7,7 +7,7 @@
 use super::*;
 use crate::tracker_server::{TrackerLimits, TrackerServer, TrackerServerConfig};
 use dunlin_base::{InfoHash, PeerId};
-use dunlin_tracker::public::Access;
+use dunlin_engine::tracker::Access;
 use dunlin_tracker::udp::{UdpRequest, announce_reply, connect_reply, error_reply, parse_request};
 use dunlin_tracker::{AnnounceEvent, RetryIn, ScrapeCounts};
 use flate2::Compression;

@@ -1,6 +1,6 @@
 //! What a tracker counts.
 
-use dunlin_tracker::public::Totals;
+use dunlin_engine::tracker::Totals;
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

@@ -3,13 +3,13 @@
 
 use super::Shared;
 use super::swarms::Refused;
+use dunlin_engine::tracker::{DEFAULT_WANTED, MAX_WANTED_HTTP};
 use dunlin_links::{Place, Places};
 use dunlin_tracker::RetryIn;
 use dunlin_tracker::http::{
     AnnounceAnswer, AnnounceQuery, Head, HeadError, MAX_HEAD, Requests, parse_scrape_query,
     write_announce, write_failure, write_scrape,
 };
-use dunlin_tracker::public::{DEFAULT_WANTED, MAX_WANTED_HTTP};
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;

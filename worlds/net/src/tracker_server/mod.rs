@@ -14,8 +14,8 @@ mod tests;
 use counters::Counters;
 pub use counters::TrackerStats;
 
+use dunlin_engine::tracker::Access;
 use dunlin_links::Places;
-use dunlin_tracker::public::Access;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

@@ -3,8 +3,8 @@
 
 use super::TrackerLimits;
 use dunlin_base::{InfoHash, Time};
+use dunlin_engine::tracker::{Access, Announce, Full, Room, Shard, Totals, shard_of};
 use dunlin_links::random_number;
-use dunlin_tracker::public::{Access, Announce, Full, Room, Shard, Totals, shard_of};
 use dunlin_tracker::udp::ConnectionIds;
 use dunlin_tracker::{AnnounceEvent, AnnounceRequest, ScrapeCounts};
 use std::io;

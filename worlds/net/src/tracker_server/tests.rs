@@ -2,8 +2,8 @@
 
 use super::*;
 use dunlin_base::{InfoHash, PeerId};
+use dunlin_engine::tracker::HashList;
 use dunlin_tracker::http::{announce_query, percent, read_announce, read_scrape};
-use dunlin_tracker::public::HashList;
 use dunlin_tracker::udp::{
     UdpReply, announce_request, connect_request, parse_reply, scrape_request,
 };
@@ -498,7 +498,7 @@ fn one_host_cannot_fill_the_table() {
         asker.ask(&announce_request(asker.id, 1, &flood, "")).unwrap();
     }
     let totals = tracker.stats().totals;
-    assert!(totals.torrents <= usize::from(dunlin_tracker::public::MAX_PER_SOURCE) + 1);
+    assert!(totals.torrents <= usize::from(dunlin_engine::tracker::MAX_PER_SOURCE) + 1);
     // It is the same host that floods: even so it is answered.
     assert!(http(tracker.http()[0], &request(3)).is_ok());
 }

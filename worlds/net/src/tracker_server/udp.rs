@@ -4,7 +4,7 @@
 
 use super::Shared;
 use super::swarms::Refused;
-use dunlin_tracker::public::DEFAULT_WANTED;
+use dunlin_engine::tracker::DEFAULT_WANTED;
 use dunlin_tracker::udp::{
     MAX_PEERS_V4, MAX_PEERS_V6, UdpRequest, announce_reply, connect_reply, error_reply,
     parse_request, scrape_reply,

@@ -1,7 +1,7 @@
 //! What a rank gets that comes when the sets are made.
 
 use super::*;
-use crate::{SwarmTable, TrackerMap};
+use crate::cluster::{SwarmTable, TrackerMap};
 
 /// What comes of the last rank of `text`, if the others had begun without it.
 fn late(text: &str, rules: &Rules<'_>) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! Whatever is registered, everybody hears of everything that it wants.
 
 use super::*;
-use crate::{SwarmTable, TrackerMap};
+use crate::cluster::{SwarmTable, TrackerMap};
 use dunlin_base::Rng;
 use std::collections::BTreeSet;
 

@@ -23,7 +23,7 @@
 use crate::fabric::mpi::transport::MAX_TAG;
 use bytes::Bytes;
 use dunlin_base::TorrentId;
-use dunlin_tracker::{Control, ControlError};
+use dunlin_control::{Control, ControlError};
 use dunlin_wire::{BlockRange, HANDSHAKE_LEN, Handshake, Message, WireError};
 
 /// The longest parcel in bytes, kind included. A registration or a set's metainfo holds 20 bytes a
@@ -213,7 +213,7 @@ pub(crate) fn pack(parcel: &Parcel, out: &mut Vec<u8>) {
     match parcel {
         Parcel::Control(control) => {
             out.push(kind::CONTROL);
-            out.extend_from_slice(&dunlin_tracker::encode(control));
+            out.extend_from_slice(&dunlin_control::encode(control));
         }
         Parcel::Handshake { torrent, handshake } => {
             begin(kind::HANDSHAKE, *torrent, out);
@@ -410,7 +410,7 @@ fn parcel(found: u8, body: &[u8], name: &'static str) -> Result<Parcel, Malforme
     let number = |offset| u64::from_be_bytes(at(body, offset));
     let rest = |offset| Bytes::copy_from_slice(body.get(offset..).unwrap_or_default());
     Ok(match found {
-        kind::CONTROL => Parcel::Control(dunlin_tracker::decode(body)?),
+        kind::CONTROL => Parcel::Control(dunlin_control::decode(body)?),
         kind::HANDSHAKE => {
             let handshake = Handshake::decode(&at(body, 4));
             let handshake = handshake.map_err(|error| Malformed::Wire { kind: name, error })?;

@@ -10,7 +10,7 @@
 
 use crate::frame::Frame;
 use dunlin_base::{Rank, Rate, Time};
-use dunlin_tracker::Control;
+use dunlin_control::Control;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -198,7 +198,7 @@ fn bytes_of(frame: &Frame) -> u64 {
         Frame::Piece { payload, .. } => payload.data.len() as u64,
         // Only these grow with the plan.
         Frame::Control(control @ (Control::Register(_) | Control::Go(_) | Control::Swarm(_))) => {
-            dunlin_tracker::encode(control).len() as u64
+            dunlin_control::encode(control).len() as u64
         }
         Frame::Wire { message: dunlin_wire::Message::Bitfield(bits), .. } => bits.len() as u64,
         Frame::Control(_) | Frame::Handshake { .. } | Frame::Wire { .. } | Frame::HangUp { .. } => {

@@ -1,0 +1,15 @@
+//! A cluster: ranks that want files of one another (`member`), and rank 0, which brings them together
+//! (`coordinator`).
+
+pub mod coordinator;
+pub mod member;
+mod order;
+mod planner;
+mod swarm_table;
+
+pub use order::{TrackerMap, TrackerOrder, UnknownPolicy};
+pub use planner::{
+    Admission, Conflict, Holding, LatePart, LooseFile, MAX_SET_PIECES, Move, Obstacle, OnConflict,
+    Rules, SetPlan, Sets, Settled, Tree, admit, make_sets,
+};
+pub use swarm_table::{DumpRow, Listing, SwarmTable};

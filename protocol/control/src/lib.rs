@@ -1,0 +1,25 @@
+//! The control messages of a cluster: what peers and the tracker of rank 0 send one another, and how
+//! that stands in bytes.
+//!
+//! It only computes: it never sends a message, asks a clock, or opens a file. Whatever bytes it is
+//! given, it returns a message or says who is wrong.
+//!
+//! ```
+//! use dunlin_control::{Control, decode, encode};
+//!
+//! let lookup = Control::Lookup { name: "model/weights.bin".into() };
+//! assert_eq!(decode(&encode(&lookup)), Ok(lookup));
+//! assert!(decode(&[4, 0, 0, 0, 200, b'x']).is_err());
+//! ```
+
+mod check;
+mod codec;
+mod control;
+#[doc(hidden)]
+pub mod fuzzing;
+
+pub use codec::{ControlError, decode, encode};
+pub use control::{
+    Control, FailedFile, Go, LinkFrom, Load, Member, Node, Outline, OwnedFile, Refresh, Register,
+    ShutdownReason, Space, Standing, Swarm, WITHDRAWN, Want,
+};
