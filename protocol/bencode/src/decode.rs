@@ -1,8 +1,9 @@
 //! BEP 3, "bencoding": the structural pass. One loop with a stack of open containers; every value
 //! and key becomes a token of fixed size.
 
-use crate::error::{DecodeError, Flaw, FlawKind};
-use crate::node::{Kind, Node};
+use crate::error::{DecodeError, Flaw};
+use crate::node::Node;
+use crate::token::{Kind, Token};
 
 /// How exact an encoding must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,38 +36,6 @@ impl Limits {
     pub const TRACKER: Limits = Limits { depth: 8, tokens: 100_000 };
     /// A message of an extension or of the DHT, which fits in a packet or a frame.
     pub const MESSAGE: Limits = Limits { depth: 100, tokens: 10_000 };
-}
-
-/// One value or key: spans over the input. 32-bit offsets halve the memory of a large document.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Token {
-    /// The first byte of the encoding.
-    pub(crate) start: u32,
-    /// One past the last byte of the encoding.
-    pub(crate) end: u32,
-    /// The first byte after the prefix: digits, the string's bytes, or the first element.
-    pub(crate) content: u32,
-    /// The index of the first token after this value.
-    pub(crate) next: u32,
-    pub(crate) kind: Kind,
-    pub(crate) flaws: u8,
-}
-
-const FLAWS: [(u8, FlawKind); 4] = [
-    (1, FlawKind::IntegerZeros),
-    (2, FlawKind::LengthZeros),
-    (4, FlawKind::UnsortedKey),
-    (8, FlawKind::DuplicateKey),
-];
-
-impl Token {
-    pub(crate) fn flaws(self) -> impl Iterator<Item = Flaw> {
-        let offset = self.start as usize;
-        FLAWS
-            .into_iter()
-            .filter(move |(bit, _)| self.flaws & bit != 0)
-            .map(move |(_, kind)| Flaw { offset, kind })
-    }
 }
 
 /// A decoded document: the input and a token for every value and key.

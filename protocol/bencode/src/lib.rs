@@ -29,10 +29,12 @@ mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 mod node;
+mod token;
 mod value;
 
 pub use decode::{Document, Limits, MAX_DEPTH, Mode, decode};
 pub use encode::{WriteError, Writer};
 pub use error::{DecodeError, Flaw, FlawKind};
-pub use node::{Dict, DictIter, Kind, ListIter, Node};
+pub use node::{Dict, DictIter, ListIter, Node};
+pub use token::Kind;
 pub use value::Value;

@@ -1,23 +1,10 @@
 //! Typed access to the values of a document. A wrong type is `None`: for an optional key that is
 //! the same as an absent one.
 
-use crate::decode::Token;
 use crate::error::Flaw;
+use crate::token::{Kind, Token};
 use crate::value::Value;
 use std::collections::BTreeMap;
-
-/// The four kinds of values (BEP 3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// An integer of any size.
-    Integer,
-    /// A byte string; not text by itself.
-    Bytes,
-    /// A list of values.
-    List,
-    /// A dictionary.
-    Dict,
-}
 
 /// One value of a document.
 #[derive(Clone, Copy, Debug)]

@@ -1,5 +1,6 @@
 use super::*;
 use crate::Value;
+use crate::error::FlawKind;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
