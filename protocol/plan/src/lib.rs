@@ -30,6 +30,7 @@ mod name;
 mod pattern;
 pub mod place;
 mod plan;
+mod ranks;
 mod toml;
 mod wants;
 
@@ -40,5 +41,6 @@ pub use self::toml::{
 pub use course::{CourseInput, MAX_TOKEN, TokenFile, parse_course, token_line};
 pub use fault::{Fault, PlanError};
 pub use pattern::{MAX_PATTERN, Pattern, PatternError};
-pub use plan::{Have, PeerPlan, PeerSource, Plan, PlanForm, missing_rank};
+pub use plan::{Have, PeerPlan, PeerSource, Plan, PlanForm};
+pub use ranks::missing_rank;
 pub use wants::parse_wants;

@@ -28,6 +28,7 @@ pub use pins::Pin;
 
 use crate::fault::{Place, repeated, shown, text};
 use crate::name::{check_path, is_within};
+use crate::ranks::missing_rank;
 use crate::{Fault, Pattern, PlanError};
 use ::toml::Spanned;
 use ::toml::de::{DeString, DeTable, DeValue};
@@ -301,7 +302,7 @@ impl Reader<'_> {
         if self.places() {
             return Ok(nodes);
         }
-        if let Some((missing, next)) = crate::missing_rank(ranks.keys().copied()) {
+        if let Some((missing, next)) = missing_rank(ranks.keys().copied()) {
             let at = ranks.get(&next).copied().unwrap_or(0);
             return Err(self.place.error(at, Fault::Gap { missing, next }));
         }
