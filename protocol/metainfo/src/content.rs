@@ -3,9 +3,21 @@
 
 use crate::geometry::Geometry;
 use crate::path::resolve_path;
-use crate::set::PieceHashes;
-use crate::torrent::Aliases;
+use crate::piece_hashes::PieceHashes;
 use dunlin_base::{FileIndex, InfoHash, PieceIndex};
+
+/// Other names of a file, from where the torrent is stored, with `/`: its data may stand under them
+/// where it was not fetched by us. No two files share one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Aliases {
+    /// As the torrent has it, where that is no [`stored path`](crate::Torrent::stored_path) and a file system
+    /// can hold it.
+    pub raw: Option<Vec<u8>>,
+    /// As other programs make it.
+    pub portable: Option<Vec<u8>>,
+    /// The text of a link under its raw name, where that is another.
+    pub link: Option<Vec<u8>>,
+}
 
 /// A file of a torrent as it is stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -28,6 +28,7 @@ mod info_hashes;
 mod magnet;
 pub mod merkle;
 mod path;
+mod piece_hashes;
 mod set;
 mod token;
 mod torrent;
@@ -37,7 +38,7 @@ mod zeros;
 pub use build::{
     BuildError, Format, NewFile, NewHashes, NewTorrent, dangling_links, usual_piece_length,
 };
-pub use content::{Content, ContentFile, ExpectedPiece};
+pub use content::{Aliases, Content, ContentFile, ExpectedPiece};
 pub use edit::TorrentEdit;
 pub use escape::{escape_name, is_escaped_well, unescape_name};
 pub use geometry::{BLOCK_LENGTH, Entry, Extent, Geometry, GeometryError, MAX_PIECES};
@@ -48,17 +49,17 @@ pub use path::{
     STATE_DIR, check_name, is_own_name, link_text, resolve_duplicates, resolve_path, sanitize,
     sanitize_component, sanitize_name,
 };
+pub use piece_hashes::{HashKind, PieceHashes};
 pub use set::{
-    CLUSTER_BLOCK_LENGTH, CLUSTER_BLOCK_LENGTHS, HashKind, MAX_SET_PIECE_LENGTH, PieceHashes,
-    SetError, SetFile, SetInfo, check_cluster_block_length, check_piece_length,
-    cluster_block_length, piece_length_for,
+    CLUSTER_BLOCK_LENGTH, CLUSTER_BLOCK_LENGTHS, MAX_SET_PIECE_LENGTH, SetError, SetFile, SetInfo,
+    check_cluster_block_length, check_piece_length, cluster_block_length, piece_length_for,
 };
 pub use token::{
     MAX_TOKEN, TokenError, check_token, parse_token_file, token_info_hash, write_token_file,
 };
 pub use torrent::{
-    Aliases, Attributes, MAX_INFO_SIZE, MAX_PIECE_LENGTH, MAX_TORRENT_SIZE, MetainfoError,
-    MissingLayer, Torrent, TorrentFile,
+    Attributes, MAX_INFO_SIZE, MAX_PIECE_LENGTH, MAX_TORRENT_SIZE, MetainfoError, MissingLayer,
+    Torrent, TorrentFile,
 };
 pub use tree::{EntryError, EntryKind, EntryMeta, MAX_ATTRIBUTES, MAX_TARGET, TreeEntry};
 pub use zeros::zero_hash;

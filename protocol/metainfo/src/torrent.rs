@@ -6,16 +6,18 @@ use dunlin_base::InfoHash;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::content::Aliases;
 use crate::geometry::{Entry, Geometry};
 use crate::info_hashes::InfoHashes;
 use crate::merkle::Node;
 use crate::path::PathRules;
-use crate::set::PieceHashes;
+use crate::piece_hashes::PieceHashes;
 
 mod error;
 mod files;
 mod layers;
 mod links;
+mod raw_file;
 mod read;
 mod write;
 
@@ -67,19 +69,6 @@ pub struct TorrentFile {
     pub root: Option<Node>,
     /// Other names under which its data may stand, if there are any.
     pub aliases: Option<Box<Aliases>>,
-}
-
-/// Other names of a file, from where the torrent is stored, with `/`: its data may stand under them
-/// where it was not fetched by us. No two files share one.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Aliases {
-    /// As the torrent has it, where that is no [`stored path`](Torrent::stored_path) and a file system
-    /// can hold it.
-    pub raw: Option<Vec<u8>>,
-    /// As other programs make it.
-    pub portable: Option<Vec<u8>>,
-    /// The text of a link under its raw name, where that is another.
-    pub link: Option<Vec<u8>>,
 }
 
 /// A torrent, as its .torrent file describes it. Made by [`Torrent::parse`]; the fields are there

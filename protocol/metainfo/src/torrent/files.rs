@@ -4,8 +4,9 @@
 use dunlin_bencode::{Dict, Node};
 
 use super::links::{self, Target};
-use super::read::bytes;
-use super::{Aliases, Attributes, MetainfoError, TorrentFile};
+use super::raw_file::{KEPT, RawFile, shown_path};
+use super::{Attributes, MetainfoError, TorrentFile};
+use crate::content::Aliases;
 use crate::path::{
     MAX_DEPTH, PathIndex, PathRules, is_usable, key, link_text, portable_name, resolve, sanitize,
 };
@@ -21,21 +22,8 @@ const MAX_PATHS: usize = 64 << 20;
 /// What a component costs beside its bytes, about.
 const COMPONENT: usize = 32;
 
-/// The longest part of a component that is kept, about, in bytes.
-const KEPT: usize = 240;
-
 /// The most names that warnings are about; one more warning counts the others.
 const MAX_WARNINGS: usize = 100;
-
-/// A file as the torrent names it.
-#[derive(Clone, Debug)]
-pub(crate) struct RawFile<'d> {
-    pub(super) path: Vec<&'d [u8]>,
-    pub(super) length: u64,
-    pub(super) attributes: Attributes,
-    pub(super) target: Option<Vec<&'d [u8]>>,
-    pub(super) root: Option<[u8; 32]>,
-}
 
 /// The entries of `files` (BEP 3).
 pub(super) fn listed(list: Node<'_>) -> Result<Vec<RawFile<'_>>, MetainfoError> {
@@ -83,7 +71,7 @@ fn components<'d>(entry: Dict<'d>, key: &str) -> Option<Vec<&'d [u8]>> {
 }
 
 pub(super) fn attributes(entry: Dict<'_>) -> Attributes {
-    let attr = bytes(entry, "attr").unwrap_or_default();
+    let attr = entry.get("attr").and_then(|node| node.as_bytes()).unwrap_or_default();
     Attributes {
         pad: attr.contains(&b'p'),
         executable: attr.contains(&b'x'),
@@ -379,24 +367,4 @@ impl Warnings {
         }
         self.said
     }
-}
-
-/// A path of a torrent for people: what could disturb a terminal is spelled out.
-pub(super) fn shown_path(path: &[&[u8]]) -> String {
-    path.iter().map(|name| shown(name)).collect::<Vec<_>>().join("/")
-}
-
-/// As [`shown_path`], for one name.
-pub(super) fn shown(name: &[u8]) -> String {
-    let mut text = String::new();
-    for c in String::from_utf8_lossy(name).chars().take(KEPT) {
-        let hidden = matches!(c, '\u{061C}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}'
-            | '\u{2060}'..='\u{2069}' | '\u{FEFF}');
-        if c.is_control() || hidden {
-            text.extend(c.escape_default());
-        } else {
-            text.push(c);
-        }
-    }
-    text
 }

@@ -10,7 +10,7 @@ use crate::content::{Content, ContentFile};
 use crate::geometry::Geometry;
 use crate::merkle::{FileTree, Node, piece_layer_of, root_of};
 use crate::path::link_text;
-use crate::set::PieceHashes;
+use crate::piece_hashes::PieceHashes;
 
 /// A piece layer that is still to be fetched from peers (BEP 52, "hash request").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::files::{RawFile, shown_path};
+use super::raw_file::{RawFile, shown_path};
 use super::{Attributes, MetainfoError};
 use crate::path::{MAX_DEPTH, PathIndex, PathRules, key, sanitize};
 

@@ -5,7 +5,8 @@ use dunlin_base::{InfoHash, hex};
 use dunlin_bencode::{DecodeError, Dict, Kind, Limits, Mode, Node, decode};
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::files::{RawFile, attributes, in_tree, join, listed, safe, shown};
+use super::files::{attributes, in_tree, join, listed, safe};
+use super::raw_file::{RawFile, shown};
 use super::{
     Attributes, MAX_INFO_SIZE, MAX_PIECE_LENGTH, MAX_TORRENT_SIZE, MetainfoError, TRACKER_SCHEMES,
     Torrent, TorrentFile, entries,
@@ -14,7 +15,7 @@ use crate::geometry::{BLOCK_LENGTH, Geometry};
 use crate::info_hashes::InfoHashes;
 use crate::merkle::Node as Hash;
 use crate::path::{PathRules, sanitize_name};
-use crate::set::PieceHashes;
+use crate::piece_hashes::PieceHashes;
 
 pub(super) fn torrent(bytes: &[u8], rules: PathRules) -> Result<Torrent, MetainfoError> {
     check_size(bytes, MAX_TORRENT_SIZE)?;
@@ -207,7 +208,7 @@ fn missing(tree: Option<Node<'_>>) -> Result<Node<'_>, MetainfoError> {
     tree.ok_or(MetainfoError::HalfV2)
 }
 
-pub(super) fn bytes<'d>(dict: Dict<'d>, key: &str) -> Option<&'d [u8]> {
+fn bytes<'d>(dict: Dict<'d>, key: &str) -> Option<&'d [u8]> {
     dict.get(key)?.as_bytes()
 }
 

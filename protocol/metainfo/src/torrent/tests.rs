@@ -1,5 +1,5 @@
 use super::*;
-use crate::set::HashKind;
+use crate::piece_hashes::HashKind;
 use dunlin_bencode::Value;
 use proptest::prelude::*;
 

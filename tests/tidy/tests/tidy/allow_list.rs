@@ -5,10 +5,7 @@
 const LEFT: &[(&str, &str, usize)] = &[
     ("circles", "apps/cli", 16),
     ("circles", "engine", 29),
-    ("circles", "protocol/bencode", 2),
     ("circles", "protocol/control", 2),
-    ("circles", "protocol/metainfo", 11),
-    ("circles", "protocol/plan", 2),
     ("circles", "services/hash", 3),
     ("circles", "worlds/cluster", 48),
     ("names", "apps/cli", 11),
