@@ -6,31 +6,21 @@
     reason = "these doc comments are help texts for a terminal"
 )]
 
-pub(crate) mod placing;
-pub(crate) mod run;
-pub(crate) mod torrent;
-pub(crate) mod tracker;
-pub(crate) mod transfer;
-pub(crate) mod verify;
-
+use crate::clean::CleanArgs;
+use crate::cluster::args::place::{CastArgs, PlaceArgs};
+use crate::cluster::args::run::RunArgs;
+use crate::cluster::args::{JoinArgs, SwarmArgs};
+use crate::console::{self, json, out};
 use crate::exit::{Exit, Failure};
-use crate::values::{self, Ranks};
-use crate::{json, launch, out};
-use clap::{Args as ClapArgs, Parser, Subcommand, error::ErrorKind};
+use crate::manual::{CompletionsArgs, ManArgs};
+use crate::torrents::args::transfer::{GetArgs, SeedArgs};
+use crate::torrents::args::verify::VerifyArgs;
+use crate::torrents::args::{CreateArgs, EditArgs, MagnetArgs, ShowArgs};
+use crate::trace::TraceArgs;
+use crate::tracker::args::TrackerArgs;
+use clap::{Parser, Subcommand, error::ErrorKind};
 use dunlin_base::{is_disguise, plain};
-use dunlin_engine::cluster::{OnConflict, TrackerMap, TrackerOrder};
-use dunlin_engine::config::RefreshScope;
-use dunlin_engine::swarm::choker::ChokerKind;
-use dunlin_plan::PlanForm;
-use placing::{CastArgs, PlaceArgs};
-use run::RunArgs;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
-use torrent::{CompletionsArgs, CreateArgs, EditArgs, MagnetArgs, ManArgs, ShowArgs};
-use tracker::TrackerArgs;
-use transfer::{GetArgs, SeedArgs};
-use verify::VerifyArgs;
 
 /// Moves large files to many machines at once.
 ///
@@ -140,149 +130,6 @@ pub(crate) enum Command {
     Witness,
 }
 
-/// Options of `dunlin swarm`.
-#[derive(Debug, ClapArgs)]
-pub(crate) struct SwarmArgs {
-    /// The plan: who has which files, who wants which [default: the folder, if of in<R>.txt].
-    ///
-    /// A folder of in<R>.txt, a folder of peer<R>/ directories, a plan.toml, or a folder with one.
-    /// Without PLAN the current folder is taken, if it is a folder of in<R>.txt.
-    #[arg(value_name = "PLAN")]
-    pub(crate) plan: Option<PathBuf>,
-
-    /// Where outputs go [default: PLAN for a course plan, otherwise the peers' own folders].
-    ///
-    /// A course plan writes OUT/client<R>_<name>, the others OUT/peer<R>/<name>. The folder is
-    /// created.
-    #[arg(long, value_name = "DIR", help_heading = "Outputs")]
-    pub(crate) out: Option<PathBuf>,
-
-    /// Replaces complete files of other content that stand where wanted files go.
-    ///
-    /// Without it such a file is a refusal (exit 4) before anything moves. It is replaced only at
-    /// the end, by the verified file. An owner's own copy of a file that it wants is replaced too,
-    /// if it differs from what owners that do not want it agree on.
-    #[arg(long, help_heading = "Outputs")]
-    pub(crate) force: bool,
-
-    /// Says what would move, and moves nothing.
-    ///
-    /// Makes no file and no folder either. Test data that the plan would generate is named and
-    /// counted by name and size.
-    #[arg(long, help_heading = "Outputs")]
-    pub(crate) check: bool,
-
-    /// What if owners disagree about a file: refuse, lowest-rank [default: refuse].
-    ///
-    /// `refuse`: nothing moves, exit 4. `lowest-rank`: the content of the lowest rank counts and
-    /// the other ranks are no owners.
-    #[arg(long, value_name = "HOW", value_parser = values::on_conflict, help_heading = "Outputs")]
-    pub(crate) on_conflict: Option<OnConflict>,
-
-    /// Order of a swarm's members in answers: arrival, least-busy, random [default: arrival].
-    ///
-    /// Whatever the order, the rank that asks stands last.
-    #[arg(long, value_name = "ORDER", help_heading = "Policies")]
-    pub(crate) tracker_order: Option<TrackerOrder>,
-
-    /// What the tracker knows: swarm, pieces [default: swarm].
-    ///
-    /// `swarm`: who takes part in a file. `pieces`: who has which piece.
-    #[arg(long, value_name = "MAP", help_heading = "Policies")]
-    pub(crate) tracker_map: Option<TrackerMap>,
-
-    /// Asks for the fresh swarm after every N verified pieces; 0 means never.
-    ///
-    /// When nobody in the swarm gave a wanted piece, a peer asks at once, whatever N is.
-    #[arg(long, value_name = "N", default_value_t = 10, help_heading = "Policies")]
-    pub(crate) refresh: u32,
-
-    /// What a refresh asks for: file, all [default: file].
-    ///
-    /// `file`: the swarm of the file at hand. `all`: the swarms of all unfinished files.
-    #[arg(long, value_name = "SCOPE", help_heading = "Policies")]
-    pub(crate) refresh_scope: Option<RefreshScope>,
-
-    /// Whom to serve: cooperative, tit-for-tat [default: cooperative].
-    ///
-    /// `cooperative`: everybody at once. `tit-for-tat`: those who give most, and one optimistic
-    /// slot; for studies.
-    #[arg(long, value_name = "NAME", help_heading = "Policies")]
-    pub(crate) choker: Option<ChokerKind>,
-
-    /// Peers that download and serve nobody; repeatable, or a list like 2,3 or 5-16.
-    ///
-    /// Such a peer is a leecher whatever it has.
-    #[arg(long, value_name = "R", help_heading = "Policies")]
-    pub(crate) no_share: Vec<Ranks>,
-
-    /// Writes what each peer has at the end to DIR/peer<R>.json.
-    ///
-    /// {"name": ["hash", …]}. The folder is created.
-    #[arg(long, value_name = "DIR", help_heading = "What happened")]
-    pub(crate) dump_peers: Option<PathBuf>,
-
-    /// What all runs have in common.
-    #[command(flatten)]
-    pub(crate) run: RunArgs,
-}
-
-/// Options of `dunlin join`.
-#[derive(Debug, ClapArgs)]
-pub(crate) struct JoinArgs {
-    /// Where the job is told: only `-`, standard input.
-    ///
-    /// One line of JSON with everything that a rank needs to know, its key too.
-    #[arg(value_name = "-", value_parser = ["-"])]
-    pub(crate) from: String,
-}
-
-/// Options of `dunlin trace`.
-#[derive(Debug, ClapArgs)]
-pub(crate) struct TraceArgs {
-    /// The trace.
-    ///
-    /// A file that `dunlin swarm --trace FILE` wrote.
-    #[arg(value_name = "FILE")]
-    pub(crate) file: PathBuf,
-}
-
-/// Options of `dunlin clean`.
-#[derive(Debug, ClapArgs)]
-pub(crate) struct CleanArgs {
-    /// The folder to clean, with all below it.
-    ///
-    /// An output folder, a plan, or any folder above them.
-    #[arg(value_name = "PATH")]
-    pub(crate) path: PathBuf,
-    /// Lists and removes nothing.
-    ///
-    /// What would be removed is listed on stdout in the same form.
-    #[arg(short = 'n', long)]
-    pub(crate) dry_run: bool,
-}
-
-impl SwarmArgs {
-    /// The plan as it was given, or the current folder.
-    pub(crate) fn plan(&self) -> &Path {
-        self.plan.as_deref().unwrap_or(Path::new("."))
-    }
-
-    /// Refuses the current folder as a plan that nobody asked for, unless it has the course format.
-    ///
-    /// # Errors
-    /// If no plan was given and this is the form of the current folder (exit 2).
-    pub(crate) fn refuse_implied(&self, form: PlanForm) -> Result<(), Failure> {
-        if self.plan.is_some() || form == PlanForm::Course {
-            return Ok(());
-        }
-        Err(Failure::usage(
-            "no PLAN was given, and the current folder is a plan, but not one of in<R>.txt, which \
-             alone is run without being asked for; to run it, give PLAN: dunlin swarm .",
-        ))
-    }
-}
-
 impl Args {
     /// Whether stdout is to hold one JSON document.
     pub(crate) fn json(&self) -> bool {
@@ -308,35 +155,39 @@ impl Args {
     }
 }
 
-/// Reads the command line. Every process of a launch gets the same one, and one of them `speaks`.
+/// Reads the command line. Every process of a launch gets the same one; the one that `reports` prints
+/// help, version or what is wrong.
 ///
 /// # Errors
-/// The exit code, after help, version or what is wrong has been printed.
+/// How the program ends instead of running.
 pub(crate) fn parse(
     words: impl IntoIterator<Item = OsString>,
-    speaks: bool,
-) -> Result<Args, ExitCode> {
+    reports: bool,
+) -> Result<Args, Exit> {
     let words: Vec<OsString> = words.into_iter().collect();
-    Args::try_parse_from(&words).map_err(|error| {
-        if !speaks {
-            let wrong = error.exit_code() != 0;
-            return launch::end_silently(if wrong { Exit::Usage } else { Exit::Ok });
-        }
-        if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-            return match out::quiet_end(out::usage(&error)) {
-                Ok(()) => Exit::Ok.into(),
-                Err(failure) => failure.report(false),
-            };
-        }
-        let error = cleaned(error, &words);
-        let _ = out::usage(&error);
-        if words.iter().any(|word| word == "--json") {
-            let failure = Failure::usage(error.render());
-            let document = json::failure(failure.exit, failure.message.trim_end());
-            let _ = out::document(&document);
-        }
-        Exit::Usage.into()
+    Args::try_parse_from(&words).map_err(|error| match reports {
+        true => print(error, &words),
+        false if error.exit_code() == 0 => Exit::Ok,
+        false => Exit::Usage,
     })
+}
+
+/// Prints help, version or what is wrong with the command line.
+fn print(error: clap::Error, words: &[OsString]) -> Exit {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        return match out::quiet_end(out::usage(&error)) {
+            Ok(()) => Exit::Ok,
+            Err(failure) => console::fail(&failure, false),
+        };
+    }
+    let error = cleaned(error, words);
+    let _ = out::usage(&error);
+    if words.iter().any(|word| word == "--json") {
+        let failure = Failure::usage(error.render());
+        let document = json::failure(failure.exit, failure.message.trim_end());
+        let _ = out::document(&document);
+    }
+    Exit::Usage
 }
 
 /// How the parser ends what it says of a wrong command line.

@@ -1,10 +1,31 @@
 //! `dunlin clean PATH`: what unfinished runs left, listed on stdout and removed.
+#![allow(
+    rustdoc::invalid_html_tags,
+    rustdoc::broken_intra_doc_links,
+    reason = "these doc comments are help texts for a terminal"
+)]
 
-use crate::args::CleanArgs;
+use crate::console::out;
 use crate::exit::{Exit, Failure};
-use crate::out;
+use clap::Args as ClapArgs;
 use dunlin_base::format_size;
 use dunlin_disk::{CleanError, LockError, RealFs};
+use std::path::PathBuf;
+
+/// Options of `dunlin clean`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CleanArgs {
+    /// The folder to clean, with all below it.
+    ///
+    /// An output folder, a plan, or any folder above them.
+    #[arg(value_name = "PATH")]
+    pub(crate) path: PathBuf,
+    /// Lists and removes nothing.
+    ///
+    /// What would be removed is listed on stdout in the same form.
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
+}
 
 /// Runs the command.
 ///

@@ -1,26 +1,33 @@
-//! Who says what: of all processes of one run only one tells how it goes, and the others warn of
-//! what is their own, with their rank before it.
+//! What people and scripts see. Of all processes of one run only one reports how it goes; the others
+//! warn of what is their own, with their rank in front.
 
-use crate::out;
+pub(crate) mod bars;
+pub(crate) mod json;
+pub(crate) mod logging;
+pub(crate) mod out;
+pub(crate) mod progress;
+pub(crate) mod signals;
+
+use crate::exit::{Exit, Failure};
 use dunlin_base::Rank;
 
 /// How this process speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Voice {
+pub(crate) struct Console {
     quiet: bool,
     /// The rank, if this process is one peer of a job.
     rank: Option<Rank>,
 }
 
-impl Voice {
+impl Console {
     /// The process that tells how the run goes: the only one, or rank 0 of a job.
-    pub(crate) fn lead(quiet: bool) -> Voice {
-        Voice { quiet, rank: None }
+    pub(crate) fn lead(quiet: bool) -> Console {
+        Console { quiet, rank: None }
     }
 
     /// One peer of a job.
-    pub(crate) fn peer(rank: Rank, quiet: bool) -> Voice {
-        Voice { quiet, rank: Some(rank) }
+    pub(crate) fn peer(rank: Rank, quiet: bool) -> Console {
+        Console { quiet, rank: Some(rank) }
     }
 
     /// Whether it is this process that tells how the run goes.
@@ -49,15 +56,25 @@ impl Voice {
     }
 }
 
+/// Reports a failure on stderr, and with `json` on stdout too. Returns how the program ends: a closed
+/// stdout changes nothing, the failure is what counts.
+pub(crate) fn fail(failure: &Failure, json: bool) -> Exit {
+    out::error(&failure.message);
+    if json {
+        let _ = out::document(&json::failure(failure.exit, &failure.message));
+    }
+    failure.exit
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_peer_says_who_it_is() {
-        let lead = Voice::lead(false);
+        let lead = Console::lead(false);
         assert_eq!((lead.leads(), lead.line("warning", "a")), (true, "warning: a".to_owned()));
-        let peer = Voice::peer(Rank(3), false);
+        let peer = Console::peer(Rank(3), false);
         assert_eq!((peer.leads(), peer.line("error", "b")), (false, "rank 3: error: b".to_owned()));
     }
 }

@@ -1,7 +1,5 @@
 //! How a run ends: the exit codes, and failures that know theirs.
 
-use crate::out;
-use crate::plan::LoadError;
 use std::process::ExitCode;
 
 /// The exit codes of the program. Scripts rely on the numbers; they never change their meaning.
@@ -120,29 +118,9 @@ impl Failure {
         Failure { exit: Exit::Input, message: message.to_string() }
     }
 
-    /// A fault of a plan, or of the disk below it, or a stop by a person.
-    pub(crate) fn plan(error: &LoadError) -> Failure {
-        let exit = match error {
-            LoadError::Io { .. } => Exit::Disk,
-            LoadError::Interrupted { .. } => Exit::Interrupted,
-            _ => Exit::Input,
-        };
-        Failure { exit, message: error.to_string() }
-    }
-
     /// A disk that refuses.
     pub(crate) fn disk(message: impl ToString) -> Failure {
         Failure { exit: Exit::Disk, message: message.to_string() }
-    }
-
-    /// Says it on stderr, and with `--json` on stdout too, and gives the exit code. A closed stdout
-    /// changes nothing: the failure is what counts.
-    pub(crate) fn report(&self, json: bool) -> ExitCode {
-        out::error(&self.message);
-        if json {
-            let _ = out::document(&crate::json::failure(self.exit, &self.message));
-        }
-        self.exit.into()
     }
 }
 

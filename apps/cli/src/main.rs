@@ -18,76 +18,64 @@
 //! ```
 
 mod args;
-mod bars;
-mod check;
+mod atomic_file;
 mod clean;
-mod conflict;
+mod cluster;
+mod console;
 mod exit;
-mod job;
-mod json;
-mod launch;
-mod logging;
-mod out;
-mod peers;
-mod pending;
-mod placing;
-mod plan;
-mod progress;
-mod ranks;
-mod records;
-mod restart;
-mod settings;
-mod signals;
-mod swarm;
-mod table;
-mod torrent;
+mod manual;
+mod parsers;
+mod torrents;
 mod trace;
-mod tracker_cmd;
-mod transfer;
-mod troubles;
-mod values;
-mod voice;
-mod witness;
+mod tracker;
 
-use args::Command;
+use args::{Args, Command};
+use clap::CommandFactory;
+use cluster::launch;
+use console::{logging, out, signals};
 use std::process::ExitCode;
+use torrents::transfer;
 
 fn main() -> ExitCode {
     out::clean_panics();
     signals::outlive_file_limit();
     let launcher = launch::launcher();
-    let speaks = launch::speaks(launcher.as_ref());
-    let args = match args::parse(std::env::args_os(), speaks) {
+    if launcher.is_some() {
+        out::set_launched();
+    }
+    let reports = launch::reports(launcher.as_ref());
+    let args = match args::parse(std::env::args_os(), reports) {
         Ok(args) => args,
-        Err(code) => return code,
+        Err(exit) if reports => return exit.into(),
+        Err(exit) => return launch::end_silently(exit),
     };
     let done = logging::start(args.verbose).and_then(|()| match &args.command {
-        Command::Swarm(options) => swarm::run(options, launcher.as_ref()),
+        Command::Swarm(options) => cluster::swarm::run(options, launcher.as_ref()),
         command @ (Command::Cast(_) | Command::Place(_)) => {
-            placing::run(command, launcher.as_ref())
+            cluster::place::run(command, launcher.as_ref())
         }
-        Command::Get(options) => transfer::get(options),
-        Command::Seed(options) => transfer::seed(options),
-        Command::Join(_) => placing::join(),
-        Command::Tracker(options) => tracker_cmd::run(options),
+        Command::Join(_) => cluster::place::join(),
+        Command::Witness => cluster::witness::run(),
         Command::Trace(options) => trace::run(options),
         Command::Clean(options) => clean::run(options),
-        Command::Create(options) => torrent::create::run(options),
-        Command::Show(options) => torrent::show::run(options),
-        Command::Edit(options) => torrent::edit::run(options),
-        Command::Verify(options) => torrent::verify::run(options),
-        Command::Magnet(options) => torrent::magnet::run(options),
-        Command::Completions(options) => torrent::manual::completions(options),
-        Command::Man(options) => torrent::manual::man(options),
-        Command::Witness => witness::run(),
+        Command::Get(options) => transfer::get(options),
+        Command::Seed(options) => transfer::seed(options),
+        Command::Create(options) => torrents::create::run(options),
+        Command::Show(options) => torrents::show::run(options),
+        Command::Edit(options) => torrents::edit::run(options),
+        Command::Verify(options) => torrents::verify::run(options),
+        Command::Magnet(options) => torrents::magnet::run(options),
+        Command::Tracker(options) => tracker::run(options),
+        Command::Completions(options) => manual::completions(options, Args::command()),
+        Command::Man(options) => manual::man(options, Args::command()),
     });
     match done {
         Ok(exit) => exit.into(),
         // Only a run is one undertaking of all its processes.
-        Err(failure) if !speaks && args.run().is_some() => {
-            tracing::info!(%failure, "rank 0 says it");
+        Err(failure) if !reports && args.run().is_some() => {
+            tracing::info!(%failure, "rank 0 reports it");
             launch::end_silently(failure.exit)
         }
-        Err(failure) => failure.report(args.json()),
+        Err(failure) => console::fail(&failure, args.json()).into(),
     }
 }

@@ -1,35 +1,71 @@
 //! `dunlin completions SHELL` and `dunlin man`: what shells and manuals know of the command line, made
 //! of the same definition as its help.
 
-use crate::args::Args;
-use crate::args::torrent::{CompletionsArgs, ManArgs};
+#![allow(
+    rustdoc::invalid_html_tags,
+    rustdoc::broken_intra_doc_links,
+    reason = "these doc comments are help texts for a terminal"
+)]
+
+use crate::console::out;
 use crate::exit::{Exit, Failure};
-use crate::out;
-use clap::CommandFactory;
+use clap::Args as ClapArgs;
+use clap_complete::Shell;
 use clap_mangen::Man;
 use dunlin_disk::{Fs, RealFs, write_file};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// Prints the completions of a shell.
+/// Options of `dunlin completions`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CompletionsArgs {
+    /// The shell: bash, zsh, fish.
+    ///
+    /// The script goes to stdout: `dunlin completions bash > /etc/bash_completion.d/dunlin`.
+    #[arg(value_name = "SHELL", value_parser = shell)]
+    pub(crate) shell: Shell,
+}
+
+/// Options of `dunlin man`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ManArgs {
+    /// Where to write all pages; without it the main page goes to stdout.
+    ///
+    /// dunlin.1, and dunlin-COMMAND.1 for each command. The folder is created.
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+fn shell(text: &str) -> Result<Shell, String> {
+    match text {
+        "bash" => Ok(Shell::Bash),
+        "zsh" => Ok(Shell::Zsh),
+        "fish" => Ok(Shell::Fish),
+        _ => Err(format!("`{text}` is no shell that is known: use one of bash, zsh, fish")),
+    }
+}
+
+/// Prints the completions of `command` for a shell.
 ///
 /// # Errors
 /// If stdout takes no more (exit 5).
-pub(crate) fn completions(args: &CompletionsArgs) -> Result<Exit, Failure> {
+pub(crate) fn completions(
+    args: &CompletionsArgs,
+    mut command: clap::Command,
+) -> Result<Exit, Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Args::command(), "dunlin", &mut script);
+    clap_complete::generate(args.shell, &mut command, "dunlin", &mut script);
     out::data(|page| page.file(&script))?;
     Ok(Exit::Ok)
 }
 
-/// Writes all pages of the manual to a folder, or the main one to stdout.
+/// Writes all pages of the manual of `command` to a folder, or the main one to stdout.
 ///
 /// # Errors
 /// If they cannot be written (exit 5).
-pub(crate) fn man(args: &ManArgs) -> Result<Exit, Failure> {
+pub(crate) fn man(args: &ManArgs, mut command: clap::Command) -> Result<Exit, Failure> {
     let failed = |path: &Path, error: std::io::Error| {
         Failure::disk(format!("cannot write {}: {error}; name another folder", path.display()))
     };
-    let mut command = Args::command();
     // Names every command with the one above it, as people type it.
     command.build();
     let Some(dir) = &args.dir else {

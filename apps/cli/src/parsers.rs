@@ -1,12 +1,6 @@
-//! Values of options that are more than a name: durations, sizes within bounds, lists of ranks, the
-//! fabric.
+//! Values of options that several groups of commands have: durations, and sizes within bounds.
 
-pub(crate) mod placing;
-pub(crate) mod torrent;
-
-use dunlin_base::{Rank, parse_size};
-use dunlin_engine::cluster::OnConflict;
-use std::str::FromStr;
+use dunlin_base::parse_size;
 use std::time::Duration;
 
 /// The least memory budget in bytes: below it not even blocks of 16 KiB to a few peers fit.
@@ -17,8 +11,6 @@ pub(crate) const MIN_PIECE: u64 = 16 << 10;
 pub(crate) const MAX_PIECE: u64 = 64 << 20;
 /// The longest time-out: a year. More than that is "for ever", and nothing waits for ever.
 const MAX_DURATION: Duration = Duration::from_secs(366 * 24 * 3600);
-/// The highest rank in a list: as in plans.
-const MAX_RANK: u32 = 1_000_000;
 
 /// Why the value of an option was refused. The person at the command line is to blame.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,18 +30,6 @@ pub(crate) enum ValueError {
     /// No power of two or out of bounds.
     #[error("`{0}` is no piece size: use a power of two from 16KiB to 64MiB, like 256KiB")]
     Piece(String),
-    /// No power of two or out of bounds.
-    #[error("`{0}` is no block size: use a power of two from 128KiB to 1MiB, like 256KiB")]
-    Block(String),
-    /// No list of ranks.
-    #[error("`{0}` is no list of ranks: write ranks of peers (1 or more), like 2,3 or 5-16")]
-    Ranks(String),
-    /// No way to settle a conflict.
-    #[error("`{0}` is no way to settle a conflict: use one of refuse, lowest-rank")]
-    OnConflict(String),
-    /// No fabric of this name.
-    #[error("`{0}` is no fabric: use one of auto, memory, virtual, mpi, tcp")]
-    Fabric(String),
 }
 
 /// Reads a duration: `60s`, `500ms`, `2m`, `1h`, `1.5s`, or plain seconds.
@@ -102,84 +82,6 @@ pub(crate) fn piece_size(text: &str) -> Result<u32, ValueError> {
     u32::try_from(bytes).ok().filter(|_| good).ok_or_else(|| ValueError::Piece(text.to_owned()))
 }
 
-/// Reads a block size in bytes.
-///
-/// # Errors
-/// If it is no power of two from 128 KiB to 1 MiB.
-pub(crate) fn block_size(text: &str) -> Result<u32, ValueError> {
-    let bytes = parse_size(text)?;
-    dunlin_metainfo::check_cluster_block_length(bytes)
-        .map_err(|_| ValueError::Block(text.to_owned()))
-}
-
-/// Ranks of peers: `3`, `2,3`, `5-16`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Ranks(pub(crate) Vec<Rank>);
-
-impl FromStr for Ranks {
-    type Err = ValueError;
-
-    fn from_str(text: &str) -> Result<Ranks, ValueError> {
-        let wrong = || ValueError::Ranks(text.to_owned());
-        let number = |word: &str| {
-            let rank: u32 = word.trim().parse().map_err(|_| wrong())?;
-            if (1..=MAX_RANK).contains(&rank) { Ok(rank) } else { Err(wrong()) }
-        };
-        let mut ranks = Vec::new();
-        for part in text.split(',') {
-            let (first, last) = part.split_once('-').unwrap_or((part, part));
-            let (first, last) = (number(first)?, number(last)?);
-            if first > last {
-                return Err(wrong());
-            }
-            ranks.extend((first..=last).map(Rank));
-        }
-        Ok(Ranks(ranks))
-    }
-}
-
-/// Reads what happens if owners disagree.
-///
-/// # Errors
-/// If it is neither `refuse` nor `lowest-rank`.
-pub(crate) fn on_conflict(text: &str) -> Result<OnConflict, ValueError> {
-    match text {
-        "refuse" => Ok(OnConflict::Refuse),
-        "lowest-rank" => Ok(OnConflict::LowestRank),
-        _ => Err(ValueError::OnConflict(text.to_owned())),
-    }
-}
-
-/// Over what the ranks talk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fabric {
-    /// Whatever fits: MPI if a launcher started more than one process, otherwise memory.
-    Auto,
-    /// Threads in this process.
-    Memory,
-    /// All ranks on one thread, in virtual time.
-    Virtual,
-    /// One rank a process, over MPI.
-    Mpi,
-    /// One rank a process, over TCP.
-    Tcp,
-}
-
-impl FromStr for Fabric {
-    type Err = ValueError;
-
-    fn from_str(text: &str) -> Result<Fabric, ValueError> {
-        match text {
-            "auto" => Ok(Fabric::Auto),
-            "memory" => Ok(Fabric::Memory),
-            "virtual" => Ok(Fabric::Virtual),
-            "mpi" => Ok(Fabric::Mpi),
-            "tcp" => Ok(Fabric::Tcp),
-            _ => Err(ValueError::Fabric(text.to_owned())),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,21 +116,6 @@ mod tests {
         assert_eq!(piece_size("64MiB"), Ok(64 << 20));
         for text in ["8KiB", "128MiB", "48KiB", "0", "lots", "16EiB"] {
             assert!(piece_size(text).is_err(), "{text}");
-        }
-        assert_eq!(block_size("128KiB"), Ok(128 << 10));
-        assert_eq!(block_size("1MiB"), Ok(1 << 20));
-        for text in ["64KiB", "2MiB", "200KiB", "0", "many"] {
-            assert!(block_size(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn ranks_as_lists_and_ranges() {
-        let ranks = |text: &str| text.parse::<Ranks>().map(|ranks| ranks.0);
-        assert_eq!(ranks("3"), Ok(vec![Rank(3)]));
-        assert_eq!(ranks("2,5-7"), Ok(vec![Rank(2), Rank(5), Rank(6), Rank(7)]));
-        for text in ["", "0", "-1", "3-2", "a", "1,", "4294967296", "1-4294967295"] {
-            assert!(ranks(text).is_err(), "{text}");
         }
     }
 }

@@ -1,18 +1,18 @@
 //! The commands around .torrent files. What they share: reading a torrent from a file or stdin, and
 //! writing one where nothing stands yet.
 
+pub(crate) mod args;
 pub(crate) mod create;
 pub(crate) mod edit;
 pub(crate) mod magnet;
-pub(crate) mod manual;
+pub(crate) mod parsers;
 mod scan;
 pub(crate) mod show;
+pub(crate) mod transfer;
 pub(crate) mod verify;
 
-pub(crate) use dunlin_base::plain;
-
+use crate::console::out;
 use crate::exit::Failure;
-use crate::out;
 use dunlin_disk::RealFs;
 use dunlin_metainfo::{MAX_TORRENT_SIZE, Torrent};
 use std::fs::File;

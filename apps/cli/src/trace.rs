@@ -1,11 +1,27 @@
 //! `dunlin trace FILE`: a trace as a sequence chart on stdout.
+#![allow(
+    rustdoc::invalid_html_tags,
+    rustdoc::broken_intra_doc_links,
+    reason = "these doc comments are help texts for a terminal"
+)]
 
-use crate::args::TraceArgs;
+use crate::console::out;
 use crate::exit::{Exit, Failure};
-use crate::out;
+use clap::Args as ClapArgs;
 use dunlin_cluster::ChartError;
 use std::fs::File;
 use std::io::BufReader;
+use std::path::PathBuf;
+
+/// Options of `dunlin trace`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct TraceArgs {
+    /// The trace.
+    ///
+    /// A file that `dunlin swarm --trace FILE` wrote.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
 
 /// Runs the command.
 ///

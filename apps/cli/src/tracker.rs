@@ -1,9 +1,11 @@
 //! `dunlin tracker`: serves announces until somebody stops it. What a tracker does is the world's; here
 //! are its options, its lists of torrents, and its signals.
 
-use crate::args::tracker::TrackerArgs;
+pub(crate) mod args;
+
+use crate::console::{json, out};
 use crate::exit::{Exit, Failure};
-use crate::{json, out};
+use crate::tracker::args::TrackerArgs;
 use dunlin_engine::tracker::{Access, HashList};
 use dunlin_net::tracker_server::{
     TrackerLimits, TrackerServer, TrackerServerConfig, TrackerServerError,

@@ -78,7 +78,7 @@ pub(crate) fn together<T: Into<String>>(
 pub(crate) fn called(ranks: &BTreeSet<Rank>, name: impl Fn(Rank) -> String) -> String {
     match ranks.first() {
         Some(rank) if ranks.len() == 1 => name(*rank),
-        _ => crate::ranks::named(ranks),
+        _ => crate::cluster::ranks::named(ranks),
     }
 }
 

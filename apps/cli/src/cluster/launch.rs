@@ -1,10 +1,10 @@
 //! How this process was launched: alone, or as one rank of many; over what the ranks talk then, and
 //! which of the processes says what is wrong with the launch.
 
-use crate::args::run::LaunchArgs;
+use crate::cluster::args::run::LaunchArgs;
+use crate::cluster::parsers::Fabric;
+use crate::console::out;
 use crate::exit::{Exit, Failure};
-use crate::out;
-use crate::values::Fabric;
 use dunlin_cluster::process::{Job, Launcher, WireFlags, WireUp};
 use dunlin_cluster::{FabricKind, VirtualConfig};
 use std::process::ExitCode;
@@ -44,7 +44,7 @@ pub(crate) fn launcher() -> Option<Launcher> {
 
 /// Whether this process says what is wrong before it has joined its job: every process of a launch
 /// meets the same, and one of them says it.
-pub(crate) fn speaks(launcher: Option<&Launcher>) -> bool {
+pub(crate) fn reports(launcher: Option<&Launcher>) -> bool {
     launcher.is_none_or(|launcher| launcher.rank() == 0)
 }
 
@@ -119,7 +119,7 @@ pub(crate) fn join(
     })?;
     Job::join_tcp(&wire, work).map_err(|error| {
         let failure = Failure::environment(error);
-        if !speaks(launcher) {
+        if !reports(launcher) {
             // Rank 0 need not have met the same.
             out::error(&failure.message);
         }
@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn one_process_of_a_launch_speaks() {
         for (how, expected) in [("", true), ("0/1", true), ("0/3", true), ("2/3", false)] {
-            assert_eq!(speaks(launched(how).as_ref()), expected, "{how}");
+            assert_eq!(reports(launched(how).as_ref()), expected, "{how}");
         }
     }
 

@@ -1,9 +1,9 @@
 //! The files that tell what happened, `--trace` and the dumps: proved to be creatable before anything
 //! moves, written at the end.
 
-use crate::args::run::RunArgs;
+use crate::atomic_file::{self, Pending};
+use crate::cluster::args::run::RunArgs;
 use crate::exit::Failure;
-use crate::pending::{self, Pending};
 use dunlin_base::Rank;
 use dunlin_cluster::{PeerReport, PeerState, Report, TraceSink};
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ impl Records {
         peers: impl Iterator<Item = Rank>,
     ) -> Result<Records, Failure> {
         let trace = run.trace.as_deref().map(|path| {
-            TraceSink::create(path).map_err(|error| pending::refused("--trace", path, &error))
+            TraceSink::create(path).map_err(|error| atomic_file::refused("--trace", path, &error))
         });
         let tracker =
             run.dump_tracker.as_deref().map(|path| Pending::create("--dump-tracker", path));
@@ -64,7 +64,9 @@ impl Records {
     /// If the disk refuses (exit 5).
     pub(crate) fn write(self, report: &Report) -> Result<(), Failure> {
         if let Some(trace) = &self.trace {
-            trace.flush().map_err(|error| pending::refused("--trace", &self.trace_path, &error))?;
+            trace
+                .flush()
+                .map_err(|error| atomic_file::refused("--trace", &self.trace_path, &error))?;
         }
         if report.peers.is_empty() || report.refused.is_some() {
             return Ok(());
@@ -95,7 +97,7 @@ fn dumps(
         return Ok(Vec::new());
     };
     std::fs::create_dir_all(folder)
-        .map_err(|error| pending::refused("--dump-peers", folder, &error))?;
+        .map_err(|error| atomic_file::refused("--dump-peers", folder, &error))?;
     let pending = |rank: Rank| {
         let path = folder.join(format!("peer{rank}.json"));
         Ok((rank, Pending::create("--dump-peers", &path)?))

@@ -17,24 +17,23 @@ pub(crate) mod hosts;
 mod job;
 mod part;
 mod remote;
-mod tell;
-mod work;
+mod report;
+mod spec;
 
 use crate::args::Command;
-use crate::args::placing::PlacingArgs;
+use crate::cluster::args::place::PlacingArgs;
+use crate::cluster::launch::{self, Launch};
+use crate::cluster::parsers::{Fabric, same_host};
 use crate::exit::{Exit, Failure};
-use crate::launch::{self, Launch};
-use crate::values::Fabric;
-use crate::values::placing::same_host;
 use dunlin_base::Rank;
 use dunlin_cluster::process::{Job, Launcher, WireUp, host_name};
 use job::Here;
 use remote::{Remote, Remotes, Wanted};
 use serde_json::{Value, json};
+use spec::Work;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use work::Work;
 
 /// How long a rank that was started over ssh tries to find rank 0.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -46,7 +45,7 @@ const HOST: &str = "host";
 /// # Errors
 /// Whatever keeps the run from beginning, while this process is alone.
 pub(crate) fn run(command: &Command, launcher: Option<&Launcher>) -> Result<Exit, Failure> {
-    let Some(options) = work::options_of(command) else {
+    let Some(options) = spec::options_of(command) else {
         return Err(Failure::usage("this is neither a cast nor a plan to place"));
     };
     // Only rank 0's counts, whatever another one's command line or disk says.

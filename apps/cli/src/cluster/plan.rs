@@ -12,6 +12,7 @@ pub(crate) use own::{Glance, Own, glance, load_own};
 pub(crate) use place::{PlaceFile, read_place};
 pub(crate) use scan::{Scan, ScannedFile, scan_root};
 
+use crate::exit::{Exit, Failure};
 use dunlin_base::{Rank, format_size};
 use dunlin_plan::{
     Have, PeerPlan, PeerSource, Plan, PlanError, PlanForm, missing_rank, parse_course, parse_toml,
@@ -193,6 +194,17 @@ impl LoadError {
     fn io(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> LoadError {
         let path = path.to_owned();
         move |source| LoadError::Io { path, doing, source }
+    }
+}
+
+impl From<&LoadError> for Failure {
+    fn from(error: &LoadError) -> Failure {
+        let exit = match error {
+            LoadError::Io { .. } => Exit::Disk,
+            LoadError::Interrupted { .. } => Exit::Interrupted,
+            _ => Exit::Input,
+        };
+        Failure { exit, message: error.to_string() }
     }
 }
 

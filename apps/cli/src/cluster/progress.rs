@@ -1,7 +1,10 @@
 //! How far a run is, on stderr: bars on a terminal, a line a second otherwise.
 
-use crate::bars::{Bar, Bars};
-use crate::out;
+use crate::console::bars::{Bar, Bars};
+use crate::console::progress::{LINE, ProgressMode, percent};
+use crate::console::signals::Watch;
+use crate::console::{Console, out};
+use crate::exit::Failure;
 use dunlin_base::{Rank, format_rate, format_size};
 use dunlin_cluster::{PeerState, RankState, Report, RunControl};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -12,90 +15,33 @@ use std::time::{Duration, Instant};
 const MAX_BARS: usize = 12;
 /// Between two drawings of the bars.
 const FRAME: Duration = Duration::from_millis(100);
-/// Between two lines.
-const LINE: Duration = Duration::from_secs(1);
 /// What one bar looks like.
 const BAR: &str = "{prefix:>8} [{bar:16}] {percent:>3}%  {wide_msg}";
 
-/// Where progress is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mode {
-    /// Bars.
-    Bars,
-    /// Lines.
-    Lines,
-    /// Nowhere.
-    Quiet,
-}
-
-impl Mode {
-    /// Bars on a terminal, lines otherwise, nothing if `quiet`.
-    pub(crate) fn of(quiet: bool) -> Mode {
-        match (quiet, out::stderr_is_screen()) {
-            (true, _) => Mode::Quiet,
-            (false, true) => Mode::Bars,
-            (false, false) => Mode::Lines,
-        }
-    }
+/// Stops the run of `control` at the first signal, so that it can be resumed.
+///
+/// # Errors
+/// If the operating system refuses (exit 3).
+pub(crate) fn watch(control: &RunControl, console: Console) -> Result<Watch, Failure> {
+    let control = control.clone();
+    Watch::start(console.leads(), move || control.interrupt())
 }
 
 /// Runs `work` and shows the progress of `control` meanwhile.
-pub(crate) fn during<T>(mode: Mode, control: &RunControl, work: impl FnOnce() -> T) -> T {
-    if mode == Mode::Quiet {
+pub(crate) fn during<T>(mode: ProgressMode, control: &RunControl, work: impl FnOnce() -> T) -> T {
+    if mode == ProgressMode::Quiet {
         return work();
     }
     thread::scope(|scope| {
         let (running, ended) = mpsc::channel::<()>();
         scope.spawn(move || match mode {
-            Mode::Bars => bars(control, &ended),
+            ProgressMode::Bars => bars(control, &ended),
             _ => lines(control, &ended),
         });
         let result = work();
         drop(running);
         result
     })
-}
-
-/// Shows how far one long step is that happens before the run, like generating test data.
-#[derive(Debug)]
-pub(crate) struct Step {
-    mode: Mode,
-    what: String,
-    total: u64,
-    shown: Instant,
-    bar: Option<Bar>,
-}
-
-impl Step {
-    /// Begins a step of `total` bytes. `what` begins its lines.
-    pub(crate) fn begin(mode: Mode, what: String, total: u64) -> Step {
-        let bar = (mode == Mode::Bars).then(|| {
-            let bar = Bar::alone("[{bar:16}] {percent:>3}%  {wide_msg}");
-            bar.draw(0, total, &what);
-            bar
-        });
-        if mode == Mode::Lines {
-            out::say(&what);
-        }
-        Step { mode, what, total, shown: Instant::now(), bar }
-    }
-
-    /// `done` bytes are behind us.
-    pub(crate) fn at(&mut self, done: u64) {
-        if let Some(bar) = &self.bar {
-            bar.draw(done, self.total, &self.what);
-        } else if self.mode == Mode::Lines && self.shown.elapsed() >= LINE {
-            self.shown = Instant::now();
-            out::say(&format!("{}  {}%", self.what, percent(done, self.total)));
-        }
-    }
-
-    /// The step is over.
-    pub(crate) fn end(self) {
-        if let Some(bar) = self.bar {
-            bar.finish();
-        }
-    }
 }
 
 /// All ranks at one moment.
@@ -185,14 +131,6 @@ impl One {
     }
 }
 
-/// Whole percent, 100 only when all is there. Nothing of nothing is all.
-fn percent(done: u64, total: u64) -> u64 {
-    match total {
-        0 => 100,
-        _ => u64::try_from(u128::from(done) * 100 / u128::from(total)).unwrap_or(100).min(100),
-    }
-}
-
 /// Bytes a second between two looks.
 #[derive(Debug)]
 struct Speed {
@@ -245,8 +183,8 @@ fn bars(control: &RunControl, ended: &Receiver<()>) {
 }
 
 /// The line after the last: how the run ended. On a terminal the table says it.
-pub(crate) fn last_word(mode: Mode, report: &Report) {
-    if mode != Mode::Lines || report.peers.is_empty() {
+pub(crate) fn last_word(mode: ProgressMode, report: &Report) {
+    if mode != ProgressMode::Lines || report.peers.is_empty() {
         return;
     }
     let complete = report.peers.iter().filter(|peer| peer.state == PeerState::Complete).count();
@@ -289,12 +227,5 @@ mod tests {
             vec![one(1, RankState::Checking, 1 << 20, 4 << 20), one(2, RankState::Waiting, 0, 0)];
         let line = Snapshot { peers }.line(Duration::from_secs(1), 0);
         assert_eq!(line, "1.0s  checking  1/2 peers ready  1.0 MiB of 4.0 MiB");
-    }
-
-    #[test]
-    fn a_hundred_percent_is_all() {
-        assert_eq!(percent(0, 0), 100);
-        assert_eq!(percent(999, 1000), 99);
-        assert_eq!(percent(u64::MAX, u64::MAX), 100);
     }
 }

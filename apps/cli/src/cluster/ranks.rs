@@ -1,8 +1,8 @@
 //! Rank 0's judgement on a job before anything moves: whether it has as many ranks as the plan
 //! needs, and whether every rank could read its part. Pure: from what the ranks said to sentences.
 
+use crate::console::{json, out};
 use crate::exit::{Exit, Failure};
-use crate::{json, out};
 use dunlin_base::Rank;
 use dunlin_cluster::process::Hello;
 use std::collections::{BTreeMap, BTreeSet};

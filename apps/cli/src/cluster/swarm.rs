@@ -1,24 +1,33 @@
 //! `dunlin swarm PLAN`: from the plan to the table. All ranks in this process here; what one rank a
 //! process does else is in `job`.
 
-use crate::args::SwarmArgs;
+pub(crate) mod check;
+pub(crate) mod conflict;
+pub(crate) mod job;
+pub(crate) mod peers;
+pub(crate) mod restart;
+pub(crate) mod settings;
+pub(crate) mod table;
+
+use crate::cluster::args::SwarmArgs;
+use crate::cluster::failures;
+use crate::cluster::launch::{self, Here, Launch};
+use crate::cluster::outputs::Records;
+use crate::cluster::plan::{self, LoadError, Loaded};
+use crate::cluster::progress::{self, watch};
+use crate::console::progress::{ProgressMode, Step};
+use crate::console::signals::Watch;
+use crate::console::{Console, json, out};
 use crate::exit::{Exit, Failure};
-use crate::launch::{self, Here, Launch};
-use crate::peers::{self, Outputs};
-use crate::plan::{self, LoadError, Loaded};
-use crate::progress::{self, Mode, Step};
-use crate::records::Records;
-use crate::restart::Before;
-use crate::settings::Settings;
-use crate::signals::Watch;
-use crate::voice::Voice;
-use crate::{check, conflict, job, json, out, table, troubles};
 use dunlin_base::Rank;
 use dunlin_cluster::process::Launcher;
 use dunlin_cluster::{PeerConfig, Report, RunConfig, RunControl, TraceSink};
 use dunlin_disk::{Fs, RealFs};
 use dunlin_metainfo::CLUSTER_BLOCK_LENGTH;
 use dunlin_plan::PlanForm;
+use peers::Outputs;
+use restart::Before;
+use settings::Settings;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -48,20 +57,20 @@ pub(crate) fn run_here(args: &SwarmArgs, here: Here) -> Result<Exit, Failure> {
         error => Failure::input(error),
     })?;
     args.refuse_implied(loaded.plan.form)?;
-    let voice = Voice::lead(args.run.quiet);
+    let console = Console::lead(args.run.quiet);
     let peers = u32::try_from(loaded.plan.peers.len()).unwrap_or(u32::MAX);
     let settings = Settings::decide(args, Some(loaded.plan.form), peers, here.fabric)?;
     if here.single && !args.run.quiet {
         out::say(&launch::one_process(peers));
     }
-    loaded.plan.warnings.iter().for_each(|text| voice.warning(text));
-    settings.warnings.iter().for_each(|text| voice.warning(text));
+    loaded.plan.warnings.iter().for_each(|text| console.warning(text));
+    settings.warnings.iter().for_each(|text| console.warning(text));
     let outputs = Outputs::of(args, &loaded);
     if args.check {
         return run_check(args, &loaded, settings, &outputs);
     }
     let control = RunControl::new();
-    let watch = Watch::start(control.clone(), voice)?;
+    let watch = watch(&control, console)?;
     let records = Records::prepare(
         &args.run,
         args.dump_peers.as_deref(),
@@ -69,9 +78,9 @@ pub(crate) fn run_here(args: &SwarmArgs, here: Here) -> Result<Exit, Failure> {
     )?;
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
     let lock = outputs.prepare(&fs, None)?;
-    let mode = Mode::of(args.run.quiet);
+    let mode = ProgressMode::of(args.run.quiet);
     generate(&loaded, None, mode, &watch)?;
-    let peers = peers::configure(&loaded, &outputs, voice)?;
+    let peers = peers::configure(&loaded, &outputs, console)?;
     watch.go_on()?;
     let generated = loaded.plan.generate.iter().map(|data| loaded.dir.join(&data.path)).collect();
     let before = Before::look(&peers, &loaded.dir, &generated);
@@ -101,19 +110,19 @@ fn run_check(
     outputs: &Outputs,
 ) -> Result<Exit, Failure> {
     let form = Some(loaded.plan.form);
-    let voice = Voice::lead(args.run.quiet);
+    let console = Console::lead(args.run.quiet);
     let ungenerated = check::ungenerated(loaded)?;
     if !ungenerated.is_empty() {
-        let moves = check::by_names(loaded, outputs, &ungenerated, voice)?;
+        let moves = check::by_names(loaded, outputs, &ungenerated, console)?;
         check::print(args.run.json, form, &ungenerated, &moves)?;
         return Ok(Exit::Ok);
     }
     let control = RunControl::new();
-    let watch = Watch::start(control.clone(), voice)?;
-    let peers = peers::configure(loaded, outputs, voice)?;
+    let watch = watch(&control, console)?;
+    let peers = peers::configure(loaded, outputs, console)?;
     watch.go_on()?;
     let config = config(args, settings, peers, Arc::new(RealFs), None);
-    let mode = Mode::of(args.run.quiet);
+    let mode = ProgressMode::of(args.run.quiet);
     let mut report = progress::during(mode, &control, || dunlin_cluster::run(config, &control));
     conflict::name_places(&mut report, loaded, outputs);
     let exit = Exit::of_code(report.exit_code());
@@ -132,11 +141,11 @@ fn run_check(
 pub(crate) fn generate(
     loaded: &Loaded,
     rank: Option<Rank>,
-    mode: Mode,
+    mode: ProgressMode,
     watch: &Watch,
 ) -> Result<(), Failure> {
     for data in &loaded.plan.generate {
-        if plan::is_generated(&loaded.dir, data).map_err(|error| Failure::plan(&error))? {
+        if plan::is_generated(&loaded.dir, data).map_err(|error| Failure::from(&error))? {
             continue;
         }
         watch.go_on()?;
@@ -149,7 +158,7 @@ pub(crate) fn generate(
             if watch.interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         plan::generate(&loaded.dir, data, rank, &mut progress)
-            .map_err(|error| Failure::plan(&error))?;
+            .map_err(|error| Failure::from(&error))?;
         step.end();
     }
     Ok(())
@@ -196,7 +205,7 @@ pub(crate) fn config(
 /// # Errors
 /// If stdout takes no more for another reason than that its reader went away (exit 5).
 pub(crate) fn tell(args: &SwarmArgs, report: &Report, exit: Exit) -> Result<(), Failure> {
-    let failures = troubles::failures(report);
+    let failures = failures::failures(report);
     if args.run.json {
         let message = failures.join("\n");
         out::document(&json::report(report.to_json(), exit, &message))?;

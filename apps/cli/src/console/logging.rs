@@ -1,7 +1,7 @@
 //! Diagnostics on stderr: `-v`, `-vv`, or a filter in `DUNLIN_LOG`.
 
+use crate::console::out;
 use crate::exit::Failure;
-use crate::out;
 use tracing_subscriber::EnvFilter;
 
 /// The variable that holds a filter, like `debug` or `dunlin_cluster=trace`. It wins over `-v`.

@@ -7,15 +7,24 @@
 //! one line, so that a line break in a text from outside cannot begin a line that looks like ours.
 
 use crate::exit::Failure;
-use crate::launch;
 use dunlin_base::{is_disguise, plain, plain_json};
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt::Display;
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A line of a [`Lines`] is cut after so many bytes, so that what has none cannot fill the memory.
 const MAX_LINE: usize = 1 << 20;
+
+/// Whether a launcher started this process.
+static LAUNCHED: AtomicBool = AtomicBool::new(false);
+
+/// From now on nobody is taken to look at the terminals of this process: some launchers give their
+/// processes terminals of their own, whose other end may be anything.
+pub(crate) fn set_launched() {
+    LAUNCHED.store(true, Ordering::Relaxed);
+}
 
 /// Writes data to stdout through a buffer.
 ///
@@ -224,10 +233,9 @@ pub(crate) fn is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
-/// Whether a person looks at what is written there. Some launchers give their processes terminals of
-/// their own, whose other end may be anything.
+/// Whether a person looks at what is written there.
 fn is_screen(stream: &impl IsTerminal) -> bool {
-    stream.is_terminal() && launch::launcher().is_none()
+    stream.is_terminal() && !LAUNCHED.load(Ordering::Relaxed)
 }
 
 /// Writes a path so that a shell reads it as one word.

@@ -1,10 +1,8 @@
 //! Ctrl-C and SIGTERM: the first stops a run so that it can be resumed, the second stops the
 //! program.
 
+use super::out;
 use crate::exit::{Exit, Failure};
-use crate::out;
-use crate::voice::Voice;
-use dunlin_cluster::RunControl;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::sync::Arc;
@@ -32,24 +30,12 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Starts to listen: the first signal asks the run of `control` to stop. Of a job only rank 0
-    /// says so: a launcher hands one signal to everybody.
+    /// Starts to listen: the first signal calls `stop`. Of a job only rank 0 `reports` it, since a
+    /// launcher sends one signal to every process.
     ///
     /// # Errors
     /// If the operating system refuses (exit 3).
-    pub(crate) fn start(control: RunControl, voice: Voice) -> Result<Watch, Failure> {
-        Watch::listen(voice.leads(), move || control.interrupt())
-    }
-
-    /// The same for whoever is no job: the first signal calls `stop`.
-    ///
-    /// # Errors
-    /// As [`Watch::start`].
-    pub(crate) fn of(stop: impl Fn() + Send + 'static) -> Result<Watch, Failure> {
-        Watch::listen(true, stop)
-    }
-
-    fn listen(says: bool, stop: impl Fn() + Send + 'static) -> Result<Watch, Failure> {
+    pub(crate) fn start(reports: bool, stop: impl Fn() + Send + 'static) -> Result<Watch, Failure> {
         let refused = |error: std::io::Error| {
             Failure::environment(format!("cannot listen for Ctrl-C: {error}; try again"))
         };
@@ -58,7 +44,7 @@ impl Watch {
         let interrupted = watch.interrupted.clone();
         std::thread::Builder::new()
             .name("signals".to_owned())
-            .spawn(move || listen(&mut signals, &stop, &interrupted, says))
+            .spawn(move || listen(&mut signals, &stop, &interrupted, reports))
             .map_err(refused)?;
         Ok(watch)
     }
@@ -86,9 +72,9 @@ impl Watch {
     }
 }
 
-fn listen(signals: &mut Signals, stop: &dyn Fn(), interrupted: &AtomicBool, says: bool) {
+fn listen(signals: &mut Signals, stop: &dyn Fn(), interrupted: &AtomicBool, reports: bool) {
     let say = |text| {
-        if says {
+        if reports {
             out::say(text);
         }
     };

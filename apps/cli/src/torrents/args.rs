@@ -5,7 +5,10 @@
     reason = "these doc comments are help texts for a terminal"
 )]
 
-use crate::values;
+pub(crate) mod transfer;
+pub(crate) mod verify;
+
+use super::parsers;
 use clap::Args as ClapArgs;
 use dunlin_metainfo::Format;
 use dunlin_plan::Pattern;
@@ -49,13 +52,13 @@ pub(crate) struct CreateArgs {
     /// A tracker; repeatable, each is a tier of its own. Commas make one tier of several.
     ///
     /// Programs ask the first tier first, and the others if none of it answers (BEP 12).
-    #[arg(short, long, value_name = "URL", value_parser = values::torrent::tier, help_heading = "Who has it")]
-    pub(crate) tracker: Vec<values::torrent::Tier>,
+    #[arg(short, long, value_name = "URL", value_parser = parsers::tier, help_heading = "Who has it")]
+    pub(crate) tracker: Vec<parsers::Tier>,
 
     /// A server that has the files; repeatable.
     ///
     /// For a folder the address of the folder above it, for a single file the file's own (BEP 19).
-    #[arg(long, value_name = "URL", value_parser = values::torrent::web_seed, help_heading = "Who has it")]
+    #[arg(long, value_name = "URL", value_parser = parsers::web_seed, help_heading = "Who has it")]
     pub(crate) web_seed: Vec<String>,
 
     /// Only the torrent's own trackers may name peers: no DHT, no exchange among peers (BEP 27).
@@ -68,14 +71,14 @@ pub(crate) struct CreateArgs {
     ///
     /// `v1` is what every program reads. `v2` (BEP 52) verifies blocks of 16KiB and names each file
     /// by its content; few programs know it. `hybrid` is both, with padding between files.
-    #[arg(long, value_name = "FORMAT", default_value = "v1", hide_default_value = true, value_parser = values::torrent::format, help_heading = "Content")]
+    #[arg(long, value_name = "FORMAT", default_value = "v1", hide_default_value = true, value_parser = parsers::format, help_heading = "Content")]
     pub(crate) format: Format,
 
     /// Bytes a piece: a power of two from 16KiB to 64MiB [default: by the length].
     ///
     /// The default is the smallest power of two of at least 16KiB that gives at most 2000 pieces,
     /// and at most 16MiB.
-    #[arg(long, value_name = "SIZE", value_parser = values::piece_size, help_heading = "Content")]
+    #[arg(long, value_name = "SIZE", value_parser = crate::parsers::piece_size, help_heading = "Content")]
     pub(crate) piece_size: Option<u32>,
 
     /// Leaves out what matches; repeatable. Names are relative to PATH.
@@ -96,8 +99,8 @@ pub(crate) struct CreateArgs {
     /// `name`: by the bytes of each name, so that the same files are the same torrent everywhere;
     /// v2 and hybrid have no other order. `listed`: as the file system lists them, as some programs
     /// do.
-    #[arg(long, value_name = "ORDER", default_value = "name", hide_default_value = true, value_parser = values::torrent::file_order, help_heading = "Content")]
-    pub(crate) order: values::torrent::FileOrder,
+    #[arg(long, value_name = "ORDER", default_value = "name", hide_default_value = true, value_parser = parsers::file_order, help_heading = "Content")]
+    pub(crate) order: parsers::FileOrder,
 
     /// The torrent's name [default: that of PATH].
     ///
@@ -164,14 +167,14 @@ pub(crate) struct EditArgs {
     /// Trackers instead of those that are there; repeatable, as with `create`.
     ///
     /// Each is a tier of its own; commas make one tier of several.
-    #[arg(short, long, value_name = "URL", value_parser = values::torrent::tier, help_heading = "Changes")]
-    pub(crate) tracker: Vec<values::torrent::Tier>,
+    #[arg(short, long, value_name = "URL", value_parser = parsers::tier, help_heading = "Changes")]
+    pub(crate) tracker: Vec<parsers::Tier>,
 
     /// Trackers behind those that are there, as tiers of their own; repeatable.
     ///
     /// One that is there already is not added again.
-    #[arg(long, value_name = "URL", value_parser = values::torrent::tier, help_heading = "Changes")]
-    pub(crate) add_tracker: Vec<values::torrent::Tier>,
+    #[arg(long, value_name = "URL", value_parser = parsers::tier, help_heading = "Changes")]
+    pub(crate) add_tracker: Vec<parsers::Tier>,
 
     /// Removes all trackers that are there.
     ///
@@ -182,7 +185,7 @@ pub(crate) struct EditArgs {
     /// Web seeds instead of those that are there; repeatable.
     ///
     /// Servers that have the files (BEP 19).
-    #[arg(long, value_name = "URL", value_parser = values::torrent::web_seed, help_heading = "Changes")]
+    #[arg(long, value_name = "URL", value_parser = parsers::web_seed, help_heading = "Changes")]
     pub(crate) web_seed: Vec<String>,
 
     /// Removes all web seeds.
@@ -266,32 +269,12 @@ pub(crate) struct MagnetArgs {
     ///
     /// A glob over the paths in the torrent, as in `docs/**`, or indexes as `dunlin show --json`
     /// gives them: `0,2,4-8` (BEP 53).
-    #[arg(long, value_name = "GLOB", value_parser = values::torrent::Select::parse)]
-    pub(crate) select: Vec<values::torrent::Select>,
+    #[arg(long, value_name = "GLOB", value_parser = parsers::Select::parse)]
+    pub(crate) select: Vec<parsers::Select>,
 
     /// A peer that has the torrent: HOST:PORT; repeatable.
     ///
     /// It is asked at once, without a tracker. An IPv6 address stands in brackets.
-    #[arg(long, value_name = "PEER", value_parser = values::torrent::peer)]
+    #[arg(long, value_name = "PEER", value_parser = parsers::peer)]
     pub(crate) peer: Vec<(String, u16)>,
-}
-
-/// Options of `dunlin completions`.
-#[derive(Debug, ClapArgs)]
-pub(crate) struct CompletionsArgs {
-    /// The shell: bash, zsh, fish.
-    ///
-    /// The script goes to stdout: `dunlin completions bash > /etc/bash_completion.d/dunlin`.
-    #[arg(value_name = "SHELL", value_parser = values::torrent::shell)]
-    pub(crate) shell: clap_complete::Shell,
-}
-
-/// Options of `dunlin man`.
-#[derive(Debug, ClapArgs)]
-pub(crate) struct ManArgs {
-    /// Where to write all pages; without it the main page goes to stdout.
-    ///
-    /// dunlin.1, and dunlin-COMMAND.1 for each command. The folder is created.
-    #[arg(value_name = "DIR")]
-    pub(crate) dir: Option<PathBuf>,
 }

@@ -2,14 +2,14 @@
 
 use super::scan::{Content, Wanted, scan};
 use super::{check_folder, check_output, is_stream, show, write};
-use crate::args::torrent::CreateArgs;
 use crate::args::{Args, Command};
+use crate::console::out;
+use crate::console::progress::{ProgressMode, Step};
 use crate::exit::{Exit, Failure};
-use crate::out;
-use crate::progress::{Mode, Step};
-use crate::values::torrent::FileOrder;
+use crate::torrents::args::CreateArgs;
+use crate::torrents::parsers::FileOrder;
 use clap::Parser;
-use dunlin_base::format_size;
+use dunlin_base::{format_size, plain};
 use dunlin_disk::{NewSource, RealFs, hash_new};
 use dunlin_metainfo::{
     Format, MAX_TORRENT_SIZE, NewFile, NewTorrent, Torrent, is_own_name, usual_piece_length,
@@ -111,7 +111,7 @@ pub(crate) fn of_data(path: &Path, trackers: &[String], quiet: bool) -> Result<T
 /// Hashes the files, and puts the torrent together.
 fn make(args: &CreateArgs, content: &Content) -> Result<Torrent, Failure> {
     if is_own_name(&content.name) {
-        let name = super::plain(&content.name);
+        let name = plain(&content.name);
         return Err(Failure::input(format!(
             "`{name}` is a name for what runs of dunlin keep, and nothing is fetched under it; give \
              another one with --name"
@@ -128,7 +128,7 @@ fn make(args: &CreateArgs, content: &Content) -> Result<Torrent, Failure> {
     let sources: Vec<NewSource> = content.files.iter().map(source).collect();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let what = format!("hashing {}", format_size(total));
-    let mut step = Step::begin(Mode::of(args.quiet), what, total);
+    let mut step = Step::begin(ProgressMode::of(args.quiet), what, total);
     let hashes = hash_new(&RealFs, &new, &sources, threads, &mut |done| {
         step.at(done);
         ControlFlow::Continue(())

@@ -1,9 +1,9 @@
 //! `dunlin edit TORRENT`: another .torrent file for the same torrent, or, if that is said, for another.
 
 use super::{check_output, is_stream, read, write};
-use crate::args::torrent::EditArgs;
+use crate::console::out;
 use crate::exit::{Exit, Failure};
-use crate::out;
+use crate::torrents::args::EditArgs;
 use dunlin_metainfo::{Torrent, TorrentEdit};
 
 /// Runs the command.
@@ -41,7 +41,7 @@ pub(crate) fn run(args: &EditArgs) -> Result<Exit, Failure> {
 fn outside(args: &EditArgs, torrent: &Torrent, edit: &mut TorrentEdit) {
     let changed = args.remove_trackers || !args.tracker.is_empty() || !args.add_tracker.is_empty();
     if changed {
-        let new = |tiers: &[crate::values::torrent::Tier]| -> Vec<Vec<String>> {
+        let new = |tiers: &[crate::torrents::parsers::Tier]| -> Vec<Vec<String>> {
             tiers.iter().map(|tier| tier.0.clone()).collect()
         };
         let mut tiers = match args.tracker.is_empty() {

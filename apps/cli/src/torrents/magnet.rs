@@ -1,9 +1,10 @@
 //! `dunlin magnet TORRENT`: the link that stands for a torrent.
 
 use super::read;
-use crate::args::torrent::MagnetArgs;
+use crate::console::out;
 use crate::exit::{Exit, Failure};
-use crate::out;
+use crate::torrents::args::MagnetArgs;
+use dunlin_base::plain;
 use dunlin_metainfo::{Magnet, Torrent};
 
 /// Runs the command.
@@ -45,7 +46,7 @@ fn selected(args: &MagnetArgs, torrent: &Torrent) -> Result<Vec<(u32, u32)>, Fai
         let which = at + 1;
         return Err(Failure::input(format!(
             "--select number {which} means no file of `{}`; `dunlin show` lists them",
-            super::plain(&torrent.name)
+            plain(&torrent.name)
         )));
     }
     let mut ranges: Vec<(u32, u32)> = Vec::new();

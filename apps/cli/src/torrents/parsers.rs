@@ -1,6 +1,5 @@
 //! Values of options around torrents: tiers of trackers, formats, files to select, peers.
 
-use clap_complete::Shell;
 use dunlin_metainfo::{Format, Magnet};
 use dunlin_plan::{Pattern, PatternError};
 
@@ -29,9 +28,6 @@ pub(crate) enum TorrentValueError {
     /// No peer.
     #[error("`{0}` is no peer: write HOST:PORT, as in 192.0.2.7:6881 or [2001:db8::1]:6881")]
     Peer(String),
-    /// No shell.
-    #[error("`{0}` is no shell that is known: use one of bash, zsh, fish")]
-    Shell(String),
     /// No glob and no indexes.
     #[error(transparent)]
     Pattern(#[from] PatternError),
@@ -159,19 +155,6 @@ pub(crate) fn peer(text: &str) -> Result<(String, u16), TorrentValueError> {
     let magnet = link.parse::<Magnet>().ok().filter(|_| !text.contains(['&', '%']));
     let peer = magnet.and_then(|magnet| magnet.peers.into_iter().next());
     peer.ok_or_else(|| TorrentValueError::Peer(text.to_owned()))
-}
-
-/// Reads the name of a shell.
-///
-/// # Errors
-/// If it is not known.
-pub(crate) fn shell(text: &str) -> Result<Shell, TorrentValueError> {
-    match text {
-        "bash" => Ok(Shell::Bash),
-        "zsh" => Ok(Shell::Zsh),
-        "fish" => Ok(Shell::Fish),
-        _ => Err(TorrentValueError::Shell(text.to_owned())),
-    }
 }
 
 #[cfg(test)]

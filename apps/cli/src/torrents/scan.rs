@@ -1,7 +1,8 @@
 //! What a new torrent is made of: the files at a path, with their names in the torrent.
 
 use crate::exit::Failure;
-use crate::values::torrent::FileOrder;
+use crate::torrents::parsers::FileOrder;
+use dunlin_base::plain;
 use dunlin_disk::{FileKind, Fs, Look, Meta, RealFs};
 use dunlin_metainfo::{MAX_DEPTH, NewFile, dangling_links, is_own_name, resolve_path};
 use dunlin_plan::Pattern;
@@ -244,7 +245,7 @@ impl Walk<'_> {
     }
 
     fn leave_out(&mut self, name: &str, why: &str) {
-        self.left_out.push(format!("`{}` is left out: {why}", super::plain(name)));
+        self.left_out.push(format!("`{}` is left out: {why}", plain(name)));
     }
 }
 
@@ -257,7 +258,7 @@ fn follow(path: &Path) -> std::io::Result<(Meta, bool)> {
 fn utf8<'a>(name: &'a std::ffi::OsStr, path: &Path) -> Result<&'a str, Failure> {
     name.to_str().ok_or_else(|| {
         let path = path.to_string_lossy();
-        let path = super::plain(&path);
+        let path = plain(&path);
         Failure::input(format!("`{path}` is no UTF-8, as names in torrents are; rename it"))
     })
 }

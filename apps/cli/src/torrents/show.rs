@@ -1,10 +1,10 @@
 //! `dunlin show TORRENT`: everything that a torrent says, as a table or as JSON.
 
 use super::{magnet, read};
-use crate::args::torrent::ShowArgs;
+use crate::console::json::SCHEMA;
+use crate::console::out::{self, Page};
 use crate::exit::{Exit, Failure};
-use crate::json::SCHEMA;
-use crate::out::{self, Page};
+use crate::torrents::args::ShowArgs;
 use dunlin_base::{format_size, hex};
 use dunlin_metainfo::{BLOCK_LENGTH, Torrent, TorrentFile};
 use serde_json::{Value, json};

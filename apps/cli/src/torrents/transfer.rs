@@ -4,15 +4,15 @@
 mod beside;
 mod faults;
 mod goal;
+mod progress;
 mod run;
 mod show;
 mod source;
 
-use crate::args::transfer::{GetArgs, NetArgs, SeedArgs};
 use crate::exit::{Exit, Failure};
+use crate::torrents::args::transfer::{GetArgs, NetArgs, SeedArgs};
 use dunlin_disk::{Existing, Fs, LockError, OutputLock, RealFs};
 use dunlin_engine::client::NodeConfig;
-use dunlin_engine::io::Priority;
 use dunlin_net::{NetConfig, NewTorrent, Port};
 use run::Job;
 use source::Wanted;
@@ -130,9 +130,4 @@ fn config(options: &NetArgs) -> Result<NetConfig, Failure> {
         hash_threads: cores,
         trackers: dunlin_net::tracker_client::TrackerConfig::default(),
     })
-}
-
-/// Whether a file is wanted at all.
-pub(crate) fn is_wanted(priorities: &[Priority], index: usize) -> bool {
-    priorities.get(index).copied().unwrap_or_default() != Priority::Skip
 }

@@ -2,13 +2,13 @@
 
 mod look;
 
-use super::{plain, read};
-use crate::args::verify::VerifyArgs;
+use super::read;
+use crate::console::progress::{ProgressMode, Step};
+use crate::console::signals::Watch;
+use crate::console::{json, out};
 use crate::exit::{Exit, Failure};
-use crate::progress::{Mode, Step};
-use crate::signals::Watch;
-use crate::{json, out};
-use dunlin_base::{Bitfield, FileIndex, PieceIndex, format_size};
+use crate::torrents::args::verify::VerifyArgs;
+use dunlin_base::{Bitfield, FileIndex, PieceIndex, format_size, plain};
 use dunlin_disk::{CheckFiles, Checked, DiskErrorKind, Fs, RealFs};
 use dunlin_metainfo::{BLOCK_LENGTH, Content, Torrent};
 use look::{Found, Stands};
@@ -109,7 +109,7 @@ fn check(
     stands: &[Stands],
 ) -> Result<Checked, Failure> {
     let stop = Arc::new(AtomicBool::new(false));
-    let _watch = Watch::of({
+    let _watch = Watch::start(true, {
         let stop = Arc::clone(&stop);
         move || stop.store(true, Ordering::Relaxed)
     })?;
@@ -117,7 +117,7 @@ fn check(
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let total = content.geometry.total_len();
     let what = format!("verifying {}", format_size(total));
-    let mut step = Step::begin(Mode::of(args.quiet), what, total);
+    let mut step = Step::begin(ProgressMode::of(args.quiet), what, total);
     let check = CheckFiles { fs, content, paths: &paths, threads, budget: None, stop: &stop };
     let checked = check.run(&mut |done, _| {
         step.at(done);

@@ -5,7 +5,7 @@
     reason = "these doc comments are help texts for a terminal"
 )]
 
-use crate::values;
+use crate::parsers;
 use clap::Args as ClapArgs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -37,7 +37,7 @@ pub(crate) struct TrackerArgs {
     /// Time between two announces of a peer [default: 30m].
     ///
     /// From 1s to 24h. Peers that were not heard of for twice that are forgotten.
-    #[arg(long, value_name = "TIME", value_parser = values::duration, help_heading = "Rules")]
+    #[arg(long, value_name = "TIME", value_parser = parsers::duration, help_heading = "Rules")]
     pub(crate) interval: Option<Duration>,
 
     /// Serves only the torrents in a file: one info-hash a line, in hex.

@@ -190,8 +190,11 @@ pub(crate) fn check_unsafe(source: &Source) -> Vec<String> {
 
 /// Who may write to stdout or stderr, or draw on them: what goes out for people is cleaned in one
 /// place. The witness answers the process that started it.
-const STREAMS: &[&str] =
-    &["apps/cli/src/out.rs", "apps/cli/src/bars.rs", "worlds/cluster/src/witness.rs"];
+const STREAMS: &[&str] = &[
+    "apps/cli/src/console/out.rs",
+    "apps/cli/src/console/bars.rs",
+    "worlds/cluster/src/witness.rs",
+];
 
 /// Standard streams are named where texts are cleaned, and nowhere else.
 pub(crate) fn check_streams(source: &Source) -> Vec<String> {
@@ -199,7 +202,7 @@ pub(crate) fn check_streams(source: &Source) -> Vec<String> {
         return Vec::new();
     }
     let word = |at: usize| source.words.get(at).map_or("", |word| word.text.as_str());
-    let why = "texts from outside are cleaned in apps/cli/src/out.rs; write through it";
+    let why = "texts from outside are cleaned in apps/cli/src/console/out.rs; write through it";
     let mut found = Vec::new();
     for (at, here) in source.words.iter().enumerate() {
         let before = |back: usize| at.checked_sub(back).map_or("", word);

@@ -308,5 +308,5 @@ fn streams_are_found_however_they_are_written() {
     }
     let fine = "fn f() { command.stdout(Stdio::piped()); child.stderr.take(); table::print(x); }";
     assert_eq!(found(fine), 0);
-    assert_eq!(bans::check_streams(&Source::new("apps/cli/src/out.rs", cases[0])).len(), 0);
+    assert_eq!(bans::check_streams(&Source::new("apps/cli/src/console/out.rs", cases[0])).len(), 0);
 }

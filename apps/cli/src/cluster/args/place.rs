@@ -6,7 +6,7 @@
 )]
 
 use super::run::RunArgs;
-use crate::values::placing::{self as values, Hosts, LinkRate, Racks, Who};
+use crate::cluster::parsers::{self as parsers, Hosts, LinkRate, Racks, Who};
 use clap::Args as ClapArgs;
 use dunlin_base::Rate;
 use std::path::PathBuf;
@@ -107,7 +107,7 @@ pub(crate) struct PlacingArgs {
     /// What a rank sends at most, like 100MB (a second).
     ///
     /// Payload, of each rank by itself.
-    #[arg(long, value_name = "RATE", value_parser = values::rate, help_heading = "Limits")]
+    #[arg(long, value_name = "RATE", value_parser = parsers::rate, help_heading = "Limits")]
     pub(crate) max_rate: Option<Rate>,
 
     /// Which hosts are near each other: n[01-08]=r1 or a file of such lines; repeatable.
@@ -151,7 +151,7 @@ pub(crate) struct PlacingArgs {
     /// How many ranks there are in this process, 0 to N-1, over memory or virtual.
     ///
     /// The default is 1 for cast, and for place as many as the plan has.
-    #[arg(long, value_name = "N", value_parser = values::count, help_heading = "Launch")]
+    #[arg(long, value_name = "N", value_parser = parsers::count, help_heading = "Launch")]
     pub(crate) ranks: Option<u32>,
 
     /// The hosts that ranks of this process pretend to be on, in order, like n[01-04].

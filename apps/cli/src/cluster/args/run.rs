@@ -5,7 +5,8 @@
     reason = "these doc comments are help texts for a terminal"
 )]
 
-use crate::values::{self, Fabric};
+use crate::cluster::parsers::{self as cluster_parsers, Fabric};
+use crate::parsers;
 use clap::Args as ClapArgs;
 use dunlin_cluster::Fault;
 use dunlin_engine::config::{PieceOrder, Profile, SourceOrder};
@@ -47,20 +48,20 @@ pub(crate) struct RunArgs {
     ///
     /// The default is the largest power of two from 16KiB to 4MiB that gives at least 512 pieces.
     /// Token files (course plans) have one token a piece, and this option changes nothing.
-    #[arg(long, value_name = "SIZE", value_parser = values::piece_size, help_heading = "Limits")]
+    #[arg(long, value_name = "SIZE", value_parser = parsers::piece_size, help_heading = "Limits")]
     pub(crate) piece_size: Option<u32>,
 
     /// The longest block between ranks: a power of two from 128KiB to 1MiB [default: 512KiB].
     ///
     /// What one request asks for; less where pieces are shorter. Of several processes the smallest
     /// counts for all.
-    #[arg(long, value_name = "SIZE", value_parser = values::block_size, help_heading = "Limits")]
+    #[arg(long, value_name = "SIZE", value_parser = cluster_parsers::block_size, help_heading = "Limits")]
     pub(crate) block_size: Option<u32>,
 
     /// Memory for payload in the whole process, at least 1MiB.
     ///
     /// Receiving, serving and hashing draw on this one budget.
-    #[arg(long, value_name = "SIZE", value_parser = values::memory, default_value = "256MiB",
+    #[arg(long, value_name = "SIZE", value_parser = parsers::memory, default_value = "256MiB",
           help_heading = "Limits")]
     pub(crate) memory: u64,
 
@@ -68,14 +69,14 @@ pub(crate) struct RunArgs {
     ///
     /// A peer that has not registered by then counts as failed, by name, and the others go on. Like
     /// 60s, 500ms, 2m, or plain seconds.
-    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "60s",
+    #[arg(long, value_name = "TIME", value_parser = parsers::duration, default_value = "60s",
           help_heading = "Limits")]
     pub(crate) start_timeout: Duration,
 
     /// How long a file may wait for a source that can give it.
     ///
     /// After that the file fails with that reason; so does a file on a full disk.
-    #[arg(long, value_name = "TIME", value_parser = values::duration, default_value = "60s",
+    #[arg(long, value_name = "TIME", value_parser = parsers::duration, default_value = "60s",
           help_heading = "Limits")]
     pub(crate) stall_timeout: Duration,
 

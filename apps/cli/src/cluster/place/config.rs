@@ -1,6 +1,6 @@
 //! From the work to what the world is told of a run.
 
-use super::work::{Task, Work};
+use super::spec::{Task, Work};
 use crate::exit::Failure;
 use dunlin_base::Rank;
 use dunlin_cluster::process::host_name;

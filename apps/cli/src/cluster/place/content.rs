@@ -2,8 +2,8 @@
 //! stands where wanted things go.
 
 use super::part::{Gift, Part, real};
-use super::work::{Task, Work};
-use crate::troubles;
+use super::spec::{Task, Work};
+use crate::cluster::failures;
 use dunlin_base::Rank;
 use dunlin_cluster::{FoundFile, PeerConfig, PeerContent, Placing};
 use dunlin_control::{FailedFile, Node};
@@ -31,10 +31,10 @@ pub(crate) fn left_out<'a>(ready: impl Iterator<Item = &'a Ready>) -> Vec<String
         }
         (rank, ready.notes.clone())
     });
-    let named = troubles::together(named);
-    let groups = named.into_iter().chain(troubles::together(more.into_iter()));
+    let named = failures::together(named);
+    let groups = named.into_iter().chain(failures::together(more.into_iter()));
     let said = groups.flat_map(|(ranks, texts)| {
-        let who = troubles::called(&ranks, |rank| format!("rank {rank}"));
+        let who = failures::called(&ranks, |rank| format!("rank {rank}"));
         texts.into_iter().map(move |text| format!("{who}: {text}"))
     });
     said.collect()

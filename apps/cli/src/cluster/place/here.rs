@@ -3,15 +3,16 @@
 use super::config::{self, Told};
 use super::content::{Look, Ready, left_out};
 use super::part::{self, Part, misfits};
-use super::tell::{self, Run};
-use super::work::{Task, Work};
+use super::report::{self, Run};
+use super::spec::{Task, Work};
+use crate::cluster::launch;
+use crate::cluster::outputs::Records;
+use crate::cluster::parsers::Fabric;
+use crate::cluster::progress::{self, watch};
+use crate::cluster::swarm::settings;
+use crate::console::Console;
+use crate::console::progress::ProgressMode;
 use crate::exit::{Exit, Failure};
-use crate::progress::{self, Mode};
-use crate::records::Records;
-use crate::signals::Watch;
-use crate::values::Fabric;
-use crate::voice::Voice;
-use crate::{launch, settings};
 use dunlin_base::Rank;
 use dunlin_cluster::process::host_name;
 use dunlin_cluster::{FabricKind, RunControl, watch};
@@ -41,14 +42,14 @@ pub(super) fn run(work: &Work) -> Result<Exit, Failure> {
     let size = u32::try_from(sites.len()).unwrap_or(u32::MAX);
     config::check_faults(work, size)?;
     let seed = settings::seed(options.run.seed, &fabric)?;
-    let voice = Voice::lead(options.run.quiet);
+    let console = Console::lead(options.run.quiet);
     let control = RunControl::new();
-    let watch = Watch::start(control.clone(), voice)?;
+    let watch = watch(&control, console)?;
     let records = match options.looks_only() {
         true => Records::default(),
         false => Records::prepare(&options.run, None, std::iter::empty())?,
     };
-    tell::generate(work, &sites, voice, &watch)?;
+    report::generate(work, &sites, console, &watch)?;
     let mut problems = misfits(work, &sites);
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
     let mut parts = part::parts(work, &sites);
@@ -61,14 +62,14 @@ pub(super) fn run(work: &Work) -> Result<Exit, Failure> {
         let look = Look { work, site, cache: cache.clone(), fs: &*fs, stop: watch.flag() };
         all.push(look.content(part));
     }
-    left_out(all.iter()).iter().for_each(|text| voice.warning(text));
+    left_out(all.iter()).iter().for_each(|text| console.warning(text));
     let has: BTreeSet<usize> = all.iter().flat_map(|ready| ready.has.iter().copied()).collect();
     let peers: Vec<_> = all.into_iter().map(|ready| ready.peer).collect();
     watch.go_on()?;
     problems.extend(unheld(work, &has));
-    problems.iter().for_each(|text| voice.error(text));
+    problems.iter().for_each(|text| console.error(text));
     if size == 1 {
-        voice.warning(
+        console.warning(
             "there is one rank only, and nothing goes anywhere else; for more use --hosts, a \
              launcher like mpirun, or --ranks",
         );
@@ -83,10 +84,10 @@ pub(super) fn run(work: &Work) -> Result<Exit, Failure> {
         hash_threads: launch::hash_threads(None),
     };
     let config = config::config(work, told);
-    let mode = Mode::of(options.run.quiet);
+    let mode = ProgressMode::of(options.run.quiet);
     let report = progress::during(mode, &control, || dunlin_cluster::run(config, &control));
     let hosts = sites.into_iter().map(|site| (site.rank, site.host)).collect();
-    tell::tell(Run { work, hosts, problems, report, records })
+    report::tell(Run { work, hosts, problems, report, records })
 }
 
 /// The ranks of this process and the hosts that they are on, or pretend to be on.
@@ -156,6 +157,3 @@ fn unheld(work: &Work, has: &BTreeSet<usize>) -> Vec<String> {
         .filter(|(at, source)| several && source.name.is_empty() && !has.contains(at));
     lacking.map(|(_, source)| format!("`{}`: {}", source.said, source.unheld())).collect()
 }
-
-/// By rank, the name of its host.
-pub(super) type Hosts = BTreeMap<Rank, String>;

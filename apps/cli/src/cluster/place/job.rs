@@ -4,15 +4,17 @@
 use super::config::{self, Told};
 use super::content::{Look, left_out};
 use super::part::{self, Part, misfits};
-use super::tell::{self, Run};
-use super::work::Work;
+use super::report::{self, Run};
+use super::spec::Work;
+use crate::cluster::outputs::Records;
+use crate::cluster::progress::{self, watch};
+use crate::cluster::ranks::{self, Refusal};
+use crate::cluster::swarm::settings;
+use crate::cluster::{failures, launch};
+use crate::console::progress::ProgressMode;
+use crate::console::signals::Watch;
+use crate::console::{Console, out};
 use crate::exit::{Exit, Failure};
-use crate::progress::{self, Mode};
-use crate::ranks::{self, Refusal};
-use crate::records::Records;
-use crate::signals::Watch;
-use crate::voice::Voice;
-use crate::{launch, out, settings, troubles};
 use dunlin_base::Rank;
 use dunlin_cluster::process::{Beside, Hello, Job, LastRun, Launcher, Welcome};
 use dunlin_cluster::{
@@ -64,11 +66,11 @@ pub(super) fn lead(here: &Here<'_>, work: Result<Work, Failure>, json: bool) -> 
 fn led(here: &Here<'_>, work: &Work) -> Result<Exit, Refusal> {
     let (job, options) = (here.job, &work.options);
     let run = &options.run;
-    let voice = Voice::lead(run.quiet);
+    let console = Console::lead(run.quiet);
     let control = RunControl::new();
     // A death is said at once: some launchers end everybody a moment later.
     control.set_teller(out::say);
-    let watch = Watch::start(control.clone(), voice)?;
+    let watch = watch(&control, console)?;
     let peers = job.size().saturating_sub(1);
     let ready = config::check_faults(work, job.size()).and_then(|()| prepare(work));
     let hellos = job.hellos(run.start_timeout, &|| watch.interrupted());
@@ -80,7 +82,7 @@ fn led(here: &Here<'_>, work: &Work) -> Result<Exit, Refusal> {
     let mut heard = hellos.clone();
     heard.extend(lost.into_iter().map(|rank| (rank, Hello::default())));
     if let Some(text) = ranks::unheard(peers, &heard, run.start_timeout) {
-        voice.warning(&text);
+        console.warning(&text);
     }
     if let Some(text) = ranks::last_run(&hellos).filter(|_| !run.quiet && !options.looks_only()) {
         out::say(&text);
@@ -98,7 +100,7 @@ fn led(here: &Here<'_>, work: &Work) -> Result<Exit, Refusal> {
     let silent = (1..job.size()).map(Rank).filter(|rank| !hosts.contains_key(rank));
     sites.extend(silent.map(|rank| Site { rank, host: String::new(), files: String::new() }));
     let problems = misfits(work, &sites);
-    problems.iter().for_each(|text| voice.error(text));
+    problems.iter().for_each(|text| console.error(text));
     let state = state(work, job.rank(), &here.host);
     job.own(&Hello { state, ..hello_of(here, work) });
     let seed = settings::seed(run.seed, &FabricKind::Ranks(job.clone()))?;
@@ -109,15 +111,16 @@ fn led(here: &Here<'_>, work: &Work) -> Result<Exit, Refusal> {
     let welcome = job.welcome(seed);
     tracing::info!(seed, peers, "starting");
     let config = run_config(here, work, &welcome, peer, (fs, &records));
-    let mut report =
-        progress::during(Mode::of(run.quiet), &control, || dunlin_cluster::run(config, &control));
+    let mut report = progress::during(ProgressMode::of(run.quiet), &control, || {
+        dunlin_cluster::run(config, &control)
+    });
     let lost = here.lost.lock().unwrap_or_else(PoisonError::into_inner).clone();
     // Who never was there did not die.
     let never = |peer: &&mut PeerReport| {
         peer.state == PeerState::Dead && peer.files.is_empty() && lost.contains(&peer.rank)
     };
     report.peers.iter_mut().filter(never).for_each(|peer| peer.state = PeerState::Absent);
-    Ok(tell::tell(Run { work, hosts, problems, report, records })?)
+    Ok(report::tell(Run { work, hosts, problems, report, records })?)
 }
 
 /// What rank 0 leaves to tell.
@@ -138,9 +141,9 @@ fn take_part(here: &Here<'_>) -> Exit {
     let job = here.job;
     let work = Work::heard(&job.work());
     let quiet = work.as_ref().is_ok_and(|work| work.options.run.quiet);
-    let voice = Voice::peer(job.rank(), quiet);
+    let console = Console::peer(job.rank(), quiet);
     let control = RunControl::new();
-    let watch = Watch::start(control.clone(), voice);
+    let watch = watch(&control, console);
     let failure = match (&work, &watch) {
         (Err(failure), _) | (_, Err(failure)) => Some(failure.clone()),
         _ => None,
@@ -153,7 +156,7 @@ fn take_part(here: &Here<'_>) -> Exit {
     let stopped = || watch.as_ref().is_ok_and(Watch::interrupted);
     let welcome = match job.hello(Hello { failure: told, ..hello }, &stopped) {
         Ok(welcome) => welcome,
-        Err(dismissed) => return sent_home(voice, Exit::of_code(dismissed.code)),
+        Err(dismissed) => return sent_home(console, Exit::of_code(dismissed.code)),
     };
     let (Ok(work), Ok(watch)) = (work, watch) else {
         return failure.map_or(Exit::Failed, |failure| failure.exit);
@@ -164,29 +167,29 @@ fn take_part(here: &Here<'_>) -> Exit {
     let (peer, records) = match ready {
         Ok(ready) => ready,
         Err(failure) => {
-            voice.error(&failure.message);
+            console.error(&failure.message);
             return failure.exit;
         }
     };
     let config = run_config(here, &work, &welcome, peer, (fs, &records));
     let report = dunlin_cluster::run(config, &control);
     if report.errors.iter().any(|error| matches!(error, RunError::Network(_))) {
-        troubles::failures(&report).iter().for_each(|text| voice.error(text));
+        failures::failures(&report).iter().for_each(|text| console.error(text));
     }
     let exit = Exit::of_code(report.exit_code());
     match records.write(&report) {
         Ok(()) => exit,
         Err(failure) => {
-            voice.error(&failure.message);
+            console.error(&failure.message);
             failure.exit
         }
     }
 }
 
 /// Ends a peer that may not take part. Rank 0 says why, if there is one.
-fn sent_home(voice: Voice, exit: Exit) -> Exit {
+fn sent_home(console: Console, exit: Exit) -> Exit {
     if exit == Exit::Network {
-        voice.error("rank 0 is gone; nothing moved. Run the same command again");
+        console.error("rank 0 is gone; nothing moved. Run the same command again");
     }
     exit
 }
@@ -221,9 +224,9 @@ fn own_peer(
 ) -> Result<PeerConfig, Failure> {
     let rank = here.job.rank();
     let files = dunlin_cluster::watch::mount_id();
-    let voice = match rank {
-        Rank::TRACKER => Voice::lead(work.options.run.quiet),
-        _ => Voice::peer(rank, work.options.run.quiet),
+    let console = match rank {
+        Rank::TRACKER => Console::lead(work.options.run.quiet),
+        _ => Console::peer(rank, work.options.run.quiet),
     };
     let own = Site { rank, host: here.host.clone(), files: files.clone() };
     let mut sites = vec![own.clone()];
@@ -233,7 +236,7 @@ fn own_peer(
         host: one.host.clone(),
         files: files.clone(),
     }));
-    tell::generate(work, std::slice::from_ref(&own), voice, watch)?;
+    report::generate(work, std::slice::from_ref(&own), console, watch)?;
     let mut parts = part::parts(work, &sites);
     let part = parts.remove(&rank).unwrap_or_else(|| Part::none(String::new()));
     // Who sees the same files and gives the same says the same.
@@ -242,7 +245,7 @@ fn own_peer(
     let look = Look { work, site: &own, cache, fs: &**fs, stop: watch.flag() };
     let ready = look.content(part);
     if !said {
-        left_out(std::iter::once(&ready)).iter().for_each(|text| voice.warning(text));
+        left_out(std::iter::once(&ready)).iter().for_each(|text| console.warning(text));
     }
     Ok(ready.peer)
 }

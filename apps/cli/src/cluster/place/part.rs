@@ -1,7 +1,7 @@
 //! One rank's part of a `cast` or `place`: from where it gives, what it takes and where to. Decided from
 //! names alone; only roots are looked up on this host's disk, to compare them by their real paths.
 
-use super::work::{Cast, Place, Source, Task, Work, filled};
+use super::spec::{Cast, Place, Source, Task, Work, filled};
 use dunlin_base::Rank;
 use dunlin_plan::place::{Share, Site, problems, shares};
 use dunlin_plan::{Have, Pattern};

@@ -7,8 +7,8 @@
 //!             stdin: one line, then open until the end: when it closes, rank 0 is gone
 //! ```
 
+use crate::console::out;
 use crate::exit::{Exit, Failure};
-use crate::out;
 use dunlin_base::Rank;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;

@@ -3,16 +3,15 @@
 
 mod table;
 
-use super::here::Hosts;
-use super::work::{NOBODY, Task, Work};
+use super::spec::{NOBODY, Task, Work};
+use crate::cluster::outputs::Records;
+use crate::cluster::plan::Loaded;
+use crate::cluster::{failures, progress, swarm};
+use crate::console::out::{self, Page};
+use crate::console::progress::ProgressMode;
+use crate::console::signals::Watch;
+use crate::console::{Console, json};
 use crate::exit::{Exit, Failure};
-use crate::out::Page;
-use crate::plan::Loaded;
-use crate::progress::{self, Mode};
-use crate::records::Records;
-use crate::signals::Watch;
-use crate::voice::Voice;
-use crate::{json, out, swarm, troubles};
 use dunlin_base::{Rank, format_size};
 use dunlin_cluster::{PeerReport, PeerState, Report};
 use dunlin_control::FailedFile;
@@ -25,12 +24,15 @@ use std::io;
 /// How many differences of the same ranks are named one by one; the document of `--json` has them all.
 const NAMED: usize = 20;
 
+/// By rank, the name of its host.
+type HostNames = BTreeMap<Rank, String>;
+
 /// A run that is over.
 pub(super) struct Run<'a> {
     /// What was to be done.
     pub(super) work: &'a Work,
     /// The hosts of ranks.
-    pub(super) hosts: Hosts,
+    pub(super) hosts: HostNames,
     /// What could not be placed at all, and was said before the run.
     pub(super) problems: Vec<String>,
     /// What came of the rest.
@@ -47,7 +49,7 @@ pub(super) struct Run<'a> {
 pub(super) fn generate(
     work: &Work,
     sites: &[Site],
-    voice: Voice,
+    console: Console,
     watch: &Watch,
 ) -> Result<(), Failure> {
     let Task::Place(place) = &work.task else { return Ok(()) };
@@ -75,7 +77,11 @@ pub(super) fn generate(
     }
     let plan = Plan { form: PlanForm::Toml, peers: Vec::new(), generate, warnings: Vec::new() };
     let loaded = Loaded { plan, source: place.file.clone().into(), dir: place.dir.clone() };
-    let mode = if voice.leads() { Mode::of(work.options.run.quiet) } else { Mode::Quiet };
+    let mode = if console.leads() {
+        ProgressMode::of(work.options.run.quiet)
+    } else {
+        ProgressMode::Quiet
+    };
     // Ranks of one host may make the same data: each into a file of its own first.
     let rank = sites.first().map(|site| site.rank).filter(|_| sites.len() == 1);
     swarm::generate(&loaded, rank, mode, watch)
@@ -93,11 +99,11 @@ pub(super) fn tell(run: Run<'_>) -> Result<Exit, Failure> {
     name_sources(work, &mut report);
     let options = &work.options;
     if !options.looks_only() {
-        progress::last_word(Mode::of(options.run.quiet), &report);
+        progress::last_word(ProgressMode::of(options.run.quiet), &report);
     }
     let exit = exit_of(work, &problems, &report);
     records.write(&report)?;
-    let failures = troubles::failures_at(&report, |rank| called(&hosts, rank));
+    let failures = failures::failures_at(&report, |rank| called(&hosts, rank));
     let told = Told { work, hosts: &hosts, problems: &problems, report: &report, exit };
     if options.run.json {
         out::document(&told.document(&failures))?;
@@ -116,7 +122,7 @@ pub(super) fn tell(run: Run<'_>) -> Result<Exit, Failure> {
 }
 
 /// A rank, and its host where there are several.
-fn called(hosts: &Hosts, rank: Rank) -> String {
+fn called(hosts: &HostNames, rank: Rank) -> String {
     let own = hosts.get(&rank);
     match own.filter(|own| hosts.values().any(|other| other != *own)) {
         Some(host) => format!("rank {rank} ({host})"),
@@ -190,7 +196,7 @@ fn somebody_took(report: &Report) -> bool {
 /// What is told.
 struct Told<'a> {
     work: &'a Work,
-    hosts: &'a Hosts,
+    hosts: &'a HostNames,
     problems: &'a [String],
     report: &'a Report,
     exit: Exit,
@@ -328,8 +334,8 @@ impl Told<'_> {
             let texts = files.iter().map(|file| format!("{}: {}", file.name, file.reason));
             (*rank, texts.collect())
         });
-        for (ranks, files) in troubles::together::<String>(said) {
-            let whose = troubles::called(&ranks, |rank| called(self.hosts, rank));
+        for (ranks, files) in failures::together::<String>(said) {
+            let whose = failures::called(&ranks, |rank| called(self.hosts, rank));
             for file in files.iter().take(NAMED) {
                 to.line(format_args!("{whose}: {file}"))?;
             }

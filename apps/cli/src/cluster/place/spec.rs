@@ -1,11 +1,11 @@
 //! What every rank of a `cast` or `place` is told: the arguments of rank 0, the folder that they start
 //! from, and the plan as rank 0 read it. Nothing of a rank's own command line or folder counts.
 
-use crate::args::placing::{CastArgs, PlaceArgs, PlacingArgs};
 use crate::args::{Args, Command};
+use crate::cluster::args::place::{CastArgs, PlaceArgs, PlacingArgs};
+use crate::cluster::parsers::{Racks, Who, same_host};
+use crate::cluster::plan::{self, PlaceFile};
 use crate::exit::Failure;
-use crate::plan::{self, PlaceFile};
-use crate::values::placing::{Racks, Who, same_host};
 use clap::Parser;
 use dunlin_base::Rank;
 use dunlin_plan::{Pattern, TomlPlan, expand_hosts, parse_place};
@@ -103,7 +103,7 @@ impl Work {
         let plan = match command {
             Command::Place(place) => {
                 let read = plan::read_place(&place.plan);
-                Some(read.map_err(|error| Failure::plan(&error))?)
+                Some(read.map_err(|error| Failure::from(&error))?)
             }
             _ => None,
         };

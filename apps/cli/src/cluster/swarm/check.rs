@@ -1,11 +1,11 @@
 //! `--check` of a plan whose test data is not there yet: what would be generated, and what would
 //! move, by names and sizes. Nothing is made, not even a folder.
 
+use crate::cluster::plan::{self, Loaded};
+use crate::cluster::swarm::peers::{self, IdlePatterns, Outputs};
+use crate::console::Console;
+use crate::console::out::{self, Page};
 use crate::exit::Failure;
-use crate::out::{self, Page};
-use crate::peers::{self, IdlePatterns, Outputs};
-use crate::plan::{self, Loaded};
-use crate::voice::Voice;
 use dunlin_base::{Rank, format_size};
 use dunlin_cluster::Report;
 use dunlin_plan::{PeerSource, PlanForm};
@@ -37,7 +37,7 @@ pub(crate) fn ungenerated(loaded: &Loaded) -> Result<Vec<(PathBuf, u64)>, Failur
     let mut missing = Vec::new();
     for data in &loaded.plan.generate {
         let there = plan::is_generated(&loaded.dir, data);
-        if !there.map_err(|error| Failure::plan(&error))? {
+        if !there.map_err(|error| Failure::from(&error))? {
             missing.push((loaded.dir.join(&data.path), data.size));
         }
     }
@@ -52,7 +52,7 @@ pub(crate) fn by_names(
     loaded: &Loaded,
     outputs: &Outputs,
     ungenerated: &[(PathBuf, u64)],
-    voice: Voice,
+    console: Console,
 ) -> Result<Vec<Move>, Failure> {
     let mut idle = IdlePatterns::of(loaded);
     let mut known: BTreeMap<String, u64> = BTreeMap::new();
@@ -71,7 +71,7 @@ pub(crate) fn by_names(
         }
         places.insert(peer.rank, here);
     }
-    idle.warn(voice);
+    idle.warn(console);
     let none = BTreeMap::new();
     let moves = loaded.plan.peers.iter().filter_map(|peer| {
         let PeerSource::Files { wants, .. } = &peer.source else { return None };
@@ -101,7 +101,7 @@ pub(crate) fn by_names(
 }
 
 fn names(folder: &Path, ungenerated: &[(PathBuf, u64)]) -> Result<BTreeMap<String, u64>, Failure> {
-    let found = peers::found(folder, Voice::lead(true))?;
+    let found = peers::found(folder, Console::lead(true))?;
     let mut names: BTreeMap<String, u64> =
         found.into_iter().map(|file| (file.name, file.length)).collect();
     for (path, size) in ungenerated {
@@ -174,7 +174,7 @@ pub(crate) fn document(ungenerated: &[(PathBuf, u64)], moves: &[Move]) -> Value 
         })
         .collect();
     json!({
-        "schema": crate::json::SCHEMA, "ok": true, "check": true, "generate": generate,
+        "schema": crate::console::json::SCHEMA, "ok": true, "check": true, "generate": generate,
         "plan": peers,
     })
 }

@@ -1,8 +1,8 @@
 //! Where owners that disagree say so: the tracker knows ranks and names, the plan knows files and
 //! lines.
 
-use crate::peers::{Outputs, offers};
-use crate::plan::{self, Loaded};
+use crate::cluster::plan::{self, Loaded};
+use crate::cluster::swarm::peers::{Outputs, offers};
 use dunlin_base::Rank;
 use dunlin_cluster::Report;
 use dunlin_engine::cluster::Conflict;

@@ -5,10 +5,10 @@
 mod lead;
 mod peer;
 
-use crate::args::SwarmArgs;
+use crate::cluster::args::SwarmArgs;
+use crate::cluster::parsers::Fabric;
+use crate::cluster::{launch, plan, swarm};
 use crate::exit::{Exit, Failure};
-use crate::values::Fabric;
-use crate::{launch, plan, swarm};
 use dunlin_base::Rank;
 use dunlin_cluster::process::Launcher;
 

@@ -1,10 +1,10 @@
 //! From a plan to what each rank of the world is given: its files as they are found, and the place
 //! where its outputs go.
 
-use crate::args::SwarmArgs;
+use crate::cluster::args::SwarmArgs;
+use crate::cluster::plan::{self, Loaded, Scan, ScannedFile};
+use crate::console::Console;
 use crate::exit::Failure;
-use crate::plan::{self, Loaded, Scan, ScannedFile};
-use crate::voice::Voice;
 use dunlin_base::Rank;
 use dunlin_cluster::{FoundFile, PeerConfig, PeerContent};
 use dunlin_disk::{Fs, LockError, OutputLock};
@@ -85,12 +85,12 @@ impl Outputs {
 pub(crate) fn configure(
     loaded: &Loaded,
     outputs: &Outputs,
-    voice: Voice,
+    console: Console,
 ) -> Result<Vec<PeerConfig>, Failure> {
     let mut idle = IdlePatterns::of(loaded);
-    let one = |peer| one(peer, outputs, voice, &mut idle);
+    let one = |peer| one(peer, outputs, console, &mut idle);
     let peers = loaded.plan.peers.iter().map(one).collect::<Result<Vec<_>, Failure>>()?;
-    idle.warn(voice);
+    idle.warn(console);
     Ok(peers)
 }
 
@@ -133,11 +133,11 @@ impl<'a> IdlePatterns<'a> {
     }
 
     /// Says it on stderr.
-    pub(crate) fn warn(&self, voice: Voice) {
-        self.warnings.iter().for_each(|text| voice.warning(text));
+    pub(crate) fn warn(&self, console: Console) {
+        self.warnings.iter().for_each(|text| console.warning(text));
         if self.more > 0 {
             let (plan, more) = (self.plan.display(), self.more);
-            voice.warning(&format!("{plan}: {more} more `have` patterns match no file"));
+            console.warning(&format!("{plan}: {more} more `have` patterns match no file"));
         }
     }
 }
@@ -145,7 +145,7 @@ impl<'a> IdlePatterns<'a> {
 fn one(
     peer: &PeerPlan,
     outputs: &Outputs,
-    voice: Voice,
+    console: Console,
     idle: &mut IdlePatterns<'_>,
 ) -> Result<PeerConfig, Failure> {
     let content = match &peer.source {
@@ -157,9 +157,9 @@ fn one(
         PeerSource::Files { root, have, wants } => {
             let root = PathBuf::from(root);
             let dest = outputs.of_rank(peer.rank, &root);
-            let found = found(&root, voice)?;
+            let found = found(&root, console)?;
             idle.look(peer.rank, &root, have, || found.iter().map(|file| file.name.as_str()));
-            let found_dest = if dest == root { Vec::new() } else { self::found(&dest, voice)? };
+            let found_dest = if dest == root { Vec::new() } else { self::found(&dest, console)? };
             let (have, wants) = (have.clone(), wants.clone());
             PeerContent::Files { root, dest, found, found_dest, have, wants, placing: None }
         }
@@ -171,9 +171,9 @@ fn one(
 ///
 /// # Errors
 /// If it cannot be read (exit 5), or holds what no plan may (exit 4).
-pub(crate) fn found(root: &Path, voice: Voice) -> Result<Vec<FoundFile>, Failure> {
-    let Scan { files, warnings } = plan::scan_root(root).map_err(|error| Failure::plan(&error))?;
-    warnings.iter().for_each(|text| voice.warning(text));
+pub(crate) fn found(root: &Path, console: Console) -> Result<Vec<FoundFile>, Failure> {
+    let Scan { files, warnings } = plan::scan_root(root).map_err(|error| Failure::from(&error))?;
+    warnings.iter().for_each(|text| console.warning(text));
     let found = |ScannedFile { name, path, length }: ScannedFile| FoundFile { name, path, length };
     Ok(files.into_iter().map(found).collect())
 }

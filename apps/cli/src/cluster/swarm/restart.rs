@@ -3,8 +3,8 @@
 //! The advice is a command that removes files, so it names only what the next run fetches again:
 //! never a folder of a peer, of `--out` or of the plan, and no folder in which anything else lies.
 
-use crate::out::shown_word;
-use crate::peers::offers;
+use crate::cluster::swarm::peers::offers;
+use crate::console::out::shown_word;
 use dunlin_base::Rank;
 use dunlin_cluster::{FileState, FoundFile, PeerConfig, PeerContent, Report};
 use dunlin_plan::{Have, PlanForm};

@@ -1,7 +1,7 @@
 //! From options to one set of policies: the profile's defaults, overridden by what was said, and
 //! checked against the plan.
 
-use crate::args::SwarmArgs;
+use crate::cluster::args::SwarmArgs;
 use crate::exit::Failure;
 use dunlin_base::Rank;
 use dunlin_cluster::{FabricKind, Fault};
@@ -153,8 +153,8 @@ fn drawn_seed() -> Result<u64, Failure> {
 mod tests {
     use super::*;
     use crate::args::{Args, Command};
+    use crate::cluster::parsers::Fabric;
     use crate::exit::Exit;
-    use crate::values::Fabric;
     use clap::Parser;
     use dunlin_cluster::VirtualConfig;
 

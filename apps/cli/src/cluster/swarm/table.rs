@@ -1,7 +1,7 @@
 //! The table at the end of a run, on stdout.
 
-use crate::out::{Page, Paint};
-use crate::{out, troubles};
+use crate::cluster::failures;
+use crate::console::out::{self, Page, Paint};
 use dunlin_base::{format_rate, format_size};
 use dunlin_cluster::{FileState, PeerReport, PeerState, Report};
 use std::io;
@@ -41,10 +41,10 @@ pub(crate) fn write(report: &Report, to: &mut Page<'_>) -> io::Result<()> {
         to.painted(paint, line(row, &widths))?;
     }
     to.line(totals(report))?;
-    for sentence in troubles::failures(report) {
+    for sentence in failures::failures(report) {
         to.painted(Paint::Red, sentence)?;
     }
-    for sentence in troubles::bans(report) {
+    for sentence in failures::bans(report) {
         to.line(sentence)?;
     }
     Ok(())

@@ -5,7 +5,7 @@
     reason = "these doc comments are help texts for a terminal"
 )]
 
-use crate::values;
+use crate::parsers;
 use clap::Args as ClapArgs;
 use dunlin_base::{Rate, parse_rate};
 use dunlin_net::Bind;
@@ -98,7 +98,7 @@ pub(crate) struct NetArgs {
     ///
     /// Like http://host/announce or udp://host:port/announce. Each is a tier of its own, behind
     /// those of the torrent. Not for private torrents, which have their own.
-    #[arg(long, value_name = "URL", value_parser = values::torrent::tracker, help_heading = "Peers")]
+    #[arg(long, value_name = "URL", value_parser = crate::torrents::parsers::tracker, help_heading = "Peers")]
     pub(crate) tracker: Vec<String>,
 
     /// A peer to connect to, like 10.0.0.7:6881 or [::1]:6881; repeatable.
@@ -147,13 +147,13 @@ pub(crate) struct NetArgs {
     /// Seeds for so long, like 30m or 2h.
     ///
     /// Counted from when everything is here.
-    #[arg(long, value_name = "TIME", value_parser = values::duration, help_heading = "Limits")]
+    #[arg(long, value_name = "TIME", value_parser = parsers::duration, help_heading = "Limits")]
     pub(crate) seed_time: Option<Duration>,
 
     /// Memory for payload in the whole process, at least 1MiB.
     ///
     /// Receiving, serving and hashing draw on this one budget.
-    #[arg(long, value_name = "SIZE", value_parser = values::memory, default_value = "64MiB", help_heading = "Limits")]
+    #[arg(long, value_name = "SIZE", value_parser = parsers::memory, default_value = "64MiB", help_heading = "Limits")]
     pub(crate) memory: u64,
 
     /// Prints one JSON document on stdout instead of the table.
@@ -177,7 +177,7 @@ fn patience(text: &str) -> Result<Patience, String> {
     if text.trim() == "0" {
         return Ok(Patience(None));
     }
-    values::duration(text).map(|time| Patience(Some(time))).map_err(|error| error.to_string())
+    parsers::duration(text).map(|time| Patience(Some(time))).map_err(|error| error.to_string())
 }
 
 fn rate(text: &str) -> Result<Rate, String> {

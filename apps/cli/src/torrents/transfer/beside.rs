@@ -1,7 +1,7 @@
 //! The torrent that stands beside plain data, where nobody has named it: it counts only if it can be meant.
 
 use crate::exit::Failure;
-use crate::torrent;
+use crate::torrents;
 use dunlin_disk::{FileKind, Fs, FsFile};
 use dunlin_metainfo::{MAX_TORRENT_SIZE, Torrent};
 use std::io;
@@ -37,7 +37,7 @@ pub(super) fn read(fs: &dyn Fs, beside: &Path, path: &Path) -> Result<Option<Tor
             "it belongs to another user, {whose}, and the data does not"
         )));
     }
-    let torrent = torrent::parse(&name.to_string(), &whole(&*file).map_err(unreadable)?)?;
+    let torrent = torrents::parse(&name.to_string(), &whole(&*file).map_err(unreadable)?)?;
     let data = path.file_name().unwrap_or_default();
     if !is_of(&torrent, data.as_bytes()) {
         let (of, data) = (&torrent.name, data.display());

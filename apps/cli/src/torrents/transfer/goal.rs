@@ -1,6 +1,6 @@
 //! When a torrent that is complete is done.
 
-use crate::args::transfer::NetArgs;
+use crate::torrents::args::transfer::NetArgs;
 use dunlin_engine::io::SeedGoal;
 
 /// `get` ends when everything is here, unless it is told to seed.

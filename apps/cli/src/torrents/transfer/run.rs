@@ -1,20 +1,19 @@
 //! Runs `get` and `seed`: starts the world, hears what happens, knows when it is over and how it ended.
 
 use super::faults;
+use super::progress::{Ended, TorrentProgress};
 use super::show::{self, Screen};
 use super::source::{self, Wanted};
+use crate::console::out;
+use crate::console::signals::Watch;
 use crate::exit::{Exit, Failure};
-use crate::out;
-use crate::signals::Watch;
 use dunlin_base::{TorrentId, format_size};
 use dunlin_disk::{DiskError, DiskErrorKind, FileFault, RealFs};
-use dunlin_engine::io::{Command, Event, TorrentState, TorrentView};
+use dunlin_engine::io::{Command, Event, TorrentState};
 use dunlin_net::{Net, NetConfig, NetError, NetEvent, NewTorrent};
 use dunlin_plan::Pattern;
 use dunlin_tracker::TrackerUrl;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -37,60 +36,18 @@ pub(super) struct Job {
     pub(super) quiet: bool,
 }
 
-/// One torrent, as far as it has come.
-#[derive(Debug, Default)]
-pub(super) struct Progress {
-    pub(super) name: String,
-    pub(super) hashes: dunlin_metainfo::InfoHashes,
-    pub(super) files: Vec<(String, u64, bool)>,
-    pub(super) state: Option<TorrentState>,
-    pub(super) reason: Option<String>,
-    pub(super) checking: Option<(u64, u64)>,
-    /// Bytes that were hashed to know what is here.
-    pub(super) checked: u64,
-    pub(super) complete: bool,
-    pub(super) opened: bool,
-    pub(super) view: Option<TorrentView>,
-    /// The folder that holds its name.
-    pub(super) folder: PathBuf,
-    /// Why its files could not be opened.
-    pub(super) disk: Option<DiskError>,
-    /// That, for people, where there is more to say than the disk knows.
-    pub(super) refusal: Option<String>,
-    /// What is wrong with which file of a torrent that is seeded.
-    pub(super) faults: Vec<(String, String)>,
-    pub(super) trackers: BTreeMap<String, String>,
-    /// Bytes received of each peer and sent to it, by its address and program; without an address are
-    /// those that are not told apart.
-    pub(super) peers: BTreeMap<(Option<IpAddr>, String), (u64, u64)>,
-    /// When something last came, and how much had come then.
-    gained: Option<(Instant, u64)>,
-    pub(super) stalled: bool,
-    /// Neither a tracker nor a peer of it is known.
-    alone: bool,
-}
-
-/// What came of a run.
-pub(super) struct Ended {
-    pub(super) torrents: BTreeMap<TorrentId, Progress>,
-    pub(super) interrupted: bool,
-    pub(super) seconds: f64,
-    pub(super) exit: Exit,
-    pub(super) messages: Vec<String>,
-}
-
 /// Runs until everything is done, has failed, or was stopped.
 pub(super) fn run(job: Job) -> Result<Exit, Failure> {
     let start = Instant::now();
     let (json, quiet, fetches) = (job.json, job.quiet, job.fetches);
     let mut torrents = BTreeMap::new();
     for (new, wanted) in job.new.iter().zip(&job.wanted) {
-        let mut progress = begin(wanted, &new.add.priorities);
+        let mut progress = TorrentProgress::begin(wanted, &new.add.priorities);
         progress.folder.clone_from(&new.folder);
         progress.alone = fetches && new.add.trackers.is_empty() && new.add.peers.is_empty();
         torrents.insert(new.add.torrent, progress);
     }
-    let watch = Watch::of(|| {})?;
+    let watch = Watch::start(true, || {})?;
     let (net, heard) = Net::start(job.config).map_err(|error| not_started(&error))?;
     if !quiet {
         show::listening(&net);
@@ -129,33 +86,6 @@ fn not_started(error: &NetError) -> Failure {
     Failure { exit, message: error.to_string() }
 }
 
-fn begin(wanted: &Wanted, priorities: &[dunlin_engine::io::Priority]) -> Progress {
-    let mut progress = Progress { name: wanted.name(), ..Progress::default() };
-    match wanted {
-        Wanted::Torrent(torrent) => know(&mut progress, torrent, priorities),
-        Wanted::Magnet(magnet) => progress.hashes = magnet.hashes,
-    }
-    progress
-}
-
-fn know(
-    progress: &mut Progress,
-    torrent: &dunlin_metainfo::Torrent,
-    priorities: &[dunlin_engine::io::Priority],
-) {
-    progress.name.clone_from(&torrent.name);
-    progress.hashes = torrent.hashes;
-    progress.files = torrent
-        .files
-        .iter()
-        .enumerate()
-        .filter(|(_, file)| !file.attributes.pad)
-        .map(|(index, file)| {
-            (file.path.join("/"), file.length, super::is_wanted(priorities, index))
-        })
-        .collect();
-}
-
 /// A run under way.
 struct Running {
     net: Net,
@@ -164,7 +94,7 @@ struct Running {
     select: Vec<Pattern>,
     patience: Option<Duration>,
     fetches: bool,
-    torrents: BTreeMap<TorrentId, Progress>,
+    torrents: BTreeMap<TorrentId, TorrentProgress>,
     screen: Screen,
     stopping: bool,
 }
@@ -192,7 +122,7 @@ impl Running {
                 self.stop();
             }
             self.look();
-            if !self.stopping && self.torrents.values().all(is_over) {
+            if !self.stopping && self.torrents.values().all(TorrentProgress::is_over) {
                 self.stop();
             }
         }
@@ -260,7 +190,7 @@ impl Running {
                 match source::priorities(wanted, &metainfo, &self.select) {
                     Ok(priorities) => {
                         if let Some(progress) = self.torrents.get_mut(&torrent) {
-                            know(progress, &metainfo, &priorities);
+                            progress.set_metainfo(&metainfo, &priorities);
                         }
                         if !priorities.is_empty() {
                             self.net.command(Command::Prioritize(torrent, priorities));
@@ -331,7 +261,9 @@ impl Running {
                 self.screen.once(&format!("{name}: {why} (what is there is checked again)"));
             }
             // The last one is named by the end itself.
-            (TorrentState::Failed, why) if !self.torrents.values().all(is_over) => {
+            (TorrentState::Failed, why)
+                if !self.torrents.values().all(TorrentProgress::is_over) =>
+            {
                 out::error(&format!("{name}: {}", why.unwrap_or_default()));
             }
             _ => {}
@@ -396,13 +328,9 @@ impl Running {
     }
 }
 
-fn is_over(progress: &Progress) -> bool {
-    matches!(progress.state, Some(TorrentState::Done | TorrentState::Failed))
-}
-
 /// How it ended, in a word and in a sentence.
 fn verdict(
-    torrents: &BTreeMap<TorrentId, Progress>,
+    torrents: &BTreeMap<TorrentId, TorrentProgress>,
     interrupted: bool,
     fetches: bool,
 ) -> (Exit, Vec<String>) {

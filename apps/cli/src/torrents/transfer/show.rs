@@ -1,11 +1,11 @@
 //! What people and programs see of `get` and `seed`: a line a second or bars on stderr, and in the end a
 //! table or one JSON document on stdout.
 
-use super::run::{Ended, Progress};
-use crate::bars::{Bar, Bars};
+use super::progress::{Ended, TorrentProgress};
+use crate::console::bars::{Bar, Bars};
+use crate::console::progress::ProgressMode;
+use crate::console::{json, out};
 use crate::exit::{Exit, Failure};
-use crate::progress::Mode;
-use crate::{json, out};
 use dunlin_base::{TorrentId, format_rate, format_size};
 use dunlin_engine::io::TorrentState;
 use dunlin_net::Net;
@@ -31,7 +31,7 @@ pub(super) fn listening(net: &Net) {
 
 /// Where progress is shown.
 pub(super) struct Screen {
-    mode: Mode,
+    mode: ProgressMode,
     shown: Instant,
     bars: Bars,
     bar: BTreeMap<TorrentId, Bar>,
@@ -41,7 +41,7 @@ pub(super) struct Screen {
 impl Screen {
     pub(super) fn new(quiet: bool) -> Screen {
         Screen {
-            mode: Mode::of(quiet),
+            mode: ProgressMode::of(quiet),
             shown: Instant::now(),
             bars: Bars::new(),
             bar: BTreeMap::new(),
@@ -51,28 +51,28 @@ impl Screen {
 
     /// Says something that people should know, once.
     pub(super) fn once(&mut self, text: &str) {
-        if self.mode == Mode::Quiet
+        if self.mode == ProgressMode::Quiet
             || self.said.len() >= MAX_NOTES
             || !self.said.insert(text.to_owned())
         {
             return;
         }
         match self.mode {
-            Mode::Bars => self.bars.say(text),
+            ProgressMode::Bars => self.bars.say(text),
             _ => out::say(text),
         }
     }
 
     /// Shows how far everything is.
-    pub(super) fn draw(&mut self, torrents: &BTreeMap<TorrentId, Progress>) {
+    pub(super) fn draw(&mut self, torrents: &BTreeMap<TorrentId, TorrentProgress>) {
         match self.mode {
-            Mode::Quiet => {}
-            Mode::Lines if self.shown.elapsed() < LINE => {}
-            Mode::Lines => {
+            ProgressMode::Quiet => {}
+            ProgressMode::Lines if self.shown.elapsed() < LINE => {}
+            ProgressMode::Lines => {
                 self.shown = Instant::now();
                 torrents.values().take(MAX_BARS).for_each(|one| out::say(&line(one)));
             }
-            Mode::Bars => {
+            ProgressMode::Bars => {
                 for (id, progress) in torrents.iter().take(MAX_BARS) {
                     let bars = &self.bars;
                     let bar = self.bar.entry(*id).or_insert_with(|| bars.add(BAR, ""));
@@ -88,7 +88,7 @@ impl Screen {
     }
 }
 
-fn far(progress: &Progress) -> (u64, u64) {
+fn far(progress: &TorrentProgress) -> (u64, u64) {
     match (progress.checking, &progress.view) {
         (Some(checking), _) => checking,
         (None, Some(view)) => (view.have, view.wanted),
@@ -97,7 +97,7 @@ fn far(progress: &Progress) -> (u64, u64) {
 }
 
 /// One torrent in a line.
-fn line(progress: &Progress) -> String {
+fn line(progress: &TorrentProgress) -> String {
     let (have, wanted) = far(progress);
     let percent = if wanted == 0 { 0 } else { u128::from(have) * 100 / u128::from(wanted) };
     let mut text = format!("{}  {}  {percent}%", progress.name, word(progress.state));
@@ -164,7 +164,7 @@ pub(super) fn report(ended: &Ended, as_json: bool, quiet: bool) -> Result<(), Fa
     })
 }
 
-fn document(progress: &Progress) -> Value {
+fn document(progress: &TorrentProgress) -> Value {
     let view = progress.view.as_ref();
     let number = |of: fn(&dunlin_engine::io::TorrentView) -> u64| view.map_or(0, of);
     let failed: BTreeMap<&String, &String> =

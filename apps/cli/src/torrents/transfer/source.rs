@@ -1,10 +1,10 @@
 //! Torrents as people name them: files, magnet links, standard input, plain data. It moves nothing.
 
 use super::beside;
-use crate::args::transfer::NetArgs;
+use crate::console::out;
 use crate::exit::Failure;
-use crate::out;
-use crate::torrent::{self, create};
+use crate::torrents::args::transfer::NetArgs;
+use crate::torrents::{self, create};
 use dunlin_base::{InfoHash, PeerId, TorrentId};
 use dunlin_disk::RealFs;
 use dunlin_engine::io::{AddTorrent, Limits, Priority, Source};
@@ -86,7 +86,7 @@ fn load_one(given: &str) -> Result<Wanted, Failure> {
 
 /// Reads a torrent file, or standard input for `-`.
 fn read_torrent(given: &str) -> Result<Torrent, Failure> {
-    torrent::read(Path::new(given)).map(|(_, torrent)| torrent)
+    torrents::read(Path::new(given)).map(|(_, torrent)| torrent)
 }
 
 /// A torrent to seed, and the folder that holds its name: a torrent file and `data`, or plain data, which
@@ -121,7 +121,7 @@ pub(super) fn load_or_make(
         return Ok((Wanted::Torrent(Arc::new(torrent)), folder));
     }
     let torrent = create::of_data(&path, &options.tracker, options.quiet)?;
-    match torrent::write(&beside, false, &torrent.to_bytes()) {
+    match torrents::write(&beside, false, &torrent.to_bytes()) {
         Ok(()) => out::say(&format!("{}: the torrent, for others", beside.display())),
         Err(failure) => out::say(&format!("warning: {failure}; seeding all the same")),
     }

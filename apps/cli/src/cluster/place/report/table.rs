@@ -1,7 +1,7 @@
 //! The table at the end of a `cast` or `place`: what came to each rank, and how.
 
-use super::Hosts;
-use crate::out::{Page, Paint};
+use super::HostNames;
+use crate::console::out::{Page, Paint};
 use dunlin_base::{format_rate, format_size};
 use dunlin_cluster::{FileState, PeerReport, PeerState, Report};
 use std::io;
@@ -14,7 +14,7 @@ const WORDS: [usize; 2] = [1, 2];
 ///
 /// # Errors
 /// If `to` refuses.
-pub(super) fn write(report: &Report, hosts: &Hosts, to: &mut Page<'_>) -> io::Result<()> {
+pub(super) fn write(report: &Report, hosts: &HostNames, to: &mut Page<'_>) -> io::Result<()> {
     let rows: Vec<[String; 8]> = report.peers.iter().map(|peer| row(peer, hosts)).collect();
     let mut widths = HEAD.map(|head| head.chars().count());
     for row in &rows {
@@ -41,7 +41,7 @@ pub(super) fn write(report: &Report, hosts: &Hosts, to: &mut Page<'_>) -> io::Re
     ))
 }
 
-fn row(peer: &PeerReport, hosts: &Hosts) -> [String; 8] {
+fn row(peer: &PeerReport, hosts: &HostNames) -> [String; 8] {
     let complete = peer.files.iter().filter(|file| file.state == FileState::Complete).count();
     [
         peer.rank.to_string(),

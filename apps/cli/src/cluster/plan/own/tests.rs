@@ -1,7 +1,7 @@
 //! A rank's own part of each form, with nothing else there, and with all else unusable.
 
 use super::*;
-use crate::plan::load;
+use crate::cluster::plan::load;
 use dunlin_plan::Have;
 use std::fs;
 use tempfile::TempDir;

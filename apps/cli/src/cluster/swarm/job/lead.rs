@@ -1,17 +1,17 @@
 //! Rank 0 of a job: it hears how everyone read the plan, lets the run begin or sends everyone home,
 //! runs the tracker, and tells how it went. It needs no part of the plan itself.
 
-use crate::args::SwarmArgs;
+use crate::cluster::args::SwarmArgs;
+use crate::cluster::outputs::Records;
+use crate::cluster::plan::{self, Glance};
+use crate::cluster::progress::{self, watch};
+use crate::cluster::ranks::{self, Refusal};
+use crate::cluster::swarm::peers::Outputs;
+use crate::cluster::swarm::settings::Settings;
+use crate::cluster::swarm::{self, check, conflict, restart};
+use crate::console::progress::ProgressMode;
+use crate::console::{Console, out};
 use crate::exit::{Exit, Failure};
-use crate::peers::Outputs;
-use crate::plan::{self, Glance};
-use crate::progress::{self, Mode};
-use crate::ranks::{self, Refusal};
-use crate::records::Records;
-use crate::settings::Settings;
-use crate::signals::Watch;
-use crate::voice::Voice;
-use crate::{check, conflict, out, restart, swarm};
 use dunlin_base::Rank;
 use dunlin_cluster::process::{Hello, Job};
 use dunlin_cluster::{FabricKind, Report, RunControl};
@@ -32,27 +32,27 @@ pub(super) fn run(args: &SwarmArgs, job: &Job) -> Exit {
 }
 
 fn lead(args: &SwarmArgs, job: &Job) -> Result<Exit, Refusal> {
-    let voice = Voice::lead(args.run.quiet);
+    let console = Console::lead(args.run.quiet);
     let control = RunControl::new();
     // A death is said at once: most launchers end everybody a moment later.
     control.set_teller(out::say);
-    let watch = Watch::start(control.clone(), voice)?;
+    let watch = watch(&control, console)?;
     let glance = plan::glance(args.plan());
     let prepared = prepare(args, job, glance.as_ref());
     let hellos = job.hellos(args.run.start_timeout, &|| watch.interrupted());
     watch.go_on()?;
     let seen = glance.as_ref();
-    seen.into_iter().flat_map(|glance| &glance.warnings).for_each(|text| voice.warning(text));
+    seen.into_iter().flat_map(|glance| &glance.warnings).for_each(|text| console.warning(text));
     let peers = job.size().saturating_sub(1);
     let highest = seen.map_or(0, |glance| glance.highest);
     ranks::judge(peers, highest, prepared.as_ref().err(), &hellos)?;
     let (settings, records) = prepared?;
-    settings.warnings.iter().for_each(|text| voice.warning(text));
-    introduce(args, voice, peers, &hellos);
+    settings.warnings.iter().for_each(|text| console.warning(text));
+    introduce(args, console, peers, &hellos);
     job.welcome(settings.seed);
     tracing::info!(seed = settings.seed, peers, "starting");
     let config = swarm::config(args, settings, Vec::new(), Arc::new(RealFs), records.trace());
-    let mode = Mode::of(args.run.quiet);
+    let mode = ProgressMode::of(args.run.quiet);
     let mut report = progress::during(mode, &control, || dunlin_cluster::run(config, &control));
     name_places(args, &mut report);
     let form = glance.map(|glance| glance.form);
@@ -82,9 +82,9 @@ fn prepare(
 }
 
 /// Says what is worth knowing of the ranks before the run.
-fn introduce(args: &SwarmArgs, voice: Voice, peers: u32, hellos: &BTreeMap<Rank, Hello>) {
+fn introduce(args: &SwarmArgs, console: Console, peers: u32, hellos: &BTreeMap<Rank, Hello>) {
     if let Some(text) = ranks::unheard(peers, hellos, args.run.start_timeout) {
-        voice.warning(&text);
+        console.warning(&text);
     }
     if let Some(text) = ranks::last_run(hellos).filter(|_| !args.run.quiet && !args.check) {
         out::say(&text);
@@ -117,7 +117,7 @@ fn tell(
     report: Report,
     records: Records,
 ) -> Result<Exit, Failure> {
-    progress::last_word(Mode::of(args.run.quiet), &report);
+    progress::last_word(ProgressMode::of(args.run.quiet), &report);
     let exit = Exit::of_code(report.exit_code());
     records.write(&report)?;
     swarm::tell(args, &report, exit)?;

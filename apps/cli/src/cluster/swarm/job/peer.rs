@@ -1,17 +1,19 @@
 //! A peer that is a process of its own: it reads its own part of the plan, makes ready what is its
 //! own, says so to rank 0, and takes part in the run if rank 0 lets it begin.
 
-use crate::args::SwarmArgs;
+use crate::cluster::args::SwarmArgs;
+use crate::cluster::outputs::Records;
+use crate::cluster::plan::{self, Loaded, Own};
+use crate::cluster::progress::watch;
+use crate::cluster::swarm::peers::{self, Outputs};
+use crate::cluster::swarm::settings::Settings;
+use crate::cluster::swarm::{self, check};
+use crate::cluster::{failures, launch};
+use crate::console::Console;
+use crate::console::out::shell_word;
+use crate::console::progress::ProgressMode;
+use crate::console::signals::Watch;
 use crate::exit::{Exit, Failure};
-use crate::out::shell_word;
-use crate::peers::{self, Outputs};
-use crate::plan::{self, Loaded, Own};
-use crate::progress::Mode;
-use crate::records::Records;
-use crate::settings::Settings;
-use crate::signals::Watch;
-use crate::voice::Voice;
-use crate::{check, launch, swarm, troubles};
 use dunlin_cluster::process::{self, Hello, Job, LastRun, Launcher};
 use dunlin_cluster::{
     FabricKind, PeerConfig, PeerContent, Report, RunConfig, RunControl, RunError,
@@ -37,9 +39,9 @@ pub(super) fn run(args: &SwarmArgs, job: &Job, launcher: Option<&Launcher>) -> E
 }
 
 fn take_part(args: &SwarmArgs, job: &Job, launcher: Option<&Launcher>) -> Exit {
-    let voice = Voice::peer(job.rank(), args.run.quiet);
+    let console = Console::peer(job.rank(), args.run.quiet);
     let control = RunControl::new();
-    let watch = Watch::start(control.clone(), voice);
+    let watch = watch(&control, console);
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
     let Own { highest, here, part } = plan::load_own(args.plan(), job.rank());
     let ready = match (&watch, part) {
@@ -61,7 +63,7 @@ fn take_part(args: &SwarmArgs, job: &Job, launcher: Option<&Launcher>) -> Exit {
     let stopped = || watch.as_ref().is_ok_and(Watch::interrupted);
     let welcome = match job.hello(hello, &stopped) {
         Ok(welcome) => welcome,
-        Err(dismissed) => return sent_home(voice, Exit::of_code(dismissed.code)),
+        Err(dismissed) => return sent_home(console, Exit::of_code(dismissed.code)),
     };
     let Ready { settings, records, peer, lock } = match ready {
         Ok(ready) => ready,
@@ -75,27 +77,27 @@ fn take_part(args: &SwarmArgs, job: &Job, launcher: Option<&Launcher>) -> Exit {
     };
     let report = dunlin_cluster::run(config, &control);
     drop(lock);
-    tell(voice, report, records)
+    tell(console, report, records)
 }
 
 /// Ends a peer that may not take part. Rank 0 says why, if there is one.
-fn sent_home(voice: Voice, exit: Exit) -> Exit {
+fn sent_home(console: Console, exit: Exit) -> Exit {
     if exit == Exit::Network {
-        voice.error("rank 0 is gone; nothing moved. Run the same command again");
+        console.error("rank 0 is gone; nothing moved. Run the same command again");
     }
     exit
 }
 
 /// Writes what the peer leaves to tell. All else is rank 0's to say, unless it is gone.
-fn tell(voice: Voice, report: Report, records: Records) -> Exit {
+fn tell(console: Console, report: Report, records: Records) -> Exit {
     if report.errors.iter().any(|error| matches!(error, RunError::Network(_))) {
-        troubles::failures(&report).iter().for_each(|text| voice.error(text));
+        failures::failures(&report).iter().for_each(|text| console.error(text));
     }
     let exit = Exit::of_code(report.exit_code());
     match records.write(&report) {
         Ok(()) => exit,
         Err(failure) => {
-            voice.error(&failure.message);
+            console.error(&failure.message);
             failure.exit
         }
     }
@@ -124,9 +126,9 @@ fn ready(
     } else {
         records = Records::of_peer(&args.run, args.dump_peers.as_deref(), rank)?;
         lock = outputs.prepare(fs, Some(&job.id()))?;
-        swarm::generate(loaded, Some(rank), Mode::Quiet, watch)?;
+        swarm::generate(loaded, Some(rank), ProgressMode::Quiet, watch)?;
     }
-    let found = peers::configure(loaded, &outputs, Voice::peer(rank, args.run.quiet))?;
+    let found = peers::configure(loaded, &outputs, Console::peer(rank, args.run.quiet))?;
     watch.go_on()?;
     let peer = found.into_iter().next();
     let peer = peer.ok_or_else(|| Failure::input(format!("the plan has no rank {rank}")))?;
