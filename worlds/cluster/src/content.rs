@@ -1,5 +1,6 @@
 //! What a rank has on disk and where its wanted files go: real files, or token files in memory.
 
+mod copies;
 mod files;
 mod finish;
 mod keep;
@@ -7,7 +8,7 @@ mod link;
 mod register;
 mod tokens;
 
-use crate::run::PeerContent;
+use crate::config::PeerContent;
 use bytes::Bytes;
 use dunlin_base::{Bitfield, BlockRef, FileIndex, PieceIndex, Rank, TorrentId};
 use dunlin_control::{FailedFile, Register};

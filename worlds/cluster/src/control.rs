@@ -1,5 +1,6 @@
 //! The handle on a run from outside: progress to show, and the way to stop it.
 
+use crate::lock::lock;
 use crate::report::RunError;
 use crate::tracker::TrackerArrival;
 use dunlin_base::Rank;
@@ -7,7 +8,7 @@ use dunlin_engine::io::LocalError;
 use dunlin_engine::stats::Progress;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// A handle on a run. Clones are handles on the same run; it costs next to nothing to ask it.
 #[derive(Clone, Debug, Default)]
@@ -88,10 +89,6 @@ impl RankProgress {
         let state = state.copied().unwrap_or(RankState::Idle);
         RankProgress { rank, state, pieces_have, pieces_wanted, bytes_moved, bytes_sent }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl RunControl {

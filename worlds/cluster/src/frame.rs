@@ -60,6 +60,9 @@ impl fmt::Debug for Payload {
     }
 }
 
+/// Called once: whether a block was handed to the network, or will never be.
+pub(crate) type Sent = Box<dyn FnOnce(bool) + Send>;
+
 /// A frame with the rank that sent it.
 #[derive(Debug)]
 pub struct Envelope {

@@ -2,7 +2,8 @@
 
 use crate::fabric::mpi::stream::{FRAGMENT, Stream};
 use crate::fabric::process::envelope::{Malformed, Parcel, Unpacker, pack};
-use crate::fabric::process::{Session, WireUp};
+use crate::fabric::process::session::Session;
+use crate::fabric::tcp::WireUp;
 use crate::fabric::tcp::talk::Talk;
 use crate::fault::{Fault, FaultError};
 use std::time::Duration;

@@ -32,6 +32,7 @@
 //! ```
 
 pub mod chart;
+mod config;
 pub mod content;
 mod control;
 pub mod download;
@@ -40,6 +41,7 @@ pub mod fault;
 pub mod frame;
 #[doc(hidden)]
 pub mod fuzzing;
+mod lock;
 pub mod peer;
 pub mod report;
 pub mod run;
@@ -51,11 +53,14 @@ pub mod watch;
 pub mod witness;
 
 pub use chart::{ChartError, chart};
+pub use config::{FoundFile, PeerConfig, PeerContent, Placing};
 pub use control::{Gauge, RankProgress, RankState, RunControl};
+pub use fabric::join::JoinError;
 pub use fabric::mpi;
 pub use fabric::process;
+pub use fabric::tcp;
 pub use fabric::virtual_time::{LinkRates, VirtualConfig};
 pub use fault::{Fault, FaultError};
 pub use report::{FileReport, FileState, PeerReport, PeerState, Report, Role, RunError};
-pub use run::{FabricKind, FoundFile, PeerConfig, PeerContent, Placing, RunConfig, run};
+pub use run::{FabricKind, RunConfig, run};
 pub use trace::TraceSink;

@@ -14,7 +14,7 @@ mod ledger;
 mod links;
 mod outputs;
 
-use crate::content::CheckError;
+use crate::content::{CheckError, Content, Synced};
 use crate::control::Gauge;
 use crate::download::{DownloadDone, DownloadJob};
 use crate::fault::RankFaults;
@@ -106,6 +106,12 @@ pub struct PeerSetup {
     pub max_rate: Option<Rate>,
     /// What it should have wanted and cannot take, with the reasons.
     pub refused: Vec<FailedFile>,
+}
+
+/// One peer rank, ready to run.
+pub(crate) struct RankSetup {
+    pub(crate) setup: PeerSetup,
+    pub(crate) content: Arc<Content>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -319,7 +325,7 @@ impl Peer {
         self.free();
         self.end_downloads();
         if self.downloads == Downloads::Closed {
-            self.closed(crate::content::Synced::default());
+            self.closed(Synced::default());
         }
     }
 
@@ -331,7 +337,7 @@ impl Peer {
         }
     }
 
-    fn closed(&mut self, synced: crate::content::Synced) {
+    fn closed(&mut self, synced: Synced) {
         for (torrent, file) in synced.finished {
             self.ledger.file_complete(torrent, file);
         }
@@ -554,7 +560,7 @@ impl Peer {
         }
     }
 
-    fn synced(&mut self, synced: crate::content::Synced) {
+    fn synced(&mut self, synced: Synced) {
         for (torrent, file) in synced.finished {
             self.inputs.push_back(Input::FileFinished { torrent, file });
         }

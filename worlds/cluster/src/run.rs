@@ -1,25 +1,26 @@
 //! One run of a swarm in this process: everything it is told, and the report it gives back.
 
+use crate::config::{PeerConfig, PeerContent};
 use crate::content::{Content, Shared};
 use crate::control::RunControl;
 use crate::fabric::process::{Job, LeadTrace, follow, lead};
 use crate::fabric::virtual_time::VirtualConfig;
-use crate::fabric::{Ended, Seat, memory, virtual_time};
+use crate::fabric::{RunOutcome, memory, virtual_time};
 use crate::fault::{Fault, RankFaults};
-use crate::peer::PeerSetup;
+use crate::peer::{PeerSetup, RankSetup};
 use crate::report::{PeerState, Report, RunError};
 use crate::trace::TraceSink;
 use crate::tracker::Tracker;
 use dunlin_base::{PeerId, Rank, Rate};
-use dunlin_control::{FailedFile, Node};
+use dunlin_control::FailedFile;
 use dunlin_disk::{Budget, Fs, LockError, OutputLock};
 use dunlin_engine::cluster::coordinator::{CoordinatorConfig, RefusalKind};
 use dunlin_engine::cluster::{OnConflict, TrackerMap, TrackerOrder};
 use dunlin_engine::config::{Config, PieceOrder, Profile, RefreshScope, SourceOrder};
 use dunlin_engine::swarm::choker::ChokerKind;
 use dunlin_hash::HashPool;
-use dunlin_metainfo::{CLUSTER_BLOCK_LENGTH, TreeEntry};
-use dunlin_plan::{Have, Pattern, TokenFile};
+use dunlin_metainfo::CLUSTER_BLOCK_LENGTH;
+use dunlin_plan::Pattern;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -97,7 +98,7 @@ pub struct RunConfig {
     /// What happens when owners disagree.
     pub on_conflict: OnConflict,
     /// Whether the plan is to be made so: what differs is repaired, and trees keep their looks. Peers
-    /// have content with [`Placing`] then.
+    /// have content with [`crate::Placing`] then.
     pub placing: bool,
     /// Whether only owners say what a name holds, not what merely stands at destinations.
     pub owners_only: bool,
@@ -163,84 +164,6 @@ impl RunConfig {
     }
 }
 
-/// One peer of a run.
-#[derive(Clone, Debug)]
-pub struct PeerConfig {
-    /// Its rank, from 1.
-    pub rank: Rank,
-    /// What it has and wants.
-    pub content: PeerContent,
-}
-
-/// What a peer has and wants.
-#[derive(Clone, Debug)]
-pub enum PeerContent {
-    /// Token files.
-    Tokens {
-        /// The files it has.
-        owned: Vec<TokenFile>,
-        /// The names it wants.
-        wanted: Vec<String>,
-        /// The folder for `client<R>_<name>`.
-        out: PathBuf,
-    },
-    /// Real files.
-    Files {
-        /// Where its files are.
-        root: PathBuf,
-        /// Where wanted files go; the root itself unless there is an output folder.
-        dest: PathBuf,
-        /// What was found below the root.
-        found: Vec<FoundFile>,
-        /// What was found below the destination, where it is another folder.
-        found_dest: Vec<FoundFile>,
-        /// Which of the files below the root it offers.
-        have: Have,
-        /// What it wants.
-        wants: Vec<Pattern>,
-        /// What a plan adds that is to be made so; `None` for a swarm.
-        placing: Option<Box<Placing>>,
-    },
-}
-
-/// What a rank is told beside its files where a plan is to be made so (`cast`, `place`).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Placing {
-    /// What the trees that it offers are beside the bytes of files, by name.
-    pub entries: Vec<TreeEntry>,
-    /// The folders and links that stand where wanted things go, by name, where that was looked at for a
-    /// run that only says what differs.
-    pub stands: Option<Vec<TreeEntry>>,
-    /// Names of files whose SHA-256 matters.
-    pub pins: BTreeSet<String>,
-    /// What it should have given and cannot, each with its reason.
-    pub unreadable: Vec<FailedFile>,
-    /// What it should have wanted and cannot take, each with its reason. It counts as failed.
-    pub refused: Vec<FailedFile>,
-    /// Where it runs; `None` where ranks of one host do not help each other.
-    pub node: Option<Node>,
-    /// A lower rank of this host writes into the same folder: this one neither checks nor writes
-    /// what goes there.
-    pub mirrors: bool,
-    /// Whether a file that differs is changed where it stands, instead of beside it.
-    pub in_place: bool,
-    /// Whether what the patterns match and nobody has is removed in the end.
-    pub delete: bool,
-    /// The folder of the hash lists of earlier runs; `None` to read every byte.
-    pub cache: Option<PathBuf>,
-}
-
-/// A regular file that was found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FoundFile {
-    /// Its relative name with `/`.
-    pub name: String,
-    /// Where it is.
-    pub path: PathBuf,
-    /// Bytes.
-    pub length: u64,
-}
-
 /// Runs a swarm until everyone has what it wanted, or a stated reason why not.
 #[must_use]
 pub fn run(mut config: RunConfig, control: &RunControl) -> Report {
@@ -297,7 +220,7 @@ fn check_ranks(config: &RunConfig) -> Result<(), RunError> {
 }
 
 /// Hands the run to its fabric's driver.
-fn drive(config: RunConfig, control: &RunControl) -> Ended {
+fn drive(config: RunConfig, control: &RunControl) -> RunOutcome {
     let (seed, trace) = (config.seed, config.trace.clone());
     let (coordinator, scope) = (coordinator_config(&config), config.refresh_scope);
     match config.fabric.clone() {
@@ -322,7 +245,7 @@ fn drive(config: RunConfig, control: &RunControl) -> Ended {
             let mut seats = seats(config, control);
             match seats.pop() {
                 Some(seat) => follow(&job, seat, control, trace.as_ref(), &fs),
-                None => Ended::default(),
+                None => RunOutcome::default(),
             }
         }
     }
@@ -424,7 +347,7 @@ fn coordinator_config(config: &RunConfig) -> CoordinatorConfig {
     }
 }
 
-fn seats(config: RunConfig, control: &RunControl) -> Vec<Seat> {
+fn seats(config: RunConfig, control: &RunControl) -> Vec<RankSetup> {
     let budget = Budget::new(config.memory);
     // Links, locks, folders and the rest need three quarters of what there is, where that is little.
     let allowed = dunlin_disk::allow_descriptors(OPEN_FILES * 4).unwrap_or(OPEN_FILES);
@@ -475,12 +398,12 @@ fn seats(config: RunConfig, control: &RunControl) -> Vec<Seat> {
         let shares = setup.config.shares;
         let shared = Arc::clone(&shared);
         let content = Arc::new(Content::new(peer.rank, peer.content, shares, shared));
-        Seat { setup, content }
+        RankSetup { setup, content }
     };
     config.peers.into_iter().map(seat).collect()
 }
 
-fn report(ended: Ended, control: &RunControl, checked: bool) -> Report {
+fn report(ended: RunOutcome, control: &RunControl, checked: bool) -> Report {
     let mut report = Report {
         seconds: ended.at.as_secs_f64(),
         bytes_moved: ended.peers.iter().map(|peer| peer.bytes_moved).sum(),

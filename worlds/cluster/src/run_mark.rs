@@ -14,6 +14,7 @@
 //! Lines are only ever added, each by one write, by the rank itself and by the witness of its host.
 //! A run that ended with everything done leaves nothing.
 
+use crate::lock::lock;
 use crate::watch::Neighbour;
 use dunlin_base::Rank;
 use dunlin_disk::{Fs, RUN_MARK, RealFs, state_folder, write_file};
@@ -21,7 +22,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// The first line: the format and its version.
@@ -141,7 +142,7 @@ impl RunMark {
     }
 
     fn died_at(&self, rank: Rank, now: Instant) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = lock(&self.told);
         if told.names(rank, now) {
             self.add(&death(rank));
         }

@@ -7,6 +7,7 @@ mod merge;
 pub(crate) use clock::TraceClock;
 pub(crate) use merge::TraceMerge;
 
+use crate::lock::lock;
 use bytes::Bytes;
 use dunlin_base::{Rank, Time};
 use dunlin_control::Control;
@@ -15,7 +16,7 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Bytes of lines that are collected before they go to the file: few enough to lose little when a
 /// process is killed, enough that a line costs no system call.
@@ -97,7 +98,7 @@ impl TraceSink {
     }
 
     fn sink(&self) -> MutexGuard<'_, Sink> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// What was written so far, of a sink in memory; empty for a file.

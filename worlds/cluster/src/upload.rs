@@ -7,9 +7,8 @@
 //! do not wait behind it.
 
 use crate::content::Content;
-use crate::fabric::process::carrier::Sent;
 use crate::fault::RankFaults;
-use crate::frame::{Frame, Payload};
+use crate::frame::{Frame, Payload, Sent};
 use bytes::Bytes;
 use dunlin_base::{BlockRef, ConnId, Rank, Rate, Time, TokenBucket, TorrentId};
 use dunlin_disk::Charge;

@@ -26,6 +26,12 @@ const MAX_PROC: u64 = 4096;
 /// the name, which may hold anything and ends with the last `)`. See proc_pid_stat(5).
 const STARTED: usize = 22 - 3;
 
+/// The name of this host, as its system gives it.
+#[must_use]
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 /// A process of the job that others on its host may watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Neighbour {

@@ -1,19 +1,20 @@
 //! Real files: what of them a rank offers, and where its wanted ones go.
 
 use super::Shared;
-use super::keep::{Later, Linked};
-use crate::run::{FoundFile, Placing};
+use super::copies::{Caches, Copy, Known, Placed};
+use crate::config::{FoundFile, Placing};
+use crate::lock::lock;
 use dunlin_base::{Bitfield, FileIndex, TorrentId};
 use dunlin_disk::{
-    DiskError, FileKind, FilePlace, Fs, HashCache, KnownHashes, Repair, Seen, SourceFile, Storage,
-    StorageConfig, TreeKeeper,
+    DiskError, FileKind, FilePlace, Fs, HashCache, KnownHashes, Repair, Storage, StorageConfig,
+    TreeKeeper,
 };
 use dunlin_metainfo::{PieceHashes, SetInfo, TreeEntry, cluster_block_length};
 use dunlin_plan::{Have, Pattern};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 /// Unsynced data is synced after this long: what a power cut can cost of work.
@@ -41,67 +42,6 @@ pub(super) struct Files {
     pub(super) placed: Mutex<Placed>,
     pub(super) caches: OnceLock<Caches>,
     pub(super) may_delete: AtomicBool,
-}
-
-/// The copies of a name that this rank has.
-#[derive(Default)]
-pub(super) struct Known {
-    /// One that it offers.
-    pub(super) own: Option<Copy>,
-    /// One that stands where a wanted file of the name goes; it may be the same.
-    pub(super) at_dest: Option<Copy>,
-}
-
-/// A file that was hashed.
-#[derive(Clone)]
-pub(super) struct Copy {
-    pub(super) path: PathBuf,
-    pub(super) piece_length: u32,
-    pub(super) hashes: PieceHashes,
-    /// Of the whole file, if anybody asked for it.
-    pub(super) sha256: Option<[u8; 32]>,
-    /// What the file was when it was hashed.
-    pub(super) seen: Seen,
-}
-
-/// What was asked for at the destination.
-#[derive(Default)]
-pub(super) struct Placed {
-    /// The trees that are wanted.
-    pub(super) keeper: Option<Arc<TreeKeeper>>,
-    /// The torrents that were opened, and whether they are wanted.
-    pub(super) sets: BTreeMap<TorrentId, (Arc<SetInfo>, bool)>,
-    /// What was linked, by name.
-    pub(super) linked: BTreeMap<String, Linked>,
-    /// What is kept for the next run at the end of this one.
-    pub(super) later: Vec<Later>,
-    /// Folders in which links were made, to be synced.
-    pub(super) unsynced: BTreeSet<PathBuf>,
-}
-
-/// The hash lists of earlier runs, if there are any.
-#[derive(Default)]
-pub(super) struct Caches {
-    root: Option<HashCache>,
-    dest: Option<HashCache>,
-}
-
-impl Caches {
-    pub(super) fn of(&self, at_dest: bool) -> Option<&HashCache> {
-        self.dest.as_ref().filter(|_| at_dest).or(self.root.as_ref())
-    }
-
-    pub(super) fn save(&self) {
-        for cache in [&self.root, &self.dest].into_iter().flatten() {
-            if let Err(error) = cache.save() {
-                tracing::warn!("hash lists are not kept for the next run: {error}");
-            }
-        }
-    }
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Files {
@@ -255,11 +195,5 @@ impl Files {
             None => return FilePlace::Wanted { dest, replace: false },
         };
         FilePlace::Repair(Box::new(Repair { dest, base, known, in_place }))
-    }
-}
-
-impl Copy {
-    fn source(&self) -> SourceFile {
-        SourceFile { path: self.path.clone(), seen: Some(self.seen) }
     }
 }

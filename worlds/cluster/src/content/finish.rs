@@ -2,7 +2,8 @@
 //! known now is kept for the next run.
 
 use super::Shared;
-use super::files::{Files, lock};
+use super::files::Files;
+use crate::lock::lock;
 use dunlin_control::FailedFile;
 use dunlin_disk::{DiskError, Fs, TreeKeeper, Unkept, path_of};
 use std::collections::BTreeSet;

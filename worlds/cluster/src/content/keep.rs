@@ -12,36 +12,14 @@
 //! set back, to a file that was linked at about the same time, passes for the link: `--verify-only` finds it.
 
 use super::Shared;
-use super::files::{Copy, Files, lock};
+use super::copies::{Copy, Hashes, Later};
+use super::files::Files;
+use crate::lock::lock;
 use dunlin_base::FileIndex;
 use dunlin_disk::{FileKind, Fs, HashCache, Look, Meta, TreeKeeper, name_of, path_of};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// A file that was made of a neighbour's.
-#[derive(Clone, Debug)]
-pub(super) struct Linked {
-    /// The neighbour's file.
-    pub(super) from: PathBuf,
-    /// What it was.
-    pub(super) source: Meta,
-    /// What came of it here, before its looks were touched.
-    pub(super) made: Meta,
-}
-
-/// What is kept at the end of the run, if it then still looks as it did.
-pub(super) struct Later {
-    path: PathBuf,
-    seen: Look,
-    hashes: Hashes,
-}
-
-enum Hashes {
-    Ours(Copy),
-    /// The neighbour has them: it kept them before it said that it is complete.
-    Neighbours(Linked),
-}
 
 impl Files {
     /// The files at the destination of which the hashes are known, before their looks are touched.

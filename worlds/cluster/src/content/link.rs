@@ -1,7 +1,8 @@
 //! Taking a file from a rank of the same host: shared, linked or copied, never sent.
 
-use super::files::{Files, lock};
-use super::keep::Linked;
+use super::copies::Linked;
+use super::files::Files;
+use crate::lock::lock;
 use dunlin_disk::{DiskError, DiskErrorKind, FileKind, Fs, Look, part_path, path_of};
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,9 +1,11 @@
 //! Looking at a rank's files before the start: which of them it offers, what stands where its wanted
 //! ones go, and the hashes of all that.
 
-use super::files::{Copy, Files, Known, lock};
+use super::copies::{Copy, Known};
+use super::files::Files;
 use super::{CheckError, Shared, space};
-use crate::run::{FoundFile, Placing};
+use crate::config::{FoundFile, Placing};
+use crate::lock::lock;
 use dunlin_control::{FailedFile, OwnedFile, Register, Standing, Want};
 use dunlin_disk::{
     CachedHashes, DiskError, DiskErrorKind, FileKind, HashCache, Look, hash_file_and, list_files,

@@ -2,6 +2,7 @@
 //! under its final name in one go, one token a line.
 
 use super::{Synced, geometry_of, local};
+use crate::lock::lock;
 use bytes::Bytes;
 use dunlin_base::{Bitfield, FileIndex, PieceIndex, Rank, TorrentId};
 use dunlin_control::{OwnedFile, Register, Standing, Want};
@@ -10,7 +11,7 @@ use dunlin_metainfo::{PieceHashes, SetInfo, write_token_file};
 use dunlin_plan::TokenFile;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 pub(super) struct Tokens {
     rank: Rank,
@@ -46,7 +47,7 @@ impl Tokens {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     pub(super) fn register(&self, fs: &dyn Fs) -> Register {

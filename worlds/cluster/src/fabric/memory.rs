@@ -6,12 +6,11 @@
 //! windows, and all else is a few messages a piece. A bound would let two ranks wait for each
 //! other. Whoever waits, waits in a blocking receive with the exact next deadline; nobody spins.
 
-use super::process::carrier::Sent;
+use super::RunOutcome;
 use super::ranks::{Post, Threads, start_rank};
-use super::{Ended, Seat};
 use crate::control::RunControl;
-use crate::frame::Frame;
-use crate::peer::Arrival;
+use crate::frame::{Frame, Sent};
+use crate::peer::{Arrival, RankSetup};
 use crate::report::RunError;
 use crate::tracker::{Tracker, TrackerArrival, tracker_loop};
 use dunlin_base::{Rank, Time};
@@ -64,7 +63,7 @@ impl Post for Inboxes {
 }
 
 /// Runs a swarm until everyone has stopped.
-pub(crate) fn run(seats: Vec<Seat>, tracker: Tracker, control: &RunControl) -> Ended {
+pub(crate) fn run(seats: Vec<RankSetup>, tracker: Tracker, control: &RunControl) -> RunOutcome {
     let (to_tracker, tracker_inbox) = channel();
     let (inboxes, receivers): (Vec<_>, Vec<_>) = seats.iter().map(|_| channel()).unzip();
     let start = Instant::now();
@@ -93,7 +92,7 @@ pub(crate) fn run(seats: Vec<Seat>, tracker: Tracker, control: &RunControl) -> E
         let _ = inbox.send(Arrival::Stop);
     }
     let peers = threads.into_iter().map(Threads::join).collect();
-    Ended { peers, tracker, at: post.now(), errors }
+    RunOutcome { peers, tracker, at: post.now(), errors }
 }
 
 fn run_tracker(

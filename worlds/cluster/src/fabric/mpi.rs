@@ -30,6 +30,7 @@ pub(crate) mod transport;
 mod window;
 
 pub use library::LoadError;
+pub use thread::MpiStartError;
 pub(crate) use thread::start;
 #[cfg(test)]
 pub(crate) use thread::start_over;

@@ -10,25 +10,15 @@
 pub(crate) mod carrier;
 pub(crate) mod envelope;
 mod follow;
-mod job;
-mod launcher;
+pub(crate) mod job;
+pub(crate) mod launcher;
 mod lead;
-mod session;
+pub(crate) mod session;
 
-pub use crate::fabric::tcp::{KeyFileError, KeySource, WireFlags, WireUp, WireUpError};
 pub use crate::run_mark::LastRun;
-pub use dunlin_links::towards;
+pub use crate::watch::host_name;
 pub(crate) use follow::follow;
-pub(crate) use job::News;
-pub use job::{Beside, Dismissed, Job, JoinError, Welcome};
+pub use job::{Beside, Dismissed, Job, SilentRoot, Welcome};
 pub use launcher::Launcher;
-pub(crate) use launcher::Maker;
 pub(crate) use lead::{LeadTrace, lead};
 pub use session::Hello;
-pub(crate) use session::Session;
-
-/// The name of this host.
-#[must_use]
-pub fn host_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
-}

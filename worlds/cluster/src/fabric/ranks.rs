@@ -1,12 +1,10 @@
 //! The threads of one peer rank in the threaded drivers: its state machine (`r3`), `r3-download` and
 //! `r3-upload`. What carries frames is the driver's business: here it is a [`Post`].
 
-use super::Seat;
 use crate::content::{Content, Synced};
 use crate::download::{DownloadDone, DownloadJob, Downloader, Report, download_loop};
-use crate::fabric::process::carrier::Sent;
-use crate::frame::Frame;
-use crate::peer::{Arrival, Effect, Peer};
+use crate::frame::{Frame, Sent};
+use crate::peer::{Arrival, Effect, Peer, RankSetup};
 use crate::report::PeerReport;
 use crate::upload::{UploadJob, UploadPorts, Uploader, upload_loop};
 use dunlin_base::{Rank, Time};
@@ -83,7 +81,7 @@ impl Threads {
 /// # Errors
 /// If the operating system gives no more threads.
 pub(super) fn start_rank<P: Post>(
-    seat: Seat,
+    seat: RankSetup,
     inbox: Receiver<Arrival>,
     post: &Arc<P>,
 ) -> io::Result<Threads> {

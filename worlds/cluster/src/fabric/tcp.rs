@@ -25,4 +25,4 @@ mod wire_up;
 
 pub(crate) use carrier::Tcp;
 pub use key_file::KeyFileError;
-pub use wire_up::{KeySource, WireFlags, WireUp, WireUpError};
+pub use wire_up::{KeySource, TcpStartError, WireFlags, WireUp, WireUpError};

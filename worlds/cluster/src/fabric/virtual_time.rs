@@ -4,11 +4,12 @@
 
 mod network;
 
-use super::{Ended, Seat};
+use super::RunOutcome;
 use crate::control::RunControl;
 use crate::download::Downloader;
 use crate::frame::Frame;
-use crate::peer::{Arrival, Effect, Peer};
+use crate::lock::lock;
+use crate::peer::{Arrival, Effect, Peer, RankSetup};
 use crate::report::RunError;
 use crate::tracker::{Tracker, TrackerArrival};
 use crate::upload::{Serve, UploadDone, UploadJob, Uploader};
@@ -17,7 +18,7 @@ use dunlin_control::Control;
 use dunlin_disk::Budget;
 use network::{Hop, Network};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 pub use network::LinkRates;
@@ -107,12 +108,12 @@ struct World {
 
 /// Runs a swarm until everyone has stopped.
 pub(crate) fn run(
-    seats: Vec<Seat>,
+    seats: Vec<RankSetup>,
     tracker: Tracker,
     control: &RunControl,
     config: VirtualConfig,
     seed: u64,
-) -> Ended {
+) -> RunOutcome {
     let mut world = World::new(seats, tracker, config, seed);
     let mut errors = Vec::new();
     let mut interrupted = false;
@@ -134,11 +135,11 @@ pub(crate) fn run(
     }
     let at = world.now;
     let peers = world.stations.into_iter().map(|station| station.peer.into_report(at)).collect();
-    Ended { peers, tracker: Some(world.tracker), at, errors }
+    RunOutcome { peers, tracker: Some(world.tracker), at, errors }
 }
 
 impl World {
-    fn new(seats: Vec<Seat>, tracker: Tracker, config: VirtualConfig, seed: u64) -> World {
+    fn new(seats: Vec<RankSetup>, tracker: Tracker, config: VirtualConfig, seed: u64) -> World {
         let woken = Woken::default();
         let budget = seats.first().map(|seat| Arc::clone(&seat.setup.budget));
         let first = seats.first().map_or(Rank(1), |seat| seat.setup.config.rank);
@@ -418,7 +419,7 @@ impl World {
     /// Tells the ranks that the budget woke.
     fn wake(&mut self) {
         loop {
-            let next = self.woken.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            let next = lock(&self.woken).pop_front();
             let Some((rank, wanted)) = next else { return };
             let arrival = if wanted { Arrival::MemoryWanted } else { Arrival::MemoryFree };
             self.put(self.now, Happening::ToPeer(rank, arrival));
@@ -461,12 +462,12 @@ fn frame_for(from: Rank, to: Rank, frame: Frame) -> Happening {
     }
 }
 
-fn station(seat: Seat, woken: &Woken) -> Station {
+fn station(seat: RankSetup, woken: &Woken) -> Station {
     let rank = seat.setup.config.rank;
     let waker = |wanted: bool| {
         let woken = Arc::clone(woken);
         Box::new(move || {
-            woken.lock().unwrap_or_else(PoisonError::into_inner).push_back((rank, wanted));
+            lock(&woken).push_back((rank, wanted));
         })
     };
     seat.setup.budget.set_waker(u64::from(rank.0), waker(false));

@@ -6,7 +6,7 @@
 //! called before MPI is started. The name of a file only decides when it is tried.
 
 use super::abi::{Abi, Family, LONGEST_VERSION, SUCCESS};
-use crate::fabric::process::{Launcher, Maker};
+use crate::fabric::process::launcher::{Launcher, Maker};
 use libloading::os::unix;
 use std::ffi::{OsStr, OsString, c_char, c_int, c_void};
 use std::mem::{ManuallyDrop, transmute_copy};

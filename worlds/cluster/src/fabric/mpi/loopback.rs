@@ -3,10 +3,11 @@
 //! as MPI does. It can swallow what a rank sends, and slip in messages that nobody sent.
 
 use super::transport::{Done, Lane, Ticket, Transport, TransportError};
+use crate::lock::lock;
 use bytes::Bytes;
 use dunlin_disk::Buffer;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 struct Message {
     lane: Lane,
@@ -66,7 +67,7 @@ impl Hub {
     }
 
     fn mail(&self) -> MutexGuard<'_, Mail> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// The ranks that have ended MPI as everyone does, the lowest first.

@@ -3,7 +3,8 @@
 
 use crate::fabric::process::carrier::{Order, Word};
 use crate::fabric::process::envelope::Parcel;
-use crate::fabric::process::{Hello, Job, News, Session};
+use crate::fabric::process::job::{Job, News};
+use crate::fabric::process::session::{Hello, Session};
 use crate::frame::{Frame, Payload};
 use bytes::Bytes;
 use dunlin_base::{Rank, TorrentId};

@@ -5,8 +5,10 @@ use super::loopback::{Hub, Loopback};
 use super::start_over;
 use super::station::Station;
 use super::transport::{Lane, STREAM_TAG};
+use crate::fabric::join::JoinError;
 use crate::fabric::process::envelope::Parcel;
-use crate::fabric::process::{Hello, Job as Member};
+use crate::fabric::process::job::Job as Member;
+use crate::fabric::process::session::Hello;
 use crate::fault::Fault;
 use crate::report::PeerState;
 use crate::{
@@ -48,6 +50,7 @@ impl Moved {
 fn join(end: Loopback, finalize: fn(Loopback)) -> Member {
     let joined = Member::join_with(&"work".into(), |clock, words, failed| {
         start_over(move || Ok((end, "loop-back".into())), finalize, clock, words, failed)
+            .map_err(JoinError::from)
     });
     let job = joined.expect("joins");
     assert_eq!(job.work(), "work");

@@ -1,17 +1,29 @@
 //! The MPI thread as a carrier: starting it, giving it orders, and its end.
 
-use super::library::Library;
+use super::library::{Library, LoadError};
 use super::native::Native;
 use super::pump::{Pumped, pump};
 use super::station::Station;
 use super::transport::{Transport, TransportError};
 use crate::fabric::process::carrier::{Carrier, Order, Started, WordSink};
-use crate::fabric::process::{JoinError, Launcher};
+use crate::fabric::process::launcher::Launcher;
 use crate::trace::TraceClock;
 use dunlin_base::Rank;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
+
+/// Why MPI did not start. The environment is to blame.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MpiStartError {
+    /// The library could not be loaded, or does not fit the launcher.
+    #[error(transparent)]
+    Library(#[from] LoadError),
+    /// The library refused to start.
+    #[error("{0}; check that the program was started by the launcher of this MPI")]
+    Refused(String),
+}
 
 /// Hands orders to the MPI thread. If that has failed, everyone else notices the silence.
 struct MpiThread(Sender<Order>);
@@ -25,19 +37,19 @@ impl Carrier for MpiThread {
 /// Loads the library and starts MPI on a thread of its own; `failed` is told if it fails later.
 ///
 /// # Errors
-/// [`JoinError`]: no library, or one that does not fit.
+/// [`MpiStartError`]: no library, or one that does not fit.
 pub(crate) fn start(
     launcher: Option<&Launcher>,
     library: Option<&Path>,
     clock: Arc<TraceClock>,
     words: WordSink,
     failed: impl FnOnce(String) + Send + 'static,
-) -> Result<Started, JoinError> {
+) -> Result<Started, MpiStartError> {
     let (launcher, library) = (launcher.cloned(), library.map(Path::to_owned));
     let make = move || {
         let library = Library::load(launcher.as_ref(), library.as_deref())?;
         let native = Native::init(library, launcher.as_ref().and_then(Launcher::size))
-            .map_err(|error| JoinError::Mpi(error.to_string()))?;
+            .map_err(|error| MpiStartError::Refused(error.to_string()))?;
         let version = native.library_version();
         Ok((native, version))
     };
@@ -50,20 +62,20 @@ pub(crate) fn start(
 /// # Errors
 /// As `make` says, or if there are no more threads.
 pub(crate) fn start_over<T: Transport + 'static>(
-    make: impl FnOnce() -> Result<(T, String), JoinError> + Send + 'static,
+    make: impl FnOnce() -> Result<(T, String), MpiStartError> + Send + 'static,
     finalize: fn(T),
     clock: Arc<TraceClock>,
     words: WordSink,
     failed: impl FnOnce(String) + Send + 'static,
-) -> Result<Started, JoinError> {
+) -> Result<Started, MpiStartError> {
     let (orders, inbox) = channel();
     let (ready, joined) = channel();
     let (over, ended) = channel();
     let body = move || {
-        let start = || -> Result<_, JoinError> {
+        let start = || -> Result<_, MpiStartError> {
             let (transport, version) = make()?;
             let station = Station::new(transport, clock, words)
-                .map_err(|error| JoinError::Mpi(error.to_string()))?;
+                .map_err(|error| MpiStartError::Refused(error.to_string()))?;
             Ok((station, version))
         };
         match start() {
@@ -81,8 +93,8 @@ pub(crate) fn start_over<T: Transport + 'static>(
     std::thread::Builder::new()
         .name("mpi".into())
         .spawn(body)
-        .map_err(|error| JoinError::Mpi(format!("no more threads: {error}")))?;
-    let lost = |_| JoinError::Mpi("the MPI thread ended at its start".into());
+        .map_err(|error| MpiStartError::Refused(format!("no more threads: {error}")))?;
+    let lost = |_| MpiStartError::Refused("the MPI thread ended at its start".into());
     let (rank, size, what) = joined.recv().map_err(lost)??;
     let carrier = Box::new(MpiThread(orders));
     Ok(Started { rank: Rank(rank), size, what, carrier, ended: Some(ended) })

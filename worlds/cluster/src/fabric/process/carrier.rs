@@ -2,16 +2,13 @@
 //! frames come out. How they travel is the carrier's own business: the MPI thread, or TCP.
 
 use super::envelope::Parcel;
-use crate::frame::Frame;
+use crate::frame::{Frame, Sent};
 use bytes::Bytes;
 use dunlin_base::Rank;
 use dunlin_disk::Budget;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
-
-/// Told once: whether a block was handed to the network, or will never be.
-pub(crate) type Sent = Box<dyn FnOnce(bool) + Send>;
 
 /// Tells it, whatever becomes of the block: one that is dropped will never be sent.
 pub(crate) struct Told(Option<Sent>);

@@ -1,15 +1,15 @@
 //! A peer rank that is a process of its own: it runs the rank's threads over a carrier, tells
 //! rank 0 how far it is, hears who died, and reports in the end. It decides nothing about pieces.
 
-use super::carrier::{Order, Sent, Word};
+use super::carrier::{Order, Word};
 use super::envelope::Parcel;
 use super::job::{Job, News, SILENCE};
 use super::session::Session;
 use crate::control::{Gauge, RankState, RunControl};
+use crate::fabric::RunOutcome;
 use crate::fabric::ranks::{Post, Threads, start_rank};
-use crate::fabric::{Ended, Seat};
-use crate::frame::Frame;
-use crate::peer::Arrival;
+use crate::frame::{Frame, Sent};
+use crate::peer::{Arrival, RankSetup};
 use crate::report::{PeerState, RunError};
 use crate::run_mark::Ending;
 use crate::trace::{TraceClock, TraceSink};
@@ -78,11 +78,11 @@ struct Keeper<'a> {
 /// Runs this process's rank until it is over, and reports.
 pub(crate) fn follow(
     job: &Job,
-    seat: Seat,
+    seat: RankSetup,
     control: &RunControl,
     trace: Option<&TraceSink>,
     fs: &Arc<dyn Fs>,
-) -> Ended {
+) -> RunOutcome {
     let rank = job.rank();
     let clock = Arc::clone(job.clock());
     clock.begin();
@@ -109,7 +109,7 @@ pub(crate) fn follow(
         Err(error) => {
             let text = format!("no more threads ({error}); raise the process limit (ulimit -u)");
             let errors = vec![RunError::Internal(text)];
-            return Ended { peers: Vec::new(), tracker: None, at: post.now(), errors };
+            return RunOutcome { peers: Vec::new(), tracker: None, at: post.now(), errors };
         }
     };
     let now = Instant::now();
@@ -131,7 +131,7 @@ pub(crate) fn follow(
 }
 
 impl Keeper<'_> {
-    fn run(mut self, threads: Threads, post: &FollowPost) -> Ended {
+    fn run(mut self, threads: Threads, post: &FollowPost) -> RunOutcome {
         while !threads.ended() {
             match self.job.next(TICK) {
                 Some(News::Word(from, word)) => self.word(from, word),
@@ -160,7 +160,7 @@ impl Keeper<'_> {
             let interrupted = self.control.interrupted();
             self.job.say(Rank::TRACKER, &Session::Report { report, errors, interrupted });
         }
-        Ended { peers: vec![report], tracker: None, at, errors }
+        RunOutcome { peers: vec![report], tracker: None, at, errors }
     }
 
     fn word(&mut self, from: Rank, word: Word) {

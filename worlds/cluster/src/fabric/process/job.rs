@@ -8,22 +8,20 @@ pub use beside::Beside;
 
 use super::carrier::{Carrier, Order, Started, Word, WordSink};
 use super::envelope::Parcel;
-use super::launcher::Launcher;
 use super::session::{Hello, Process, Session};
-use crate::fabric::mpi::{self, LoadError};
-use crate::fabric::tcp::{KeyFileError, Tcp, WireUp};
+use crate::lock::lock;
 use crate::run_mark::RunMark;
 use crate::trace::TraceClock;
-use crate::watch::{Neighbour, Watch};
+use crate::watch::{self, Neighbour, Watch};
 use crate::witness::Witness;
 use beside::{beside, process_of};
 use dunlin_base::Rank;
 use dunlin_metainfo::CLUSTER_BLOCK_LENGTHS;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// How often who waits looks at whether it should stop.
@@ -116,85 +114,28 @@ pub struct Dismissed {
     pub code: u8,
 }
 
-/// Why a process could not join its job. The environment is to blame.
+/// Why a process could not join its job: rank 0 sent nothing.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum JoinError {
-    /// The library could not be loaded, or does not fit the launcher.
-    #[error(transparent)]
-    Library(#[from] LoadError),
-    /// The library refused to start.
-    #[error("{0}; check that the program was started by the launcher of this MPI")]
-    Mpi(String),
-    /// What carries between the processes did not start.
-    #[error("{0}")]
-    Start(String),
-    /// There is no key, or none that may be used.
-    #[error(transparent)]
-    Key(#[from] KeyFileError),
-    /// Nobody says where rank 0 is.
-    #[error("nobody says where rank 0 is; give --root HOST:PORT at every rank")]
-    NoPlace,
-    /// Rank 0 was not found in time.
-    #[error(
-        "rank {rank} did not find rank 0 within {patience:?} (--start-timeout): {why}; is rank 0 \
-         running, and can its port be reached?"
-    )]
-    NoRoot {
-        /// Our rank.
-        rank: Rank,
-        /// How long it was looked for.
-        patience: Duration,
-        /// What came of the last try.
-        why: String,
-    },
-    /// Rank 0 said nothing.
-    #[error(
-        "rank {0} heard nothing from rank 0 for {seconds} s after the start; check the network between \
-         the hosts, and try again",
-        seconds = GATHER.as_secs()
-    )]
-    Alone(Rank),
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
+#[error(
+    "rank {0} heard nothing from rank 0 for {seconds} s after the start; check the network between \
+     the hosts, and try again",
+    seconds = GATHER.as_secs()
+)]
+pub struct SilentRoot(Rank);
 
 impl Job {
-    /// Joins a job of MPI: loads the library, starts MPI on a thread of its own, and waits for word
-    /// from rank 0. `work` is opaque here; rank 0's counts for all.
-    ///
-    /// # Errors
-    /// [`JoinError`]: no library, one that does not fit, or no word.
-    pub fn join_mpi(
-        launcher: Option<&Launcher>,
-        library: Option<&Path>,
-        work: &Value,
-    ) -> Result<Job, JoinError> {
-        Job::join_with(work, |clock, words, failed| {
-            mpi::start(launcher, library, clock, words, failed)
-        })
-    }
-
-    /// Joins a job over TCP: rank 0 lets others in, everyone else comes to it and waits for word.
-    /// `work` is opaque here; rank 0's counts for all.
-    ///
-    /// # Errors
-    /// [`JoinError`]: no key, no place to listen at, no rank 0, or no word.
-    pub fn join_tcp(wire: &WireUp, work: &Value) -> Result<Job, JoinError> {
-        Job::join_with(work, |clock, words, _failed| Tcp::start(wire, clock, words))
-    }
-
     /// Joins with the carrier that `start` starts.
-    pub(crate) fn join_with(
+    ///
+    /// # Errors
+    /// As `start` says, or if rank 0 sends nothing.
+    pub(crate) fn join_with<E: From<SilentRoot>>(
         work: &Value,
         start: impl FnOnce(
             Arc<TraceClock>,
             WordSink,
             Box<dyn FnOnce(String) + Send>,
-        ) -> Result<Started, JoinError>,
-    ) -> Result<Job, JoinError> {
+        ) -> Result<Started, E>,
+    ) -> Result<Job, E> {
         let clock = Arc::new(TraceClock::default());
         let (tell, news) = channel();
         let (told, failed) = (tell.clone(), tell.clone());
@@ -220,7 +161,7 @@ impl Job {
     }
 
     /// Rank 0 names the job, everyone else hears it.
-    fn agree(&self, work: &Value) -> Result<(), JoinError> {
+    fn agree(&self, work: &Value) -> Result<(), SilentRoot> {
         if self.leads() {
             let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
             let nanos = now.map_or(0, |since| since.as_nanos());
@@ -245,7 +186,7 @@ impl Job {
                 _ => {}
             }
         }
-        Err(JoinError::Alone(self.0.rank))
+        Err(SilentRoot(self.0.rank))
     }
 
     /// Our rank; 0 is the tracker's.
@@ -378,7 +319,7 @@ impl Job {
 
     /// Rank 0 lets the run begin, with this seed. What it would be told itself.
     pub fn welcome(&self, seed: u64) -> Welcome {
-        let me = || process_of(&Neighbour::me(Rank::TRACKER, None), &super::host_name());
+        let me = || process_of(&Neighbour::me(Rank::TRACKER, None), &watch::host_name());
         let mut state = self.state();
         state.seed = seed;
         state.processes.entry(Rank::TRACKER).or_insert_with(me);

@@ -3,14 +3,14 @@
 //! it is a peer too, it runs that beside the tracker. It never touches a file of another peer, and
 //! decides nothing about pieces.
 
-use super::carrier::{Order, Sent, Word};
+use super::carrier::{Order, Word};
 use super::job::{Job, News, SILENCE};
 use super::session::{Hello, Process, Session};
 use crate::control::{Gauge, RankProgress, RankState, RunControl};
+use crate::fabric::RunOutcome;
 use crate::fabric::ranks::{Post, Threads, start_rank};
-use crate::fabric::{Ended, Seat};
-use crate::frame::Frame;
-use crate::peer::Arrival;
+use crate::frame::{Frame, Sent};
+use crate::peer::{Arrival, RankSetup};
 use crate::report::{EXIT_FAILED, PeerReport, PeerState, RunError};
 use crate::run_mark::Ending;
 use crate::trace::{TraceClock, TraceMerge, TraceSink};
@@ -119,9 +119,9 @@ pub(crate) fn lead(
     tracker: Tracker,
     control: &RunControl,
     trace: Option<LeadTrace>,
-    seat: Option<Seat>,
+    seat: Option<RankSetup>,
     fs: &Arc<dyn Fs>,
-) -> Ended {
+) -> RunOutcome {
     let (to_tracker, inbox) = channel();
     let clock = Arc::clone(job.clock());
     clock.begin();
@@ -180,7 +180,7 @@ pub(crate) fn lead(
     control.detach();
     post.arrive(Rank::TRACKER, Arrival::Stop);
     let peers = leader.gather(tracker.as_ref(), threads);
-    Ended { peers, tracker, at: clock.local(), errors }
+    RunOutcome { peers, tracker, at: clock.local(), errors }
 }
 
 fn start(

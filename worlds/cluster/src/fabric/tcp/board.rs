@@ -8,9 +8,10 @@
 use super::pair::{Line, Pair, Wreck};
 use super::queue::Block;
 use super::talk::Talk;
-use crate::fabric::process::carrier::{FrameSink, Sent, Word, WordSink};
+use crate::fabric::process::carrier::{FrameSink, Word, WordSink};
 use crate::fabric::process::envelope::{Parcel, pack};
-use crate::frame::Frame;
+use crate::frame::{Frame, Sent};
+use crate::lock::lock;
 use crate::trace::TraceClock;
 use bytes::Bytes;
 use dunlin_base::{Rank, TorrentId};
@@ -40,12 +41,38 @@ const INLINE: usize = 2048;
 /// Memory for blocks that come before anybody said which memory is theirs, in bytes.
 const SPARE: u64 = 4 << 20;
 
+/// Something for a task of its own to do. The board names it; whoever made the board starts it.
+pub(super) enum LinkTask {
+    /// Send and receive on a link that stands.
+    Run {
+        /// Whose link it is.
+        pair: Arc<Pair>,
+        /// The number of the link.
+        line: u64,
+        /// Notified when something waits to be sent.
+        wake: Arc<Notify>,
+        /// The link.
+        link: Box<Link>,
+    },
+    /// Make a link to a peer, for what waits to be sent to it.
+    DialPeer(Arc<Pair>),
+    /// Make the link to rank 0 again, unless more links than these have broken.
+    DialRoot {
+        /// How often the links with rank 0 have broken.
+        breaks: u64,
+    },
+}
+
+/// Starts a task on the board's runtime.
+pub(super) type TaskStarter = fn(&Arc<Board>, LinkTask);
+
 /// Everything that the tasks share.
 pub(super) struct Board {
     pub(super) party: Party,
     size: u32,
     pub(super) clock: Arc<TraceClock>,
     pub(super) runtime: Handle,
+    start: TaskStarter,
     /// Where we let others in: the port, and the address if a person chose one.
     pub(super) door: OnceLock<(u16, Option<IpAddr>)>,
     /// Where rank 0 was found.
@@ -74,13 +101,14 @@ impl Board {
         size: u32,
         clock: Arc<TraceClock>,
         words: WordSink,
-        runtime: Handle,
+        (runtime, start): (Handle, TaskStarter),
     ) -> Board {
         Board {
             party,
             size,
             clock,
             runtime,
+            start,
             door: OnceLock::new(),
             root: OnceLock::new(),
             pairs: Mutex::default(),
@@ -108,12 +136,12 @@ impl Board {
     }
 
     pub(super) fn pair(&self, rank: Rank) -> Arc<Pair> {
-        let mut pairs = self.pairs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pairs = lock(&self.pairs);
         Arc::clone(pairs.entry(rank).or_insert_with(|| Arc::new(Pair::new(rank))))
     }
 
     pub(super) fn pairs(&self) -> Vec<Arc<Pair>> {
-        self.pairs.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        lock(&self.pairs).values().cloned().collect()
     }
 
     pub(super) fn word(&self, from: Rank, word: Word) {
@@ -229,7 +257,7 @@ impl Board {
         told.into_iter().for_each(|tell| tell(true));
         dropped.into_iter().for_each(|block| block.end(false));
         if dial {
-            self.runtime.spawn(super::dial::to_peer(Arc::clone(self), pair));
+            (self.start)(self, LinkTask::DialPeer(pair));
         }
     }
 
@@ -331,14 +359,7 @@ impl Board {
         if another && !was_dead && self.leads() {
             self.word(rank, Word::Lost("its process was started again".into()));
         }
-        self.runtime.spawn(super::lines::send(
-            Arc::clone(self),
-            Arc::clone(&pair),
-            id,
-            wake,
-            link.sender,
-        ));
-        self.runtime.spawn(super::lines::receive(Arc::clone(self), pair, id, link.receiver));
+        (self.start)(self, LinkTask::Run { pair, line: id, wake, link: Box::new(link) });
     }
 
     /// A link is over, and with it all links of its pair.
@@ -369,7 +390,7 @@ impl Board {
             return self.broken(pair, worn.count);
         }
         if pair.rank == Rank::TRACKER {
-            self.runtime.spawn(super::dial::to_root_again(Arc::clone(self), breaks));
+            (self.start)(self, LinkTask::DialRoot { breaks });
         } else if self.leads() {
             let (board, pair) = (Arc::clone(self), Arc::clone(pair));
             let why = worn.count;

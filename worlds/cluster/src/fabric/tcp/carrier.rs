@@ -1,17 +1,18 @@
 //! The carrier over TCP: it joins a job, takes orders, and ends. Its tasks run on a few threads of
 //! their own; no disk, hash or engine runs on them, and nobody who gives an order waits.
 
-use super::board::Board;
-use super::dial::{SILENCE, to_root};
+use super::board::{Board, LinkTask};
+use super::dial::{self, SILENCE, to_root};
 use super::key_file::{KeyFile, Secret};
-use super::wire_up::{self, KeySource, WireUp};
-use crate::fabric::process::JoinError;
+use super::lines;
+use super::wire_up::{self, KeySource, TcpStartError, WireUp};
 use crate::fabric::process::carrier::{Carrier, Order, Started, WordSink};
+use crate::lock::lock;
 use crate::trace::TraceClock;
 use dunlin_base::Rank;
 use dunlin_links::{Door, JobKey, Link, Party};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
@@ -41,12 +42,12 @@ impl Tcp {
     /// Joins the job: rank 0 opens its door, everyone else comes to it.
     ///
     /// # Errors
-    /// [`JoinError`]: no key, no door, or no rank 0.
+    /// [`TcpStartError`]: no key, no door, or no rank 0.
     pub(crate) fn start(
         wire: &WireUp,
         clock: Arc<TraceClock>,
         words: WordSink,
-    ) -> Result<Started, JoinError> {
+    ) -> Result<Started, TcpStartError> {
         Ok(Tcp::join(wire, clock, words)?.1)
     }
 
@@ -55,7 +56,7 @@ impl Tcp {
         wire: &WireUp,
         clock: Arc<TraceClock>,
         words: WordSink,
-    ) -> Result<(Arc<Board>, Started), JoinError> {
+    ) -> Result<(Arc<Board>, Started), TcpStartError> {
         allow_links(wire.size());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -66,8 +67,8 @@ impl Tcp {
             .enable_time()
             .build()
             .map_err(start)?;
-        let handle = runtime.handle().clone();
-        let make = |party| Arc::new(Board::new(party, wire.size(), clock, words, handle));
+        let tasks = (runtime.handle().clone(), start_task as _);
+        let make = |party| Arc::new(Board::new(party, wire.size(), clock, words, tasks));
         let (board, key_file, what) = match wire.rank() {
             Rank::TRACKER => lead(wire, &runtime, make)?,
             _ => follow(wire, &runtime, make)?,
@@ -76,6 +77,20 @@ impl Tcp {
         let (rank, size) = (wire.rank(), wire.size());
         let carrier = Box::new(Tcp { board: Arc::clone(&board), runtime, key_file });
         Ok((board, Started { rank, size, what, carrier, ended: None }))
+    }
+}
+
+/// Starts what the board wants to have done.
+fn start_task(board: &Arc<Board>, task: LinkTask) {
+    let (runtime, board) = (board.runtime.clone(), Arc::clone(board));
+    match task {
+        LinkTask::Run { pair, line, wake, link } => {
+            let Link { sender, receiver, .. } = *link;
+            runtime.spawn(lines::send(Arc::clone(&board), Arc::clone(&pair), line, wake, sender));
+            runtime.spawn(lines::receive(board, pair, line, receiver));
+        }
+        LinkTask::DialPeer(pair) => _ = runtime.spawn(dial::to_peer(board, pair)),
+        LinkTask::DialRoot { breaks } => _ = runtime.spawn(dial::to_root_again(board, breaks)),
     }
 }
 
@@ -93,11 +108,11 @@ fn allow_links(size: u32) {
     }
 }
 
-fn start(error: impl ToString) -> JoinError {
-    JoinError::Start(error.to_string())
+fn start(error: impl ToString) -> TcpStartError {
+    TcpStartError::System(error.to_string())
 }
 
-fn party(wire: &WireUp, key: JobKey) -> Result<Party, JoinError> {
+fn party(wire: &WireUp, key: JobKey) -> Result<Party, TcpStartError> {
     let life = dunlin_links::random_number().map_err(start)?;
     Ok(Party { key, rank: wire.rank(), life })
 }
@@ -109,7 +124,7 @@ fn lead(
     wire: &WireUp,
     runtime: &Runtime,
     make: impl FnOnce(Party) -> Arc<Board>,
-) -> Result<Part, JoinError> {
+) -> Result<Part, TcpStartError> {
     let opened = match wire.door() {
         Some(door) => door.try_clone().map_err(start)?,
         None => wire.open()?,
@@ -147,7 +162,7 @@ fn follow(
     wire: &WireUp,
     runtime: &Runtime,
     make: impl FnOnce(Party) -> Arc<Board>,
-) -> Result<Part, JoinError> {
+) -> Result<Part, TcpStartError> {
     let (link, party) = find(wire, runtime)?;
     let (there, here) = (link.there, link.here);
     let board = make(party);
@@ -158,7 +173,7 @@ fn follow(
     let listen = wire.listen().unwrap_or_else(|| SocketAddr::new(any, 0));
     let _inside = runtime.enter();
     let door = Door::open(listen).map_err(|error| {
-        JoinError::Start(format!("cannot listen at {listen}: {error}; give another --listen"))
+        TcpStartError::System(format!("cannot listen at {listen}: {error}; give another --listen"))
     })?;
     let port = door.address().port();
     let said = Some(listen.ip()).filter(|ip| !ip.is_unspecified());
@@ -173,7 +188,7 @@ fn follow(
 }
 
 /// Finds rank 0, which may not be there yet.
-fn find(wire: &WireUp, runtime: &Runtime) -> Result<(Link, Party), JoinError> {
+fn find(wire: &WireUp, runtime: &Runtime) -> Result<(Link, Party), TcpStartError> {
     let until = Instant::now() + wire.patience();
     let mut pause = TRIES.0;
     loop {
@@ -188,7 +203,7 @@ fn find(wire: &WireUp, runtime: &Runtime) -> Result<(Link, Party), JoinError> {
             Ok(secret) => {
                 let places = wire.places_of(&secret);
                 if places.is_empty() {
-                    return Err(JoinError::NoPlace);
+                    return Err(TcpStartError::NoPlace);
                 }
                 let party = party(wire, secret.key)?;
                 match runtime.block_on(to_root(&party, &places)) {
@@ -201,7 +216,7 @@ fn find(wire: &WireUp, runtime: &Runtime) -> Result<(Link, Party), JoinError> {
         };
         if Instant::now() >= until {
             let (rank, patience) = (wire.rank(), wire.patience());
-            return Err(JoinError::NoRoot { rank, patience, why });
+            return Err(TcpStartError::NoRoot { rank, patience, why });
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(TRIES.1);
@@ -229,7 +244,7 @@ impl Carrier for Tcp {
                     // Who asked may have stopped waiting.
                     let _ = sent.send(());
                 });
-                drop(self.key_file.lock().unwrap_or_else(PoisonError::into_inner).take());
+                drop(lock(&self.key_file).take());
             }
         }
     }
@@ -238,7 +253,7 @@ impl Carrier for Tcp {
 impl Drop for Tcp {
     fn drop(&mut self) {
         self.board.end();
-        let runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let runtime = lock(&self.runtime).take();
         if let Some(runtime) = runtime {
             runtime.shutdown_background();
         }

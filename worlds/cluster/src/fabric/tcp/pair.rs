@@ -13,11 +13,12 @@
 
 use super::queue::{Block, Next, Queue};
 use crate::fabric::process::envelope::Unpacker;
+use crate::lock::lock;
 use dunlin_base::{Rank, TorrentId};
 use dunlin_links::Cut;
 use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 
@@ -122,11 +123,11 @@ impl Pair {
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, PairState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     pub(super) fn firm_in(&self) -> MutexGuard<'_, FirmIn> {
-        self.firm_in.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.firm_in)
     }
 
     /// What is to be sent on this link now; `Err` once it is over. `small` leaves blocks where they

@@ -2,8 +2,7 @@
 //! The firm stream, between rank 0 and a peer, outlives a connection: what the other end has not
 //! said to have is kept, and sent again. All else goes down with its connection.
 
-use crate::fabric::process::carrier::Sent;
-use crate::frame::Payload;
+use crate::frame::{Payload, Sent};
 use bytes::Bytes;
 use dunlin_base::TorrentId;
 use dunlin_wire::BlockRange;

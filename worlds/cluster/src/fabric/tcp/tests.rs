@@ -4,7 +4,9 @@
 use super::board::Board;
 use super::carrier::Tcp;
 use super::wire_up::WireUp;
-use crate::fabric::process::{Hello, Job};
+use crate::fabric::join::JoinError;
+use crate::fabric::process::job::Job;
+use crate::fabric::process::session::Hello;
 use crate::report::PeerState;
 use crate::{FabricKind, FoundFile, PeerConfig, PeerContent, Report, RunConfig, RunControl, run};
 use dunlin_base::{Rank, Rate};
@@ -73,7 +75,7 @@ impl Cluster {
         let (tell, told) = channel();
         let control_too = control.clone();
         let thread = thread::spawn(move || {
-            let job = Job::join_with(&"work".into(), |clock, words, _| {
+            let job = Job::join_with::<JoinError>(&"work".into(), |clock, words, _| {
                 let (board, started) = Tcp::join(&wire, clock, words)?;
                 let _ = tell.send(board);
                 Ok(started)

@@ -10,7 +10,8 @@
 //! | torchrun | `RANK`, `WORLD_SIZE` | the key file, else `MASTER_ADDR`, `MASTER_PORT` |
 
 use super::key_file::{KeyFileError, Secret};
-use crate::fabric::process::{JoinError, Launcher};
+use crate::fabric::process::launcher::Launcher;
+use crate::watch::host_name;
 use dunlin_base::Rank;
 use dunlin_links::{JobKey, bind, local_addresses};
 use serde_json::{Value, json};
@@ -100,6 +101,34 @@ impl WireUpError {
     }
 }
 
+/// Why a process could not begin to carry over TCP. The environment is to blame.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TcpStartError {
+    /// The system refuses threads, sockets or randomness.
+    #[error("{0}")]
+    System(String),
+    /// There is no key, or none that may be used.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    /// Nothing names the address of rank 0.
+    #[error("nobody says where rank 0 is; give --root HOST:PORT at every rank")]
+    NoPlace,
+    /// Rank 0 was not found in time.
+    #[error(
+        "rank {rank} did not find rank 0 within {patience:?} (--start-timeout): {why}; is rank 0 \
+         running, and can its port be reached?"
+    )]
+    NoRoot {
+        /// Our rank.
+        rank: Rank,
+        /// How long it was looked for.
+        patience: Duration,
+        /// What came of the last try.
+        why: String,
+    },
+}
+
 /// How a process finds its job.
 #[derive(Clone, Debug)]
 pub struct WireUp {
@@ -168,8 +197,8 @@ impl WireUp {
     ///
     /// # Errors
     /// If there is no randomness, or the address is taken.
-    pub fn start(size: u32, listen: Option<SocketAddr>) -> Result<WireUp, JoinError> {
-        let key = JobKey::random().map_err(|error| JoinError::Start(error.to_string()))?;
+    pub fn start(size: u32, listen: Option<SocketAddr>) -> Result<WireUp, TcpStartError> {
+        let key = JobKey::random().map_err(|error| TcpStartError::System(error.to_string()))?;
         let mut wire = WireUp {
             rank: Rank::TRACKER,
             size,
@@ -266,10 +295,10 @@ impl WireUp {
     }
 
     /// Opens rank 0's door: where a person said, at the port that others are told, or anywhere.
-    pub(crate) fn open(&self) -> Result<TcpListener, JoinError> {
+    pub(crate) fn open(&self) -> Result<TcpListener, TcpStartError> {
         let taken = |address: SocketAddr| {
             move |error: std::io::Error| {
-                JoinError::Start(format!(
+                TcpStartError::System(format!(
                     "cannot listen at {address}: {error}; give another --listen"
                 ))
             }
@@ -327,7 +356,7 @@ pub(crate) fn places(address: SocketAddr, said: Option<&str>) -> Vec<String> {
     }
     let addresses = local_addresses().into_iter();
     all.extend(addresses.map(|ip| SocketAddr::new(ip, port).to_string()));
-    all.push(format!("{}:{port}", super::super::process::host_name()));
+    all.push(format!("{}:{port}", host_name()));
     // For ranks on this host that have nothing else in common with it.
     all.push(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port).to_string());
     all

@@ -15,7 +15,7 @@ use super::super::library::Library;
 use super::super::transport::{Done, Lane, MAX_TAG, Ticket, TransportError};
 use super::StartError;
 use super::calls::{Calls, Handle, Statuses};
-use crate::fabric::process::Launcher;
+use crate::fabric::process::launcher::Launcher;
 use bytes::Bytes;
 use dunlin_disk::Buffer;
 use std::ffi::{c_int, c_void};

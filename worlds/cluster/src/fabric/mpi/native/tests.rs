@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::fabric::mpi::transport::STREAM_TAG;
-use crate::fabric::process::Launcher;
+use crate::fabric::process::launcher::Launcher;
 use dunlin_disk::BufferPool;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -1,0 +1,86 @@
+//! What a run is told of its peers: which files each has, and what it wants.
+
+use dunlin_base::Rank;
+use dunlin_control::{FailedFile, Node};
+use dunlin_metainfo::TreeEntry;
+use dunlin_plan::{Have, Pattern, TokenFile};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+/// One peer of a run.
+#[derive(Clone, Debug)]
+pub struct PeerConfig {
+    /// Its rank, from 1.
+    pub rank: Rank,
+    /// What it has and wants.
+    pub content: PeerContent,
+}
+
+/// What a peer has and wants.
+#[derive(Clone, Debug)]
+pub enum PeerContent {
+    /// Token files.
+    Tokens {
+        /// The files it has.
+        owned: Vec<TokenFile>,
+        /// The names it wants.
+        wanted: Vec<String>,
+        /// The folder for `client<R>_<name>`.
+        out: PathBuf,
+    },
+    /// Real files.
+    Files {
+        /// Where its files are.
+        root: PathBuf,
+        /// Where wanted files go; the root itself unless there is an output folder.
+        dest: PathBuf,
+        /// What was found below the root.
+        found: Vec<FoundFile>,
+        /// What was found below the destination, where it is another folder.
+        found_dest: Vec<FoundFile>,
+        /// Which of the files below the root it offers.
+        have: Have,
+        /// What it wants.
+        wants: Vec<Pattern>,
+        /// What a plan adds that is to be made so; `None` for a swarm.
+        placing: Option<Box<Placing>>,
+    },
+}
+
+/// What a rank is told beside its files where a plan is to be made so (`cast`, `place`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Placing {
+    /// What the trees that it offers are beside the bytes of files, by name.
+    pub entries: Vec<TreeEntry>,
+    /// The folders and links that stand where wanted things go, by name, where that was looked at for a
+    /// run that only says what differs.
+    pub stands: Option<Vec<TreeEntry>>,
+    /// Names of files whose SHA-256 matters.
+    pub pins: BTreeSet<String>,
+    /// What it should have given and cannot, each with its reason.
+    pub unreadable: Vec<FailedFile>,
+    /// What it should have wanted and cannot take, each with its reason. It counts as failed.
+    pub refused: Vec<FailedFile>,
+    /// Where it runs; `None` where ranks of one host do not help each other.
+    pub node: Option<Node>,
+    /// A lower rank of this host writes into the same folder: this one neither checks nor writes
+    /// what goes there.
+    pub mirrors: bool,
+    /// Whether a file that differs is changed where it stands, instead of beside it.
+    pub in_place: bool,
+    /// Whether what the patterns match and nobody has is removed in the end.
+    pub delete: bool,
+    /// The folder of the hash lists of earlier runs; `None` to read every byte.
+    pub cache: Option<PathBuf>,
+}
+
+/// A regular file that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundFile {
+    /// Its relative name with `/`.
+    pub name: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Bytes.
+    pub length: u64,
+}

@@ -1,0 +1,96 @@
+//! What a rank knows of the copies of its files: what it hashed, what it linked, and the hash lists that
+//! it keeps for the next run.
+
+use dunlin_base::TorrentId;
+use dunlin_disk::{HashCache, Look, Meta, Seen, SourceFile, TreeKeeper};
+use dunlin_metainfo::{PieceHashes, SetInfo};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The copies of a name that this rank has.
+#[derive(Default)]
+pub(super) struct Known {
+    /// One that it offers.
+    pub(super) own: Option<Copy>,
+    /// One that stands where a wanted file of the name goes; it may be the same.
+    pub(super) at_dest: Option<Copy>,
+}
+
+/// A file that was hashed.
+#[derive(Clone)]
+pub(super) struct Copy {
+    pub(super) path: PathBuf,
+    pub(super) piece_length: u32,
+    pub(super) hashes: PieceHashes,
+    /// Of the whole file, if anybody asked for it.
+    pub(super) sha256: Option<[u8; 32]>,
+    /// What the file was when it was hashed.
+    pub(super) seen: Seen,
+}
+
+/// What was asked for at the destination.
+#[derive(Default)]
+pub(super) struct Placed {
+    /// The trees that are wanted.
+    pub(super) keeper: Option<Arc<TreeKeeper>>,
+    /// The torrents that were opened, and whether they are wanted.
+    pub(super) sets: BTreeMap<TorrentId, (Arc<SetInfo>, bool)>,
+    /// What was linked, by name.
+    pub(super) linked: BTreeMap<String, Linked>,
+    /// What is kept for the next run at the end of this one.
+    pub(super) later: Vec<Later>,
+    /// Folders in which links were made, to be synced.
+    pub(super) unsynced: BTreeSet<PathBuf>,
+}
+
+/// The hash lists of earlier runs, if there are any.
+#[derive(Default)]
+pub(super) struct Caches {
+    pub(super) root: Option<HashCache>,
+    pub(super) dest: Option<HashCache>,
+}
+
+impl Caches {
+    pub(super) fn of(&self, at_dest: bool) -> Option<&HashCache> {
+        self.dest.as_ref().filter(|_| at_dest).or(self.root.as_ref())
+    }
+
+    pub(super) fn save(&self) {
+        for cache in [&self.root, &self.dest].into_iter().flatten() {
+            if let Err(error) = cache.save() {
+                tracing::warn!("hash lists are not kept for the next run: {error}");
+            }
+        }
+    }
+}
+
+impl Copy {
+    pub(super) fn source(&self) -> SourceFile {
+        SourceFile { path: self.path.clone(), seen: Some(self.seen) }
+    }
+}
+
+/// A file that was made of a neighbour's.
+#[derive(Clone, Debug)]
+pub(super) struct Linked {
+    /// The neighbour's file.
+    pub(super) from: PathBuf,
+    /// What it was.
+    pub(super) source: Meta,
+    /// What came of it here, before its looks were touched.
+    pub(super) made: Meta,
+}
+
+/// What is kept at the end of the run, if it then still looks as it did.
+pub(super) struct Later {
+    pub(super) path: PathBuf,
+    pub(super) seen: Look,
+    pub(super) hashes: Hashes,
+}
+
+pub(super) enum Hashes {
+    Ours(Copy),
+    /// The neighbour has them: it kept them before it said that it is complete.
+    Neighbours(Linked),
+}
