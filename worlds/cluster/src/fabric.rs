@@ -4,7 +4,7 @@ pub(crate) mod join;
 pub mod memory;
 pub mod mpi;
 pub mod process;
-mod ranks;
+pub(crate) mod ranks;
 pub mod tcp;
 pub mod virtual_time;
 

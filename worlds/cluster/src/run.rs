@@ -3,12 +3,14 @@
 use crate::config::{PeerConfig, PeerContent};
 use crate::content::{Content, Shared};
 use crate::control::RunControl;
-use crate::fabric::process::{Job, LeadTrace, follow, lead};
+use crate::fabric::process::job::Job;
 use crate::fabric::virtual_time::VirtualConfig;
 use crate::fabric::{RunOutcome, memory, virtual_time};
 use crate::fault::{Fault, RankFaults};
 use crate::peer::{PeerSetup, RankSetup};
 use crate::report::{PeerState, Report, RunError};
+use crate::supervision::follow::follow;
+use crate::supervision::lead::{LeadTrace, lead};
 use crate::trace::TraceSink;
 use crate::tracker::Tracker;
 use dunlin_base::{PeerId, Rank, Rate};

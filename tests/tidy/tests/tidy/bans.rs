@@ -193,7 +193,7 @@ pub(crate) fn check_unsafe(source: &Source) -> Vec<String> {
 const STREAMS: &[&str] = &[
     "apps/cli/src/console/out.rs",
     "apps/cli/src/console/bars.rs",
-    "worlds/cluster/src/witness.rs",
+    "worlds/cluster/src/supervision/witness.rs",
 ];
 
 /// Standard streams are named where texts are cleaned, and nowhere else.

@@ -17,7 +17,7 @@ use std::thread::{Builder, JoinHandle};
 const STACK: usize = 512 * 1024;
 
 /// What a rank's threads need of their driver. None of it blocks.
-pub(super) trait Post: Send + Sync + 'static {
+pub(crate) trait Post: Send + Sync + 'static {
     /// The time of the run.
     fn now(&self) -> Time;
 
@@ -53,7 +53,7 @@ impl<P: Post> Drop for Alarm<P> {
 }
 
 /// The threads of one rank.
-pub(super) struct Threads {
+pub(crate) struct Threads {
     rank: Rank,
     state: JoinHandle<PeerReport>,
     helpers: Vec<JoinHandle<()>>,
@@ -61,12 +61,12 @@ pub(super) struct Threads {
 
 impl Threads {
     /// Whether the rank's state machine is over.
-    pub(super) fn ended(&self) -> bool {
+    pub(crate) fn ended(&self) -> bool {
         self.state.is_finished()
     }
 
     /// Waits until the rank is over; what it came to.
-    pub(super) fn join(self) -> PeerReport {
+    pub(crate) fn join(self) -> PeerReport {
         let report = self.state.join().unwrap_or_else(|_| PeerReport::lost(self.rank));
         for helper in self.helpers {
             // A helper that died of a defect has told so by its alarm.
@@ -80,7 +80,7 @@ impl Threads {
 ///
 /// # Errors
 /// If the operating system gives no more threads.
-pub(super) fn start_rank<P: Post>(
+pub(crate) fn start_rank<P: Post>(
     seat: RankSetup,
     inbox: Receiver<Arrival>,
     post: &Arc<P>,

@@ -1,17 +1,17 @@
 //! A peer rank that is a process of its own: it runs the rank's threads over a carrier, tells
 //! rank 0 how far it is, hears who died, and reports in the end. It decides nothing about pieces.
 
-use super::carrier::{Order, Word};
-use super::envelope::Parcel;
-use super::job::{Job, News, SILENCE};
-use super::session::Session;
+use super::run_mark::Ending;
 use crate::control::{Gauge, RankState, RunControl};
 use crate::fabric::RunOutcome;
+use crate::fabric::process::carrier::{Order, Word};
+use crate::fabric::process::envelope::Parcel;
+use crate::fabric::process::job::{Job, News, SILENCE};
+use crate::fabric::process::session::Session;
 use crate::fabric::ranks::{Post, Threads, start_rank};
 use crate::frame::{Frame, Sent};
 use crate::peer::{Arrival, RankSetup};
 use crate::report::{PeerState, RunError};
-use crate::run_mark::Ending;
 use crate::trace::{TraceClock, TraceSink};
 use dunlin_base::{Rank, Time};
 use dunlin_control::Control;
@@ -194,7 +194,7 @@ impl Keeper<'_> {
 
     /// A process of this host has ended.
     fn died(&mut self, rank: Rank) {
-        self.job.bury(rank);
+        self.job.announce_death(rank);
         if rank == Rank::TRACKER {
             self.orphaned("its process has ended");
         } else {
@@ -215,7 +215,7 @@ impl Keeper<'_> {
             return;
         }
         self.moved.1 = Instant::now();
-        self.job.bury(Rank::TRACKER);
+        self.job.announce_death(Rank::TRACKER);
         let text = format!(
             "rank 0, the tracker, is gone ({why}); what its neighbours could still give this rank \
              has been kept: start the job again to go on"

@@ -3,16 +3,16 @@
 //! it is a peer too, it runs that beside the tracker. It never touches a file of another peer, and
 //! decides nothing about pieces.
 
-use super::carrier::{Order, Word};
-use super::job::{Job, News, SILENCE};
-use super::session::{Hello, Process, Session};
+use super::run_mark::Ending;
 use crate::control::{Gauge, RankProgress, RankState, RunControl};
 use crate::fabric::RunOutcome;
+use crate::fabric::process::carrier::{Order, Word};
+use crate::fabric::process::job::{Job, News, SILENCE};
+use crate::fabric::process::session::{Hello, RankProcess, Session};
 use crate::fabric::ranks::{Post, Threads, start_rank};
 use crate::frame::{Frame, Sent};
 use crate::peer::{Arrival, RankSetup};
 use crate::report::{EXIT_FAILED, PeerReport, PeerState, RunError};
-use crate::run_mark::Ending;
 use crate::trace::{TraceClock, TraceMerge, TraceSink};
 use crate::tracker::{Tracker, TrackerArrival, tracker_loop};
 use dunlin_base::{Rank, Time};
@@ -255,7 +255,7 @@ impl Leader<'_> {
         }
         for rank in &self.dead {
             if !self.reports.contains_key(rank) {
-                self.job.bury(*rank);
+                self.job.announce_death(*rank);
             }
         }
         let done = own.as_ref().is_none_or(|report| report.state == PeerState::Complete);
@@ -281,7 +281,7 @@ impl Leader<'_> {
             News::Died(rank) if self.reborn.contains(&rank) => {}
             News::Died(rank) if self.reports.contains_key(&rank) => {
                 // What it came to is known; nobody waits for it at the end.
-                self.job.bury(rank);
+                self.job.announce_death(rank);
             }
             News::Died(rank) => self.died(rank, ENDED),
             News::Failed(error) => {
@@ -324,7 +324,7 @@ impl Leader<'_> {
             }
             Word::Lost(why) => {
                 // The carrier knows it already, and may have let its successor in.
-                self.job.mourn(from);
+                self.job.mark_dead(from);
                 self.fell(from, &format!("there is no way to it any more ({why})"));
             }
         }
@@ -363,7 +363,7 @@ impl Leader<'_> {
     }
 
     /// A rank says hello while the run goes on: it comes late, or was started again.
-    fn late(&mut self, from: Rank, hello: &Hello, process: &Process) {
+    fn late(&mut self, from: Rank, hello: &Hello, process: &RankProcess) {
         if self.over || !self.job.late(from, hello, process) {
             let _ = self.tracker.send(TrackerArrival::Lost { rank: from });
             let why = hello.failure.as_ref().map_or("the run is over", |(_, why)| why);
@@ -373,7 +373,7 @@ impl Leader<'_> {
             return;
         }
         self.reports.remove(&from);
-        self.job.unbury(from);
+        self.job.mark_alive(from);
         if self.dead.remove(&from) {
             self.reborn.insert(from);
             self.control.tell(&format!("rank {from} is back"));
@@ -385,7 +385,7 @@ impl Leader<'_> {
 
     fn died(&mut self, rank: Rank, how: &str) {
         if !self.reports.contains_key(&rank) && !self.dead.contains(&rank) {
-            self.job.bury(rank);
+            self.job.announce_death(rank);
             self.fell(rank, how);
         }
     }

@@ -15,7 +15,7 @@
 //! A run that ended with everything done leaves nothing.
 
 use crate::lock::lock;
-use crate::watch::Neighbour;
+use crate::supervision::watch::Neighbour;
 use dunlin_base::Rank;
 use dunlin_disk::{Fs, RUN_MARK, RealFs, state_folder, write_file};
 use std::collections::BTreeSet;

@@ -1,19 +1,20 @@
-//! The ranks of one host: what each is told of the others, who watches whom, and the mark that each
+//! The ranks of one host: what each learns of the others, who watches whom, and the mark that each
 //! leaves on disk while it runs.
 
-use super::{Job, News, Welcome, lock};
-use crate::fabric::process::session::Process;
-use crate::run_mark::{Ending, RunMark};
-use crate::watch::{self, Neighbour, Watch};
-use crate::witness::Witness;
+use super::run_mark::{Ending, RunMark};
+use super::watch::{self, Neighbour, Watch};
+use super::witness::Witness;
+use crate::fabric::process::session::RankProcess;
+use crate::lock::lock;
 use dunlin_base::Rank;
 use dunlin_disk::Fs;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// A rank on the same host.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Beside {
+pub struct SameHostRank {
     /// The rank.
     pub rank: Rank,
     /// The name of its host, as it calls itself.
@@ -24,84 +25,120 @@ pub struct Beside {
     pub state: Option<PathBuf>,
 }
 
-impl Welcome {
-    /// The lowest rank below `rank` that writes into the folder `dest`, too; an absolute path.
-    #[must_use]
-    pub fn lower_in(&self, rank: Rank, dest: &Path) -> Option<Rank> {
-        let same = |one: &&Beside| one.same_files && one.state.as_deref() == Some(dest);
-        let lower = self.neighbours.iter().filter(same).map(|one| one.rank);
-        lower.filter(|other| *other < rank).min()
-    }
+/// Which run of which rank a process is.
+pub(crate) struct OwnRun<'a> {
+    /// The rank.
+    pub(crate) rank: Rank,
+    /// The name of the job, for people who read the mark.
+    pub(crate) job: &'a str,
+    /// The folder for the mark, and the file system that it is on; `None` for a rank that writes no
+    /// files.
+    pub(crate) place: Option<(&'a Path, &'a Arc<dyn Fs>)>,
 }
 
-impl Job {
-    /// Begins to watch the processes of this host, and leaves a mark of the run where outputs go.
-    pub(in crate::fabric::process) fn begin_watching(&self, fs: Option<&Arc<dyn Fs>>) {
-        let mut state = self.state();
-        let (rank, id) = (self.0.rank, state.id.clone());
-        state.mark = match (&state.place, fs) {
-            (Some(place), Some(fs)) => RunMark::begin(fs, place, rank, &id).ok(),
-            // It leaves nothing for the next launch, but the witness sees whether it died.
-            _ => RunMark::begin_temporary(rank, &id).ok(),
+/// What a process does for the ranks of its host: it watches their processes, keeps the mark of its own
+/// run, and starts the witness of the host if it is the lowest rank there. It also remembers which
+/// ranks of the job are dead.
+#[derive(Default)]
+pub(crate) struct HostWatch {
+    watch: Option<Watch>,
+    mark: Option<RunMark>,
+    /// A thread of its own starts the witness, and puts it here.
+    witness: Arc<Mutex<Option<Witness>>>,
+    dead: BTreeSet<Rank>,
+}
+
+impl HostWatch {
+    /// Begins to watch the processes of this host, and leaves the mark of this run. `died` is called for
+    /// each process that ends, on a thread of its own.
+    pub(crate) fn begin(
+        &mut self,
+        own: &OwnRun<'_>,
+        processes: &[RankProcess],
+        died: Box<dyn Fn(Rank) + Send>,
+    ) {
+        let OwnRun { rank, job, place } = *own;
+        self.mark = match place {
+            Some((folder, fs)) => RunMark::begin(fs, folder, rank, job).ok(),
+            // It leaves nothing for the next launch, but the witness sees whether the rank died.
+            None => RunMark::begin_temporary(rank, job).ok(),
         };
-        let others = |one: &&Process| one.rank != rank;
-        let beside: Vec<Neighbour> =
-            state.neighbours.iter().filter(others).map(neighbour_of).collect();
-        let told = self.0.tell.clone();
-        state.watch = Watch::start(
-            beside,
-            Box::new(move |rank| {
-                let _ = told.send(News::Died(rank));
-            }),
-        )
-        .ok();
+        let others = processes.iter().filter(|one| one.rank != rank);
+        self.watch = Watch::start(others.map(neighbour_of).collect(), died).ok();
         let mount = watch::mount_id();
-        let mut same = state.neighbours.iter().filter(|one| one.mount == mount);
-        if same.next().is_some_and(|lowest| lowest.rank == rank) {
-            let all = state.neighbours.iter().filter(|one| one.mount == mount).map(neighbour_of);
-            self.call_witness(all.collect());
+        let same_files: Vec<&RankProcess> =
+            processes.iter().filter(|one| one.mount == mount).collect();
+        if same_files.first().is_some_and(|lowest| lowest.rank == rank) {
+            self.start_witness(same_files.into_iter().map(neighbour_of).collect());
         }
     }
 
     /// Starts the witness of this host. The run does not wait for it: it takes as long as a process
     /// takes to start.
-    fn call_witness(&self, all: Vec<Neighbour>) {
-        let job = Arc::downgrade(&self.0);
-        let call = move || match Witness::spawn(&all) {
+    fn start_witness(&self, all: Vec<Neighbour>) {
+        let place = Arc::downgrade(&self.witness);
+        let start = move || match Witness::spawn(&all) {
             Ok(witness) => {
-                if let Some(job) = job.upgrade() {
-                    lock(&job.state).witness = Some(witness);
+                if let Some(place) = place.upgrade() {
+                    *lock(&place) = Some(witness);
                 }
             }
             Err(error) => tracing::debug!(%error, "there is no witness of this host's ranks"),
         };
-        if let Err(error) = std::thread::Builder::new().name("call-witness".into()).spawn(call) {
+        if let Err(error) = std::thread::Builder::new().name("call-witness".into()).spawn(start) {
             tracing::debug!(%error, "there is no witness of this host's ranks");
         }
     }
 
+    /// A rank of the job is dead; false if that was known.
+    pub(crate) fn mark_dead(&mut self, rank: Rank) -> bool {
+        let new = self.dead.insert(rank);
+        if let Some(mark) = self.mark.as_ref().filter(|_| new) {
+            mark.died(rank);
+        }
+        new
+    }
+
+    /// A rank that was dead has been started again.
+    pub(crate) fn mark_alive(&mut self, rank: Rank) {
+        self.dead.remove(&rank);
+    }
+
+    /// The ranks of the job that are dead.
+    pub(crate) fn dead(&self) -> &BTreeSet<Rank> {
+        &self.dead
+    }
+
     /// The rank's run has ended in order.
-    pub(in crate::fabric::process) fn end_mark(&self, how: Ending) {
-        if let Some(mark) = self.state().mark.take() {
+    pub(crate) fn end_mark(&mut self, how: Ending) {
+        if let Some(mark) = self.mark.take() {
             mark.end(how);
         }
     }
+
+    /// Ends the watching. What this returns ends threads when it is dropped, which may wait: it must be
+    /// dropped outside of every lock.
+    #[must_use]
+    pub(crate) fn stop(&mut self) -> impl Sized + use<> {
+        (self.watch.take(), lock(&self.witness).take())
+    }
 }
 
-/// What a rank is told of those on its host.
-pub(super) fn beside(neighbours: &[Process]) -> Vec<Beside> {
+/// What a rank learns of those on its host.
+pub(crate) fn same_host(processes: &[RankProcess]) -> Vec<SameHostRank> {
     let mount = watch::mount_id();
-    let one = |process: &Process| Beside {
+    let one = |process: &RankProcess| SameHostRank {
         rank: process.rank,
         host: process.host.clone(),
         same_files: process.mount == mount,
         state: process.mark.clone(),
     };
-    neighbours.iter().map(one).collect()
+    processes.iter().map(one).collect()
 }
 
-pub(super) fn process_of(one: &Neighbour, host: &str) -> Process {
-    Process {
+/// What others learn of this process.
+pub(crate) fn process_of(one: &Neighbour, host: &str) -> RankProcess {
+    RankProcess {
         rank: one.rank,
         host: host.to_owned(),
         node: watch::node_id(),
@@ -112,7 +149,7 @@ pub(super) fn process_of(one: &Neighbour, host: &str) -> Process {
     }
 }
 
-fn neighbour_of(process: &Process) -> Neighbour {
-    let Process { rank, pid, started, mark, .. } = process;
+fn neighbour_of(process: &RankProcess) -> Neighbour {
+    let RankProcess { rank, pid, started, mark, .. } = process;
     Neighbour { rank: *rank, pid: *pid, started: *started, mark: mark.clone() }
 }

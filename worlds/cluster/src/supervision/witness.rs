@@ -14,8 +14,8 @@
 //! ```
 
 use crate::fabric::mpi::descriptors;
-use crate::run_mark::{self, Deaths};
-use crate::watch::{Ends, Neighbour};
+use crate::supervision::run_mark::{self, Deaths};
+use crate::supervision::watch::{Ends, Neighbour};
 use dunlin_base::Rank;
 use dunlin_disk::{Fs, RealFs};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};

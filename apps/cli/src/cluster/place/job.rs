@@ -16,7 +16,7 @@ use crate::console::signals::Watch;
 use crate::console::{Console, out};
 use crate::exit::{Exit, Failure};
 use dunlin_base::Rank;
-use dunlin_cluster::process::{Beside, Hello, Job, LastRun, Launcher, Welcome};
+use dunlin_cluster::process::{Hello, Job, LastRun, Launcher, SameHostRank, Welcome};
 use dunlin_cluster::{
     FabricKind, PeerConfig, PeerReport, PeerState, RunConfig, RunControl, RunError,
 };
@@ -218,7 +218,7 @@ fn state(work: &Work, rank: Rank, host: &str) -> Option<PathBuf> {
 fn own_peer(
     here: &Here<'_>,
     work: &Work,
-    neighbours: &[Beside],
+    neighbours: &[SameHostRank],
     watch: &Watch,
     fs: &Arc<dyn Fs>,
 ) -> Result<PeerConfig, Failure> {

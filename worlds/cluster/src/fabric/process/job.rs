@@ -1,25 +1,22 @@
 //! A process's part in a job: joining it, saying how one's part of the plan was read, hearing
 //! what is new, and leaving it together. The drivers of `lead` and `follow` run the swarm in between.
 
-mod beside;
 mod leave;
-
-pub use beside::Beside;
 
 use super::carrier::{Carrier, Order, Started, Word, WordSink};
 use super::envelope::Parcel;
-use super::session::{Hello, Process, Session};
+use super::session::{Hello, RankProcess, Session};
 use crate::lock::lock;
-use crate::run_mark::RunMark;
+use crate::supervision::run_mark::Ending;
+use crate::supervision::same_host::{HostWatch, OwnRun, SameHostRank, process_of, same_host};
+use crate::supervision::watch::{self, Neighbour};
 use crate::trace::TraceClock;
-use crate::watch::{self, Neighbour, Watch};
-use crate::witness::Witness;
-use beside::{beside, process_of};
 use dunlin_base::Rank;
+use dunlin_disk::Fs;
 use dunlin_metainfo::CLUSTER_BLOCK_LENGTHS;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -27,7 +24,7 @@ use std::time::{Duration, Instant};
 /// How often who waits looks at whether it should stop.
 const TICK: Duration = Duration::from_millis(100);
 /// Rank 0 says every second that it lives; after so long without it, it is gone.
-pub(super) const SILENCE: Duration = Duration::from_secs(10);
+pub(crate) const SILENCE: Duration = Duration::from_secs(10);
 /// Everyone comes up within so long of each other: launchers start thousands of processes one by one.
 const GATHER: Duration = Duration::from_secs(60);
 
@@ -73,10 +70,10 @@ struct State {
     /// Rank 0: the longest block that all who said hello agree on.
     block_length: u32,
     /// Rank 0: who said hello.
-    processes: BTreeMap<Rank, Process>,
-    neighbours: Vec<Process>,
+    processes: BTreeMap<Rank, RankProcess>,
+    neighbours: Vec<RankProcess>,
     place: Option<PathBuf>,
-    dead: BTreeSet<Rank>,
+    host: HostWatch,
     /// Rank 0: ranks that nobody waits for, since they cannot come.
     given_up: BTreeSet<Rank>,
     /// Rank 0: the codes of peers that have one of their own.
@@ -85,9 +82,6 @@ struct State {
     bye: Option<(u8, bool)>,
     /// Nobody says anything more, and whether all leave together.
     end: Option<bool>,
-    watch: Option<Watch>,
-    mark: Option<RunMark>,
-    witness: Option<Witness>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -104,7 +98,17 @@ pub struct Welcome {
     /// The longest block that all ranks agree on, in bytes.
     pub block_length: u32,
     /// The ranks of this host, this one too, as far as they are known.
-    pub neighbours: Vec<Beside>,
+    pub neighbours: Vec<SameHostRank>,
+}
+
+impl Welcome {
+    /// The lowest rank below `rank` that writes into the folder `dest`, too; an absolute path.
+    #[must_use]
+    pub fn lower_in(&self, rank: Rank, dest: &Path) -> Option<Rank> {
+        let same = |one: &&SameHostRank| one.same_files && one.state.as_deref() == Some(dest);
+        let lower = self.neighbours.iter().filter(same).map(|one| one.rank);
+        lower.filter(|other| *other < rank).min()
+    }
 }
 
 /// A peer is told to leave before anything began, or has lost rank 0.
@@ -235,7 +239,7 @@ impl Job {
                     Some(Session::Welcome { seed, block_length, neighbours }) => {
                         let mut state = self.state();
                         (state.seed, state.neighbours) = (seed, neighbours);
-                        let neighbours = beside(&state.neighbours);
+                        let neighbours = same_host(&state.neighbours);
                         return Ok(Welcome { seed, block_length, neighbours });
                     }
                     Some(Session::Bye { code, together }) => {
@@ -245,7 +249,7 @@ impl Job {
                     _ => {}
                 },
                 Some(News::Word(Rank::TRACKER, Word::Lost(_) | Word::Broken(_))) => {
-                    self.bury(Rank::TRACKER);
+                    self.announce_death(Rank::TRACKER);
                     return Err(Dismissed { code: crate::report::EXIT_NETWORK });
                 }
                 Some(_) => heard = Instant::now(),
@@ -281,7 +285,7 @@ impl Job {
             {
                 self.state().given_up.remove(&from);
                 let mut state = self.state();
-                state.processes.insert(from, Process { rank: from, ..process });
+                state.processes.insert(from, RankProcess { rank: from, ..process });
                 state.agree_on(hello.block_length);
                 drop(state);
                 hellos.insert(from, hello);
@@ -298,12 +302,12 @@ impl Job {
     }
 
     /// Whether a rank is not waited for, since it cannot come.
-    pub(super) fn is_given_up(&self, rank: Rank) -> bool {
+    pub(crate) fn is_given_up(&self, rank: Rank) -> bool {
         self.state().given_up.contains(&rank)
     }
 
     /// Whether a rank has ever said hello.
-    pub(super) fn has_come(&self, rank: Rank) -> bool {
+    pub(crate) fn has_come(&self, rank: Rank) -> bool {
         self.state().processes.contains_key(&rank)
     }
 
@@ -331,7 +335,7 @@ impl Job {
             .cloned()
             .collect();
         let peers: Vec<Rank> = state.processes.keys().copied().collect();
-        let neighbours = beside(&state.neighbours);
+        let neighbours = same_host(&state.neighbours);
         let welcome = Welcome { seed, block_length: state.block_length, neighbours };
         drop(state);
         peers.into_iter().filter(|rank| *rank != Rank::TRACKER).for_each(|rank| self.admit(rank));
@@ -342,8 +346,8 @@ impl Job {
     fn admit(&self, rank: Rank) {
         let state = self.state();
         let node = state.processes.get(&rank).map(|one| one.node.clone());
-        let beside = state.processes.values().filter(|one| Some(&one.node) == node.as_ref());
-        let neighbours = beside.cloned().collect();
+        let same_host = state.processes.values().filter(|one| Some(&one.node) == node.as_ref());
+        let neighbours = same_host.cloned().collect();
         let (seed, block_length) = (state.seed, state.block_length);
         let welcome = Session::Welcome { seed, block_length, neighbours };
         drop(state);
@@ -351,11 +355,11 @@ impl Job {
     }
 
     /// Rank 0: a peer that comes late takes part if it can.
-    pub(super) fn late(&self, from: Rank, hello: &Hello, process: &Process) -> bool {
+    pub(crate) fn late(&self, from: Rank, hello: &Hello, process: &RankProcess) -> bool {
         if hello.failure.is_some() || hello.block_length < self.state().block_length {
             return false;
         }
-        self.state().processes.insert(from, Process { rank: from, ..process.clone() });
+        self.state().processes.insert(from, RankProcess { rank: from, ..process.clone() });
         self.admit(from);
         true
     }
@@ -369,7 +373,7 @@ impl Job {
         self.0.rank == Rank::TRACKER
     }
 
-    pub(super) fn clock(&self) -> &Arc<TraceClock> {
+    pub(crate) fn clock(&self) -> &Arc<TraceClock> {
         &self.0.clock
     }
 
@@ -383,7 +387,7 @@ impl Job {
         self.order(Order::Patience(patience));
     }
 
-    pub(super) fn teller(&self) -> Sender<News> {
+    pub(crate) fn teller(&self) -> Sender<News> {
         self.0.tell.clone()
     }
 
@@ -397,34 +401,45 @@ impl Job {
         news.recv_timeout(patience).ok()
     }
 
-    /// A rank is known to be dead.
-    pub(super) fn bury(&self, rank: Rank) {
-        if self.mourn(rank) {
+    /// Begins to watch the processes of this host, and leaves a mark of the run where outputs go.
+    pub(crate) fn begin_watching(&self, fs: Option<&Arc<dyn Fs>>) {
+        let events = self.0.tell.clone();
+        let mut state = self.state();
+        let State { host, id, place, neighbours, .. } = &mut *state;
+        let own = OwnRun { rank: self.0.rank, job: id, place: place.as_deref().zip(fs) };
+        // The driver may have left.
+        let died = move |rank| _ = events.send(News::Died(rank));
+        host.begin(&own, neighbours, Box::new(died));
+    }
+
+    /// The rank's run has ended in order.
+    pub(crate) fn end_mark(&self, how: Ending) {
+        self.state().host.end_mark(how);
+    }
+
+    /// A rank is known to be dead: the carrier learns it, too.
+    pub(crate) fn announce_death(&self, rank: Rank) {
+        if self.mark_dead(rank) {
             self.order(Order::Lost(rank));
         }
     }
 
-    /// A rank is dead, as the carrier knows already. Whether it is news.
-    pub(super) fn mourn(&self, rank: Rank) -> bool {
-        let mut state = self.state();
-        let news = state.dead.insert(rank);
-        if let Some(mark) = state.mark.as_ref().filter(|_| news) {
-            mark.died(rank);
-        }
-        news
+    /// A rank is dead, as the carrier knows already; false if that was known here, too.
+    pub(crate) fn mark_dead(&self, rank: Rank) -> bool {
+        self.state().host.mark_dead(rank)
     }
 
     /// A rank that was dead has been started again.
-    pub(super) fn unbury(&self, rank: Rank) {
-        self.state().dead.remove(&rank);
+    pub(crate) fn mark_alive(&self, rank: Rank) {
+        self.state().host.mark_alive(rank);
     }
 
     pub(super) fn is_dead(&self, rank: Rank) -> bool {
-        self.state().dead.contains(&rank)
+        self.state().host.dead().contains(&rank)
     }
 
     /// Rank 0: what a peer's process ends with, whatever the run as a whole does.
-    pub(super) fn set_code(&self, rank: Rank, code: u8) {
+    pub(crate) fn set_code(&self, rank: Rank, code: u8) {
         self.state().codes.insert(rank, code);
     }
 

@@ -2,7 +2,7 @@
 //! the plan was read, whom it may watch, who died, what it came to, and with which code it ends.
 
 use crate::report::{PeerReport, RunError};
-use crate::run_mark::LastRun;
+use crate::supervision::run_mark::LastRun;
 use bytes::Bytes;
 use dunlin_base::Rank;
 use serde_json::{Value, json};
@@ -29,7 +29,7 @@ pub struct Hello {
 
 /// A process on the same host that a rank may watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Process {
+pub(crate) struct RankProcess {
     pub(crate) rank: Rank,
     /// The name of its host.
     pub(crate) host: String,
@@ -49,9 +49,9 @@ pub(crate) enum Session {
     /// Rank 0 → peer, first: the name of the job, and what it is to do.
     Job { id: String, work: Value },
     /// Peer → rank 0, first.
-    Hello { hello: Hello, process: Process },
+    Hello { hello: Hello, process: RankProcess },
     /// Rank 0 → peer: take part.
-    Welcome { seed: u64, block_length: u32, neighbours: Vec<Process> },
+    Welcome { seed: u64, block_length: u32, neighbours: Vec<RankProcess> },
     /// Peer → rank 0: this rank of my host has died.
     Died { rank: Rank },
     /// Peer → rank 0, last: what it came to.
@@ -180,16 +180,16 @@ fn hello_of(value: &Value) -> Option<Hello> {
     })
 }
 
-fn process_json(process: &Process) -> Value {
+fn process_json(process: &RankProcess) -> Value {
     json!({
         "rank": process.rank.0, "host": process.host, "node": process.node, "mount": process.mount, "pid": process.pid,
         "started": process.started, "mark": path_json(process.mark.as_ref()),
     })
 }
 
-fn process_of(value: &Value) -> Option<Process> {
+fn process_of(value: &Value) -> Option<RankProcess> {
     let text = |key| value.get(key).and_then(Value::as_str).map(str::to_owned);
-    Some(Process {
+    Some(RankProcess {
         rank: rank_of(value.get("rank")?)?,
         host: text("host")?,
         node: text("node")?,
@@ -228,7 +228,7 @@ mod tests {
             block_length: 1 << 18,
             host: "n03".into(),
         };
-        let process = Process {
+        let process = RankProcess {
             rank: Rank(3),
             host: "n03".into(),
             node: "b pid:[1]".into(),

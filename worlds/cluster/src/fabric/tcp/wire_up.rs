@@ -11,7 +11,7 @@
 
 use super::key_file::{KeyFileError, Secret};
 use crate::fabric::process::launcher::Launcher;
-use crate::watch::host_name;
+use crate::supervision::watch::host_name;
 use dunlin_base::Rank;
 use dunlin_links::{JobKey, bind, local_addresses};
 use serde_json::{Value, json};

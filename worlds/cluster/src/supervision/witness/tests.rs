@@ -1,6 +1,6 @@
 use super::*;
-use crate::run_mark::{Ending, LastRun, RunMark};
-use crate::watch::tests::{LIMIT, neighbour, sleeper};
+use crate::supervision::run_mark::{Ending, LastRun, RunMark};
+use crate::supervision::watch::tests::{LIMIT, neighbour, sleeper};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::channel;
 use std::thread::JoinHandle;

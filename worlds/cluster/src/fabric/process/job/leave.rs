@@ -40,10 +40,7 @@ impl Job {
             // Longer than rank 0, whose word it is.
             self.await_bye(code, 2 * patience)
         };
-        let watchers = {
-            let mut state = self.state();
-            (state.watch.take(), state.witness.take())
-        };
+        let watchers = self.state().host.stop();
         drop(watchers);
         let (sent, done) = channel();
         self.order(Order::Finish { together, sent });
@@ -58,8 +55,9 @@ impl Job {
 
     fn dismiss(&self, code: u8, patience: Duration) -> (u8, bool) {
         let state = self.state();
-        let together = state.dead.is_empty();
-        let left: BTreeSet<Rank> = self.peers().filter(|rank| !state.dead.contains(rank)).collect();
+        let dead = state.host.dead();
+        let together = dead.is_empty();
+        let left: BTreeSet<Rank> = self.peers().filter(|rank| !dead.contains(rank)).collect();
         let codes = state.codes.clone();
         drop(state);
         // What ended the run as a whole is everyone's code.
@@ -81,12 +79,12 @@ impl Job {
                     waiting.remove(&from);
                 }
                 Some(News::Died(rank)) => {
-                    self.bury(rank);
+                    self.announce_death(rank);
                     died |= left.contains(&rank);
                     waiting.remove(&rank);
                 }
                 Some(News::Word(rank, Word::Lost(_))) => {
-                    self.mourn(rank);
+                    self.mark_dead(rank);
                     died |= left.contains(&rank);
                     waiting.remove(&rank);
                 }
@@ -112,8 +110,8 @@ impl Job {
             }
             match self.next(TICK) {
                 Some(News::Word(from, Word::Session(bytes))) => self.hear_bye(from, &bytes),
-                Some(News::Died(rank)) => self.bury(rank),
-                Some(News::Word(rank, Word::Lost(_))) => _ = self.mourn(rank),
+                Some(News::Died(rank)) => self.announce_death(rank),
+                Some(News::Word(rank, Word::Lost(_))) => _ = self.mark_dead(rank),
                 Some(News::Word(Rank::TRACKER, _)) => heard = Instant::now(),
                 Some(News::Failed(_)) => break None,
                 Some(News::Word(..) | News::Over | News::GivenUp(_)) | None => {}
@@ -142,8 +140,8 @@ impl Job {
             }
             match self.next(TICK) {
                 Some(News::Word(from, Word::Session(bytes))) => self.hear_bye(from, &bytes),
-                Some(News::Died(rank)) => self.bury(rank),
-                Some(News::Word(rank, Word::Lost(_))) => _ = self.mourn(rank),
+                Some(News::Died(rank)) => self.announce_death(rank),
+                Some(News::Word(rank, Word::Lost(_))) => _ = self.mark_dead(rank),
                 Some(News::Failed(_)) => return false,
                 Some(_) | None => {}
             }
