@@ -46,7 +46,9 @@ fn live() {
 /// A process of ours, to which there is a line.
 fn live_one(rank: u32) -> (Child, Neighbour) {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "watch::tests::live", "--nocapture"]).env(RANK, rank.to_string());
+    command
+        .args(["--exact", "supervision::watch::tests::live", "--nocapture"])
+        .env(RANK, rank.to_string());
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
     let line = lines.find_map(|line| Some(line.strip_prefix("I am ")?.to_owned()));
