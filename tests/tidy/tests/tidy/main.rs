@@ -21,6 +21,7 @@ mod scan;
 mod tests;
 
 use house::House;
+use scan::Source;
 
 /// Fails with all complaints, a line each.
 fn expect_none(complaints: &[String]) {
@@ -48,9 +49,9 @@ fn every_crate_takes_the_lints_of_the_workspace() {
 }
 
 #[test]
-fn no_io_clock_thread_lock_or_hash_order_below_the_services() {
+fn no_io_clock_thread_lock_or_hash_order_where_it_only_computes() {
     let house = House::get();
-    let all = house.sources.iter().filter(|source| source.is_below_services() && !source.is_test());
+    let all = house.sources.iter().filter(|source| source.is_pure() && !source.is_test());
     let complaints: Vec<String> = all.flat_map(bans::check_pure).collect();
     expect_none(&complaints);
 }
@@ -64,9 +65,10 @@ fn files_are_opened_by_name_in_one_place() {
 }
 
 #[test]
-fn no_float_decides_in_the_engine() {
+fn no_float_decides_in_the_engine_or_orders_a_virtual_network() {
     let house = House::get();
-    let all = house.sources.iter().filter(|source| source.is_engine() && !source.is_test());
+    let decides = |source: &&Source| source.is_engine() || source.is_simnet();
+    let all = house.sources.iter().filter(decides).filter(|source| !source.is_test());
     let complaints: Vec<String> = all.flat_map(bans::check_floats).collect();
     expect_none(&complaints);
 }

@@ -44,9 +44,14 @@ impl Source {
         folder("tests") || folder("benches") || parts().next_back() == Some("tests.rs")
     }
 
-    /// Whether it stands in `protocol/` or `engine/`.
-    pub(crate) fn is_below_services(&self) -> bool {
-        self.path.starts_with("protocol/") || self.is_engine()
+    /// Whether it only computes: `protocol/`, `engine/`, and the network in virtual time.
+    pub(crate) fn is_pure(&self) -> bool {
+        self.path.starts_with("protocol/") || self.is_engine() || self.is_simnet()
+    }
+
+    /// Whether it stands in `services/simnet/`.
+    pub(crate) fn is_simnet(&self) -> bool {
+        self.path.starts_with("services/simnet/")
     }
 
     /// Whether it stands in `engine/`.
