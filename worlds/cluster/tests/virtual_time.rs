@@ -26,11 +26,11 @@ fn line(name: &str, run: Run, change: impl FnOnce(&mut RunConfig)) -> String {
     format!("{name}: {} lines, {:016x}, {} ns", text.lines().count(), digest(&text), at.unwrap())
 }
 
-fn over(links: LinkRates) -> FabricKind {
+fn over(links: LinkRates<Rank>) -> FabricKind {
     FabricKind::Virtual(VirtualConfig { links, check: true, ..VirtualConfig::default() })
 }
 
-fn links(all: Option<u64>, of: &[(u32, u64)]) -> LinkRates {
+fn links(all: Option<u64>, of: &[(u32, u64)]) -> LinkRates<Rank> {
     let of = of.iter().map(|(rank, rate)| (Rank(*rank), Rate(*rate)));
     LinkRates { all: all.map(Rate), of: of.collect() }
 }

@@ -1,8 +1,8 @@
 //! All ranks on one thread, in virtual time. Messages take a seeded time: order within a pair of
 //! ranks is kept, between pairs it is not. Jobs are done at once and are complete after a seeded
 //! time. The payload moves for real. The same seed gives the same run, bit for bit.
-
-mod network;
+//!
+//! `dunlin_simnet` has the clock, the order of events and the links; here are ranks, frames and jobs.
 
 use super::RunOutcome;
 use crate::control::RunControl;
@@ -12,21 +12,24 @@ use crate::lock::lock;
 use crate::peer::{Arrival, Effect, Peer, RankSetup};
 use crate::report::RunError;
 use crate::tracker::{Tracker, TrackerArrival};
-use crate::upload::{Serve, UploadDone, UploadJob, Uploader};
+use crate::upload::{Serve, UploadJob, Uploader};
 use dunlin_base::{Rank, Rng, Time};
 use dunlin_control::Control;
 use dunlin_disk::Budget;
-use network::{Hop, Network};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use dunlin_simnet::{Delivery, Latency, Network, NetworkConfig, Order, Sharing, Timers, Transfer};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-pub use network::LinkRates;
+pub use dunlin_simnet::LinkRates;
 
 /// Data is synced this long after it was written.
 const SYNC_AFTER: Duration = Duration::from_secs(1);
 /// The stream of the run's seed that delays are drawn from.
 const STREAM_DELAY: u64 = 3 << 32;
+/// What a message costs on the wire beside its payload, in bytes: its header and seal, and its part of a
+/// packet.
+const OVERHEAD: u64 = 32;
 
 /// The world that virtual time makes.
 #[derive(Clone, Debug)]
@@ -40,7 +43,7 @@ pub struct VirtualConfig {
     /// The longest time that a job takes.
     pub max_job: Duration,
     /// How fast each rank's link to the others is.
-    pub links: LinkRates,
+    pub links: LinkRates<Rank>,
     /// After so many steps the run is given up: something goes round in circles.
     pub max_steps: u64,
     /// Check all invariants after every step, and every frame against its codec.
@@ -63,12 +66,19 @@ impl Default for VirtualConfig {
     }
 }
 
+/// What comes to a rank: a frame over the network, or what the world has scheduled for it.
 enum Happening {
-    ToPeer(Rank, Arrival),
-    ToTracker { from: Rank, message: Control },
-    Upload(Rank, Serve),
-    Sync(Rank),
-    Hop(Hop),
+    Frame(Frame),
+    Arrival(Arrival),
+    Upload(Serve),
+    Sync,
+}
+
+/// Whose timer it is; at one time the tracker's is first, then those of the peers in order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Alarm {
+    Tracker,
+    Peer(Rank),
 }
 
 struct Station {
@@ -87,18 +97,10 @@ type Woken = Arc<Mutex<VecDeque<(Rank, bool)>>>;
 
 struct World {
     config: VirtualConfig,
-    rng: Rng,
-    now: Time,
-    sequence: u64,
-    happenings: BTreeMap<(Time, u64), Happening>,
-    timers: BTreeSet<(Time, usize)>,
-    /// The tracker's first, then those of the peers in order.
-    timer_of: Vec<Option<Time>>,
+    network: Network<Rank, Happening>,
+    timers: Timers<Alarm>,
     /// The lowest rank that is a peer: 0 or 1.
     first: Rank,
-    /// What a link with a rate carries; whoever serves a block is told when it has left.
-    network: Network<(Rank, UploadDone)>,
-    last_arrival: BTreeMap<(Rank, Rank), Time>,
     stations: Vec<Station>,
     tracker: Tracker,
     budget: Option<Arc<Budget>>,
@@ -133,7 +135,7 @@ pub(crate) fn run(
             break;
         }
     }
-    let at = world.now;
+    let at = world.network.now();
     let peers = world.stations.into_iter().map(|station| station.peer.into_report(at)).collect();
     RunOutcome { peers, tracker: Some(world.tracker), at, errors }
 }
@@ -143,19 +145,12 @@ impl World {
         let woken = Woken::default();
         let budget = seats.first().map(|seat| Arc::clone(&seat.setup.budget));
         let first = seats.first().map_or(Rank(1), |seat| seat.setup.config.rank);
-        let timer_of = vec![None; seats.len() + 1];
         let stations = seats.into_iter().map(|seat| station(seat, &woken)).collect();
         World {
-            network: Network::new(config.links.clone()),
+            network: Network::new(network_config(&config), Rng::fork(seed, STREAM_DELAY)),
             config,
             first,
-            rng: Rng::fork(seed, STREAM_DELAY),
-            now: Time::ZERO,
-            sequence: 0,
-            happenings: BTreeMap::new(),
-            timers: BTreeSet::new(),
-            timer_of,
-            last_arrival: BTreeMap::new(),
+            timers: Timers::new(),
             stations,
             tracker,
             budget,
@@ -179,53 +174,46 @@ impl World {
         let why = if moved { "goes round in circles" } else { "waits for nothing" };
         RunError::Stalled(format!(
             "the swarm {why} at {:?} after {steps} steps; not over: {}; please report it",
-            self.now,
+            self.network.now(),
             waiting.join(", ")
         ))
     }
 
-    /// The next thing that happens; false if nothing ever will.
+    /// The next thing that happens; false if nothing ever will. At one time what comes is before timers.
     fn step(&mut self) -> bool {
-        let happening = self.happenings.first_key_value().map(|(key, _)| key.0);
-        let timer = self.timers.first().map(|(at, _)| *at);
-        match (happening, timer) {
-            (None, None) => return false,
-            (Some(at), timer) if timer.is_none_or(|timer| at <= timer) => {
-                if let Some(((at, _), happening)) = self.happenings.pop_first() {
-                    self.now = self.now.max(at);
-                    self.happens(happening);
-                }
+        let timer = self.timers.next_at();
+        if let Some(delivery) = self.network.next_delivery(timer.unwrap_or(Time::NEVER)) {
+            self.delivered(delivery);
+        } else if let Some((at, alarm)) = self.timers.pop() {
+            self.network.advance_to(at);
+            match alarm {
+                Alarm::Tracker => self.tracker_arrival(TrackerArrival::Timeout),
+                Alarm::Peer(rank) => self.arrival(rank, Arrival::Timeout),
             }
-            _ => {
-                if let Some((at, place)) = self.timers.pop_first() {
-                    self.now = self.now.max(at);
-                    self.set_timer(place, None);
-                    match place.checked_sub(1) {
-                        None => self.tracker_arrival(TrackerArrival::Timeout),
-                        Some(index) => self.arrival(self.rank_of(index), Arrival::Timeout),
-                    }
-                }
-            }
+        } else {
+            return false;
         }
         self.wake();
         true
     }
 
-    fn happens(&mut self, happening: Happening) {
-        match happening {
-            Happening::ToPeer(rank, arrival) => self.arrival(rank, arrival),
-            Happening::ToTracker { from, message } => {
+    fn delivered(&mut self, delivery: Delivery<Rank, Happening>) {
+        let Delivery { from, to, message } = delivery;
+        match message {
+            // Rank 0 may be tracker and peer; control messages say for which of the two they are.
+            Happening::Frame(Frame::Control(message)) if message.is_for_tracker() => {
                 self.tracker_arrival(TrackerArrival::Message { from, message });
             }
-            Happening::Upload(rank, serve) => self.uploaded(rank, &serve),
-            Happening::Hop(hop) => self.hop(hop),
-            Happening::Sync(rank) => {
-                let Some(station) = self.station(rank).filter(|station| !station.over) else {
+            Happening::Frame(frame) => self.arrival(to, Arrival::Frame { from, frame }),
+            Happening::Arrival(arrival) => self.arrival(to, arrival),
+            Happening::Upload(serve) => self.uploaded(to, &serve),
+            Happening::Sync => {
+                let Some(station) = self.station(to).filter(|station| !station.over) else {
                     return;
                 };
                 station.sync_at = None;
                 let done = station.downloader.sync();
-                self.arrival(rank, Arrival::Downloaded(done));
+                self.arrival(to, Arrival::Downloaded(done));
             }
         }
     }
@@ -244,7 +232,7 @@ impl World {
     }
 
     fn arrival(&mut self, rank: Rank, arrival: Arrival) {
-        let (now, check) = (self.now, self.config.check);
+        let (now, check) = (self.network.now(), self.config.check);
         let Some(station) = self.station(rank) else { return };
         if station.over {
             return;
@@ -265,14 +253,13 @@ impl World {
             match effect {
                 Effect::Send { to, frame } => self.send(rank, to, frame, None),
                 Effect::Download(job) => {
-                    let took = self.draw(self.config.min_job, self.config.max_job);
-                    let now = self.now;
+                    let (now, took) = (self.network.now(), self.job_time());
                     let Some(station) = self.station(rank) else { return };
                     let done = station.downloader.run(job, &mut |_, _| {});
                     station.busy_until = station.busy_until.max(now) + took;
                     let at = station.busy_until;
                     if let Some(done) = done {
-                        self.put(at, Happening::ToPeer(rank, Arrival::Downloaded(done)));
+                        self.schedule(at, rank, Arrival::Downloaded(done));
                     }
                     self.plan_sync(rank, at);
                 }
@@ -290,7 +277,7 @@ impl World {
             }
         }
         let wake = self.station(rank).and_then(|station| station.peer.next_timeout());
-        self.set_timer(index + 1, wake.map(|(at, _)| at));
+        self.timers.set(Alarm::Peer(rank), wake.map(|(at, _)| at));
     }
 
     fn plan_sync(&mut self, rank: Rank, at: Time) {
@@ -302,26 +289,24 @@ impl World {
         };
         if station.sync_at.is_none_or(|planned| due < planned) {
             station.sync_at = Some(due);
-            self.put(due, Happening::Sync(rank));
+            self.network.schedule(due, rank, Happening::Sync);
         }
     }
 
     fn upload(&mut self, rank: Rank, job: UploadJob) {
-        let now = self.now;
         let Some(station) = self.station(rank) else { return };
         if let Some(done) = station.uploader.push(job) {
-            self.put(now, Happening::ToPeer(rank, Arrival::Uploaded(done)));
+            self.schedule(self.network.now(), rank, Arrival::Uploaded(done));
         }
         self.next_upload(rank);
     }
 
     fn next_upload(&mut self, rank: Rank) {
-        let took = self.draw(self.config.min_job, self.config.max_job);
-        let now = self.now;
+        let (now, took) = (self.network.now(), self.job_time());
         let Some(station) = self.station(rank).filter(|station| !station.uploading) else { return };
         if let Some((at, serve)) = station.uploader.next(now) {
             station.uploading = true;
-            self.put(at + took, Happening::Upload(rank, serve));
+            self.network.schedule(at + took, rank, Happening::Upload(serve));
         }
     }
 
@@ -336,8 +321,9 @@ impl World {
         let (frame, done) = station.uploader.read(serve, charge);
         self.next_upload(rank);
         match frame {
-            Some(frame) if !self.network.is_unlimited() => {
-                self.send(rank, serve.to, frame, Some((rank, done)));
+            // A link with a rate takes its time: the block counts as sent when it has left.
+            Some(frame) if !self.config.links.is_unlimited() => {
+                self.send(rank, serve.to, frame, Some(Arrival::Uploaded(done)));
             }
             frame => {
                 if let Some(frame) = frame {
@@ -348,55 +334,21 @@ impl World {
         }
     }
 
-    fn send(&mut self, from: Rank, to: Rank, frame: Frame, done: Option<(Rank, UploadDone)>) {
+    fn send(&mut self, from: Rank, to: Rank, frame: Frame, sent: Option<Arrival>) {
         if self.config.check {
             assert!(frame.survives_codecs(), "{from:?} → {to:?}: {frame:?}");
         }
-        // What rank 0 says to itself crosses no link.
-        if !self.network.is_unlimited() && from != to {
-            if let Some((at, hop)) = self.network.send(self.now, from, to, frame, done) {
-                self.put(at, Happening::Hop(hop));
-            }
-            return;
-        }
-        let sent = self.now + self.draw(self.config.min_delay, self.config.max_delay);
-        let last = self.last_arrival.entry((from, to)).or_default();
-        *last = sent.max(*last);
-        let at = *last;
-        self.put(at, frame_for(from, to, frame));
-        if let Some((rank, done)) = done {
-            self.put(self.now, Happening::ToPeer(rank, Arrival::Uploaded(done)));
-        }
-    }
-
-    /// Something happens in the network.
-    fn hop(&mut self, hop: Hop) {
-        match hop {
-            Hop::Left { from, to } => {
-                let (hops, sent) = self.network.left(self.now, from, to, self.config.min_delay);
-                for (at, hop) in hops {
-                    self.put(at, Happening::Hop(hop));
-                }
-                if let Some((rank, done)) = sent {
-                    self.arrival(rank, Arrival::Uploaded(done));
-                }
-            }
-            Hop::Landed { from, to, bytes, frame } => {
-                if let Some((at, hop)) = self.network.landed(self.now, from, to, bytes) {
-                    self.put(at, Happening::Hop(hop));
-                }
-                if let Some(frame) = frame {
-                    self.happens(frame_for(from, to, *frame));
-                }
-            }
-        }
+        // Without rates no size matters.
+        let bytes = if self.config.links.is_unlimited() { 0 } else { bytes_of(&frame) };
+        let (message, sent) = (Happening::Frame(frame), sent.map(Happening::Arrival));
+        self.network.send(Transfer { from, to, bytes, message, sent });
     }
 
     fn tracker_arrival(&mut self, arrival: TrackerArrival) {
         if self.tracker.finished() {
             return;
         }
-        self.tracker.handle(self.now, arrival);
+        self.tracker.handle(self.network.now(), arrival);
         if self.config.check {
             self.tracker.coordinator().check();
         }
@@ -404,14 +356,14 @@ impl World {
             self.send(Rank::TRACKER, to, Frame::Control(message), None);
         }
         let wake = self.tracker.next_timeout().map(|(at, _)| at);
-        self.set_timer(0, wake);
+        self.timers.set(Alarm::Tracker, wake);
         if self.tracker.finished() && !self.stopping {
             self.stopping = true;
             // Later than the last message of the tracker: whoever heard of the end goes its own
             // way.
-            let at = self.now + self.config.max_delay * 2;
+            let at = self.network.now() + self.config.max_delay * 2;
             for index in 0..self.stations.len() {
-                self.put(at, Happening::ToPeer(self.rank_of(index), Arrival::Stop));
+                self.schedule(at, self.rank_of(index), Arrival::Stop);
             }
         }
     }
@@ -422,44 +374,47 @@ impl World {
             let next = lock(&self.woken).pop_front();
             let Some((rank, wanted)) = next else { return };
             let arrival = if wanted { Arrival::MemoryWanted } else { Arrival::MemoryFree };
-            self.put(self.now, Happening::ToPeer(rank, arrival));
+            self.schedule(self.network.now(), rank, arrival);
         }
     }
 
-    fn put(&mut self, at: Time, happening: Happening) {
-        self.sequence += 1;
-        self.happenings.insert((at, self.sequence), happening);
+    fn schedule(&mut self, at: Time, rank: Rank, arrival: Arrival) {
+        self.network.schedule(at, rank, Happening::Arrival(arrival));
     }
 
-    fn set_timer(&mut self, whose: usize, at: Option<Time>) {
-        let Some(timer) = self.timer_of.get_mut(whose) else { return };
-        if *timer == at {
-            return;
-        }
-        if let Some(old) = timer.take() {
-            self.timers.remove(&(old, whose));
-        }
-        *timer = at;
-        if let Some(at) = at {
-            self.timers.insert((at, whose));
-        }
-    }
-
-    fn draw(&mut self, min: Duration, max: Duration) -> Duration {
-        let (min, max) = (min.as_nanos() as u64, max.as_nanos() as u64);
-        Duration::from_nanos(min + self.rng.below(max.saturating_sub(min) + 1))
+    /// How long a job takes.
+    fn job_time(&mut self) -> Duration {
+        self.network.draw(self.config.min_job, self.config.max_job)
     }
 }
 
-/// What it means that a frame arrives: rank 0 may be tracker and peer, and control messages say for
-/// which of the two they are.
-fn frame_for(from: Rank, to: Rank, frame: Frame) -> Happening {
-    match frame {
-        Frame::Control(message) if message.is_for_tracker() => {
-            Happening::ToTracker { from, message }
+/// The network between ranks. Without rates a message takes a drawn time; with them its bytes take
+/// theirs, and `min_delay` comes on top. What rank 0 sends to itself crosses no link.
+fn network_config(config: &VirtualConfig) -> NetworkConfig<Rank> {
+    let drawn = Latency::Uniform { min: config.min_delay, max: config.max_delay };
+    let (latency, sharing) = if config.links.is_unlimited() {
+        (drawn, Sharing::Fifo)
+    } else {
+        (Latency::Constant(config.min_delay), Sharing::RoundRobin)
+    };
+    let rates = config.links.clone();
+    NetworkConfig { latency, loopback: drawn, order: Order::PerPair, rates, sharing }
+}
+
+/// What a frame takes on the wire, in bytes.
+fn bytes_of(frame: &Frame) -> u64 {
+    let body = match frame {
+        Frame::Piece { payload, .. } => payload.data.len() as u64,
+        // Only these grow with the plan.
+        Frame::Control(control @ (Control::Register(_) | Control::Go(_) | Control::Swarm(_))) => {
+            dunlin_control::encode(control).len() as u64
         }
-        frame => Happening::ToPeer(to, Arrival::Frame { from, frame }),
-    }
+        Frame::Wire { message: dunlin_wire::Message::Bitfield(bits), .. } => bits.len() as u64,
+        Frame::Control(_) | Frame::Handshake { .. } | Frame::Wire { .. } | Frame::HangUp { .. } => {
+            0
+        }
+    };
+    body + OVERHEAD
 }
 
 fn station(seat: RankSetup, woken: &Woken) -> Station {
