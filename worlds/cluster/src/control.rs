@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex};
 #[derive(Clone, Debug, Default)]
 pub struct RunControl(Arc<Inner>);
 
-/// Says something to people.
-type Teller = Box<dyn Fn(&str) + Send>;
+/// Shows a sentence to a person.
+type Notifier = Box<dyn Fn(&str) + Send>;
 
 #[derive(Default)]
 struct Inner {
@@ -23,8 +23,8 @@ struct Inner {
     ending: Arc<AtomicBool>,
     errors: Mutex<Vec<RunError>>,
     tracker: Mutex<Option<Sender<TrackerArrival>>>,
-    gauges: Mutex<Vec<Arc<Gauge>>>,
-    teller: Mutex<Option<Teller>>,
+    progress: Mutex<Vec<Arc<ProgressCell>>>,
+    notifier: Mutex<Option<Notifier>>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -81,13 +81,10 @@ const STATES: [RankState; 7] = [
     RankState::Ended,
 ];
 
-impl RankProgress {
-    /// The progress of a rank from what it tells: state, pieces it has and wants, bytes moved and sent.
-    pub(crate) fn of_numbers(rank: Rank, numbers: [u64; 5]) -> RankProgress {
-        let [state, pieces_have, pieces_wanted, bytes_moved, bytes_sent] = numbers;
-        let state = usize::try_from(state).ok().and_then(|state| STATES.get(state));
-        let state = state.copied().unwrap_or(RankState::Idle);
-        RankProgress { rank, state, pieces_have, pieces_wanted, bytes_moved, bytes_sent }
+impl RankState {
+    /// The state of a number that a rank sent; [`RankState::Idle`] for numbers that mean nothing.
+    pub(crate) fn of_number(number: u8) -> RankState {
+        STATES.get(usize::from(number)).copied().unwrap_or(RankState::Idle)
     }
 }
 
@@ -108,7 +105,7 @@ impl RunControl {
     /// How far every rank is, by rank; empty before the run begins.
     #[must_use]
     pub fn progress(&self) -> Vec<RankProgress> {
-        lock(&self.0.gauges).iter().map(|gauge| gauge.read()).collect()
+        lock(&self.0.progress).iter().map(|cell| cell.read()).collect()
     }
 
     /// Whether a person stopped the run.
@@ -127,15 +124,16 @@ impl RunControl {
         Arc::clone(&self.0.ending)
     }
 
-    /// Sets who is told at once what cannot wait for the report: that a rank died, say. A sentence each.
-    pub fn set_teller(&self, teller: impl Fn(&str) + Send + 'static) {
-        *lock(&self.0.teller) = Some(Box::new(teller));
+    /// Sets what is called at once with each sentence that cannot wait for the report: that a rank died,
+    /// say.
+    pub fn set_notifier(&self, notifier: impl Fn(&str) + Send + 'static) {
+        *lock(&self.0.notifier) = Some(Box::new(notifier));
     }
 
-    /// Says something to people at once.
-    pub(crate) fn tell(&self, text: &str) {
-        if let Some(teller) = &*lock(&self.0.teller) {
-            teller(text);
+    /// Shows a sentence to a person at once.
+    pub(crate) fn notify(&self, text: &str) {
+        if let Some(notifier) = &*lock(&self.0.notifier) {
+            notifier(text);
         }
     }
 
@@ -165,16 +163,18 @@ impl RunControl {
         *lock(&self.0.tracker) = None;
     }
 
-    pub(crate) fn gauge(&self, rank: Rank) -> Arc<Gauge> {
-        let gauge = Arc::new(Gauge { rank, control: self.clone(), numbers: Numbers::default() });
-        // The list must not keep the run alive through its gauges for ever: `finish` empties it.
-        lock(&self.0.gauges).push(Arc::clone(&gauge));
-        gauge
+    /// A new cell for the progress of a rank.
+    pub(crate) fn progress_cell(&self, rank: Rank) -> Arc<ProgressCell> {
+        let (control, numbers) = (self.clone(), Numbers::default());
+        let cell = Arc::new(ProgressCell { rank, control, numbers });
+        // A cell keeps this control alive, and the list the cell: `forget_progress` empties the list.
+        lock(&self.0.progress).push(Arc::clone(&cell));
+        cell
     }
 
-    /// Forgets the gauges of a run that is over.
-    pub(crate) fn forget_gauges(&self) {
-        lock(&self.0.gauges).clear();
+    /// Forgets the progress of a run that is over.
+    pub(crate) fn forget_progress(&self) {
+        lock(&self.0.progress).clear();
     }
 
     fn end(&self) {
@@ -186,9 +186,9 @@ impl RunControl {
     }
 }
 
-/// What one rank shows of itself.
+/// The progress of one rank, written by the rank and read by whoever shows it.
 #[derive(Debug)]
-pub struct Gauge {
+pub struct ProgressCell {
     rank: Rank,
     control: RunControl,
     numbers: Numbers,
@@ -203,8 +203,8 @@ struct Numbers {
     sent: AtomicU64,
 }
 
-impl Gauge {
-    fn set(&self, state: RankState) {
+impl ProgressCell {
+    fn set_state(&self, state: RankState) {
         self.numbers.state.store(state as u8, Ordering::Relaxed);
     }
 
@@ -212,31 +212,37 @@ impl Gauge {
         let Numbers { state, have, wanted, moved, sent } = &self.numbers;
         let counts = [have, wanted, moved, sent].map(|number| number.load(Ordering::Relaxed));
         let [have, wanted, moved, sent] = counts;
-        let state = u64::from(state.load(Ordering::Relaxed));
-        RankProgress::of_numbers(self.rank, [state, have, wanted, moved, sent])
+        RankProgress {
+            rank: self.rank,
+            state: RankState::of_number(state.load(Ordering::Relaxed)),
+            pieces_have: have,
+            pieces_wanted: wanted,
+            bytes_moved: moved,
+            bytes_sent: sent,
+        }
     }
 
-    /// Shows what a rank that is a process of its own tells of itself.
-    pub(crate) fn show(&self, progress: RankProgress) {
-        self.set(progress.state);
-        self.counts(progress.pieces_have, progress.pieces_wanted);
+    /// Takes over the progress that a rank in another process sent.
+    pub(crate) fn set(&self, progress: RankProgress) {
+        self.set_state(progress.state);
+        self.set_counts(progress.pieces_have, progress.pieces_wanted);
         self.numbers.moved.store(progress.bytes_moved, Ordering::Relaxed);
         self.numbers.sent.store(progress.bytes_sent, Ordering::Relaxed);
     }
 
-    fn counts(&self, have: u64, wanted: u64) {
+    fn set_counts(&self, have: u64, wanted: u64) {
         self.numbers.have.store(have, Ordering::Relaxed);
         self.numbers.wanted.store(wanted, Ordering::Relaxed);
     }
 
     pub(crate) fn checking(&self, done: u64, total: u64) {
-        self.set(RankState::Checking);
-        self.counts(done, total);
+        self.set_state(RankState::Checking);
+        self.set_counts(done, total);
     }
 
     pub(crate) fn waiting(&self) {
-        self.set(RankState::Waiting);
-        self.counts(0, 0);
+        self.set_state(RankState::Waiting);
+        self.set_counts(0, 0);
     }
 
     /// The rank's own files cannot be read: nothing right can come of this run.
@@ -248,17 +254,17 @@ impl Gauge {
         if !started {
             return;
         }
-        self.set(if progress.complete { RankState::Complete } else { RankState::Moving });
-        self.counts(progress.pieces_have, progress.pieces_wanted);
+        self.set_state(if progress.complete { RankState::Complete } else { RankState::Moving });
+        self.set_counts(progress.pieces_have, progress.pieces_wanted);
         self.numbers.moved.store(moved, Ordering::Relaxed);
         self.numbers.sent.store(sent, Ordering::Relaxed);
     }
 
     pub(crate) fn died(&self) {
-        self.set(RankState::Dead);
+        self.set_state(RankState::Dead);
     }
 
     pub(crate) fn ended(&self) {
-        self.set(RankState::Ended);
+        self.set_state(RankState::Ended);
     }
 }

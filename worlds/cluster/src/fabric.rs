@@ -4,7 +4,7 @@ pub(crate) mod join;
 pub mod memory;
 pub mod mpi;
 pub mod process;
-pub(crate) mod ranks;
+pub(crate) mod rank_threads;
 pub mod tcp;
 pub mod virtual_time;
 

@@ -1,17 +1,17 @@
 //! What ranks send each other: the same frames in every fabric.
 //!
 //! A connection of the cluster is a pair of ranks and a torrent, so the frames between peers name
-//! the torrent and need no connection number of their own. A fabric may wrap frames in an envelope.
+//! the torrent and need no connection number of their own.
 
 use bytes::Bytes;
-use dunlin_base::{Rank, TorrentId};
+use dunlin_base::TorrentId;
 use dunlin_control::Control;
 use dunlin_disk::Charge;
 use dunlin_wire::{BlockRange, Handshake, Message};
 use std::fmt;
 
 /// One message between two ranks.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub enum Frame {
     /// Between a peer and the tracker.
     Control(Control),
@@ -19,7 +19,7 @@ pub enum Frame {
     Handshake {
         /// The torrent that the connection is for.
         torrent: TorrentId,
-        /// What it says.
+        /// The handshake.
         handshake: Handshake,
     },
     /// A peer wire message; never `piece`.
@@ -45,8 +45,8 @@ pub enum Frame {
     },
 }
 
-/// The data of a block on its way, with the memory it is charged for. Whoever drops it gives the
-/// memory back; until then it counts against the budget of the process.
+/// The data of a block on its way, with the memory it is charged for. Dropping it gives the memory back;
+/// until then it counts against the budget of the process.
 pub struct Payload {
     /// The bytes; for a token file the token itself.
     pub data: Bytes,
@@ -60,17 +60,15 @@ impl fmt::Debug for Payload {
     }
 }
 
+/// Two payloads are equal if their bytes are; what they are charged for does not count.
+impl PartialEq for Payload {
+    fn eq(&self, other: &Payload) -> bool {
+        self.data == other.data
+    }
+}
+
 /// Called once: whether a block was handed to the network, or will never be.
 pub(crate) type Sent = Box<dyn FnOnce(bool) + Send>;
-
-/// A frame with the rank that sent it.
-#[derive(Debug)]
-pub struct Envelope {
-    /// Who sent it.
-    pub from: Rank,
-    /// What it says.
-    pub frame: Frame,
-}
 
 impl Frame {
     /// Whether the frame comes back the same from the codecs that byte fabrics use. Tests ask this
@@ -128,7 +126,7 @@ fn framer(max_block: u32) -> dunlin_wire::Framer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dunlin_base::{InfoHash, PeerId};
+    use dunlin_base::{InfoHash, PeerId, Rank};
     use dunlin_wire::Reserved;
 
     const RANGE: BlockRange = BlockRange { piece: 7, begin: 16_384, length: 5 };

@@ -1,10 +1,10 @@
 //! Checks of this crate's readers for fuzzing and for replaying corpora.
 
 use crate::fabric::mpi::stream::{FRAGMENT, Stream};
-use crate::fabric::process::envelope::{Malformed, Parcel, Unpacker, pack};
+use crate::fabric::process::packet::{Packet, PacketDecoder, PacketError, encode};
 use crate::fabric::process::session::Session;
 use crate::fabric::tcp::WireUp;
-use crate::fabric::tcp::talk::Talk;
+use crate::fabric::tcp::link_protocol::LinkMessage;
 use crate::fault::{Fault, FaultError};
 use std::time::Duration;
 
@@ -35,9 +35,9 @@ pub fn fault(text: &str) {
 }
 
 /// Whatever another rank sends, what it sends is taken or refused, a refusal is for ever, memory is
-/// bounded by what came, and every parcel has one encoding. If the first byte is even, steps
+/// bounded by what came, and every packet has one encoding. If the first byte is even, steps
 /// follow: 0, a length (u16) and a fragment to take; 1 and a number of bytes to push; 2, send what
-/// can be sent. If it is odd, it chooses cuts, and the bytes of the parcels follow.
+/// can be sent. If it is odd, it chooses cuts, and the bytes of the packets follow.
 ///
 /// # Panics
 /// If a property does not hold.
@@ -45,18 +45,18 @@ pub fn mpi_stream(data: &[u8]) {
     match data.split_first() {
         Some((mode, steps)) if mode % 2 == 0 => fragments(steps),
         Some((mode, bytes)) => {
-            let whole = unpack(&[bytes]);
+            let whole = decoded(&[bytes]);
             let cut = 1 + usize::from(*mode);
             for cut in [1, 1 + cut % 13, cut] {
-                assert_eq!(unpack(&bytes.chunks(cut).collect::<Vec<_>>()), whole, "cut at {cut}");
+                assert_eq!(decoded(&bytes.chunks(cut).collect::<Vec<_>>()), whole, "cut at {cut}");
             }
         }
         None => {}
     }
 }
 
-/// Whatever is said where a job comes together, it is understood or not, and what is understood can be
-/// said. The first byte chooses what follows: 0, a message of a carrier; 1, a message of the
+/// Whatever is sent where a job comes together, it is understood or not, and what is understood can be
+/// sent again. The first byte chooses what follows: 0, a message of a carrier; 1, a message of the
 /// launch or the end; any other, the line for a rank's standard input.
 ///
 /// # Panics
@@ -65,8 +65,8 @@ pub fn joining(data: &[u8]) {
     let Some((choice, rest)) = data.split_first() else { return };
     match choice {
         0 => {
-            if let Some(talk) = Talk::decode(rest) {
-                assert_eq!(talk.encode(), rest, "one encoding");
+            if let Some(message) = LinkMessage::decode(rest) {
+                assert_eq!(message.encode(), rest, "one encoding");
             }
         }
         1 => {
@@ -121,36 +121,36 @@ fn fragments(mut steps: &[u8]) {
         stream.check();
         assert!(stream.queued() <= pushed);
     }
-    unpack(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    decoded(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>());
 }
 
-/// The parcels of bytes that come in parts, and what is wrong with the rest.
-fn unpack(parts: &[&[u8]]) -> (Vec<Parcel>, Option<Malformed>) {
-    let (mut unpacker, mut came) = (Unpacker::new(), 0);
-    let (mut parcels, mut packed) = (Vec::new(), Vec::new());
+/// The packets of bytes that come in parts, and what is wrong with the rest.
+fn decoded(parts: &[&[u8]]) -> (Vec<Packet>, Option<PacketError>) {
+    let (mut decoder, mut came) = (PacketDecoder::new(), 0);
+    let (mut packets, mut encoded) = (Vec::new(), Vec::new());
     for part in parts {
-        unpacker.push(part);
+        decoder.push(part);
         came += part.len();
         loop {
-            match unpacker.next() {
-                Ok(Some(parcel)) => {
-                    pack(&parcel, &mut packed);
-                    parcels.push(parcel);
+            match decoder.next() {
+                Ok(Some(packet)) => {
+                    encode(&packet, &mut encoded);
+                    packets.push(packet);
                 }
                 Ok(None) => break,
-                Err(malformed) => {
-                    assert!(!malformed.to_string().is_empty());
-                    assert_eq!(unpacker.next(), Err(malformed.clone()), "an error is for ever");
-                    unpacker.check(came);
-                    assert!(parts.concat().starts_with(&packed), "one encoding: {parcels:?}");
-                    return (parcels, Some(malformed));
+                Err(error) => {
+                    assert!(!error.to_string().is_empty());
+                    assert_eq!(decoder.next(), Err(error.clone()), "an error is for ever");
+                    decoder.check(came);
+                    assert!(parts.concat().starts_with(&encoded), "one encoding: {packets:?}");
+                    return (packets, Some(error));
                 }
             }
-            unpacker.check(came);
+            decoder.check(came);
         }
     }
-    assert!(parts.concat().starts_with(&packed), "one encoding: {parcels:?}");
-    (parcels, None)
+    assert!(parts.concat().starts_with(&encoded), "one encoding: {packets:?}");
+    (packets, None)
 }
 
 #[cfg(test)]

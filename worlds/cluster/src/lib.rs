@@ -52,7 +52,7 @@ pub mod upload;
 
 pub use chart::{ChartError, chart};
 pub use config::{FoundFile, PeerConfig, PeerContent, Placing};
-pub use control::{Gauge, RankProgress, RankState, RunControl};
+pub use control::{ProgressCell, RankProgress, RankState, RunControl};
 pub use fabric::join::JoinError;
 pub use fabric::mpi;
 pub use fabric::process;

@@ -10,12 +10,12 @@
 //! ```
 
 mod buffers;
-mod ledger;
-mod links;
+mod connections;
 mod outputs;
+mod recorder;
 
 use crate::content::{CheckError, Content, Synced};
-use crate::control::Gauge;
+use crate::control::ProgressCell;
 use crate::download::{DownloadDone, DownloadJob};
 use crate::fault::RankFaults;
 use crate::frame::{Frame, Payload};
@@ -23,6 +23,7 @@ use crate::report::PeerReport;
 use crate::trace::TraceSink;
 use crate::upload::{UploadDone, UploadJob};
 use buffers::Buffers;
+use connections::{Connections, HandshakeOutcome};
 use dunlin_base::{BlockRef, ConnId, Endpoint, PieceIndex, Rank, Rate, Rng, Time, TorrentId};
 use dunlin_control::{Control, FailedFile};
 use dunlin_disk::Budget;
@@ -31,8 +32,7 @@ use dunlin_engine::config::Config;
 use dunlin_engine::io::{Command, Input, Wake};
 use dunlin_metainfo::{HashKind, MAX_TOKEN};
 use dunlin_wire::{BlockRange, Handshake, Message};
-use ledger::Ledger;
-use links::{Greeting, Links};
+use recorder::Recorder;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -101,7 +101,7 @@ pub struct PeerSetup {
     /// Where trace lines go.
     pub trace: Option<TraceSink>,
     /// Where progress is shown.
-    pub gauge: Arc<Gauge>,
+    pub progress: Arc<ProgressCell>,
     /// What it sends at most, in bytes a second.
     pub max_rate: Option<Rate>,
     /// What it should have wanted and cannot take, with the reasons.
@@ -142,13 +142,13 @@ pub struct Peer {
     phase: Phase,
     downloads: Downloads,
     budget: Arc<Budget>,
-    links: Links,
+    connections: Connections,
     buffers: Buffers,
     parked: BTreeMap<(ConnId, BlockRef), (TorrentId, Payload)>,
     inputs: VecDeque<Input>,
     effects: VecDeque<Effect>,
-    ledger: Ledger,
-    gauge: Arc<Gauge>,
+    recorder: Recorder,
+    progress: Arc<ProgressCell>,
     faults: RankFaults,
     refusals: Rng,
     digest_key: u64,
@@ -166,7 +166,7 @@ impl Peer {
     /// The state machine of a rank. Its first effect is to check its files.
     #[must_use]
     pub fn new(setup: PeerSetup) -> Peer {
-        let PeerSetup { config, faults, budget, trace, gauge, refused, .. } = setup;
+        let PeerSetup { config, faults, budget, trace, progress, refused, .. } = setup;
         let (rank, seed) = (config.rank, config.seed);
         let mut effects = VecDeque::new();
         if !faults.mute {
@@ -181,13 +181,13 @@ impl Peer {
             phase: if faults.mute { Phase::Mute } else { Phase::Running },
             downloads: Downloads::Open,
             budget,
-            links: Links::default(),
+            connections: Connections::default(),
             buffers: Buffers::default(),
             parked: BTreeMap::new(),
             inputs: VecDeque::new(),
             effects,
-            ledger: Ledger::new(rank, trace, refused),
-            gauge,
+            recorder: Recorder::new(rank, trace, refused),
+            progress,
             faults,
             refusals: Rng::fork(seed, STREAM_REFUSE + u64::from(rank.0)),
             digest_key: Rng::fork(seed, STREAM_DIGEST + u64::from(rank.0)).next_u64(),
@@ -242,7 +242,7 @@ impl Peer {
             }
         }
         self.run(now);
-        if self.phase == Phase::Running && self.ledger.started() && !self.early.is_empty() {
+        if self.phase == Phase::Running && self.recorder.started() && !self.early.is_empty() {
             self.take_early();
             self.run(now);
         }
@@ -275,7 +275,7 @@ impl Peer {
     /// What the report says about the rank.
     #[must_use]
     pub fn into_report(self, now: Time) -> PeerReport {
-        self.ledger.report(now, self.member.stats(), self.shares, self.faults.mute)
+        self.recorder.report(now, self.member.stats(), self.shares, self.faults.mute)
     }
 
     /// One input, a full drain, the next input.
@@ -290,33 +290,35 @@ impl Peer {
                 return;
             }
         }
-        if self.ledger.shutdown.is_some() {
+        if self.recorder.shutdown.is_some() {
             self.close();
         }
     }
 
     fn show(&self) {
         let progress = self.member.progress();
-        let (moved, sent) = (self.ledger.bytes_moved, self.ledger.bytes_sent);
-        self.gauge.moved(progress, self.ledger.started(), moved, sent);
+        let (moved, sent) = (self.recorder.bytes_moved, self.recorder.bytes_sent);
+        self.progress.moved(progress, self.recorder.started(), moved, sent);
     }
 
     fn must_die(&self) -> bool {
-        let Some(percent) = self.faults.die.filter(|_| self.ledger.started()) else { return false };
+        let Some(percent) = self.faults.die.filter(|_| self.recorder.started()) else {
+            return false;
+        };
         let progress = self.member.progress();
-        let (has, all) = if self.ledger.wants_anything() {
+        let (has, all) = if self.recorder.wants_anything() {
             (progress.pieces_have, progress.pieces_wanted)
         } else {
-            (self.ledger.bytes_sent, self.ledger.bytes_owned)
+            (self.recorder.bytes_sent, self.recorder.bytes_owned)
         };
         u128::from(has) * 100 >= u128::from(all) * u128::from(percent)
     }
 
     /// Stops without a word: nothing in or out any more, no flush.
     fn die(&mut self) {
-        self.ledger.dead = true;
+        self.recorder.dead = true;
         self.effects.clear();
-        self.gauge.died();
+        self.progress.died();
         self.over();
     }
 
@@ -339,12 +341,12 @@ impl Peer {
 
     fn closed(&mut self, synced: Synced) {
         for (torrent, file) in synced.finished {
-            self.ledger.file_complete(torrent, file);
+            self.recorder.file_complete(torrent, file);
         }
         for (_, _, error) in synced.failed {
-            self.ledger.error(&error);
+            self.recorder.error(&error);
         }
-        self.gauge.ended();
+        self.progress.ended();
         self.effects.push_back(Effect::Keep);
         self.over();
     }
@@ -369,12 +371,12 @@ impl Peer {
             Frame::Control(control) => self.control(now, control),
             Frame::Handshake { torrent, handshake } => {
                 let names = ("handshake", None);
-                self.ledger.trace_piece(now, from, torrent, names, None, None);
-                let opening = !self.ledger.started() || self.opening.contains(&torrent);
+                self.recorder.trace_piece(now, from, torrent, names, None, None);
+                let opening = !self.recorder.started() || self.opening.contains(&torrent);
                 if opening && self.early.len() < MAX_EARLY {
                     self.early.insert((from, torrent), handshake);
                 } else {
-                    self.greeted(from, torrent, handshake);
+                    self.handshake(from, torrent, handshake);
                 }
             }
             Frame::Wire { torrent, message } => self.wire(now, from, torrent, message),
@@ -383,7 +385,7 @@ impl Peer {
             }
             Frame::HangUp { torrent } => {
                 self.early.remove(&(from, torrent));
-                if let Some(conn) = self.links.hung_up(from, torrent) {
+                if let Some(conn) = self.connections.hung_up(from, torrent) {
                     self.lost(conn);
                 }
             }
@@ -398,19 +400,19 @@ impl Peer {
         self.early = waiting;
         let ready: BTreeMap<(Rank, TorrentId), Handshake> = ready;
         for ((from, torrent), handshake) in ready {
-            self.greeted(from, torrent, handshake);
+            self.handshake(from, torrent, handshake);
         }
     }
 
-    fn greeted(&mut self, from: Rank, torrent: TorrentId, handshake: Handshake) {
+    fn handshake(&mut self, from: Rank, torrent: TorrentId, handshake: Handshake) {
         let remote = Endpoint::Rank(from);
-        let conn = match self.links.greeted(from, torrent) {
-            Greeting::Answer(conn) => conn,
-            Greeting::New(conn) => {
+        let conn = match self.connections.handshake(from, torrent) {
+            HandshakeOutcome::Answer(conn) => conn,
+            HandshakeOutcome::New(conn) => {
                 self.inputs.push_back(Input::Incoming { conn, remote });
                 conn
             }
-            Greeting::Anew { old, new } => {
+            HandshakeOutcome::Replaced { old, new } => {
                 self.lost(old);
                 self.inputs.push_back(Input::Incoming { conn: new, remote });
                 new
@@ -420,9 +422,9 @@ impl Peer {
     }
 
     fn control(&mut self, now: Time, control: Control) {
-        self.ledger.trace_control(now, &control);
+        self.recorder.trace_control(now, &control);
         if let Control::Go(go) = &control {
-            self.ledger.went(go);
+            self.recorder.started_with(go);
             self.replace = Arc::new(go.replace.iter().cloned().collect());
             if self.placing {
                 let entries = Arc::clone(&go.entries);
@@ -433,8 +435,8 @@ impl Peer {
     }
 
     fn wire(&mut self, now: Time, from: Rank, torrent: TorrentId, message: Message) {
-        let Some(conn) = self.links.heard(from, torrent) else { return };
-        self.ledger.trace_wire(now, from, torrent, &message);
+        let Some(conn) = self.connections.established(from, torrent) else { return };
+        self.recorder.trace_wire(now, from, torrent, &message);
         if let (Message::Request(range), Some(percent)) = (&message, self.faults.refuse)
             && self.refusals.chance(u64::from(percent), 100)
         {
@@ -459,9 +461,9 @@ impl Peer {
         range: BlockRange,
         payload: Payload,
     ) {
-        let Some(conn) = self.links.heard(from, torrent) else { return };
-        self.ledger.trace_wire(now, from, torrent, &Message::Piece(range));
-        let known = self.ledger.torrents.get(&torrent);
+        let Some(conn) = self.connections.established(from, torrent) else { return };
+        self.recorder.trace_wire(now, from, torrent, &Message::Piece(range));
+        let known = self.recorder.torrents.get(&torrent);
         let sound = match known.map(|known| known.info.kind) {
             Some(HashKind::Token) => (1..=MAX_TOKEN).contains(&payload.data.len()),
             Some(HashKind::Sha1) => payload.data.len() == range.length as usize && range.length > 0,
@@ -490,34 +492,34 @@ impl Peer {
     fn downloaded(&mut self, done: DownloadDone) {
         match done {
             DownloadDone::Checking { done, total } => {
-                self.gauge.checking(done, total);
+                self.progress.checking(done, total);
                 let frame = Frame::Control(Control::Checking { done, total });
                 self.effects.push_back(Effect::Send { to: Rank::TRACKER, frame });
             }
             DownloadDone::Checked(Ok(register)) => {
-                self.gauge.waiting();
-                self.ledger.registered(&register);
+                self.progress.waiting();
+                self.recorder.registered(&register);
                 self.inputs.push_back(Input::Checked(register));
             }
             // Whoever stopped it has told the tracker, too.
             DownloadDone::Checked(Err(CheckError::Stopped)) => {}
             DownloadDone::Checked(Err(CheckError::Failed(error))) => {
-                self.ledger.keep(&error);
-                self.gauge.check_failed(error);
+                self.recorder.keep(&error);
+                self.progress.check_failed(error);
             }
             DownloadDone::Opened { torrent, result: Ok((have, resumed)), blocked } => {
                 self.opening.remove(&torrent);
                 self.inputs.push_back(Input::Opened { torrent, have, resumed });
                 // Waiting for somebody who gives them would change nothing.
                 for (file, error) in blocked {
-                    self.ledger.error(&error);
+                    self.recorder.error(&error);
                     self.inputs.push_back(Input::FileFailed { torrent, file, error });
                 }
             }
             DownloadDone::Opened { torrent, result: Err(error), .. } => {
                 self.opening.remove(&torrent);
                 // The engine says it in the log, with the torrent.
-                self.ledger.keep(&error);
+                self.recorder.keep(&error);
                 self.inputs.push_back(Input::OpenFailed { torrent, error });
             }
             DownloadDone::Hashed { torrent, piece, matches } => {
@@ -534,22 +536,22 @@ impl Peer {
                 self.inputs.push_back(Input::Reserved { torrent, piece });
             }
             DownloadDone::Failed { torrent, piece, error } => {
-                self.ledger.error(&error);
+                self.recorder.error(&error);
                 self.inputs.push_back(Input::DiskFailed { torrent, piece, error });
             }
             DownloadDone::Linked { torrent, file, result: Ok(bytes) } => {
-                self.ledger.bytes_linked += bytes;
+                self.recorder.bytes_linked += bytes;
                 self.inputs.push_back(Input::FileFinished { torrent, file });
             }
             DownloadDone::Linked { torrent, file, result: Err(error) } => {
                 self.inputs.push_back(Input::LinkFailed { torrent, file, error });
             }
             DownloadDone::TreeFinished { failed, linked } => {
-                self.ledger.bytes_linked += linked;
+                self.recorder.bytes_linked += linked;
                 self.inputs.push_back(Input::TreeFinished { failed });
             }
             DownloadDone::FinishFailed { torrent, file, error } => {
-                self.ledger.error(&error);
+                self.recorder.error(&error);
                 self.inputs.push_back(Input::FileFailed { torrent, file, error });
             }
             DownloadDone::Synced(synced) => self.synced(synced),
@@ -565,7 +567,7 @@ impl Peer {
             self.inputs.push_back(Input::FileFinished { torrent, file });
         }
         for (torrent, file, error) in synced.failed {
-            self.ledger.error(&error);
+            self.recorder.error(&error);
             self.inputs.push_back(Input::FileFailed { torrent, file, error });
         }
     }
@@ -573,11 +575,11 @@ impl Peer {
     fn uploaded(&mut self, done: UploadDone) {
         match done {
             UploadDone::Sent { conn, block, bytes } => {
-                self.ledger.bytes_sent += bytes;
+                self.recorder.bytes_sent += bytes;
                 self.inputs.push_back(Input::BlockSent { conn, block });
             }
             UploadDone::Failed { conn, block, error } => {
-                self.ledger.error(&error);
+                self.recorder.error(&error);
                 self.inputs.push_back(Input::ServeFailed { conn, block, error });
             }
             UploadDone::Cancelled { conn, block } => {

@@ -186,10 +186,10 @@ pub fn run(mut config: RunConfig, control: &RunControl) -> Report {
     };
     let (trace, checked) = (config.trace.clone(), config.check_only);
     if let FabricKind::Ranks(job) = &config.fabric {
-        job.bear(config.stall_timeout);
+        job.set_patience(config.stall_timeout);
     }
     let ended = drive(config, control);
-    control.forget_gauges();
+    control.forget_progress();
     drop(locks);
     let mut report = report(ended, control, checked);
     if !report.ok() {
@@ -226,12 +226,20 @@ fn drive(config: RunConfig, control: &RunControl) -> RunOutcome {
     let (seed, trace) = (config.seed, config.trace.clone());
     let (coordinator, scope) = (coordinator_config(&config), config.refresh_scope);
     match config.fabric.clone() {
-        FabricKind::Memory => {
-            memory::run(seats(config, control), Tracker::new(coordinator, scope, trace), control)
-        }
+        FabricKind::Memory => memory::run(
+            rank_setups(config, control),
+            Tracker::new(coordinator, scope, trace),
+            control,
+        ),
         FabricKind::Virtual(world) => {
-            let seats = seats(config, control);
-            virtual_time::run(seats, Tracker::new(coordinator, scope, trace), control, world, seed)
+            let rank_setups = rank_setups(config, control);
+            virtual_time::run(
+                rank_setups,
+                Tracker::new(coordinator, scope, trace),
+                control,
+                world,
+                seed,
+            )
         }
         FabricKind::Ranks(job) if job.rank() == Rank::TRACKER => {
             let trace = trace.map(|all| LeadTrace { own: TraceSink::remote(), all });
@@ -239,14 +247,14 @@ fn drive(config: RunConfig, control: &RunControl) -> RunOutcome {
             let fs = Arc::clone(&config.fs);
             let peers = config.peers.len();
             let config = RunConfig { trace: own.clone(), ..config };
-            let seat = (peers > 0).then(|| seats(config, control).pop()).flatten();
-            lead(&job, Tracker::new(coordinator, scope, own), control, trace, seat, &fs)
+            let rank_setup = (peers > 0).then(|| rank_setups(config, control).pop()).flatten();
+            lead(&job, Tracker::new(coordinator, scope, own), control, trace, rank_setup, &fs)
         }
         FabricKind::Ranks(job) => {
             let fs = Arc::clone(&config.fs);
-            let mut seats = seats(config, control);
-            match seats.pop() {
-                Some(seat) => follow(&job, seat, control, trace.as_ref(), &fs),
+            let mut rank_setups = rank_setups(config, control);
+            match rank_setups.pop() {
+                Some(rank_setup) => follow(&job, rank_setup, control, trace.as_ref(), &fs),
                 None => RunOutcome::default(),
             }
         }
@@ -349,7 +357,7 @@ fn coordinator_config(config: &RunConfig) -> CoordinatorConfig {
     }
 }
 
-fn seats(config: RunConfig, control: &RunControl) -> Vec<RankSetup> {
+fn rank_setups(config: RunConfig, control: &RunControl) -> Vec<RankSetup> {
     let budget = Budget::new(config.memory);
     // Links, locks, folders and the rest need three quarters of what there is, where that is little.
     let allowed = dunlin_disk::allow_descriptors(OPEN_FILES * 4).unwrap_or(OPEN_FILES);
@@ -381,7 +389,7 @@ fn seats(config: RunConfig, control: &RunControl) -> Vec<RankSetup> {
         memory: config.memory,
         seed: config.seed,
     };
-    let seat = |mut peer: PeerConfig| {
+    let rank_setup = |mut peer: PeerConfig| {
         let refused = match &mut peer.content {
             PeerContent::Files { placing: Some(placing), .. } => {
                 std::mem::take(&mut placing.refused)
@@ -394,7 +402,7 @@ fn seats(config: RunConfig, control: &RunControl) -> Vec<RankSetup> {
             faults: RankFaults::of(peer.rank, &config.faults),
             budget: Arc::clone(&budget),
             trace: config.trace.clone(),
-            gauge: control.gauge(peer.rank),
+            progress: control.progress_cell(peer.rank),
             max_rate: config.max_rate,
         };
         let shares = setup.config.shares;
@@ -402,7 +410,7 @@ fn seats(config: RunConfig, control: &RunControl) -> Vec<RankSetup> {
         let content = Arc::new(Content::new(peer.rank, peer.content, shares, shared));
         RankSetup { setup, content }
     };
-    config.peers.into_iter().map(seat).collect()
+    config.peers.into_iter().map(rank_setup).collect()
 }
 
 fn report(ended: RunOutcome, control: &RunControl, checked: bool) -> Report {

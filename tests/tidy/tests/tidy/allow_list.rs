@@ -10,7 +10,7 @@ const LEFT: &[(&str, &str, usize)] = &[
     ("names", "engine", 17),
     ("names", "services/disk", 14),
     ("names", "services/hash", 1),
-    ("names", "worlds/cluster", 9),
+    ("names", "worlds/cluster", 4),
     ("names", "worlds/net", 7),
     ("parts", "engine", 16),
     ("worlds", "engine", 298),

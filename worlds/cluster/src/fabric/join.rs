@@ -3,7 +3,7 @@
 use super::mpi::{self, MpiStartError};
 use super::process::job::{Job, SilentRoot};
 use super::process::launcher::Launcher;
-use super::tcp::{Tcp, TcpStartError, WireUp};
+use super::tcp::{TcpCarrier, TcpStartError, WireUp};
 use serde_json::Value;
 use std::path::Path;
 
@@ -33,8 +33,8 @@ impl Job {
         library: Option<&Path>,
         work: &Value,
     ) -> Result<Job, JoinError> {
-        Job::join_with(work, |clock, words, failed| {
-            Ok(mpi::start(launcher, library, clock, words, failed)?)
+        Job::join_with(work, |clock, events, failed| {
+            Ok(mpi::start(launcher, library, clock, events, failed)?)
         })
     }
 
@@ -44,6 +44,6 @@ impl Job {
     /// # Errors
     /// [`JoinError`]: no key, no place to listen at, no rank 0, or no message.
     pub fn join_tcp(wire: &WireUp, work: &Value) -> Result<Job, JoinError> {
-        Job::join_with(work, |clock, words, _failed| Ok(Tcp::start(wire, clock, words)?))
+        Job::join_with(work, |clock, events, _failed| Ok(TcpCarrier::start(wire, clock, events)?))
     }
 }

@@ -4,10 +4,10 @@
 //! Frames go straight into the receiver's inbox. Inboxes have no bound of their own, and need none:
 //! payload in them is charged to the budget before it is read, requests are bounded by the engine's
 //! windows, and all else is a few messages a piece. A bound would let two ranks wait for each
-//! other. Whoever waits, waits in a blocking receive with the exact next deadline; nobody spins.
+//! other. Every wait is a blocking receive with the exact next deadline; no thread spins.
 
 use super::RunOutcome;
-use super::ranks::{Post, Threads, start_rank};
+use super::rank_threads::{Outbound, RankThreads, start_rank};
 use crate::control::RunControl;
 use crate::frame::{Frame, Sent};
 use crate::peer::{Arrival, RankSetup};
@@ -36,7 +36,7 @@ impl Inboxes {
     }
 }
 
-impl Post for Inboxes {
+impl Outbound for Inboxes {
     fn now(&self) -> Time {
         Time::from_duration(self.start.elapsed())
     }
@@ -46,35 +46,35 @@ impl Post for Inboxes {
             Frame::Control(message) if message.is_for_tracker() => {
                 let _ = self.tracker.send(TrackerArrival::Message { from, message });
             }
-            frame => self.arrive(to, Arrival::Frame { from, frame }),
+            frame => self.deliver(to, Arrival::Frame { from, frame }),
         }
-        sent.into_iter().for_each(|tell| tell(true));
+        sent.into_iter().for_each(|sent| sent(true));
     }
 
-    fn arrive(&self, rank: Rank, arrival: Arrival) {
+    fn deliver(&self, rank: Rank, arrival: Arrival) {
         if let Some(inbox) = self.of(rank) {
             let _ = inbox.send(arrival);
         }
     }
 
-    fn lost(&self, rank: Rank) {
+    fn rank_lost(&self, rank: Rank) {
         let _ = self.tracker.send(TrackerArrival::Lost { rank });
     }
 }
 
 /// Runs a swarm until everyone has stopped.
-pub(crate) fn run(seats: Vec<RankSetup>, tracker: Tracker, control: &RunControl) -> RunOutcome {
+pub(crate) fn run(ranks: Vec<RankSetup>, tracker: Tracker, control: &RunControl) -> RunOutcome {
     let (to_tracker, tracker_inbox) = channel();
-    let (inboxes, receivers): (Vec<_>, Vec<_>) = seats.iter().map(|_| channel()).unzip();
+    let (senders, receivers): (Vec<_>, Vec<_>) = ranks.iter().map(|_| channel()).unzip();
     let start = Instant::now();
-    let first = seats.first().map_or(Rank(1), |seat| seat.setup.config.rank);
-    let post = Arc::new(Inboxes { start, tracker: to_tracker.clone(), first, peers: inboxes });
+    let first = ranks.first().map_or(Rank(1), |rank| rank.setup.config.rank);
+    let inboxes = Arc::new(Inboxes { start, tracker: to_tracker.clone(), first, peers: senders });
     control.attach(to_tracker);
     let mut errors = Vec::new();
     let mut threads = Vec::new();
-    for (seat, inbox) in seats.into_iter().zip(receivers) {
-        match start_rank(seat, inbox, &post) {
-            Ok(rank) => threads.push(rank),
+    for (rank, inbox) in ranks.into_iter().zip(receivers) {
+        match start_rank(rank, inbox, &inboxes) {
+            Ok(started) => threads.push(started),
             Err(error) => {
                 errors.push(RunError::Internal(format!(
                     "no more threads ({error}); raise the process limit (ulimit -u)"
@@ -83,29 +83,30 @@ pub(crate) fn run(seats: Vec<RankSetup>, tracker: Tracker, control: &RunControl)
             }
         }
     }
-    let tracker = if errors.is_empty() { run_tracker(tracker, tracker_inbox, &post) } else { None };
+    let tracker =
+        if errors.is_empty() { run_tracker(tracker, tracker_inbox, &inboxes) } else { None };
     if tracker.is_none() && errors.is_empty() {
         errors.push(RunError::Internal("the tracker's thread failed; please report it".into()));
     }
     control.detach();
-    for inbox in &post.peers {
+    for inbox in &inboxes.peers {
         let _ = inbox.send(Arrival::Stop);
     }
-    let peers = threads.into_iter().map(Threads::join).collect();
-    RunOutcome { peers, tracker, at: post.now(), errors }
+    let peers = threads.into_iter().map(RankThreads::join).collect();
+    RunOutcome { peers, tracker, at: inboxes.now(), errors }
 }
 
 fn run_tracker(
     tracker: Tracker,
     inbox: Receiver<TrackerArrival>,
-    post: &Arc<Inboxes>,
+    inboxes: &Arc<Inboxes>,
 ) -> Option<Tracker> {
-    let post = Arc::clone(post);
+    let inboxes = Arc::clone(inboxes);
     let thread = Builder::new().name("tracker".into()).spawn(move || {
         let send = |to: Rank, control: Control| {
-            post.send(Rank::TRACKER, to, Frame::Control(control), None);
+            inboxes.send(Rank::TRACKER, to, Frame::Control(control), None);
         };
-        tracker_loop(tracker, &inbox, &send, &|| post.now())
+        tracker_loop(tracker, &inbox, &send, &|| inboxes.now())
     });
     thread.ok()?.join().ok()
 }

@@ -2,25 +2,25 @@
 //! which of the three kinds of handles and layouts it speaks, is found out when the process starts.
 //!
 //! ```text
-//!   drivers and ranks ── orders ──▶ mpi: Station over Transport ──▶ libmpi
-//!                     ◀─ frames ──       (the only thread that calls it)
+//!   drivers and ranks ── frames, commands ──▶ mpi: MpiEndpoint over Transport ──▶ libmpi
+//!                     ◀─ frames, events ────       (the only thread that calls it)
 //! ```
 
 mod abi;
+mod backoff;
 #[allow(unsafe_code, reason = "closes what came through exec; the proof is beside it")]
 pub(crate) mod descriptors;
+mod endpoint;
+mod event_loop;
 #[allow(unsafe_code, reason = "a library loaded at run time; every use has its proof beside it")]
 mod library;
-mod link;
 #[cfg(test)]
 mod loopback;
 #[doc(hidden)]
 pub mod measure;
-mod naps;
 #[allow(unsafe_code, reason = "a library loaded at run time; every use has its proof beside it")]
 mod native;
-mod pump;
-mod station;
+mod remote;
 pub(crate) mod stream;
 mod tags;
 #[cfg(test)]

@@ -8,9 +8,10 @@
 //! ```
 
 pub(crate) mod carrier;
-pub(crate) mod envelope;
 pub(crate) mod job;
 pub(crate) mod launcher;
+pub(crate) mod message;
+pub(crate) mod packet;
 pub(crate) mod session;
 
 pub use crate::supervision::run_mark::LastRun;

@@ -2,7 +2,7 @@
 
 use super::Peer;
 use super::buffers::Reserved;
-use super::ledger::Known;
+use super::recorder::KnownTorrent;
 use crate::content::geometry_of;
 use crate::download::{DownloadJob, Expected};
 use crate::frame::{Frame, Payload};
@@ -23,8 +23,8 @@ impl Peer {
             }
             Output::Open { torrent, info, wants } => {
                 let geometry = geometry_of(&info, self.block_length);
-                let known = Known { info: Arc::clone(&info), geometry };
-                self.ledger.torrents.insert(torrent, known);
+                let known = KnownTorrent { info: Arc::clone(&info), geometry };
+                self.recorder.torrents.insert(torrent, known);
                 self.opening.insert(torrent);
                 let replace = Arc::clone(&self.replace);
                 self.download(DownloadJob::Open { torrent, info, wants, replace });
@@ -32,20 +32,23 @@ impl Peer {
             Output::Dial { torrent, remote } => self.dial(torrent, remote),
             Output::HangUp { conn, reason } => {
                 tracing::debug!(rank = self.rank.0, %conn, ?reason, "hang up");
-                if let Some(link) = self.links.remove(conn) {
+                if let Some(connection) = self.connections.remove(conn) {
                     self.forget(conn);
-                    self.send(link.remote, Frame::HangUp { torrent: link.torrent });
+                    self.send(connection.remote, Frame::HangUp { torrent: connection.torrent });
                 }
             }
             Output::SendHandshake { conn, handshake } => {
-                if let Some(link) = self.links.get(conn) {
-                    let torrent = link.torrent;
-                    self.send(link.remote, Frame::Handshake { torrent, handshake });
+                if let Some(connection) = self.connections.get(conn) {
+                    let torrent = connection.torrent;
+                    self.send(connection.remote, Frame::Handshake { torrent, handshake });
                 }
             }
             Output::Send { conn, message } => {
-                if let Some(link) = self.links.get(conn) {
-                    self.send(link.remote, Frame::Wire { torrent: link.torrent, message });
+                if let Some(connection) = self.connections.get(conn) {
+                    self.send(
+                        connection.remote,
+                        Frame::Wire { torrent: connection.torrent, message },
+                    );
                 }
             }
             Output::Reserve { torrent, piece, bytes, streamed } => {
@@ -77,7 +80,7 @@ impl Peer {
                 if event == Event::AllComplete {
                     self.end_downloads();
                 }
-                self.ledger.event(now, event);
+                self.recorder.event(now, event);
             }
             // Torrents of the internet: a member has none.
             Output::OpenTorrent { .. }
@@ -104,7 +107,7 @@ impl Peer {
         let conn = remote
             .rank()
             .filter(|rank| *rank != self.rank)
-            .and_then(|rank| self.links.dial(rank, torrent));
+            .and_then(|rank| self.connections.dial(rank, torrent));
         self.inputs.push_back(match conn {
             Some(conn) => Input::Connected { torrent, conn, remote },
             None => Input::DialFailed { torrent, remote },
@@ -112,13 +115,13 @@ impl Peer {
     }
 
     fn serve(&mut self, conn: ConnId, block: BlockRef) {
-        let Some(link) = self.links.get(conn) else { return };
-        let serve = Serve { conn, to: link.remote, torrent: link.torrent, block };
+        let Some(connection) = self.connections.get(conn) else { return };
+        let serve = Serve { conn, to: connection.remote, torrent: connection.torrent, block };
         self.effects.push_back(Effect::Upload(UploadJob::Serve(serve)));
     }
 
     fn reserve(&mut self, torrent: TorrentId, piece: PieceIndex, bytes: u32, streamed: bool) {
-        let Some(known) = self.ledger.torrents.get(&torrent) else { return };
+        let Some(known) = self.recorder.torrents.get(&torrent) else { return };
         let blocks = known.geometry.blocks(piece);
         match self.budget.reserve(u64::from(self.rank.0), u64::from(bytes)) {
             Ok(charge) => {
@@ -145,7 +148,7 @@ impl Peer {
     }
 
     fn spill(&mut self, torrent: TorrentId, piece: PieceIndex) {
-        let Some(known) = self.ledger.torrents.get(&torrent) else { return };
+        let Some(known) = self.recorder.torrents.get(&torrent) else { return };
         let Some((blocks, charge)) = self.buffers.spill(torrent, piece, &known.geometry) else {
             return;
         };
@@ -158,7 +161,7 @@ impl Peer {
         piece: PieceIndex,
         blocks: Vec<(BlockRef, Bytes)>,
     ) {
-        let Some(known) = self.ledger.torrents.get(&torrent) else { return };
+        let Some(known) = self.recorder.torrents.get(&torrent) else { return };
         for (block, data) in blocks {
             if let Some(index) = known.geometry.block_index(block) {
                 self.buffers.keep(torrent, piece, index, data);
@@ -168,13 +171,13 @@ impl Peer {
 
     fn keep(&mut self, conn: ConnId, block: BlockRef) {
         let Some((torrent, payload)) = self.parked.remove(&(conn, block)) else { return };
-        self.ledger.bytes_moved += payload.data.len() as u64;
+        self.recorder.bytes_moved += payload.data.len() as u64;
         let piece = block.piece;
         if self.buffers.get(torrent, piece).is_some_and(|buffer| buffer.streamed) {
             self.download(DownloadJob::StreamBlock { torrent, block, payload });
             return;
         }
-        let known = self.ledger.torrents.get(&torrent);
+        let known = self.recorder.torrents.get(&torrent);
         if let Some(index) = known.and_then(|known| known.geometry.block_index(block)) {
             // The reservation of the piece covers the block from now on.
             let Payload { data, charge } = payload;
@@ -199,7 +202,7 @@ impl Peer {
     fn digest(&mut self, torrent: TorrentId, piece: PieceIndex) {
         let key = self.digest_key;
         if self.is_streamed(torrent, piece) {
-            let Some(known) = self.ledger.torrents.get(&torrent) else { return };
+            let Some(known) = self.recorder.torrents.get(&torrent) else { return };
             let all = 0..known.geometry.blocks(piece);
             let blocks = all.map(|index| known.geometry.block(piece, index)).collect();
             self.download(DownloadJob::StreamDigest { torrent, piece, blocks, key });
@@ -225,14 +228,14 @@ impl Peer {
             let message =
                 format!("piece {piece} of torrent {torrent} has a hole; please report it");
             let error = LocalError { message, disk_full: false };
-            self.ledger.error(&error);
+            self.recorder.error(&error);
             self.inputs.push_back(Input::DiskFailed { torrent, piece, error });
         }
         parts
     }
 
     fn expected(&self, torrent: TorrentId, piece: PieceIndex) -> Option<Expected> {
-        let known = self.ledger.torrents.get(&torrent)?;
+        let known = self.recorder.torrents.get(&torrent)?;
         Some(match &known.info.hashes {
             PieceHashes::Sha1(hashes) => Expected::Sha1 {
                 hash: *hashes.get(piece.index())?,

@@ -1,4 +1,4 @@
-//! What a rank writes down: the trace, and what the report says about it in the end.
+//! What a rank records: the trace, and what its report contains in the end.
 
 use crate::report::{FileReport, FileState, PeerReport, PeerState, Role};
 use crate::trace::{Line, TraceSink, classic_control, classic_wire, shutdown_reason};
@@ -16,16 +16,16 @@ const MAX_ERRORS: usize = 16;
 
 /// A torrent as this rank knows it.
 #[derive(Debug)]
-pub(super) struct Known {
+pub(super) struct KnownTorrent {
     pub(super) info: Arc<SetInfo>,
     pub(super) geometry: Geometry,
 }
 
 #[derive(Debug)]
-pub(super) struct Ledger {
+pub(super) struct Recorder {
     rank: Rank,
     trace: Option<TraceSink>,
-    pub(super) torrents: BTreeMap<TorrentId, Known>,
+    pub(super) torrents: BTreeMap<TorrentId, KnownTorrent>,
     names: BTreeMap<TorrentId, Vec<String>>,
     wanted: BTreeSet<String>,
     wants_anything: bool,
@@ -47,9 +47,9 @@ pub(super) struct Ledger {
     pub(super) dead: bool,
 }
 
-impl Ledger {
-    pub(super) fn new(rank: Rank, trace: Option<TraceSink>, refused: Vec<FailedFile>) -> Ledger {
-        Ledger {
+impl Recorder {
+    pub(super) fn new(rank: Rank, trace: Option<TraceSink>, refused: Vec<FailedFile>) -> Recorder {
+        Recorder {
             rank,
             trace,
             torrents: BTreeMap::new(),
@@ -81,7 +81,8 @@ impl Ledger {
         self.hashes = whole.map(|file| (file.name.clone(), file.hashes.clone())).collect();
     }
 
-    pub(super) fn went(&mut self, go: &Go) {
+    /// The run has started.
+    pub(super) fn started_with(&mut self, go: &Go) {
         self.started = true;
         for outline in &go.torrents {
             if outline.wants {

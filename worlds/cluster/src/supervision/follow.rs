@@ -1,14 +1,14 @@
-//! A peer rank that is a process of its own: it runs the rank's threads over a carrier, tells
-//! rank 0 how far it is, hears who died, and reports in the end. It decides nothing about pieces.
+//! A peer rank that is a process of its own: it runs the rank's threads over a carrier, sends rank 0 how
+//! far it is, takes in who died, and reports in the end. It decides nothing about pieces.
 
 use super::run_mark::Ending;
-use crate::control::{Gauge, RankState, RunControl};
+use crate::control::{ProgressCell, RankProgress, RankState, RunControl};
 use crate::fabric::RunOutcome;
-use crate::fabric::process::carrier::{Order, Word};
-use crate::fabric::process::envelope::Parcel;
-use crate::fabric::process::job::{Job, News, SILENCE};
+use crate::fabric::process::carrier::{CarrierCommand, CarrierEvent};
+use crate::fabric::process::job::{Job, JobEvent, SILENCE};
+use crate::fabric::process::message::ProcessMessage;
 use crate::fabric::process::session::Session;
-use crate::fabric::ranks::{Post, Threads, start_rank};
+use crate::fabric::rank_threads::{Outbound, RankThreads, start_rank};
 use crate::frame::{Frame, Sent};
 use crate::peer::{Arrival, RankSetup};
 use crate::report::{PeerState, RunError};
@@ -20,65 +20,69 @@ use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
-/// How often it looks at what is to be told.
+/// How often it looks at what is to be sent.
 const TICK: Duration = Duration::from_millis(100);
-/// Progress is told at least so often: it also says that the rank lives.
+/// Progress is sent at least so often: it also shows that the rank lives.
 const PROGRESS: Duration = Duration::from_secs(2);
 /// Without rank 0 a rank goes on with its neighbours until nothing has moved for so long.
 const QUIET: Duration = Duration::from_secs(5);
 
-/// The driver's side of the rank's threads.
-struct FollowPost {
+/// The way from the rank's threads to the job.
+struct FollowOutbound {
     rank: Rank,
     clock: Arc<TraceClock>,
     job: Job,
     inbox: Sender<Arrival>,
-    tell: Sender<News>,
+    events: Sender<JobEvent>,
 }
 
-impl Post for FollowPost {
+impl Outbound for FollowOutbound {
     fn now(&self) -> Time {
         self.clock.local()
     }
 
     fn send(&self, _from: Rank, to: Rank, frame: Frame, sent: Option<Sent>) {
-        self.job.order(Order::Frame { to, frame, sent });
+        self.job.send_frame(to, frame, sent);
     }
 
-    fn arrive(&self, _rank: Rank, arrival: Arrival) {
+    fn deliver(&self, _rank: Rank, arrival: Arrival) {
         let _ = self.inbox.send(arrival);
     }
 
-    fn lost(&self, _rank: Rank) {
-        // The report says so: see `Threads::join`.
+    fn rank_lost(&self, _rank: Rank) {
+        // The report contains it: see `RankThreads::join`.
     }
 
-    fn over(&self, _rank: Rank) {
-        let _ = self.tell.send(News::Over);
+    fn rank_over(&self, _rank: Rank) {
+        let _ = self.events.send(JobEvent::Over);
     }
 }
 
 /// What the process keeps while its rank runs.
-struct Keeper<'a> {
+struct RankSupervisor<'a> {
     job: &'a Job,
     control: &'a RunControl,
     inbox: Sender<Arrival>,
-    gauge: Arc<Gauge>,
+    progress: Arc<ProgressCell>,
     trace: Option<&'a TraceSink>,
-    told: [u64; 5],
-    told_at: Instant,
-    heard: Instant,
+    /// The progress that rank 0 was sent last, and when.
+    reported: RankProgress,
+    reported_at: Instant,
+    /// When something of rank 0 came last.
+    last_of_root: Instant,
+    /// How many bytes have moved, and when that last changed.
     moved: (u64, Instant),
     stopped: bool,
-    alone: bool,
+    /// Rank 0 or the network is gone.
+    orphaned: bool,
     /// Links that break again and again, for people.
-    worn: Vec<String>,
+    flapping: Vec<String>,
 }
 
 /// Runs this process's rank until it is over, and reports.
 pub(crate) fn follow(
     job: &Job,
-    seat: RankSetup,
+    rank_setup: RankSetup,
     control: &RunControl,
     trace: Option<&TraceSink>,
     fs: &Arc<dyn Fs>,
@@ -91,104 +95,110 @@ pub(crate) fn follow(
     }
     job.begin_watching(Some(fs));
     let (inbox, arrivals) = channel();
-    let post = Arc::new(FollowPost {
+    let outbound = Arc::new(FollowOutbound {
         rank,
         clock,
         job: job.clone(),
         inbox: inbox.clone(),
-        tell: job.teller(),
+        events: job.events(),
     });
-    let gauge = Arc::clone(&seat.setup.gauge);
-    job.order(Order::Budget(Arc::clone(&seat.setup.budget)));
+    let progress = Arc::clone(&rank_setup.setup.progress);
+    let reported = progress.read();
+    job.command(CarrierCommand::Budget(Arc::clone(&rank_setup.setup.budget)));
     let frames = inbox.clone();
-    job.order(Order::Deliver(Box::new(move |from, frame| {
+    job.command(CarrierCommand::Deliver(Box::new(move |from, frame| {
         let _ = frames.send(Arrival::Frame { from, frame });
     })));
-    let threads = match start_rank(seat, arrivals, &post) {
+    let threads = match start_rank(rank_setup, arrivals, &outbound) {
         Ok(threads) => threads,
         Err(error) => {
             let text = format!("no more threads ({error}); raise the process limit (ulimit -u)");
             let errors = vec![RunError::Internal(text)];
-            return RunOutcome { peers: Vec::new(), tracker: None, at: post.now(), errors };
+            return RunOutcome { peers: Vec::new(), tracker: None, at: outbound.now(), errors };
         }
     };
     let now = Instant::now();
-    let keeper = Keeper {
+    let supervisor = RankSupervisor {
         job,
         control,
         inbox,
-        gauge,
+        progress,
         trace,
-        told: [0; 5],
-        told_at: now,
-        heard: now,
+        reported,
+        reported_at: now,
+        last_of_root: now,
         moved: (0, now),
         stopped: false,
-        alone: false,
-        worn: Vec::new(),
+        orphaned: false,
+        flapping: Vec::new(),
     };
-    keeper.run(threads, &post)
+    supervisor.run(threads, &outbound)
 }
 
-impl Keeper<'_> {
-    fn run(mut self, threads: Threads, post: &FollowPost) -> RunOutcome {
+impl RankSupervisor<'_> {
+    fn run(mut self, threads: RankThreads, outbound: &FollowOutbound) -> RunOutcome {
         while !threads.ended() {
-            match self.job.next(TICK) {
-                Some(News::Word(from, word)) => self.word(from, word),
-                Some(News::Died(rank)) => self.died(rank),
-                Some(News::Failed(error)) => self.cut_off(&error),
-                Some(News::Over) => break,
-                Some(News::GivenUp(_)) | None => {}
+            match self.job.next_event(TICK) {
+                Some(JobEvent::Carrier(from, event)) => self.carrier_event(from, event),
+                Some(JobEvent::Died(rank)) => self.died(rank),
+                Some(JobEvent::Failed(error)) => self.network_failed(&error),
+                Some(JobEvent::Over) => break,
+                Some(JobEvent::GivenUp(_)) | None => {}
             }
             self.tick();
         }
         let report = threads.join();
         if report.state != PeerState::Complete {
-            let worn = self.worn.drain(..).map(RunError::Network);
-            worn.for_each(|error| self.control.keep_error(error));
+            let flapping = self.flapping.drain(..).map(RunError::Network);
+            flapping.for_each(|error| self.control.keep_error(error));
         }
         let errors = self.control.take_errors();
         if let Some(trace) = self.trace {
-            self.tell_trace(trace, u64::MAX);
+            self.send_trace(trace, u64::MAX);
         }
         let done = report.state == PeerState::Complete;
         self.job.end_mark(if done { Ending::Finished } else { Ending::Stopped });
-        let at = post.now();
-        debug_assert_eq!(report.rank, post.rank);
-        if !self.alone {
+        let at = outbound.now();
+        debug_assert_eq!(report.rank, outbound.rank);
+        if !self.orphaned {
             let (report, errors) = (Box::new(report.clone()), errors.clone());
             let interrupted = self.control.interrupted();
-            self.job.say(Rank::TRACKER, &Session::Report { report, errors, interrupted });
+            self.job.send(Rank::TRACKER, &Session::Report { report, errors, interrupted });
         }
         RunOutcome { peers: vec![report], tracker: None, at, errors }
     }
 
-    fn word(&mut self, from: Rank, word: Word) {
+    fn carrier_event(&mut self, from: Rank, event: CarrierEvent) {
         if from == Rank::TRACKER {
-            self.heard = Instant::now();
+            self.last_of_root = Instant::now();
         }
-        match word {
-            Word::Session(bytes) => {
-                self.job.hear_bye(from, &bytes);
+        match event {
+            CarrierEvent::Message(ProcessMessage::Session(bytes)) => {
+                self.job.take_bye(from, &bytes);
                 if self.job.dismissed() {
                     self.stop();
                 }
             }
-            Word::Broken(why) => {
-                tracing::warn!(%from, why, "nothing of this rank is heard any more");
+            CarrierEvent::Message(
+                ProcessMessage::Progress { .. }
+                | ProcessMessage::Trace { .. }
+                | ProcessMessage::Pulse,
+            ) => {}
+            CarrierEvent::Broken(why) => {
+                tracing::warn!(%from, why, "nothing of this rank is read any more");
                 self.departed(from);
             }
-            Word::Lost(why) => {
+            CarrierEvent::Lost(why) => {
                 tracing::info!(%from, why, "there is no way to this rank any more");
                 if from == Rank::TRACKER {
-                    self.orphaned(&why);
+                    self.root_lost(&why);
                 }
             }
-            Word::Worn(why) => {
+            CarrierEvent::Flapping(why) => {
                 tracing::warn!(%from, "{why}");
-                self.worn.push(format!("between rank {} and rank {from} {why}", self.job.rank()));
+                let rank = self.job.rank();
+                self.flapping.push(format!("between rank {rank} and rank {from} {why}"));
             }
-            Word::Progress(_) | Word::Trace { .. } | Word::Pulse => {}
         }
     }
 
@@ -196,22 +206,22 @@ impl Keeper<'_> {
     fn died(&mut self, rank: Rank) {
         self.job.announce_death(rank);
         if rank == Rank::TRACKER {
-            self.orphaned("its process has ended");
+            self.root_lost("its process has ended");
         } else {
-            self.job.say(Rank::TRACKER, &Session::Died { rank });
+            self.job.send(Rank::TRACKER, &Session::Died { rank });
             self.departed(rank);
         }
     }
 
-    /// The rank hears at once what the tracker would tell it later.
+    /// The rank gets at once what the tracker would send it later.
     fn departed(&self, rank: Rank) {
         let frame = Frame::Control(Control::Departed { rank });
         let _ = self.inbox.send(Arrival::Frame { from: Rank::TRACKER, frame });
     }
 
     /// Rank 0 is gone: the rank takes what its neighbours still give, and ends.
-    fn orphaned(&mut self, why: &str) {
-        if std::mem::replace(&mut self.alone, true) {
+    fn root_lost(&mut self, why: &str) {
+        if std::mem::replace(&mut self.orphaned, true) {
             return;
         }
         self.moved.1 = Instant::now();
@@ -224,8 +234,8 @@ impl Keeper<'_> {
     }
 
     /// The carrier has failed here: the rank saves what it has, and ends.
-    fn cut_off(&mut self, error: &str) {
-        self.alone = true;
+    fn network_failed(&mut self, error: &str) {
+        self.orphaned = true;
         let text = format!(
             "the network of rank {} has failed: {error}; start the job again",
             self.job.rank()
@@ -244,40 +254,38 @@ impl Keeper<'_> {
         if self.control.ending() {
             self.stop();
         }
-        let progress = self.gauge.read();
+        let progress = self.progress.read();
         let state = progress.state;
         let bytes = progress.bytes_moved + progress.bytes_sent;
         if bytes != self.moved.0 {
             self.moved = (bytes, Instant::now());
         }
-        if !self.alone && self.heard.elapsed() > SILENCE {
-            self.orphaned("nothing was heard of it");
+        if !self.orphaned && self.last_of_root.elapsed() > SILENCE {
+            self.root_lost("nothing was heard of it");
         }
-        if self.alone && (state <= RankState::Waiting || self.moved.1.elapsed() > QUIET) {
+        if self.orphaned && (state <= RankState::Waiting || self.moved.1.elapsed() > QUIET) {
             self.stop();
         }
-        let numbers = [
-            state as u64,
-            progress.pieces_have,
-            progress.pieces_wanted,
-            progress.bytes_moved,
-            progress.bytes_sent,
-        ];
-        if numbers != self.told || self.told_at.elapsed() > PROGRESS {
-            (self.told, self.told_at) = (numbers, Instant::now());
-            let [_, have, wanted, moved, sent] = numbers;
-            let parcel = Parcel::Progress { state: state as u8, have, wanted, moved, sent };
-            self.job.order(Order::Parcel { to: Rank::TRACKER, parcel });
+        if self.reported != progress || self.reported_at.elapsed() > PROGRESS {
+            (self.reported, self.reported_at) = (progress, Instant::now());
+            let message = ProcessMessage::Progress {
+                state: state as u8,
+                have: progress.pieces_have,
+                wanted: progress.pieces_wanted,
+                moved: progress.bytes_moved,
+                sent: progress.bytes_sent,
+            };
+            self.job.command(CarrierCommand::Send { to: Rank::TRACKER, message });
         }
         if let Some(trace) = self.trace {
-            self.tell_trace(trace, 0);
+            self.send_trace(trace, 0);
         }
     }
 
     /// Sends the trace's lines; `at_least` is what they are complete up to, if that is later.
-    fn tell_trace(&self, trace: &TraceSink, at_least: u64) {
+    fn send_trace(&self, trace: &TraceSink, at_least: u64) {
         let (until, lines) = trace.take();
-        let parcel = Parcel::Trace { until: until.max(at_least), lines };
-        self.job.order(Order::Parcel { to: Rank::TRACKER, parcel });
+        let message = ProcessMessage::Trace { until: until.max(at_least), lines };
+        self.job.command(CarrierCommand::Send { to: Rank::TRACKER, message });
     }
 }

@@ -1,15 +1,16 @@
-//! Rank 0 as a process of its own: it runs the tracker over a carrier, shows how far everyone is,
-//! hears who died and who came back, writes the trace of all, and gathers what the ranks report. Where
+//! Rank 0 as a process of its own: it runs the tracker over a carrier, shows how far everyone is, takes
+//! in who died and who came back, writes the trace of all, and gathers the reports of the ranks. Where
 //! it is a peer too, it runs that beside the tracker. It never touches a file of another peer, and
 //! decides nothing about pieces.
 
 use super::run_mark::Ending;
-use crate::control::{Gauge, RankProgress, RankState, RunControl};
+use crate::control::{ProgressCell, RankProgress, RankState, RunControl};
 use crate::fabric::RunOutcome;
-use crate::fabric::process::carrier::{Order, Word};
-use crate::fabric::process::job::{Job, News, SILENCE};
+use crate::fabric::process::carrier::{CarrierCommand, CarrierEvent};
+use crate::fabric::process::job::{Job, JobEvent, SILENCE};
+use crate::fabric::process::message::ProcessMessage;
 use crate::fabric::process::session::{Hello, RankProcess, Session};
-use crate::fabric::ranks::{Post, Threads, start_rank};
+use crate::fabric::rank_threads::{Outbound, RankThreads, start_rank};
 use crate::frame::{Frame, Sent};
 use crate::peer::{Arrival, RankSetup};
 use crate::report::{EXIT_FAILED, PeerReport, PeerState, RunError};
@@ -26,9 +27,9 @@ use std::time::{Duration, Instant};
 /// How often it looks at whether everyone still lives.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How a rank died that was watched.
+/// How a rank died whose process was watched.
 const ENDED: &str = "its process ended without a word";
-/// How a rank died that was not.
+/// How a rank died whose process was not.
 const SILENT: &str = "nothing was heard of it any more";
 
 /// Where rank 0's own lines go, and the trace of all.
@@ -39,9 +40,9 @@ pub(crate) struct LeadTrace {
     pub(crate) all: TraceSink,
 }
 
-/// The tracker's and the own peer's way to everybody.
+/// The way from the tracker and from rank 0's own peer to everybody.
 #[derive(Clone)]
-struct LeadPost {
+struct LeadOutbound {
     job: Job,
     clock: Arc<TraceClock>,
     tracker: Sender<TrackerArrival>,
@@ -49,44 +50,44 @@ struct LeadPost {
     inbox: Option<Sender<Arrival>>,
 }
 
-impl LeadPost {
-    /// A frame for rank 0: for the tracker, or for its own peer.
-    fn take(&self, from: Rank, frame: Frame) {
+impl LeadOutbound {
+    /// Delivers a frame for rank 0: to the tracker, or to its own peer.
+    fn deliver_frame(&self, from: Rank, frame: Frame) {
         match frame {
             Frame::Control(message) if message.is_for_tracker() => {
                 let _ = self.tracker.send(TrackerArrival::Message { from, message });
             }
-            frame => self.arrive(Rank::TRACKER, Arrival::Frame { from, frame }),
+            frame => self.deliver(Rank::TRACKER, Arrival::Frame { from, frame }),
         }
     }
 }
 
-impl Post for LeadPost {
+impl Outbound for LeadOutbound {
     fn now(&self) -> Time {
         self.clock.local()
     }
 
     fn send(&self, from: Rank, to: Rank, frame: Frame, sent: Option<Sent>) {
         if to == Rank::TRACKER {
-            self.take(from, frame);
-            sent.into_iter().for_each(|tell| tell(true));
+            self.deliver_frame(from, frame);
+            sent.into_iter().for_each(|sent| sent(true));
         } else {
-            self.job.order(Order::Frame { to, frame, sent });
+            self.job.send_frame(to, frame, sent);
         }
     }
 
-    fn arrive(&self, _rank: Rank, arrival: Arrival) {
+    fn deliver(&self, _rank: Rank, arrival: Arrival) {
         if let Some(inbox) = &self.inbox {
             let _ = inbox.send(arrival);
         }
     }
 
-    fn lost(&self, rank: Rank) {
+    fn rank_lost(&self, rank: Rank) {
         let _ = self.tracker.send(TrackerArrival::Lost { rank });
     }
 
-    fn over(&self, _rank: Rank) {
-        let _ = self.job.teller().send(News::Over);
+    fn rank_over(&self, _rank: Rank) {
+        let _ = self.job.events().send(JobEvent::Over);
     }
 }
 
@@ -95,20 +96,20 @@ struct Leader<'a> {
     job: &'a Job,
     control: &'a RunControl,
     tracker: Sender<TrackerArrival>,
-    gauges: BTreeMap<Rank, Arc<Gauge>>,
-    /// When something of a rank was last heard.
-    heard: BTreeMap<Rank, Instant>,
+    progress: BTreeMap<Rank, Arc<ProgressCell>>,
+    /// When something of a rank came last.
+    last_event: BTreeMap<Rank, Instant>,
     reports: BTreeMap<Rank, PeerReport>,
     dead: BTreeSet<Rank>,
-    /// Ranks that were started again: whoever watched them watched the first process.
-    reborn: BTreeSet<Rank>,
+    /// Ranks that were started again: their neighbours watched the first process.
+    restarted: BTreeSet<Rank>,
     own: Option<TraceSink>,
     merge: Option<TraceMerge>,
     /// Links that break again and again, for people.
-    worn: BTreeMap<Rank, String>,
-    /// The carrier has failed here: nobody's report can come.
-    cut_off: bool,
-    /// The run is over: who comes now comes too late.
+    flapping: BTreeMap<Rank, String>,
+    /// The carrier has failed here: no report can come.
+    network_failed: bool,
+    /// The run is over: a rank that comes now comes too late.
     over: bool,
 }
 
@@ -119,7 +120,7 @@ pub(crate) fn lead(
     tracker: Tracker,
     control: &RunControl,
     trace: Option<LeadTrace>,
-    seat: Option<RankSetup>,
+    rank_setup: Option<RankSetup>,
     fs: &Arc<dyn Fs>,
 ) -> RunOutcome {
     let (to_tracker, inbox) = channel();
@@ -130,40 +131,43 @@ pub(crate) fn lead(
         trace.own.follow(Arc::clone(&clock));
     }
     let (to_peer, arrivals) = channel();
-    let post = Arc::new(LeadPost {
+    let outbound = Arc::new(LeadOutbound {
         job: job.clone(),
         clock: Arc::clone(&clock),
         tracker: to_tracker.clone(),
-        inbox: seat.as_ref().map(|_| to_peer),
+        inbox: rank_setup.as_ref().map(|_| to_peer),
     });
-    if let Some(seat) = &seat {
-        job.order(Order::Budget(Arc::clone(&seat.setup.budget)));
+    if let Some(rank_setup) = &rank_setup {
+        job.command(CarrierCommand::Budget(Arc::clone(&rank_setup.setup.budget)));
     }
-    let taken = Arc::clone(&post);
-    job.order(Order::Deliver(Box::new(move |from, frame| taken.take(from, frame))));
-    job.begin_watching(seat.as_ref().map(|_| fs));
+    let sink = Arc::clone(&outbound);
+    let deliver = move |from, frame| sink.deliver_frame(from, frame);
+    job.command(CarrierCommand::Deliver(Box::new(deliver)));
+    job.begin_watching(rank_setup.as_ref().map(|_| fs));
     control.attach(to_tracker.clone());
     let now = Instant::now();
     let mut leader = Leader {
         job,
         control,
         tracker: to_tracker,
-        gauges: job.peers().map(|rank| (rank, control.gauge(rank))).collect(),
-        heard: job.peers().map(|rank| (rank, now)).collect(),
+        progress: job.peers().map(|rank| (rank, control.progress_cell(rank))).collect(),
+        last_event: job.peers().map(|rank| (rank, now)).collect(),
         reports: BTreeMap::new(),
         dead: BTreeSet::new(),
-        reborn: BTreeSet::new(),
+        restarted: BTreeSet::new(),
         own: trace.as_ref().map(|trace| trace.own.clone()),
         merge: trace.map(|trace| TraceMerge::new(trace.all, everyone())),
-        worn: BTreeMap::new(),
-        cut_off: false,
+        flapping: BTreeMap::new(),
+        network_failed: false,
         over: false,
     };
     for rank in job.peers().filter(|rank| job.is_given_up(*rank)) {
         leader.absent(rank);
     }
-    let threads = seat.map(|seat| start_rank(seat, arrivals, &post)).transpose();
-    let started = threads.and_then(|threads| Ok((threads, start(tracker, inbox, &post)?)));
+    let start_own = |rank_setup| start_rank(rank_setup, arrivals, &outbound);
+    let threads = rank_setup.map(start_own).transpose();
+    let started =
+        threads.and_then(|threads| Ok((threads, start_tracker(tracker, inbox, &outbound)?)));
     let mut errors = Vec::new();
     let (threads, tracker) = match started {
         Ok((threads, thread)) => (threads, leader.run(thread)),
@@ -178,29 +182,29 @@ pub(crate) fn lead(
         errors.push(RunError::Internal("the tracker's thread failed; please report it".into()));
     }
     control.detach();
-    post.arrive(Rank::TRACKER, Arrival::Stop);
+    outbound.deliver(Rank::TRACKER, Arrival::Stop);
     let peers = leader.gather(tracker.as_ref(), threads);
     RunOutcome { peers, tracker, at: clock.local(), errors }
 }
 
-fn start(
+fn start_tracker(
     tracker: Tracker,
     inbox: Receiver<TrackerArrival>,
-    post: &Arc<LeadPost>,
+    outbound: &Arc<LeadOutbound>,
 ) -> std::io::Result<JoinHandle<Tracker>> {
-    let post = Arc::clone(post);
+    let outbound = Arc::clone(outbound);
     Builder::new().name("tracker".into()).spawn(move || {
         let send = |to: Rank, control| {
             let frame = Frame::Control(control);
             if to == Rank::TRACKER {
                 // Its own peer is meant.
-                post.arrive(to, Arrival::Frame { from: Rank::TRACKER, frame });
+                outbound.deliver(to, Arrival::Frame { from: Rank::TRACKER, frame });
             } else {
-                post.send(Rank::TRACKER, to, frame, None);
+                outbound.send(Rank::TRACKER, to, frame, None);
             }
         };
-        let tracker = tracker_loop(tracker, &inbox, &send, &|| post.now());
-        let _ = post.job.teller().send(News::Over);
+        let tracker = tracker_loop(tracker, &inbox, &send, &|| outbound.now());
+        let _ = outbound.job.events().send(JobEvent::Over);
         tracker
     })
 }
@@ -209,8 +213,8 @@ impl Leader<'_> {
     fn run(&mut self, thread: JoinHandle<Tracker>) -> Option<Tracker> {
         // Its own peer may be over before the tracker.
         while !thread.is_finished() {
-            if let Some(news) = self.job.next(TICK) {
-                self.news(news);
+            if let Some(event) = self.job.next_event(TICK) {
+                self.event(event);
             }
             self.write_trace();
         }
@@ -218,25 +222,26 @@ impl Leader<'_> {
         thread.join().ok()
     }
 
-    /// Waits for what everyone came to, as long as each of them shows that it lives.
-    fn gather(&mut self, tracker: Option<&Tracker>, own: Option<Threads>) -> Vec<PeerReport> {
+    /// Waits for every rank's report, as long as the rank shows that it lives.
+    fn gather(&mut self, tracker: Option<&Tracker>, own: Option<RankThreads>) -> Vec<PeerReport> {
         let outcome = tracker.map(|tracker| tracker.coordinator().outcome());
         let gone =
             outcome.into_iter().flat_map(|outcome| outcome.dead.iter().chain(&outcome.absent));
         self.dead.extend(gone.copied().filter(|rank| *rank != Rank::TRACKER));
         let now = Instant::now();
-        self.heard.values_mut().for_each(|heard| *heard = now);
+        self.last_event.values_mut().for_each(|at| *at = now);
         let busy = || own.as_ref().is_some_and(|threads| !threads.ended());
-        while busy() || !self.cut_off && self.missing().next().is_some() {
-            if let Some(news) = self.job.next(TICK) {
-                self.news(news);
+        while busy() || !self.network_failed && self.missing().next().is_some() {
+            if let Some(event) = self.job.next_event(TICK) {
+                self.event(event);
             }
             self.write_trace();
-            let silent = |rank: &Rank| self.heard.get(rank).is_none_or(|at| at.elapsed() > SILENCE);
+            let silent =
+                |rank: &Rank| self.last_event.get(rank).is_none_or(|at| at.elapsed() > SILENCE);
             let lost: Vec<Rank> = self.missing().filter(silent).collect();
             lost.into_iter().for_each(|rank| self.died(rank, SILENT));
         }
-        let own = own.map(Threads::join);
+        let own = own.map(RankThreads::join);
         if let Some(merge) = &mut self.merge {
             if let Some(own) = &self.own {
                 let (_, lines) = own.take();
@@ -248,7 +253,7 @@ impl Leader<'_> {
             report.is_some_and(|report| report.state == PeerState::Complete)
         };
         let fine = own.as_ref().is_none_or(|own| complete(Some(own)));
-        for (rank, why) in std::mem::take(&mut self.worn) {
+        for (rank, why) in std::mem::take(&mut self.flapping) {
             if !fine || !complete(self.reports.get(&rank)) {
                 self.control.keep_error(RunError::Network(why));
             }
@@ -273,60 +278,73 @@ impl Leader<'_> {
         self.job.peers().filter(waits)
     }
 
-    fn news(&mut self, news: News) {
-        match news {
-            News::Word(from, word) => self.word(from, word),
-            News::GivenUp(rank) if self.job.has_come(rank) => {}
-            News::GivenUp(rank) => self.absent(rank),
-            News::Died(rank) if self.reborn.contains(&rank) => {}
-            News::Died(rank) if self.reports.contains_key(&rank) => {
-                // What it came to is known; nobody waits for it at the end.
+    fn event(&mut self, event: JobEvent) {
+        match event {
+            JobEvent::Carrier(from, event) => self.carrier_event(from, event),
+            JobEvent::GivenUp(rank) if self.job.has_come(rank) => {}
+            JobEvent::GivenUp(rank) => self.absent(rank),
+            JobEvent::Died(rank) if self.restarted.contains(&rank) => {}
+            JobEvent::Died(rank) if self.reports.contains_key(&rank) => {
+                // Its report is here; nobody waits for it at the end.
                 self.job.announce_death(rank);
             }
-            News::Died(rank) => self.died(rank, ENDED),
-            News::Failed(error) => {
+            JobEvent::Died(rank) => self.died(rank, ENDED),
+            JobEvent::Failed(error) => {
                 let text =
                     format!("the network of rank 0 has failed: {error}; start the job again");
                 self.control.fail(RunError::Network(text));
-                self.cut_off = true;
+                self.network_failed = true;
             }
-            News::Over => {}
+            JobEvent::Over => {}
         }
     }
 
-    fn word(&mut self, from: Rank, word: Word) {
-        let Some(heard) = self.heard.get_mut(&from) else { return };
-        *heard = Instant::now();
-        match word {
-            Word::Session(bytes) => self.session(from, &bytes),
-            Word::Progress(numbers) => {
-                let progress = RankProgress::of_numbers(from, numbers);
+    fn carrier_event(&mut self, from: Rank, event: CarrierEvent) {
+        let Some(last_event) = self.last_event.get_mut(&from) else { return };
+        *last_event = Instant::now();
+        match event {
+            CarrierEvent::Message(message) => self.message(from, message),
+            CarrierEvent::Flapping(why) => {
+                tracing::warn!(%from, "{why}");
+                self.flapping.insert(from, format!("between rank 0 and rank {from} {why}"));
+            }
+            CarrierEvent::Broken(why) => {
+                self.died(from, &format!("what it says makes no sense ({why})"));
+            }
+            CarrierEvent::Lost(why) => {
+                // The carrier knows it already, and may have let its successor in.
+                self.job.mark_dead(from);
+                self.mark_dead(from, &format!("there is no way to it any more ({why})"));
+            }
+        }
+    }
+
+    fn message(&mut self, from: Rank, message: ProcessMessage) {
+        match message {
+            ProcessMessage::Session(bytes) => self.session(from, &bytes),
+            ProcessMessage::Progress { state, have, wanted, moved, sent } => {
+                let state = RankState::of_number(state);
                 // One that died of its own accord still has a process.
-                if (RankState::Checking..=RankState::Complete).contains(&progress.state) {
+                if (RankState::Checking..=RankState::Complete).contains(&state) {
                     let _ = self.tracker.send(TrackerArrival::Heard { rank: from });
                 }
-                if let Some(gauge) = self.gauges.get(&from) {
-                    gauge.show(progress);
+                if let Some(cell) = self.progress.get(&from) {
+                    cell.set(RankProgress {
+                        rank: from,
+                        state,
+                        pieces_have: have,
+                        pieces_wanted: wanted,
+                        bytes_moved: moved,
+                        bytes_sent: sent,
+                    });
                 }
             }
-            Word::Trace { until, lines } => {
+            ProcessMessage::Trace { until, lines } => {
                 if let Some(merge) = &mut self.merge {
                     merge.add(from, until, &lines);
                 }
             }
-            Word::Pulse => {}
-            Word::Worn(why) => {
-                tracing::warn!(%from, "{why}");
-                self.worn.insert(from, format!("between rank 0 and rank {from} {why}"));
-            }
-            Word::Broken(why) => {
-                self.died(from, &format!("what it says makes no sense ({why})"));
-            }
-            Word::Lost(why) => {
-                // The carrier knows it already, and may have let its successor in.
-                self.job.mark_dead(from);
-                self.fell(from, &format!("there is no way to it any more ({why})"));
-            }
+            ProcessMessage::Pulse => {}
         }
     }
 
@@ -335,7 +353,7 @@ impl Leader<'_> {
             Some(Session::Report { report, errors, interrupted }) if report.rank == from => {
                 errors.into_iter().for_each(|error| self.control.fail(error));
                 if interrupted && !self.control.interrupted() {
-                    // Whoever ends a job may reach its ranks in any order.
+                    // An interrupt of the whole job reaches its ranks in any order.
                     self.control.interrupt();
                 }
                 self.reports.insert(from, *report);
@@ -346,7 +364,7 @@ impl Leader<'_> {
                 }
             }
             Some(Session::Died { rank }) if rank == Rank::TRACKER => {}
-            Some(Session::Died { rank }) if self.reborn.contains(&rank) => {}
+            Some(Session::Died { rank }) if self.restarted.contains(&rank) => {}
             Some(Session::Died { rank }) => self.died(rank, ENDED),
             Some(Session::Hello { hello, process }) => self.late(from, &hello, &process),
             _ => {}
@@ -362,21 +380,21 @@ impl Leader<'_> {
         }
     }
 
-    /// A rank says hello while the run goes on: it comes late, or was started again.
+    /// A rank sends a hello while the run goes on: it comes late, or was started again.
     fn late(&mut self, from: Rank, hello: &Hello, process: &RankProcess) {
         if self.over || !self.job.late(from, hello, process) {
             let _ = self.tracker.send(TrackerArrival::Lost { rank: from });
             let why = hello.failure.as_ref().map_or("the run is over", |(_, why)| why);
-            self.control.tell(&format!("rank {from} came too late, and takes no part: {why}"));
+            self.control.notify(&format!("rank {from} came too late, and takes no part: {why}"));
             let code = hello.failure.as_ref().map_or(EXIT_FAILED, |(code, _)| *code);
-            self.job.say(from, &Session::Bye { code, together: false });
+            self.job.send(from, &Session::Bye { code, together: false });
             return;
         }
         self.reports.remove(&from);
         self.job.mark_alive(from);
         if self.dead.remove(&from) {
-            self.reborn.insert(from);
-            self.control.tell(&format!("rank {from} is back"));
+            self.restarted.insert(from);
+            self.control.notify(&format!("rank {from} is back"));
         }
         if let Some(merge) = &mut self.merge {
             merge.join(from);
@@ -386,18 +404,18 @@ impl Leader<'_> {
     fn died(&mut self, rank: Rank, how: &str) {
         if !self.reports.contains_key(&rank) && !self.dead.contains(&rank) {
             self.job.announce_death(rank);
-            self.fell(rank, how);
+            self.mark_dead(rank, how);
         }
     }
 
-    /// What everybody here is told of a rank's death.
-    fn fell(&mut self, rank: Rank, how: &str) {
+    /// Tells the tracker, the progress and the person that a rank is dead.
+    fn mark_dead(&mut self, rank: Rank, how: &str) {
         if self.reports.contains_key(&rank) || !self.dead.insert(rank) {
             return;
         }
-        self.control.tell(&format!("rank {rank} died: {how}"));
-        if let Some(gauge) = self.gauges.get(&rank) {
-            gauge.died();
+        self.control.notify(&format!("rank {rank} died: {how}"));
+        if let Some(cell) = self.progress.get(&rank) {
+            cell.died();
         }
         let _ = self.tracker.send(TrackerArrival::Lost { rank });
         if let Some(merge) = &mut self.merge {

@@ -1,6 +1,6 @@
-//! The clock of a run over processes. Deadlines look at its local time; traces at its own, which is set
-//! forward by whoever is ahead, so that no message seems to be handled before it was sent, on whatever
-//! hosts the ranks are.
+//! The clock of a run over processes. Deadlines look at its local time; traces at its own, which every
+//! message from a clock that is ahead sets forward, so that no message seems to be handled before it was
+//! sent, on whatever hosts the ranks are.
 
 use dunlin_base::Time;
 use std::sync::OnceLock;
@@ -36,8 +36,8 @@ impl TraceClock {
         Time(local.0.saturating_add(self.ahead.load(Ordering::Relaxed)))
     }
 
-    /// Somebody sent something at this time of the trace.
-    pub(crate) fn hear(&self, stamp: u64) {
+    /// Takes in the stamp of a message: its sender's time of the trace.
+    pub(crate) fn observe(&self, stamp: u64) {
         let ahead = stamp.saturating_sub(self.local().0);
         self.ahead.fetch_max(ahead, Ordering::Relaxed);
     }
@@ -48,15 +48,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_is_ahead_sets_it_forward_and_nobody_sets_it_back() {
+    fn a_clock_that_is_ahead_sets_it_forward_and_none_sets_it_back() {
         let clock = TraceClock::default();
         assert_eq!((clock.now(), clock.local()), (0, Time::ZERO), "nothing has begun");
         clock.begin();
         let hour = 3_600_000_000_000;
-        clock.hear(hour);
+        clock.observe(hour);
         let first = clock.now();
         assert!(first >= hour);
-        clock.hear(5);
+        clock.observe(5);
         assert!(clock.now() >= first);
         assert!(clock.local().0 < hour, "deadlines do not jump");
     }

@@ -69,7 +69,7 @@ fn led(here: &Here<'_>, work: &Work) -> Result<Exit, Refusal> {
     let console = Console::lead(run.quiet);
     let control = RunControl::new();
     // A death is said at once: some launchers end everybody a moment later.
-    control.set_teller(out::say);
+    control.set_notifier(out::say);
     let watch = watch(&control, console)?;
     let peers = job.size().saturating_sub(1);
     let ready = config::check_faults(work, job.size()).and_then(|()| prepare(work));

@@ -1,64 +1,64 @@
-//! How long the MPI thread naps between two looks. A look costs as much as a small message, and ranks
-//! often share their cores, so a nap that ends before anything has come is work taken from those who
+//! How long the MPI thread pauses between two polls. A poll costs as much as a small message, and ranks
+//! often share their cores, so a pause that ends before anything has come takes time from those who
 //! would bring it. It knows neither MPI nor a clock.
 //!
 //! ```text
-//!   blocks on their way   many are, so none is waited for: naps as long as events are apart
-//!       something came during the nap ─▶ half as long        nothing came ─▶ half as long again
-//!   messages only         the next step may wait for the answer: short naps
+//!   blocks on their way   many are, so none is waited for: pauses as long as events are apart
+//!       something came during the pause ─▶ half as long      nothing came ─▶ half as long again
+//!   messages only         the next step may wait for the answer: short pauses
 //!       nothing came for 2 ms ─▶ twice as long each
 //! ```
 
 use std::time::Duration;
 
-/// The shortest nap: shorter ones cost more than they bring forward.
+/// The shortest pause: shorter ones cost more than they bring forward.
 const SHORTEST: Duration = Duration::from_micros(50);
-/// The longest nap: what a first word after silence may wait.
+/// The longest pause: what a first message after silence may wait.
 const LONGEST: Duration = Duration::from_millis(1);
-/// Who is given something to send while blocks are on their way will soon hear of it.
+/// The pause after a command while blocks are on their way: an answer may come soon.
 const SOON: Duration = Duration::from_micros(200);
-/// So many of the shortest naps an answer is likely to come: two milliseconds.
+/// For so many of the shortest pauses an answer is likely to come: two milliseconds.
 const WARM: u32 = 40;
 
-/// The naps of one thread.
+/// The pauses of one thread.
 #[derive(Debug)]
-pub(super) struct Naps {
-    nap: Duration,
-    /// Naps since something was found.
+pub(super) struct Backoff {
+    pause: Duration,
+    /// Pauses since something was found.
     empty: u32,
 }
 
-impl Naps {
-    /// Short naps first.
-    pub(super) fn new() -> Naps {
-        Naps { nap: SHORTEST, empty: 0 }
+impl Backoff {
+    /// Short pauses first.
+    pub(super) fn new() -> Backoff {
+        Backoff { pause: SHORTEST, empty: 0 }
     }
 
-    /// Something had come when the thread looked. `blocks`: whether any are on their way.
+    /// A poll found something. `blocks`: whether any are on their way.
     pub(super) fn found(&mut self, blocks: bool) {
         match (std::mem::take(&mut self.empty), blocks) {
-            (_, false) => self.nap = SHORTEST,
+            (_, false) => self.pause = SHORTEST,
             (0, true) => {}
-            (_, true) => self.nap = (self.nap / 2).max(SHORTEST),
+            (_, true) => self.pause = (self.pause / 2).max(SHORTEST),
         }
     }
 
-    /// The nap was ended by somebody who has work.
-    pub(super) fn ordered(&mut self, blocks: bool) {
+    /// The pause was ended by a command.
+    pub(super) fn commanded(&mut self, blocks: bool) {
         self.empty = 0;
-        self.nap = self.nap.min(if blocks { SOON } else { SHORTEST });
+        self.pause = self.pause.min(if blocks { SOON } else { SHORTEST });
     }
 
-    /// How long to nap now, as nothing was found.
+    /// How long to pause now, since nothing was found.
     pub(super) fn next(&mut self, blocks: bool) -> Duration {
         let longer = match blocks {
-            true if self.empty > 0 => self.nap * 3 / 2,
-            false if self.empty > WARM => self.nap * 2,
-            _ => self.nap,
+            true if self.empty > 0 => self.pause * 3 / 2,
+            false if self.empty > WARM => self.pause * 2,
+            _ => self.pause,
         };
-        self.nap = longer.min(LONGEST);
+        self.pause = longer.min(LONGEST);
         self.empty = self.empty.saturating_add(1);
-        self.nap
+        self.pause
     }
 }
 
@@ -66,42 +66,42 @@ impl Naps {
 mod tests {
     use super::*;
 
-    /// Naps until time `until` (µs) while something comes every `every` µs; returns the looks and the
+    /// Pauses until time `until` (µs) while something comes every `every` µs; returns the polls and the
     /// longest that anything waited in the second half.
     fn run(blocks: bool, every: u64, until: u64) -> (u64, u64) {
-        let mut naps = Naps::new();
-        let (mut now, mut came, mut looks, mut longest) = (0, every, 0, 0);
+        let mut backoff = Backoff::new();
+        let (mut now, mut came, mut polls, mut longest) = (0, every, 0, 0);
         while now < until {
-            let nap = naps.next(blocks);
-            assert!((SHORTEST..=LONGEST).contains(&nap), "{nap:?}");
-            now += nap.as_micros() as u64;
-            looks += 1;
+            let pause = backoff.next(blocks);
+            assert!((SHORTEST..=LONGEST).contains(&pause), "{pause:?}");
+            now += pause.as_micros() as u64;
+            polls += 1;
             if came <= now {
                 if now > until / 2 {
                     longest = longest.max(now - came);
                 }
-                naps.found(blocks);
+                backoff.found(blocks);
                 came = now / every * every + every;
             }
         }
-        (looks, longest)
+        (polls, longest)
     }
 
     #[test]
-    fn naps_are_about_as_long_as_blocks_are_apart() {
-        // Microseconds between events; at most so many looks an event, and so long a wait.
-        for (every, looks_each, wait) in
+    fn pauses_are_about_as_long_as_blocks_are_apart() {
+        // Microseconds between events; at most so many polls an event, and so long a wait.
+        for (every, polls_each, wait) in
             [(10, 5, 50), (100, 3, 150), (300, 3, 450), (700, 3, 1000), (5000, 12, 1000)]
         {
-            let (looks, longest) = run(true, every, 1_000_000);
+            let (polls, longest) = run(true, every, 1_000_000);
             let events = 1_000_000 / every;
-            assert!(looks <= events.max(1) * looks_each, "{looks} looks, every {every}");
+            assert!(polls <= events.max(1) * polls_each, "{polls} polls, every {every}");
             assert!(longest <= wait, "{longest} µs, every {every}");
         }
     }
 
     #[test]
-    fn answers_are_waited_for_with_open_eyes() {
+    fn answers_are_waited_for_in_short_pauses() {
         for every in [100, 300, 1000, 2000] {
             let (_, longest) = run(false, every, 1_000_000);
             assert!(longest <= 50, "{longest} µs, every {every}");
@@ -109,24 +109,24 @@ mod tests {
     }
 
     #[test]
-    fn silence_costs_a_thousand_looks_a_second() {
+    fn silence_costs_a_thousand_polls_a_second() {
         for blocks in [true, false] {
             assert!(run(blocks, u64::MAX / 4, 1_000_000).0 < 1_050);
         }
     }
 
     #[test]
-    fn work_makes_naps_short_again() {
+    fn work_makes_pauses_short_again() {
         for (blocks, soon) in [(true, SOON), (false, SHORTEST)] {
-            let mut naps = Naps::new();
+            let mut backoff = Backoff::new();
             for _ in 0..60 {
-                naps.next(blocks);
+                backoff.next(blocks);
             }
-            assert_eq!(naps.next(blocks), LONGEST);
-            naps.ordered(blocks);
-            assert_eq!(naps.next(blocks), soon);
-            naps.found(false);
-            assert_eq!(naps.next(blocks), SHORTEST);
+            assert_eq!(backoff.next(blocks), LONGEST);
+            backoff.commanded(blocks);
+            assert_eq!(backoff.next(blocks), soon);
+            backoff.found(false);
+            assert_eq!(backoff.next(blocks), SHORTEST);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What the MPI thread does: frames in, messages out, and back. It keeps the stream of every other
-//! rank, posts the receives that payload lands in, and answers each request that it was asked exactly
-//! once: with the block, or by saying that none will come. It knows no engine, no disk and no clock but
+//! rank, posts the receives that payload lands in, and answers each request that it gets exactly once:
+//! with the block, or with a `void` that none will come. It knows no engine, no disk and no clock but
 //! the trace's, and never waits.
 //!
 //! ```text
@@ -15,10 +15,11 @@
 //! ended; a holder never sends under a tag that it has voided; what is sent to or comes from a rank that
 //! is gone is dropped.
 
-use super::link::{Answer, Link, Posted};
+use super::remote::{Answer, Posted, RemoteRank};
 use super::transport::{Done, Lane, STREAM_TAG, Ticket, Transport, TransportError};
-use crate::fabric::process::carrier::{FrameSink, Told, Word, WordSink};
-use crate::fabric::process::envelope::Parcel;
+use crate::fabric::process::carrier::{CarrierEvent, EventSink, FrameSink, SentNotice};
+use crate::fabric::process::message::ProcessMessage;
+use crate::fabric::process::packet::Packet;
 use crate::frame::{Frame, Payload};
 use crate::trace::TraceClock;
 use bytes::Bytes;
@@ -45,7 +46,7 @@ const OVERDUE: Duration = Duration::from_secs(8);
 /// What a send that is on its way carries.
 enum Sending {
     Fragment { to: u32 },
-    Block { to: u32, len: usize, since: Instant, charge: Option<Charge>, told: Told },
+    Block { to: u32, len: usize, since: Instant, charge: Option<Charge>, notice: SentNotice },
 }
 
 /// What a posted receive waits for.
@@ -55,45 +56,45 @@ enum Waiting {
 }
 
 /// Everything that the MPI thread keeps.
-pub(crate) struct Station<T: Transport> {
+pub(crate) struct MpiEndpoint<T: Transport> {
     pub(super) transport: T,
     me: u32,
     /// By rank; our own is never used.
-    links: Vec<Link>,
+    remotes: Vec<RemoteRank>,
     /// Ranks whose streams may have something to send.
     dirty: Vec<u32>,
     sending: BTreeMap<Ticket, Sending>,
     waiting: BTreeMap<Ticket, Waiting>,
     /// Blocks on their way, in and out.
     in_flight: usize,
-    /// It speaks only when it is told to: somebody may have stopped listening.
+    /// It sends only what it is commanded to: other ranks may have stopped receiving.
     quiet: bool,
     buffers: Arc<BufferPool>,
     budget: Option<Arc<Budget>>,
     clock: Arc<TraceClock>,
     frames: Option<FrameSink>,
-    /// Frames that came before anybody took them.
+    /// Frames that came before there was a sink.
     held: Vec<(Rank, Frame)>,
-    words: WordSink,
+    events: EventSink,
     done: Vec<Done>,
-    parcels: Vec<Parcel>,
+    packets: Vec<Packet>,
 }
 
-impl<T: Transport> Station<T> {
-    /// The station of this rank, with its receives posted.
+impl<T: Transport> MpiEndpoint<T> {
+    /// The endpoint of this rank, with its receives posted.
     ///
     /// # Errors
     /// If the library refuses.
     pub(crate) fn new(
         transport: T,
         clock: Arc<TraceClock>,
-        words: WordSink,
-    ) -> Result<Station<T>, TransportError> {
+        events: EventSink,
+    ) -> Result<MpiEndpoint<T>, TransportError> {
         let (me, size) = (transport.rank(), transport.size());
-        let mut station = Station {
+        let mut endpoint = MpiEndpoint {
             transport,
             me,
-            links: (0..size).map(|_| Link::default()).collect(),
+            remotes: (0..size).map(|_| RemoteRank::default()).collect(),
             dirty: Vec::new(),
             sending: BTreeMap::new(),
             waiting: BTreeMap::new(),
@@ -104,9 +105,9 @@ impl<T: Transport> Station<T> {
             clock,
             frames: None,
             held: Vec::new(),
-            words,
+            events,
             done: Vec::new(),
-            parcels: Vec::new(),
+            packets: Vec::new(),
         };
         let lanes: &[Lane] =
             if me == 0 { &[Lane::Tracker] } else { &[Lane::Tracker, Lane::Control] };
@@ -114,10 +115,10 @@ impl<T: Transport> Station<T> {
             let alone = me != 0 && *lane == Lane::Tracker;
             let count = if alone { STREAM_RECEIVES_ALONE } else { STREAM_RECEIVES };
             for _ in 0..count {
-                station.listen(*lane)?;
+                endpoint.listen(*lane)?;
             }
         }
-        Ok(station)
+        Ok(endpoint)
     }
 
     /// Our rank.
@@ -147,7 +148,7 @@ impl<T: Transport> Station<T> {
     pub(crate) fn be_quiet(&mut self) {
         self.quiet = true;
         if self.me != 0 {
-            self.links.iter_mut().skip(1).for_each(Link::clear);
+            self.remotes.iter_mut().skip(1).for_each(RemoteRank::clear);
         }
     }
 
@@ -158,13 +159,14 @@ impl<T: Transport> Station<T> {
 
     /// Whether everything that was given to it for ranks that live is sent.
     pub(crate) fn drained(&self) -> bool {
-        let waits =
-            |link: &Link| !link.gone && (link.stream.queued() > 0 || !link.blocks.is_empty());
-        let lives = |to: &u32| self.links.get(*to as usize).is_some_and(|link| !link.gone);
+        let waits = |remote: &RemoteRank| {
+            !remote.gone && (remote.stream.queued() > 0 || !remote.blocks.is_empty())
+        };
+        let lives = |to: &u32| self.remotes.get(*to as usize).is_some_and(|remote| !remote.gone);
         let on_its_way = |sending: &Sending| match sending {
             Sending::Fragment { to } | Sending::Block { to, .. } => lives(to),
         };
-        !self.sending.values().any(on_its_way) && !self.links.iter().any(waits)
+        !self.sending.values().any(on_its_way) && !self.remotes.iter().any(waits)
     }
 
     /// Sends a frame.
@@ -175,68 +177,62 @@ impl<T: Transport> Station<T> {
         &mut self,
         to: Rank,
         frame: Frame,
-        told: Told,
+        notice: SentNotice,
     ) -> Result<(), TransportError> {
         match frame {
-            Frame::Control(control) => self.pack(to.0, &Parcel::Control(control)),
-            Frame::Handshake { torrent, handshake } => {
-                self.pack(to.0, &Parcel::Handshake { torrent, handshake });
-            }
             Frame::Wire { torrent, message: Message::Request(range) } => {
-                told.sent();
+                notice.sent();
                 return self.request(to.0, torrent, range);
             }
-            Frame::Wire { torrent, message } => {
-                if let Message::RejectRequest(range) = &message {
-                    self.void_one(to.0, torrent, *range);
-                }
-                self.pack(to.0, &Parcel::Wire { torrent, message });
-            }
             Frame::Piece { torrent, range, payload } => {
-                self.piece(to.0, torrent, range, payload, told);
+                self.piece(to.0, torrent, range, payload, notice);
                 return Ok(());
             }
-            Frame::HangUp { torrent } => {
-                self.void_all(to.0, torrent);
-                self.pack(to.0, &Parcel::HangUp { torrent });
+            Frame::Wire { torrent, message: Message::RejectRequest(range) } => {
+                self.void_one(to.0, torrent, range);
             }
+            Frame::HangUp { torrent } => self.void_all(to.0, torrent),
+            Frame::Control(_) | Frame::Handshake { .. } | Frame::Wire { .. } => {}
         }
-        told.sent();
+        self.queue(to.0, &Packet::Frame(frame));
+        notice.sent();
         Ok(())
     }
 
-    /// Sends a parcel that is no frame.
-    pub(crate) fn pack(&mut self, to: u32, parcel: &Parcel) {
+    /// Queues a packet for the stream to a rank.
+    pub(crate) fn queue(&mut self, to: u32, packet: &Packet) {
         if self.quiet && self.me != 0 && to != 0 {
             return;
         }
-        let Some(link) = self.links.get_mut(to as usize).filter(|link| !link.gone) else { return };
-        link.pack(parcel);
-        if !std::mem::replace(&mut link.dirty, true) {
+        let Some(remote) = self.remotes.get_mut(to as usize).filter(|remote| !remote.gone) else {
+            return;
+        };
+        remote.queue(packet);
+        if !std::mem::replace(&mut remote.dirty, true) {
             self.dirty.push(to);
         }
     }
 
     /// A rank is gone: nothing is sent to it or expected of it any more.
     pub(crate) fn lost(&mut self, rank: Rank) {
-        let Some(link) = self.links.get_mut(rank.0 as usize) else { return };
-        link.gone = true;
-        link.clear();
-        for posted in link.posted() {
+        let Some(remote) = self.remotes.get_mut(rank.0 as usize) else { return };
+        remote.gone = true;
+        remote.clear();
+        for posted in remote.posted() {
             self.transport.cancel(posted);
         }
         // What is on its way to it may never end, and must not keep others from being served.
         for sending in self.sending.values_mut() {
-            if let Sending::Block { to, charge, told, .. } = sending
+            if let Sending::Block { to, charge, notice, .. } = sending
                 && *to == rank.0
             {
                 *charge = None;
-                *told = Told::new(None);
+                *notice = SentNotice::new(None);
             }
         }
     }
 
-    /// One look at everything; whether anything has happened.
+    /// Polls everything once; returns whether anything has happened.
     ///
     /// # Errors
     /// If the library fails.
@@ -258,40 +254,41 @@ impl<T: Transport> Station<T> {
     pub(crate) fn flush(&mut self) -> Result<(), TransportError> {
         while let Some(rank) = self.dirty.pop() {
             let lane = self.stream_lane(rank);
-            let Some(link) = self.links.get_mut(rank as usize) else { continue };
-            link.dirty = false;
-            let idle = link.stream.queued() == 0 && link.blocks.is_empty();
-            if link.gone || (self.quiet && idle) {
+            let Some(remote) = self.remotes.get_mut(rank as usize) else { continue };
+            remote.dirty = false;
+            let idle = remote.stream.queued() == 0 && remote.blocks.is_empty();
+            if remote.gone || (self.quiet && idle) {
                 continue;
             }
             let stamp = self.clock.now();
-            while let Some(fragment) = link.stream.next(stamp) {
+            while let Some(fragment) = remote.stream.next(stamp) {
                 let sent = self.transport.send(lane, rank, STREAM_TAG, fragment)?;
                 self.sending.insert(sent, Sending::Fragment { to: rank });
             }
-            while link.blocks.front().is_some_and(|next| link.window.takes(next.data.len()))
-                && let Some(Answer { tag, data, charge, told, .. }) = link.blocks.pop_front()
+            while remote.blocks.front().is_some_and(|next| remote.window.takes(next.data.len()))
+                && let Some(Answer { tag, data, charge, notice, .. }) = remote.blocks.pop_front()
             {
                 let (len, since) = (data.len(), Instant::now());
                 let ticket = self.transport.send(Lane::Data, rank, tag, data)?;
-                link.window.sent(len);
+                remote.window.sent(len);
                 self.in_flight += 1;
-                let block = Sending::Block { to: rank, len, since, charge, told };
+                let block = Sending::Block { to: rank, len, since, charge, notice };
                 self.sending.insert(ticket, block);
             }
         }
         Ok(())
     }
 
-    /// What is done now and then: rank 0 says that it lives, and receives that are overdue are charged
-    /// to the budget.
+    /// What is done every second: rank 0 sends a pulse, and receives that are overdue are charged to the
+    /// budget.
     pub(crate) fn sweep(&mut self, now: Instant) {
         if self.me == 0 && !self.quiet {
-            (1..self.transport.size()).for_each(|rank| self.pack(rank, &Parcel::Pulse));
+            (1..self.transport.size())
+                .for_each(|rank| self.queue(rank, &Packet::Process(ProcessMessage::Pulse)));
         }
         let Some(budget) = &self.budget else { return };
-        for link in &mut self.links {
-            link.charge_overdue(|since| now.saturating_duration_since(since) > OVERDUE, budget);
+        for remote in &mut self.remotes {
+            remote.charge_overdue(|since| now.saturating_duration_since(since) > OVERDUE, budget);
         }
     }
 
@@ -319,20 +316,21 @@ impl<T: Transport> Station<T> {
         torrent: TorrentId,
         range: BlockRange,
     ) -> Result<(), TransportError> {
-        let Some(link) = self.links.get_mut(to as usize).filter(|link| !link.gone) else {
+        let Some(remote) = self.remotes.get_mut(to as usize).filter(|remote| !remote.gone) else {
             return Ok(());
         };
-        let tag = if range.length > INLINE { link.tags.take() } else { None };
+        let tag = if range.length > INLINE { remote.tags.take() } else { None };
         let (Some(tag), Some(budget)) = (tag, &self.budget) else {
-            self.pack(to, &Parcel::Wire { torrent, message: Message::Request(range) });
+            let message = Message::Request(range);
+            self.queue(to, &Packet::Frame(Frame::Wire { torrent, message }));
             return Ok(());
         };
         let buffer = budget.buffers().take(range.length as usize);
         let ticket = self.transport.receive(Lane::Data, Some(to), tag, buffer)?;
-        link.post(tag, Posted { ticket, torrent, range, since: Instant::now(), charge: None });
+        remote.post(tag, Posted { ticket, torrent, range, since: Instant::now(), charge: None });
         self.waiting.insert(ticket, Waiting::Block { from: to, tag });
         self.in_flight += 1;
-        self.pack(to, &Parcel::Ask { torrent, range, tag });
+        self.queue(to, &Packet::Ask { torrent, range, tag });
         Ok(())
     }
 
@@ -343,24 +341,25 @@ impl<T: Transport> Station<T> {
         torrent: TorrentId,
         range: BlockRange,
         payload: Payload,
-        told: Told,
+        notice: SentNotice,
     ) {
-        let Some(link) = self.links.get_mut(to as usize).filter(|link| !link.gone) else { return };
-        match link.answer(torrent, range) {
+        let Some(remote) = self.remotes.get_mut(to as usize).filter(|remote| !remote.gone) else {
+            return;
+        };
+        match remote.answer(torrent, range) {
             Some(0) => {
-                let data = payload.data.clone();
-                self.pack(to, &Parcel::Piece { torrent, range, data });
-                told.sent();
+                self.queue(to, &Packet::Frame(Frame::Piece { torrent, range, payload }));
+                notice.sent();
             }
             // Longer than what was asked for it would be written beyond the receive's buffer: not every
             // library stops at its end.
             Some(tag) if payload.data.len() > range.length as usize => {
-                self.pack(to, &Parcel::Void { torrent, tag });
+                self.queue(to, &Packet::Void { torrent, tag });
             }
             Some(tag) => {
                 let Payload { data, charge } = payload;
-                link.blocks.push_back(Answer { tag, torrent, data, charge, told });
-                if !std::mem::replace(&mut link.dirty, true) {
+                remote.blocks.push_back(Answer { tag, torrent, data, charge, notice });
+                if !std::mem::replace(&mut remote.dirty, true) {
                     self.dirty.push(to);
                 }
             }
@@ -370,17 +369,17 @@ impl<T: Transport> Station<T> {
 
     /// A request that was asked of us will not be answered.
     fn void_one(&mut self, to: u32, torrent: TorrentId, range: BlockRange) {
-        let link = self.links.get_mut(to as usize);
-        if let Some(tag @ 1..) = link.and_then(|link| link.answer(torrent, range)) {
-            self.pack(to, &Parcel::Void { torrent, tag });
+        let remote = self.remotes.get_mut(to as usize);
+        if let Some(tag @ 1..) = remote.and_then(|remote| remote.answer(torrent, range)) {
+            self.queue(to, &Packet::Void { torrent, tag });
         }
     }
 
     /// No request of this torrent that was asked of us will be answered.
     fn void_all(&mut self, to: u32, torrent: TorrentId) {
-        let Some(link) = self.links.get_mut(to as usize) else { return };
-        for tag in link.forget(torrent) {
-            self.pack(to, &Parcel::Void { torrent, tag });
+        let Some(remote) = self.remotes.get_mut(to as usize) else { return };
+        for tag in remote.forget(torrent) {
+            self.queue(to, &Packet::Void { torrent, tag });
         }
     }
 
@@ -419,14 +418,15 @@ impl<T: Transport> Station<T> {
     }
 
     fn sent(&mut self, ticket: Ticket) {
-        if let Some(Sending::Block { to, len, since, charge, told }) = self.sending.remove(&ticket)
+        if let Some(Sending::Block { to, len, since, charge, notice }) =
+            self.sending.remove(&ticket)
         {
             drop(charge);
-            told.sent();
+            notice.sent();
             self.in_flight = self.in_flight.saturating_sub(1);
-            if let Some(link) = self.links.get_mut(to as usize) {
-                link.window.ended(len, since.elapsed());
-                if !link.blocks.is_empty() && !std::mem::replace(&mut link.dirty, true) {
+            if let Some(remote) = self.remotes.get_mut(to as usize) {
+                remote.window.ended(len, since.elapsed());
+                if !remote.blocks.is_empty() && !std::mem::replace(&mut remote.dirty, true) {
                     self.dirty.push(to);
                 }
             }
@@ -436,9 +436,9 @@ impl<T: Transport> Station<T> {
     /// A block has landed; `None` if it was longer than what was asked for.
     fn landed(&mut self, from: u32, tag: u16, landed: Option<(Buffer, usize)>) {
         self.in_flight = self.in_flight.saturating_sub(1);
-        let Some(link) = self.links.get_mut(from as usize) else { return };
-        let Some(Posted { torrent, range, charge, .. }) = link.unpost(tag) else { return };
-        if link.gone {
+        let Some(remote) = self.remotes.get_mut(from as usize) else { return };
+        let Some(Posted { torrent, range, charge, .. }) = remote.unpost(tag) else { return };
+        if remote.gone {
             return;
         }
         let data = match landed {
@@ -452,77 +452,66 @@ impl<T: Transport> Station<T> {
     /// A receive was cancelled.
     fn voided(&mut self, from: u32, tag: u16) {
         self.in_flight = self.in_flight.saturating_sub(1);
-        if let Some(link) = self.links.get_mut(from as usize) {
-            link.unpost(tag);
+        if let Some(remote) = self.remotes.get_mut(from as usize) {
+            remote.unpost(tag);
         }
     }
 
     fn fragment(&mut self, from: u32, bytes: &[u8]) {
-        let Some(link) = self.links.get_mut(from as usize).filter(|link| !link.gone) else {
+        let Some(remote) = self.remotes.get_mut(from as usize).filter(|remote| !remote.gone) else {
             return;
         };
-        let mut parcels = std::mem::take(&mut self.parcels);
-        let heard = link.hear(bytes, &mut parcels);
+        let mut packets = std::mem::take(&mut self.packets);
+        let received = remote.receive(bytes, &mut packets);
         // Credits came, or are to be given back.
-        if !std::mem::replace(&mut link.dirty, true) {
+        if !std::mem::replace(&mut remote.dirty, true) {
             self.dirty.push(from);
         }
-        // Before anybody handles what came: else its line could seem older than its cause.
-        if let Ok(stamp) = &heard {
-            self.clock.hear(*stamp);
+        // Before anything that came is handled: else its trace line could seem older than its cause.
+        if let Ok(stamp) = &received {
+            self.clock.observe(*stamp);
         }
-        for parcel in parcels.drain(..) {
-            self.parcel(from, parcel);
+        for packet in packets.drain(..) {
+            self.packet(from, packet);
         }
-        self.parcels = parcels;
-        if let Err(why) = heard {
+        self.packets = packets;
+        if let Err(why) = received {
             self.lost(Rank(from));
-            (self.words)(Rank(from), Word::Broken(why));
+            (self.events)(Rank(from), CarrierEvent::Broken(why));
         }
     }
 
-    fn parcel(&mut self, remote: u32, parcel: Parcel) {
-        let from = Rank(remote);
-        let Some(link) = self.links.get_mut(remote as usize) else { return };
-        let frame = match parcel {
-            Parcel::Control(control) => Frame::Control(control),
-            Parcel::Handshake { torrent, handshake } => Frame::Handshake { torrent, handshake },
-            Parcel::Ask { torrent, range, tag } => {
-                link.asked(torrent, range, tag);
-                Frame::Wire { torrent, message: Message::Request(range) }
+    fn packet(&mut self, from: u32, packet: Packet) {
+        let Some(remote) = self.remotes.get_mut(from as usize) else { return };
+        let mut frame = match packet {
+            Packet::Frame(frame) => frame,
+            Packet::Ask { torrent, range, tag } => {
+                remote.asked(torrent, range, tag);
+                let message = Message::Request(range);
+                return self.deliver(Rank(from), Frame::Wire { torrent, message });
             }
-            Parcel::Wire { torrent, message } => {
-                if let Message::Request(range) = &message {
-                    link.asked(torrent, *range, 0);
-                }
-                Frame::Wire { torrent, message }
-            }
-            Parcel::Piece { torrent, range, data } => {
-                let bytes = data.len() as u64;
-                let charge = self.budget.as_ref().map(|budget| budget.charge_unbounded(bytes));
-                Frame::Piece { torrent, range, payload: Payload { data, charge } }
-            }
-            Parcel::HangUp { torrent } => {
-                self.void_all(remote, torrent);
-                Frame::HangUp { torrent }
-            }
-            Parcel::Void { tag, .. } => {
-                if let Some(ticket) = link.ticket(tag) {
+            Packet::Void { tag, .. } => {
+                if let Some(ticket) = remote.ticket(tag) {
                     self.transport.cancel(ticket);
                 }
                 return;
             }
-            Parcel::Session(bytes) => return (self.words)(from, Word::Session(bytes)),
-            Parcel::Progress { state, have, wanted, moved, sent } => {
-                let numbers = [u64::from(state), have, wanted, moved, sent];
-                return (self.words)(from, Word::Progress(numbers));
+            Packet::Process(message) => {
+                return (self.events)(Rank(from), CarrierEvent::Message(message));
             }
-            Parcel::Trace { until, lines } => {
-                return (self.words)(from, Word::Trace { until, lines });
-            }
-            Parcel::Pulse => return (self.words)(from, Word::Pulse),
         };
-        self.deliver(from, frame);
+        match &mut frame {
+            Frame::Wire { torrent, message: Message::Request(range) } => {
+                remote.asked(*torrent, *range, 0);
+            }
+            Frame::Piece { payload, .. } => {
+                let bytes = payload.data.len() as u64;
+                payload.charge = self.budget.as_ref().map(|budget| budget.charge_unbounded(bytes));
+            }
+            Frame::HangUp { torrent } => self.void_all(from, *torrent),
+            Frame::Control(_) | Frame::Handshake { .. } | Frame::Wire { .. } => {}
+        }
+        self.deliver(Rank(from), frame);
     }
 
     fn deliver(&mut self, from: Rank, frame: Frame) {

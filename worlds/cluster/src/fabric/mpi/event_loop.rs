@@ -1,33 +1,51 @@
-//! The MPI thread: the only one that makes calls of MPI. It takes orders, looks at everything that was
-//! started, and naps in between: MPI has nothing to sleep on.
+//! The MPI thread: the only one that makes calls of MPI. It takes frames and commands, polls everything
+//! that was started, and pauses in between: MPI has nothing to wait on.
 //!
 //! ```text
-//!   orders ─▶ start ─▶ look ─▶ deliver ─▶ flush ─┐
-//!      ▲                                         │ nothing happened
-//!      └── order, or the nap is over ◀── nap ◀───┘ 50 µs to 1 ms
+//!   inputs ─▶ start ─▶ poll ─▶ deliver ─▶ flush ─┐
+//!     ▲                                          │ nothing happened
+//!     └── input, or the pause is over ◀─ pause ◀─┘ 50 µs to 1 ms
 //! ```
 
-use super::naps::Naps;
-use super::station::Station;
+use super::backoff::Backoff;
+use super::endpoint::MpiEndpoint;
 use super::transport::{Transport, TransportError};
-use crate::fabric::process::carrier::{Order, Told};
-use crate::fabric::process::envelope::Parcel;
+use crate::fabric::process::carrier::{CarrierCommand, SentNotice};
+use crate::fabric::process::message::ProcessMessage;
+use crate::fabric::process::packet::Packet;
+use crate::frame::{Frame, Sent};
+use dunlin_base::Rank;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 
-/// Orders that are taken before the next look.
+/// Inputs that are taken before the next poll.
 const BATCH: usize = 256;
 /// Between two sweeps.
 const SWEEP: Duration = Duration::from_secs(1);
-/// Between two looks at the end.
-const LAST_NAP: Duration = Duration::from_micros(50);
+/// Between two polls at the end.
+const LAST_PAUSE: Duration = Duration::from_micros(50);
 /// What waits to be sent at the end may take so long.
 const DRAIN: Duration = Duration::from_secs(5);
 
+/// What the thread takes from others.
+pub(crate) enum MpiInput {
+    /// A frame to send.
+    Frame {
+        /// To whom.
+        to: Rank,
+        /// What.
+        frame: Frame,
+        /// Called when the network has it; for blocks.
+        sent: Option<Sent>,
+    },
+    /// Anything else.
+    Command(CarrierCommand),
+}
+
 /// How the thread ended.
 #[derive(Debug)]
-pub(crate) enum Pumped<T> {
-    /// It was told to finish: finalize, or leave it.
+pub(crate) enum LoopEnd<T> {
+    /// A command ended it: finalize, or leave it.
     Finish {
         /// The calls of MPI.
         transport: T,
@@ -38,48 +56,55 @@ pub(crate) enum Pumped<T> {
     Failed(TransportError),
 }
 
-/// Runs until it is told to finish, or nobody can tell it any more.
-pub(crate) fn pump<T: Transport>(mut station: Station<T>, orders: &Receiver<Order>) -> Pumped<T> {
-    match turn(&mut station, orders) {
-        Ok(together) => Pumped::Finish { transport: station.transport, together },
-        Err(error) => Pumped::Failed(error),
+/// Runs until a command ends it, or no command can come any more.
+pub(crate) fn event_loop<T: Transport>(
+    mut endpoint: MpiEndpoint<T>,
+    inputs: &Receiver<MpiInput>,
+) -> LoopEnd<T> {
+    match run(&mut endpoint, inputs) {
+        Ok(together) => LoopEnd::Finish { transport: endpoint.transport, together },
+        Err(error) => LoopEnd::Failed(error),
     }
 }
 
-fn turn<T: Transport>(
-    station: &mut Station<T>,
-    orders: &Receiver<Order>,
+fn run<T: Transport>(
+    endpoint: &mut MpiEndpoint<T>,
+    inputs: &Receiver<MpiInput>,
 ) -> Result<bool, TransportError> {
     let mut swept = Instant::now();
-    let mut naps = Naps::new();
+    let mut backoff = Backoff::new();
     loop {
         let mut happened = false;
         for _ in 0..BATCH {
-            match orders.try_recv() {
-                Ok(Order::Finish { together, sent }) => return finish(station, together, &sent),
-                Ok(order) => obey(station, order)?,
+            match inputs.try_recv() {
+                Ok(MpiInput::Command(CarrierCommand::Finish { together, sent })) => {
+                    return finish(endpoint, together, &sent);
+                }
+                Ok(input) => take(endpoint, input)?,
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => return Ok(false),
             }
             happened = true;
         }
-        happened |= station.poll()?;
-        // On a busy machine something happens between any two looks: this must not wait for a pause.
+        happened |= endpoint.poll()?;
+        // On a busy machine something happens between any two polls: this must not wait for a pause.
         let now = Instant::now();
         if now.duration_since(swept) >= SWEEP {
             swept = now;
-            station.sweep(now);
+            endpoint.sweep(now);
         }
-        station.flush()?;
+        endpoint.flush()?;
         if happened {
-            naps.found(station.transferring());
+            backoff.found(endpoint.transferring());
             continue;
         }
-        match orders.recv_timeout(naps.next(station.transferring())) {
-            Ok(Order::Finish { together, sent }) => return finish(station, together, &sent),
-            Ok(order) => {
-                obey(station, order)?;
-                naps.ordered(station.transferring());
+        match inputs.recv_timeout(backoff.next(endpoint.transferring())) {
+            Ok(MpiInput::Command(CarrierCommand::Finish { together, sent })) => {
+                return finish(endpoint, together, &sent);
+            }
+            Ok(input) => {
+                take(endpoint, input)?;
+                backoff.commanded(endpoint.transferring());
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return Ok(false),
@@ -87,41 +112,49 @@ fn turn<T: Transport>(
     }
 }
 
-fn obey<T: Transport>(station: &mut Station<T>, order: Order) -> Result<(), TransportError> {
-    match order {
-        Order::Frame { to, frame, sent } => return station.send(to, frame, Told::new(sent)),
-        Order::Greet(session) => {
-            let parcel = Parcel::Session(session);
-            (1..station.size()).for_each(|rank| station.pack(rank, &parcel));
+fn take<T: Transport>(
+    endpoint: &mut MpiEndpoint<T>,
+    input: MpiInput,
+) -> Result<(), TransportError> {
+    let command = match input {
+        MpiInput::Frame { to, frame, sent } => {
+            return endpoint.send(to, frame, SentNotice::new(sent));
         }
-        Order::Parcel { to, parcel } => station.pack(to.0, &parcel),
-        Order::Deliver(sink) => station.deliver_to(sink),
-        Order::Budget(budget) => station.use_budget(budget),
-        Order::Lost(rank) => station.lost(rank),
-        Order::Quiet => station.be_quiet(),
+        MpiInput::Command(command) => command,
+    };
+    match command {
+        CarrierCommand::Greet(session) => {
+            let greeting = Packet::Process(ProcessMessage::Session(session));
+            (1..endpoint.size()).for_each(|rank| endpoint.queue(rank, &greeting));
+        }
+        CarrierCommand::Send { to, message } => endpoint.queue(to.0, &Packet::Process(message)),
+        CarrierCommand::Deliver(sink) => endpoint.deliver_to(sink),
+        CarrierCommand::Budget(budget) => endpoint.use_budget(budget),
+        CarrierCommand::Lost(rank) => endpoint.lost(rank),
+        CarrierCommand::Quiet => endpoint.be_quiet(),
         // MPI has no links that could be made again.
-        Order::Patience(_) | Order::Finish { .. } => {}
+        CarrierCommand::Patience(_) | CarrierCommand::Finish { .. } => {}
     }
     Ok(())
 }
 
-/// Sends what waits for those who live; bounded, since one of them may die at this very moment.
+/// Sends what waits for ranks that live; bounded, since one of them may die at this very moment.
 fn finish<T: Transport>(
-    station: &mut Station<T>,
+    endpoint: &mut MpiEndpoint<T>,
     together: bool,
     sent: &Sender<()>,
 ) -> Result<bool, TransportError> {
     let until = Instant::now() + DRAIN;
-    station.flush()?;
-    while !station.drained() && Instant::now() < until {
-        if !station.poll()? {
-            std::thread::sleep(LAST_NAP);
+    endpoint.flush()?;
+    while !endpoint.drained() && Instant::now() < until {
+        if !endpoint.poll()? {
+            std::thread::sleep(LAST_PAUSE);
         }
-        station.flush()?;
+        endpoint.flush()?;
     }
-    let drained = station.drained();
-    tracing::debug!(drained, open = station.transport.open(), "nothing more is sent");
-    // Who asked may have stopped waiting.
+    let drained = endpoint.drained();
+    tracing::debug!(drained, open = endpoint.transport.open(), "nothing more is sent");
+    // The receiver may have stopped waiting.
     let _ = sent.send(());
     Ok(together && drained)
 }

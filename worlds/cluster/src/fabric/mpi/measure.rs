@@ -1,9 +1,9 @@
-//! What the fabric alone can move: every peer asks every other for blocks, as many at a time as it is
-//! told, and serves them from memory. Nothing is hashed, written or decided. For benchmarks.
+//! What the fabric alone can move: every peer requests blocks from every other, as many at a time as the
+//! caller sets, and serves them from memory. Nothing is hashed, written or decided. For benchmarks.
 
-use crate::fabric::process::carrier::{Order, Word};
-use crate::fabric::process::envelope::Parcel;
-use crate::fabric::process::job::{Job, News};
+use crate::fabric::process::carrier::{CarrierCommand, CarrierEvent};
+use crate::fabric::process::job::{Job, JobEvent};
+use crate::fabric::process::message::ProcessMessage;
 use crate::fabric::process::session::{Hello, Session};
 use crate::frame::{Frame, Payload};
 use bytes::Bytes;
@@ -20,9 +20,9 @@ const MEMORY: u64 = 256 << 20;
 const PATIENCE: Duration = Duration::from_secs(60);
 const TORRENT: TorrentId = TorrentId(0);
 
-/// What rank 0 says about a measurement.
+/// What a measurement came to.
 #[derive(Clone, Copy, Debug)]
-pub struct Moved {
+pub struct Throughput {
     /// Bytes that all peers together received.
     pub bytes: u64,
     /// How long they asked, in seconds.
@@ -32,7 +32,7 @@ pub struct Moved {
 /// Moves blocks of `block` bytes between all peers for `time`, with `in_flight` requests open to each
 /// source. Every process of the job calls it; rank 0 gets the sum, the others nothing.
 #[must_use]
-pub fn blocks(job: &Job, block: u32, in_flight: u32, time: Duration) -> Option<Moved> {
+pub fn blocks(job: &Job, block: u32, in_flight: u32, time: Duration) -> Option<Throughput> {
     if !job.leads() {
         peer(job, block, in_flight, time);
         return None;
@@ -42,19 +42,21 @@ pub fn blocks(job: &Job, block: u32, in_flight: u32, time: Duration) -> Option<M
     let mut moved = BTreeMap::new();
     let mut gone = 0;
     while gone < peers {
-        match job.next(PATIENCE)? {
-            News::Word(from, Word::Progress([.., bytes, _])) => _ = moved.insert(from, bytes),
-            News::Word(_, Word::Session(_)) => gone += 1,
-            _ => {}
+        let event = job.next_event(PATIENCE)?;
+        let JobEvent::Carrier(from, CarrierEvent::Message(message)) = event else { continue };
+        match message {
+            ProcessMessage::Progress { moved: bytes, .. } => _ = moved.insert(from, bytes),
+            ProcessMessage::Session(_) => gone += 1,
+            ProcessMessage::Trace { .. } | ProcessMessage::Pulse => {}
         }
     }
-    Some(Moved { bytes: moved.values().sum(), seconds: time.as_secs_f64() })
+    Some(Throughput { bytes: moved.values().sum(), seconds: time.as_secs_f64() })
 }
 
 fn peer(job: &Job, block: u32, in_flight: u32, time: Duration) {
     let (frames, inbox) = channel();
-    job.order(Order::Budget(Budget::new(MEMORY)));
-    job.order(Order::Deliver(Box::new(move |from, frame| {
+    job.command(CarrierCommand::Budget(Budget::new(MEMORY)));
+    job.command(CarrierCommand::Deliver(Box::new(move |from, frame| {
         let _ = frames.send((from, frame));
     })));
     let hello = Hello { own: true, block_length: block, ..Hello::default() };
@@ -66,30 +68,31 @@ fn peer(job: &Job, block: u32, in_flight: u32, time: Duration) {
         let range = BlockRange { piece, begin: 0, length: block };
         let message = Message::Request(range);
         let frame = Frame::Wire { torrent: TORRENT, message };
-        job.order(Order::Frame { to, frame, sent: None });
+        job.send_frame(to, frame, None);
     };
     for other in job.peers().filter(|rank| *rank != job.rank()) {
         (0..in_flight).for_each(|piece| ask(other, piece));
     }
     let end = Instant::now() + time;
     let mut bytes = 0;
-    let mut told = false;
+    let mut reported = false;
     while !job.dismissed() {
         let now = Instant::now();
-        if now >= end && !std::mem::replace(&mut told, true) {
-            let parcel = Parcel::Progress { state: 0, have: 0, wanted: 0, moved: bytes, sent: 0 };
-            job.order(Order::Parcel { to: Rank::TRACKER, parcel });
-            job.say(Rank::TRACKER, &Session::Gone);
+        if now >= end && !std::mem::replace(&mut reported, true) {
+            let (state, have, wanted, moved, sent) = (0, 0, 0, bytes, 0);
+            let message = ProcessMessage::Progress { state, have, wanted, moved, sent };
+            job.command(CarrierCommand::Send { to: Rank::TRACKER, message });
+            job.send(Rank::TRACKER, &Session::Gone);
         }
-        match next(&inbox, told.then_some(job)) {
+        match next(&inbox, reported.then_some(job)) {
             Some((from, Frame::Wire { message: Message::Request(range), .. })) => {
                 let payload = Payload { data: data.clone(), charge: None };
                 let frame = Frame::Piece { torrent: TORRENT, range, payload };
-                job.order(Order::Frame { to: from, frame, sent: None });
+                job.send_frame(from, frame, None);
             }
             Some((from, Frame::Piece { range, payload, .. })) => {
                 bytes += payload.data.len() as u64;
-                if !told {
+                if !reported {
                     ask(from, range.piece);
                 }
             }
@@ -98,15 +101,18 @@ fn peer(job: &Job, block: u32, in_flight: u32, time: Duration) {
     }
 }
 
-/// The next frame; whoever waits for the end looks for it, too.
+/// The next frame; takes in the end of the job, too, if `ending`.
 fn next(inbox: &Receiver<(Rank, Frame)>, ending: Option<&Job>) -> Option<(Rank, Frame)> {
     match inbox.recv_timeout(Duration::from_millis(20)) {
         Ok(frame) => Some(frame),
         Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
             if let Some(job) = ending
-                && let Some(News::Word(from, Word::Session(bytes))) = job.next(Duration::ZERO)
+                && let Some(JobEvent::Carrier(
+                    from,
+                    CarrierEvent::Message(ProcessMessage::Session(bytes)),
+                )) = job.next_event(Duration::ZERO)
             {
-                job.hear_bye(from, &bytes);
+                job.take_bye(from, &bytes);
             }
             None
         }

@@ -5,8 +5,8 @@ use super::stream::Stream;
 use super::tags::Tags;
 use super::transport::Ticket;
 use super::window::Window;
-use crate::fabric::process::carrier::Told;
-use crate::fabric::process::envelope::{Parcel, Unpacker, pack};
+use crate::fabric::process::carrier::SentNotice;
+use crate::fabric::process::packet::{Packet, PacketDecoder, encode};
 use bytes::Bytes;
 use dunlin_base::TorrentId;
 use dunlin_disk::{Budget, Charge};
@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Requests that one rank may have open with us; more is no rank of ours.
+/// Requests that one rank may have open with us; a rank of this build has fewer.
 const MAX_ASKED: usize = 65_536;
 
 /// A receive that waits for a block.
@@ -36,8 +36,8 @@ pub(super) struct Answer {
     pub(super) torrent: TorrentId,
     pub(super) data: Bytes,
     pub(super) charge: Option<Charge>,
-    /// Who hears when it is sent.
-    pub(super) told: Told,
+    /// Called when it is sent, or never will be.
+    pub(super) notice: SentNotice,
 }
 
 /// A request as both sides name it: torrent, piece, begin, length.
@@ -49,9 +49,9 @@ fn key(torrent: TorrentId, range: BlockRange) -> Key {
 
 /// One other rank.
 #[derive(Debug, Default)]
-pub(super) struct Link {
+pub(super) struct RemoteRank {
     pub(super) stream: Stream,
-    unpacker: Unpacker,
+    decoder: PacketDecoder,
     scratch: Vec<u8>,
     pub(super) tags: Tags,
     posted: BTreeMap<u16, Posted>,
@@ -63,30 +63,34 @@ pub(super) struct Link {
     pub(super) window: Window,
     /// The stream or the queue may have something to send.
     pub(super) dirty: bool,
-    /// Nothing is heard of it any more.
+    /// It is dead, or what it sends makes no sense.
     pub(super) gone: bool,
 }
 
-impl Link {
-    /// Queues a parcel.
-    pub(super) fn pack(&mut self, parcel: &Parcel) {
+impl RemoteRank {
+    /// Queues a packet.
+    pub(super) fn queue(&mut self, packet: &Packet) {
         self.scratch.clear();
-        pack(parcel, &mut self.scratch);
+        encode(packet, &mut self.scratch);
         self.stream.push(&self.scratch);
     }
 
-    /// Takes a fragment; whole parcels go to `parcels`. The stamp of the sender, or what is wrong.
-    pub(super) fn hear(&mut self, bytes: &[u8], parcels: &mut Vec<Parcel>) -> Result<u64, String> {
-        let unpacker = &mut self.unpacker;
+    /// Takes a fragment; whole packets go to `packets`. Returns the stamp of the sender, or what is wrong.
+    pub(super) fn receive(
+        &mut self,
+        bytes: &[u8],
+        packets: &mut Vec<Packet>,
+    ) -> Result<u64, String> {
+        let decoder = &mut self.decoder;
         let stamp = self
             .stream
-            .accept(bytes, |bytes| unpacker.push(bytes))
+            .accept(bytes, |bytes| decoder.push(bytes))
             .map_err(|fault| fault.to_string())?;
         loop {
-            match self.unpacker.next() {
-                Ok(Some(parcel)) => parcels.push(parcel),
+            match self.decoder.next() {
+                Ok(Some(packet)) => packets.push(packet),
                 Ok(None) => break,
-                Err(malformed) => return Err(malformed.to_string()),
+                Err(error) => return Err(error.to_string()),
             }
         }
         if self.asked_count > MAX_ASKED {

@@ -1,13 +1,14 @@
 //! Whole jobs over the loop-back transport: every rank is a thread with a disk of its own, and all of
 //! the fabric but the library itself is at work.
 
+use super::endpoint::MpiEndpoint;
 use super::loopback::{Hub, Loopback};
 use super::start_over;
-use super::station::Station;
 use super::transport::{Lane, STREAM_TAG};
 use crate::fabric::join::JoinError;
-use crate::fabric::process::envelope::Parcel;
 use crate::fabric::process::job::Job as Member;
+use crate::fabric::process::message::ProcessMessage;
+use crate::fabric::process::packet::Packet;
 use crate::fabric::process::session::Hello;
 use crate::fault::Fault;
 use crate::report::PeerState;
@@ -48,8 +49,8 @@ impl Moved {
 
 /// A process's part in a job over its end of the loop-back.
 fn join(end: Loopback, finalize: fn(Loopback)) -> Member {
-    let joined = Member::join_with(&"work".into(), |clock, words, failed| {
-        start_over(move || Ok((end, "loop-back".into())), finalize, clock, words, failed)
+    let joined = Member::join_with(&"work".into(), |clock, events, failed| {
+        start_over(move || Ok((end, "loop-back".into())), finalize, clock, events, failed)
             .map_err(JoinError::from)
     });
     let job = joined.expect("joins");
@@ -344,26 +345,28 @@ fn all_end_mpi_together_or_nobody_does() {
 
 #[test]
 fn what_a_peer_still_has_for_others_keeps_nobody() {
-    let station = |end| {
-        let words = Box::new(|_, _| {});
-        Station::new(end, Arc::default(), words).expect("a station")
+    let endpoint = |end| {
+        let events = Box::new(|_, _| {});
+        MpiEndpoint::new(end, Arc::default(), events).expect("an endpoint")
     };
-    let mut stations: Vec<Station<Loopback>> = Hub::of(3).1.into_iter().map(station).collect();
-    let turn = |stations: &mut Vec<Station<Loopback>>| {
-        for station in (0..200).flat_map(|_| 0..3).map(|rank| rank as usize) {
-            stations[station].flush().expect("sends");
-            stations[station].poll().expect("looks");
+    let mut endpoints: Vec<MpiEndpoint<Loopback>> =
+        Hub::of(3).1.into_iter().map(endpoint).collect();
+    let session = || Packet::Process(ProcessMessage::Session(Bytes::from(vec![0; 200_000])));
+    let turn = |endpoints: &mut Vec<MpiEndpoint<Loopback>>| {
+        for endpoint in (0..200).flat_map(|_| 0..3).map(|rank| rank as usize) {
+            endpoints[endpoint].flush().expect("sends");
+            endpoints[endpoint].poll().expect("looks");
         }
     };
-    stations[2].be_quiet();
-    stations[1].pack(2, &Parcel::Session(Bytes::from(vec![0; 200_000])));
-    stations[1].pack(0, &Parcel::Session(Bytes::from(vec![0; 200_000])));
-    turn(&mut stations);
-    assert!(!stations[1].drained(), "who is quiet gives no credit");
-    stations[1].be_quiet();
-    stations[1].pack(0, &Parcel::Session(Bytes::from(vec![0; 200_000])));
-    stations[1].pack(2, &Parcel::Pulse);
-    assert!(!stations[1].drained(), "rank 0 still hears everything");
-    turn(&mut stations);
-    assert!(stations[1].drained());
+    endpoints[2].be_quiet();
+    endpoints[1].queue(2, &session());
+    endpoints[1].queue(0, &session());
+    turn(&mut endpoints);
+    assert!(!endpoints[1].drained(), "who is quiet gives no credit");
+    endpoints[1].be_quiet();
+    endpoints[1].queue(0, &session());
+    endpoints[1].queue(2, &Packet::Process(ProcessMessage::Pulse));
+    assert!(!endpoints[1].drained(), "rank 0 still hears everything");
+    turn(&mut endpoints);
+    assert!(endpoints[1].drained());
 }

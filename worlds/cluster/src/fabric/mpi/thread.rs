@@ -1,12 +1,13 @@
-//! The MPI thread as a carrier: starting it, giving it orders, and its end.
+//! The MPI thread as a carrier: starting it, passing inputs to it, and its end.
 
+use super::endpoint::MpiEndpoint;
+use super::event_loop::{LoopEnd, MpiInput, event_loop};
 use super::library::{Library, LoadError};
 use super::native::Native;
-use super::pump::{Pumped, pump};
-use super::station::Station;
 use super::transport::{Transport, TransportError};
-use crate::fabric::process::carrier::{Carrier, Order, Started, WordSink};
+use crate::fabric::process::carrier::{Carrier, CarrierCommand, EventSink, Started};
 use crate::fabric::process::launcher::Launcher;
+use crate::frame::{Frame, Sent};
 use crate::trace::TraceClock;
 use dunlin_base::Rank;
 use std::path::Path;
@@ -25,16 +26,20 @@ pub enum MpiStartError {
     Refused(String),
 }
 
-/// Hands orders to the MPI thread. If that has failed, everyone else notices the silence.
-struct MpiThread(Sender<Order>);
+/// Passes inputs to the MPI thread. If that has failed, everyone else notices the silence.
+struct MpiThread(Sender<MpiInput>);
 
 impl Carrier for MpiThread {
-    fn order(&self, order: Order) {
-        let _ = self.0.send(order);
+    fn send(&self, to: Rank, frame: Frame, sent: Option<Sent>) {
+        let _ = self.0.send(MpiInput::Frame { to, frame, sent });
+    }
+
+    fn command(&self, command: CarrierCommand) {
+        let _ = self.0.send(MpiInput::Command(command));
     }
 }
 
-/// Loads the library and starts MPI on a thread of its own; `failed` is told if it fails later.
+/// Loads the library and starts MPI on a thread of its own; `failed` is called if it fails later.
 ///
 /// # Errors
 /// [`MpiStartError`]: no library, or one that does not fit.
@@ -42,7 +47,7 @@ pub(crate) fn start(
     launcher: Option<&Launcher>,
     library: Option<&Path>,
     clock: Arc<TraceClock>,
-    words: WordSink,
+    events: EventSink,
     failed: impl FnOnce(String) + Send + 'static,
 ) -> Result<Started, MpiStartError> {
     let (launcher, library) = (launcher.cloned(), library.map(Path::to_owned));
@@ -53,7 +58,7 @@ pub(crate) fn start(
         let version = native.library_version();
         Ok((native, version))
     };
-    start_over(make, Native::finalize, clock, words, failed)
+    start_over(make, Native::finalize, clock, events, failed)
 }
 
 /// The same over the transport that `make` makes on the thread that will use it; `finalize` ends it
@@ -65,29 +70,29 @@ pub(crate) fn start_over<T: Transport + 'static>(
     make: impl FnOnce() -> Result<(T, String), MpiStartError> + Send + 'static,
     finalize: fn(T),
     clock: Arc<TraceClock>,
-    words: WordSink,
+    events: EventSink,
     failed: impl FnOnce(String) + Send + 'static,
 ) -> Result<Started, MpiStartError> {
-    let (orders, inbox) = channel();
+    let (inputs, inbox) = channel();
     let (ready, joined) = channel();
     let (over, ended) = channel();
     let body = move || {
         let start = || -> Result<_, MpiStartError> {
             let (transport, version) = make()?;
-            let station = Station::new(transport, clock, words)
+            let endpoint = MpiEndpoint::new(transport, clock, events)
                 .map_err(|error| MpiStartError::Refused(error.to_string()))?;
-            Ok((station, version))
+            Ok((endpoint, version))
         };
         match start() {
-            Ok((station, version)) => {
-                let _ = ready.send(Ok((station.rank(), station.size(), version)));
-                if let Some(error) = end(pump(station, &inbox), finalize) {
+            Ok((endpoint, version)) => {
+                let _ = ready.send(Ok((endpoint.rank(), endpoint.size(), version)));
+                if let Some(error) = end(event_loop(endpoint, &inbox), finalize) {
                     failed(error.to_string());
                 }
             }
             Err(error) => _ = ready.send(Err(error)),
         }
-        // Whoever waits for it may be gone.
+        // The receiver may be gone.
         let _ = over.send(());
     };
     std::thread::Builder::new()
@@ -96,17 +101,17 @@ pub(crate) fn start_over<T: Transport + 'static>(
         .map_err(|error| MpiStartError::Refused(format!("no more threads: {error}")))?;
     let lost = |_| MpiStartError::Refused("the MPI thread ended at its start".into());
     let (rank, size, what) = joined.recv().map_err(lost)??;
-    let carrier = Box::new(MpiThread(orders));
+    let carrier = Box::new(MpiThread(inputs));
     Ok(Started { rank: Rank(rank), size, what, carrier, ended: Some(ended) })
 }
 
 /// Ends MPI if everyone ends it; why it failed, if it did.
-fn end<T>(pumped: Pumped<T>, finalize: fn(T)) -> Option<TransportError> {
-    match pumped {
-        Pumped::Finish { transport, together: true } => finalize(transport),
+fn end<T>(end: LoopEnd<T>, finalize: fn(T)) -> Option<TransportError> {
+    match end {
+        LoopEnd::Finish { transport, together: true } => finalize(transport),
         // Without finalizing, the library may still write into what was posted: it is never freed.
-        Pumped::Finish { transport, together: false } => std::mem::forget(transport),
-        Pumped::Failed(error) => return Some(error),
+        LoopEnd::Finish { transport, together: false } => std::mem::forget(transport),
+        LoopEnd::Failed(error) => return Some(error),
     }
     None
 }

@@ -1,7 +1,7 @@
-//! What carries frames and parcels between processes, as the drivers see it: orders go in, words and
-//! frames come out. How they travel is the carrier's own business: the MPI thread, or TCP.
+//! What carries frames and messages between processes, as the drivers see it: frames and commands go in,
+//! frames and events come out. How they travel is the carrier's own business: the MPI thread, or TCP.
 
-use super::envelope::Parcel;
+use super::message::ProcessMessage;
 use crate::frame::{Frame, Sent};
 use bytes::Bytes;
 use dunlin_base::Rank;
@@ -10,45 +10,49 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 
-/// Tells it, whatever becomes of the block: one that is dropped will never be sent.
-pub(crate) struct Told(Option<Sent>);
+/// Calls [`Sent`] exactly once, whatever becomes of the block: one that is dropped will never be sent.
+pub(crate) struct SentNotice(Option<Sent>);
 
-impl Told {
-    pub(crate) fn new(sent: Option<Sent>) -> Told {
-        Told(sent)
+impl SentNotice {
+    pub(crate) fn new(sent: Option<Sent>) -> SentNotice {
+        SentNotice(sent)
     }
 
-    /// The block was handed over.
+    /// The network has the block.
     pub(crate) fn sent(mut self) {
-        if let Some(tell) = self.0.take() {
-            tell(true);
+        if let Some(sent) = self.0.take() {
+            sent(true);
         }
     }
 }
 
-impl Drop for Told {
+impl Drop for SentNotice {
     fn drop(&mut self) {
-        if let Some(tell) = self.0.take() {
-            tell(false);
+        if let Some(sent) = self.0.take() {
+            sent(false);
         }
     }
 }
 
-impl std::fmt::Debug for Told {
+impl std::fmt::Debug for SentNotice {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.0.is_some() { "untold" } else { "told" })
+        f.write_str(if self.0.is_some() { "pending" } else { "done" })
     }
 }
 
 /// Where frames go.
 pub(crate) type FrameSink = Box<dyn Fn(Rank, Frame) + Send + Sync>;
 /// Where everything else goes.
-pub(crate) type WordSink = Box<dyn Fn(Rank, Word) + Send + Sync>;
+pub(crate) type EventSink = Box<dyn Fn(Rank, CarrierEvent) + Send + Sync>;
 
-/// Carries what it is ordered to. Nothing here blocks.
+/// Carries between the processes of a job. No call blocks, and what is for a rank that is gone is
+/// dropped.
 pub(crate) trait Carrier: Send + Sync {
-    /// Does something. What is for a rank that is gone is dropped.
-    fn order(&self, order: Order);
+    /// Sends a frame. `sent`, for blocks, is called when the network has it, or never will.
+    fn send(&self, to: Rank, frame: Frame, sent: Option<Sent>);
+
+    /// Carries out a command.
+    fn command(&self, command: CarrierCommand);
 }
 
 /// A carrier that has joined its job.
@@ -58,29 +62,20 @@ pub(crate) struct Started {
     /// What it is, for people.
     pub(crate) what: String,
     pub(crate) carrier: Box<dyn Carrier>,
-    /// Says that it has ended, where it has something to end.
+    /// Receives once when the carrier has ended, where it has something to end.
     pub(crate) ended: Option<Receiver<()>>,
 }
 
-/// Something for the carrier to do.
-pub(crate) enum Order {
-    /// Send a frame.
-    Frame {
+/// Something for the carrier to do beside sending frames.
+pub(crate) enum CarrierCommand {
+    /// Send a message to another process.
+    Send {
         /// To whom.
         to: Rank,
         /// What.
-        frame: Frame,
-        /// Told when the network has it; for blocks.
-        sent: Option<Sent>,
+        message: ProcessMessage,
     },
-    /// Send something that is no frame.
-    Parcel {
-        /// To whom.
-        to: Rank,
-        /// What.
-        parcel: Parcel,
-    },
-    /// Say this first to everyone, also to who comes later.
+    /// Send this session message first to every rank, also to those that come later.
     Greet(Bytes),
     /// Deliver frames to this from now on.
     Deliver(FrameSink),
@@ -91,37 +86,26 @@ pub(crate) enum Order {
     Patience(Duration),
     /// A rank is gone.
     Lost(Rank),
-    /// Say nothing any more by yourself.
+    /// Send nothing any more without a command.
     Quiet,
     /// Send what waits, and end.
     Finish {
         /// Whether everyone lives and ends too.
         together: bool,
-        /// Told when everything is sent.
+        /// Receives once when everything is sent.
         sent: Sender<()>,
     },
 }
 
-/// What comes in beside frames, for the drivers.
+/// What comes in beside frames, for the drivers. Every event is about one rank.
 #[derive(Debug)]
-pub(crate) enum Word {
-    /// A message of the launch or the end.
-    Session(Bytes),
-    /// How far a rank is: what it is doing, how many pieces it has and wants, bytes it moved and sent.
-    Progress([u64; 5]),
-    /// Lines of a rank's trace, complete up to a time of the trace.
-    Trace {
-        /// The time, in nanoseconds.
-        until: u64,
-        /// Whole lines.
-        lines: Bytes,
-    },
-    /// A rank is alive.
-    Pulse,
-    /// What a rank sends makes no sense: nothing of it is heard any more.
+pub(crate) enum CarrierEvent {
+    /// The rank sent a message.
+    Message(ProcessMessage),
+    /// What the rank sends makes no sense: nothing that it sends is read any more.
     Broken(String),
-    /// The links with a rank break again and again, and nothing comes over them.
-    Worn(String),
-    /// There is no way to a rank any more, and why. It may be started again; the carrier lets it in.
+    /// The links with the rank break again and again, and nothing comes over them.
+    Flapping(String),
+    /// There is no way to the rank any more, and why. It may be started again; the carrier lets it in.
     Lost(String),
 }

@@ -1,11 +1,12 @@
-//! A process's part in a job: joining it, saying how one's part of the plan was read, hearing
-//! what is new, and leaving it together. The drivers of `lead` and `follow` run the swarm in between.
+//! A process's part in a job: joining it, sending how its part of the plan was read, receiving events,
+//! and leaving it together with the others. The drivers `lead` and `follow` run the swarm in between.
 
-mod leave;
+mod leaving;
 
-use super::carrier::{Carrier, Order, Started, Word, WordSink};
-use super::envelope::Parcel;
+use super::carrier::{Carrier, CarrierCommand, CarrierEvent, EventSink, Started};
+use super::message::ProcessMessage;
 use super::session::{Hello, RankProcess, Session};
+use crate::frame::{Frame, Sent};
 use crate::lock::lock;
 use crate::supervision::run_mark::Ending;
 use crate::supervision::same_host::{HostWatch, OwnRun, SameHostRank, process_of, same_host};
@@ -21,9 +22,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-/// How often who waits looks at whether it should stop.
+/// How often a wait checks whether it should stop.
 const TICK: Duration = Duration::from_millis(100);
-/// Rank 0 says every second that it lives; after so long without it, it is gone.
+/// Rank 0 sends a pulse every second; after so long without one it counts as gone.
 pub(crate) const SILENCE: Duration = Duration::from_secs(10);
 /// Everyone comes up within so long of each other: launchers start thousands of processes one by one.
 const GATHER: Duration = Duration::from_secs(60);
@@ -32,14 +33,14 @@ const GATHER: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub struct Job(Arc<Inner>);
 
-/// Something new, for whoever drives.
+/// What happens in a job, for its driver.
 #[derive(Debug)]
-pub(crate) enum News {
-    /// What came in beside frames.
-    Word(Rank, Word),
+pub(crate) enum JobEvent {
+    /// The carrier reports something about a rank.
+    Carrier(Rank, CarrierEvent),
     /// A process of this host has ended.
     Died(Rank),
-    /// A rank was never started, or ended before it was one.
+    /// A rank was never started, or ended before it joined.
     GivenUp(Rank),
     /// The rank of this process is over.
     Over,
@@ -54,9 +55,9 @@ struct Inner {
     what: String,
     clock: Arc<TraceClock>,
     carrier: Box<dyn Carrier>,
-    news: Mutex<Receiver<News>>,
-    tell: Sender<News>,
-    /// Says that the carrier has ended, where it has something to end.
+    inbox: Mutex<Receiver<JobEvent>>,
+    events: Sender<JobEvent>,
+    /// Receives once when the carrier has ended, where it has something to end.
     ended: Option<Mutex<Receiver<()>>>,
     state: Mutex<State>,
 }
@@ -67,9 +68,9 @@ struct State {
     /// Rank 0's arguments.
     work: Value,
     seed: u64,
-    /// Rank 0: the longest block that all who said hello agree on.
+    /// Rank 0: the longest block that all ranks that sent a hello agree on.
     block_length: u32,
-    /// Rank 0: who said hello.
+    /// Rank 0: the processes that sent a hello.
     processes: BTreeMap<Rank, RankProcess>,
     neighbours: Vec<RankProcess>,
     place: Option<PathBuf>,
@@ -78,9 +79,9 @@ struct State {
     given_up: BTreeSet<Rank>,
     /// Rank 0: the codes of peers that have one of their own.
     codes: BTreeMap<Rank, u8>,
-    /// The last word has come.
+    /// The exit code that rank 0 sent, and whether all leave together.
     bye: Option<(u8, bool)>,
-    /// Nobody says anything more, and whether all leave together.
+    /// Rank 0 sent that nobody sends anything more: whether all leave together.
     end: Option<bool>,
 }
 
@@ -136,27 +137,27 @@ impl Job {
         work: &Value,
         start: impl FnOnce(
             Arc<TraceClock>,
-            WordSink,
+            EventSink,
             Box<dyn FnOnce(String) + Send>,
         ) -> Result<Started, E>,
     ) -> Result<Job, E> {
         let clock = Arc::new(TraceClock::default());
-        let (tell, news) = channel();
-        let (told, failed) = (tell.clone(), tell.clone());
-        let words = Box::new(move |from, word| {
-            // Whoever listens may have left.
-            let _ = told.send(News::Word(from, word));
+        let (events, inbox) = channel();
+        let (sink, failed) = (events.clone(), events.clone());
+        let sink = Box::new(move |from, event| {
+            // The driver may have left.
+            let _ = sink.send(JobEvent::Carrier(from, event));
         });
-        let failed = Box::new(move |error| _ = failed.send(News::Failed(error)));
-        let started = start(Arc::clone(&clock), words, failed)?;
+        let failed = Box::new(move |error| _ = failed.send(JobEvent::Failed(error)));
+        let started = start(Arc::clone(&clock), sink, failed)?;
         let job = Job(Arc::new(Inner {
             rank: started.rank,
             size: started.size,
             what: started.what,
             clock,
             carrier: started.carrier,
-            news: Mutex::new(news),
-            tell,
+            inbox: Mutex::new(inbox),
+            events,
             ended: started.ended.map(Mutex::new),
             state: Mutex::default(),
         }));
@@ -164,29 +165,35 @@ impl Job {
         Ok(job)
     }
 
-    /// Rank 0 names the job, everyone else hears it.
+    /// Rank 0 names the job, everyone else receives the name.
     fn agree(&self, work: &Value) -> Result<(), SilentRoot> {
         if self.leads() {
             let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
             let nanos = now.map_or(0, |since| since.as_nanos());
             let id = format!("{:x}-{nanos:x}", std::process::id());
             let first = Session::Job { id: id.clone(), work: work.clone() };
-            self.order(Order::Greet(first.encode()));
+            self.command(CarrierCommand::Greet(first.encode()));
             let mut state = self.state();
             (state.id, state.work) = (id, work.clone());
             return Ok(());
         }
         let until = Instant::now() + GATHER;
         while Instant::now() < until {
-            match self.next(TICK) {
-                Some(News::Word(Rank::TRACKER, Word::Session(bytes))) => {
+            match self.next_event(TICK) {
+                Some(JobEvent::Carrier(
+                    Rank::TRACKER,
+                    CarrierEvent::Message(ProcessMessage::Session(bytes)),
+                )) => {
                     if let Some(Session::Job { id, work }) = Session::decode(&bytes) {
                         let mut state = self.state();
                         (state.id, state.work) = (id, work);
                         return Ok(());
                     }
                 }
-                Some(News::Word(Rank::TRACKER, Word::Lost(_) | Word::Broken(_))) => break,
+                Some(JobEvent::Carrier(
+                    Rank::TRACKER,
+                    CarrierEvent::Lost(_) | CarrierEvent::Broken(_),
+                )) => break,
                 _ => {}
             }
         }
@@ -211,7 +218,7 @@ impl Job {
         self.0.what.clone()
     }
 
-    /// What rank 0 was asked to do, as it said at joining.
+    /// What rank 0 was asked to do, as it sent it at joining.
     #[must_use]
     pub fn work(&self) -> Value {
         self.state().work.clone()
@@ -223,7 +230,7 @@ impl Job {
         self.state().id.clone()
     }
 
-    /// A peer says how its part of the plan was read, and waits for rank 0's answer.
+    /// A peer sends how its part of the plan was read, and waits for rank 0's answer.
     ///
     /// # Errors
     /// [`Dismissed`] if the run does not begin, or rank 0 is gone.
@@ -231,11 +238,14 @@ impl Job {
         let me = Neighbour::me(self.0.rank, hello.state.clone());
         self.state().place = hello.state.clone();
         let process = process_of(&me, &hello.host);
-        self.say(Rank::TRACKER, &Session::Hello { hello, process });
-        let mut heard = Instant::now();
+        self.send(Rank::TRACKER, &Session::Hello { hello, process });
+        let mut last_event = Instant::now();
         loop {
-            match self.next(TICK) {
-                Some(News::Word(_, Word::Session(bytes))) => match Session::decode(&bytes) {
+            match self.next_event(TICK) {
+                Some(JobEvent::Carrier(
+                    _,
+                    CarrierEvent::Message(ProcessMessage::Session(bytes)),
+                )) => match Session::decode(&bytes) {
                     Some(Session::Welcome { seed, block_length, neighbours }) => {
                         let mut state = self.state();
                         (state.seed, state.neighbours) = (seed, neighbours);
@@ -248,15 +258,18 @@ impl Job {
                     }
                     _ => {}
                 },
-                Some(News::Word(Rank::TRACKER, Word::Lost(_) | Word::Broken(_))) => {
+                Some(JobEvent::Carrier(
+                    Rank::TRACKER,
+                    CarrierEvent::Lost(_) | CarrierEvent::Broken(_),
+                )) => {
                     self.announce_death(Rank::TRACKER);
                     return Err(Dismissed { code: crate::report::EXIT_NETWORK });
                 }
-                Some(_) => heard = Instant::now(),
+                Some(_) => last_event = Instant::now(),
                 None if stopped() => {
                     return Err(Dismissed { code: crate::report::EXIT_INTERRUPTED });
                 }
-                None if heard.elapsed() > SILENCE => {
+                None if last_event.elapsed() > SILENCE => {
                     return Err(Dismissed { code: crate::report::EXIT_NETWORK });
                 }
                 None => {}
@@ -264,7 +277,7 @@ impl Job {
         }
     }
 
-    /// Rank 0 waits until every peer has said hello, for `patience` at most: what each of them said.
+    /// Rank 0 waits until every peer has sent a hello, for `patience` at most: the hello of each.
     #[must_use]
     pub fn hellos(&self, patience: Duration, stopped: &dyn Fn() -> bool) -> BTreeMap<Rank, Hello> {
         let until = Instant::now() + patience;
@@ -275,12 +288,18 @@ impl Job {
             self.peers().any(|rank| waits(&rank))
         };
         while missing(&hellos) && Instant::now() < until && !stopped() {
-            let news = self.next(TICK);
-            if let Some(News::GivenUp(rank) | News::Died(rank) | News::Word(rank, Word::Lost(_))) =
-                news
+            let event = self.next_event(TICK);
+            if let Some(
+                JobEvent::GivenUp(rank)
+                | JobEvent::Died(rank)
+                | JobEvent::Carrier(rank, CarrierEvent::Lost(_)),
+            ) = event
             {
                 self.state().given_up.insert(rank);
-            } else if let Some(News::Word(from, Word::Session(bytes))) = news
+            } else if let Some(JobEvent::Carrier(
+                from,
+                CarrierEvent::Message(ProcessMessage::Session(bytes)),
+            )) = event
                 && let Some(Session::Hello { hello, process }) = Session::decode(&bytes)
             {
                 self.state().given_up.remove(&from);
@@ -295,10 +314,10 @@ impl Job {
     }
 
     /// Rank 0 knows that a rank was not started, or ended before it was one: nobody waits for it any
-    /// more, though it is let in should it come after all. To be said from any thread.
+    /// more, though it is let in if it comes after all. Any thread may call this.
     pub fn give_up(&self, rank: Rank) {
-        // Whoever would wait for it may have left.
-        let _ = self.0.tell.send(News::GivenUp(rank));
+        // The driver may have left.
+        let _ = self.0.events.send(JobEvent::GivenUp(rank));
     }
 
     /// Whether a rank is not waited for, since it cannot come.
@@ -306,12 +325,12 @@ impl Job {
         self.state().given_up.contains(&rank)
     }
 
-    /// Whether a rank has ever said hello.
+    /// Whether a rank has ever sent a hello.
     pub(crate) fn has_come(&self, rank: Rank) -> bool {
         self.state().processes.contains_key(&rank)
     }
 
-    /// Rank 0, where it is a peer too, says where it writes and how long its blocks are: before
+    /// Rank 0, where it is a peer too, sets where it writes and how long its blocks are: before
     /// [`Job::welcome`].
     pub fn own(&self, hello: &Hello) {
         let me = process_of(&Neighbour::me(Rank::TRACKER, hello.state.clone()), &hello.host);
@@ -321,7 +340,7 @@ impl Job {
         state.agree_on(hello.block_length);
     }
 
-    /// Rank 0 lets the run begin, with this seed. What it would be told itself.
+    /// Rank 0 lets the run begin, with this seed. Returns the welcome that it would get itself.
     pub fn welcome(&self, seed: u64) -> Welcome {
         let me = || process_of(&Neighbour::me(Rank::TRACKER, None), &watch::host_name());
         let mut state = self.state();
@@ -351,7 +370,7 @@ impl Job {
         let (seed, block_length) = (state.seed, state.block_length);
         let welcome = Session::Welcome { seed, block_length, neighbours };
         drop(state);
-        self.say(rank, &welcome);
+        self.send(rank, &welcome);
     }
 
     /// Rank 0: a peer that comes late takes part if it can.
@@ -377,38 +396,45 @@ impl Job {
         &self.0.clock
     }
 
+    /// Sends a frame to another process.
+    pub(crate) fn send_frame(&self, to: Rank, frame: Frame, sent: Option<Sent>) {
+        self.0.carrier.send(to, frame, sent);
+    }
+
     /// Gives the carrier something to do.
-    pub(crate) fn order(&self, order: Order) {
-        self.0.carrier.order(order);
+    pub(crate) fn command(&self, command: CarrierCommand) {
+        self.0.carrier.command(command);
     }
 
-    /// Links that break one after the other count against this time.
-    pub(crate) fn bear(&self, patience: Duration) {
-        self.order(Order::Patience(patience));
+    /// Links may break one after the other for so long without being of use.
+    pub(crate) fn set_patience(&self, patience: Duration) {
+        self.command(CarrierCommand::Patience(patience));
     }
 
-    pub(crate) fn teller(&self) -> Sender<News> {
-        self.0.tell.clone()
+    /// Where events of the job are sent.
+    pub(crate) fn events(&self) -> Sender<JobEvent> {
+        self.0.events.clone()
     }
 
-    pub(crate) fn say(&self, to: Rank, session: &Session) {
-        self.order(Order::Parcel { to, parcel: Parcel::Session(session.encode()) });
+    /// Sends a message of the launch or the end.
+    pub(crate) fn send(&self, to: Rank, session: &Session) {
+        let message = ProcessMessage::Session(session.encode());
+        self.command(CarrierCommand::Send { to, message });
     }
 
-    /// What is new; `None` after `patience`.
-    pub(crate) fn next(&self, patience: Duration) -> Option<News> {
-        let news = lock(&self.0.news);
-        news.recv_timeout(patience).ok()
+    /// The next event; `None` if none comes within `patience`.
+    pub(crate) fn next_event(&self, patience: Duration) -> Option<JobEvent> {
+        lock(&self.0.inbox).recv_timeout(patience).ok()
     }
 
     /// Begins to watch the processes of this host, and leaves a mark of the run where outputs go.
     pub(crate) fn begin_watching(&self, fs: Option<&Arc<dyn Fs>>) {
-        let events = self.0.tell.clone();
+        let events = self.0.events.clone();
         let mut state = self.state();
         let State { host, id, place, neighbours, .. } = &mut *state;
         let own = OwnRun { rank: self.0.rank, job: id, place: place.as_deref().zip(fs) };
         // The driver may have left.
-        let died = move |rank| _ = events.send(News::Died(rank));
+        let died = move |rank| _ = events.send(JobEvent::Died(rank));
         host.begin(&own, neighbours, Box::new(died));
     }
 
@@ -420,7 +446,7 @@ impl Job {
     /// A rank is known to be dead: the carrier learns it, too.
     pub(crate) fn announce_death(&self, rank: Rank) {
         if self.mark_dead(rank) {
-            self.order(Order::Lost(rank));
+            self.command(CarrierCommand::Lost(rank));
         }
     }
 

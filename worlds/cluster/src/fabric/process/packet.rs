@@ -1,11 +1,11 @@
-//! What travels on the stream between two ranks: parcels, each `length ‖ kind ‖ body`, numbers
+//! What travels on the stream between two ranks: packets, each `length ‖ kind ‖ body`, numbers
 //! big-endian, the length counting kind and body (as in BEP 3, "peer messages"). Control messages
-//! and the peer wire protocol keep their own codecs; this one only wraps them. It moves nothing,
-//! and does not look into what the launch and the report say to each other.
+//! and the peer wire protocol keep their own codecs; this one only frames them. It moves nothing,
+//! and does not look into what the processes send each other at the launch and at the end.
 //!
 //! | kind | | body |
 //! |---|---|---|
-//! | 1 | control | a control message (`dunlin_tracker`) |
+//! | 1 | control | a control message (`dunlin_control`) |
 //! | 2 | handshake | torrent, the 68 bytes of BEP 3 |
 //! | 3 | wire | torrent, a message as it stands on the wire, its own length in front; never `piece` |
 //! | 4 | ask | torrent, piece, begin, length, tag (u16) |
@@ -17,28 +17,30 @@
 //! | 10 | trace | until (u64), lines to the end |
 //! | 11 | pulse | nothing |
 //!
-//! Every parcel has exactly one encoding. What a stranger may do does not apply: all ranks run one
-//! build, so whatever is not known is an error, and the stream cannot be followed after it.
+//! Every packet has exactly one encoding. All ranks run one build, so whatever is not known is an error,
+//! and the stream cannot be followed after it.
 
+use super::message::ProcessMessage;
 use crate::fabric::mpi::transport::MAX_TAG;
+use crate::frame::{Frame, Payload};
 use bytes::Bytes;
 use dunlin_base::TorrentId;
-use dunlin_control::{Control, ControlError};
+use dunlin_control::ControlError;
 use dunlin_wire::{BlockRange, HANDSHAKE_LEN, Handshake, Message, WireError};
 
-/// The longest parcel in bytes, kind included. A registration or a set's metainfo holds 20 bytes a
+/// The longest packet in bytes, kind included. A registration or a set's metainfo holds 20 bytes a
 /// piece and a name a file; a bitfield one bit a piece; all of them are far below.
-pub(crate) const MAX_PARCEL: u32 = 1 << 30;
+pub(crate) const MAX_PACKET: u32 = 1 << 30;
 /// The longest block in bytes: also the longest token (`dunlin_metainfo::MAX_TOKEN`). Requests of
 /// ours are much smaller.
 pub(crate) const MAX_BLOCK: u32 = 16 << 20;
 
 /// Bytes until kind and length are known.
 const HEAD: usize = 5;
-/// What an idle unpacker may keep allocated: about a full window of its stream.
+/// What an idle decoder may keep allocated: about a full window of its stream.
 const KEEP: usize = 64 << 10;
 
-/// The kinds, in the order of [`Parcel`]'s variants. 0 is none, so that zeros are no parcels.
+/// The kinds. None is 0, so that zeros are no packets.
 mod kind {
     pub(super) const CONTROL: u8 = 1;
     pub(super) const HANDSHAKE: u8 = 2;
@@ -53,25 +55,13 @@ mod kind {
     pub(super) const PULSE: u8 = 11;
 }
 
-/// One thing that a rank says to another.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Parcel {
-    /// Between a peer and the tracker.
-    Control(Control),
-    /// The first parcel of a connection, from either side.
-    Handshake {
-        /// The torrent that the connection is for.
-        torrent: TorrentId,
-        /// What it says.
-        handshake: Handshake,
-    },
-    /// A peer wire message; never `piece`.
-    Wire {
-        /// The torrent that the connection is for.
-        torrent: TorrentId,
-        /// The message.
-        message: Message,
-    },
+/// What one rank sends to another over the stream between them.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Packet {
+    /// A frame of the swarm. Of blocks only tokens travel here, and those of so few bytes that a receive
+    /// of their own would cost more: 1 to [`MAX_BLOCK`] bytes. A token is as long as it is, whatever its
+    /// length in segments.
+    Frame(Frame),
     /// A request whose answer is to land under a tag of the data lane.
     Ask {
         /// The torrent that the connection is for.
@@ -81,22 +71,6 @@ pub(crate) enum Parcel {
         /// The tag under which the receive is posted, 1 to [`MAX_TAG`].
         tag: u16,
     },
-    /// A block whose data travels here: a token, or so few bytes that a receive of their own would
-    /// cost more.
-    Piece {
-        /// The torrent that the connection is for.
-        torrent: TorrentId,
-        /// The request that it answers; 1 to [`MAX_BLOCK`] long.
-        range: BlockRange,
-        /// The data, 1 to [`MAX_BLOCK`] bytes. A token is as long as it is, whatever its length in
-        /// segments.
-        data: Bytes,
-    },
-    /// The sender closed the connection.
-    HangUp {
-        /// The torrent that the connection was for.
-        torrent: TorrentId,
-    },
     /// The request under this tag will not be answered.
     Void {
         /// The torrent that the connection is for.
@@ -104,44 +78,22 @@ pub(crate) enum Parcel {
         /// The tag that came with the request, 1 to [`MAX_TAG`].
         tag: u16,
     },
-    /// A message of the launch or the report, opaque here.
-    Session(Bytes),
-    /// How far the sender is, for rank 0 to show.
-    Progress {
-        /// Its state, a number of whoever shows it.
-        state: u8,
-        /// Pieces of what it wants that it has.
-        have: u64,
-        /// Pieces that it wants.
-        wanted: u64,
-        /// Bytes of payload it received.
-        moved: u64,
-        /// Bytes of payload it sent.
-        sent: u64,
-    },
-    /// Lines of the sender's trace.
-    Trace {
-        /// The sender's clock in nanoseconds; no line before it is still to come.
-        until: u64,
-        /// Whole lines, as they stand in the file.
-        lines: Bytes,
-    },
-    /// Nothing to say, but alive.
-    Pulse,
+    /// A message between the processes.
+    Process(ProcessMessage),
 }
 
-/// Why bytes are no parcel. The rank at the other end is to blame: it is another build, or a broken
+/// Why bytes are no packet. The rank at the other end is to blame: it is another build, or a broken
 /// one. The stream cannot be followed any more.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Malformed {
+pub(crate) enum PacketError {
     /// There is no room for a kind.
     #[error(
-        "malformed parcel: a length of 0, expected 1 at least; run the same build at every rank"
+        "malformed packet: a length of 0, expected 1 at least; run the same build at every rank"
     )]
     NoKind,
     /// The kind means nothing here.
     #[error(
-        "malformed parcel: kind {found}, expected 1 to {max}; run the same build at every rank",
+        "malformed packet: kind {found}, expected 1 to {max}; run the same build at every rank",
         max = kind::PULSE
     )]
     Kind {
@@ -149,7 +101,7 @@ pub(crate) enum Malformed {
         found: u8,
     },
     /// The length is none of its kind.
-    #[error("malformed parcel `{kind}`: expected a length of {least} to {most}, found {found}")]
+    #[error("malformed packet `{kind}`: expected a length of {least} to {most}, found {found}")]
     Length {
         /// The kind's name.
         kind: &'static str,
@@ -161,10 +113,10 @@ pub(crate) enum Malformed {
         found: u32,
     },
     /// The control message in it is none.
-    #[error("malformed parcel `control`: {0}")]
+    #[error("malformed packet `control`: {0}")]
     Control(#[from] ControlError),
     /// The handshake or message in it is none.
-    #[error("malformed parcel `{kind}`: {error}")]
+    #[error("malformed packet `{kind}`: {error}")]
     Wire {
         /// The kind's name.
         kind: &'static str,
@@ -172,7 +124,7 @@ pub(crate) enum Malformed {
         error: WireError,
     },
     /// The message's own length is not that of the bytes.
-    #[error("malformed parcel `wire`: expected a message of length {expected}, found {found}")]
+    #[error("malformed packet `wire`: expected a message of length {expected}, found {found}")]
     WireLength {
         /// Bytes that are there.
         expected: u32,
@@ -181,14 +133,14 @@ pub(crate) enum Malformed {
     },
     /// A message that has no place here.
     #[error(
-        "malformed parcel `wire`: a message of id {found}, expected one of ours and no `piece`"
+        "malformed packet `wire`: a message of id {found}, expected one of ours and no `piece`"
     )]
     WireId {
         /// Its id.
         found: u8,
     },
     /// A block of no or too many bytes.
-    #[error("malformed parcel `{kind}`: a block of {found}, expected 1 to {MAX_BLOCK}")]
+    #[error("malformed packet `{kind}`: a block of {found}, expected 1 to {MAX_BLOCK}")]
     Block {
         /// The kind's name.
         kind: &'static str,
@@ -196,7 +148,7 @@ pub(crate) enum Malformed {
         found: u32,
     },
     /// A tag that no receive is posted under.
-    #[error("malformed parcel `{kind}`: tag {found}, expected 1 to {MAX_TAG}")]
+    #[error("malformed packet `{kind}`: tag {found}, expected 1 to {MAX_TAG}")]
     Tag {
         /// The kind's name.
         kind: &'static str,
@@ -205,60 +157,72 @@ pub(crate) enum Malformed {
     },
 }
 
-/// Appends the bytes of a parcel. A `piece` in [`Parcel::Wire`], a tag or a block outside its
-/// limits, or more than [`MAX_PARCEL`] bytes are the caller's mistakes: the other end refuses them.
-pub(crate) fn pack(parcel: &Parcel, out: &mut Vec<u8>) {
+/// Appends the bytes of a packet. A `piece` in [`Frame::Wire`], a tag or a block outside its limits, or
+/// more than [`MAX_PACKET`] bytes are the caller's mistakes: the other end refuses them.
+pub(crate) fn encode(packet: &Packet, out: &mut Vec<u8>) {
     let start = out.len();
     out.extend_from_slice(&[0; 4]);
-    match parcel {
-        Parcel::Control(control) => {
-            out.push(kind::CONTROL);
-            out.extend_from_slice(&dunlin_control::encode(control));
-        }
-        Parcel::Handshake { torrent, handshake } => {
-            begin(kind::HANDSHAKE, *torrent, out);
-            out.extend_from_slice(&handshake.encode());
-        }
-        Parcel::Wire { torrent, message } => {
-            debug_assert!(!matches!(message, Message::Piece(_)), "a piece has a parcel of its own");
-            begin(kind::WIRE, *torrent, out);
-            dunlin_wire::encode_into(message, out);
-        }
-        Parcel::Ask { torrent, range, tag } => {
+    match packet {
+        Packet::Frame(frame) => put_frame(frame, out),
+        Packet::Ask { torrent, range, tag } => {
             begin(kind::ASK, *torrent, out);
             put_range(*range, out);
             out.extend_from_slice(&tag.to_be_bytes());
         }
-        Parcel::Piece { torrent, range, data } => {
-            begin(kind::PIECE, *torrent, out);
-            put_range(*range, out);
-            out.extend_from_slice(data);
-        }
-        Parcel::HangUp { torrent } => begin(kind::HANG_UP, *torrent, out),
-        Parcel::Void { torrent, tag } => {
+        Packet::Void { torrent, tag } => {
             begin(kind::VOID, *torrent, out);
             out.extend_from_slice(&tag.to_be_bytes());
         }
-        Parcel::Session(bytes) => {
+        Packet::Process(message) => put_message(message, out),
+    }
+    let length = u32::try_from(out.len() - start - 4).unwrap_or(u32::MAX);
+    if let Some(prefix) = out.get_mut(start..).and_then(|packet| packet.first_chunk_mut()) {
+        *prefix = length.to_be_bytes();
+    }
+}
+
+fn put_frame(frame: &Frame, out: &mut Vec<u8>) {
+    match frame {
+        Frame::Control(control) => {
+            out.push(kind::CONTROL);
+            out.extend_from_slice(&dunlin_control::encode(control));
+        }
+        Frame::Handshake { torrent, handshake } => {
+            begin(kind::HANDSHAKE, *torrent, out);
+            out.extend_from_slice(&handshake.encode());
+        }
+        Frame::Wire { torrent, message } => {
+            debug_assert!(!matches!(message, Message::Piece(_)), "a piece has a kind of its own");
+            begin(kind::WIRE, *torrent, out);
+            dunlin_wire::encode_into(message, out);
+        }
+        Frame::Piece { torrent, range, payload } => {
+            begin(kind::PIECE, *torrent, out);
+            put_range(*range, out);
+            out.extend_from_slice(&payload.data);
+        }
+        Frame::HangUp { torrent } => begin(kind::HANG_UP, *torrent, out),
+    }
+}
+
+fn put_message(message: &ProcessMessage, out: &mut Vec<u8>) {
+    match message {
+        ProcessMessage::Session(bytes) => {
             out.push(kind::SESSION);
             out.extend_from_slice(bytes);
         }
-        Parcel::Progress { state, have, wanted, moved, sent } => {
+        ProcessMessage::Progress { state, have, wanted, moved, sent } => {
             out.extend_from_slice(&[kind::PROGRESS, *state]);
             for number in [have, wanted, moved, sent] {
                 out.extend_from_slice(&number.to_be_bytes());
             }
         }
-        Parcel::Trace { until, lines } => {
+        ProcessMessage::Trace { until, lines } => {
             out.push(kind::TRACE);
             out.extend_from_slice(&until.to_be_bytes());
             out.extend_from_slice(lines);
         }
-        Parcel::Pulse => out.push(kind::PULSE),
-    }
-    let length = u32::try_from(out.len() - start - 4).unwrap_or(u32::MAX);
-    if let Some(prefix) = out.get_mut(start..).and_then(|parcel| parcel.first_chunk_mut()) {
-        *prefix = length.to_be_bytes();
+        ProcessMessage::Pulse => out.push(kind::PULSE),
     }
 }
 
@@ -273,55 +237,55 @@ fn put_range(range: BlockRange, out: &mut Vec<u8>) {
     }
 }
 
-/// Turns the bytes of a stream, cut anywhere, into parcels. It allocates for what has come, not for
+/// Turns the bytes of a stream, cut anywhere, into packets. It allocates for what has come, not for
 /// what a length promises.
 #[derive(Debug, Default)]
-pub(crate) struct Unpacker {
+pub(crate) struct PacketDecoder {
     buffer: Vec<u8>,
     /// Bytes at the front of `buffer` that are used up.
     used: usize,
-    malformed: Option<Malformed>,
+    error: Option<PacketError>,
 }
 
-impl Unpacker {
-    /// An unpacker that has seen nothing.
-    pub(crate) fn new() -> Unpacker {
-        Unpacker::default()
+impl PacketDecoder {
+    /// An decoder that has seen nothing.
+    pub(crate) fn new() -> PacketDecoder {
+        PacketDecoder::default()
     }
 
-    /// Puts bytes behind those that came before. Call [`Unpacker::next`] until it gives `None`
+    /// Puts bytes behind those that came before. Call [`PacketDecoder::next`] until it gives `None`
     /// afterwards: what it does not take is kept. A dead one forgets them.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
-        if self.malformed.is_none() {
+        if self.error.is_none() {
             self.buffer.extend_from_slice(bytes);
         }
     }
 
-    /// The next parcel; `None` until all of it has come.
+    /// The next packet; `None` until all of it has come.
     ///
     /// # Errors
-    /// [`Malformed`] if the bytes are none. The unpacker is dead from then on: it holds nothing, and
+    /// [`PacketError`] if the bytes are none. The decoder is dead from then on: it holds nothing, and
     /// every later call gives the same error.
-    pub(crate) fn next(&mut self) -> Result<Option<Parcel>, Malformed> {
-        if let Some(malformed) = &self.malformed {
-            return Err(malformed.clone());
+    pub(crate) fn next(&mut self) -> Result<Option<Packet>, PacketError> {
+        if let Some(error) = &self.error {
+            return Err(error.clone());
         }
         match first(self.buffer.get(self.used..).unwrap_or_default()) {
             Ok(None) => Ok(None),
-            Ok(Some((parcel, bytes))) => {
+            Ok(Some((packet, bytes))) => {
                 self.used += bytes;
                 self.compact();
-                Ok(Some(parcel))
+                Ok(Some(packet))
             }
-            Err(malformed) => {
-                *self = Unpacker { malformed: Some(malformed.clone()), ..Unpacker::default() };
-                Err(malformed)
+            Err(error) => {
+                *self = PacketDecoder { error: Some(error.clone()), ..PacketDecoder::default() };
+                Err(error)
             }
         }
     }
 
     /// Gives up what is used. It moves bytes only when at least as many are used as are left, so
-    /// that a byte is moved once on average at most, however many parcels come at once.
+    /// that a byte is moved once on average at most, however many packets come at once.
     fn compact(&mut self) {
         let left = self.buffer.len() - self.used;
         if left > self.used {
@@ -345,27 +309,24 @@ impl Unpacker {
         // A vector doubles, and begins with a few bytes.
         let most = (2 * came).max(8);
         assert!(self.buffer.capacity() <= most, "room for {} of {came}", self.buffer.capacity());
-        assert!(
-            self.malformed.is_none() || self.buffer.capacity() == 0,
-            "a dead one holds nothing"
-        );
+        assert!(self.error.is_none() || self.buffer.capacity() == 0, "a dead one holds nothing");
     }
 }
 
-/// The parcel at the front of `bytes` and how many it takes; `None` if it is not all there. Length
+/// The packet at the front of `bytes` and how many it takes; `None` if it is not all there. Length
 /// and kind are checked as soon as they are.
-fn first(bytes: &[u8]) -> Result<Option<(Parcel, usize)>, Malformed> {
+fn first(bytes: &[u8]) -> Result<Option<(Packet, usize)>, PacketError> {
     let Some(prefix) = bytes.first_chunk() else { return Ok(None) };
     let length = u32::from_be_bytes(*prefix);
     if length == 0 {
-        return Err(Malformed::NoKind);
+        return Err(PacketError::NoKind);
     }
     let Some(kind) = bytes.get(HEAD - 1).copied() else { return Ok(None) };
     let bounds = bounds(kind)?;
     bounds.check(length)?;
     let end = HEAD - 1 + length as usize;
     let Some(body) = bytes.get(HEAD..end) else { return Ok(None) };
-    Ok(Some((parcel(kind, body, bounds.kind)?, end)))
+    Ok(Some((packet(kind, body, bounds.kind)?, end)))
 }
 
 /// Which lengths a kind may have, itself included.
@@ -377,99 +338,100 @@ struct Bounds {
 }
 
 impl Bounds {
-    fn check(self, found: u32) -> Result<(), Malformed> {
+    fn check(self, found: u32) -> Result<(), PacketError> {
         let Bounds { kind, least, most } = self;
         match (least..=most).contains(&found) {
             true => Ok(()),
-            false => Err(Malformed::Length { kind, least, most, found }),
+            false => Err(PacketError::Length { kind, least, most, found }),
         }
     }
 }
 
-fn bounds(found: u8) -> Result<Bounds, Malformed> {
+fn bounds(found: u8) -> Result<Bounds, PacketError> {
     let (kind, least, most) = match found {
-        kind::CONTROL => ("control", 2, MAX_PARCEL),
+        kind::CONTROL => ("control", 2, MAX_PACKET),
         kind::HANDSHAKE => ("handshake", 5 + HANDSHAKE_LEN as u32, 5 + HANDSHAKE_LEN as u32),
-        kind::WIRE => ("wire", 9, MAX_PARCEL),
+        kind::WIRE => ("wire", 9, MAX_PACKET),
         kind::ASK => ("ask", 19, 19),
         kind::PIECE => ("piece", 18, 17 + MAX_BLOCK),
         kind::HANG_UP => ("hang-up", 5, 5),
         kind::VOID => ("void", 7, 7),
-        kind::SESSION => ("session", 1, MAX_PARCEL),
+        kind::SESSION => ("session", 1, MAX_PACKET),
         kind::PROGRESS => ("progress", 34, 34),
-        kind::TRACE => ("trace", 9, MAX_PARCEL),
+        kind::TRACE => ("trace", 9, MAX_PACKET),
         kind::PULSE => ("pulse", 1, 1),
-        found => return Err(Malformed::Kind { found }),
+        found => return Err(PacketError::Kind { found }),
     };
     Ok(Bounds { kind, least, most })
 }
 
-/// The parcel of a body whose length is right for its kind.
-fn parcel(found: u8, body: &[u8], name: &'static str) -> Result<Parcel, Malformed> {
+/// The packet of a body whose length is right for its kind.
+fn packet(found: u8, body: &[u8], name: &'static str) -> Result<Packet, PacketError> {
     let torrent = || TorrentId(u32::from_be_bytes(at(body, 0)));
     let number = |offset| u64::from_be_bytes(at(body, offset));
     let rest = |offset| Bytes::copy_from_slice(body.get(offset..).unwrap_or_default());
     Ok(match found {
-        kind::CONTROL => Parcel::Control(dunlin_control::decode(body)?),
+        kind::CONTROL => Packet::Frame(Frame::Control(dunlin_control::decode(body)?)),
         kind::HANDSHAKE => {
             let handshake = Handshake::decode(&at(body, 4));
-            let handshake = handshake.map_err(|error| Malformed::Wire { kind: name, error })?;
-            Parcel::Handshake { torrent: torrent(), handshake }
+            let handshake = handshake.map_err(|error| PacketError::Wire { kind: name, error })?;
+            Packet::Frame(Frame::Handshake { torrent: torrent(), handshake })
         }
-        kind::WIRE => Parcel::Wire {
-            torrent: torrent(),
-            message: wire(body.get(4..).unwrap_or_default(), name)?,
-        },
+        kind::WIRE => {
+            let message = wire(body.get(4..).unwrap_or_default(), name)?;
+            Packet::Frame(Frame::Wire { torrent: torrent(), message })
+        }
         kind::ASK => {
-            Parcel::Ask { torrent: torrent(), range: range(body, name)?, tag: tag(body, 16, name)? }
+            Packet::Ask { torrent: torrent(), range: range(body, name)?, tag: tag(body, 16, name)? }
         }
         kind::PIECE => {
-            Parcel::Piece { torrent: torrent(), range: range(body, name)?, data: rest(16) }
+            let payload = Payload { data: rest(16), charge: None };
+            Packet::Frame(Frame::Piece { torrent: torrent(), range: range(body, name)?, payload })
         }
-        kind::HANG_UP => Parcel::HangUp { torrent: torrent() },
-        kind::VOID => Parcel::Void { torrent: torrent(), tag: tag(body, 4, name)? },
-        kind::SESSION => Parcel::Session(rest(0)),
-        kind::PROGRESS => Parcel::Progress {
+        kind::HANG_UP => Packet::Frame(Frame::HangUp { torrent: torrent() }),
+        kind::VOID => Packet::Void { torrent: torrent(), tag: tag(body, 4, name)? },
+        kind::SESSION => Packet::Process(ProcessMessage::Session(rest(0))),
+        kind::PROGRESS => Packet::Process(ProcessMessage::Progress {
             state: u8::from_be_bytes(at(body, 0)),
             have: number(1),
             wanted: number(9),
             moved: number(17),
             sent: number(25),
-        },
-        kind::TRACE => Parcel::Trace { until: number(0), lines: rest(8) },
-        kind::PULSE => Parcel::Pulse,
-        found => return Err(Malformed::Kind { found }),
+        }),
+        kind::TRACE => Packet::Process(ProcessMessage::Trace { until: number(0), lines: rest(8) }),
+        kind::PULSE => Packet::Process(ProcessMessage::Pulse),
+        found => return Err(PacketError::Kind { found }),
     })
 }
 
 /// A message with its length in front. The length of a bitfield has no cap of its own: it depends on
-/// the torrent, which is the reader's to know, and the parcel has one.
-fn wire(frame: &[u8], kind: &'static str) -> Result<Message, Malformed> {
+/// the torrent, which is the reader's to know, and the packet has one.
+fn wire(frame: &[u8], kind: &'static str) -> Result<Message, PacketError> {
     let body = frame.get(4..).unwrap_or_default();
     let (expected, found) = (body.len() as u32, u32::from_be_bytes(at(frame, 0)));
     if found != expected {
-        return Err(Malformed::WireLength { expected, found });
+        return Err(PacketError::WireLength { expected, found });
     }
     let id = body.first().copied().unwrap_or_default();
-    match Message::decode(body).map_err(|error| Malformed::Wire { kind, error })? {
-        None | Some(Message::Piece(_)) => Err(Malformed::WireId { found: id }),
+    match Message::decode(body).map_err(|error| PacketError::Wire { kind, error })? {
+        None | Some(Message::Piece(_)) => Err(PacketError::WireId { found: id }),
         Some(message) => Ok(message),
     }
 }
 
-fn range(body: &[u8], kind: &'static str) -> Result<BlockRange, Malformed> {
+fn range(body: &[u8], kind: &'static str) -> Result<BlockRange, PacketError> {
     let number = |offset| u32::from_be_bytes(at(body, offset));
     let range = BlockRange { piece: number(4), begin: number(8), length: number(12) };
     match range.length {
         1..=MAX_BLOCK => Ok(range),
-        found => Err(Malformed::Block { kind, found }),
+        found => Err(PacketError::Block { kind, found }),
     }
 }
 
-fn tag(body: &[u8], offset: usize, kind: &'static str) -> Result<u16, Malformed> {
+fn tag(body: &[u8], offset: usize, kind: &'static str) -> Result<u16, PacketError> {
     match u16::from_be_bytes(at(body, offset)) {
         tag @ 1..=MAX_TAG => Ok(tag),
-        found => Err(Malformed::Tag { kind, found }),
+        found => Err(PacketError::Tag { kind, found }),
     }
 }
 

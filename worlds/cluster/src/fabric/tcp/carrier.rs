@@ -1,12 +1,14 @@
-//! The carrier over TCP: it joins a job, takes orders, and ends. Its tasks run on a few threads of
-//! their own; no disk, hash or engine runs on them, and nobody who gives an order waits.
+//! The carrier over TCP: it joins a job, takes frames and commands, and ends. Its tasks run on a few
+//! threads of their own; no disk, hash or engine runs on them, and no call waits for them.
 
-use super::board::{Board, LinkTask};
 use super::dial::{self, SILENCE, to_root};
 use super::key_file::{KeyFile, Secret};
-use super::lines;
+use super::link_table::{LinkTable, LinkTask};
+use super::link_tasks;
 use super::wire_up::{self, KeySource, TcpStartError, WireUp};
-use crate::fabric::process::carrier::{Carrier, Order, Started, WordSink};
+use crate::fabric::process::carrier::{Carrier, CarrierCommand, EventSink, Started};
+use crate::fabric::process::packet::Packet;
+use crate::frame::{Frame, Sent};
 use crate::lock::lock;
 use crate::trace::TraceClock;
 use dunlin_base::Rank;
@@ -26,37 +28,37 @@ const DRAIN: Duration = Duration::from_secs(5);
 const OTHERS: usize = 1024;
 /// Descriptors beside those of links without which a process can hardly work.
 const FEW: usize = 32;
-/// How often it is looked whether everything is sent at the end.
+/// How often the end checks whether everything is sent.
 const LOOK: Duration = Duration::from_millis(2);
 
 /// Carries over TCP. Dropping it ends all links.
-pub(crate) struct Tcp {
-    board: Arc<Board>,
+pub(crate) struct TcpCarrier {
+    table: Arc<LinkTable>,
     /// Taken when it goes: a runtime must not be waited for on its own threads.
     runtime: Mutex<Option<Runtime>>,
     /// Rank 0's key file, which goes with the job.
     key_file: Mutex<Option<KeyFile>>,
 }
 
-impl Tcp {
-    /// Joins the job: rank 0 opens its door, everyone else comes to it.
+impl TcpCarrier {
+    /// Joins the job: rank 0 listens, everyone else connects to it.
     ///
     /// # Errors
-    /// [`TcpStartError`]: no key, no door, or no rank 0.
+    /// [`TcpStartError`]: no key, no port to listen at, or no rank 0.
     pub(crate) fn start(
         wire: &WireUp,
         clock: Arc<TraceClock>,
-        words: WordSink,
+        events: EventSink,
     ) -> Result<Started, TcpStartError> {
-        Ok(Tcp::join(wire, clock, words)?.1)
+        Ok(TcpCarrier::join(wire, clock, events)?.1)
     }
 
     /// The same, and what its tasks share.
     pub(super) fn join(
         wire: &WireUp,
         clock: Arc<TraceClock>,
-        words: WordSink,
-    ) -> Result<(Arc<Board>, Started), TcpStartError> {
+        events: EventSink,
+    ) -> Result<(Arc<LinkTable>, Started), TcpStartError> {
         allow_links(wire.size());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -68,29 +70,30 @@ impl Tcp {
             .build()
             .map_err(start)?;
         let tasks = (runtime.handle().clone(), start_task as _);
-        let make = |party| Arc::new(Board::new(party, wire.size(), clock, words, tasks));
-        let (board, key_file, what) = match wire.rank() {
+        let make = |party| Arc::new(LinkTable::new(party, wire.size(), clock, events, tasks));
+        let (table, key_file, what) = match wire.rank() {
             Rank::TRACKER => lead(wire, &runtime, make)?,
             _ => follow(wire, &runtime, make)?,
         };
         let (runtime, key_file) = (Mutex::new(Some(runtime)), Mutex::new(key_file));
         let (rank, size) = (wire.rank(), wire.size());
-        let carrier = Box::new(Tcp { board: Arc::clone(&board), runtime, key_file });
-        Ok((board, Started { rank, size, what, carrier, ended: None }))
+        let carrier = Box::new(TcpCarrier { table: Arc::clone(&table), runtime, key_file });
+        Ok((table, Started { rank, size, what, carrier, ended: None }))
     }
 }
 
-/// Starts what the board wants to have done.
-fn start_task(board: &Arc<Board>, task: LinkTask) {
-    let (runtime, board) = (board.runtime.clone(), Arc::clone(board));
+/// Starts a task that the table names.
+fn start_task(table: &Arc<LinkTable>, task: LinkTask) {
+    let (runtime, table) = (table.runtime.clone(), Arc::clone(table));
     match task {
-        LinkTask::Run { pair, line, wake, link } => {
+        LinkTask::Run { links, id, wake, link } => {
             let Link { sender, receiver, .. } = *link;
-            runtime.spawn(lines::send(Arc::clone(&board), Arc::clone(&pair), line, wake, sender));
-            runtime.spawn(lines::receive(board, pair, line, receiver));
+            let table_too = Arc::clone(&table);
+            runtime.spawn(link_tasks::send(table_too, Arc::clone(&links), id, wake, sender));
+            runtime.spawn(link_tasks::receive(table, links, id, receiver));
         }
-        LinkTask::DialPeer(pair) => _ = runtime.spawn(dial::to_peer(board, pair)),
-        LinkTask::DialRoot { breaks } => _ = runtime.spawn(dial::to_root_again(board, breaks)),
+        LinkTask::DialPeer(links) => _ = runtime.spawn(dial::to_peer(table, links)),
+        LinkTask::DialRoot { breaks } => _ = runtime.spawn(dial::to_root_again(table, breaks)),
     }
 }
 
@@ -117,14 +120,14 @@ fn party(wire: &WireUp, key: JobKey) -> Result<Party, TcpStartError> {
     Ok(Party { key, rank: wire.rank(), life })
 }
 
-type Part = (Arc<Board>, Option<KeyFile>, String);
+type Joined = (Arc<LinkTable>, Option<KeyFile>, String);
 
-/// Rank 0: a door, and a key file if it is to say where.
+/// Rank 0 listens, and writes a key file if that is to bring its address to the others.
 fn lead(
     wire: &WireUp,
     runtime: &Runtime,
-    make: impl FnOnce(Party) -> Arc<Board>,
-) -> Result<Part, TcpStartError> {
+    make: impl FnOnce(Party) -> Arc<LinkTable>,
+) -> Result<Joined, TcpStartError> {
     let opened = match wire.door() {
         Some(door) => door.try_clone().map_err(start)?,
         None => wire.open()?,
@@ -140,16 +143,16 @@ fn lead(
             (key, file)
         }
     };
-    let board = make(party(wire, key)?);
+    let table = make(party(wire, key)?);
     let _inside = runtime.enter();
     let door = Door::of(&opened).map_err(start)?;
-    let entered = Arc::clone(&board);
+    let entered = Arc::clone(&table);
     let enter = move |link| entered.enter(link);
-    runtime.spawn(door.serve(board.party.clone(), SILENCE, enter));
-    Ok((board, key_file, format!("TCP, port {}", address.port())))
+    runtime.spawn(door.serve(table.party.clone(), SILENCE, enter));
+    Ok((table, key_file, format!("TCP, port {}", address.port())))
 }
 
-/// Whether the job of this key goes on: whoever answers there has the key.
+/// Whether the job of this key goes on: only a process that has the key answers there.
 async fn answers(secret: &Secret) -> bool {
     let Ok(life) = dunlin_links::random_number() else { return false };
     // A rank that no job has: the link is closed as soon as it stands.
@@ -157,15 +160,15 @@ async fn answers(secret: &Secret) -> bool {
     to_root(&party, &secret.root).await.is_ok()
 }
 
-/// A peer: it comes to rank 0 as soon as that can be found.
+/// A peer connects to rank 0 as soon as that can be found.
 fn follow(
     wire: &WireUp,
     runtime: &Runtime,
-    make: impl FnOnce(Party) -> Arc<Board>,
-) -> Result<Part, TcpStartError> {
+    make: impl FnOnce(Party) -> Arc<LinkTable>,
+) -> Result<Joined, TcpStartError> {
     let (link, party) = find(wire, runtime)?;
     let (there, here) = (link.there, link.here);
-    let board = make(party);
+    let table = make(party);
     let any: IpAddr = match here {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
@@ -176,15 +179,15 @@ fn follow(
         TcpStartError::System(format!("cannot listen at {listen}: {error}; give another --listen"))
     })?;
     let port = door.address().port();
-    let said = Some(listen.ip()).filter(|ip| !ip.is_unspecified());
+    let chosen = Some(listen.ip()).filter(|ip| !ip.is_unspecified());
     // Both are set here and nowhere else.
-    let _ = board.door.set((port, said));
-    let _ = board.root.set(there);
-    let entered = Arc::clone(&board);
+    let _ = table.listens_at.set((port, chosen));
+    let _ = table.root.set(there);
+    let entered = Arc::clone(&table);
     let enter = move |link| entered.enter(link);
-    runtime.spawn(door.serve(board.party.clone(), SILENCE, enter));
-    board.enter(link);
-    Ok((board, None, format!("TCP, port {port}, rank 0 at {there}")))
+    runtime.spawn(door.serve(table.party.clone(), SILENCE, enter));
+    table.enter(link);
+    Ok((table, None, format!("TCP, port {port}, rank 0 at {there}")))
 }
 
 /// Finds rank 0, which may not be there yet.
@@ -193,7 +196,7 @@ fn find(wire: &WireUp, runtime: &Runtime) -> Result<(Link, Party), TcpStartError
     let mut pause = TRIES.0;
     loop {
         let secret = match wire.key() {
-            // Where rank 0 is was not said with it.
+            // Such a key comes without rank 0's address.
             KeySource::Known(key) => Ok(Secret { key: key.clone(), root: Vec::new() }),
             KeySource::Stdin => wire.stdin(),
             // Read anew each time: what is there may be an earlier job's.
@@ -223,25 +226,30 @@ fn find(wire: &WireUp, runtime: &Runtime) -> Result<(Link, Party), TcpStartError
     }
 }
 
-impl Carrier for Tcp {
-    fn order(&self, order: Order) {
-        match order {
-            Order::Frame { to, frame, sent } => self.board.send(to, frame, sent),
-            Order::Parcel { to, parcel } => self.board.parcel(to, &parcel),
-            Order::Greet(session) => self.board.greet(session),
-            Order::Deliver(sink) => self.board.deliver_to(sink),
-            Order::Budget(budget) => self.board.use_budget(budget),
-            Order::Patience(patience) => self.board.bear(patience),
-            Order::Lost(rank) => self.board.lost(rank),
-            Order::Quiet => self.board.be_quiet(),
-            Order::Finish { sent, .. } => {
-                let board = Arc::clone(&self.board);
-                self.board.runtime.spawn(async move {
+impl Carrier for TcpCarrier {
+    fn send(&self, to: Rank, frame: Frame, sent: Option<Sent>) {
+        self.table.send(to, frame, sent);
+    }
+
+    fn command(&self, command: CarrierCommand) {
+        match command {
+            CarrierCommand::Send { to, message } => {
+                self.table.send_resumable(to, &Packet::Process(message));
+            }
+            CarrierCommand::Greet(session) => self.table.greet(session),
+            CarrierCommand::Deliver(sink) => self.table.deliver_to(sink),
+            CarrierCommand::Budget(budget) => self.table.use_budget(budget),
+            CarrierCommand::Patience(patience) => self.table.set_patience(patience),
+            CarrierCommand::Lost(rank) => self.table.lost(rank),
+            CarrierCommand::Quiet => self.table.be_quiet(),
+            CarrierCommand::Finish { sent, .. } => {
+                let table = Arc::clone(&self.table);
+                self.table.runtime.spawn(async move {
                     let until = Instant::now() + DRAIN;
-                    while !board.drained() && Instant::now() < until {
+                    while !table.drained() && Instant::now() < until {
                         tokio::time::sleep(LOOK).await;
                     }
-                    // Who asked may have stopped waiting.
+                    // The receiver may have stopped waiting.
                     let _ = sent.send(());
                 });
                 drop(lock(&self.key_file).take());
@@ -250,9 +258,9 @@ impl Carrier for Tcp {
     }
 }
 
-impl Drop for Tcp {
+impl Drop for TcpCarrier {
     fn drop(&mut self) {
-        self.board.end();
+        self.table.end();
         let runtime = lock(&self.runtime).take();
         if let Some(runtime) = runtime {
             runtime.shutdown_background();

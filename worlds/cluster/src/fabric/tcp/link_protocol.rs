@@ -1,82 +1,81 @@
-//! What carriers say to each other beside what they carry: where ranks are, and how much of the firm
+//! What carriers send each other beside what they carry: where ranks are, and how much of the resumable
 //! stream has come. One message, one frame.
 //!
 //! | tag | | body, numbers big-endian |
 //! |---|---|---|
-//! | 1 | here | port (u16), address or none: where the sender lets others in |
+//! | 1 | here | port (u16), address or none: where the sender listens |
 //! | 2 | where | rank (u32) |
 //! | 3 | at | rank (u32), life (u64), port (u16), address |
 //! | 4 | nowhere | rank (u32) |
-//! | 5 | resume | bytes of the firm stream that have come (u64) |
+//! | 5 | resume | bytes of the resumable stream that have come (u64) |
 //!
-//! An address is 0 (none: as you see me), 4 and 4 bytes, or 6 and 16 bytes.
+//! An address is 0 (none: the address that the link comes from), 4 and 4 bytes, or 6 and 16 bytes.
 
 use dunlin_base::Rank;
 use std::net::{IpAddr, SocketAddr};
 
 /// One message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Talk {
-    /// The sender lets others in at this port, at the address that it is seen under unless it says
-    /// another.
+pub(crate) enum LinkMessage {
+    /// The sender listens at this port, at the address that its link comes from unless it names another.
     Here {
         /// The port.
         port: u16,
         /// The address, if it was chosen by a person.
         ip: Option<IpAddr>,
     },
-    /// Where is this rank?
+    /// The receiver is to answer where this rank is.
     Where {
         /// The rank.
         rank: Rank,
     },
-    /// It is there.
+    /// The rank is there.
     At {
         /// The rank.
         rank: Rank,
         /// The number of its process.
         life: u64,
-        /// Where it lets others in.
+        /// Where it listens.
         address: SocketAddr,
     },
-    /// Nobody knows.
+    /// The sender does not know where the rank is.
     Nowhere {
         /// The rank.
         rank: Rank,
     },
-    /// So many bytes of your firm stream have come: go on behind them.
+    /// So many bytes of the receiver's resumable stream have come: it goes on behind them.
     Resume {
         /// How many.
         received: u64,
     },
 }
 
-impl Talk {
+impl LinkMessage {
     /// The message as bytes.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(32);
         match self {
-            Talk::Here { port, ip } => {
+            LinkMessage::Here { port, ip } => {
                 out.push(1);
                 out.extend_from_slice(&port.to_be_bytes());
                 put_address(*ip, &mut out);
             }
-            Talk::Where { rank } => {
+            LinkMessage::Where { rank } => {
                 out.push(2);
                 out.extend_from_slice(&rank.0.to_be_bytes());
             }
-            Talk::At { rank, life, address } => {
+            LinkMessage::At { rank, life, address } => {
                 out.push(3);
                 out.extend_from_slice(&rank.0.to_be_bytes());
                 out.extend_from_slice(&life.to_be_bytes());
                 out.extend_from_slice(&address.port().to_be_bytes());
                 put_address(Some(address.ip()), &mut out);
             }
-            Talk::Nowhere { rank } => {
+            LinkMessage::Nowhere { rank } => {
                 out.push(4);
                 out.extend_from_slice(&rank.0.to_be_bytes());
             }
-            Talk::Resume { received } => {
+            LinkMessage::Resume { received } => {
                 out.push(5);
                 out.extend_from_slice(&received.to_be_bytes());
             }
@@ -84,27 +83,27 @@ impl Talk {
         out
     }
 
-    /// Reads a message; `None` if it is none of ours. Every message has one encoding.
-    pub(crate) fn decode(bytes: &[u8]) -> Option<Talk> {
+    /// Reads a message; `None` for bytes that are no message. Every message has one encoding.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<LinkMessage> {
         let (tag, mut rest) = bytes.split_first()?;
-        let talk = match tag {
-            1 => Talk::Here {
+        let message = match tag {
+            1 => LinkMessage::Here {
                 port: u16::from_be_bytes(take(&mut rest)?),
                 ip: take_address(&mut rest)?,
             },
-            2 => Talk::Where { rank: take_rank(&mut rest)? },
+            2 => LinkMessage::Where { rank: take_rank(&mut rest)? },
             3 => {
                 let rank = take_rank(&mut rest)?;
                 let life = u64::from_be_bytes(take(&mut rest)?);
                 let port = u16::from_be_bytes(take(&mut rest)?);
                 let address = SocketAddr::new(take_address(&mut rest)??, port);
-                Talk::At { rank, life, address }
+                LinkMessage::At { rank, life, address }
             }
-            4 => Talk::Nowhere { rank: take_rank(&mut rest)? },
-            5 => Talk::Resume { received: u64::from_be_bytes(take(&mut rest)?) },
+            4 => LinkMessage::Nowhere { rank: take_rank(&mut rest)? },
+            5 => LinkMessage::Resume { received: u64::from_be_bytes(take(&mut rest)?) },
             _ => return None,
         };
-        rest.is_empty().then_some(talk)
+        rest.is_empty().then_some(message)
     }
 }
 
@@ -150,27 +149,27 @@ mod tests {
     #[test]
     fn every_message_comes_back() {
         let rank = Rank(70_000);
-        for talk in [
-            Talk::Here { port: 4711, ip: None },
-            Talk::Here { port: 1, ip: Some([10, 0, 0, 7].into()) },
-            Talk::Where { rank },
-            Talk::At { rank, life: u64::MAX, address: "10.1.2.3:99".parse().unwrap() },
-            Talk::At { rank, life: 7, address: "[2001:db8::1]:99".parse().unwrap() },
-            Talk::Nowhere { rank },
-            Talk::Resume { received: 1 << 40 },
+        for message in [
+            LinkMessage::Here { port: 4711, ip: None },
+            LinkMessage::Here { port: 1, ip: Some([10, 0, 0, 7].into()) },
+            LinkMessage::Where { rank },
+            LinkMessage::At { rank, life: u64::MAX, address: "10.1.2.3:99".parse().unwrap() },
+            LinkMessage::At { rank, life: 7, address: "[2001:db8::1]:99".parse().unwrap() },
+            LinkMessage::Nowhere { rank },
+            LinkMessage::Resume { received: 1 << 40 },
         ] {
-            let bytes = talk.encode();
-            assert_eq!(Talk::decode(&bytes), Some(talk));
-            assert_eq!(Talk::decode(&bytes[..bytes.len() - 1]), None);
-            assert_eq!(Talk::decode(&[&bytes[..], &[0]].concat()), None);
+            let bytes = message.encode();
+            assert_eq!(LinkMessage::decode(&bytes), Some(message));
+            assert_eq!(LinkMessage::decode(&bytes[..bytes.len() - 1]), None);
+            assert_eq!(LinkMessage::decode(&[&bytes[..], &[0]].concat()), None);
         }
     }
 
     proptest! {
         #[test]
         fn any_bytes_have_one_meaning_or_none(bytes in proptest::collection::vec(0..8_u8, 0..30)) {
-            if let Some(talk) = Talk::decode(&bytes) {
-                prop_assert_eq!(talk.encode(), bytes);
+            if let Some(message) = LinkMessage::decode(&bytes) {
+                prop_assert_eq!(message.encode(), bytes);
             }
         }
     }

@@ -1,15 +1,16 @@
-//! The board that all links of a process come together on: who is linked, where frames and words go,
-//! who is told that a link broke, and when a rank counts as lost. It decides nothing about pieces.
+//! The table of all links of a process: which ranks are linked, where frames and events go, what follows
+//! when a link breaks, and when a rank counts as lost. It decides nothing about pieces.
 //!
 //! A link that breaks between two peers is a hang-up of all their torrents: the engine dials again. One
-//! that breaks between rank 0 and a peer is made again by the peer within [`GRACE`], and what they
-//! told each other firmly is not lost; after that each takes the other for dead.
+//! that breaks between rank 0 and a peer is made again by the peer within [`GRACE`], and their
+//! resumable streams lose nothing; after that each takes the other for dead.
 
-use super::pair::{Line, Pair, Wreck};
-use super::queue::Block;
-use super::talk::Talk;
-use crate::fabric::process::carrier::{FrameSink, Word, WordSink};
-use crate::fabric::process::envelope::{Parcel, pack};
+use super::link_protocol::LinkMessage;
+use super::queue::{OutgoingBlock, ResumableStream};
+use super::rank_links::{OpenLink, RankLinks, ResumableIn, UnackedOutput};
+use crate::fabric::process::carrier::{CarrierEvent, EventSink, FrameSink};
+use crate::fabric::process::message::ProcessMessage;
+use crate::fabric::process::packet::{Packet, encode};
 use crate::frame::{Frame, Sent};
 use crate::lock::lock;
 use crate::trace::TraceClock;
@@ -28,34 +29,34 @@ use tokio::sync::Notify;
 /// A peer's link to rank 0 that is not made again within so long is not made again.
 pub(super) const GRACE: Duration = Duration::from_secs(3);
 /// Links between rank 0 and a peer may break for so long without carrying anything, where no run has
-/// said how long anybody waits.
+/// set how long.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// A peer whose links are changed on the way, one after the other for so long, gives nothing more: who
-/// waits for it has the rest of the time to hear that nobody else does.
+/// A peer whose links are changed on the way, one after the other for so long, gives nothing more: the
+/// rest of the stall time is left to find out that no other source has its files.
 const FORGED: Duration = Duration::from_secs(8);
 /// Rank 0 waits a little longer than a peer tries.
 const LAST: Duration = Duration::from_millis(500);
 /// Blocks up to this many bytes travel among the small things: a frame of their own would cost more than
 /// the copy. Tokens always are that small.
 const INLINE: usize = 2048;
-/// Memory for blocks that come before anybody said which memory is theirs, in bytes.
+/// Memory for blocks that come before there is a budget, in bytes.
 const SPARE: u64 = 4 << 20;
 
-/// Something for a task of its own to do. The board names it; whoever made the board starts it.
+/// Something for a task of its own to do. The table names it; the carrier that made the table starts it.
 pub(super) enum LinkTask {
     /// Send and receive on a link that stands.
     Run {
         /// Whose link it is.
-        pair: Arc<Pair>,
+        links: Arc<RankLinks>,
         /// The number of the link.
-        line: u64,
+        id: u64,
         /// Notified when something waits to be sent.
         wake: Arc<Notify>,
         /// The link.
         link: Box<Link>,
     },
     /// Make a link to a peer, for what waits to be sent to it.
-    DialPeer(Arc<Pair>),
+    DialPeer(Arc<RankLinks>),
     /// Make the link to rank 0 again, unless more links than these have broken.
     DialRoot {
         /// How often the links with rank 0 have broken.
@@ -63,63 +64,63 @@ pub(super) enum LinkTask {
     },
 }
 
-/// Starts a task on the board's runtime.
-pub(super) type TaskStarter = fn(&Arc<Board>, LinkTask);
+/// Starts a task on the table's runtime.
+pub(super) type TaskStarter = fn(&Arc<LinkTable>, LinkTask);
 
 /// Everything that the tasks share.
-pub(super) struct Board {
+pub(super) struct LinkTable {
     pub(super) party: Party,
     size: u32,
     pub(super) clock: Arc<TraceClock>,
     pub(super) runtime: Handle,
     start: TaskStarter,
-    /// Where we let others in: the port, and the address if a person chose one.
-    pub(super) door: OnceLock<(u16, Option<IpAddr>)>,
+    /// Where we listen: the port, and the address if a person chose one.
+    pub(super) listens_at: OnceLock<(u16, Option<IpAddr>)>,
     /// Where rank 0 was found.
     pub(super) root: OnceLock<SocketAddr>,
-    pairs: Mutex<BTreeMap<Rank, Arc<Pair>>>,
+    ranks: Mutex<BTreeMap<Rank, Arc<RankLinks>>>,
     frames: RwLock<Frames>,
-    words: WordSink,
+    events: EventSink,
     budget: OnceLock<Arc<Budget>>,
     spare: Arc<BufferPool>,
     greeting: OnceLock<Bytes>,
     patience: OnceLock<Duration>,
     quiet: AtomicBool,
-    next_line: AtomicU64,
+    next_link: AtomicU64,
 }
 
 #[derive(Default)]
 struct Frames {
     sink: Option<FrameSink>,
-    /// Frames that came before anybody took them.
+    /// Frames that came before there was a sink.
     held: Vec<(Rank, Frame)>,
 }
 
-impl Board {
+impl LinkTable {
     pub(super) fn new(
         party: Party,
         size: u32,
         clock: Arc<TraceClock>,
-        words: WordSink,
+        events: EventSink,
         (runtime, start): (Handle, TaskStarter),
-    ) -> Board {
-        Board {
+    ) -> LinkTable {
+        LinkTable {
             party,
             size,
             clock,
             runtime,
             start,
-            door: OnceLock::new(),
+            listens_at: OnceLock::new(),
             root: OnceLock::new(),
-            pairs: Mutex::default(),
+            ranks: Mutex::default(),
             frames: RwLock::default(),
-            words,
+            events,
             budget: OnceLock::new(),
             spare: BufferPool::new(SPARE),
             greeting: OnceLock::new(),
             patience: OnceLock::new(),
             quiet: AtomicBool::new(false),
-            next_line: AtomicU64::new(1),
+            next_link: AtomicU64::new(1),
         }
     }
 
@@ -135,27 +136,30 @@ impl Board {
         self.quiet.store(true, Ordering::SeqCst);
     }
 
-    pub(super) fn pair(&self, rank: Rank) -> Arc<Pair> {
-        let mut pairs = lock(&self.pairs);
-        Arc::clone(pairs.entry(rank).or_insert_with(|| Arc::new(Pair::new(rank))))
+    /// The links with a rank.
+    pub(super) fn of(&self, rank: Rank) -> Arc<RankLinks> {
+        let mut ranks = lock(&self.ranks);
+        Arc::clone(ranks.entry(rank).or_insert_with(|| Arc::new(RankLinks::new(rank))))
     }
 
-    pub(super) fn pairs(&self) -> Vec<Arc<Pair>> {
-        lock(&self.pairs).values().cloned().collect()
+    /// The links with every rank that was ever linked or dialled.
+    pub(super) fn all(&self) -> Vec<Arc<RankLinks>> {
+        lock(&self.ranks).values().cloned().collect()
     }
 
-    pub(super) fn word(&self, from: Rank, word: Word) {
-        (self.words)(from, word);
+    /// Reports something about a rank to the driver.
+    pub(super) fn report(&self, rank: Rank, event: CarrierEvent) {
+        (self.events)(rank, event);
     }
 
     /// How long links may break one after the other without carrying anything.
-    pub(super) fn bear(&self, patience: Duration) {
-        // It is said once.
+    pub(super) fn set_patience(&self, patience: Duration) {
+        // It is set once.
         let _ = self.patience.set(patience);
     }
 
     pub(super) fn use_budget(&self, budget: Arc<Budget>) {
-        // It is said once.
+        // It is set once.
         let _ = self.budget.set(budget);
     }
 
@@ -190,18 +194,18 @@ impl Board {
         }
     }
 
-    /// What is said first to everyone.
+    /// Sends this session message first to every rank, also to those that are linked later.
     pub(super) fn greet(self: &Arc<Self>, session: Bytes) {
-        let mut packed = Vec::new();
-        pack(&Parcel::Session(session), &mut packed);
-        let greeting = Bytes::from(packed);
+        let mut encoded = Vec::new();
+        encode(&Packet::Process(ProcessMessage::Session(session)), &mut encoded);
+        let greeting = Bytes::from(encoded);
         if self.greeting.set(greeting.clone()).is_err() {
             return;
         }
-        for pair in self.pairs() {
-            let mut state = pair.state();
+        for links in self.all() {
+            let mut state = links.state();
             if state.life != 0 && !std::mem::replace(&mut state.greeted, true) {
-                state.queue.firm.push(greeting.clone());
+                state.queue.resumable.push(greeting.clone());
                 state.wake();
             }
         }
@@ -209,81 +213,75 @@ impl Board {
 
     /// Sends a frame.
     pub(super) fn send(self: &Arc<Self>, to: Rank, frame: Frame, sent: Option<Sent>) {
-        let Some(pair) = self.partner(to) else {
-            sent.into_iter().for_each(|tell| tell(false));
-            return;
+        let Some(links) = self.partner(to) else {
+            return sent.into_iter().for_each(|report| report(false));
         };
-        let mut state = pair.state();
+        let mut state = links.state();
         let nobody_dials = self.leads() || to == Rank::TRACKER;
         if nobody_dials && state.is_dead() {
             drop(state);
             if let Frame::Handshake { torrent, .. } = frame {
                 self.deliver(to, Frame::HangUp { torrent });
             }
-            return sent.into_iter().for_each(|tell| tell(false));
+            return sent.into_iter().for_each(|report| report(false));
         }
-        let mut told = None;
+        let mut inline = None;
         let mut dropped = Vec::new();
         match frame {
-            Frame::Control(control) => {
+            Frame::Control(_) => {
                 drop(state);
-                return self.parcel(to, &Parcel::Control(control));
+                return self.send_resumable(to, &Packet::Frame(frame));
             }
-            Frame::Handshake { torrent, handshake } => {
-                state.torrents.insert(torrent);
-                pack(&Parcel::Handshake { torrent, handshake }, state.queue.loose());
+            Frame::Piece { torrent, range, payload } if payload.data.len() > INLINE => {
+                state.queue.block(OutgoingBlock { torrent, range, payload, sent });
             }
-            Frame::Wire { torrent, message } => {
-                pack(&Parcel::Wire { torrent, message }, state.queue.loose());
-            }
-            Frame::Piece { torrent, range, payload } if payload.data.len() <= INLINE => {
-                let data = payload.data;
-                pack(&Parcel::Piece { torrent, range, data }, state.queue.loose());
-                told = sent;
-            }
-            Frame::Piece { torrent, range, payload } => {
-                state.queue.block(Block { torrent, range, payload, sent });
-            }
-            Frame::HangUp { torrent } => {
-                state.torrents.remove(&torrent);
-                dropped = state.queue.take_blocks_of(torrent);
-                pack(&Parcel::HangUp { torrent }, state.queue.loose());
+            frame => {
+                match &frame {
+                    Frame::Handshake { torrent, .. } => _ = state.torrents.insert(*torrent),
+                    Frame::HangUp { torrent } => {
+                        state.torrents.remove(torrent);
+                        dropped = state.queue.take_blocks_of(*torrent);
+                    }
+                    Frame::Piece { .. } => inline = sent,
+                    Frame::Control(_) | Frame::Wire { .. } => {}
+                }
+                encode(&Packet::Frame(frame), state.queue.per_link());
             }
         }
         state.wake();
-        let dial = !nobody_dials && state.lines.is_empty();
+        let dial = !nobody_dials && state.open.is_empty();
         let dial = dial && !std::mem::replace(&mut state.dialling, true);
         drop(state);
-        told.into_iter().for_each(|tell| tell(true));
+        inline.into_iter().for_each(|report| report(true));
         dropped.into_iter().for_each(|block| block.end(false));
         if dial {
-            (self.start)(self, LinkTask::DialPeer(pair));
+            (self.start)(self, LinkTask::DialPeer(links));
         }
     }
 
-    /// Who can be sent something.
-    fn partner(&self, to: Rank) -> Option<Arc<Pair>> {
+    /// The links with a rank that can be sent something.
+    fn partner(&self, to: Rank) -> Option<Arc<RankLinks>> {
         let other = to != self.party.rank && to.0 < self.size;
-        (other && !(self.is_quiet() && to != Rank::TRACKER && !self.leads())).then(|| self.pair(to))
+        (other && !(self.is_quiet() && to != Rank::TRACKER && !self.leads())).then(|| self.of(to))
     }
 
-    /// Sends a parcel firmly.
-    pub(super) fn parcel(&self, to: Rank, parcel: &Parcel) {
-        let Some(pair) = self.partner(to) else { return };
-        let mut packed = Vec::new();
-        pack(parcel, &mut packed);
-        let mut state = pair.state();
+    /// Sends a packet in the resumable stream.
+    pub(super) fn send_resumable(&self, to: Rank, packet: &Packet) {
+        let Some(links) = self.partner(to) else { return };
+        let mut encoded = Vec::new();
+        encode(packet, &mut encoded);
+        let mut state = links.state();
         if !state.is_dead() {
-            state.queue.firm.push(packed.into());
+            state.queue.resumable.push(encoded.into());
             state.wake();
         }
     }
 
-    /// A message of the carrier.
-    pub(super) fn talk(&self, to: &Pair, talk: &Talk) {
+    /// Sends a message of the carrier.
+    pub(super) fn send_link_message(&self, to: &RankLinks, message: &LinkMessage) {
         let mut state = to.state();
-        if !state.lines.is_empty() {
-            state.queue.talk(talk.encode());
+        if !state.open.is_empty() {
+            state.queue.message(message.encode());
             state.wake();
         }
     }
@@ -294,12 +292,12 @@ impl Board {
         if rank.0 >= self.size || rank == self.party.rank || self.is_quiet() {
             return;
         }
-        let pair = self.pair(rank);
-        let firm = self.leads() || rank == Rank::TRACKER;
-        let id = self.next_line.fetch_add(1, Ordering::Relaxed);
-        let mut wreck = Wreck::default();
-        let mut word = None;
-        let mut state = pair.state();
+        let links = self.of(rank);
+        let resumable = self.leads() || rank == Rank::TRACKER;
+        let id = self.next_link.fetch_add(1, Ordering::Relaxed);
+        let mut lost = UnackedOutput::default();
+        let mut flapping = None;
+        let mut state = links.state();
         let another = state.life != 0 && state.life != life;
         if state.dead == Some(life) || (another && rank == Rank::TRACKER) {
             tracing::debug!(%rank, "a link of a process that is gone");
@@ -307,38 +305,39 @@ impl Board {
         }
         let was_dead = state.dead.is_some();
         if another {
-            wreck = state.wreck();
+            lost = state.cut_all();
             state.dead = Some(state.life);
-            state.forget(life);
-        } else if !link.dialled && state.lines.iter().any(|line| !line.dialled) {
-            // Nobody dials who has a link: that one is over at the other end.
-            word = state.broken(Instant::now(), "the other end has made another", false).word;
-            wreck = state.wreck();
+            state.reset(life);
+        } else if !link.dialled && state.open.iter().any(|open| !open.dialled) {
+            // A rank that has a link does not dial: that one is over at the other end.
+            flapping =
+                state.broke(Instant::now(), "the other end has made another", false).flapping;
+            lost = state.cut_all();
         }
         let first = state.life != life || another;
         state.life = life;
         let received = {
-            let mut firm_in = pair.firm_in();
+            let mut resumable_in = links.resumable_in();
             if another {
-                *firm_in = super::pair::FirmIn::default();
+                *resumable_in = ResumableIn::default();
             }
-            firm_in.line = id;
-            firm_in.received
+            resumable_in.link = id;
+            resumable_in.received
         };
-        if let (true, Some(greeting)) = (firm && self.leads(), self.greeting.get())
+        if let (true, Some(greeting)) = (resumable && self.leads(), self.greeting.get())
             && !std::mem::replace(&mut state.greeted, true)
         {
             debug_assert!(first, "a process is greeted when it is first seen");
-            state.queue.firm.push_first(greeting.clone());
+            state.queue.resumable.push_first(greeting.clone());
         }
-        if firm {
-            state.queue.talk(Talk::Resume { received }.encode());
+        if resumable {
+            state.queue.message(LinkMessage::Resume { received }.encode());
         }
-        if let (true, Some((port, ip))) = (link.dialled, self.door.get()) {
-            state.queue.talk(Talk::Here { port: *port, ip: *ip }.encode());
+        if let (true, Some((port, ip))) = (link.dialled, self.listens_at.get()) {
+            state.queue.message(LinkMessage::Here { port: *port, ip: *ip }.encode());
         }
         let wake = Arc::new(Notify::new());
-        state.lines.push(Line {
+        state.open.push(OpenLink {
             id,
             since: Instant::now(),
             dialled: link.dialled,
@@ -349,106 +348,106 @@ impl Board {
             there: link.there.ip().to_canonical(),
             here: link.here.ip().to_canonical(),
         });
-        state.succeeded();
+        state.linked();
         drop(state);
         tracing::debug!(%rank, there = %link.there, dialled = link.dialled, "linked");
-        self.hang_up(&pair, wreck);
-        if let Some(word) = word {
-            self.word(rank, Word::Worn(word));
+        self.hang_up(&links, lost);
+        if let Some(text) = flapping {
+            self.report(rank, CarrierEvent::Flapping(text));
         }
         if another && !was_dead && self.leads() {
-            self.word(rank, Word::Lost("its process was started again".into()));
+            self.report(rank, CarrierEvent::Lost("its process was started again".into()));
         }
-        (self.start)(self, LinkTask::Run { pair, line: id, wake, link: Box::new(link) });
+        (self.start)(self, LinkTask::Run { links, id, wake, link: Box::new(link) });
     }
 
-    /// A link is over, and with it all links of its pair.
-    pub(super) fn broke(self: &Arc<Self>, pair: &Arc<Pair>, line: u64, error: &LinkError) {
+    /// A link is over, and with it all links with its rank.
+    pub(super) fn broke(self: &Arc<Self>, links: &Arc<RankLinks>, id: u64, error: &LinkError) {
         let why = &error.to_string();
-        let mut state = pair.state();
-        if !state.lines.iter().any(|one| one.id == line) {
+        let mut state = links.state();
+        if !state.open.iter().any(|one| one.id == id) {
             return;
         }
-        let worn = state.broken(Instant::now(), why, matches!(error, LinkError::Forged(_)));
-        let wreck = state.wreck();
+        let broke = state.broke(Instant::now(), why, matches!(error, LinkError::Forged(_)));
+        let lost = state.cut_all();
         let breaks = state.breaks;
         drop(state);
-        tracing::debug!(rank = %pair.rank, why, "the link is over");
-        self.hang_up(pair, wreck);
+        tracing::debug!(rank = %links.rank, why, "the link is over");
+        self.hang_up(links, lost);
         if self.is_quiet() {
             return;
         }
-        if let Some(word) = worn.word {
-            self.word(pair.rank, Word::Worn(word));
+        if let Some(text) = broke.flapping {
+            self.report(links.rank, CarrierEvent::Flapping(text));
         }
-        let firm = self.leads() || pair.rank == Rank::TRACKER;
+        let resumable = self.leads() || links.rank == Rank::TRACKER;
         let patience = *self.patience.get().unwrap_or(&PATIENCE);
-        if firm && worn.since.elapsed() >= patience {
-            return self.lose(pair, breaks, &worn.count);
+        if resumable && broke.since.elapsed() >= patience {
+            return self.lose(links, breaks, &broke.count);
         }
-        if worn.forged && worn.since.elapsed() >= patience.min(FORGED) {
-            return self.broken(pair, worn.count);
+        if broke.forged && broke.since.elapsed() >= patience.min(FORGED) {
+            return self.violated(links, broke.count);
         }
-        if pair.rank == Rank::TRACKER {
+        if links.rank == Rank::TRACKER {
             (self.start)(self, LinkTask::DialRoot { breaks });
         } else if self.leads() {
-            let (board, pair) = (Arc::clone(self), Arc::clone(pair));
-            let why = worn.count;
+            let (table, links) = (Arc::clone(self), Arc::clone(links));
+            let why = broke.count;
             self.runtime.spawn(async move {
                 tokio::time::sleep(GRACE + LAST).await;
-                board.lose(&pair, breaks, &why);
+                table.lose(&links, breaks, &why);
             });
         }
     }
 
     /// The link was not made again in time.
-    pub(super) fn lose(&self, pair: &Pair, breaks: u64, why: &str) {
-        let mut state = pair.state();
-        if state.breaks != breaks || !state.lines.is_empty() || state.is_dead() {
+    pub(super) fn lose(&self, links: &RankLinks, breaks: u64, why: &str) {
+        let mut state = links.state();
+        if state.breaks != breaks || !state.open.is_empty() || state.is_dead() {
             return;
         }
         state.dead = Some(state.life);
-        let wreck = state.wreck();
-        state.queue.firm = super::queue::Firm::default();
+        let lost = state.cut_all();
+        state.queue.resumable = ResumableStream::default();
         drop(state);
-        self.hang_up(pair, wreck);
+        self.hang_up(links, lost);
         if !self.is_quiet() {
-            self.word(pair.rank, Word::Lost(why.to_owned()));
+            self.report(links.rank, CarrierEvent::Lost(why.to_owned()));
         }
     }
 
     /// A driver knows that a rank is gone.
     pub(super) fn lost(&self, rank: Rank) {
-        let pair = self.pair(rank);
-        let mut state = pair.state();
+        let links = self.of(rank);
+        let mut state = links.state();
         if state.life == 0 || state.is_dead() {
             return;
         }
         state.dead = Some(state.life);
         state.address = None;
-        let wreck = state.wreck();
-        state.queue.firm = super::queue::Firm::default();
+        let lost = state.cut_all();
+        state.queue.resumable = ResumableStream::default();
         drop(state);
-        self.hang_up(&pair, wreck);
+        self.hang_up(&links, lost);
     }
 
-    /// What it sends makes no sense: it is another build, or a broken one.
-    pub(super) fn broken(&self, pair: &Pair, why: String) {
-        self.lost(pair.rank);
-        self.word(pair.rank, Word::Broken(why));
+    /// What a rank sends violates the protocol: it is another build, or a broken one.
+    pub(super) fn violated(&self, links: &RankLinks, why: String) {
+        self.lost(links.rank);
+        self.report(links.rank, CarrierEvent::Broken(why));
     }
 
-    /// The engine hears what went down with the links.
-    pub(super) fn hang_up(&self, pair: &Pair, wreck: Wreck) {
-        for torrent in wreck.torrents {
-            self.deliver(pair.rank, Frame::HangUp { torrent });
+    /// Delivers to the engine what was lost with the links.
+    pub(super) fn hang_up(&self, links: &RankLinks, lost: UnackedOutput) {
+        for torrent in lost.torrents {
+            self.deliver(links.rank, Frame::HangUp { torrent });
         }
-        wreck.blocks.into_iter().for_each(|block| block.end(false));
+        lost.blocks.into_iter().for_each(|block| block.end(false));
     }
 
-    /// A torrent was greeted or hung up by the other end.
-    pub(super) fn note(&self, pair: &Pair, torrent: TorrentId, open: bool) {
-        let mut state = pair.state();
+    /// The other end opened or closed the connection of a torrent.
+    pub(super) fn set_connected(&self, links: &RankLinks, torrent: TorrentId, open: bool) {
+        let mut state = links.state();
         if open {
             state.torrents.insert(torrent);
         } else {
@@ -458,14 +457,14 @@ impl Board {
 
     /// Whether everything is handed to the system that can be.
     pub(super) fn drained(&self) -> bool {
-        self.pairs().iter().all(|pair| pair.state().drained())
+        self.all().iter().all(|links| links.state().drained())
     }
 
     /// Ends all links.
     pub(super) fn end(&self) {
-        for pair in self.pairs() {
-            let wreck = pair.state().wreck();
-            wreck.blocks.into_iter().for_each(|block| block.end(false));
+        for links in self.all() {
+            let lost = links.state().cut_all();
+            lost.blocks.into_iter().for_each(|block| block.end(false));
         }
     }
 }

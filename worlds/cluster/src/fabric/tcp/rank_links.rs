@@ -1,6 +1,5 @@
-//! What one rank keeps of another: the links between them, what waits to be sent, where it is, and
-//! which process it is. Every change is made under one lock, and nothing is told to anybody else under
-//! it.
+//! What one rank keeps of another: the links between them, what waits to be sent, where it is, and which
+//! process it is. Every change is made under one lock, and nothing is called under it.
 //!
 //! ```text
 //!   nobody yet ── link ──▶ linked ── every link is over ──▶ broken ── link in time ──▶ linked
@@ -11,8 +10,8 @@
 //! Both sides may dial at once: then there are two links, each side sends on the one that it had
 //! first, and receives on both. When one is over, so is the other.
 
-use super::queue::{Block, Next, Queue};
-use crate::fabric::process::envelope::Unpacker;
+use super::queue::{Outgoing, OutgoingBlock, OutgoingQueue, ResumableStream};
+use crate::fabric::process::packet::PacketDecoder;
 use crate::lock::lock;
 use dunlin_base::{Rank, TorrentId};
 use dunlin_links::Cut;
@@ -28,33 +27,34 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LAST_PAUSE: Duration = Duration::from_secs(4);
 /// A link that stood for so long was a good one.
 const STEADY: Duration = Duration::from_secs(5);
-/// So many links that broke one after the other are worth a word.
-const WORN: u32 = 4;
+/// So many links that broke one after the other are reported.
+const FLAPPING: u32 = 4;
 
-/// A rank that we know of.
-pub(super) struct Pair {
+/// The links with one rank.
+pub(super) struct RankLinks {
     pub(super) rank: Rank,
-    state: Mutex<PairState>,
-    /// The firm stream on its way in.
-    pub(super) firm_in: Mutex<FirmIn>,
+    state: Mutex<LinksState>,
+    /// The resumable stream on its way in.
+    pub(super) resumable_in: Mutex<ResumableIn>,
 }
 
-/// The firm stream on its way in. Only the newest link adds to it.
+/// The resumable stream on its way in. Only the newest link adds to it.
 #[derive(Default)]
-pub(super) struct FirmIn {
-    pub(super) line: u64,
+pub(super) struct ResumableIn {
+    /// The number of that link.
+    pub(super) link: u64,
     pub(super) received: u64,
-    pub(super) unpacker: Unpacker,
+    pub(super) decoder: PacketDecoder,
 }
 
-/// One link.
-pub(super) struct Line {
+/// One link that stands.
+pub(super) struct OpenLink {
     pub(super) id: u64,
     pub(super) since: Instant,
     pub(super) dialled: bool,
     pub(super) cut: Cut,
     pub(super) wake: Arc<Notify>,
-    /// The other end has said how much of the firm stream it has.
+    /// The other end has acknowledged its part of the resumable stream.
     pub(super) resumed: bool,
     /// Something of it is being handed to the system.
     pub(super) writing: bool,
@@ -65,20 +65,20 @@ pub(super) struct Line {
 
 /// What is under the lock.
 #[derive(Default)]
-pub(super) struct PairState {
+pub(super) struct LinksState {
     /// Its process; 0 before any was seen.
     pub(super) life: u64,
     /// The process that is known to be gone.
     pub(super) dead: Option<u64>,
     /// The first one is the one to send on.
-    pub(super) lines: Vec<Line>,
-    pub(super) queue: Queue,
-    /// Torrents that it and we speak of.
+    pub(super) open: Vec<OpenLink>,
+    pub(super) queue: OutgoingQueue,
+    /// Torrents that have a connection over these links.
     pub(super) torrents: BTreeSet<TorrentId>,
-    /// Where it lets others in, and which process that was.
+    /// Where it listens, and which process that was.
     pub(super) address: Option<(u64, SocketAddr)>,
-    /// Who waits to hear where it is.
-    pub(super) asked: Option<oneshot::Sender<()>>,
+    /// The task that waits for its address.
+    pub(super) address_waiter: Option<oneshot::Sender<()>>,
     pub(super) dialling: bool,
     /// Whether it has been greeted in this life.
     pub(super) greeted: bool,
@@ -86,100 +86,102 @@ pub(super) struct PairState {
     pub(super) breaks: u64,
     failures: u32,
     not_before: Option<Instant>,
-    trouble: Option<Trouble>,
-    worn: bool,
+    failing: Option<FailingLinks>,
+    /// That links break again and again was reported.
+    reported: bool,
 }
 
 /// Links that break again and again: before anything of use has come over them, or since what comes was
 /// changed on the way.
-struct Trouble {
+struct FailingLinks {
     since: Instant,
     links: u32,
     forged: bool,
 }
 
-/// What a break means beside itself.
-pub(super) struct Worn {
+/// What a link that broke means together with those that broke before.
+pub(super) struct BreakReport {
     /// Since when no link was of use.
     pub(super) since: Instant,
     /// Whether what comes over them is changed on the way.
     pub(super) forged: bool,
-    /// For people; once for each rank.
-    pub(super) word: Option<String>,
+    /// What to report to people; once for each rank.
+    pub(super) flapping: Option<String>,
     /// How many links that were, for people.
     pub(super) count: String,
 }
 
-/// What goes down when the links break.
+/// Output that no acknowledgement covers when the links break: it is lost.
 #[derive(Default)]
-pub(super) struct Wreck {
+pub(super) struct UnackedOutput {
     pub(super) torrents: BTreeSet<TorrentId>,
-    pub(super) blocks: VecDeque<Block>,
+    pub(super) blocks: VecDeque<OutgoingBlock>,
 }
 
-impl Pair {
-    pub(super) fn new(rank: Rank) -> Pair {
-        Pair { rank, state: Mutex::default(), firm_in: Mutex::default() }
+impl RankLinks {
+    pub(super) fn new(rank: Rank) -> RankLinks {
+        RankLinks { rank, state: Mutex::default(), resumable_in: Mutex::default() }
     }
 
-    pub(super) fn state(&self) -> MutexGuard<'_, PairState> {
+    pub(super) fn state(&self) -> MutexGuard<'_, LinksState> {
         lock(&self.state)
     }
 
-    pub(super) fn firm_in(&self) -> MutexGuard<'_, FirmIn> {
-        lock(&self.firm_in)
+    pub(super) fn resumable_in(&self) -> MutexGuard<'_, ResumableIn> {
+        lock(&self.resumable_in)
     }
 
     /// What is to be sent on this link now; `Err` once it is over. `small` leaves blocks where they
     /// are.
-    pub(super) fn next(&self, line: u64, small: bool) -> Result<Option<Next>, ()> {
+    pub(super) fn next(&self, link: u64, small: bool) -> Result<Option<Outgoing>, ()> {
         let mut state = self.state();
-        let PairState { lines, queue, .. } = &mut *state;
-        let Some(place) = lines.iter().position(|one| one.id == line) else { return Err(()) };
-        let Some(one) = lines.get_mut(place).filter(|_| place == 0) else { return Ok(None) };
+        let LinksState { open, queue, .. } = &mut *state;
+        let Some(place) = open.iter().position(|one| one.id == link) else { return Err(()) };
+        let Some(one) = open.get_mut(place).filter(|_| place == 0) else { return Ok(None) };
         let next = if small { queue.next_small(one.resumed) } else { queue.next(one.resumed) };
         one.writing = next.is_some() || small;
         Ok(next)
     }
 }
 
-impl PairState {
+impl LinksState {
     /// Whether the process that was seen last is known to be gone.
     pub(super) fn is_dead(&self) -> bool {
         self.life != 0 && self.dead == Some(self.life)
     }
 
-    /// Wakes who sends.
+    /// Wakes the task that sends.
     pub(super) fn wake(&self) {
-        if let Some(line) = self.lines.first() {
-            line.wake.notify_one();
+        if let Some(link) = self.open.first() {
+            link.wake.notify_one();
         }
     }
 
     /// Everything that was given to send is handed to the system, or cannot be.
     pub(super) fn drained(&self) -> bool {
-        let idle = self.queue.is_empty() && !self.lines.iter().any(|line| line.writing);
-        idle || self.lines.is_empty()
+        let idle = self.queue.is_empty() && !self.open.iter().any(|link| link.writing);
+        idle || self.open.is_empty()
     }
 
-    /// All links are over.
-    pub(super) fn wreck(&mut self) -> Wreck {
-        self.lines.drain(..).for_each(|line| line.cut.cut());
+    /// Cuts all links; returns what is lost with them.
+    pub(super) fn cut_all(&mut self) -> UnackedOutput {
+        self.open.drain(..).for_each(|link| link.cut.cut());
         self.breaks += 1;
-        Wreck { torrents: std::mem::take(&mut self.torrents), blocks: self.queue.broken() }
+        let torrents = std::mem::take(&mut self.torrents);
+        UnackedOutput { torrents, blocks: self.queue.link_broke() }
     }
 
-    /// The links broke, as [`PairState::wreck`] says next, for this reason. While they are of no use,
-    /// each further link is dialled after a longer pause.
-    pub(super) fn broken(&mut self, now: Instant, why: &str, forged: bool) -> Worn {
-        if self.lines.iter().any(|line| now - line.since >= STEADY) {
-            self.trouble = None;
+    /// The links broke, and [`LinksState::cut_all`] is called next. While links are of no use, each
+    /// further one is dialled after a longer pause.
+    pub(super) fn broke(&mut self, now: Instant, why: &str, forged: bool) -> BreakReport {
+        if self.open.iter().any(|link| now - link.since >= STEADY) {
+            self.failing = None;
         }
-        let places: Vec<String> = self.lines.iter().map(|line| line.there.to_string()).collect();
-        let trouble = self.trouble.get_or_insert(Trouble { since: now, links: 0, forged });
-        trouble.links = trouble.links.saturating_add(1);
-        trouble.forged |= forged;
-        let Trouble { since, links, forged } = *trouble;
+        let places: Vec<String> = self.open.iter().map(|link| link.there.to_string()).collect();
+        let failing = self.failing.get_or_insert(FailingLinks { since: now, links: 0, forged });
+        failing.links = failing.links.saturating_add(1);
+        failing.forged |= forged;
+        let FailingLinks { since, links, forged } = *failing;
         if links > 1 {
             let pause = FIRST_PAUSE * 2_u32.saturating_pow((links - 2).min(16));
             self.not_before = Some(now + pause.min(LAST_PAUSE));
@@ -189,24 +191,24 @@ impl PairState {
             1 => format!("the link with {place} broke: {why}"),
             _ => format!("{links} links with {place} broke one after the other: {why}"),
         };
-        let say = links >= WORN && !std::mem::replace(&mut self.worn, true);
-        Worn { since, forged, word: say.then(|| count.clone()), count }
+        let report = links >= FLAPPING && !std::mem::replace(&mut self.reported, true);
+        BreakReport { since, forged, flapping: report.then(|| count.clone()), count }
     }
 
     /// Something of use has come over a link. That is no gain while the links do not last since bits
     /// are turned around on the way: there is no end of it.
-    pub(super) fn gained(&mut self) {
-        self.trouble.take_if(|trouble| !trouble.forged);
+    pub(super) fn progressed(&mut self) {
+        self.failing.take_if(|failing| !failing.forged);
     }
 
-    /// Another process of this rank, or none: nothing that the old one was told counts.
-    pub(super) fn forget(&mut self, life: u64) {
-        self.queue.firm = super::queue::Firm::default();
+    /// Another process of this rank, or none: nothing that was sent to the old one counts.
+    pub(super) fn reset(&mut self, life: u64) {
+        self.queue.resumable = ResumableStream::default();
         (self.life, self.greeted, self.address) = (life, false, None);
     }
 
     /// A dial came to nothing.
-    pub(super) fn failed(&mut self, now: Instant) {
+    pub(super) fn dial_failed(&mut self, now: Instant) {
         let pause = FIRST_PAUSE * 2_u32.saturating_pow(self.failures.min(16));
         self.failures = self.failures.saturating_add(1);
         self.not_before = Some(now + pause.min(LAST_PAUSE));
@@ -214,7 +216,7 @@ impl PairState {
     }
 
     /// A link stands.
-    pub(super) fn succeeded(&mut self) {
+    pub(super) fn linked(&mut self) {
         (self.failures, self.not_before, self.dialling) = (0, None, false);
     }
 
@@ -231,20 +233,20 @@ mod tests {
     #[test]
     fn links_of_no_use_are_counted_and_dialled_ever_more_slowly() {
         let (start, second) = (Instant::now(), Duration::from_secs(1));
-        let mut state = PairState::default();
-        let mut said = 0;
+        let mut state = LinksState::default();
+        let mut reports = 0;
         for link in 0..10 {
-            let worn = state.broken(start + second * link, "why", false);
-            assert_eq!((worn.since, worn.forged), (start, false));
-            said += usize::from(worn.word.is_some());
+            let broke = state.broke(start + second * link, "why", false);
+            assert_eq!((broke.since, broke.forged), (start, false));
+            reports += usize::from(broke.flapping.is_some());
         }
-        assert_eq!((said, state.not_before()), (1, Some(start + second * 9 + LAST_PAUSE)));
-        state.gained();
-        assert_eq!(state.broken(start + second * 20, "why", false).since, start + second * 20);
+        assert_eq!((reports, state.not_before()), (1, Some(start + second * 9 + LAST_PAUSE)));
+        state.progressed();
+        assert_eq!(state.broke(start + second * 20, "why", false).since, start + second * 20);
         // What is changed on the way is no gain, however much of it comes first.
-        let worn = state.broken(start + second * 21, "why", true);
-        state.gained();
-        let again = state.broken(start + second * 22, "why", false);
-        assert!(worn.forged && again.forged && again.since == worn.since);
+        let broke = state.broke(start + second * 21, "why", true);
+        state.progressed();
+        let again = state.broke(start + second * 22, "why", false);
+        assert!(broke.forged && again.forged && again.since == broke.since);
     }
 }

@@ -1,8 +1,8 @@
 //! Whole jobs over TCP on this host: every rank is a thread with a disk of its own, and all of the
 //! fabric is at work. Links are cut, and ranks die and come back, as they do between hosts.
 
-use super::board::Board;
-use super::carrier::Tcp;
+use super::carrier::TcpCarrier;
+use super::link_table::LinkTable;
 use super::wire_up::WireUp;
 use crate::fabric::join::JoinError;
 use crate::fabric::process::job::Job;
@@ -35,7 +35,7 @@ struct Left {
 /// One rank that runs.
 struct Running {
     rank: usize,
-    board: Arc<Board>,
+    table: Arc<LinkTable>,
     control: RunControl,
     thread: JoinHandle<Left>,
 }
@@ -75,17 +75,17 @@ impl Cluster {
         let (tell, told) = channel();
         let control_too = control.clone();
         let thread = thread::spawn(move || {
-            let job = Job::join_with::<JoinError>(&"work".into(), |clock, words, _| {
-                let (board, started) = Tcp::join(&wire, clock, words)?;
-                let _ = tell.send(board);
+            let job = Job::join_with::<JoinError>(&"work".into(), |clock, events, _| {
+                let (table, started) = TcpCarrier::join(&wire, clock, events)?;
+                let _ = tell.send(table);
                 Ok(started)
             });
             let job = job.expect("joins");
             assert_eq!((job.work(), job.rank().0), ("work".into(), rank as u32));
             process(&job, part, peers, disk, (rate, tokens, stall), &control_too)
         });
-        let board = told.recv().expect("a board");
-        Running { rank, board, control, thread }
+        let table = told.recv().expect("a table");
+        Running { rank, table, control, thread }
     }
 
     fn start_all(&self) -> Vec<Running> {
@@ -113,15 +113,15 @@ impl Running {
 
     /// Cuts all links at once; whoever lives makes them again.
     fn cut(&self) {
-        for pair in self.board.pairs() {
-            pair.state().lines.iter().for_each(|line| line.cut.cut());
+        for links in self.table.all() {
+            links.state().open.iter().for_each(|link| link.cut.cut());
         }
     }
 
     /// As if its host had died: nothing comes or goes any more.
     fn crash(&self) {
-        self.board.be_quiet();
-        self.board.end();
+        self.table.be_quiet();
+        self.table.end();
     }
 }
 
@@ -371,39 +371,42 @@ fn links_that_carry_nothing_count_against_the_stall_time() {
 
 /// Two carriers, and what comes out of the second.
 #[test]
-fn what_is_said_firmly_comes_once_whatever_breaks() {
-    use crate::fabric::process::carrier::{Carrier, Order, Word, WordSink};
-    use crate::fabric::process::envelope::Parcel;
+fn the_resumable_stream_comes_once_and_in_order_whatever_breaks() {
+    use crate::fabric::process::carrier::{Carrier, CarrierCommand, CarrierEvent, EventSink};
+    use crate::fabric::process::message::ProcessMessage;
     use crate::trace::TraceClock;
-    let heard = || -> (WordSink, Receiver<String>) {
+    let heard = || -> (EventSink, Receiver<String>) {
         let (tell, told) = channel();
         let tell = Mutex::new(tell);
-        let words = move |from: Rank, word| {
-            let text = match word {
-                Word::Session(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-                Word::Lost(_) => format!("{from} lost"),
+        let events = move |from: Rank, event| {
+            let text = match event {
+                CarrierEvent::Message(ProcessMessage::Session(bytes)) => {
+                    String::from_utf8_lossy(&bytes).into_owned()
+                }
+                CarrierEvent::Lost(_) => format!("{from} lost"),
                 _ => return,
             };
             let _ = tell.lock().expect("a lock").send(text);
         };
-        (Box::new(words), told)
+        (Box::new(events), told)
     };
     let root = WireUp::start(2, Some("127.0.0.1:0".parse().expect("a place"))).expect("a door");
     let other = WireUp::of_line(&root.line_for(Rank(1), &[]), PATIENCE).expect("our own line");
-    let ((words_0, told_0), (words_1, told_1)) = (heard(), heard());
+    let ((events_0, told_0), (events_1, told_1)) = (heard(), heard());
     let clock = || Arc::new(TraceClock::default());
-    let (board_0, first) = Tcp::join(&root, clock(), words_0).expect("joins");
-    let (_board_1, second) = Tcp::join(&other, clock(), words_1).expect("joins");
+    let (table_0, first) = TcpCarrier::join(&root, clock(), events_0).expect("joins");
+    let (_table_1, second) = TcpCarrier::join(&other, clock(), events_1).expect("joins");
     let say = |carrier: &dyn Carrier, to, text: String| {
-        carrier.order(Order::Parcel { to: Rank(to), parcel: Parcel::Session(text.into()) });
+        let message = ProcessMessage::Session(text.into());
+        carrier.command(CarrierCommand::Send { to: Rank(to), message });
     };
-    first.carrier.order(Order::Greet("hello".into()));
+    first.carrier.command(CarrierCommand::Greet("hello".into()));
     for number in 0..300 {
         say(&*first.carrier, 1, format!("{number} {}", "x".repeat(number * 50)));
         say(&*second.carrier, 0, number.to_string());
         if number % 40 == 20 {
-            let pair = board_0.pair(Rank(1));
-            pair.state().lines.iter().for_each(|line| line.cut.cut());
+            let links = table_0.of(Rank(1));
+            links.state().open.iter().for_each(|link| link.cut.cut());
         }
     }
     assert_eq!(told_1.recv_timeout(PATIENCE).as_deref(), Ok("hello"));

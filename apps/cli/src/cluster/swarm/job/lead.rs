@@ -35,7 +35,7 @@ fn lead(args: &SwarmArgs, job: &Job) -> Result<Exit, Refusal> {
     let console = Console::lead(args.run.quiet);
     let control = RunControl::new();
     // A death is said at once: most launchers end everybody a moment later.
-    control.set_teller(out::say);
+    control.set_notifier(out::say);
     let watch = watch(&control, console)?;
     let glance = plan::glance(args.plan());
     let prepared = prepare(args, job, glance.as_ref());

@@ -1,15 +1,16 @@
-//! How the processes of a job part: rank 0 gives everyone its exit code, everyone says that it has heard
-//! it and is silent from then on, and when rank 0 has heard that of all, all leave MPI together. Where
-//! somebody has died they leave without it, since the library would wait for the dead.
+//! How the processes of a job leave: rank 0 sends everyone its exit code, everyone acknowledges it and
+//! sends nothing from then on, and when rank 0 has all acknowledgements, all leave MPI together. Where a
+//! rank has died they leave without finalizing MPI, since the library would wait for the dead.
 //!
 //! ```text
 //!   rank 0 ── bye (code) ──▶ peer        quiet from here on
-//!          ◀──── gone ───────            the last that it says
+//!          ◀──── gone ───────            the last that it sends
 //!          ── end ──────────▶            so have all others: finalize, or nobody does
 //! ```
 
-use super::{Job, News, SILENCE, TICK, lock};
-use crate::fabric::process::carrier::{Order, Word};
+use super::{Job, JobEvent, SILENCE, TICK, lock};
+use crate::fabric::process::carrier::{CarrierCommand, CarrierEvent};
+use crate::fabric::process::message::ProcessMessage;
 use crate::fabric::process::session::Session;
 use crate::report::{EXIT_DISK, EXIT_FAILED, EXIT_OK, PeerReport, RunError};
 use dunlin_base::Rank;
@@ -17,10 +18,10 @@ use std::collections::BTreeSet;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-/// What may pass between the last word and the end of the MPI thread.
+/// The longest time between the last message and the end of the MPI thread.
 const FINALIZE: Duration = Duration::from_secs(10);
-/// Rank 0 waits so long for everyone to have heard the last word: one that lives may be starved, and
-/// leaving without it looks like a failure to the launcher.
+/// Rank 0 waits so long for all acknowledgements: a rank that lives may be starved, and leaving without
+/// it looks like a failure to the launcher.
 const PARTING: Duration = SILENCE;
 
 impl Job {
@@ -37,13 +38,13 @@ impl Job {
         let (code, together) = if self.leads() {
             self.dismiss(code, patience)
         } else {
-            // Longer than rank 0, whose word it is.
+            // Longer than rank 0, which decides.
             self.await_bye(code, 2 * patience)
         };
         let watchers = self.state().host.stop();
         drop(watchers);
         let (sent, done) = channel();
-        self.order(Order::Finish { together, sent });
+        self.command(CarrierCommand::Finish { together, sent });
         if done.recv_timeout(FINALIZE).is_ok()
             && let Some(ended) = &self.0.ended
         {
@@ -65,70 +66,74 @@ impl Job {
         for rank in &left {
             let own = codes.get(rank).copied().filter(|_| of_ranks);
             let code = own.unwrap_or(code);
-            self.say(*rank, &Session::Bye { code, together });
+            self.send(*rank, &Session::Bye { code, together });
         }
-        self.order(Order::Quiet);
+        self.command(CarrierCommand::Quiet);
         let mut waiting = left.clone();
         let until = Instant::now() + patience;
         let mut died = false;
         while !waiting.is_empty() && Instant::now() < until {
-            match self.next(TICK) {
-                Some(News::Word(from, Word::Session(bytes)))
-                    if matches!(Session::decode(&bytes), Some(Session::Gone)) =>
-                {
+            match self.next_event(TICK) {
+                Some(JobEvent::Carrier(
+                    from,
+                    CarrierEvent::Message(ProcessMessage::Session(bytes)),
+                )) if matches!(Session::decode(&bytes), Some(Session::Gone)) => {
                     waiting.remove(&from);
                 }
-                Some(News::Died(rank)) => {
+                Some(JobEvent::Died(rank)) => {
                     self.announce_death(rank);
                     died |= left.contains(&rank);
                     waiting.remove(&rank);
                 }
-                Some(News::Word(rank, Word::Lost(_))) => {
+                Some(JobEvent::Carrier(rank, CarrierEvent::Lost(_))) => {
                     self.mark_dead(rank);
                     died |= left.contains(&rank);
                     waiting.remove(&rank);
                 }
-                Some(News::Failed(_)) => break,
+                Some(JobEvent::Failed(_)) => break,
                 Some(_) | None => {}
             }
         }
-        // Everyone does the same: who finalizes alone waits for the others in vain.
+        // Everyone does the same: a rank that finalizes alone waits for the others in vain.
         let together = together && waiting.is_empty() && !died;
         tracing::debug!(together, ?waiting, "everyone leaves");
-        left.iter().for_each(|rank| self.say(*rank, &Session::End { together }));
+        left.iter().for_each(|rank| self.send(*rank, &Session::End { together }));
         (code, together)
     }
 
     fn await_bye(&self, code: u8, patience: Duration) -> (u8, bool) {
-        let mut heard = Instant::now();
+        let mut last_event = Instant::now();
         let bye = loop {
             if let Some(bye) = self.state().bye {
                 break Some(bye);
             }
-            if self.is_dead(Rank::TRACKER) || heard.elapsed() > SILENCE {
+            if self.is_dead(Rank::TRACKER) || last_event.elapsed() > SILENCE {
                 break None;
             }
-            match self.next(TICK) {
-                Some(News::Word(from, Word::Session(bytes))) => self.hear_bye(from, &bytes),
-                Some(News::Died(rank)) => self.announce_death(rank),
-                Some(News::Word(rank, Word::Lost(_))) => _ = self.mark_dead(rank),
-                Some(News::Word(Rank::TRACKER, _)) => heard = Instant::now(),
-                Some(News::Failed(_)) => break None,
-                Some(News::Word(..) | News::Over | News::GivenUp(_)) | None => {}
+            match self.next_event(TICK) {
+                Some(JobEvent::Carrier(
+                    from,
+                    CarrierEvent::Message(ProcessMessage::Session(bytes)),
+                )) => self.take_bye(from, &bytes),
+                Some(JobEvent::Died(rank)) => self.announce_death(rank),
+                Some(JobEvent::Carrier(rank, CarrierEvent::Lost(_))) => _ = self.mark_dead(rank),
+                Some(JobEvent::Carrier(Rank::TRACKER, _)) => last_event = Instant::now(),
+                Some(JobEvent::Failed(_)) => break None,
+                Some(JobEvent::Carrier(..) | JobEvent::Over | JobEvent::GivenUp(_)) | None => {}
             }
         };
         match bye {
             Some((code, together)) => {
-                self.order(Order::Quiet);
-                self.say(Rank::TRACKER, &Session::Gone);
+                self.command(CarrierCommand::Quiet);
+                self.send(Rank::TRACKER, &Session::Gone);
                 (code, self.await_end(patience) && together)
             }
             None => (code, false),
         }
     }
 
-    /// Waits until everyone else has nothing more to say: until then something may still come.
-    /// Returns whether all leave together; nobody does if rank 0 does not say so.
+    /// Waits until everyone else has nothing more to send: until then something may still come.
+    /// Returns whether all leave together; nobody does if rank 0 does not send so.
     fn await_end(&self, patience: Duration) -> bool {
         let until = Instant::now() + patience;
         while Instant::now() < until {
@@ -138,26 +143,29 @@ impl Job {
             if self.is_dead(Rank::TRACKER) {
                 return false;
             }
-            match self.next(TICK) {
-                Some(News::Word(from, Word::Session(bytes))) => self.hear_bye(from, &bytes),
-                Some(News::Died(rank)) => self.announce_death(rank),
-                Some(News::Word(rank, Word::Lost(_))) => _ = self.mark_dead(rank),
-                Some(News::Failed(_)) => return false,
+            match self.next_event(TICK) {
+                Some(JobEvent::Carrier(
+                    from,
+                    CarrierEvent::Message(ProcessMessage::Session(bytes)),
+                )) => self.take_bye(from, &bytes),
+                Some(JobEvent::Died(rank)) => self.announce_death(rank),
+                Some(JobEvent::Carrier(rank, CarrierEvent::Lost(_))) => _ = self.mark_dead(rank),
+                Some(JobEvent::Failed(_)) => return false,
                 Some(_) | None => {}
             }
         }
         false
     }
 
-    /// A peer whose part cannot begin says why, instead of running it.
+    /// A peer whose part cannot begin reports why, instead of running it.
     pub(crate) fn refuse(&self, error: &RunError) {
         let report = Box::new(PeerReport::silent(self.0.rank));
         let errors = vec![error.clone()];
-        self.say(Rank::TRACKER, &Session::Report { report, errors, interrupted: false });
+        self.send(Rank::TRACKER, &Session::Report { report, errors, interrupted: false });
     }
 
-    /// Keeps rank 0's last words, should this be one of them.
-    pub(crate) fn hear_bye(&self, from: Rank, bytes: &[u8]) {
+    /// Takes a message that came, if it is one of rank 0's last ones.
+    pub(crate) fn take_bye(&self, from: Rank, bytes: &[u8]) {
         if from != Rank::TRACKER {
             return;
         }

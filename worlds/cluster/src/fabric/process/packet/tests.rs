@@ -1,5 +1,6 @@
 use super::*;
 use dunlin_base::{InfoHash, PeerId, Rank};
+use dunlin_control::Control;
 use dunlin_wire::Reserved;
 use dunlin_wire::fuzzing::from_hex;
 use proptest::collection::vec;
@@ -8,9 +9,28 @@ use proptest::prelude::*;
 const TORRENT: TorrentId = TorrentId(3);
 const RANGE: BlockRange = BlockRange { piece: 7, begin: 0x4000, length: 0x8_0000 };
 
+const PULSE: Packet = Packet::Process(ProcessMessage::Pulse);
+
+fn piece(range: BlockRange, data: Bytes) -> Packet {
+    let payload = Payload { data, charge: None };
+    Packet::Frame(Frame::Piece { torrent: TORRENT, range, payload })
+}
+
+fn session(bytes: Bytes) -> Packet {
+    Packet::Process(ProcessMessage::Session(bytes))
+}
+
+fn progress(state: u8, [have, wanted, moved, sent]: [u64; 4]) -> Packet {
+    Packet::Process(ProcessMessage::Progress { state, have, wanted, moved, sent })
+}
+
+fn trace(until: u64, lines: Bytes) -> Packet {
+    Packet::Process(ProcessMessage::Trace { until, lines })
+}
+
 /// Every kind, and what it looks like.
-fn vectors() -> Vec<(Parcel, &'static str)> {
-    let wire = |message| Parcel::Wire { torrent: TORRENT, message };
+fn vectors() -> Vec<(Packet, &'static str)> {
+    let wire = |message| Packet::Frame(Frame::Wire { torrent: TORRENT, message });
     let handshake = Handshake {
         reserved: Reserved::OURS,
         info_hash: InfoHash([9; 20]),
@@ -18,10 +38,13 @@ fn vectors() -> Vec<(Parcel, &'static str)> {
     };
     let token = BlockRange { piece: 2, begin: 0, length: 1 };
     vec![
-        (Parcel::Control(Control::Alive), "00000002 01 02"),
-        (Parcel::Control(Control::Lookup { name: "a/b".into() }), "00000009 01 04 00000003 612f62"),
+        (Packet::Frame(Frame::Control(Control::Alive)), "00000002 01 02"),
         (
-            Parcel::Handshake { torrent: TORRENT, handshake },
+            Packet::Frame(Frame::Control(Control::Lookup { name: "a/b".into() })),
+            "00000009 01 04 00000003 612f62",
+        ),
+        (
+            Packet::Frame(Frame::Handshake { torrent: TORRENT, handshake }),
             "00000049 02 00000003 13426974546f7272656e742070726f746f636f6c 0000000000000004 \
              0909090909090909090909090909090909090909 2d444e303130302d303030303030303030303034",
         ),
@@ -37,27 +60,24 @@ fn vectors() -> Vec<(Parcel, &'static str)> {
             "00000016 03 00000003 0000000d06 00000007 00004000 00080000",
         ),
         (
-            Parcel::Ask { torrent: TORRENT, range: RANGE, tag: 32_767 },
+            Packet::Ask { torrent: TORRENT, range: RANGE, tag: 32_767 },
             "00000013 04 00000003 00000007 00004000 00080000 7fff",
         ),
         (
-            Parcel::Piece { torrent: TORRENT, range: token, data: Bytes::from_static(b"0a1b") },
+            piece(token, Bytes::from_static(b"0a1b")),
             "00000015 05 00000003 00000002 00000000 00000001 30613162",
         ),
-        (Parcel::HangUp { torrent: TORRENT }, "00000005 06 00000003"),
-        (Parcel::Void { torrent: TORRENT, tag: 8 }, "00000007 07 00000003 0008"),
-        (Parcel::Session(Bytes::from_static(b"{}")), "00000003 08 7b7d"),
-        (Parcel::Session(Bytes::new()), "00000001 08"),
+        (Packet::Frame(Frame::HangUp { torrent: TORRENT }), "00000005 06 00000003"),
+        (Packet::Void { torrent: TORRENT, tag: 8 }, "00000007 07 00000003 0008"),
+        (session(Bytes::from_static(b"{}")), "00000003 08 7b7d"),
+        (session(Bytes::new()), "00000001 08"),
         (
-            Parcel::Progress { state: 2, have: 1, wanted: 1 << 40, moved: 3, sent: u64::MAX },
+            progress(2, [1, 1 << 40, 3, u64::MAX]),
             "00000022 09 02 0000000000000001 0000010000000000 0000000000000003 ffffffffffffffff",
         ),
-        (
-            Parcel::Trace { until: 1_000_000_007, lines: Bytes::from_static(b"{}\n") },
-            "0000000c 0a 000000003b9aca07 7b7d0a",
-        ),
-        (Parcel::Trace { until: 0, lines: Bytes::new() }, "00000009 0a 0000000000000000"),
-        (Parcel::Pulse, "00000001 0b"),
+        (trace(1_000_000_007, Bytes::from_static(b"{}\n")), "0000000c 0a 000000003b9aca07 7b7d0a"),
+        (trace(0, Bytes::new()), "00000009 0a 0000000000000000"),
+        (PULSE, "00000001 0b"),
     ]
 }
 
@@ -65,37 +85,40 @@ fn hex(text: &str) -> Vec<u8> {
     from_hex(&text.replace(' ', ""))
 }
 
-fn packed(parcels: &[Parcel]) -> Vec<u8> {
+fn encoded(packets: &[Packet]) -> Vec<u8> {
     let mut out = Vec::new();
-    parcels.iter().for_each(|parcel| pack(parcel, &mut out));
+    packets.iter().for_each(|packet| encode(packet, &mut out));
     out
 }
 
 /// Everything that comes of `parts`, and the error that ended it.
-fn unpack<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Parcel>, Option<Malformed>) {
-    let (mut unpacker, mut parcels, mut came) = (Unpacker::new(), Vec::new(), 0);
+fn decoded<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Packet>, Option<PacketError>) {
+    let (mut decoder, mut packets, mut came) = (PacketDecoder::new(), Vec::new(), 0);
     for part in parts {
-        unpacker.push(part);
+        decoder.push(part);
         came += part.len();
         loop {
-            match unpacker.next() {
-                Ok(Some(parcel)) => parcels.push(parcel),
+            match decoder.next() {
+                Ok(Some(packet)) => packets.push(packet),
                 Ok(None) => break,
-                Err(malformed) => return (parcels, Some(malformed)),
+                Err(malformed) => return (packets, Some(malformed)),
             }
-            unpacker.check(came);
+            decoder.check(came);
         }
     }
-    (parcels, None)
+    (packets, None)
 }
 
 #[test]
 fn every_kind_both_ways() {
     let mut kinds: Vec<u8> = Vec::new();
-    for (parcel, text) in vectors() {
+    for (packet, text) in vectors() {
         let bytes = hex(text);
-        assert_eq!(dunlin_base::hex(&packed(std::slice::from_ref(&parcel))), text.replace(' ', ""));
-        assert_eq!(unpack([&bytes[..]]), (vec![parcel], None), "{text}");
+        assert_eq!(
+            dunlin_base::hex(&encoded(std::slice::from_ref(&packet))),
+            text.replace(' ', "")
+        );
+        assert_eq!(decoded([&bytes[..]]), (vec![packet], None), "{text}");
         kinds.push(bytes[4]);
     }
     kinds.dedup();
@@ -104,17 +127,17 @@ fn every_kind_both_ways() {
 
 #[test]
 fn a_cut_changes_nothing() {
-    let parcels: Vec<Parcel> = vectors().into_iter().map(|(parcel, _)| parcel).collect();
-    let bytes = packed(&parcels);
-    assert_eq!(unpack(bytes.chunks(1)), (parcels.clone(), None));
+    let packets = (vectors().into_iter().map(|(packet, _)| packet).collect::<Vec<_>>(), None);
+    let bytes = encoded(&packets.0);
+    assert_eq!(decoded(bytes.chunks(1)), packets);
     for cut in 0..=bytes.len() {
         let (before, after) = bytes.split_at(cut);
-        assert_eq!(unpack([before, after]), (parcels.clone(), None), "cut at {cut}");
+        assert_eq!(decoded([before, after]), packets, "cut at {cut}");
     }
 }
 
 #[test]
-fn what_is_no_parcel() {
+fn what_is_no_packet() {
     let cases = [
         ("00000000", "a length of 0"),
         ("00000001 00", "kind 0, expected 1 to 11"),
@@ -160,17 +183,17 @@ fn what_is_no_parcel() {
     for (text, expected) in cases {
         // Between two that are right: the one before comes out, the one after never does.
         let bytes = [hex("00000001 0b"), hex(text), hex("00000001 0b")].concat();
-        let (parcels, malformed) = unpack([&bytes[..]]);
-        let malformed = malformed.unwrap_or_else(|| panic!("{text} became {parcels:?}"));
-        assert_eq!(parcels, [Parcel::Pulse], "{text}");
+        let (packets, malformed) = decoded([&bytes[..]]);
+        let malformed = malformed.unwrap_or_else(|| panic!("{text} became {packets:?}"));
+        assert_eq!(packets, [PULSE], "{text}");
         assert!(malformed.to_string().contains(expected), "{text}: {malformed}");
-        assert_eq!(unpack(bytes.chunks(1)), (parcels, Some(malformed)), "{text}");
+        assert_eq!(decoded(bytes.chunks(1)), (packets, Some(malformed)), "{text}");
     }
     let handshake = hex(vectors()[2].1);
     let spoilt = [&handshake[..9], b"\x13bitTorrent", &handshake[20..]].concat();
-    let (_, malformed) = unpack([&spoilt[..]]);
+    let (_, malformed) = decoded([&spoilt[..]]);
     let text = malformed.unwrap().to_string();
-    assert!(text.starts_with("malformed parcel `handshake`: malformed handshake: expected byte 1"));
+    assert!(text.starts_with("malformed packet `handshake`: malformed handshake: expected byte 1"));
 }
 
 #[test]
@@ -182,66 +205,66 @@ fn the_limits_are_right() {
         "00000012 05 ffffffff ffffffff ffffffff 01000000 aa",
     ];
     for text in good {
-        let (parcels, malformed) = unpack([&hex(text)[..]]);
-        assert_eq!((parcels.len(), malformed), (1, None), "{text}");
+        let (packets, malformed) = decoded([&hex(text)[..]]);
+        assert_eq!((packets.len(), malformed), (1, None), "{text}");
     }
     let data = Bytes::from(vec![1; MAX_BLOCK as usize]);
     let range = BlockRange { length: MAX_BLOCK, ..RANGE };
     // A file of 2 TiB in pieces of 16 KiB: far above what a stranger on the internet may send.
     let bits = Bytes::from(vec![0xff; 16 << 20]);
-    let parcels = vec![
-        Parcel::Piece { torrent: TORRENT, range, data },
-        Parcel::Wire { torrent: TORRENT, message: Message::Bitfield(bits) },
-        Parcel::Pulse,
+    let packets = vec![
+        piece(range, data),
+        Packet::Frame(Frame::Wire { torrent: TORRENT, message: Message::Bitfield(bits) }),
+        PULSE,
     ];
-    let bytes = packed(&parcels);
-    assert!(unpack(bytes.chunks(4080)) == (parcels, None));
+    let bytes = encoded(&packets);
+    assert!(decoded(bytes.chunks(4080)) == (packets, None));
 }
 
 #[test]
 fn a_length_is_no_reason_to_allocate() {
     for head in ["40000000 01", "40000000 03", "01000011 05", "40000000 08", "40000000 0a"] {
-        let mut unpacker = Unpacker::new();
+        let mut decoder = PacketDecoder::new();
         for (came, byte) in hex(head).iter().chain(&[0; 100]).enumerate() {
-            unpacker.push(&[*byte]);
-            assert_eq!(unpacker.next(), Ok(None), "{head}");
-            unpacker.check(came + 1);
+            decoder.push(&[*byte]);
+            assert_eq!(decoder.next(), Ok(None), "{head}");
+            decoder.check(came + 1);
         }
-        assert!(unpacker.buffer.capacity() <= 256, "{head}: {}", unpacker.buffer.capacity());
+        assert!(decoder.buffer.capacity() <= 256, "{head}: {}", decoder.buffer.capacity());
     }
 }
 
 #[test]
 fn a_dead_one_stays_dead_and_keeps_nothing() {
-    let mut unpacker = Unpacker::new();
-    unpacker.push(&hex("00000002 0b"));
-    let malformed = unpacker.next().unwrap_err();
-    let length = Malformed::Length { kind: "pulse", least: 1, most: 1, found: 2 };
+    let mut decoder = PacketDecoder::new();
+    decoder.push(&hex("00000002 0b"));
+    let malformed = decoder.next().unwrap_err();
+    let length = PacketError::Length { kind: "pulse", least: 1, most: 1, found: 2 };
     assert_eq!(malformed, length);
-    unpacker.push(&hex("00000001 0b"));
-    assert_eq!((unpacker.next(), unpacker.buffer.capacity()), (Err(malformed), 0));
+    decoder.push(&hex("00000001 0b"));
+    assert_eq!((decoder.next(), decoder.buffer.capacity()), (Err(malformed), 0));
 }
 
 #[test]
 fn what_was_taken_is_given_up() {
-    let mut unpacker = Unpacker::new();
-    let large = packed(&[Parcel::Session(Bytes::from(vec![0; 1 << 20]))]);
-    unpacker.push(&[&large[..], &hex("000000")].concat());
-    assert!(unpacker.next().unwrap().is_some());
-    assert!(unpacker.buffer.capacity() < KEEP, "{}", unpacker.buffer.capacity());
-    unpacker.push(&hex("01 0b"));
-    assert_eq!(unpacker.next(), Ok(Some(Parcel::Pulse)));
+    let mut decoder = PacketDecoder::new();
+    let large = encoded(&[session(Bytes::from(vec![0; 1 << 20]))]);
+    decoder.push(&[&large[..], &hex("000000")].concat());
+    assert!(decoder.next().unwrap().is_some());
+    assert!(decoder.buffer.capacity() < KEEP, "{}", decoder.buffer.capacity());
+    decoder.push(&hex("01 0b"));
+    assert_eq!(decoder.next(), Ok(Some(PULSE)));
     // As many small ones as a window holds, taken one by one: what is used stays the lesser part.
-    let pulses = packed(&vec![Parcel::Pulse; 13_000]);
-    unpacker.push(&pulses);
+    let pulses = encoded(&std::iter::repeat_with(|| PULSE).take(13_000).collect::<Vec<_>>());
+    decoder.push(&pulses);
     let mut moves = 0;
     for left in (0..13_000).rev() {
-        assert_eq!(unpacker.next(), Ok(Some(Parcel::Pulse)));
-        assert!(unpacker.used <= left * 5);
-        moves += usize::from(unpacker.used == 0);
+        assert_eq!(decoder.next(), Ok(Some(PULSE)));
+        assert!(decoder.used <= left * 5);
+        moves += usize::from(decoder.used == 0);
     }
     assert!(moves < 20, "bytes were moved {moves} times");
-    assert_eq!((unpacker.next(), unpacker.used, unpacker.buffer.len()), (Ok(None), 0, 0));
+    assert_eq!((decoder.next(), decoder.used, decoder.buffer.len()), (Ok(None), 0, 0));
 }
 
 fn bytes(most: usize) -> impl Strategy<Value = Bytes> {
@@ -287,7 +310,7 @@ fn controls() -> impl Strategy<Value = Control> {
     ]
 }
 
-fn parcels() -> impl Strategy<Value = Parcel> {
+fn packets() -> impl Strategy<Value = Packet> {
     let torrent = || any::<u32>().prop_map(TorrentId);
     let handshake = (any::<[u8; 8]>(), any::<[u8; 20]>(), any::<[u8; 20]>()).prop_map(
         |(reserved, info_hash, peer_id)| Handshake {
@@ -296,43 +319,41 @@ fn parcels() -> impl Strategy<Value = Parcel> {
             peer_id: PeerId(peer_id),
         },
     );
-    prop_oneof![
-        controls().prop_map(Parcel::Control),
+    let frames = prop_oneof![
+        controls().prop_map(Frame::Control),
         (torrent(), handshake)
-            .prop_map(|(torrent, handshake)| Parcel::Handshake { torrent, handshake }),
-        (torrent(), messages()).prop_map(|(torrent, message)| Parcel::Wire { torrent, message }),
-        (torrent(), ranges(), 1..=MAX_TAG).prop_map(|(torrent, range, tag)| Parcel::Ask {
-            torrent,
-            range,
-            tag
-        }),
+            .prop_map(|(torrent, handshake)| Frame::Handshake { torrent, handshake }),
+        (torrent(), messages()).prop_map(|(torrent, message)| Frame::Wire { torrent, message }),
         (torrent(), ranges(), vec(any::<u8>(), 1..5000)).prop_map(|(torrent, range, data)| {
-            Parcel::Piece { torrent, range, data: data.into() }
+            Frame::Piece { torrent, range, payload: Payload { data: data.into(), charge: None } }
         }),
-        torrent().prop_map(|torrent| Parcel::HangUp { torrent }),
-        (torrent(), 1..=MAX_TAG).prop_map(|(torrent, tag)| Parcel::Void { torrent, tag }),
-        bytes(5000).prop_map(Parcel::Session),
-        (any::<u8>(), any::<[u64; 4]>()).prop_map(|(state, [have, wanted, moved, sent])| {
-            Parcel::Progress { state, have, wanted, moved, sent }
-        }),
-        (any::<u64>(), bytes(5000)).prop_map(|(until, lines)| Parcel::Trace { until, lines }),
-        Just(Parcel::Pulse),
+        torrent().prop_map(|torrent| Frame::HangUp { torrent }),
+    ];
+    let asks = (torrent(), ranges(), 1..=MAX_TAG);
+    prop_oneof![
+        5 => frames.prop_map(Packet::Frame),
+        1 => asks.prop_map(|(torrent, range, tag)| Packet::Ask { torrent, range, tag }),
+        1 => (torrent(), 1..=MAX_TAG).prop_map(|(torrent, tag)| Packet::Void { torrent, tag }),
+        1 => bytes(5000).prop_map(session),
+        1 => (any::<u8>(), any::<[u64; 4]>()).prop_map(|(state, counts)| progress(state, counts)),
+        1 => (any::<u64>(), bytes(5000)).prop_map(|(until, lines)| trace(until, lines)),
+        1 => Just(()).prop_map(|()| PULSE),
     ]
 }
 
 proptest! {
     #[test]
-    fn parcels_survive_any_cut(all in vec(parcels(), 0..20), cut in 1..6000_usize) {
-        let bytes = packed(&all);
-        prop_assert_eq!(unpack(bytes.chunks(cut)), (all, None));
+    fn packets_survive_any_cut(all in vec(packets(), 0..20), cut in 1..6000_usize) {
+        let bytes = encoded(&all);
+        prop_assert_eq!(decoded(bytes.chunks(cut)), (all, None));
     }
 
     #[test]
-    fn any_bytes_are_parcels_or_not(bytes: Vec<u8>, kind in 1..=12_u8) {
+    fn any_bytes_are_packets_or_not(bytes: Vec<u8>, kind in 1..=12_u8) {
         let length = (bytes.len() as u32 + 1).to_be_bytes();
         let bytes = [&length[..], &[kind], &bytes].concat();
-        let (all, malformed) = unpack([&bytes[..]]);
+        let (all, malformed) = decoded([&bytes[..]]);
         prop_assert_eq!(all.len() + usize::from(malformed.is_some()), 1);
-        prop_assert!(malformed.is_some() || packed(&all) == bytes);
+        prop_assert!(malformed.is_some() || encoded(&all) == bytes);
     }
 }
