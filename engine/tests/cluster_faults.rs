@@ -3,10 +3,10 @@
 mod cluster_world;
 
 use cluster_world::{Setup, World, request};
-use dunlin_base::Rank;
+use dunlin_base::{BlockRef, PieceIndex, Rank};
 use dunlin_engine::config::{PieceOrder, Profile, SourceOrder};
 use dunlin_engine::io::Event;
-use dunlin_wire::{BlockRange, Message};
+use dunlin_wire::Message;
 use std::time::Duration;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -178,7 +178,7 @@ fn requests_that_make_no_sense_are_rejected() {
     {
         world.inject(2, 1, 0, request(piece, begin, length));
     }
-    let strange = BlockRange { piece: 7, begin: 1, length: 2 };
+    let strange = BlockRef { piece: PieceIndex(7), begin: 1, len: 2 };
     world.inject(2, 1, 0, Message::Cancel(strange));
     world.inject(1, 2, 0, Message::RejectRequest(strange));
     assert!(world.run(HOUR));

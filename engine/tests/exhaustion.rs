@@ -4,7 +4,7 @@
 
 mod internet_world;
 
-use dunlin_base::{ConnId, InfoHash, PeerId};
+use dunlin_base::{ConnId, InfoHash, PeerId, PieceIndex};
 use dunlin_engine::client::NodeConfig;
 use dunlin_engine::io::{AddTorrent, Command, HangUpReason, Input, Source};
 use dunlin_metainfo::{Format, Torrent};
@@ -142,11 +142,11 @@ fn messages_that_change_nothing_are_borne_up_to_a_rate() {
     let toggle =
         |n: u32| if n.is_multiple_of(2) { Message::Interested } else { Message::NotInterested };
     let cancel = |n: u32| {
-        let range = dunlin_wire::BlockRange { piece: n % 40, begin: 0, length: 16 << 10 };
+        let range = dunlin_base::BlockRef { piece: PieceIndex(n % 40), begin: 0, len: 16 << 10 };
         Message::Cancel(range)
     };
     // What it lacks, what there is not, and hashes that a torrent of version 1 does not have.
-    let range = |piece| dunlin_wire::BlockRange { piece, begin: 0, length: 16 << 10 };
+    let range = |piece| dunlin_base::BlockRef { piece: PieceIndex(piece), begin: 0, len: 16 << 10 };
     let lacking = |n: u32| Message::Request(range(n % 40));
     let wild = |n: u32| Message::Request(range(77_777 + n));
     let hashes = |index| {
@@ -229,16 +229,11 @@ fn what_is_taken_back_uses_up_no_limit() {
     // A minute's worth of the limit, taken back as soon as it was asked for.
     let end = world.hosts[peer].ends[&conn];
     for n in 0..3840_u32 {
-        let range = dunlin_wire::BlockRange { piece: n % 40, begin: 0, length: 16 << 10 };
-        let messages = [Message::Request(range), Message::Cancel(range)];
+        let block = dunlin_base::BlockRef { piece: PieceIndex(n % 40), begin: 0, len: 16 << 10 };
+        let messages = [Message::Request(block), Message::Cancel(block)];
         for message in messages {
             world.input(seed, Input::Message { conn: end.conn, message });
         }
-        let block = dunlin_base::BlockRef {
-            piece: dunlin_base::PieceIndex(range.piece),
-            begin: 0,
-            len: range.length,
-        };
         world.input(seed, Input::ServeCancelled { conn: end.conn, block });
     }
     let honest = world.host(NodeConfig::default());

@@ -2,7 +2,7 @@
 
 mod internet_world;
 
-use dunlin_base::{ConnId, InfoHash};
+use dunlin_base::{ConnId, InfoHash, PieceIndex};
 use dunlin_engine::client::NodeConfig;
 use dunlin_engine::io::{HangUpReason, Input, Source, TorrentState};
 use dunlin_metainfo::Format;
@@ -102,7 +102,7 @@ fn requests_outside_of_a_piece_are_rejected() {
         [(41, 0, 16384), (0, PIECE, 1), (0, 0, 16385), (0, 0, 0), (0, u32::MAX, 2), (40, 0, 1235)];
     for (piece, begin, length) in bad {
         world.say_message(peer, conn, request(piece, begin, length));
-        let range = dunlin_wire::BlockRange { piece, begin, length };
+        let range = dunlin_base::BlockRef { piece: PieceIndex(piece), begin, len: length };
         let answer = Message::RejectRequest(range);
         assert_eq!(world.messages(peer, conn).last(), Some(&answer));
     }

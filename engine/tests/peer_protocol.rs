@@ -3,14 +3,14 @@
 
 mod internet_world;
 
-use dunlin_base::{BlockRef, ConnId, InfoHash, PieceIndex, TorrentId};
+use dunlin_base::{BlockRef, ConnId, InfoHash, TorrentId};
 use dunlin_engine::client::NodeConfig;
 use dunlin_engine::io::{AddTorrent, Command, HangUpReason, Source};
 use dunlin_metainfo::merkle::{HashSpan, check_proof, layers_of};
 use dunlin_metainfo::{Format, Torrent};
 use dunlin_tracker::AnnounceFailure;
 use dunlin_wire::extended::{ExtendedHandshake, MetadataMessage, write_dont_have};
-use dunlin_wire::{BlockRange, Handshake, HashRange, Message, Reserved};
+use dunlin_wire::{Handshake, HashRange, Message, Reserved};
 use internet_world::{HOUR, Parcel, T, World, adding, address, peer_id, torrent};
 use std::sync::Arc;
 use std::time::Duration;
@@ -174,7 +174,7 @@ fn a_hybrid_torrent_is_known_by_both_names_and_takes_the_upgrade() {
 }
 
 /// Blocks that a scripted peer was asked for and that were not taken back.
-fn asked(world: &World, host: usize, conn: ConnId) -> Vec<BlockRange> {
+fn asked(world: &World, host: usize, conn: ConnId) -> Vec<BlockRef> {
     let messages = world.messages(host, conn).into_iter();
     messages
         .filter_map(|message| match message {
@@ -197,8 +197,7 @@ fn without_the_fast_extension_a_choke_takes_requests_back() {
     let first = asked(&world, peer, conn);
     assert!(!first.is_empty());
     world.say_message(peer, conn, Message::Choke);
-    let late = first[0];
-    let block = BlockRef { piece: PieceIndex(late.piece), begin: late.begin, len: late.length };
+    let block = first[0];
     world.say(peer, conn, |conn| Parcel::Piece(conn, block, true));
     assert!(!world.is_closed(peer, conn), "it was on its way");
     world.say_message(peer, conn, Message::Unchoke);
@@ -240,7 +239,7 @@ fn what_a_peer_has_lost_is_not_asked_of_it() {
     }
     world.say_message(peer, conn, Message::Unchoke);
     world.pass(Duration::from_secs(1));
-    assert!(asked(&world, peer, conn).iter().all(|range| range.piece == 1));
+    assert!(asked(&world, peer, conn).iter().all(|range| range.piece.0 == 1));
     let payload = write_dont_have(1);
     world.say_message(peer, conn, Message::Extended { id: 3, payload });
     assert_eq!(world.messages(peer, conn).last(), Some(&Message::NotInterested));
@@ -266,9 +265,7 @@ fn never_more_requests_than_the_peer_keeps() {
             answered = all.len();
             // Whoever has given everything is of no more use.
             let Some(end) = world.hosts[peer].ends.get(&conn).copied() else { break };
-            for range in open {
-                let piece = PieceIndex(range.piece);
-                let block = BlockRef { piece, begin: range.begin, len: range.length };
+            for block in open {
                 world.hosts[end.host].disk.park(end.conn, block, true);
                 let conn = end.conn;
                 world.input(host, dunlin_engine::io::Input::BlockArrived { conn, block });

@@ -9,7 +9,7 @@ use dunlin_engine::io::{Command, Event, HangUpReason, Source};
 use dunlin_engine::swarm::peer::MAX_STRANGE;
 use dunlin_metainfo::{Format, InfoHashes, Torrent};
 use dunlin_wire::extended::{ExtendedHandshake, METADATA_PIECE, MetadataMessage};
-use dunlin_wire::{BlockRange, Handshake, HashRange, Message, Reserved};
+use dunlin_wire::{Handshake, HashRange, Message, Reserved};
 use internet_world::{HOUR, Parcel, T, World, adding, address, magnet, peer_id, request, torrent};
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,7 +47,7 @@ fn hung_up(world: &World, host: usize) -> bool {
 fn what_harms_nobody_is_borne_and_not_for_ever() {
     let torrent = torrent(Format::Hybrid, PIECE, &[9 * u64::from(PIECE)]);
     let plain = Reserved::default();
-    let reject = BlockRange { piece: 0, begin: 0, length: PIECE };
+    let reject = BlockRef { piece: PieceIndex(0), begin: 0, len: PIECE };
     let mut metadata = Vec::from(&b"d8:msg_typei0e5:piecei0ee"[..]);
     metadata.resize(18 << 10, b'x');
     let long = Message::Extended { id: 1, payload: metadata.into() };
@@ -83,7 +83,7 @@ fn what_harms_nobody_is_borne_and_not_for_ever() {
 fn what_cannot_be_anything_else_ends_the_connection_at_once() {
     let torrent = torrent(Format::V1, PIECE, &[9 * u64::from(PIECE)]);
     let plain = Reserved::default();
-    let block = BlockRange { piece: 0, begin: 0, length: PIECE };
+    let block = BlockRef { piece: PieceIndex(0), begin: 0, len: PIECE };
     let cases = [
         (Message::Have { piece: 9 }, Reserved::INTERNET),
         (Message::Bitfield(vec![0xff].into()), Reserved::INTERNET),
@@ -102,7 +102,7 @@ fn what_cannot_be_anything_else_ends_the_connection_at_once() {
 /// Pieces that a scripted peer was asked for.
 fn pieces_asked(world: &World, peer: usize, conn: ConnId) -> Vec<u32> {
     let asked = world.messages(peer, conn).into_iter().filter_map(|message| match message {
-        Message::Request(range) => Some(range.piece),
+        Message::Request(range) => Some(range.piece.0),
         _ => None,
     });
     let mut pieces: Vec<u32> = asked.collect();
@@ -116,12 +116,10 @@ fn give_blocks(world: &mut World, peer: usize, conn: ConnId) {
     for piece in 0.. {
         let mut asked =
             world.messages(peer, conn).into_iter().filter_map(|message| match message {
-                Message::Request(range) => Some(range),
+                Message::Request(block) => Some(block),
                 _ => None,
             });
-        let Some(range) = asked.nth(piece) else { return };
-        let block =
-            BlockRef { piece: PieceIndex(range.piece), begin: range.begin, len: range.length };
+        let Some(block) = asked.nth(piece) else { return };
         world.say(peer, conn, |conn| Parcel::Piece(conn, block, true));
     }
 }

@@ -18,7 +18,7 @@ use dunlin_engine::config::{Config, PieceOrder, Profile, RefreshScope, SourceOrd
 use dunlin_engine::io::{CoordinatorOutput, Event, Input, LocalError, Output};
 use dunlin_engine::swarm::choker::ChokerKind;
 use dunlin_metainfo::{CLUSTER_BLOCK_LENGTH, Geometry, PieceHashes, SetInfo, cluster_block_length};
-use dunlin_wire::{BlockRange, Handshake, Message};
+use dunlin_wire::{Handshake, Message};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -628,5 +628,5 @@ impl Node {
 
 /// A request for a whole first block.
 pub fn request(piece: u32, begin: u32, length: u32) -> Message {
-    Message::Request(BlockRange { piece, begin, length })
+    Message::Request(BlockRef { piece: PieceIndex(piece), begin, len: length })
 }

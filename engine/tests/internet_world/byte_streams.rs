@@ -4,11 +4,10 @@
 //! taken its last byte, a cancelled block that has not begun to leave is taken out, and who leaves too
 //! much unread is neither read from nor given more.
 
-use dunlin_base::{BlockRef, ConnId};
+use dunlin_base::{BlockRef, ConnId, PieceIndex};
 use dunlin_engine::io::Input;
 use dunlin_wire::{
-    BlockRange, Frame, Framer, FramerLimits, Handshake, Message, PieceMode, encode_into,
-    encode_piece_header,
+    Frame, Framer, FramerLimits, Handshake, Message, PieceMode, encode_into, encode_piece_header,
 };
 use std::collections::{BTreeMap, VecDeque};
 
@@ -176,7 +175,10 @@ impl Wire {
             Part::Block(block) => {
                 let (piece, begin, length) = (block.piece.0, block.begin, block.len);
                 let mut head = Vec::with_capacity(13);
-                encode_piece_header(BlockRange { piece, begin, length }, &mut head);
+                encode_piece_header(
+                    BlockRef { piece: PieceIndex(piece), begin, len: length },
+                    &mut head,
+                );
                 let head = &head[self.gone.min(13)..(self.gone + take).min(13)];
                 self.down.extend_from_slice(head);
                 self.down.resize(self.down.len() + take - head.len(), 0);
@@ -250,8 +252,7 @@ impl Wire {
                 Ok(Some(Frame::Message(message))) => Found::Input(Input::Message { conn, message }),
                 Ok(Some(Frame::Piece { range, .. })) => {
                     let right = self.right.pop_front().unwrap_or(false);
-                    let piece = dunlin_base::PieceIndex(range.piece);
-                    Found::Block(BlockRef { piece, begin: range.begin, len: range.length }, right)
+                    Found::Block(range, right)
                 }
                 Ok(Some(_)) => unreachable!("blocks are read whole"),
                 Ok(None) => return,

@@ -13,14 +13,14 @@ pub mod trace_text;
 
 use byte_streams::{Found, Wire, Wires};
 use disk::Disk;
-use dunlin_base::{BlockRef, ConnId, Endpoint, InfoHash, PeerId, Time, TorrentId};
+use dunlin_base::{BlockRef, ConnId, Endpoint, InfoHash, PeerId, PieceIndex, Time, TorrentId};
 use dunlin_engine::client::{Node, NodeConfig};
 use dunlin_engine::io::{
     AddTorrent, Command, Event, HangUpReason, Input, Limits, Output, Source, TorrentState,
 };
 use dunlin_metainfo::{Format, InfoHashes, NewFile, NewHashes, NewTorrent, Torrent};
 use dunlin_tracker::{AnnounceEvent, AnnounceFailure, AnnounceReply, AnnounceRequest};
-use dunlin_wire::{BlockRange, Handshake, Message};
+use dunlin_wire::{Handshake, Message};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -600,10 +600,8 @@ impl World {
             return;
         }
         match found {
-            Found::Input(Input::Message { conn, message: Message::Cancel(range) }) => {
-                let piece = dunlin_base::PieceIndex(range.piece);
-                let block = BlockRef { piece, begin: range.begin, len: range.length };
-                let message = Message::Cancel(range);
+            Found::Input(Input::Message { conn, message: Message::Cancel(block) }) => {
+                let message = Message::Cancel(block);
                 self.hosts[node].inputs.push_back(Input::Message { conn, message });
                 if self.wires.all.get_mut(&conn).is_some_and(|wire| wire.cancel(block)) {
                     self.hosts[node].inputs.push_back(Input::ServeCancelled { conn, block });
@@ -672,5 +670,5 @@ impl Host {
 
 /// A request.
 pub fn request(piece: u32, begin: u32, length: u32) -> Message {
-    Message::Request(BlockRange { piece, begin, length })
+    Message::Request(BlockRef { piece: PieceIndex(piece), begin, len: length })
 }

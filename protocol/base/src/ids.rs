@@ -153,14 +153,15 @@ impl FileIndex {
     }
 }
 
-/// A range of a piece, in bytes (in segments for a token file): the unit of a request.
+/// A range of a piece, in bytes (in segments for a token file): the unit of a request. What came from
+/// the wire is in the torrent only when its geometry says so.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlockRef {
     /// The piece.
     pub piece: PieceIndex,
     /// Where the block begins within the piece.
     pub begin: u32,
-    /// How long it is; never 0.
+    /// How long it is. In a `piece` message it is the length of the request it answers.
     pub len: u32,
 }
 

@@ -288,14 +288,15 @@ impl Geometry {
         data.max(self.hashed_len(p).min(data.next_multiple_of(BLOCK_LENGTH)))
     }
 
-    /// A peer's request as it came from the wire, if we may answer it: within what is served of a
-    /// piece, not empty, and at most the larger of our block length and 16 KiB (BEP 3, practice).
+    /// Whether a peer's request as it came from the wire may be answered: it is within what is
+    /// served of a piece, not empty, and at most the larger of our block length and 16 KiB (BEP 3,
+    /// practice).
     #[must_use]
-    pub fn check_request(&self, piece: u32, begin: u32, len: u32) -> Option<BlockRef> {
-        let piece = self.piece(piece)?;
+    pub fn check_request(&self, block: BlockRef) -> bool {
+        let BlockRef { piece, begin, len } = block;
         let longest = self.block_length.max(BLOCK_LENGTH);
-        let fits = begin.checked_add(len).is_some_and(|end| end <= self.served_len(piece));
-        (len > 0 && len <= longest && fits).then_some(BlockRef { piece, begin, len })
+        let fits = || begin.checked_add(len).is_some_and(|end| end <= self.served_len(piece));
+        self.piece(piece.0).is_some() && len > 0 && len <= longest && fits()
     }
 
     /// The parts of files that `block` is made of, in order. Bytes of the block that no part covers

@@ -1,8 +1,9 @@
 //! Messages to bytes and back (BEP 3, "peer messages"; BEP 6, 10, 52): `length ‖ id ‖ payload`,
 //! numbers big-endian.
 
-use crate::{BlockRange, HashRange, Message, WireError};
+use crate::{HashRange, Message, WireError};
 use bytes::Bytes;
+use dunlin_base::{BlockRef, PieceIndex};
 
 /// The id of `bitfield`, whose length depends on the torrent.
 pub(crate) const BITFIELD: u8 = 5;
@@ -16,6 +17,8 @@ pub(crate) const HASHES: u8 = 22;
 pub(crate) const HASH_HEAD: u32 = 49;
 /// Length of a `piece` message without its data: id, piece and begin.
 pub(crate) const PIECE_OVERHEAD: u32 = 9;
+/// Bytes of a `piece` message before its data: length prefix, id, piece and begin.
+pub const PIECE_HEADER_LEN: usize = 4 + PIECE_OVERHEAD as usize;
 
 /// The name and the one right length of a message of fixed length, id included; `None` for the ids
 /// whose length varies and for those that we do not know.
@@ -93,13 +96,13 @@ fn hash_range(id: u8, range: HashRange, behind: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends the first 13 bytes of a `piece` message; the sender follows up with `range.length` bytes
-/// of data.
-pub fn encode_piece_header(range: BlockRange, out: &mut Vec<u8>) {
-    out.extend_from_slice(&range.length.saturating_add(PIECE_OVERHEAD).to_be_bytes());
+/// Appends the first [`PIECE_HEADER_LEN`] bytes of a `piece` message; the sender follows up with
+/// `block.len` bytes of data.
+pub fn encode_piece_header(block: BlockRef, out: &mut Vec<u8>) {
+    out.extend_from_slice(&block.len.saturating_add(PIECE_OVERHEAD).to_be_bytes());
     out.push(PIECE);
-    out.extend_from_slice(&range.piece.to_be_bytes());
-    out.extend_from_slice(&range.begin.to_be_bytes());
+    out.extend_from_slice(&block.piece.0.to_be_bytes());
+    out.extend_from_slice(&block.begin.to_be_bytes());
 }
 
 fn plain(id: u8, out: &mut Vec<u8>) {
@@ -111,9 +114,9 @@ fn index(id: u8, piece: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(&piece.to_be_bytes());
 }
 
-fn range(id: u8, range: BlockRange, out: &mut Vec<u8>) {
+fn range(id: u8, range: BlockRef, out: &mut Vec<u8>) {
     out.extend_from_slice(&[0, 0, 0, 13, id]);
-    for number in [range.piece, range.begin, range.length] {
+    for number in [range.piece.0, range.begin, range.len] {
         out.extend_from_slice(&number.to_be_bytes());
     }
 }
@@ -170,10 +173,10 @@ fn whole_hashes(bytes: u32) -> bool {
 
 /// Reads the payload of a message whose `length` has passed [`check_length`].
 pub(crate) fn decode_checked(id: u8, payload: &[u8], length: u32) -> Option<Message> {
-    let block = || BlockRange {
-        piece: number(payload, 0),
+    let block = || BlockRef {
+        piece: PieceIndex(number(payload, 0)),
         begin: number(payload, 4),
-        length: number(payload, 8),
+        len: number(payload, 8),
     };
     Some(match id {
         0 => Message::Choke,
@@ -183,9 +186,7 @@ pub(crate) fn decode_checked(id: u8, payload: &[u8], length: u32) -> Option<Mess
         4 => Message::Have { piece: number(payload, 0) },
         BITFIELD => Message::Bitfield(Bytes::copy_from_slice(payload)),
         6 => Message::Request(block()),
-        PIECE => {
-            Message::Piece(BlockRange { length: length.saturating_sub(PIECE_OVERHEAD), ..block() })
-        }
+        PIECE => Message::Piece(BlockRef { len: length.saturating_sub(PIECE_OVERHEAD), ..block() }),
         8 => Message::Cancel(block()),
         9 => Message::Port((number(payload, 0) >> 16) as u16),
         13 => Message::SuggestPiece { piece: number(payload, 0) },
@@ -238,7 +239,7 @@ mod tests {
 
     /// Every message: W-5 to W-8, and the rest by the tables of BEP 3 and BEP 6.
     fn table() -> Vec<(Message, &'static str)> {
-        let block = BlockRange { piece: 1, begin: 16384, length: 16384 };
+        let block = BlockRef { piece: PieceIndex(1), begin: 16384, len: 16384 };
         vec![
             (Message::KeepAlive, "00000000"),
             (Message::Choke, "0000000100"),
@@ -299,7 +300,7 @@ mod tests {
             let bytes = from_hex(hex);
             assert_eq!(Message::decode(&bytes[4..]), Ok(Some(message)), "{hex}");
         }
-        let block = BlockRange { piece: 1, begin: 16384, length: 3 };
+        let block = BlockRef { piece: PieceIndex(1), begin: 16384, len: 3 };
         assert_eq!(wire(&Message::Piece(block)), "0000000c070000000100004000");
         let body = from_hex("070000000100004000aabbcc");
         assert_eq!(Message::decode(&body), Ok(Some(Message::Piece(block))));

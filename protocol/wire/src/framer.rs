@@ -14,16 +14,16 @@
 //! only with bytes that have come.
 
 use crate::codec::{
-    BITFIELD, EXTENDED, HASH_HEAD, HASHES, PIECE, PIECE_OVERHEAD, check_length, decode_checked,
+    BITFIELD, EXTENDED, HASH_HEAD, HASHES, PIECE, PIECE_HEADER_LEN, PIECE_OVERHEAD, check_length,
+    decode_checked,
 };
-use crate::{BlockRange, Handshake, HandshakeDecoder, Message, WireError};
+use crate::{Handshake, HandshakeDecoder, Message, WireError};
+use dunlin_base::{BlockRef, PieceIndex};
 
 /// The longest message of fixed length with its prefix: `hash request` and its kin.
 const HEAD: usize = 4 + HASH_HEAD as usize;
 /// Bytes until the id is known.
 const ID_END: usize = 5;
-/// Bytes until the place of a block is known.
-const PIECE_HEAD: usize = 13;
 
 /// The most hashes of one answer that anybody asks for (practice; BEP 52 wants 512 at most).
 const MAX_HASHES: u32 = 8192;
@@ -78,14 +78,14 @@ pub enum Frame<'a> {
     /// A whole block ([`PieceMode::Whole`]).
     Piece {
         /// Where it belongs. The length is that of the data.
-        range: BlockRange,
+        range: BlockRef,
         /// Its bytes.
         data: &'a [u8],
     },
     /// A block begins ([`PieceMode::Direct`]).
     PieceHeader {
         /// Where it belongs. The length is that of the data to come.
-        range: BlockRange,
+        range: BlockRef,
     },
     /// Bytes of the block that began last ([`PieceMode::Direct`]).
     Payload {
@@ -115,7 +115,7 @@ pub struct Framer {
     state: State,
     head: [u8; HEAD],
     head_len: usize,
-    range: BlockRange,
+    range: BlockRef,
     buffer: Vec<u8>,
 }
 
@@ -136,7 +136,7 @@ impl Framer {
             state: State::Head,
             head: [0; HEAD],
             head_len: 0,
-            range: BlockRange { piece: 0, begin: 0, length: 0 },
+            range: BlockRef { piece: PieceIndex(0), begin: 0, len: 0 },
             buffer: Vec::new(),
         }
     }
@@ -238,7 +238,7 @@ impl Framer {
                     self.state = State::Head;
                 }
                 State::Payload { left } => {
-                    let offset = self.range.length - *left;
+                    let offset = self.range.len - *left;
                     let data = take(input, *left);
                     if data.is_empty() {
                         return Ok(None);
@@ -325,22 +325,22 @@ impl Framer {
     }
 
     fn piece_head(&mut self, input: &mut &[u8], length: u32) -> Step {
-        self.collect(input, PIECE_HEAD);
-        if self.head_len < PIECE_HEAD {
+        self.collect(input, PIECE_HEADER_LEN);
+        if self.head_len < PIECE_HEADER_LEN {
             return Step::More;
         }
         let [_, _, _, _, _, p0, p1, p2, p3, b0, b1, b2, b3, ..] = self.head;
-        self.range = BlockRange {
-            piece: u32::from_be_bytes([p0, p1, p2, p3]),
+        self.range = BlockRef {
+            piece: PieceIndex(u32::from_be_bytes([p0, p1, p2, p3])),
             begin: u32::from_be_bytes([b0, b1, b2, b3]),
-            length: length - PIECE_OVERHEAD,
+            len: length - PIECE_OVERHEAD,
         };
         if self.mode == PieceMode::Whole {
-            self.body(PIECE, self.range.length);
+            self.body(PIECE, self.range.len);
             return Step::More;
         }
         self.head_len = 0;
-        self.state = State::Payload { left: self.range.length };
+        self.state = State::Payload { left: self.range.len };
         Step::Header
     }
 

@@ -2,16 +2,17 @@
 
 use crate::extended::{ExtendedHandshake, MetadataMessage, read_dont_have, read_upload_only};
 use crate::{
-    BlockRange, Frame, Framer, FramerLimits, HANDSHAKE_LEN, Handshake, HandshakeDecoder, Message,
-    PieceMode, WireError, encode_into,
+    Frame, Framer, FramerLimits, HANDSHAKE_LEN, Handshake, HandshakeDecoder, Message, PieceMode,
+    WireError, encode_into,
 };
+use dunlin_base::BlockRef;
 
 /// A frame that owns its bytes, the same for every mode and cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Owned {
     Handshake(Handshake),
     Message(Message),
-    Piece(BlockRange, Vec<u8>),
+    Piece(BlockRef, Vec<u8>),
 }
 
 /// Runs the framer over `data` in cuts of the lengths `cuts` (repeated; 0 is the rest), and returns
@@ -22,7 +23,7 @@ pub(crate) fn run(
     cuts: &[usize],
 ) -> (Vec<Owned>, Option<WireError>) {
     let mut frames = Vec::new();
-    let mut block: Option<(BlockRange, Vec<u8>)> = None;
+    let mut block: Option<(BlockRef, Vec<u8>)> = None;
     let (mut rest, mut turn) = (data, 0);
     while !rest.is_empty() {
         let cut = cuts.get(turn % cuts.len().max(1)).copied().unwrap_or(0);
@@ -72,7 +73,7 @@ pub(crate) fn run(
     (frames, None)
 }
 
-fn flush(framer: &Framer, block: &mut Option<(BlockRange, Vec<u8>)>, frames: &mut Vec<Owned>) {
+fn flush(framer: &Framer, block: &mut Option<(BlockRef, Vec<u8>)>, frames: &mut Vec<Owned>) {
     if framer.payload_left() == 0
         && let Some((range, bytes)) = block.take()
     {
@@ -118,8 +119,8 @@ fn check_frame(frame: &Owned, limits: FramerLimits) {
         }
         Owned::Message(message) => check_message(message),
         Owned::Piece(range, data) => {
-            assert_eq!(range.length as usize, data.len());
-            assert!(range.length > 0 && range.length <= limits.max_block);
+            assert_eq!(range.len as usize, data.len());
+            assert!(range.len > 0 && range.len <= limits.max_block);
             check_message(&Message::Piece(*range));
         }
     }
@@ -130,7 +131,7 @@ fn check_message(message: &Message) {
     let mut bytes = Vec::new();
     encode_into(message, &mut bytes);
     if let Message::Piece(range) = message {
-        bytes.resize(bytes.len() + range.length as usize, 0);
+        bytes.resize(bytes.len() + range.len as usize, 0);
     }
     let (prefix, body) = bytes.split_at(4);
     assert_eq!(prefix, (body.len() as u32).to_be_bytes(), "{message:?}");

@@ -29,8 +29,8 @@ mod handshake;
 mod message;
 
 pub use allowed_fast::{ALLOWED_FAST_SET, allowed_fast_set};
-pub use codec::{encode_into, encode_piece_header};
+pub use codec::{PIECE_HEADER_LEN, encode_into, encode_piece_header};
 pub use error::WireError;
 pub use framer::{Frame, Framer, FramerLimits, PieceMode};
 pub use handshake::{HANDSHAKE_LEN, Handshake, HandshakeDecoder, Reserved};
-pub use message::{BlockRange, HashRange, Message};
+pub use message::{HashRange, Message};

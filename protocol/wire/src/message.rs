@@ -2,6 +2,7 @@
 //! is its header, and the data of the block stays with whoever moves bytes.
 
 use bytes::Bytes;
+use dunlin_base::BlockRef;
 
 /// A message of the peer wire protocol, without its payload. Numbers are as they stand on the wire:
 /// they become trusted indexes only through a torrent's geometry.
@@ -25,11 +26,11 @@ pub enum Message {
     /// All that the sender has, piece 0 first, spare bits zero (id 5).
     Bitfield(Bytes),
     /// Asks for a block (id 6).
-    Request(BlockRange),
+    Request(BlockRef),
     /// The header of a block that was asked for (id 7); its data follows on the wire.
-    Piece(BlockRange),
+    Piece(BlockRef),
     /// Takes a request back (id 8).
-    Cancel(BlockRange),
+    Cancel(BlockRef),
     /// The UDP port of the sender's DHT node (id 9; BEP 5).
     Port(u16),
     /// A hint to ask for this piece (id 13; BEP 6).
@@ -42,7 +43,7 @@ pub enum Message {
     /// The sender has no piece (id 15; BEP 6). Under the course profile: no statement is made.
     HaveNone,
     /// A request will not be answered (id 16; BEP 6).
-    RejectRequest(BlockRange),
+    RejectRequest(BlockRef),
     /// This piece may be asked for while choked (id 17; BEP 6).
     AllowedFast {
         /// Piece index.
@@ -83,17 +84,6 @@ pub struct HashRange {
     pub proof: u32,
 }
 
-/// A range of a piece as it stands on the wire, in bytes (in segments for a token file).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct BlockRange {
-    /// Piece index.
-    pub piece: u32,
-    /// First byte within the piece.
-    pub begin: u32,
-    /// Length of the block. In a `piece` message it is the length of the request it answers.
-    pub length: u32,
-}
-
 impl Message {
     /// The message's name, as traces and logs write it.
     #[must_use]
@@ -132,7 +122,7 @@ impl Message {
             Message::Request(range)
             | Message::Piece(range)
             | Message::Cancel(range)
-            | Message::RejectRequest(range) => Some(range.piece),
+            | Message::RejectRequest(range) => Some(range.piece.0),
             _ => None,
         }
     }

@@ -1,9 +1,9 @@
 //! One connection of a strategy: bytes in, bytes out, timers. It knows no socket.
 
 use crate::strategy::{Action, Context, Incoming, Kind, Receive, Strategy, Target};
-use dunlin_base::{Rng, Time};
+use dunlin_base::{BlockRef, Rng, Time};
 use dunlin_wire::{
-    BlockRange, Frame, Framer, FramerLimits, Message, PieceMode, encode_into, encode_piece_header,
+    Frame, Framer, FramerLimits, Message, PieceMode, encode_into, encode_piece_header,
 };
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -188,9 +188,9 @@ impl Line {
         }
     }
 
-    fn block(&mut self, range: BlockRange, right: bool) {
-        let length = range.length as usize;
-        let begin = u64::from(range.piece) * u64::from(self.target.piece_length);
+    fn block(&mut self, range: BlockRef, right: bool) {
+        let length = range.len as usize;
+        let begin = u64::from(range.piece.0) * u64::from(self.target.piece_length);
         let begin = usize::try_from(begin + u64::from(range.begin)).unwrap_or(usize::MAX);
         let content = self.target.content.as_deref().filter(|_| right);
         let found = content.and_then(|bytes| bytes.get(begin..begin.saturating_add(length)));

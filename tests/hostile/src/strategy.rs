@@ -7,9 +7,9 @@ mod liars;
 mod nonsense;
 
 use bytes::Bytes;
-use dunlin_base::{InfoHash, PeerId, Rng, Time};
+use dunlin_base::{BlockRef, InfoHash, PeerId, PieceIndex, Rng, Time};
 use dunlin_wire::extended::ExtendedHandshake;
-use dunlin_wire::{BlockRange, Handshake, Message, Reserved};
+use dunlin_wire::{Handshake, Message, Reserved};
 pub use floods::Flood;
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,12 +70,16 @@ impl Target {
     }
 
     /// Any block of the torrent, as peers ask for it.
-    fn block(&self, rng: &mut Rng) -> BlockRange {
+    fn block(&self, rng: &mut Rng) -> BlockRef {
         let piece = rng.below(u64::from(self.pieces.max(1))) as u32;
         let length = self.piece_len(piece);
         let blocks = length.div_ceil(BLOCK).max(1);
         let begin = rng.below(u64::from(blocks)) as u32 * BLOCK;
-        BlockRange { piece, begin, length: length.saturating_sub(begin).clamp(1, BLOCK) }
+        BlockRef {
+            piece: PieceIndex(piece),
+            begin,
+            len: length.saturating_sub(begin).clamp(1, BLOCK),
+        }
     }
 }
 
@@ -107,7 +111,7 @@ pub enum Action {
     /// Sends a block, with the right bytes or with others.
     Block {
         /// Where it belongs, as the sender states it.
-        range: BlockRange,
+        range: BlockRef,
         /// Whether its bytes are right.
         right: bool,
     },
@@ -193,7 +197,7 @@ impl Context<'_> {
     }
 
     /// Any block of the torrent.
-    pub fn block(&mut self) -> BlockRange {
+    pub fn block(&mut self) -> BlockRef {
         self.target.block(self.rng)
     }
 

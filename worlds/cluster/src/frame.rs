@@ -4,10 +4,10 @@
 //! the torrent and need no connection number of their own.
 
 use bytes::Bytes;
-use dunlin_base::TorrentId;
+use dunlin_base::{BlockRef, TorrentId};
 use dunlin_control::Control;
 use dunlin_disk::Charge;
-use dunlin_wire::{BlockRange, Handshake, Message};
+use dunlin_wire::{Handshake, Message};
 use std::fmt;
 
 /// One message between two ranks.
@@ -34,7 +34,7 @@ pub enum Frame {
         /// The torrent that the connection is for.
         torrent: TorrentId,
         /// The request that it answers.
-        range: BlockRange,
+        range: BlockRef,
         /// The data of the block.
         payload: Payload,
     },
@@ -101,10 +101,10 @@ fn message_survives(message: &Message) -> bool {
     same && input.is_empty()
 }
 
-fn piece_survives(range: BlockRange, data: &Bytes) -> bool {
+fn piece_survives(range: BlockRef, data: &Bytes) -> bool {
     // A token is as long as it is, whatever its length in segments: on a byte fabric the frame
     // tells.
-    let on_wire = BlockRange { length: data.len() as u32, ..range };
+    let on_wire = BlockRef { len: data.len() as u32, ..range };
     let mut bytes = Vec::new();
     dunlin_wire::encode_piece_header(on_wire, &mut bytes);
     bytes.extend_from_slice(data);
@@ -126,10 +126,10 @@ fn framer(max_block: u32) -> dunlin_wire::Framer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dunlin_base::{InfoHash, PeerId, Rank};
+    use dunlin_base::{InfoHash, PeerId, PieceIndex, Rank};
     use dunlin_wire::Reserved;
 
-    const RANGE: BlockRange = BlockRange { piece: 7, begin: 16_384, length: 5 };
+    const RANGE: BlockRef = BlockRef { piece: PieceIndex(7), begin: 16_384, len: 5 };
 
     #[test]
     fn every_wire_message_survives() {

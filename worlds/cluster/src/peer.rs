@@ -24,14 +24,14 @@ use crate::trace::TraceSink;
 use crate::upload::{UploadDone, UploadJob};
 use buffers::Buffers;
 use connections::{Connections, HandshakeOutcome};
-use dunlin_base::{BlockRef, ConnId, Endpoint, PieceIndex, Rank, Rate, Rng, Time, TorrentId};
+use dunlin_base::{BlockRef, ConnId, Endpoint, Rank, Rate, Rng, Time, TorrentId};
 use dunlin_control::{Control, FailedFile};
 use dunlin_disk::Budget;
 use dunlin_engine::cluster::member::Member;
 use dunlin_engine::config::Config;
 use dunlin_engine::io::{Command, Input, Wake};
 use dunlin_metainfo::{HashKind, MAX_TOKEN};
-use dunlin_wire::{BlockRange, Handshake, Message};
+use dunlin_wire::{Handshake, Message};
 use recorder::Recorder;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -445,9 +445,8 @@ impl Peer {
             self.effects.push_back(Effect::Send { to: from, frame });
             return;
         }
-        if let Message::Cancel(range) = &message {
+        if let Message::Cancel(block) = message {
             // What waits for the disk or for its turn need not be sent any more.
-            let block = block_of(*range);
             self.effects.push_back(Effect::Upload(UploadJob::Cancel { conn, block }));
         }
         self.inputs.push_back(Input::Message { conn, message });
@@ -458,7 +457,7 @@ impl Peer {
         now: Time,
         from: Rank,
         torrent: TorrentId,
-        range: BlockRange,
+        range: BlockRef,
         payload: Payload,
     ) {
         let Some(conn) = self.connections.established(from, torrent) else { return };
@@ -466,16 +465,15 @@ impl Peer {
         let known = self.recorder.torrents.get(&torrent);
         let sound = match known.map(|known| known.info.kind) {
             Some(HashKind::Token) => (1..=MAX_TOKEN).contains(&payload.data.len()),
-            Some(HashKind::Sha1) => payload.data.len() == range.length as usize && range.length > 0,
+            Some(HashKind::Sha1) => payload.data.len() == range.len as usize && range.len > 0,
             Some(HashKind::Merkle) | None => false,
         };
         if !sound {
             self.inputs.push_back(Input::Malformed { conn });
             return;
         }
-        let block = block_of(range);
-        self.parked.insert((conn, block), (torrent, payload));
-        self.inputs.push_back(Input::BlockArrived { conn, block });
+        self.parked.insert((conn, range), (torrent, payload));
+        self.inputs.push_back(Input::BlockArrived { conn, block: range });
     }
 
     /// A connection is gone, and not by our own wish.
@@ -587,8 +585,4 @@ impl Peer {
             }
         }
     }
-}
-
-fn block_of(range: BlockRange) -> BlockRef {
-    BlockRef { piece: PieceIndex(range.piece), begin: range.begin, len: range.length }
 }

@@ -13,7 +13,6 @@ use bytes::Bytes;
 use dunlin_base::{BlockRef, ConnId, Rank, Rate, Time, TokenBucket, TorrentId};
 use dunlin_disk::Charge;
 use dunlin_engine::io::LocalError;
-use dunlin_wire::BlockRange;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
@@ -184,10 +183,8 @@ impl Uploader {
             Ok(data) => {
                 let data = if self.corrupt { flipped(&data) } else { data };
                 let done = UploadDone::Sent { conn, block, bytes: data.len() as u64 };
-                let range =
-                    BlockRange { piece: block.piece.0, begin: block.begin, length: block.len };
                 let payload = Payload { data, charge: Some(charge) };
-                (Some(Frame::Piece { torrent, range, payload }), done)
+                (Some(Frame::Piece { torrent, range: block, payload }), done)
             }
             Err(error) => (None, UploadDone::Failed { conn, block, error }),
         }

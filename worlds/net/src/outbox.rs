@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use dunlin_base::BlockRef;
-use dunlin_wire::{BlockRange, Message, encode_into, encode_piece_header};
+use dunlin_wire::{Message, PIECE_HEADER_LEN, encode_into, encode_piece_header};
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, IoSlice, Write};
 
@@ -110,10 +110,9 @@ impl Outbox {
 
     /// Queues a block: its header, then its data, which is a part of `window` of `whole` bytes.
     pub(crate) fn push_block(&mut self, block: BlockRef, data: Bytes, window: u32, whole: usize) {
-        let range = BlockRange { piece: block.piece.0, begin: block.begin, length: block.len };
         let (chunk, _) = self.chunk();
         let before = chunk.len();
-        encode_piece_header(range, chunk);
+        encode_piece_header(block, chunk);
         let added = chunk.len() - before;
         self.messages += added;
         self.payload += data.len();
@@ -176,16 +175,15 @@ impl Outbox {
         let found =
             self.parts.iter().position(|part| matches!(part, Part::Data(of, ..) if *of == block));
         let Some(index) = found.filter(|index| *index > 0) else { return false };
-        let header = 13;
         let before_gone = if index == 1 { self.gone } else { 0 };
         let Some(Part::Messages(chunk, answers)) = self.parts.get_mut(index - 1) else {
             return false;
         };
-        if chunk.len() < before_gone + header {
+        if chunk.len() < before_gone + PIECE_HEADER_LEN {
             return false;
         }
-        chunk.truncate(chunk.len() - header);
-        self.messages -= header;
+        chunk.truncate(chunk.len() - PIECE_HEADER_LEN);
+        self.messages -= PIECE_HEADER_LEN;
         let empty = chunk.len() == before_gone;
         if empty {
             // What is gone of it is no longer counted, either.
@@ -323,7 +321,7 @@ mod tests {
         let mut expected = Vec::new();
         encode_into(&Message::Unchoke, &mut expected);
         for (piece, data) in [(1, b"abc"), (2, b"def")] {
-            let range = BlockRange { piece, begin: 0, length: 3 };
+            let range = BlockRef { piece: PieceIndex(piece), begin: 0, len: 3 };
             encode_piece_header(range, &mut expected);
             expected.extend_from_slice(data);
         }
@@ -339,7 +337,7 @@ mod tests {
     #[test]
     fn memory_is_counted_by_what_is_kept() {
         let mut outbox = Outbox::default();
-        let reject = Message::RejectRequest(BlockRange { piece: 1, begin: 0, length: 3 });
+        let reject = Message::RejectRequest(BlockRef { piece: PieceIndex(1), begin: 0, len: 3 });
         outbox.push(&Message::Have { piece: 9 });
         outbox.push(&reject);
         assert_eq!((outbox.held(), outbox.answers()), (9 + 17, 17));

@@ -15,13 +15,11 @@ use crate::buffers::{Buffers, Lost};
 use bytes::Bytes;
 use dunlin_base::{BlockRef, ConnId, PieceIndex, TorrentId};
 use dunlin_wire::{
-    BlockRange, Frame, Framer, FramerLimits, Handshake, Message, PieceMode, WireError,
+    Frame, Framer, FramerLimits, Handshake, Message, PIECE_HEADER_LEN, PieceMode, WireError,
 };
 use std::collections::VecDeque;
 use std::io::{self, IoSliceMut, Read};
 
-/// Length prefix, id, piece and begin of a `piece` message.
-const HEADER: usize = 13;
 /// Blocks that one read takes at most.
 const MAX_RUN: usize = 64;
 /// Pieces that one read may fill.
@@ -92,10 +90,6 @@ impl Received {
         let block = |arrived: &&Arrived| matches!(arrived, Arrived::Block(_));
         self.arrived.len() - self.arrived.iter().filter(block).count()
     }
-}
-
-fn block_of(range: BlockRange) -> BlockRef {
-    BlockRef { piece: PieceIndex(range.piece), begin: range.begin, len: range.length }
 }
 
 impl Receiver {
@@ -249,7 +243,7 @@ impl Receiver {
         // With blocks to come, a header that was cut is completed by itself, so that the payload behind
         // it goes to its place.
         let cut = !self.asked.is_empty() && self.framer.in_message_head();
-        let most = if cut { HEADER.min(scratch.len()) } else { scratch.len() };
+        let most = if cut { PIECE_HEADER_LEN.min(scratch.len()) } else { scratch.len() };
         let scratch = scratch.get_mut(..most).unwrap_or_default();
         let bytes = from.read(scratch).map_err(Broken::Gone)?;
         self.take(scratch.get(..bytes).unwrap_or_default(), buffers, received)?;
@@ -272,7 +266,7 @@ impl Receiver {
             }
             _ => None,
         };
-        let mut headers = vec![[0; HEADER]; run.len()];
+        let mut headers = vec![[0; PIECE_HEADER_LEN]; run.len()];
         let mut lent = lend(buffers, torrent, coming.map(|(block, _)| block).iter().chain(&run));
         let result = {
             let mut slices = Vec::with_capacity(1 + 2 * run.len());
@@ -304,7 +298,7 @@ impl Receiver {
         buffers: &mut Buffers,
         torrent: TorrentId,
         run: &[BlockRef],
-        headers: &[[u8; HEADER]],
+        headers: &[[u8; PIECE_HEADER_LEN]],
         bytes: usize,
         received: &mut Received,
     ) -> Result<(), Broken> {
@@ -316,7 +310,7 @@ impl Receiver {
             self.land(buffers, received);
         }
         for (index, (block, header)) in run.iter().zip(headers).enumerate() {
-            let came = header.get(..left.min(HEADER)).unwrap_or_default();
+            let came = header.get(..left.min(PIECE_HEADER_LEN)).unwrap_or_default();
             if !self.is_header(came, *block) {
                 // Not what was expected: the rest is read as it is.
                 let rest =
@@ -325,7 +319,7 @@ impl Receiver {
                 return self.take(&rest, buffers, received);
             }
             left -= came.len();
-            if came.len() < HEADER {
+            if came.len() < PIECE_HEADER_LEN {
                 run[index..].iter().for_each(|block| buffers.unclaim(torrent, *block, self.conn));
                 return self.take(came, buffers, received);
             }
@@ -348,9 +342,8 @@ impl Receiver {
 
     /// Whether these bytes are (the beginning of) the header of `block`.
     fn is_header(&self, came: &[u8], block: BlockRef) -> bool {
-        let mut header = Vec::with_capacity(HEADER);
-        let range = BlockRange { piece: block.piece.0, begin: block.begin, length: block.len };
-        dunlin_wire::encode_piece_header(range, &mut header);
+        let mut header = Vec::with_capacity(PIECE_HEADER_LEN);
+        dunlin_wire::encode_piece_header(block, &mut header);
         header.starts_with(came)
     }
 
@@ -405,10 +398,7 @@ impl Receiver {
                 }
                 Some(Frame::Message(message)) => {
                     match &message {
-                        Message::RejectRequest(range) => {
-                            let block = block_of(*range);
-                            self.unasked(block);
-                        }
+                        Message::RejectRequest(block) => self.unasked(*block),
                         Message::Choke => self.asked.clear(),
                         _ => {}
                     }
@@ -418,8 +408,7 @@ impl Receiver {
                         return Ok(input.len());
                     }
                 }
-                Some(Frame::PieceHeader { range }) => {
-                    let block = block_of(range);
+                Some(Frame::PieceHeader { range: block }) => {
                     let known = self.torrent.filter(|_| self.asked.contains(&block));
                     let claimed =
                         known.is_some_and(|torrent| buffers.claim(torrent, block, self.conn));
@@ -528,12 +517,12 @@ fn leavings(
     torrent: TorrentId,
     conn: ConnId,
     run: &[BlockRef],
-    headers: &[[u8; HEADER]],
+    headers: &[[u8; PIECE_HEADER_LEN]],
     mut left: usize,
 ) -> Vec<u8> {
     let mut rest = Vec::with_capacity(left);
     for (block, header) in run.iter().zip(headers) {
-        let took = left.min(HEADER);
+        let took = left.min(PIECE_HEADER_LEN);
         rest.extend_from_slice(header.get(..took).unwrap_or_default());
         left -= took;
         let place = buffers.bytes_mut(torrent, *block, conn);

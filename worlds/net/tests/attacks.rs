@@ -2,7 +2,7 @@
 //! messages that say nothing, or that begin what they never end: memory stays within the budget, and an
 //! honest peer gets all of the torrent meanwhile.
 
-use dunlin_base::{InfoHash, PeerId, TorrentId};
+use dunlin_base::{BlockRef, InfoHash, PeerId, PieceIndex, TorrentId};
 use dunlin_bencode::Writer;
 use dunlin_disk::Existing;
 use dunlin_engine::client::NodeConfig;
@@ -10,7 +10,7 @@ use dunlin_engine::io::{AddTorrent, Command, Event, Limits, SeedGoal, Source, To
 use dunlin_metainfo::Torrent;
 use dunlin_net::tracker_client::TrackerConfig;
 use dunlin_net::{Bind, Net, NetConfig, NetEvent, NewTorrent, Port};
-use dunlin_wire::{BlockRange, Handshake, Message, Reserved, encode_into};
+use dunlin_wire::{Handshake, Message, Reserved, encode_into};
 use sha1::{Digest, Sha1};
 use socket2::{Domain, Socket, Type};
 use std::io::{ErrorKind, Read, Write};
@@ -144,10 +144,10 @@ fn messages(of: impl Iterator<Item = Message>) -> Vec<u8> {
     out
 }
 
-fn range(n: u32) -> BlockRange {
+fn range(n: u32) -> BlockRef {
     let blocks = LENGTH as u32 / BLOCK;
     let at = n % blocks * BLOCK;
-    BlockRange { piece: at / PIECE as u32, begin: at % PIECE as u32, length: BLOCK }
+    BlockRef { piece: PieceIndex(at / PIECE as u32), begin: at % PIECE as u32, len: BLOCK }
 }
 
 /// Runs `attack` from so many addresses against a seed while an honest peer takes the torrent, after

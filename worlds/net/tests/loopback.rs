@@ -1,6 +1,6 @@
 //! The world on loopback: honest peers, and scripted sockets that are none.
 
-use dunlin_base::{InfoHash, PeerId, Rate, TorrentId};
+use dunlin_base::{BlockRef, InfoHash, PeerId, PieceIndex, Rate, TorrentId};
 use dunlin_bencode::Writer;
 use dunlin_disk::Existing;
 use dunlin_engine::client::NodeConfig;
@@ -10,7 +10,7 @@ use dunlin_engine::io::{
 use dunlin_metainfo::Torrent;
 use dunlin_net::tracker_client::TrackerConfig;
 use dunlin_net::{Bind, Net, NetConfig, NetEvent, NewTorrent, Port};
-use dunlin_wire::{BlockRange, Handshake, Message, Reserved, encode_into, encode_piece_header};
+use dunlin_wire::{Handshake, Message, Reserved, encode_into, encode_piece_header};
 use sha1::{Digest, Sha1};
 use socket2::{Domain, Socket, Type};
 use std::io::{Read, Write};
@@ -274,7 +274,7 @@ fn who_breaks_the_protocol_is_hung_up_on_and_nobody_else_is_hurt() {
     let (first, torrent, bytes) = seed(home.path(), FILES);
     let hash = torrent.hashes.first();
     let pieces = torrent.pieces.len();
-    let range = |piece, begin, length| BlockRange { piece, begin, length };
+    let range = |piece, begin, length| BlockRef { piece: PieceIndex(piece), begin, len: length };
     let unasked = {
         let mut out = Vec::new();
         encode_piece_header(range(0, 0, 4), &mut out);
@@ -359,7 +359,7 @@ fn liar(listener: &TcpListener, hash: InfoHash) {
         if let Ok(Some(Message::Request(range))) = Message::decode(&body) {
             let mut out = Vec::new();
             encode_piece_header(range, &mut out);
-            out.resize(out.len() + range.length as usize, 0xbd);
+            out.resize(out.len() + range.len as usize, 0xbd);
             if stream.write_all(&out).is_err() {
                 return;
             }

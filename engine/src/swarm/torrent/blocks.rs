@@ -8,12 +8,7 @@ use crate::swarm::partials::{Block, Stage, index_of};
 use crate::swarm::peer::{Ask, AskState};
 use crate::swarm::requests::MIN_DEADLINE;
 use dunlin_base::{BlockRef, ConnId, PieceIndex, Time};
-use dunlin_wire::{BlockRange, Message};
-
-/// A block as it stands on the wire.
-pub(super) fn range(block: BlockRef) -> BlockRange {
-    BlockRange { piece: block.piece.0, begin: block.begin, length: block.len }
-}
+use dunlin_wire::Message;
 
 impl Torrent {
     /// Asks `conn` for a block.
@@ -46,7 +41,7 @@ impl Torrent {
         }
         self.partials.set_block(piece, index, state);
         shared.timers.by(Reason::Request, deadline);
-        let message = Message::Request(range(block));
+        let message = Message::Request(block);
         shared.out.push_back(Output::Send { conn, message });
     }
 
@@ -200,7 +195,7 @@ impl Torrent {
         let Some(ask) = peer.asks.iter_mut().find(live) else { return };
         ask.state = AskState::Cancelled;
         peer.window.gave_up(block.len);
-        let message = Message::Cancel(range(block));
+        let message = Message::Cancel(block);
         shared.out.push_back(Output::Send { conn, message });
     }
 
@@ -239,17 +234,12 @@ impl Torrent {
         shared: &mut Shared,
         now: Time,
         conn: ConnId,
-        rejected: BlockRange,
+        block: BlockRef,
     ) -> Result<(), Violation> {
         let Some(peer) = self.peers.get_mut(&conn) else { return Ok(()) };
         if !peer.fast {
             return Err("reject request needs the fast extension");
         }
-        let block = BlockRef {
-            piece: PieceIndex(rejected.piece),
-            begin: rejected.begin,
-            len: rejected.length,
-        };
         let Some(ask) = peer.take_rejected(block) else {
             return peer.tolerate("a reject of what was never asked for");
         };

@@ -1,6 +1,5 @@
 //! Requests of others, and choking (BEP 3, "choking"; BEP 6: every request gets exactly one answer).
 
-use super::blocks::range;
 use super::connect::Violation;
 use super::limits::{gives, may_give, not_given};
 use super::slots::{Room, judge, uses_slot};
@@ -12,7 +11,7 @@ use crate::swarm::choker::{
 };
 use crate::swarm::peer::{AskState, MAX_QUEUED};
 use dunlin_base::{BlockRef, ConnId, PieceIndex, Time};
-use dunlin_wire::{BlockRange, Message};
+use dunlin_wire::Message;
 
 impl Torrent {
     /// A peer wants something of us, or nothing any more.
@@ -65,7 +64,7 @@ impl Torrent {
         let queue = std::mem::take(&mut peer.queue);
         if peer.fast {
             for block in queue {
-                let message = Message::RejectRequest(range(block));
+                let message = Message::RejectRequest(block);
                 shared.out.push_back(Output::Send { conn, message });
             }
         }
@@ -129,12 +128,13 @@ impl Torrent {
         shared: &mut Shared,
         now: Time,
         conn: ConnId,
-        asked: BlockRange,
+        asked: BlockRef,
     ) -> Result<(), Violation> {
-        let block = self.geometry.check_request(asked.piece, asked.begin, asked.length);
+        let fits = self.geometry.check_request(asked);
         let Some(peer) = self.peers.get_mut(&conn) else { return Ok(()) };
-        let servable = block
-            .filter(|block| self.have.has(block.piece) && shared.config.shares && !self.halted)
+        let servable = Some(asked)
+            .filter(|block| fits && self.have.has(block.piece))
+            .filter(|_| shared.config.shares && !self.halted)
             .filter(|_| !peer.am_choking && peer.owed() < MAX_QUEUED);
         match servable {
             // A request that is repeated is one request.
@@ -150,24 +150,19 @@ impl Torrent {
                 shared.out.push_back(Output::Send { conn, message });
             }
             // Without the fast extension there is no answer (BEP 3).
-            None if block.is_none() => peer.tolerate("request outside the piece")?,
+            None if !fits => peer.tolerate("request outside the piece")?,
             _ => {}
         }
         self.asked_in_vain(now, conn)
     }
 
     /// A peer takes a request back. With the fast extension it still gets its one answer.
-    pub(super) fn on_cancel(&mut self, shared: &mut Shared, conn: ConnId, cancelled: BlockRange) {
-        let block = BlockRef {
-            piece: PieceIndex(cancelled.piece),
-            begin: cancelled.begin,
-            len: cancelled.length,
-        };
+    pub(super) fn on_cancel(&mut self, shared: &mut Shared, conn: ConnId, block: BlockRef) {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         let Some(index) = peer.queue.iter().position(|queued| *queued == block) else { return };
         peer.queue.remove(index);
         if peer.fast {
-            let message = Message::RejectRequest(cancelled);
+            let message = Message::RejectRequest(block);
             shared.out.push_back(Output::Send { conn, message });
         }
     }
@@ -222,7 +217,7 @@ impl Torrent {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         not_given(self.abroad.as_deref_mut(), shared, block.len);
         if peer.fast {
-            let message = Message::RejectRequest(range(block));
+            let message = Message::RejectRequest(block);
             shared.out.push_back(Output::Send { conn, message });
         }
         self.pump(shared, now, conn);

@@ -113,17 +113,18 @@ fn requests_from_the_wire() {
         (0, u32::MAX, u32::MAX, false),
         (u32::MAX, 0, 1, false),
     ];
+    let block = |piece, begin, len| BlockRef { piece: PieceIndex(piece), begin, len };
     for (piece, begin, len, good) in cases {
-        let expected = good.then_some(BlockRef { piece: PieceIndex(piece), begin, len });
-        assert_eq!(geometry.check_request(piece, begin, len), expected, "{piece} {begin} {len}");
+        let block = block(piece, begin, len);
+        assert_eq!(geometry.check_request(block), good, "{block:?}");
     }
     let bare = Geometry::contiguous(65_536, 16_384, &[70_000]).unwrap();
-    assert!(bare.check_request(1, 0, 4_464).is_some(), "all there is");
-    assert!(bare.check_request(1, 0, 16_384).is_none(), "nothing follows the end of version 1");
+    assert!(bare.check_request(block(1, 0, 4_464)), "all there is");
+    assert!(!bare.check_request(block(1, 0, 16_384)), "nothing follows the end of version 1");
     let large = aligned(1 << 20, 1 << 18, &[1 << 20]);
-    assert!(large.check_request(0, 0, 1 << 18).is_some());
+    assert!(large.check_request(block(0, 0, 1 << 18)));
     let tokens = Geometry::tokens(2).unwrap();
-    assert!(tokens.check_request(1, 0, 1).is_some() && tokens.check_request(1, 0, 2).is_none());
+    assert!(tokens.check_request(block(1, 0, 1)) && !tokens.check_request(block(1, 0, 2)));
 }
 
 #[test]
@@ -236,7 +237,8 @@ proptest! {
     ) {
         let geometry = aligned(16, 4, &[20, 7]);
         for (begin, len) in [(begin, len), (near, len), (near, near)] {
-            if let Some(block) = geometry.check_request(piece, begin, len) {
+            let block = BlockRef { piece: PieceIndex(piece), begin, len };
+            if geometry.check_request(block) {
                 prop_assert!(block.begin + block.len <= geometry.served_len(block.piece));
                 let bytes: u32 = geometry.extents(block).map(|extent| extent.len).sum();
                 let end = (block.begin + block.len).min(geometry.data_len(block.piece));

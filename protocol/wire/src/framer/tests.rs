@@ -2,7 +2,7 @@ use super::*;
 use crate::encode_into;
 use crate::fuzzing::{Owned, from_hex, run, wire};
 use bytes::Bytes;
-use dunlin_base::{InfoHash, PeerId};
+use dunlin_base::{BlockRef, InfoHash, PeerId, PieceIndex};
 use proptest::prelude::*;
 
 const SMALL: FramerLimits =
@@ -73,7 +73,7 @@ fn a_block_can_be_received_elsewhere() {
     let mut framer = Framer::after_handshake(SMALL, PieceMode::Direct);
     let bytes = from_hex("0000000d07000000020000000361626364");
     let mut input = &bytes[..14];
-    let range = BlockRange { piece: 2, begin: 3, length: 4 };
+    let range = BlockRef { piece: PieceIndex(2), begin: 3, len: 4 };
     assert_eq!(framer.next_frame(&mut input), Ok(Some(Frame::PieceHeader { range })));
     assert_eq!(framer.payload_left(), 4);
     let first = Frame::Payload { offset: 0, data: b"a" };
@@ -116,11 +116,11 @@ fn memory_grows_with_what_came_and_not_with_what_was_promised() {
     assert!(framer.buffer.capacity() < 100);
 }
 
-fn range() -> impl Strategy<Value = BlockRange> {
-    (any::<u32>(), any::<u32>(), any::<u32>()).prop_map(|(piece, begin, length)| BlockRange {
-        piece,
+fn range() -> impl Strategy<Value = BlockRef> {
+    (any::<u32>(), any::<u32>(), any::<u32>()).prop_map(|(piece, begin, length)| BlockRef {
+        piece: PieceIndex(piece),
         begin,
-        length,
+        len: length,
     })
 }
 
@@ -162,7 +162,7 @@ fn item() -> impl Strategy<Value = Owned> {
     prop_oneof![
         4 => message().prop_map(Owned::Message),
         1 => (any::<u32>(), any::<u32>(), data).prop_map(|(piece, begin, data)| {
-            Owned::Piece(BlockRange { piece, begin, length: data.len() as u32 }, data)
+            Owned::Piece(BlockRef { piece: PieceIndex(piece), begin, len: data.len() as u32 }, data)
         }),
     ]
 }

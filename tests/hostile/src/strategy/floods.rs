@@ -2,9 +2,9 @@
 
 use super::{Action, Context, Incoming, Receive, Strategy};
 use bytes::Bytes;
-use dunlin_base::InfoHash;
+use dunlin_base::{BlockRef, InfoHash, PieceIndex};
 use dunlin_wire::extended::{ExtendedHandshake, MetadataMessage};
-use dunlin_wire::{BlockRange, HashRange, Message};
+use dunlin_wire::{HashRange, Message};
 
 /// What a flood is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -97,7 +97,11 @@ impl Flood {
             Flood::Cancel => Message::Cancel(cx.block()),
             Flood::WildRequests => {
                 let (piece, begin) = (cx.rng.next_u64() as u32, cx.rng.next_u64() as u32);
-                Message::Request(BlockRange { piece, begin, length: cx.rng.below(40_000) as u32 })
+                Message::Request(BlockRef {
+                    piece: PieceIndex(piece),
+                    begin,
+                    len: cx.rng.below(40_000) as u32,
+                })
             }
             Flood::Ports => {
                 let port = Some(1 + cx.rng.below(65_535) as u16);

@@ -1,7 +1,8 @@
 //! Peers that have everything and give nothing, too little, or something else.
 
 use super::{Action, Context, Incoming, Strategy};
-use dunlin_wire::{BlockRange, Message};
+use dunlin_base::BlockRef;
+use dunlin_wire::Message;
 use std::collections::VecDeque;
 
 /// Requests that a slow giver remembers.
@@ -27,7 +28,7 @@ pub(super) enum Answer {
 /// The strategy.
 pub(super) struct Giver {
     answer: Answer,
-    waiting: VecDeque<BlockRange>,
+    waiting: VecDeque<BlockRef>,
 }
 
 impl Giver {
@@ -35,7 +36,7 @@ impl Giver {
         Giver { answer, waiting: VecDeque::new() }
     }
 
-    fn asked(&mut self, cx: &mut Context<'_>, range: BlockRange) {
+    fn asked(&mut self, cx: &mut Context<'_>, range: BlockRef) {
         match self.answer {
             Answer::Wrong(one_in) => {
                 let right = !cx.rng.chance(1, one_in);

@@ -3,8 +3,8 @@
 use super::floods::other_hash;
 use super::{Action, Context, Incoming, Strategy};
 use bytes::Bytes;
-use dunlin_base::PeerId;
-use dunlin_wire::{BlockRange, Handshake, HashRange, Message, Reserved};
+use dunlin_base::{BlockRef, PeerId, PieceIndex};
+use dunlin_wire::{Handshake, HashRange, Message, Reserved};
 
 /// One thing that is wrong, once each tempo until it is hung up on.
 pub(super) struct Malformed;
@@ -94,13 +94,13 @@ fn number(cx: &mut Context<'_>, bound: u32) -> u32 {
     }
 }
 
-fn range(cx: &mut Context<'_>) -> BlockRange {
+fn range(cx: &mut Context<'_>) -> BlockRef {
     if cx.rng.chance(3, 4) {
         return cx.block();
     }
     let (pieces, length) = (cx.target.pieces, cx.target.piece_length);
     let (piece, begin) = (number(cx, pieces), number(cx, length));
-    BlockRange { piece, begin, length: number(cx, 16 << 10) }
+    BlockRef { piece: PieceIndex(piece), begin, len: number(cx, 16 << 10) }
 }
 
 /// Any message, of any sense.

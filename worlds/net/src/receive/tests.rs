@@ -1,7 +1,7 @@
 //! Streams of a peer, cut anywhere, against the pieces that must come of them.
 
 use super::*;
-use dunlin_base::{InfoHash, PeerId, Rng};
+use dunlin_base::{BlockRef, InfoHash, PeerId, PieceIndex, Rng};
 use dunlin_disk::Budget;
 use dunlin_wire::{HANDSHAKE_LEN, Reserved, encode_into, encode_piece_header};
 use std::sync::Arc;
@@ -71,9 +71,7 @@ fn stream(drawing: &str) -> Vec<u8> {
             ("c", _) => encode_into(&Message::Choke, &mut out),
             _ => {
                 let block = drawn(word);
-                let range =
-                    BlockRange { piece: block.piece.0, begin: block.begin, length: block.len };
-                encode_piece_header(range, &mut out);
+                encode_piece_header(block, &mut out);
                 out.extend(data(block));
             }
         }
@@ -177,7 +175,7 @@ fn a_place_that_goes_away_while_its_block_comes_is_no_loss() {
     receiver.asks(block(0, 1));
     let bytes = stream("0.1");
     let mut scratch = [0; 68];
-    let begun = 68 + HEADER + 20;
+    let begun = 68 + PIECE_HEADER_LEN + 20;
     let mut first = io::Cursor::new(bytes[..begun].to_vec());
     let mut arrived = Vec::new();
     while (first.position() as usize) < begun || receiver.has_rest() {

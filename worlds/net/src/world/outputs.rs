@@ -38,11 +38,9 @@ impl World {
             Output::Send { conn, message } => {
                 let Some(known) = self.conns.get_mut(&conn) else { return };
                 match &message {
-                    Message::Request(range) => {
-                        known.receiver.asks(super::payload::block_of(*range))
-                    }
+                    Message::Request(range) => known.receiver.asks(*range),
                     Message::Cancel(range) => {
-                        known.receiver.unasked(super::payload::block_of(*range));
+                        known.receiver.unasked(*range);
                     }
                     _ => {}
                 }

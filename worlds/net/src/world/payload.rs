@@ -9,18 +9,12 @@ use dunlin_base::{BlockRef, ConnId, PieceIndex, TorrentId};
 use dunlin_disk::DiskErrorKind;
 use dunlin_engine::io::{Input, LocalError};
 use dunlin_hash::PieceJob;
-use dunlin_wire::BlockRange;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
 /// What is read for others at a time.
 pub(super) const WINDOW: u32 = 256 << 10;
-
-/// A block as it stands on the wire.
-pub(super) fn block_of(range: BlockRange) -> BlockRef {
-    BlockRef { piece: PieceIndex(range.piece), begin: range.begin, len: range.length }
-}
 
 /// What was read for others lately.
 pub(super) struct Hot {

@@ -316,8 +316,7 @@ impl World {
                 self.inputs.push_back(Input::Handshake { conn: id, handshake });
             }
             Arrived::Message(message) => {
-                if let Message::Cancel(range) = &message {
-                    let block = super::payload::block_of(*range);
+                if let Message::Cancel(block) = message {
                     self.inputs.push_back(Input::Message { conn: id, message });
                     if self.take_back(id, block) {
                         self.inputs.push_back(Input::ServeCancelled { conn: id, block });

@@ -23,9 +23,9 @@ use crate::fabric::process::packet::Packet;
 use crate::frame::{Frame, Payload};
 use crate::trace::TraceClock;
 use bytes::Bytes;
-use dunlin_base::{Rank, TorrentId};
+use dunlin_base::{BlockRef, Rank, TorrentId};
 use dunlin_disk::{Budget, Buffer, BufferPool, Charge};
-use dunlin_wire::{BlockRange, Message};
+use dunlin_wire::Message;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -314,18 +314,18 @@ impl<T: Transport> MpiEndpoint<T> {
         &mut self,
         to: u32,
         torrent: TorrentId,
-        range: BlockRange,
+        range: BlockRef,
     ) -> Result<(), TransportError> {
         let Some(remote) = self.remotes.get_mut(to as usize).filter(|remote| !remote.gone) else {
             return Ok(());
         };
-        let tag = if range.length > INLINE { remote.tags.take() } else { None };
+        let tag = if range.len > INLINE { remote.tags.take() } else { None };
         let (Some(tag), Some(budget)) = (tag, &self.budget) else {
             let message = Message::Request(range);
             self.queue(to, &Packet::Frame(Frame::Wire { torrent, message }));
             return Ok(());
         };
-        let buffer = budget.buffers().take(range.length as usize);
+        let buffer = budget.buffers().take(range.len as usize);
         let ticket = self.transport.receive(Lane::Data, Some(to), tag, buffer)?;
         remote.post(tag, Posted { ticket, torrent, range, since: Instant::now(), charge: None });
         self.waiting.insert(ticket, Waiting::Block { from: to, tag });
@@ -339,7 +339,7 @@ impl<T: Transport> MpiEndpoint<T> {
         &mut self,
         to: u32,
         torrent: TorrentId,
-        range: BlockRange,
+        range: BlockRef,
         payload: Payload,
         notice: SentNotice,
     ) {
@@ -353,7 +353,7 @@ impl<T: Transport> MpiEndpoint<T> {
             }
             // Longer than what was asked for it would be written beyond the receive's buffer: not every
             // library stops at its end.
-            Some(tag) if payload.data.len() > range.length as usize => {
+            Some(tag) if payload.data.len() > range.len as usize => {
                 self.queue(to, &Packet::Void { torrent, tag });
             }
             Some(tag) => {
@@ -368,7 +368,7 @@ impl<T: Transport> MpiEndpoint<T> {
     }
 
     /// A request that was asked of us will not be answered.
-    fn void_one(&mut self, to: u32, torrent: TorrentId, range: BlockRange) {
+    fn void_one(&mut self, to: u32, torrent: TorrentId, range: BlockRef) {
         let remote = self.remotes.get_mut(to as usize);
         if let Some(tag @ 1..) = remote.and_then(|remote| remote.answer(torrent, range)) {
             self.queue(to, &Packet::Void { torrent, tag });

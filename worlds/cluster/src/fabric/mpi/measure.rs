@@ -7,9 +7,9 @@ use crate::fabric::process::message::ProcessMessage;
 use crate::fabric::process::session::{Hello, Session};
 use crate::frame::{Frame, Payload};
 use bytes::Bytes;
-use dunlin_base::{Rank, TorrentId};
+use dunlin_base::{BlockRef, PieceIndex, Rank, TorrentId};
 use dunlin_disk::Budget;
-use dunlin_wire::{BlockRange, Message};
+use dunlin_wire::Message;
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -65,7 +65,7 @@ fn peer(job: &Job, block: u32, in_flight: u32, time: Duration) {
     }
     let data = Bytes::from(vec![7; block as usize]);
     let ask = |to: Rank, piece: u32| {
-        let range = BlockRange { piece, begin: 0, length: block };
+        let range = BlockRef { piece: PieceIndex(piece), begin: 0, len: block };
         let message = Message::Request(range);
         let frame = Frame::Wire { torrent: TORRENT, message };
         job.send_frame(to, frame, None);
@@ -93,7 +93,7 @@ fn peer(job: &Job, block: u32, in_flight: u32, time: Duration) {
             Some((from, Frame::Piece { range, payload, .. })) => {
                 bytes += payload.data.len() as u64;
                 if !reported {
-                    ask(from, range.piece);
+                    ask(from, range.piece.0);
                 }
             }
             Some(_) | None => {}

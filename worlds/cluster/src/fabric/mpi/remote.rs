@@ -8,9 +8,8 @@ use super::window::Window;
 use crate::fabric::process::carrier::SentNotice;
 use crate::fabric::process::packet::{Packet, PacketDecoder, encode};
 use bytes::Bytes;
-use dunlin_base::TorrentId;
+use dunlin_base::{BlockRef, TorrentId};
 use dunlin_disk::{Budget, Charge};
-use dunlin_wire::BlockRange;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
@@ -23,7 +22,7 @@ const MAX_ASKED: usize = 65_536;
 pub(super) struct Posted {
     pub(super) ticket: Ticket,
     pub(super) torrent: TorrentId,
-    pub(super) range: BlockRange,
+    pub(super) range: BlockRef,
     pub(super) since: Instant,
     /// The memory, once it is overdue.
     pub(super) charge: Option<Charge>,
@@ -43,8 +42,8 @@ pub(super) struct Answer {
 /// A request as both sides name it: torrent, piece, begin, length.
 type Key = (TorrentId, u32, u32, u32);
 
-fn key(torrent: TorrentId, range: BlockRange) -> Key {
-    (torrent, range.piece, range.begin, range.length)
+fn key(torrent: TorrentId, range: BlockRef) -> Key {
+    (torrent, range.piece.0, range.begin, range.len)
 }
 
 /// One other rank.
@@ -120,13 +119,13 @@ impl RemoteRank {
     }
 
     /// It asks for a block.
-    pub(super) fn asked(&mut self, torrent: TorrentId, range: BlockRange, tag: u16) {
+    pub(super) fn asked(&mut self, torrent: TorrentId, range: BlockRef, tag: u16) {
         self.asked.entry(key(torrent, range)).or_default().push_back(tag);
         self.asked_count += 1;
     }
 
     /// Its oldest request for this block is being answered: the tag.
-    pub(super) fn answer(&mut self, torrent: TorrentId, range: BlockRange) -> Option<u16> {
+    pub(super) fn answer(&mut self, torrent: TorrentId, range: BlockRef) -> Option<u16> {
         let key = key(torrent, range);
         let waiting = self.asked.get_mut(&key)?;
         let tag = waiting.pop_front();
@@ -170,7 +169,7 @@ impl RemoteRank {
     pub(super) fn charge_overdue(&mut self, is: impl Fn(Instant) -> bool, budget: &Arc<Budget>) {
         for posted in self.posted.values_mut().filter(|posted| posted.charge.is_none()) {
             if is(posted.since) {
-                posted.charge = Some(budget.charge_unbounded(u64::from(posted.range.length)));
+                posted.charge = Some(budget.charge_unbounded(u64::from(posted.range.len)));
             }
         }
     }

@@ -24,9 +24,9 @@ use super::message::ProcessMessage;
 use crate::fabric::mpi::transport::MAX_TAG;
 use crate::frame::{Frame, Payload};
 use bytes::Bytes;
-use dunlin_base::TorrentId;
+use dunlin_base::{BlockRef, PieceIndex, TorrentId};
 use dunlin_control::ControlError;
-use dunlin_wire::{BlockRange, HANDSHAKE_LEN, Handshake, Message, WireError};
+use dunlin_wire::{HANDSHAKE_LEN, Handshake, Message, WireError};
 
 /// The longest packet in bytes, kind included. A registration or a set's metainfo holds 20 bytes a
 /// piece and a name a file; a bitfield one bit a piece; all of them are far below.
@@ -67,7 +67,7 @@ pub(crate) enum Packet {
         /// The torrent that the connection is for.
         torrent: TorrentId,
         /// What is asked for; 1 to [`MAX_BLOCK`] long.
-        range: BlockRange,
+        range: BlockRef,
         /// The tag under which the receive is posted, 1 to [`MAX_TAG`].
         tag: u16,
     },
@@ -231,8 +231,8 @@ fn begin(kind: u8, torrent: TorrentId, out: &mut Vec<u8>) {
     out.extend_from_slice(&torrent.0.to_be_bytes());
 }
 
-fn put_range(range: BlockRange, out: &mut Vec<u8>) {
-    for number in [range.piece, range.begin, range.length] {
+fn put_range(range: BlockRef, out: &mut Vec<u8>) {
+    for number in [range.piece.0, range.begin, range.len] {
         out.extend_from_slice(&number.to_be_bytes());
     }
 }
@@ -419,10 +419,10 @@ fn wire(frame: &[u8], kind: &'static str) -> Result<Message, PacketError> {
     }
 }
 
-fn range(body: &[u8], kind: &'static str) -> Result<BlockRange, PacketError> {
+fn range(body: &[u8], kind: &'static str) -> Result<BlockRef, PacketError> {
     let number = |offset| u32::from_be_bytes(at(body, offset));
-    let range = BlockRange { piece: number(4), begin: number(8), length: number(12) };
-    match range.length {
+    let range = BlockRef { piece: PieceIndex(number(4)), begin: number(8), len: number(12) };
+    match range.len {
         1..=MAX_BLOCK => Ok(range),
         found => Err(PacketError::Block { kind, found }),
     }

@@ -20,10 +20,9 @@ use crate::fabric::process::message::ProcessMessage;
 use crate::fabric::process::packet::{MAX_BLOCK, Packet, PacketDecoder, PacketError};
 use crate::frame::{Frame, Payload};
 use bytes::Bytes;
-use dunlin_base::{Rank, TorrentId};
+use dunlin_base::{BlockRef, PieceIndex, Rank, TorrentId};
 use dunlin_disk::Buffer;
 use dunlin_links::{LinkError, LinkReceiver, LinkSender};
-use dunlin_wire::BlockRange;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,8 +92,8 @@ async fn sending(
         let Ok(next) = links.next(id, false) else { return Ok(()) };
         match next {
             Some(Outgoing::Block(block)) => {
-                let numbers = [block.torrent.0, block.range.piece, block.range.begin];
-                let lengths = [block.range.length, block.payload.data.len() as u32];
+                let numbers = [block.torrent.0, block.range.piece.0, block.range.begin];
+                let lengths = [block.range.len, block.payload.data.len() as u32];
                 let head = numbers.into_iter().chain(lengths).flat_map(u32::to_be_bytes).collect();
                 let data = block.payload.data.clone();
                 let done = hand_over(table, links, id, sender, head, data).await;
@@ -185,7 +184,7 @@ pub(super) async fn receive(
 /// A block on its way in.
 struct IncomingBlock {
     torrent: TorrentId,
-    range: BlockRange,
+    range: BlockRef,
     buffer: Buffer,
     done: usize,
 }
@@ -313,7 +312,7 @@ impl LinkReader<'_> {
             return Err(LinkEnd::Violation("a block inside another one, or of no length"));
         }
         let buffer = self.table.buffer(data as usize);
-        let range = BlockRange { piece, begin, length };
+        let range = BlockRef { piece: PieceIndex(piece), begin, len: length };
         self.block = Some(IncomingBlock { torrent: TorrentId(torrent), range, buffer, done: 0 });
         Ok(())
     }

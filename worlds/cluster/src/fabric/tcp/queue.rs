@@ -4,8 +4,7 @@
 
 use crate::frame::{Payload, Sent};
 use bytes::Bytes;
-use dunlin_base::TorrentId;
-use dunlin_wire::BlockRange;
+use dunlin_base::{BlockRef, TorrentId};
 use std::collections::VecDeque;
 
 /// The most bytes of packets that go in one frame.
@@ -14,7 +13,7 @@ pub(super) const BATCH: usize = 64 * 1024;
 /// A block on its way to one rank.
 pub(super) struct OutgoingBlock {
     pub(super) torrent: TorrentId,
-    pub(super) range: BlockRange,
+    pub(super) range: BlockRef,
     pub(super) payload: Payload,
     pub(super) sent: Option<Sent>,
 }
@@ -181,7 +180,7 @@ impl ResumableStream {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dunlin_base::Rng;
+    use dunlin_base::{PieceIndex, Rng};
 
     #[test]
     fn what_was_not_acknowledged_is_sent_again() {
@@ -238,7 +237,7 @@ mod tests {
 
     #[test]
     fn small_things_go_before_blocks() {
-        let range = BlockRange { piece: 0, begin: 0, length: 3 };
+        let range = BlockRef { piece: PieceIndex(0), begin: 0, len: 3 };
         let block = |torrent| OutgoingBlock {
             torrent: TorrentId(torrent),
             range,

@@ -1,5 +1,5 @@
 use super::*;
-use dunlin_base::{InfoHash, PeerId, Rank};
+use dunlin_base::{BlockRef, InfoHash, PeerId, PieceIndex, Rank};
 use dunlin_control::Control;
 use dunlin_wire::Reserved;
 use dunlin_wire::fuzzing::from_hex;
@@ -7,11 +7,11 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 const TORRENT: TorrentId = TorrentId(3);
-const RANGE: BlockRange = BlockRange { piece: 7, begin: 0x4000, length: 0x8_0000 };
+const RANGE: BlockRef = BlockRef { piece: PieceIndex(7), begin: 0x4000, len: 0x8_0000 };
 
 const PULSE: Packet = Packet::Process(ProcessMessage::Pulse);
 
-fn piece(range: BlockRange, data: Bytes) -> Packet {
+fn piece(range: BlockRef, data: Bytes) -> Packet {
     let payload = Payload { data, charge: None };
     Packet::Frame(Frame::Piece { torrent: TORRENT, range, payload })
 }
@@ -36,7 +36,7 @@ fn vectors() -> Vec<(Packet, &'static str)> {
         info_hash: InfoHash([9; 20]),
         peer_id: PeerId::of_rank(Rank(4)),
     };
-    let token = BlockRange { piece: 2, begin: 0, length: 1 };
+    let token = BlockRef { piece: PieceIndex(2), begin: 0, len: 1 };
     vec![
         (Packet::Frame(Frame::Control(Control::Alive)), "00000002 01 02"),
         (
@@ -209,7 +209,7 @@ fn the_limits_are_right() {
         assert_eq!((packets.len(), malformed), (1, None), "{text}");
     }
     let data = Bytes::from(vec![1; MAX_BLOCK as usize]);
-    let range = BlockRange { length: MAX_BLOCK, ..RANGE };
+    let range = BlockRef { len: MAX_BLOCK, ..RANGE };
     // A file of 2 TiB in pieces of 16 KiB: far above what a stranger on the internet may send.
     let bits = Bytes::from(vec![0xff; 16 << 20]);
     let packets = vec![
@@ -271,11 +271,11 @@ fn bytes(most: usize) -> impl Strategy<Value = Bytes> {
     vec(any::<u8>(), 0..most).prop_map(Bytes::from)
 }
 
-fn ranges() -> impl Strategy<Value = BlockRange> {
-    (any::<u32>(), any::<u32>(), 1..=MAX_BLOCK).prop_map(|(piece, begin, length)| BlockRange {
-        piece,
+fn ranges() -> impl Strategy<Value = BlockRef> {
+    (any::<u32>(), any::<u32>(), 1..=MAX_BLOCK).prop_map(|(piece, begin, length)| BlockRef {
+        piece: PieceIndex(piece),
         begin,
-        length,
+        len: length,
     })
 }
 
