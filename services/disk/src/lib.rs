@@ -60,6 +60,7 @@ mod names;
 mod open_files;
 mod opening;
 mod other_parts;
+pub mod pieces;
 mod places;
 mod reading;
 mod repair;
