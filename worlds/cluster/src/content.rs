@@ -12,7 +12,8 @@ use crate::config::PeerContent;
 use bytes::Bytes;
 use dunlin_base::{Bitfield, BlockRef, FileIndex, PieceIndex, Rank, TorrentId};
 use dunlin_control::{FailedFile, Register};
-use dunlin_disk::{Budget, DiskError, DiskErrorKind, Fs};
+use dunlin_disk::pieces::{Expected, PieceStore};
+use dunlin_disk::{Budget, DiskError, DiskErrorKind, Fs, SyncReport};
 use dunlin_engine::io::LocalError;
 use dunlin_hash::HashPool;
 use dunlin_metainfo::{Geometry, SetInfo, TreeEntry, cluster_block_length};
@@ -85,15 +86,6 @@ impl From<DiskError> for CheckError {
             _ => CheckError::Failed(local(error)),
         }
     }
-}
-
-/// What a sync brought under its final name, and what it could not.
-#[derive(Debug, Default)]
-pub struct Synced {
-    /// Files that now stand under their final names.
-    pub finished: Vec<(TorrentId, FileIndex)>,
-    /// Files that could not be finished.
-    pub failed: Vec<(TorrentId, FileIndex, LocalError)>,
 }
 
 /// The geometry that every rank of a cluster gives a set, with blocks of at most so many bytes.
@@ -179,69 +171,8 @@ impl Content {
     #[must_use]
     pub fn payload_len(&self, torrent: TorrentId, block: BlockRef) -> u64 {
         match &self.kind {
-            Kind::Tokens(tokens) => {
-                tokens.read(torrent, block.piece).map_or(0, |token| token.len() as u64)
-            }
+            Kind::Tokens(tokens) => tokens.len_of(torrent, block.piece),
             Kind::Files(_) => u64::from(block.len),
-        }
-    }
-
-    /// Reads a block, from wherever it is.
-    ///
-    /// # Errors
-    /// If it is not there or the disk fails.
-    pub fn read(&self, torrent: TorrentId, block: BlockRef) -> Result<Bytes, LocalError> {
-        match &self.kind {
-            Kind::Tokens(tokens) => tokens.read(torrent, block.piece).ok_or_else(|| LocalError {
-                message: format!("piece {} of torrent {torrent} is not here", block.piece),
-                disk_full: false,
-            }),
-            Kind::Files(files) => files.storage.read_block(torrent, block).map_err(local),
-        }
-    }
-
-    /// Writes a verified piece.
-    ///
-    /// # Errors
-    /// If the disk fails.
-    pub fn write_piece(
-        &self,
-        torrent: TorrentId,
-        piece: PieceIndex,
-        parts: &[Bytes],
-    ) -> Result<(), LocalError> {
-        match &self.kind {
-            Kind::Tokens(tokens) => {
-                tokens.write(torrent, piece, parts);
-                Ok(())
-            }
-            Kind::Files(files) => files.storage.write_piece(torrent, piece, parts).map_err(local),
-        }
-    }
-
-    /// Writes a block of a piece that is not verified yet.
-    ///
-    /// # Errors
-    /// If the disk fails.
-    pub fn write_block(
-        &self,
-        torrent: TorrentId,
-        block: BlockRef,
-        bytes: &Bytes,
-    ) -> Result<(), LocalError> {
-        match &self.kind {
-            Kind::Tokens(tokens) => {
-                tokens.write(torrent, block.piece, std::slice::from_ref(bytes));
-                Ok(())
-            }
-            Kind::Files(files) => files.storage.write_block(torrent, block, bytes).map_err(local),
-        }
-    }
-
-    /// A piece that was written by the block is complete and right.
-    pub fn verified(&self, torrent: TorrentId, piece: PieceIndex) {
-        if let Kind::Files(files) = &self.kind {
-            files.storage.verified(torrent, piece);
         }
     }
 
@@ -294,44 +225,12 @@ impl Content {
         }
     }
 
-    /// Every piece of the file is here: it gets its final name with the next sync.
-    ///
-    /// # Errors
-    /// If the disk fails at once.
-    pub fn finish_file(&self, torrent: TorrentId, file: FileIndex) -> Result<(), LocalError> {
-        match &self.kind {
-            Kind::Tokens(tokens) => {
-                tokens.finish(&*self.shared.fs, torrent, file);
-                Ok(())
-            }
-            Kind::Files(files) => files.storage.finish_file(torrent, file).map_err(local),
-        }
-    }
-
-    /// When unsynced data should be synced; `None` if there is none.
-    #[must_use]
-    pub fn due(&self) -> Option<Instant> {
-        match &self.kind {
-            Kind::Tokens(_) => None,
-            Kind::Files(files) => files.storage.due(),
-        }
-    }
-
-    /// Makes everything written durable and gives finished files their names.
-    #[must_use]
-    pub fn sync(&self) -> Synced {
-        match &self.kind {
-            Kind::Tokens(tokens) => tokens.synced(),
-            Kind::Files(files) => synced(files.storage.sync()),
-        }
-    }
-
     /// The last sync: nothing is written any more. What is here may still be read.
     #[must_use]
-    pub fn close(&self) -> Synced {
+    pub fn close(&self) -> SyncReport {
         match &self.kind {
             Kind::Tokens(tokens) => tokens.synced(),
-            Kind::Files(files) => synced(files.storage.close()),
+            Kind::Files(files) => files.storage.close(),
         }
     }
 
@@ -344,11 +243,79 @@ impl Content {
     }
 }
 
-fn synced(report: dunlin_disk::SyncReport) -> Synced {
-    let failed = report.failed.into_iter();
-    Synced {
-        finished: report.finished,
-        failed: failed.map(|(torrent, file, error)| (torrent, file, local(error))).collect(),
+impl PieceStore for Content {
+    fn expected(&self, torrent: TorrentId, piece: PieceIndex) -> Option<Expected> {
+        match &self.kind {
+            Kind::Tokens(tokens) => tokens.expected(torrent, piece).map(Expected::Bytes),
+            Kind::Files(files) => files.storage.expected(torrent, piece),
+        }
+    }
+
+    fn read_block(&self, torrent: TorrentId, block: BlockRef) -> Result<Bytes, DiskError> {
+        match &self.kind {
+            Kind::Tokens(tokens) => tokens.read(torrent, block.piece),
+            Kind::Files(files) => files.storage.read_block(torrent, block),
+        }
+    }
+
+    fn write_piece(
+        &self,
+        torrent: TorrentId,
+        piece: PieceIndex,
+        parts: &[Bytes],
+    ) -> Result<(), DiskError> {
+        match &self.kind {
+            Kind::Tokens(tokens) => {
+                tokens.write(torrent, piece, parts);
+                Ok(())
+            }
+            Kind::Files(files) => files.storage.write_piece(torrent, piece, parts),
+        }
+    }
+
+    fn write_block(
+        &self,
+        torrent: TorrentId,
+        block: BlockRef,
+        bytes: &Bytes,
+    ) -> Result<(), DiskError> {
+        match &self.kind {
+            Kind::Tokens(tokens) => {
+                tokens.write(torrent, block.piece, std::slice::from_ref(bytes));
+                Ok(())
+            }
+            Kind::Files(files) => files.storage.write_block(torrent, block, bytes),
+        }
+    }
+
+    fn verified(&self, torrent: TorrentId, piece: PieceIndex) {
+        if let Kind::Files(files) = &self.kind {
+            files.storage.verified(torrent, piece);
+        }
+    }
+
+    fn finish_file(&self, torrent: TorrentId, file: FileIndex) -> Result<(), DiskError> {
+        match &self.kind {
+            Kind::Tokens(tokens) => {
+                tokens.finish(&*self.shared.fs, torrent, file);
+                Ok(())
+            }
+            Kind::Files(files) => files.storage.finish_file(torrent, file),
+        }
+    }
+
+    fn due(&self) -> Option<Instant> {
+        match &self.kind {
+            Kind::Tokens(_) => None,
+            Kind::Files(files) => files.storage.due(),
+        }
+    }
+
+    fn sync(&self) -> SyncReport {
+        match &self.kind {
+            Kind::Tokens(tokens) => tokens.synced(),
+            Kind::Files(files) => files.storage.sync(),
+        }
     }
 }
 

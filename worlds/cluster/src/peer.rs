@@ -11,10 +11,11 @@
 
 mod buffers;
 mod connections;
+mod downloads;
 mod outputs;
 mod recorder;
 
-use crate::content::{CheckError, Content, Synced};
+use crate::content::{Content, local};
 use crate::control::ProgressCell;
 use crate::download::{DownloadDone, DownloadJob};
 use crate::fault::RankFaults;
@@ -26,7 +27,7 @@ use buffers::Buffers;
 use connections::{Connections, HandshakeOutcome};
 use dunlin_base::{BlockRef, ConnId, Endpoint, Rank, Rate, Rng, Time, TorrentId};
 use dunlin_control::{Control, FailedFile};
-use dunlin_disk::Budget;
+use dunlin_disk::{Budget, SyncReport};
 use dunlin_engine::cluster::member::Member;
 use dunlin_engine::config::Config;
 use dunlin_engine::io::{Command, Input, Wake};
@@ -327,7 +328,7 @@ impl Peer {
         self.free();
         self.end_downloads();
         if self.downloads == Downloads::Closed {
-            self.closed(Synced::default());
+            self.closed(SyncReport::default());
         }
     }
 
@@ -339,12 +340,12 @@ impl Peer {
         }
     }
 
-    fn closed(&mut self, synced: Synced) {
+    fn closed(&mut self, synced: SyncReport) {
         for (torrent, file) in synced.finished {
             self.recorder.file_complete(torrent, file);
         }
         for (_, _, error) in synced.failed {
-            self.recorder.error(&error);
+            self.recorder.error(&local(error));
         }
         self.progress.ended();
         self.effects.push_back(Effect::Keep);
@@ -485,89 +486,6 @@ impl Peer {
     fn forget(&mut self, conn: ConnId) {
         self.parked.retain(|(owner, _), _| *owner != conn);
         self.effects.push_back(Effect::Upload(UploadJob::Forget { conn }));
-    }
-
-    fn downloaded(&mut self, done: DownloadDone) {
-        match done {
-            DownloadDone::Checking { done, total } => {
-                self.progress.checking(done, total);
-                let frame = Frame::Control(Control::Checking { done, total });
-                self.effects.push_back(Effect::Send { to: Rank::TRACKER, frame });
-            }
-            DownloadDone::Checked(Ok(register)) => {
-                self.progress.waiting();
-                self.recorder.registered(&register);
-                self.inputs.push_back(Input::Checked(register));
-            }
-            // Whoever stopped it has told the tracker, too.
-            DownloadDone::Checked(Err(CheckError::Stopped)) => {}
-            DownloadDone::Checked(Err(CheckError::Failed(error))) => {
-                self.recorder.keep(&error);
-                self.progress.check_failed(error);
-            }
-            DownloadDone::Opened { torrent, result: Ok((have, resumed)), blocked } => {
-                self.opening.remove(&torrent);
-                self.inputs.push_back(Input::Opened { torrent, have, resumed });
-                // Waiting for somebody who gives them would change nothing.
-                for (file, error) in blocked {
-                    self.recorder.error(&error);
-                    self.inputs.push_back(Input::FileFailed { torrent, file, error });
-                }
-            }
-            DownloadDone::Opened { torrent, result: Err(error), .. } => {
-                self.opening.remove(&torrent);
-                // The engine says it in the log, with the torrent.
-                self.recorder.keep(&error);
-                self.inputs.push_back(Input::OpenFailed { torrent, error });
-            }
-            DownloadDone::Hashed { torrent, piece, matches } => {
-                self.inputs.push_back(Input::PieceHashed { torrent, piece, matches });
-            }
-            DownloadDone::Digested { torrent, piece, digests } => {
-                self.inputs.push_back(Input::BlockDigests { torrent, piece, digests });
-            }
-            DownloadDone::Written { torrent, piece } => {
-                self.inputs.push_back(Input::PieceWritten { torrent, piece });
-            }
-            DownloadDone::Loaded { torrent, piece, blocks } => {
-                self.loaded(torrent, piece, blocks);
-                self.inputs.push_back(Input::Reserved { torrent, piece });
-            }
-            DownloadDone::Failed { torrent, piece, error } => {
-                self.recorder.error(&error);
-                self.inputs.push_back(Input::DiskFailed { torrent, piece, error });
-            }
-            DownloadDone::Linked { torrent, file, result: Ok(bytes) } => {
-                self.recorder.bytes_linked += bytes;
-                self.inputs.push_back(Input::FileFinished { torrent, file });
-            }
-            DownloadDone::Linked { torrent, file, result: Err(error) } => {
-                self.inputs.push_back(Input::LinkFailed { torrent, file, error });
-            }
-            DownloadDone::TreeFinished { failed, linked } => {
-                self.recorder.bytes_linked += linked;
-                self.inputs.push_back(Input::TreeFinished { failed });
-            }
-            DownloadDone::FinishFailed { torrent, file, error } => {
-                self.recorder.error(&error);
-                self.inputs.push_back(Input::FileFailed { torrent, file, error });
-            }
-            DownloadDone::Synced(synced) => self.synced(synced),
-            DownloadDone::Closed(synced) => {
-                self.downloads = Downloads::Closed;
-                self.synced(synced);
-            }
-        }
-    }
-
-    fn synced(&mut self, synced: Synced) {
-        for (torrent, file) in synced.finished {
-            self.inputs.push_back(Input::FileFinished { torrent, file });
-        }
-        for (torrent, file, error) in synced.failed {
-            self.recorder.error(&error);
-            self.inputs.push_back(Input::FileFailed { torrent, file, error });
-        }
     }
 
     fn uploaded(&mut self, done: UploadDone) {

@@ -6,12 +6,13 @@
 //! destination only so much is handed over at a time: a slow one holds little memory, and fast ones
 //! do not wait behind it.
 
-use crate::content::Content;
+use crate::content::{Content, local};
 use crate::fault::RankFaults;
 use crate::frame::{Frame, Payload, Sent};
 use bytes::Bytes;
 use dunlin_base::{BlockRef, ConnId, Rank, Rate, Time, TokenBucket, TorrentId};
 use dunlin_disk::Charge;
+use dunlin_disk::pieces::PieceStore;
 use dunlin_engine::io::LocalError;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -179,14 +180,14 @@ impl Uploader {
     #[must_use]
     pub fn read(&self, serve: &Serve, charge: Charge) -> (Option<Frame>, UploadDone) {
         let Serve { conn, torrent, block, .. } = *serve;
-        match self.content.read(torrent, block) {
+        match self.content.read_block(torrent, block) {
             Ok(data) => {
                 let data = if self.corrupt { flipped(&data) } else { data };
                 let done = UploadDone::Sent { conn, block, bytes: data.len() as u64 };
                 let payload = Payload { data, charge: Some(charge) };
                 (Some(Frame::Piece { torrent, range: block, payload }), done)
             }
-            Err(error) => (None, UploadDone::Failed { conn, block, error }),
+            Err(error) => (None, UploadDone::Failed { conn, block, error: local(error) }),
         }
     }
 

@@ -5,7 +5,8 @@ use dunlin_base::{FileIndex, Rank, TorrentId};
 use dunlin_cluster::content::{Content, Shared};
 use dunlin_cluster::{FoundFile, PeerContent, Placing};
 use dunlin_control::{FailedFile, OwnedFile, Register, Standing};
-use dunlin_disk::{Budget, FileKind, Fs, MemFs, RealFs, list_files, path_of, scan_tree};
+use dunlin_disk::pieces::PieceStore;
+use dunlin_disk::{Budget, DiskError, FileKind, Fs, MemFs, RealFs, list_files, path_of, scan_tree};
 use dunlin_hash::{HashPool, Sha256};
 use dunlin_metainfo::{EntryKind, HashKind, SetFile, SetInfo, TreeEntry};
 use dunlin_plan::{Have, Pattern};
@@ -98,8 +99,9 @@ fn bring(to: &Content, number: u32, owned: &OwnedFile, bytes: &[u8]) -> Result<u
     let (length, hashes) = (owned.piece_length, owned.hashes.clone());
     let info = Arc::new(SetInfo::new(HashKind::Sha1, length, vec![named], hashes).unwrap());
     let torrent = TorrentId(number);
-    let said = |error: dunlin_engine::io::LocalError| error.message;
-    let (have, _) = to.open(torrent, &info, true, &BTreeSet::new()).map_err(said)?;
+    let said = |error: DiskError| error.to_string();
+    let opened = to.open(torrent, &info, true, &BTreeSet::new());
+    let (have, _) = opened.map_err(|error| error.message)?;
     let mut wrote = 0;
     for piece in have.zeros() {
         let start = piece.index() * length as usize;
@@ -110,7 +112,7 @@ fn bring(to: &Content, number: u32, owned: &OwnedFile, bytes: &[u8]) -> Result<u
     to.finish_file(torrent, FileIndex(0)).map_err(said)?;
     let synced = to.sync();
     match synced.failed.into_iter().next() {
-        Some((_, _, error)) => Err(error.message),
+        Some((_, _, error)) => Err(error.to_string()),
         None => Ok(wrote),
     }
 }

@@ -1,12 +1,12 @@
 //! Token files: the payload of the course format. They live in memory; a finished one is written
 //! under its final name in one go, one token a line.
 
-use super::{Synced, geometry_of, local};
+use super::geometry_of;
 use crate::lock::lock;
 use bytes::Bytes;
 use dunlin_base::{Bitfield, FileIndex, PieceIndex, Rank, TorrentId};
 use dunlin_control::{OwnedFile, Register, Standing, Want};
-use dunlin_disk::{DiskError, Fs, write_file};
+use dunlin_disk::{DiskError, DiskErrorKind, Fs, SyncReport, write_file};
 use dunlin_metainfo::{PieceHashes, SetInfo, write_token_file};
 use dunlin_plan::TokenFile;
 use std::collections::BTreeMap;
@@ -24,11 +24,13 @@ pub(super) struct Tokens {
 #[derive(Default)]
 struct State {
     torrents: BTreeMap<TorrentId, Held>,
-    synced: Synced,
+    synced: SyncReport,
 }
 
 struct Held {
     name: String,
+    /// What they must be.
+    expected: PieceHashes,
     tokens: Vec<Option<Bytes>>,
 }
 
@@ -87,11 +89,28 @@ impl Tokens {
             tokens = own.iter().cloned().map(Some).collect();
             have = Bitfield::full(pieces);
         }
-        self.state().torrents.insert(torrent, Held { name, tokens });
+        self.state().torrents.insert(torrent, Held { name, expected: info.hashes.clone(), tokens });
         have
     }
 
-    pub(super) fn read(&self, torrent: TorrentId, piece: PieceIndex) -> Option<Bytes> {
+    pub(super) fn expected(&self, torrent: TorrentId, piece: PieceIndex) -> Option<Bytes> {
+        match &self.state().torrents.get(&torrent)?.expected {
+            PieceHashes::Tokens(tokens) => tokens.get(piece.index()).cloned(),
+            PieceHashes::Sha1(_) | PieceHashes::Merkle(_) => None,
+        }
+    }
+
+    pub(super) fn read(&self, torrent: TorrentId, piece: PieceIndex) -> Result<Bytes, DiskError> {
+        let missing = || DiskErrorKind::Misuse("a token that is not here");
+        self.token(torrent, piece).ok_or_else(|| DiskError::new(&self.out, missing()))
+    }
+
+    /// The length of a token in bytes; 0 if it is not here.
+    pub(super) fn len_of(&self, torrent: TorrentId, piece: PieceIndex) -> u64 {
+        self.token(torrent, piece).map_or(0, |token| token.len() as u64)
+    }
+
+    fn token(&self, torrent: TorrentId, piece: PieceIndex) -> Option<Bytes> {
         self.state().torrents.get(&torrent)?.tokens.get(piece.index())?.clone()
     }
 
@@ -119,13 +138,13 @@ impl Tokens {
         match done {
             Ok(()) => state.synced.finished.push((torrent, file)),
             Err(error) => {
-                let error = local(DiskError::io(&path, &error));
+                let error = DiskError::io(&path, &error);
                 state.synced.failed.push((torrent, file, error));
             }
         }
     }
 
-    pub(super) fn synced(&self) -> Synced {
+    pub(super) fn synced(&self) -> SyncReport {
         std::mem::take(&mut self.state().synced)
     }
 }

@@ -1,13 +1,14 @@
 //! The threads of one peer rank in the threaded drivers: its state machine (`r3`), `r3-download` and
 //! `r3-upload`. What carries frames is the driver's business: here it is an [`Outbound`].
 
-use crate::content::{Content, Synced};
+use crate::content::Content;
 use crate::download::{DownloadDone, DownloadJob, Downloader, Report, download_loop};
 use crate::frame::{Frame, Sent};
 use crate::peer::{Arrival, Effect, Peer, RankSetup};
 use crate::report::PeerReport;
 use crate::upload::{UploadJob, UploadPorts, Uploader, upload_loop};
 use dunlin_base::{Rank, Time};
+use dunlin_disk::SyncReport;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
@@ -46,7 +47,7 @@ impl<P: Outbound> Drop for PanicGuard<P> {
         if std::thread::panicking() {
             self.outbound.rank_lost(self.rank);
             self.outbound.deliver(self.rank, Arrival::Stop);
-            let closed = DownloadDone::Closed(Synced::default());
+            let closed = DownloadDone::Closed(SyncReport::default());
             self.outbound.deliver(self.rank, Arrival::Downloaded(closed));
         }
     }
@@ -170,7 +171,7 @@ fn peer_loop(
                 Effect::Download(job) => {
                     let last = matches!(job, DownloadJob::Close);
                     if download.send(job).is_err() && last {
-                        let closed = DownloadDone::Closed(Synced::default());
+                        let closed = DownloadDone::Closed(SyncReport::default());
                         peer.handle(outbound.now(), Arrival::Downloaded(closed));
                     }
                 }

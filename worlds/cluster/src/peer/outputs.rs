@@ -4,14 +4,14 @@ use super::Peer;
 use super::buffers::Reserved;
 use super::recorder::KnownTorrent;
 use crate::content::geometry_of;
-use crate::download::{DownloadJob, Expected};
+use crate::download::DownloadJob;
 use crate::frame::{Frame, Payload};
 use crate::peer::{Downloads, Effect};
 use crate::upload::{Serve, UploadJob};
 use bytes::Bytes;
 use dunlin_base::{BlockRef, ConnId, Endpoint, PieceIndex, Rank, Time, TorrentId};
+use dunlin_disk::pieces::Job;
 use dunlin_engine::io::{Event, Input, LocalError, Output};
-use dunlin_metainfo::PieceHashes;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -65,7 +65,7 @@ impl Peer {
             Output::Write { torrent, piece } => self.write(torrent, piece),
             Output::FinishFile { torrent, file } => {
                 let last = self.member.waits_for_files();
-                self.download(DownloadJob::Finish { torrent, file, last });
+                self.submit(Job::Finish { torrent, file, last });
             }
             Output::Link { torrent, file, name, from } => {
                 let from = dunlin_disk::path_of(Path::new(&from.dest), &name);
@@ -97,6 +97,10 @@ impl Peer {
 
     /// Gives a job to the download side, unless that has ended: what a file that failed left behind
     /// needs no work any more.
+    fn submit(&mut self, job: Job) {
+        self.download(DownloadJob::Pieces(job));
+    }
+
     fn download(&mut self, job: DownloadJob) {
         if self.downloads == Downloads::Open {
             self.effects.push_back(Effect::Download(job));
@@ -129,7 +133,7 @@ impl Peer {
                 match self.buffers.reserve(torrent, piece, charge, streamed, blocks) {
                     Reserved::Ready => self.inputs.push_back(Input::Reserved { torrent, piece }),
                     Reserved::Load(blocks) => {
-                        self.download(DownloadJob::Load { torrent, piece, blocks });
+                        self.submit(Job::Load { torrent, piece, blocks });
                     }
                 }
             }
@@ -143,7 +147,7 @@ impl Peer {
     fn release(&mut self, torrent: TorrentId, piece: PieceIndex) {
         let buffer = self.buffers.release(torrent, piece);
         if buffer.is_some_and(|buffer| buffer.streamed) {
-            self.download(DownloadJob::StreamForget { torrent, piece });
+            self.submit(Job::StreamForget { torrent, piece });
         }
     }
 
@@ -152,7 +156,7 @@ impl Peer {
         let Some((blocks, charge)) = self.buffers.spill(torrent, piece, &known.geometry) else {
             return;
         };
-        self.download(DownloadJob::Spill { torrent, piece, blocks, charge });
+        self.submit(Job::Spill { torrent, piece, blocks, charge });
     }
 
     pub(super) fn loaded(
@@ -174,7 +178,8 @@ impl Peer {
         self.recorder.bytes_moved += payload.data.len() as u64;
         let piece = block.piece;
         if self.buffers.get(torrent, piece).is_some_and(|buffer| buffer.streamed) {
-            self.download(DownloadJob::StreamBlock { torrent, block, payload });
+            let Payload { data, charge } = payload;
+            self.submit(Job::StreamBlock { torrent, block, data, charge });
             return;
         }
         let known = self.recorder.torrents.get(&torrent);
@@ -191,11 +196,10 @@ impl Peer {
     }
 
     fn hash(&mut self, torrent: TorrentId, piece: PieceIndex) {
-        let Some(expected) = self.expected(torrent, piece) else { return };
         if self.is_streamed(torrent, piece) {
-            self.download(DownloadJob::StreamVerify { torrent, piece, expected });
+            self.submit(Job::StreamVerify { torrent, piece });
         } else if let Some(parts) = self.parts(torrent, piece) {
-            self.download(DownloadJob::Verify { torrent, piece, parts, expected });
+            self.submit(Job::Verify { torrent, piece, parts });
         }
     }
 
@@ -205,17 +209,17 @@ impl Peer {
             let Some(known) = self.recorder.torrents.get(&torrent) else { return };
             let all = 0..known.geometry.blocks(piece);
             let blocks = all.map(|index| known.geometry.block(piece, index)).collect();
-            self.download(DownloadJob::StreamDigest { torrent, piece, blocks, key });
-        } else if let Some(parts) = self.parts(torrent, piece) {
-            self.download(DownloadJob::Digest { torrent, piece, parts, key });
+            self.submit(Job::StreamDigest { torrent, piece, blocks, key });
+        } else if let Some(blocks) = self.parts(torrent, piece) {
+            self.submit(Job::Digest { torrent, piece, blocks, key });
         }
     }
 
     fn write(&mut self, torrent: TorrentId, piece: PieceIndex) {
         if self.is_streamed(torrent, piece) {
-            self.download(DownloadJob::StreamWrite { torrent, piece });
+            self.submit(Job::StreamWrite { torrent, piece });
         } else if let Some(parts) = self.parts(torrent, piece) {
-            self.download(DownloadJob::Write { torrent, piece, parts });
+            self.submit(Job::Write { torrent, piece, parts });
         }
     }
 
@@ -232,17 +236,5 @@ impl Peer {
             self.inputs.push_back(Input::DiskFailed { torrent, piece, error });
         }
         parts
-    }
-
-    fn expected(&self, torrent: TorrentId, piece: PieceIndex) -> Option<Expected> {
-        let known = self.recorder.torrents.get(&torrent)?;
-        Some(match &known.info.hashes {
-            PieceHashes::Sha1(hashes) => Expected::Sha1 {
-                hash: *hashes.get(piece.index())?,
-                zeros: known.geometry.hashed_len(piece) - known.geometry.data_len(piece),
-            },
-            PieceHashes::Tokens(tokens) => Expected::Token(tokens.get(piece.index())?.clone()),
-            PieceHashes::Merkle(_) => return None,
-        })
     }
 }

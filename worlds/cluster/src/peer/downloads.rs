@@ -1,0 +1,106 @@
+//! What the download side reports, passed on to the engine.
+
+use super::{Downloads, Effect, Peer};
+use crate::content::{CheckError, local};
+use crate::download::DownloadDone;
+use crate::frame::Frame;
+use dunlin_base::Rank;
+use dunlin_control::Control;
+use dunlin_disk::SyncReport;
+use dunlin_disk::pieces::Report;
+use dunlin_engine::io::Input;
+
+impl Peer {
+    pub(super) fn downloaded(&mut self, done: DownloadDone) {
+        match done {
+            DownloadDone::Checking { done, total } => {
+                self.progress.checking(done, total);
+                let frame = Frame::Control(Control::Checking { done, total });
+                self.effects.push_back(Effect::Send { to: Rank::TRACKER, frame });
+            }
+            DownloadDone::Checked(Ok(register)) => {
+                self.progress.waiting();
+                self.recorder.registered(&register);
+                self.inputs.push_back(Input::Checked(register));
+            }
+            // Whoever stopped it has told the tracker, too.
+            DownloadDone::Checked(Err(CheckError::Stopped)) => {}
+            DownloadDone::Checked(Err(CheckError::Failed(error))) => {
+                self.recorder.keep(&error);
+                self.progress.check_failed(error);
+            }
+            DownloadDone::Opened { torrent, result: Ok((have, resumed)), blocked } => {
+                self.opening.remove(&torrent);
+                self.inputs.push_back(Input::Opened { torrent, have, resumed });
+                // Waiting for somebody who gives them would change nothing.
+                for (file, error) in blocked {
+                    self.recorder.error(&error);
+                    self.inputs.push_back(Input::FileFailed { torrent, file, error });
+                }
+            }
+            DownloadDone::Opened { torrent, result: Err(error), .. } => {
+                self.opening.remove(&torrent);
+                // The engine says it in the log, with the torrent.
+                self.recorder.keep(&error);
+                self.inputs.push_back(Input::OpenFailed { torrent, error });
+            }
+            DownloadDone::Pieces(report) => self.reported(report),
+            DownloadDone::Linked { torrent, file, result: Ok(bytes) } => {
+                self.recorder.bytes_linked += bytes;
+                self.inputs.push_back(Input::FileFinished { torrent, file });
+            }
+            DownloadDone::Linked { torrent, file, result: Err(error) } => {
+                self.inputs.push_back(Input::LinkFailed { torrent, file, error });
+            }
+            DownloadDone::TreeFinished { failed, linked } => {
+                self.recorder.bytes_linked += linked;
+                self.inputs.push_back(Input::TreeFinished { failed });
+            }
+            DownloadDone::Closed(synced) => {
+                self.downloads = Downloads::Closed;
+                self.synced(synced);
+            }
+        }
+    }
+
+    /// What came of a piece job, or of a sync.
+    fn reported(&mut self, report: Report) {
+        match report {
+            Report::Hashed { torrent, piece, matches } => {
+                self.inputs.push_back(Input::PieceHashed { torrent, piece, matches });
+            }
+            Report::Digested { torrent, piece, digests } => {
+                self.inputs.push_back(Input::BlockDigests { torrent, piece, digests });
+            }
+            Report::Written { torrent, piece } => {
+                self.inputs.push_back(Input::PieceWritten { torrent, piece });
+            }
+            Report::Loaded { torrent, piece, blocks } => {
+                self.loaded(torrent, piece, blocks);
+                self.inputs.push_back(Input::Reserved { torrent, piece });
+            }
+            Report::Failed { torrent, piece, error } => {
+                let error = local(error);
+                self.recorder.error(&error);
+                self.inputs.push_back(Input::DiskFailed { torrent, piece, error });
+            }
+            Report::FinishFailed { torrent, file, error } => {
+                let error = local(error);
+                self.recorder.error(&error);
+                self.inputs.push_back(Input::FileFailed { torrent, file, error });
+            }
+            Report::Synced(synced) => self.synced(synced),
+        }
+    }
+
+    fn synced(&mut self, synced: SyncReport) {
+        for (torrent, file) in synced.finished {
+            self.inputs.push_back(Input::FileFinished { torrent, file });
+        }
+        for (torrent, file, error) in synced.failed {
+            let error = local(error);
+            self.recorder.error(&error);
+            self.inputs.push_back(Input::FileFailed { torrent, file, error });
+        }
+    }
+}
