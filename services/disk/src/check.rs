@@ -82,6 +82,7 @@ impl CheckFiles<'_> {
         };
         let (fs, content) = (self.fs, self.content);
         let (threads, budget, stop) = (self.threads, self.budget, self.stop);
+        let stop = [stop, stop];
         Check { fs, content, homes: &homes, threads, budget, buffers: &buffers, stop }
             .run(pieces, progress)
     }
@@ -95,7 +96,8 @@ pub(crate) struct Check<'a> {
     pub(crate) threads: usize,
     pub(crate) budget: Option<&'a Arc<Budget>>,
     pub(crate) buffers: &'a Arc<BufferPool>,
-    pub(crate) stop: &'a AtomicBool,
+    /// Any of them is set when nobody needs the result any more.
+    pub(crate) stop: [&'a AtomicBool; 2],
 }
 
 impl Check<'_> {
@@ -198,7 +200,8 @@ struct Open {
 
 impl Work<'_> {
     fn stopped(&self) -> bool {
-        self.aborted.load(Ordering::Relaxed) || self.check.stop.load(Ordering::Relaxed)
+        let is_set = |stop: &&AtomicBool| stop.load(Ordering::Relaxed);
+        is_set(&&self.aborted) || self.check.stop.iter().any(is_set)
     }
 
     /// One thread: takes groups until there are none.
@@ -231,6 +234,9 @@ impl Work<'_> {
         let _charge = self.check.budget.map(|budget| budget.charge_blocking(bytes));
         let (mut jobs, mut places) = (Vec::new(), Vec::new());
         for piece in group {
+            if self.stopped() {
+                break;
+            }
             let Some(expected) = self.check.content.expected(*piece) else { continue };
             if let Some(bytes) = self.read(open, *piece) {
                 jobs.push(PieceJob { parts: vec![bytes], expected });

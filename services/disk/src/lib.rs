@@ -40,6 +40,7 @@ mod budget;
 mod buffers;
 mod cache;
 mod check;
+mod checking;
 mod checksum;
 mod claiming;
 mod claims;

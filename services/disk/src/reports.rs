@@ -25,6 +25,14 @@ pub struct SyncReport {
     pub failed: Vec<(TorrentId, FileIndex, DiskError)>,
 }
 
+impl SyncReport {
+    /// Adds what another sync did.
+    pub(crate) fn add(&mut self, other: SyncReport) {
+        self.finished.extend(other.finished);
+        self.failed.extend(other.failed);
+    }
+}
+
 /// Bytes and syncs so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {

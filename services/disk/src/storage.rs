@@ -9,6 +9,7 @@
 
 use crate::budget::Budget;
 use crate::buffers::BufferPool;
+use crate::checking::{Checking, ReopenGuard};
 use crate::claims::{Hold, PathClaims};
 use crate::error::DiskError;
 use crate::fs::{FileKind, Fs, Look};
@@ -101,6 +102,8 @@ pub struct Storage {
     pub(crate) said: Mutex<BTreeSet<String>>,
     /// What torrents of the internet have claimed.
     pub(crate) held: Mutex<BTreeMap<TorrentId, Vec<Hold>>>,
+    /// Checks under way.
+    pub(crate) checking: Checking,
     /// How files look in the end.
     pub(crate) keeper: Mutex<Option<Arc<TreeKeeper>>>,
     pub(crate) read: AtomicU64,
@@ -136,6 +139,7 @@ impl Storage {
             saving: Mutex::default(),
             said: Mutex::default(),
             held: Mutex::default(),
+            checking: Checking::default(),
             keeper: Mutex::default(),
             read: AtomicU64::new(0),
             wrote: AtomicU64::new(0),
@@ -182,6 +186,18 @@ impl Storage {
     pub(crate) fn torrent(&self, id: TorrentId) -> Result<Arc<TorrentFiles>, DiskError> {
         let found = lock(&self.torrents).get(&id).cloned();
         found.ok_or_else(|| DiskError::misuse(&self.config.root, "a torrent that is not open"))
+    }
+
+    /// Ends the check of a torrent that is being opened, soon and from any thread: the call that opens it
+    /// fails as `Interrupted`, unless it is through already. Nothing happens if none is under way.
+    pub fn interrupt(&self, torrent: TorrentId) {
+        self.checking.interrupt(torrent);
+    }
+
+    /// An open torrent is opened again. A sync that is under way ends first.
+    pub(crate) fn reopen(&self, torrent: TorrentId) -> ReopenGuard<'_> {
+        let _one = lock(&self.syncing);
+        self.checking.reopen(torrent)
     }
 
     pub(crate) fn all_torrents(&self) -> Vec<Arc<TorrentFiles>> {

@@ -63,7 +63,8 @@ impl Storage {
             (pace.bytes, pace.since, pace.finish_since) = (0, None, None);
             std::mem::take(&mut pace.finish)
         };
-        let torrents = self.all_torrents();
+        let mut torrents = self.all_torrents();
+        torrents.retain(|files| !self.checking.is_reopened(files.id));
         for files in &torrents {
             self.rewrite_suspects(files);
         }
@@ -84,8 +85,7 @@ impl Storage {
             }
         }
         let now = self.finish(queue, &failed);
-        report.finished.extend(now.finished);
-        report.failed.extend(now.failed);
+        report.add(now);
         self.save_changed(&torrents, last);
         let left = torrents.iter().any(|files| files.inner().suspect.count() > 0);
         if left {
@@ -325,6 +325,14 @@ impl Storage {
         Ok(Some(folder_of(&dest).to_owned()))
     }
 
+    /// Removes the state folder if it is empty. Nobody saves anything in it meanwhile.
+    pub(crate) fn remove_state_dir(&self) {
+        let mut made = lock(&self.saving);
+        if self.fs().remove_dir(&self.state_dir()).is_ok() {
+            *made = false;
+        }
+    }
+
     /// Removes resume files of earlier runs that say nothing any more, remains of interrupted
     /// saves, and the state folder if it is empty. What fails here is tried by the next run.
     fn tidy(&self) {
@@ -357,9 +365,7 @@ impl Storage {
                 let _ = self.fs().remove_file(&entry.path);
             }
         }
-        if self.fs().remove_dir(&folder).is_ok() {
-            *lock(&self.saving) = false;
-        }
+        self.remove_state_dir();
     }
 }
 

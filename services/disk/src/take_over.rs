@@ -129,7 +129,7 @@ impl Storage {
             threads: self.config.threads,
             budget: self.config.budget.as_ref(),
             buffers: &self.config.buffers,
-            stop: &self.config.stop,
+            stop: [&self.config.stop, &self.config.stop],
         };
         let pieces = held.ones().collect();
         Ok(check.run(pieces, &mut |_, _| ControlFlow::Continue(()))?.right)

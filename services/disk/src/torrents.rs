@@ -6,6 +6,7 @@
 //! ```
 
 use crate::check::{Check, Progress};
+use crate::checking::CheckGuard;
 use crate::checksum::SealError;
 use crate::error::{DiskError, DiskErrorKind};
 use crate::fs::FileKind;
@@ -93,7 +94,7 @@ impl Storage {
     ) -> Result<Opened, DiskError> {
         let plan = self.plan_of(torrent)?;
         self.sync_quietly(torrent);
-        let _no_sync = lock(&self.syncing);
+        let _reopened = self.reopen(torrent);
         // The store is ours alone, and nobody finds it by its name.
         let store = self
             .state_for(&plan)?
@@ -124,12 +125,12 @@ impl Storage {
         let plan = TorrentPlan { wanted: wanted.to_vec(), ..old };
         let state = self.load_state(&plan)?;
         let mut go_on = |_, _| ControlFlow::Continue(());
-        let no_sync = lock(&self.syncing);
+        let reopened = self.reopen(torrent);
         // What it wrote before, it goes on writing.
         let opened = self
             .open_with(torrent, plan, state, &mut go_on)
             .inspect_err(|_| self.keep_first_claim(torrent))?;
-        drop(no_sync);
+        drop(reopened);
         // The bytes are in files of their own now, and the state says so.
         self.sync_quietly(torrent);
         Ok(opened)
@@ -156,9 +157,7 @@ impl Storage {
         if !keep {
             let _ = self.fs().remove_file(&self.resume_path(&files));
         }
-        if self.fs().remove_dir(&self.state_dir()).is_ok() {
-            *lock(&self.saving) = false;
-        }
+        self.remove_state_dir();
         report
     }
 
@@ -166,7 +165,7 @@ impl Storage {
     fn sync_quietly(&self, torrent: TorrentId) {
         let report = self.sync_all(Last::Pause(torrent));
         if report != SyncReport::default() {
-            *lock(&self.unreported) = report;
+            lock(&self.unreported).add(report);
             lock(&self.pace).finish_since.get_or_insert_with(Instant::now);
         }
     }
@@ -258,6 +257,7 @@ impl Storage {
         if let Ok(before) = self.torrent(torrent) {
             self.close_files(&before);
         }
+        let check = self.checking.begin(torrent);
         let zeros = zero_pieces(&content);
         let reads = plan.existing == Existing::Read;
         let rights = self.claim(torrent, &plan)?;
@@ -267,7 +267,8 @@ impl Storage {
                 true => self.survey_to_read(&plan, state.as_ref(), &misled),
                 false => self.survey(&plan, state.as_ref(), &rights, &misled)?,
             };
-            let found = self.find(&plan, &mut survey, state.as_ref(), &zeros, progress)?;
+            let found =
+                self.find(&plan, &mut survey, state.as_ref(), &zeros, (&check, &mut *progress))?;
             let more = survey.misled(&content.geometry, &found.wrong);
             round += 1;
             // Twice is enough for what is not made on purpose: a file has three names at most.
@@ -333,7 +334,7 @@ impl Storage {
         survey: &mut Survey,
         state: Option<&State>,
         zeros: &Bitfield,
-        progress: Progress<'_>,
+        (check, progress): (&CheckGuard<'_>, Progress<'_>),
     ) -> Result<Found, DiskError> {
         let geometry = &plan.content.geometry;
         let none = || Bitfield::new(geometry.pieces());
@@ -360,7 +361,7 @@ impl Storage {
         if open.is_empty() {
             return Ok(found);
         }
-        self.hash_open(plan, survey, open, &mut found, progress)?;
+        self.hash_open(plan, survey, open, &mut found, (check, progress))?;
         self.read.fetch_add(found.bytes, Ordering::Relaxed);
         Ok(found)
     }
@@ -373,7 +374,7 @@ impl Storage {
         survey: &mut Survey,
         open: Vec<PieceIndex>,
         found: &mut Found,
-        progress: Progress<'_>,
+        (guard, progress): (&CheckGuard<'_>, Progress<'_>),
     ) -> Result<(), DiskError> {
         let geometry = &plan.content.geometry;
         let files = |piece| {
@@ -390,7 +391,7 @@ impl Storage {
                 threads: self.config.threads,
                 budget: self.config.budget.as_ref(),
                 buffers: &self.config.buffers,
-                stop: &self.config.stop,
+                stop: [&self.config.stop, guard.cancel()],
             };
             let checked = check.run(again.clone(), progress)?;
             for piece in again.drain(..) {

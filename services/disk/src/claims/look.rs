@@ -61,6 +61,8 @@ pub(super) fn publish(who: &Claimant<'_>, wish: &Wish, number: u64) -> io::Resul
         if let Some(file) = publish_as(fs, &path, &bytes)? {
             return Ok(Published { path, file, time });
         }
+        // Whoever closes the last torrent may have removed it meanwhile.
+        fs.create_dir_all(who.folder)?;
     }
     Err(io::ErrorKind::ResourceBusy.into())
 }
