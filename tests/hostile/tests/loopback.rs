@@ -3,7 +3,7 @@
 
 use dunlin_base::{PeerId, Rate, TorrentId};
 use dunlin_bencode::Writer;
-use dunlin_disk::Existing;
+use dunlin_disk::{Existing, RealFs};
 use dunlin_engine::client::NodeConfig;
 use dunlin_engine::io::{AddTorrent, Command, Event, Limits, SeedGoal, Source, TorrentState};
 use dunlin_hostile::sockets::{Attack, Seen};
@@ -54,6 +54,7 @@ impl Program {
             node,
             bind: Bind::parse("127.0.0.1").unwrap(),
             port: Port::Exactly(0),
+            fs: Arc::new(RealFs),
             hash_threads: 1,
             trackers: TrackerConfig::default(),
         };

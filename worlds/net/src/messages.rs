@@ -1,7 +1,7 @@
 //! What the thread `net` and the others send each other: torrents and commands from the app, results
 //! from the other threads, events for the app. A sender never waits.
 
-use crate::disk::Done;
+use crate::disk::DiskDone;
 use crate::tracker_client::AnnounceResult;
 use dunlin_base::TorrentId;
 use dunlin_disk::{DiskError, Existing, FileFault};
@@ -60,7 +60,7 @@ pub enum NetEvent {
 pub(crate) enum WorldMessage {
     Add(Box<NewTorrent>),
     Command(Command),
-    Done(Done),
+    Done(DiskDone),
     Announced { torrent: TorrentId, tracker: TrackerIndex, result: AnnounceResult },
     MemoryFree,
 }

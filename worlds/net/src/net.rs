@@ -2,12 +2,12 @@
 //! looks at numbers. Nothing here waits for the network.
 
 use crate::bind::Bind;
-use crate::disk::{Disk, Report};
+use crate::disk::{Disk, Reporter};
 use crate::messages::{Mailbox, NetEvent, NewTorrent, WorldMessage};
 use crate::tracker_client::{TrackerClient, TrackerConfig};
 use crate::world::{Parts, WAKER, World};
 use dunlin_base::{Rng, TorrentId};
-use dunlin_disk::Budget;
+use dunlin_disk::{Budget, Fs};
 use dunlin_engine::client::{Node, NodeConfig};
 use dunlin_engine::io::{Command, TorrentView};
 use dunlin_hash::HashPool;
@@ -36,6 +36,8 @@ pub struct NetConfig {
     pub bind: Bind,
     /// Where to listen.
     pub port: Port,
+    /// Where the files of torrents are.
+    pub fs: Arc<dyn Fs>,
     /// Threads that hash pieces.
     pub hash_threads: usize,
     /// How to speak to trackers. Its bind is filled in.
@@ -101,7 +103,7 @@ impl Net {
     /// # Errors
     /// [`NetError`]: the port is in use, or the system gives no threads.
     pub fn start(config: NetConfig) -> Result<(Net, Receiver<NetEvent>), NetError> {
-        let NetConfig { mut node, bind, port, hash_threads, mut trackers } = config;
+        let NetConfig { mut node, bind, port, fs, hash_threads, mut trackers } = config;
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;
         let (listeners, addresses) = listen(&bind, port)?;
@@ -111,7 +113,7 @@ impl Net {
         let (events, heard) = channel();
         let mailbox = Arc::new(Mailbox::new(sender, waker));
         let budget = Budget::new(node.memory);
-        let report: Report = {
+        let report: Reporter = {
             let mailbox = Arc::clone(&mailbox);
             Arc::new(move |done| mailbox.send(WorldMessage::Done(done)))
         };
@@ -129,6 +131,7 @@ impl Net {
             poll,
             bind,
             listeners,
+            fs,
             budget: Arc::clone(&budget),
             pool: HashPool::new(hash_threads),
             disk: Disk::start(Arc::clone(&report))?,

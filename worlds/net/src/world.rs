@@ -14,14 +14,15 @@ mod sockets;
 
 use crate::bind::Bind;
 use crate::buffers::Buffers;
-use crate::disk::{Disk, Done, local};
+use crate::disk::{Disk, DiskDone, Reporter, local};
 use crate::messages::{Mailbox, NetEvent, NewTorrent, WorldMessage};
 use crate::outbox::Outbox;
 use crate::reads::Reads;
 use crate::receive::Receiver as Incoming;
 use crate::tracker_client::TrackerClient;
 use dunlin_base::{BlockRef, ConnId, Endpoint, InfoHash, Time, TorrentId};
-use dunlin_disk::{Budget, Existing, Opened, PathClaims, Storage};
+use dunlin_disk::pieces::{self, Report};
+use dunlin_disk::{Budget, Existing, Fs, Opened, PathClaims, Storage};
 use dunlin_engine::client::Node;
 use dunlin_engine::io::{Command, Input, Source};
 use dunlin_hash::HashPool;
@@ -101,11 +102,13 @@ pub(crate) struct World {
     /// Listeners that could not accept for want of a descriptor; they go on when one is free.
     held_off: BTreeSet<usize>,
     buffers: Buffers,
+    fs: Arc<dyn Fs>,
     budget: Arc<Budget>,
     /// Since when somebody waits for memory.
     starving: Option<Instant>,
     pool: Arc<HashPool>,
-    report: crate::disk::Report,
+    /// Where the pool reports to.
+    report: pieces::Reporter,
     disk: Disk,
     hot: Hot,
     reads: Reads,
@@ -139,9 +142,10 @@ pub(crate) struct Parts {
     pub(crate) max_conns: usize,
     /// Files that the storage of a folder keeps open.
     pub(crate) open_files: usize,
+    pub(crate) fs: Arc<dyn Fs>,
     pub(crate) budget: Arc<Budget>,
     pub(crate) pool: Arc<HashPool>,
-    pub(crate) report: crate::disk::Report,
+    pub(crate) report: Reporter,
     pub(crate) disk: Disk,
     pub(crate) trackers: TrackerClient,
     pub(crate) messages: Receiver<WorldMessage>,
@@ -170,10 +174,11 @@ impl World {
             open_files: parts.open_files,
             held_off: BTreeSet::new(),
             buffers,
+            fs: parts.fs,
             budget: parts.budget,
             starving: None,
             pool: parts.pool,
-            report: parts.report,
+            report: Arc::new(move |done| (parts.report)(DiskDone::Pieces(done))),
             disk: parts.disk,
             hot,
             reads: Reads::default(),
@@ -285,8 +290,8 @@ impl World {
         let NewTorrent { add, folder, existing } = new;
         let open_files = self.open_files;
         let storage = self.storages.entry(folder.clone()).or_insert_with(|| {
-            let mut config =
-                dunlin_disk::StorageConfig::new(Arc::new(dunlin_disk::RealFs), folder.clone());
+            let mut config = dunlin_disk::StorageConfig::new(Arc::clone(&self.fs), folder.clone());
+            config.stop = self.disk.stop();
             config.open_files = config.open_files.min(open_files);
             config.buffers = Arc::clone(self.budget.buffers());
             config.budget = Some(Arc::clone(&self.budget));
@@ -305,13 +310,13 @@ impl World {
     }
 
     /// What a disk thread has done.
-    fn done(&mut self, done: Done) {
+    fn done(&mut self, done: DiskDone) {
         let input = match done {
-            Done::Checking { torrent, done, total } => {
+            DiskDone::Checking { torrent, done, total } => {
                 let _ = self.events.send(NetEvent::Checking { torrent, done, total });
                 return;
             }
-            Done::Opened { torrent, result } => match result {
+            DiskDone::Opened { torrent, result } => match result {
                 Ok(Opened { have, resumed, faults, .. }) => {
                     if let Some(known) = self.torrents.get_mut(&torrent) {
                         known.open = true;
@@ -327,25 +332,8 @@ impl World {
                     Input::OpenFailed { torrent, error: message }
                 }
             },
-            Done::Hashed { torrent, piece, matches } => {
-                Input::PieceHashed { torrent, piece, matches }
-            }
-            Done::Digested { torrent, piece, digests } => {
-                Input::BlockDigests { torrent, piece, digests }
-            }
-            Done::Written { torrent, piece } => Input::PieceWritten { torrent, piece },
-            Done::Loaded { torrent, piece, blocks } => {
-                for (block, data) in blocks {
-                    self.buffers.put(torrent, block, &data);
-                }
-                Input::Reserved { torrent, piece }
-            }
-            Done::Failed { torrent, piece, error } => Input::DiskFailed { torrent, piece, error },
-            Done::FinishFailed { torrent, file, error } => {
-                Input::FileFailed { torrent, file, error }
-            }
-            Done::Synced(report) => return self.synced(report),
-            Done::Closed { torrent, report } => {
+            DiskDone::Pieces(report) => return self.reported(report),
+            DiskDone::Closed { torrent, report } => {
                 self.closing.remove(&torrent);
                 self.synced(report);
                 if let Some(known) = self.torrents.get_mut(&torrent) {
@@ -353,10 +341,37 @@ impl World {
                 }
                 Input::Closed { torrent }
             }
-            Done::Read(read) => return self.read(read),
-            Done::BlockHashes { torrent, piece, hashes } => {
+            DiskDone::Read(read) => return self.read(read),
+            DiskDone::BlockHashes { torrent, piece, hashes } => {
                 Input::BlockHashes { torrent, piece, hashes }
             }
+        };
+        self.inputs.push_back(input);
+    }
+
+    /// What came of a piece job, or of a sync.
+    fn reported(&mut self, report: Report) {
+        let input = match report {
+            Report::Hashed { torrent, piece, matches } => {
+                Input::PieceHashed { torrent, piece, matches }
+            }
+            Report::Digested { torrent, piece, digests } => {
+                Input::BlockDigests { torrent, piece, digests }
+            }
+            Report::Written { torrent, piece } => Input::PieceWritten { torrent, piece },
+            Report::Loaded { torrent, piece, blocks } => {
+                for (block, data) in blocks {
+                    self.buffers.put(torrent, block, &data);
+                }
+                Input::Reserved { torrent, piece }
+            }
+            Report::Failed { torrent, piece, error } => {
+                Input::DiskFailed { torrent, piece, error: local(&error) }
+            }
+            Report::FinishFailed { torrent, file, error } => {
+                Input::FileFailed { torrent, file, error: local(&error) }
+            }
+            Report::Synced(report) => return self.synced(report),
         };
         self.inputs.push_back(input);
     }

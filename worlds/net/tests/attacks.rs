@@ -4,7 +4,7 @@
 
 use dunlin_base::{BlockRef, InfoHash, PeerId, PieceIndex, TorrentId};
 use dunlin_bencode::Writer;
-use dunlin_disk::Existing;
+use dunlin_disk::{Existing, RealFs};
 use dunlin_engine::client::NodeConfig;
 use dunlin_engine::io::{AddTorrent, Command, Event, Limits, SeedGoal, Source, TorrentState};
 use dunlin_metainfo::Torrent;
@@ -50,6 +50,7 @@ fn start(folder: &Path, torrent: &Arc<Torrent>, peer: Option<SocketAddr>) -> Run
         node,
         bind: Bind::parse("127.0.0.1").unwrap(),
         port: Port::Exactly(0),
+        fs: Arc::new(RealFs),
         hash_threads: 1,
         trackers: TrackerConfig::default(),
     };

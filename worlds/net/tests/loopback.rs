@@ -2,7 +2,7 @@
 
 use dunlin_base::{BlockRef, InfoHash, PeerId, PieceIndex, Rate, TorrentId};
 use dunlin_bencode::Writer;
-use dunlin_disk::Existing;
+use dunlin_disk::{Existing, RealFs};
 use dunlin_engine::client::NodeConfig;
 use dunlin_engine::io::{
     AddTorrent, Command, Event, Limits, Priority, SeedGoal, Source, TorrentState,
@@ -97,6 +97,7 @@ impl Peer {
             node,
             bind: Bind::parse("127.0.0.1").unwrap(),
             port: Port::Exactly(0),
+            fs: Arc::new(RealFs),
             hash_threads: 1,
             trackers: TrackerConfig::default(),
         };

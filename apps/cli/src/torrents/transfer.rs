@@ -127,6 +127,7 @@ fn config(options: &NetArgs) -> Result<NetConfig, Failure> {
         node,
         bind: options.bind.clone().unwrap_or_default(),
         port,
+        fs: Arc::new(RealFs),
         hash_threads: cores,
         trackers: dunlin_net::tracker_client::TrackerConfig::default(),
     })

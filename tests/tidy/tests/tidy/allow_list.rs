@@ -11,7 +11,7 @@ const LEFT: &[(&str, &str, usize)] = &[
     ("names", "services/disk", 14),
     ("names", "services/hash", 1),
     ("names", "worlds/cluster", 4),
-    ("names", "worlds/net", 7),
+    ("names", "worlds/net", 3),
     ("parts", "engine", 16),
     ("worlds", "engine", 298),
 ];

@@ -1,7 +1,7 @@
 //! The thread `serve`: reads for others, a good part of a piece at a time, so that the blocks that
 //! are asked for next are here already. It keeps nothing: what is hot the loop keeps.
 
-use super::{Done, Report};
+use super::{DiskDone, Reporter};
 use bytes::Bytes;
 use dunlin_base::{PieceIndex, TorrentId};
 use dunlin_disk::{DiskError, Storage};
@@ -10,16 +10,16 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
 /// Something to read.
-pub(crate) enum Job {
+pub(crate) enum ReadJob {
     /// A part of a piece.
-    Read { storage: Arc<Storage>, torrent: TorrentId, piece: PieceIndex, range: Range<u32> },
+    Part { storage: Arc<Storage>, torrent: TorrentId, piece: PieceIndex, range: Range<u32> },
     /// The hashes of the blocks of a piece (BEP 52).
     Hash { storage: Arc<Storage>, torrent: TorrentId, piece: PieceIndex },
 }
 
 /// What was read.
 #[derive(Debug)]
-pub(crate) struct Read {
+pub(crate) struct ReadDone {
     pub(crate) torrent: TorrentId,
     pub(crate) piece: PieceIndex,
     /// Where the part begins in the piece.
@@ -28,18 +28,18 @@ pub(crate) struct Read {
 }
 
 /// Runs until nobody can ask any more.
-pub(crate) fn run(jobs: &Receiver<Job>, report: &Report) {
+pub(crate) fn run(jobs: &Receiver<ReadJob>, report: &Reporter) {
     while let Ok(job) = jobs.recv() {
         report(match job {
-            Job::Read { storage, torrent, piece, range } => {
+            ReadJob::Part { storage, torrent, piece, range } => {
                 let begin = range.start;
                 let result = storage.read_piece(torrent, piece, range);
-                Done::Read(Read { torrent, piece, begin, result })
+                DiskDone::Read(ReadDone { torrent, piece, begin, result })
             }
-            Job::Hash { storage, torrent, piece } => {
+            ReadJob::Hash { storage, torrent, piece } => {
                 // None at all says that they could not be read.
                 let hashes = storage.hash_blocks(torrent, piece).unwrap_or_default();
-                Done::BlockHashes { torrent, piece, hashes }
+                DiskDone::BlockHashes { torrent, piece, hashes }
             }
         });
     }

@@ -1,10 +1,11 @@
 //! What the engine asks for, done: each output has its line here.
 
 use super::World;
-use crate::disk::Job;
+use crate::disk::DiskJob;
 use crate::messages::{NetEvent, WorldMessage};
 use dunlin_base::{ConnId, TorrentId};
 use dunlin_disk::TorrentPlan;
+use dunlin_disk::pieces::Job;
 use dunlin_engine::io::{Event, HangUpReason, Input, LocalError, Output};
 use dunlin_metainfo::{BLOCK_LENGTH, Torrent};
 use dunlin_wire::Message;
@@ -17,7 +18,9 @@ impl World {
             Output::OpenTorrent { torrent, metainfo, wanted } => {
                 self.open(torrent, &metainfo, wanted);
             }
-            Output::Want { torrent, wanted } => self.submit(torrent, Job::Want { torrent, wanted }),
+            Output::Want { torrent, wanted } => {
+                self.submit(torrent, DiskJob::Want { torrent, wanted })
+            }
             Output::Close { torrent } => self.close(torrent),
             Output::Dial { torrent, remote } => self.dial(torrent, remote),
             Output::HangUp { conn, reason } => {
@@ -62,7 +65,7 @@ impl World {
             Output::Digest { torrent, piece } => self.digest(torrent, piece),
             Output::Write { torrent, piece } => self.write(torrent, piece),
             Output::FinishFile { torrent, file } => {
-                self.submit(torrent, Job::Finish { torrent, file });
+                self.pieces(Job::Finish { torrent, file, last: false });
             }
             Output::Serve { conn, block } => self.serve(conn, block),
             Output::HashBlocks { torrent, piece } => self.hash_blocks(torrent, piece),
@@ -122,7 +125,7 @@ impl World {
         for lost in self.buffers.forget(torrent) {
             self.displaced(lost);
         }
-        self.submit(torrent, Job::Open { torrent, plan, again });
+        self.submit(torrent, DiskJob::Open { torrent, plan, again });
     }
 
     fn close(&mut self, torrent: TorrentId) {
@@ -131,6 +134,6 @@ impl World {
             self.displaced(lost);
         }
         self.closing.insert(torrent);
-        self.submit(torrent, Job::Close { torrent });
+        self.submit(torrent, DiskJob::Close { torrent });
     }
 }

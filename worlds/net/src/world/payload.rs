@@ -2,11 +2,13 @@
 //! nothing; which block is kept and who is served the engine has said.
 
 use super::World;
-use crate::disk::{self, Done, Job, local, serve};
+use crate::disk::serve::{ReadDone, ReadJob};
+use crate::disk::{DiskJob, local};
 use crate::reads::Part;
 use bytes::Bytes;
 use dunlin_base::{BlockRef, ConnId, PieceIndex, TorrentId};
 use dunlin_disk::DiskErrorKind;
+use dunlin_disk::pieces::{Job, verify};
 use dunlin_engine::io::{Input, LocalError};
 use dunlin_hash::PieceJob;
 use std::collections::{BTreeMap, VecDeque};
@@ -90,14 +92,15 @@ impl World {
         if blocks.is_empty() {
             self.inputs.push_back(Input::Reserved { torrent, piece });
         } else {
-            self.disk.submit(storage, Job::Load { torrent, piece, blocks });
+            let job = DiskJob::Pieces(Job::Load { torrent, piece, blocks });
+            self.disk.submit(storage, job);
         }
     }
 
     /// The memory of a piece is given back.
     pub(super) fn release(&mut self, torrent: TorrentId, piece: PieceIndex) {
         if self.buffers.is_streamed((torrent, piece)) {
-            self.submit(torrent, Job::StreamForget { torrent, piece });
+            self.pieces(Job::StreamForget { torrent, piece });
         }
         for lost in self.buffers.release((torrent, piece)) {
             self.displaced(lost);
@@ -108,7 +111,7 @@ impl World {
     pub(super) fn spill(&mut self, torrent: TorrentId, piece: PieceIndex) {
         let Some((blocks, lost)) = self.buffers.spill((torrent, piece)) else { return };
         lost.into_iter().for_each(|lost| self.displaced(lost));
-        self.submit(torrent, Job::Spill { torrent, piece, blocks });
+        self.pieces(Job::Spill { torrent, piece, blocks, charge: None });
     }
 
     pub(super) fn displaced(&mut self, lost: crate::buffers::Lost) {
@@ -118,10 +121,15 @@ impl World {
     }
 
     /// Gives the disk thread something to do for a torrent.
-    pub(super) fn submit(&self, torrent: TorrentId, job: Job) {
+    pub(super) fn submit(&self, torrent: TorrentId, job: DiskJob) {
         if let Some(known) = self.torrents.get(&torrent) {
             self.disk.submit(&known.storage, job);
         }
+    }
+
+    /// Gives the disk thread something to do with a piece.
+    pub(super) fn pieces(&self, job: Job) {
+        self.submit(job.torrent(), DiskJob::Pieces(job));
     }
 
     fn torrent_of(&self, conn: ConnId) -> Option<TorrentId> {
@@ -134,7 +142,8 @@ impl World {
         let kept = match self.loose.remove(&(conn, block)) {
             None => self.buffers.keep(torrent, block, conn),
             Some(data) if self.buffers.is_streamed((torrent, block.piece)) => {
-                self.submit(torrent, Job::StreamBlock { torrent, block, data: data.into() });
+                let data = data.into();
+                self.pieces(Job::StreamBlock { torrent, block, data, charge: None });
                 true
             }
             Some(data) => {
@@ -172,17 +181,13 @@ impl World {
 
     pub(super) fn hash(&mut self, torrent: TorrentId, piece: PieceIndex) {
         if self.buffers.is_streamed((torrent, piece)) {
-            return self.submit(torrent, Job::StreamVerify { torrent, piece });
+            return self.pieces(Job::StreamVerify { torrent, piece });
         }
         let content = self.torrents.get(&torrent).and_then(|known| known.content.as_ref());
         let Some(expected) = content.and_then(|content| content.expected(piece)) else { return };
         let Some(data) = self.whole(torrent, piece) else { return };
-        let report = Arc::clone(&self.report);
-        let done = move |right: Vec<bool>| {
-            let matches = right.first().copied().unwrap_or_default();
-            report(Done::Hashed { torrent, piece, matches });
-        };
-        self.pool.verify(vec![PieceJob { parts: vec![data], expected }], Box::new(done));
+        let job = PieceJob { parts: vec![data], expected };
+        verify(vec![(torrent, piece, job)], &self.pool, &self.report);
     }
 
     pub(super) fn digest(&mut self, torrent: TorrentId, piece: PieceIndex) {
@@ -193,18 +198,20 @@ impl World {
         if self.buffers.is_streamed((torrent, piece)) {
             let blocks =
                 (0..geometry.blocks(piece)).map(|index| geometry.block(piece, index)).collect();
-            self.submit(torrent, Job::StreamDigest { torrent, piece, blocks, key });
+            self.pieces(Job::StreamDigest { torrent, piece, blocks, key });
         } else if let Some(data) = self.whole(torrent, piece) {
-            let block = geometry.block_length();
-            self.submit(torrent, Job::Digest { torrent, piece, data, block, key });
+            let length = geometry.block_length().max(1) as usize;
+            let starts = (0..data.len()).step_by(length);
+            let blocks = starts.map(|at| data.slice(at..data.len().min(at + length))).collect();
+            self.pieces(Job::Digest { torrent, piece, blocks, key });
         }
     }
 
     pub(super) fn write(&mut self, torrent: TorrentId, piece: PieceIndex) {
         if self.buffers.is_streamed((torrent, piece)) {
-            self.submit(torrent, Job::StreamWrite { torrent, piece });
+            self.pieces(Job::StreamWrite { torrent, piece });
         } else if let Some(data) = self.whole(torrent, piece) {
-            self.submit(torrent, Job::Write { torrent, piece, data });
+            self.pieces(Job::Write { torrent, piece, parts: vec![data] });
         }
     }
 
@@ -237,7 +244,7 @@ impl World {
             let length = content.geometry.data_len(piece);
             let end = length.min(begin.saturating_add(WINDOW)).max(block.begin + block.len);
             let (storage, range) = (Arc::clone(storage), begin..end);
-            self.disk.read(serve::Job::Read { storage, torrent, piece, range });
+            self.disk.read(ReadJob::Part { storage, torrent, piece, range });
         }
     }
 
@@ -250,8 +257,8 @@ impl World {
     }
 
     /// Something was read for others.
-    pub(super) fn read(&mut self, read: serve::Read) {
-        let serve::Read { torrent, piece, begin, result } = read;
+    pub(super) fn read(&mut self, read: ReadDone) {
+        let ReadDone { torrent, piece, begin, result } = read;
         let part = (torrent, piece, begin / WINDOW);
         let waiting = self.reads.done(part);
         match result {
@@ -291,7 +298,7 @@ impl World {
     pub(super) fn hash_blocks(&mut self, torrent: TorrentId, piece: PieceIndex) {
         if let Some(known) = self.torrents.get(&torrent) {
             let storage = Arc::clone(&known.storage);
-            self.disk.read(disk::serve::Job::Hash { storage, torrent, piece });
+            self.disk.read(ReadJob::Hash { storage, torrent, piece });
         }
     }
 }
