@@ -68,6 +68,27 @@ policy! {
     }
 }
 
+/// The orders that a profile starts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProfilePolicies {
+    /// Which piece next.
+    pub pieces: PieceOrder,
+    /// From whom.
+    pub sources: SourceOrder,
+}
+
+impl Profile {
+    /// The orders of pieces and sources that go with the profile.
+    #[must_use]
+    pub fn policies(self) -> ProfilePolicies {
+        let (pieces, sources) = match self {
+            Profile::Course => (PieceOrder::Sequential, SourceOrder::RoundRobin),
+            Profile::BitTorrent | Profile::Cluster => (PieceOrder::Rarest, SourceOrder::Fastest),
+        };
+        ProfilePolicies { pieces, sources }
+    }
+}
+
 policy! {
     /// Which piece next.
     PieceOrder, "piece order" {

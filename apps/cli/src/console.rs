@@ -30,6 +30,11 @@ impl Console {
         Console { quiet, rank: Some(rank) }
     }
 
+    /// Whether a person wants no progress and no warnings.
+    pub(crate) fn is_quiet(self) -> bool {
+        self.quiet
+    }
+
     /// Whether it is this process that tells how the run goes.
     pub(crate) fn leads(self) -> bool {
         self.rank.is_none()

@@ -5,10 +5,13 @@ use crate::cluster::args::run::LaunchArgs;
 use crate::cluster::parsers::Fabric;
 use crate::console::out;
 use crate::exit::{Exit, Failure};
-use dunlin_cluster::process::{Job, Launcher};
+use dunlin_base::Rank;
+use dunlin_cluster::process::{Job, Launcher, host_name};
 use dunlin_cluster::tcp::{WireFlags, WireUp};
 use dunlin_cluster::{FabricKind, VirtualConfig};
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// How long a process that leaves the message to rank 0 waits before it ends: launchers kill
@@ -19,23 +22,50 @@ const MESSAGE: Duration = Duration::from_secs(1);
 /// file of its own, all others wait for it.
 const LEAST_THREADS: usize = 4;
 
-/// How a swarm runs.
+/// How a run is launched.
 #[derive(Clone, Debug)]
 pub(crate) enum Launch {
     /// All ranks in this process.
-    Here(Here),
+    Here(InProcess),
     /// One rank a process.
     Ranks,
 }
 
-/// How a swarm runs whose ranks are all in this process.
+/// How a run goes whose ranks are all in this process.
 #[derive(Clone, Debug)]
-pub(crate) struct Here {
+pub(crate) struct InProcess {
     /// Over what they talk.
     pub(crate) fabric: FabricKind,
     /// Whether to say that a launcher started this process, and only this one: a person may have
     /// meant more.
     pub(crate) single: bool,
+}
+
+/// What a process that is one rank of a job knows of its own place.
+pub(crate) struct JobProcess<'a> {
+    /// The job.
+    pub(crate) job: &'a Job,
+    /// The name of this host.
+    pub(crate) host: String,
+    /// What launched this process, if a launcher did.
+    pub(crate) launcher: Option<&'a Launcher>,
+    /// At rank 0 that has started the others: their hosts.
+    pub(crate) started: BTreeMap<Rank, String>,
+    /// Those of them that could not be started.
+    pub(crate) lost: Arc<Mutex<BTreeSet<Rank>>>,
+}
+
+impl<'a> JobProcess<'a> {
+    /// A process that has started no other.
+    pub(crate) fn started_alone(job: &'a Job, launcher: Option<&'a Launcher>) -> JobProcess<'a> {
+        let (started, lost) = (BTreeMap::new(), Arc::default());
+        JobProcess { job, host: host_name(), launcher, started, lost }
+    }
+
+    /// The ranks that could not be started, as far as that is known by now.
+    pub(crate) fn lost(&self) -> BTreeSet<Rank> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// Who launched this process as a rank, by its environment.
@@ -89,17 +119,17 @@ pub(crate) fn alone(
     said: Fabric,
     launched: bool,
     peers: impl FnOnce() -> Option<u32>,
-) -> Result<Here, Failure> {
+) -> Result<InProcess, Failure> {
     let fabric = match said {
         Fabric::Auto | Fabric::Memory => FabricKind::Memory,
         Fabric::Virtual => FabricKind::Virtual(VirtualConfig::default()),
         Fabric::Mpi | Fabric::Tcp => return Err(too_few(launched, peers())),
     };
-    Ok(Here { fabric, single: launched && said == Fabric::Auto })
+    Ok(InProcess { fabric, single: launched && said == Fabric::Auto })
 }
 
 /// Joins the job of this process, over what was asked for. A peer tries to find rank 0 for `patience`.
-/// `work` is what rank 0 was asked to do; everyone else hears it of rank 0.
+/// `message` is what rank 0 sends to the others of what they are to do.
 ///
 /// # Errors
 /// If what was said of the launch is wrong (exit 2), or there is no job to join (exit 3).
@@ -107,10 +137,10 @@ pub(crate) fn join(
     said: &LaunchArgs,
     patience: Duration,
     launcher: Option<&Launcher>,
-    work: &serde_json::Value,
+    message: &serde_json::Value,
 ) -> Result<Job, Failure> {
     if said.fabric != Fabric::Tcp {
-        let job = Job::join_mpi(launcher, said.mpi_lib.as_deref(), work);
+        let job = Job::join_mpi(launcher, said.mpi_lib.as_deref(), message);
         return job.map_err(Failure::environment);
     }
     let LaunchArgs { rank, size, root, listen, key_file, .. } = said.clone();
@@ -118,7 +148,7 @@ pub(crate) fn join(
     let wire = WireUp::decide(&flags, &|name| std::env::var(name).ok()).map_err(|error| {
         if error.is_usage() { Failure::usage(error) } else { Failure::environment(error) }
     })?;
-    Job::join_tcp(&wire, work).map_err(|error| {
+    Job::join_tcp(&wire, message).map_err(|error| {
         let failure = Failure::environment(error);
         if !reports(launcher) {
             // Rank 0 need not have met the same.
@@ -211,7 +241,7 @@ mod tests {
             assert_eq!(launcher.is_some(), !how.is_empty(), "{how}");
             let found = match decide(said, launcher.as_ref(), || Some(4)) {
                 Ok(Launch::Ranks) => "ranks".to_owned(),
-                Ok(Launch::Here(Here { fabric, single })) => {
+                Ok(Launch::Here(InProcess { fabric, single })) => {
                     let name = match fabric {
                         FabricKind::Memory => "memory",
                         FabricKind::Virtual(_) => "virtual",

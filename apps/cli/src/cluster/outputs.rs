@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 
 /// The files of one process.
 #[derive(Debug, Default)]
-pub(crate) struct Records {
+pub(crate) struct Outputs {
     trace: Option<TraceSink>,
     trace_path: PathBuf,
     tracker: Option<Pending>,
     peers: Vec<(Rank, Pending)>,
 }
 
-impl Records {
+impl Outputs {
     /// The trace and the tracker's dump, of the process that has the tracker; and the dumps of the
     /// peers in it.
     ///
@@ -25,17 +25,16 @@ impl Records {
     /// If one of them cannot be made (exit 5).
     pub(crate) fn prepare(
         run: &RunArgs,
-        dump_peers: Option<&Path>,
-        peers: impl Iterator<Item = Rank>,
-    ) -> Result<Records, Failure> {
+        dump_peers: Option<(&Path, Vec<Rank>)>,
+    ) -> Result<Outputs, Failure> {
         let trace = run.trace.as_deref().map(|path| {
             TraceSink::create(path).map_err(|error| atomic_file::refused("--trace", path, &error))
         });
         let tracker =
             run.dump_tracker.as_deref().map(|path| Pending::create("--dump-tracker", path));
-        let peers = dumps(dump_peers, peers)?;
+        let peers = dumps(dump_peers)?;
         let trace_path = run.trace.clone().unwrap_or_default();
-        Ok(Records { trace: trace.transpose()?, trace_path, tracker: tracker.transpose()?, peers })
+        Ok(Outputs { trace: trace.transpose()?, trace_path, tracker: tracker.transpose()?, peers })
     }
 
     /// The dump of one peer that is a process of its own. Its trace goes to rank 0.
@@ -44,12 +43,11 @@ impl Records {
     /// If the dump cannot be made (exit 5).
     pub(crate) fn of_peer(
         run: &RunArgs,
-        dump_peers: Option<&Path>,
-        rank: Rank,
-    ) -> Result<Records, Failure> {
+        dump_peers: Option<(&Path, Vec<Rank>)>,
+    ) -> Result<Outputs, Failure> {
         let trace = run.trace.as_ref().map(|_| TraceSink::remote());
-        let peers = dumps(dump_peers, std::iter::once(rank))?;
-        Ok(Records { trace, peers, ..Records::default() })
+        let peers = dumps(dump_peers)?;
+        Ok(Outputs { trace, peers, ..Outputs::default() })
     }
 
     /// Where the run writes its trace, if there is to be one.
@@ -88,12 +86,8 @@ impl Records {
 }
 
 /// The unfinished twins of the peers' dumps.
-fn dumps(
-    folder: Option<&Path>,
-    peers: impl Iterator<Item = Rank>,
-) -> Result<Vec<(Rank, Pending)>, Failure> {
-    let mut peers = peers.peekable();
-    let Some(folder) = folder.filter(|_| peers.peek().is_some()) else {
+fn dumps(peers: Option<(&Path, Vec<Rank>)>) -> Result<Vec<(Rank, Pending)>, Failure> {
+    let Some((folder, ranks)) = peers.filter(|(_, ranks)| !ranks.is_empty()) else {
         return Ok(Vec::new());
     };
     std::fs::create_dir_all(folder)
@@ -102,5 +96,5 @@ fn dumps(
         let path = folder.join(format!("peer{rank}.json"));
         Ok((rank, Pending::create("--dump-peers", &path)?))
     };
-    peers.map(pending).collect()
+    ranks.into_iter().map(pending).collect()
 }

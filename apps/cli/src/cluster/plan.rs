@@ -7,8 +7,8 @@ mod own;
 mod place;
 mod scan;
 
-pub(crate) use generate::{generate, is_generated};
-pub(crate) use own::{Glance, Own, glance, load_own};
+pub(crate) use generate::{generate_all, is_generated};
+pub(crate) use own::{OwnPart, glance, load_own};
 pub(crate) use place::{PlaceFile, read_place};
 pub(crate) use scan::{Scan, ScannedFile, scan_root};
 
@@ -39,7 +39,7 @@ const PLAN_TOML: &str = "plan.toml";
 
 /// A plan and the folder it stands in.
 #[derive(Clone, Debug)]
-pub(crate) struct Loaded {
+pub(crate) struct LoadedPlan {
     /// The plan.
     pub(crate) plan: Plan,
     /// What it was read from: a `plan.toml`, or the folder of another plan.
@@ -214,7 +214,7 @@ impl From<&LoadError> for Failure {
 /// # Errors
 /// If there is nothing, none or two of the forms, a rank is missing, a file is over its limit or
 /// cannot be read, or a file has a fault, named with its line.
-pub(crate) fn load(path: &Path) -> Result<Loaded, LoadError> {
+pub(crate) fn load(path: &Path) -> Result<LoadedPlan, LoadError> {
     let listing = match look(path)? {
         Place::File(file) => return load_toml(&file),
         Place::Folder(listing) => listing,
@@ -277,12 +277,12 @@ fn load_peers(
     ranks: &BTreeMap<Rank, PathBuf>,
     warnings: Vec<String>,
     source: impl Fn(&Path) -> Result<PeerSource, LoadError>,
-) -> Result<Loaded, LoadError> {
+) -> Result<LoadedPlan, LoadError> {
     let peer =
         |(rank, path): (&Rank, &PathBuf)| Ok(PeerPlan { rank: *rank, source: source(path)? });
     let peers = ranks.iter().map(peer).collect::<Result<Vec<_>, LoadError>>()?;
     let plan = Plan { form, peers, generate: Vec::new(), warnings };
-    Ok(Loaded { plan, source: dir.to_owned(), dir: dir.to_owned() })
+    Ok(LoadedPlan { plan, source: dir.to_owned(), dir: dir.to_owned() })
 }
 
 /// The file of a rank in a course plan's folder, and the line of a token of an owned file in it, or
@@ -318,7 +318,7 @@ fn folder_source(path: &Path) -> Result<PeerSource, LoadError> {
     Ok(PeerSource::Files { root, have: Have::Everything, wants })
 }
 
-fn load_toml(path: &Path) -> Result<Loaded, LoadError> {
+fn load_toml(path: &Path) -> Result<LoadedPlan, LoadError> {
     let file = path.display().to_string();
     let toml = parse_toml(&file, &read(path, MAX_TEXT)?)?;
     let dir = match path.parent() {
@@ -330,7 +330,7 @@ fn load_toml(path: &Path) -> Result<Loaded, LoadError> {
         "" => base.clone(),
         _ => format!("{}/{root}", base.trim_end_matches('/')),
     })?;
-    Ok(Loaded { plan, source: path.to_owned(), dir: dir.to_owned() })
+    Ok(LoadedPlan { plan, source: path.to_owned(), dir: dir.to_owned() })
 }
 
 fn utf8(path: &Path) -> Result<String, LoadError> {

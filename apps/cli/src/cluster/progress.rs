@@ -183,7 +183,7 @@ fn bars(control: &RunControl, ended: &Receiver<()>) {
 }
 
 /// The line after the last: how the run ended. On a terminal the table says it.
-pub(crate) fn last_word(mode: ProgressMode, report: &Report) {
+pub(crate) fn last_line(mode: ProgressMode, report: &Report) {
     if mode != ProgressMode::Lines || report.peers.is_empty() {
         return;
     }

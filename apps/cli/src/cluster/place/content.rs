@@ -1,8 +1,8 @@
 //! From one rank's part to what the world is told of it: its trees as they are found on disk, and what
 //! stands where wanted things go.
 
-use super::part::{Gift, Part, real};
-use super::spec::{Task, Work};
+use super::part::{Part, Source, real};
+use super::spec::{JobSpec, Task};
 use crate::cluster::failures;
 use dunlin_base::Rank;
 use dunlin_cluster::{FoundFile, PeerConfig, PeerContent, Placing};
@@ -54,9 +54,9 @@ pub(crate) struct Ready {
 }
 
 /// What of a rank is looked at.
-pub(crate) struct Look<'a> {
+pub(crate) struct Lookup<'a> {
     /// What is to be done.
-    pub(crate) work: &'a Work,
+    pub(crate) spec: &'a JobSpec,
     /// The rank and its host.
     pub(crate) site: &'a Site,
     /// Where hash lists of earlier runs are kept, if they are to be believed.
@@ -80,15 +80,15 @@ struct Found {
     has: BTreeSet<usize>,
 }
 
-impl Look<'_> {
+impl Lookup<'_> {
     /// Looks at the disk for one rank.
     pub(crate) fn content(&self, part: Part) -> Ready {
-        let (rank, options) = (self.site.rank, &self.work.options);
+        let (rank, options) = (self.site.rank, &self.spec.options);
         let mut found = Found::default();
-        part.gifts.iter().for_each(|gift| self.find(gift, &part, &mut found));
+        part.sources.iter().for_each(|source| self.find(source, &part, &mut found));
         let refused =
             part.refused.clone().or_else(|| part.takes().then(|| untakable(&part.dest))?);
-        let place = matches!(self.work.task, Task::Place(_));
+        let place = matches!(self.spec.task, Task::Place(_));
         let listed = match (&refused, part.mirrors) {
             (None, None) if part.takes() && !place => self.stands(&part, &mut found),
             _ => Ok(Vec::new()),
@@ -102,7 +102,7 @@ impl Look<'_> {
         let placing = Placing {
             entries: found.entries.into_values().collect(),
             stands: Some(found.stands),
-            pins: self.work.pins().into_keys().collect(),
+            pins: self.spec.pins().into_keys().collect(),
             unreadable: found.unreadable.iter().map(|(name, why)| failed(name, why)).collect(),
             refused,
             node: Some(self.node(&part)),
@@ -112,8 +112,8 @@ impl Look<'_> {
             cache: self.cache.clone(),
         };
         let dest = if wants.is_empty() { PathBuf::new() } else { part.dest.clone() };
-        let root = match part.gifts.first() {
-            Some(gift) => gift.path.clone(),
+        let root = match part.sources.first() {
+            Some(source) => source.path.clone(),
             // What it does not have must not stand where wanted files go.
             None => dest.join(".dunlin"),
         };
@@ -131,19 +131,19 @@ impl Look<'_> {
     }
 
     /// Adds what stands at one source.
-    fn find(&self, gift: &Gift, part: &Part, found: &mut Found) {
-        if std::fs::symlink_metadata(&gift.path)
+    fn find(&self, source: &Source, part: &Part, found: &mut Found) {
+        if std::fs::symlink_metadata(&source.path)
             .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
         {
             return;
         }
-        found.has.insert(gift.source);
-        let tree = match scan_tree(self.fs, &gift.path, &gift.name, self.stop) {
+        found.has.insert(source.source);
+        let tree = match scan_tree(self.fs, &source.path, &source.name, self.stop) {
             Ok(tree) => tree,
             Err(error) if error.kind == DiskErrorKind::Interrupted => return,
             Err(error) => {
-                let name = match gift.name.as_str() {
-                    "" => name_of(gift.path.file_name().unwrap_or_default()),
+                let name = match source.name.as_str() {
+                    "" => name_of(source.path.file_name().unwrap_or_default()),
                     name => name.to_owned(),
                 };
                 found.unreadable.insert(name, error.to_string());
@@ -153,14 +153,14 @@ impl Look<'_> {
         let counts = self.counting(part);
         let Tree { entries, files, mut unreadable, unfinished, notes } = tree;
         // Where something is fetched into, what is unfinished is what this run is for.
-        if matches!(self.work.task, Task::Cast(_)) && !is_in_place(gift, part) {
+        if matches!(self.spec.task, Task::Cast(_)) && !is_in_place(source, part) {
             unreadable.extend(unfinished);
         }
         for file in files.into_iter().filter(|file| counts(&file.name)) {
             let file = FoundFile { name: file.name, path: file.path, length: file.length };
             found.file(file);
         }
-        if self.work.options.looks_only() && matches!(self.work.task, Task::Place(_)) {
+        if self.spec.options.looks_only() && matches!(self.spec.task, Task::Place(_)) {
             found.stands = standing(&entries, &part.wants);
         }
         for entry in self.own(entries, part) {
@@ -185,7 +185,7 @@ impl Look<'_> {
     /// The entries whose looks count as this rank's own: what it gives. Who merely wants a name that
     /// some node of the plan has gives nothing of it but bytes.
     fn own(&self, entries: Vec<TreeEntry>, part: &Part) -> Vec<TreeEntry> {
-        let Task::Place(place) = &self.work.task else { return entries };
+        let Task::Place(place) = &self.spec.task else { return entries };
         let owned = |name: &str| {
             let all = place.plan.nodes.iter().filter_map(|node| node.have.as_ref());
             all.flatten().any(|have| have.matches(name) || is_above(name, have))
@@ -201,14 +201,14 @@ impl Look<'_> {
     /// The files that stand where wanted ones go, without those that the rank gives from there.
     fn stands(&self, part: &Part, found: &mut Found) -> Result<Vec<FoundFile>, String> {
         let mut listed: BTreeMap<String, FoundFile> = BTreeMap::new();
-        for (path, name) in landings(self.work, part) {
+        for (path, name) in landings(self.spec, part) {
             let tree = match list_files(self.fs, &path, &name, self.stop) {
                 Ok(tree) => tree,
                 Err(DiskError { kind: DiskErrorKind::Interrupted, .. }) => break,
                 Err(_) if std::fs::symlink_metadata(&path).is_err() => continue,
                 Err(error) => return Err(error.to_string()),
             };
-            if self.work.options.looks_only() {
+            if self.spec.options.looks_only() {
                 found.stands.extend(standing(&tree.entries, &part.wants));
             }
             for file in tree.files.into_iter().filter(|file| matched(&part.wants, &file.name)) {
@@ -226,7 +226,7 @@ impl Look<'_> {
         // Ranks that share a folder have one copy, and only one of them fetches it.
         let writer = part.mirrors.unwrap_or(*rank);
         Node {
-            host: match self.work.options.per_rank {
+            host: match self.spec.options.per_rank {
                 true => format!("{files} rank {writer}"),
                 false => files.clone(),
             },
@@ -281,13 +281,13 @@ fn standing(entries: &[TreeEntry], wants: &[Pattern]) -> Vec<TreeEntry> {
 }
 
 /// Whether what a rank gives stands where it goes.
-fn is_in_place(gift: &Gift, part: &Part) -> bool {
-    part.takes() && real(&gift.path) == real(&path_of(&part.dest, &gift.name))
+fn is_in_place(source: &Source, part: &Part) -> bool {
+    part.takes() && real(&source.path) == real(&path_of(&part.dest, &source.name))
 }
 
 /// The paths at which something lands, and the names there. All of the folder, if names are not known.
-fn landings(work: &Work, part: &Part) -> Vec<(PathBuf, String)> {
-    let Task::Cast(cast) = &work.task else { return Vec::new() };
+fn landings(spec: &JobSpec, part: &Part) -> Vec<(PathBuf, String)> {
+    let Task::Cast(cast) = &spec.task else { return Vec::new() };
     let open = |name: &str| name.is_empty() || name.contains("{rank}") || name.contains("{host}");
     if cast.sources.iter().any(|source| open(&source.name)) {
         return vec![(part.dest.clone(), String::new())];

@@ -1,7 +1,7 @@
 //! One rank's part of a `cast` or `place`: from where it gives, what it takes and where to. Decided from
 //! names alone; only roots are looked up on this host's disk, to compare them by their real paths.
 
-use super::spec::{Cast, Place, Source, Task, Work, filled};
+use super::spec::{Cast, CastSource, JobSpec, Place, Task, filled};
 use dunlin_base::Rank;
 use dunlin_plan::place::{Share, Site, problems, shares};
 use dunlin_plan::{Have, Pattern};
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug)]
 pub(crate) struct Part {
     /// From where it gives.
-    pub(crate) gifts: Vec<Gift>,
+    pub(crate) sources: Vec<Source>,
     /// Which of that.
     pub(crate) have: Have,
     /// Where wanted files go; empty if it wants nothing.
@@ -29,7 +29,7 @@ pub(crate) struct Part {
 
 /// Something at one path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Gift {
+pub(crate) struct Source {
     /// Where it is.
     pub(crate) path: PathBuf,
     /// The name that it lands under; empty if what is in it lands.
@@ -42,7 +42,7 @@ impl Part {
     /// The part of a rank that neither gives nor takes.
     pub(crate) fn none(rack: String) -> Part {
         Part {
-            gifts: Vec::new(),
+            sources: Vec::new(),
             have: Have::Everything,
             dest: PathBuf::new(),
             wants: Vec::new(),
@@ -60,16 +60,16 @@ impl Part {
 
 /// The parts of these ranks. Only ranks that see the same files matter to one another, so the parts of
 /// one host follow from its own ranks.
-pub(crate) fn parts(work: &Work, sites: &[Site]) -> BTreeMap<Rank, Part> {
-    match &work.task {
-        Task::Cast(cast) => parts_of_cast(work, cast, sites),
-        Task::Place(place) => parts_of_plan(work, place, sites),
+pub(crate) fn parts(spec: &JobSpec, sites: &[Site]) -> BTreeMap<Rank, Part> {
+    match &spec.task {
+        Task::Cast(cast) => parts_of_cast(spec, cast, sites),
+        Task::Place(place) => parts_of_plan(spec, place, sites),
     }
 }
 
 /// What is asked for that the job does not have, a sentence each. `sites` are all ranks of the job.
-pub(crate) fn misfits(work: &Work, sites: &[Site]) -> Vec<String> {
-    match &work.task {
+pub(crate) fn unmatched(spec: &JobSpec, sites: &[Site]) -> Vec<String> {
+    match &spec.task {
         Task::Cast(cast) => {
             let named = [("--to", &cast.to), ("--from", &cast.from)];
             let idle = named.into_iter().filter_map(|(option, who)| {
@@ -85,7 +85,7 @@ pub(crate) fn misfits(work: &Work, sites: &[Site]) -> Vec<String> {
     }
 }
 
-fn parts_of_cast(work: &Work, cast: &Cast, sites: &[Site]) -> BTreeMap<Rank, Part> {
+fn parts_of_cast(spec: &JobSpec, cast: &Cast, sites: &[Site]) -> BTreeMap<Rank, Part> {
     let wants: BTreeSet<&str> = cast.sources.iter().map(|source| source.wanted.as_str()).collect();
     let wants = || -> Vec<Pattern> {
         let mut left = wants.clone();
@@ -99,24 +99,24 @@ fn parts_of_cast(work: &Work, cast: &Cast, sites: &[Site]) -> BTreeMap<Rank, Par
     let mut parts = BTreeMap::new();
     for site in sites {
         let Site { rank, host, files } = site;
-        let mut part = Part::none(work.rack_of(host));
+        let mut part = Part::none(spec.rack_of(host));
         let fill = |template: &str| filled(template, *rank, host);
-        let gift = |(source, one): (usize, &Source)| Gift {
+        let source = |(source, one): (usize, &CastSource)| Source {
             path: PathBuf::from(fill(&one.path)),
             name: fill(&one.name),
             source,
         };
-        let gifts: Vec<Gift> =
-            cast.sources.iter().enumerate().map(|(at, one)| gift((at, one))).collect();
-        if work.takes(cast, *rank, host) {
+        let sources: Vec<Source> =
+            cast.sources.iter().enumerate().map(|(at, one)| source((at, one))).collect();
+        if spec.takes(cast, *rank, host) {
             part.dest = PathBuf::from(fill(&cast.dest));
             part.wants = wants();
-            part.refused = gifts.iter().find_map(|gift| nested(gift, &part.dest));
+            part.refused = sources.iter().find_map(|source| nested(source, &part.dest));
             let lowest = *writers.entry((files.as_str(), real(&part.dest))).or_insert(*rank);
             part.mirrors = Some(lowest).filter(|lowest| lowest != rank);
         }
         if cast.from.as_ref().is_none_or(|who| who.holds(*rank, host)) {
-            part.gifts = gifts;
+            part.sources = sources;
         }
         parts.insert(*rank, part);
     }
@@ -124,19 +124,19 @@ fn parts_of_cast(work: &Work, cast: &Cast, sites: &[Site]) -> BTreeMap<Rank, Par
 }
 
 /// Why something cannot land in a folder: one would be written into the other.
-fn nested(gift: &Gift, dest: &Path) -> Option<String> {
-    let (path, landing) = (real(&gift.path), real(&dunlin_disk::path_of(dest, &gift.name)));
+fn nested(source: &Source, dest: &Path) -> Option<String> {
+    let (path, landing) = (real(&source.path), real(&dunlin_disk::path_of(dest, &source.name)));
     if path == landing || (!path.starts_with(&landing) && !landing.starts_with(&path)) {
         return None;
     }
-    let (path, landing) = (gift.path.display(), landing.display());
+    let (path, landing) = (source.path.display(), landing.display());
     Some(format!(
         "it would land at {landing}, and one of that and {path} lies inside the other; give another \
          DEST"
     ))
 }
 
-fn parts_of_plan(work: &Work, place: &Place, sites: &[Site]) -> BTreeMap<Rank, Part> {
+fn parts_of_plan(spec: &JobSpec, place: &Place, sites: &[Site]) -> BTreeMap<Rank, Part> {
     let root_of = |root: &str| {
         let path = if root.is_empty() { place.dir.clone() } else { place.dir.join(root) };
         // A path of a plan is UTF-8, and what stands above it is shown as well as it can be.
@@ -144,7 +144,7 @@ fn parts_of_plan(work: &Work, place: &Place, sites: &[Site]) -> BTreeMap<Rank, P
     };
     let shares = shares(&place.file, &place.plan, sites, root_of);
     let part = |site: &Site| {
-        let rack = work.rack_of(&site.host);
+        let rack = spec.rack_of(&site.host);
         let Some(share) = shares.get(&site.rank) else { return (site.rank, Part::none(rack)) };
         (site.rank, part_of_share(share, rack))
     };
@@ -156,7 +156,7 @@ fn part_of_share(share: &Share<'_>, rack: String) -> Part {
     let root = PathBuf::from(root);
     let rack = if rule.rack.is_empty() { rack } else { rule.rack.clone() };
     Part {
-        gifts: vec![Gift { path: root.clone(), name: String::new(), source: 0 }],
+        sources: vec![Source { path: root.clone(), name: String::new(), source: 0 }],
         have: rule.have.clone().map_or(Have::Wanted, Have::Patterns),
         dest: if rule.want.is_empty() { PathBuf::new() } else { root },
         wants: rule.want.clone(),

@@ -86,7 +86,7 @@ impl Remote {
 
 /// A rank that is to be started.
 #[derive(Clone, Debug)]
-pub(super) struct Wanted {
+pub(super) struct Start {
     /// The rank.
     pub(super) rank: Rank,
     /// Its host.
@@ -110,11 +110,11 @@ impl Remotes {
     /// If there are no more threads (exit 3).
     pub(super) fn start(
         remote: &Remote,
-        wanted: Vec<Wanted>,
+        ranks: Vec<Start>,
         lost: impl Fn(Rank) + Send + 'static,
     ) -> Result<Remotes, Failure> {
         let mut running = Vec::new();
-        for Wanted { rank, host, line } in wanted {
+        for Start { rank, host, line } in ranks {
             match remote.spawn(&host, &line) {
                 Ok(mut child) => {
                     if let Some(stderr) = child.stderr.take() {
@@ -234,7 +234,7 @@ fn no_threads(error: io::Error) -> Failure {
 ///
 /// # Errors
 /// If there is no such line (exit 3).
-pub(super) fn told() -> Result<String, Failure> {
+pub(super) fn read_line() -> Result<String, Failure> {
     let wrong = |why: &str| {
         Failure::environment(format!(
             "`dunlin join -` is started by rank 0, which tells it what to do: {why}"
@@ -276,8 +276,8 @@ mod tests {
         remote
     }
 
-    fn wanted(host: &str) -> Wanted {
-        Wanted { rank: Rank(3), host: host.to_owned(), line: "{}".to_owned() }
+    fn start(host: &str) -> Start {
+        Start { rank: Rank(3), host: host.to_owned(), line: "{}".to_owned() }
     }
 
     #[test]
@@ -297,7 +297,7 @@ mod tests {
         for remote in [here("/nowhere/dunlin"), Remote::new("/nowhere/ssh -q", None).unwrap()] {
             let (tell, told) = mpsc::channel();
             let lost = move |rank| _ = tell.send(rank);
-            let remotes = Remotes::start(&remote, vec![wanted("n3")], lost).unwrap();
+            let remotes = Remotes::start(&remote, vec![start("n3")], lost).unwrap();
             assert_eq!(told.recv_timeout(Duration::from_secs(60)), Ok(Rank(3)));
             drop(remotes);
         }
@@ -314,7 +314,7 @@ mod tests {
         let (tell, told) = mpsc::channel();
         let lost = move |rank| _ = tell.send(rank);
         let remote = here(script.to_str().unwrap());
-        let remotes = Remotes::start(&remote, vec![wanted("n3")], lost).unwrap();
+        let remotes = Remotes::start(&remote, vec![start("n3")], lost).unwrap();
         let begun = Instant::now();
         drop(remotes);
         assert!(begun.elapsed() < LEAVE, "it was not waited for in vain");

@@ -1,22 +1,16 @@
 //! What a `cast` or `place` tells: the document of `--json`, the table, what would move, what differs, and
 //! the exit code.
 
-mod table;
-
-use super::spec::{NOBODY, Task, Work};
-use crate::cluster::outputs::Records;
-use crate::cluster::plan::Loaded;
-use crate::cluster::{failures, progress, swarm};
+use super::spec::{JobSpec, NOBODY};
+use crate::cluster::outputs::Outputs;
+use crate::cluster::{failures, progress, table};
+use crate::console::json;
 use crate::console::out::{self, Page};
 use crate::console::progress::ProgressMode;
-use crate::console::signals::Watch;
-use crate::console::{Console, json};
 use crate::exit::{Exit, Failure};
 use dunlin_base::{Rank, format_size};
 use dunlin_cluster::{PeerReport, PeerState, Report};
 use dunlin_control::FailedFile;
-use dunlin_plan::place::Site;
-use dunlin_plan::{Plan, PlanForm};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io;
@@ -25,12 +19,12 @@ use std::io;
 const NAMED: usize = 20;
 
 /// By rank, the name of its host.
-type HostNames = BTreeMap<Rank, String>;
+pub(super) type HostNames = BTreeMap<Rank, String>;
 
 /// A run that is over.
-pub(super) struct Run<'a> {
+pub(super) struct Finished<'a> {
     /// What was to be done.
-    pub(super) work: &'a Work,
+    pub(super) spec: &'a JobSpec,
     /// The hosts of ranks.
     pub(super) hosts: HostNames,
     /// What could not be placed at all, and was said before the run.
@@ -38,77 +32,31 @@ pub(super) struct Run<'a> {
     /// What came of the rest.
     pub(super) report: Report,
     /// What it leaves to tell.
-    pub(super) records: Records,
+    pub(super) outputs: Outputs,
 }
 
-/// Makes the test data of a plan that is not there yet, at the ranks of `sites`.
-///
-/// # Errors
-/// If it is not there and nothing may be made (exit 4), something else stands in its place (exit 4), the
-/// disk refuses (exit 5), or a person stops it (exit 9).
-pub(super) fn generate(
-    work: &Work,
-    sites: &[Site],
-    console: Console,
-    watch: &Watch,
-) -> Result<(), Failure> {
-    let Task::Place(place) = &work.task else { return Ok(()) };
-    if place.plan.generate.is_empty() {
-        return Ok(());
-    }
-    let mut generate = place.plan.generate.clone();
-    let roots: Vec<_> = super::part::parts(work, sites)
-        .into_values()
-        .flat_map(|part| part.gifts.into_iter().map(|gift| gift.path))
-        .collect();
-    generate.retain(|data| {
-        let path = super::part::real(&place.dir.join(&data.path));
-        roots.iter().any(|root| path.starts_with(root))
-    });
-    if work.options.looks_only() {
-        let absent = generate.iter().find(|data| !place.dir.join(&data.path).exists());
-        return absent.map_or(Ok(()), |data| {
-            Err(Failure::input(format!(
-                "{}: the plan generates this test data and it is not there yet; run `dunlin place` \
-                 without --check and --verify-only first",
-                place.dir.join(&data.path).display()
-            )))
-        });
-    }
-    let plan = Plan { form: PlanForm::Toml, peers: Vec::new(), generate, warnings: Vec::new() };
-    let loaded = Loaded { plan, source: place.file.clone().into(), dir: place.dir.clone() };
-    let mode = if console.leads() {
-        ProgressMode::of(work.options.run.quiet)
-    } else {
-        ProgressMode::Quiet
-    };
-    // Ranks of one host may make the same data: each into a file of its own first.
-    let rank = sites.first().map(|site| site.rank).filter(|_| sites.len() == 1);
-    swarm::generate(&loaded, rank, mode, watch)
-}
-
-/// Tells what came of a run.
+/// Prints what came of a run, and writes its outputs.
 ///
 /// # Errors
 /// If something cannot be written that was asked for (exit 5).
-pub(super) fn tell(run: Run<'_>) -> Result<Exit, Failure> {
-    let Run { work, hosts, problems, mut report, records } = run;
-    if work.options.looks_only() {
+pub(super) fn print(run: Finished<'_>) -> Result<Exit, Failure> {
+    let Finished { spec, hosts, problems, mut report, outputs } = run;
+    if spec.options.looks_only() {
         add_refused(&mut report);
     }
-    name_sources(work, &mut report);
-    let options = &work.options;
+    name_sources(spec, &mut report);
+    let options = &spec.options;
     if !options.looks_only() {
-        progress::last_word(ProgressMode::of(options.run.quiet), &report);
+        progress::last_line(ProgressMode::of(options.run.quiet), &report);
     }
-    let exit = exit_of(work, &problems, &report);
-    records.write(&report)?;
+    let exit = exit_of(spec, &problems, &report);
+    outputs.write(&report)?;
     let failures = failures::failures_at(&report, |rank| called(&hosts, rank));
-    let told = Told { work, hosts: &hosts, problems: &problems, report: &report, exit };
+    let printout = Printout { spec, hosts: &hosts, problems: &problems, report: &report, exit };
     if options.run.json {
-        out::document(&told.document(&failures))?;
+        out::document(&printout.document(&failures))?;
     } else if !options.run.quiet {
-        out::data(|page| told.write(page))?;
+        out::data(|page| printout.write(page))?;
     }
     report.notes.iter().for_each(|text| say(options.run.quiet, &format!("warning: {text}")));
     failures.iter().for_each(|text| out::error(text));
@@ -150,10 +98,10 @@ fn add_refused(report: &mut Report) {
 }
 
 /// Says SRC, and where it was looked for, where a pattern stands that nothing matched.
-fn name_sources(work: &Work, report: &mut Report) {
+fn name_sources(spec: &JobSpec, report: &mut Report) {
     let rename = |name: &mut String, reason: Option<&mut String>| {
-        let Some(source) = work.source(name) else { return };
-        name.clone_from(&source.said);
+        let Some(source) = spec.source(name) else { return };
+        name.clone_from(&source.given);
         if let Some(reason) = reason.filter(|reason| *reason == NOBODY) {
             *reason = source.unheld();
         }
@@ -168,7 +116,7 @@ fn name_sources(work: &Work, report: &mut Report) {
 
 /// How the program ends: as the run did, if that is not well; by what differs, if only that was asked; or
 /// by what could not be placed.
-fn exit_of(work: &Work, problems: &[String], report: &Report) -> Exit {
+fn exit_of(spec: &JobSpec, problems: &[String], report: &Report) -> Exit {
     let exit = Exit::of_code(report.exit_code());
     if exit == Exit::Disk && report.errors.is_empty() && somebody_took(report) {
         // The disks of some ranks: what could be placed is placed.
@@ -180,10 +128,10 @@ fn exit_of(work: &Work, problems: &[String], report: &Report) -> Exit {
     let any =
         |by_rank: &BTreeMap<Rank, Vec<FailedFile>>| by_rank.values().any(|all| !all.is_empty());
     let differs = any(&report.differs) || any(&report.ungiven);
-    if work.options.verify_only && (differs || !problems.is_empty()) {
+    if spec.options.verify_only && (differs || !problems.is_empty()) {
         return Exit::Mismatch;
     }
-    let lacking = work.options.check && any(&report.ungiven);
+    let lacking = spec.options.check && any(&report.ungiven);
     if problems.is_empty() && !lacking { Exit::Ok } else { Exit::Failed }
 }
 
@@ -193,23 +141,23 @@ fn somebody_took(report: &Report) -> bool {
     report.peers.iter().any(takes)
 }
 
-/// What is told.
-struct Told<'a> {
-    work: &'a Work,
+/// What is printed.
+struct Printout<'a> {
+    spec: &'a JobSpec,
     hosts: &'a HostNames,
     problems: &'a [String],
     report: &'a Report,
     exit: Exit,
 }
 
-impl Told<'_> {
+impl Printout<'_> {
     fn host(&self, rank: Rank) -> &str {
         self.hosts.get(&rank).map_or("", String::as_str)
     }
 
     /// The document of `--json`.
     fn document(&self, failures: &[String]) -> Value {
-        let options = &self.work.options;
+        let options = &self.spec.options;
         let mut value = self.report.to_json();
         if let Some(peers) = value.get_mut("peers").and_then(Value::as_array_mut) {
             peers.iter_mut().for_each(|peer| self.add_host(peer));
@@ -218,7 +166,7 @@ impl Told<'_> {
             plan.iter_mut().for_each(|planned| self.add_host(planned));
         }
         if let Some(fields) = value.as_object_mut() {
-            fields.insert("command".to_owned(), self.work.command().into());
+            fields.insert("command".to_owned(), self.spec.command().into());
             fields.insert("problems".to_owned(), json!(self.problems));
             fields.insert("notes".to_owned(), json!(self.report.notes));
             fields.insert("exit".to_owned(), self.exit.code().into());
@@ -279,16 +227,16 @@ impl Told<'_> {
         if self.report.never_began || self.report.peers.is_empty() {
             return Ok(());
         }
-        if self.work.options.looks_only() && !self.looked() {
+        if self.spec.options.looks_only() && !self.looked() {
             return Ok(());
         }
-        if self.work.options.check {
+        if self.spec.options.check {
             return self.write_check(to);
         }
-        if self.work.options.verify_only {
+        if self.spec.options.verify_only {
             return self.write_differences(to);
         }
-        table::write(self.report, self.hosts, to)
+        table::write_place(self.report, self.hosts, to)
     }
 
     fn write_check(&self, to: &mut Page<'_>) -> io::Result<()> {

@@ -17,14 +17,14 @@ use std::path::{Path, PathBuf};
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The key of what is told if rank 0 only gives.
-const BYSTANDER: &str = "bystander";
+const SOURCE_ONLY: &str = "source_only";
 
 /// The reason of a wanted name for which no rank has anything.
 pub(crate) const NOBODY: &str = "nobody has it";
 
 /// What is to be done, the same for every rank.
 #[derive(Clone, Debug)]
-pub(crate) struct Work {
+pub(crate) struct JobSpec {
     /// What `cast` and `place` have in common.
     pub(crate) options: PlacingArgs,
     /// What only one of them has.
@@ -32,8 +32,8 @@ pub(crate) struct Work {
     /// Labels of racks, by host.
     racks: Vec<(String, String)>,
     /// Rank 0 only gives: it has started the others on hosts that are not its own.
-    bystander: bool,
-    told: Value,
+    source_only: bool,
+    message: Value,
 }
 
 /// What is to be done.
@@ -49,7 +49,7 @@ pub(crate) enum Task {
 #[derive(Clone, Debug)]
 pub(crate) struct Cast {
     /// The sources, as they were given.
-    pub(crate) sources: Vec<Source>,
+    pub(crate) sources: Vec<CastSource>,
     /// The folder, absolute, with `{rank}` and `{host}` still in it.
     pub(crate) dest: String,
     /// Who gets it, if not all.
@@ -60,9 +60,9 @@ pub(crate) struct Cast {
 
 /// One SRC.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Source {
+pub(crate) struct CastSource {
     /// As a person wrote it.
-    pub(crate) said: String,
+    pub(crate) given: String,
     /// Where it is, absolute, with `{rank}` and `{host}` still in it.
     pub(crate) path: String,
     /// The name that it lands under, with `{rank}` and `{host}` still in it; empty if what is in it
@@ -83,20 +83,20 @@ pub(crate) struct Place {
     pub(crate) plan: TomlPlan,
 }
 
-impl Source {
+impl CastSource {
     /// That no rank has it, and where each looked.
     pub(crate) fn unheld(&self) -> String {
         format!("{NOBODY}; every rank that gives looked for {}", self.path)
     }
 }
 
-impl Work {
+impl JobSpec {
     /// The work that rank 0 was given at its command line, which was `words`.
     ///
     /// # Errors
     /// If the command line asks for what cannot be (exit 2), or a file that it names cannot be read or
     /// is wrong (exit 4).
-    pub(crate) fn given(command: &Command, words: Vec<String>) -> Result<Work, Failure> {
+    pub(crate) fn given(command: &Command, words: Vec<String>) -> Result<JobSpec, Failure> {
         let cwd = std::env::current_dir().map_err(|error| {
             Failure::environment(format!("the current folder cannot be told: {error}"))
         })?;
@@ -111,7 +111,7 @@ impl Work {
             Some(options) => racks(&options.rack)?,
             None => Vec::new(),
         };
-        Work::new(command, words, &cwd, plan, racks)
+        JobSpec::new(command, words, &cwd, plan, racks)
     }
 
     fn new(
@@ -120,10 +120,10 @@ impl Work {
         cwd: &Path,
         plan: Option<PlaceFile>,
         racks: Vec<(String, String)>,
-    ) -> Result<Work, Failure> {
+    ) -> Result<JobSpec, Failure> {
         let cwd = utf8(cwd)?;
         let text = plan.as_ref().map(|plan| String::from_utf8_lossy(&plan.text).into_owned());
-        let told = json!({
+        let message = json!({
             "dunlin": VERSION, "words": words, "cwd": cwd, "racks": racks,
             "plan": plan.as_ref().map(|plan| json!({
                 "file": plan.file, "dir": plan.dir.display().to_string(), "text": text,
@@ -134,14 +134,14 @@ impl Work {
             (Command::Place(args), Some(plan)) => (args.placing.clone(), place(args, plan)?),
             _ => return Err(Failure::input("this is neither a cast nor a plan to place")),
         };
-        Ok(Work { options, task, racks, bystander: false, told })
+        Ok(JobSpec { options, task, racks, source_only: false, message })
     }
 
     /// The same, with a rank 0 that only gives if nobody said who gets it.
-    pub(crate) fn with_bystander(mut self) -> Work {
-        self.bystander = true;
-        if let Some(told) = self.told.as_object_mut() {
-            told.insert(BYSTANDER.to_owned(), true.into());
+    pub(crate) fn with_source_only(mut self) -> JobSpec {
+        self.source_only = true;
+        if let Some(told) = self.message.as_object_mut() {
+            told.insert(SOURCE_ONLY.to_owned(), true.into());
         }
         self
     }
@@ -150,22 +150,22 @@ impl Work {
     pub(crate) fn takes(&self, cast: &Cast, rank: Rank, host: &str) -> bool {
         match &cast.to {
             Some(who) => who.holds(rank, host),
-            None => rank != Rank::TRACKER || !self.bystander,
+            None => rank != Rank::TRACKER || !self.source_only,
         }
     }
 
     /// The work as it is told to the other ranks.
-    pub(crate) fn told(&self) -> &Value {
-        &self.told
+    pub(crate) fn message(&self) -> &Value {
+        &self.message
     }
 
-    /// Reads what [`Work::told`] gave, at another rank.
+    /// Reads what [`JobSpec::message`] gave, at another rank.
     ///
     /// # Errors
     /// If rank 0 is of another version (exit 3), or tells nonsense (exit 4).
-    pub(crate) fn heard(told: &Value) -> Result<Work, Failure> {
+    pub(crate) fn received(message: &Value) -> Result<JobSpec, Failure> {
         let nonsense = || Failure::input("rank 0 told a work that cannot be understood");
-        let version = told.get("dunlin").and_then(Value::as_str).ok_or_else(nonsense)?;
+        let version = message.get("dunlin").and_then(Value::as_str).ok_or_else(nonsense)?;
         if version != VERSION {
             return Err(Failure::environment(format!(
                 "expected dunlin {version}, which rank 0 is, found {VERSION} here; install the same \
@@ -175,10 +175,10 @@ impl Work {
         let texts = |value: &Value| -> Option<Vec<String>> {
             value.as_array()?.iter().map(|text| Some(text.as_str()?.to_owned())).collect()
         };
-        let words = told.get("words").and_then(texts).ok_or_else(nonsense)?;
+        let words = message.get("words").and_then(texts).ok_or_else(nonsense)?;
         let args = Args::try_parse_from(&words).map_err(|_| nonsense())?;
-        let cwd = told.get("cwd").and_then(Value::as_str).ok_or_else(nonsense)?;
-        let plan = match told.get("plan") {
+        let cwd = message.get("cwd").and_then(Value::as_str).ok_or_else(nonsense)?;
+        let plan = match message.get("plan") {
             None | Some(Value::Null) => None,
             Some(plan) => {
                 let text = |key| plan.get(key).and_then(Value::as_str).ok_or_else(nonsense);
@@ -190,10 +190,10 @@ impl Work {
             [host, label] => Some((host.clone(), label.clone())),
             _ => None,
         };
-        let racks = told.get("racks").and_then(Value::as_array).ok_or_else(nonsense)?;
+        let racks = message.get("racks").and_then(Value::as_array).ok_or_else(nonsense)?;
         let racks = racks.iter().map(pair).collect::<Option<_>>().ok_or_else(nonsense)?;
-        let work = Work::new(&args.command, words, Path::new(cwd), plan, racks)?;
-        Ok(if told.get(BYSTANDER).is_some() { work.with_bystander() } else { work })
+        let spec = JobSpec::new(&args.command, words, Path::new(cwd), plan, racks)?;
+        Ok(if message.get(SOURCE_ONLY).is_some() { spec.with_source_only() } else { spec })
     }
 
     /// The label of a host's rack; empty if nobody said.
@@ -222,7 +222,7 @@ impl Work {
     }
 
     /// The source that a pattern stands for.
-    pub(crate) fn source(&self, pattern: &str) -> Option<&Source> {
+    pub(crate) fn source(&self, pattern: &str) -> Option<&CastSource> {
         let Task::Cast(cast) = &self.task else { return None };
         cast.sources.iter().find(|source| source.wanted.as_str() == pattern)
     }
@@ -266,12 +266,12 @@ fn cast(args: &CastArgs, cwd: &str) -> Result<Cast, Failure> {
     let sources = args.src.iter().map(|path| source(path, cwd));
     let sources = sources.collect::<Result<Vec<_>, _>>()?;
     for (index, one) in sources.iter().enumerate() {
-        let same = |other: &&Source| other.name == one.name && !one.name.is_empty();
+        let same = |other: &&CastSource| other.name == one.name && !one.name.is_empty();
         if let Some(other) = sources.iter().take(index).find(same) {
             return Err(Failure::usage(format!(
                 "`{}` and `{}` would both land as `{}` in DEST; cast one of them by itself, or give \
                  it another name",
-                other.said, one.said, one.name
+                other.given, one.given, one.name
             )));
         }
     }
@@ -280,7 +280,7 @@ fn cast(args: &CastArgs, cwd: &str) -> Result<Cast, Failure> {
     Ok(Cast { sources, dest, to: args.to.clone(), from: args.from.clone() })
 }
 
-fn source(path: &Path, cwd: &str) -> Result<Source, Failure> {
+fn source(path: &Path, cwd: &str) -> Result<CastSource, Failure> {
     let said = utf8(path)?;
     let wrong = |why: &str| Failure::usage(format!("`{said}` is no SRC: {why}"));
     if said.is_empty() {
@@ -294,7 +294,7 @@ fn source(path: &Path, cwd: &str) -> Result<Source, Failure> {
     }
     let name = dunlin_metainfo::escape_name(if contents { b"" } else { last.as_bytes() });
     let wanted = wanted(&name).map_err(|error| wrong(&format!("its last name: {error}")))?;
-    Ok(Source { said: said.to_owned(), path: absolute(cwd, bare), name, wanted })
+    Ok(CastSource { given: said.to_owned(), path: absolute(cwd, bare), name, wanted })
 }
 
 /// The pattern for what lands under a name, on whatever rank and host.

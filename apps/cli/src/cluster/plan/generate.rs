@@ -1,6 +1,9 @@
 //! Test data: pseudo-random bytes that are the same wherever and whenever they are made.
 
 use super::LoadError;
+use crate::console::progress::{ProgressMode, Step};
+use crate::console::signals::Watch;
+use crate::exit::Failure;
 use dunlin_base::{Rank, Rng, format_size};
 use dunlin_disk::part_path;
 use dunlin_plan::Generate;
@@ -30,6 +33,36 @@ pub(crate) fn is_generated(plan_dir: &Path, data: &Generate) -> Result<bool, Loa
     Err(LoadError::Occupied { path, expected: data.size, found })
 }
 
+/// Makes all test data of a plan that is not there yet, with progress as `mode` shows it. Of a job,
+/// `rank` is this process's.
+///
+/// # Errors
+/// If something else stands there (exit 4), the disk refuses (exit 5), or a person stops it (exit 9).
+pub(crate) fn generate_all(
+    plan_dir: &Path,
+    all: &[Generate],
+    rank: Option<Rank>,
+    mode: ProgressMode,
+    watch: &Watch,
+) -> Result<(), Failure> {
+    for data in all {
+        if is_generated(plan_dir, data).map_err(|error| Failure::from(&error))? {
+            continue;
+        }
+        watch.go_on()?;
+        let path = plan_dir.join(&data.path);
+        let what = format!("generating {} ({})", path.display(), format_size(data.size));
+        let mut step = Step::begin(mode, what, data.size);
+        let mut progress = |done| {
+            step.at(done);
+            if watch.interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        generate(plan_dir, data, rank, &mut progress).map_err(|error| Failure::from(&error))?;
+        step.end();
+    }
+    Ok(())
+}
+
 /// Makes the file if it is not there; returns whether it made it. It grows under its part name and
 /// gets its own when it is whole. `progress` hears how many of its bytes are made, after every
 /// MiB, and may stop it. Of a job in which several processes may make the same file, `rank` is
@@ -39,7 +72,7 @@ pub(crate) fn is_generated(plan_dir: &Path, data: &Generate) -> Result<bool, Loa
 /// # Errors
 /// If something else stands there, the system refuses, or `progress` stopped it; the part is
 /// removed then.
-pub(crate) fn generate(
+pub(super) fn generate(
     plan_dir: &Path,
     data: &Generate,
     rank: Option<Rank>,

@@ -2,7 +2,7 @@
 //! folder, and never opens what is another rank's.
 
 use super::form::{Form, Listing};
-use super::{LoadError, Loaded, PLAN_TOML, Place};
+use super::{LoadError, LoadedPlan, PLAN_TOML, Place};
 use super::{course_source, folder_source, load_peers, load_toml, look};
 use dunlin_base::Rank;
 use dunlin_plan::{PeerPlan, PeerSource, Plan, PlanForm};
@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 
 /// What one rank finds of a plan.
 #[derive(Debug)]
-pub(crate) struct Own {
+pub(crate) struct OwnPart {
     /// The highest rank that the plan has as far as it can be seen from here; 0 if none.
     pub(crate) highest: u32,
     /// Whether the rank's own input is there, right or wrong.
     pub(crate) here: bool,
     /// The plan with this one peer, and with the test data below its root only; or why not.
-    pub(crate) part: Result<Loaded, LoadError>,
+    pub(crate) part: Result<LoadedPlan, LoadError>,
 }
 
 /// What can be seen of a plan without opening any rank's input.
@@ -51,35 +51,35 @@ pub(crate) fn glance(path: &Path) -> Option<Glance> {
 }
 
 /// Reads the part of one rank. Moves and makes nothing.
-pub(crate) fn load_own(path: &Path, rank: Rank) -> Own {
+pub(crate) fn load_own(path: &Path, rank: Rank) -> OwnPart {
     match look(path) {
         Err(error) => {
             let here = !matches!(error, LoadError::Absent { .. } | LoadError::NotAPlan { .. });
-            Own { highest: 0, here, part: Err(error) }
+            OwnPart { highest: 0, here, part: Err(error) }
         }
         Ok(Place::File(file)) => of_toml(&file, rank),
         Ok(Place::Folder(listing)) => of_folder(path, listing, rank),
     }
 }
 
-fn of_folder(path: &Path, listing: Listing, rank: Rank) -> Own {
+fn of_folder(path: &Path, listing: Listing, rank: Rank) -> OwnPart {
     let highest = listing.highest();
     let form = match listing.form(path) {
         Ok(form) => form,
         Err(LoadError::NotAPlan { path, found }) => {
             let expected = format!("in{rank}.txt, peer{rank}/ or {PLAN_TOML}");
             let part = Err(LoadError::NoPart { path, expected, found });
-            return Own { highest, here: false, part };
+            return OwnPart { highest, here: false, part };
         }
-        Err(error) => return Own { highest, here: true, part: Err(error) },
+        Err(error) => return OwnPart { highest, here: true, part: Err(error) },
     };
     let own = |form, name: String, ranks: &BTreeMap<Rank, PathBuf>, source: SourceOf| {
         let Some(place) = ranks.get(&rank) else {
             let part = Err(no_part(path, name, ranks, &listing.warnings));
-            return Own { highest, here: false, part };
+            return OwnPart { highest, here: false, part };
         };
         let one = BTreeMap::from([(rank, place.clone())]);
-        Own { highest, here: true, part: load_peers(path, form, &one, Vec::new(), source) }
+        OwnPart { highest, here: true, part: load_peers(path, form, &one, Vec::new(), source) }
     };
     match form {
         Form::Toml => of_toml(&path.join(PLAN_TOML), rank),
@@ -114,30 +114,30 @@ fn no_part(
     LoadError::NoPart { path: path.to_owned(), expected: name, found }
 }
 
-fn of_toml(file: &Path, rank: Rank) -> Own {
+fn of_toml(file: &Path, rank: Rank) -> OwnPart {
     let loaded = match load_toml(file) {
         Ok(loaded) => loaded,
-        Err(error) => return Own { highest: 0, here: true, part: Err(error) },
+        Err(error) => return OwnPart { highest: 0, here: true, part: Err(error) },
     };
     let highest = highest(&loaded);
-    let Loaded { plan, source, dir } = loaded;
+    let LoadedPlan { plan, source, dir } = loaded;
     let Some(peer) = plan.peers.into_iter().find(|peer| peer.rank == rank) else {
         let expected = format!("a [[node]] with rank {rank}");
         let found = format!("ranks 1 to {highest}");
         let part = Err(LoadError::NoPart { path: source, expected, found });
-        return Own { highest, here: false, part };
+        return OwnPart { highest, here: false, part };
     };
     let mut generate = plan.generate;
     generate.retain(|data| below_root(&dir.join(&data.path), &peer));
     let plan = Plan { peers: vec![peer], generate, ..plan };
-    Own { highest, here: true, part: Ok(Loaded { plan, source, dir }) }
+    OwnPart { highest, here: true, part: Ok(LoadedPlan { plan, source, dir }) }
 }
 
 fn below_root(path: &Path, peer: &PeerPlan) -> bool {
     matches!(&peer.source, PeerSource::Files { root, .. } if path.starts_with(root))
 }
 
-fn highest(loaded: &Loaded) -> u32 {
+fn highest(loaded: &LoadedPlan) -> u32 {
     loaded.plan.peers.iter().map(|peer| peer.rank.0).max().unwrap_or(0)
 }
 

@@ -1,5 +1,6 @@
 //! Every fault that a loader can find, and what is right and looks odd.
 
+use super::generate::generate;
 use super::*;
 use dunlin_base::Rng;
 use dunlin_plan::Generate;
@@ -136,7 +137,7 @@ fn a_course_folder() {
         ("in3.txt.bak", "not read"),
         ("client2_a", "t\nt\n"),
     ]);
-    let Loaded { plan, dir: place, .. } = load(dir.path()).unwrap();
+    let LoadedPlan { plan, dir: place, .. } = load(dir.path()).unwrap();
     assert_eq!((plan.form, plan.peers.len(), place.as_path()), (PlanForm::Course, 2, dir.path()));
     let [warning, zeros] = &plan.warnings[..] else { panic!("{:?}", plan.warnings) };
     assert!(zeros.contains("in01.txt is ignored: a rank is written without zeros"), "{zeros}");
@@ -154,7 +155,7 @@ fn peer_folders() {
         ("peer02/", ""),
         ("README.md", ""),
     ]);
-    let Loaded { plan, .. } = load(dir.path()).unwrap();
+    let LoadedPlan { plan, .. } = load(dir.path()).unwrap();
     assert_eq!((plan.form, plan.peers.len()), (PlanForm::Folders, 2));
     let PeerSource::Files { root, have, wants } = &plan.peers[0].source else { panic!() };
     assert_eq!(Path::new(root), dir.path().join("peer1"));

@@ -1,8 +1,9 @@
 //! `--check` of a plan whose test data is not there yet: what would be generated, and what would
 //! move, by names and sizes. Nothing is made, not even a folder.
 
-use crate::cluster::plan::{self, Loaded};
-use crate::cluster::swarm::peers::{self, IdlePatterns, Outputs};
+use super::peers::{self, IdlePatterns, OutputFolders};
+use crate::cluster::args::SwarmArgs;
+use crate::cluster::plan::{self, LoadedPlan};
 use crate::console::Console;
 use crate::console::out::{self, Page};
 use crate::exit::Failure;
@@ -33,7 +34,7 @@ pub(crate) struct Move {
 ///
 /// # Errors
 /// If something else stands in its place (exit 4), or it cannot be looked at (exit 5).
-pub(crate) fn ungenerated(loaded: &Loaded) -> Result<Vec<(PathBuf, u64)>, Failure> {
+pub(crate) fn ungenerated(loaded: &LoadedPlan) -> Result<Vec<(PathBuf, u64)>, Failure> {
     let mut missing = Vec::new();
     for data in &loaded.plan.generate {
         let there = plan::is_generated(&loaded.dir, data);
@@ -44,13 +45,27 @@ pub(crate) fn ungenerated(loaded: &Loaded) -> Result<Vec<(PathBuf, u64)>, Failur
     Ok(missing)
 }
 
+/// A check makes no test data, and without it one rank of a job cannot find out what it has.
+///
+/// # Errors
+/// If some is not there (exit 4), or cannot be looked at (exit 5).
+pub(crate) fn refuse_ungenerated(args: &SwarmArgs, loaded: &LoadedPlan) -> Result<(), Failure> {
+    let Some((path, _)) = ungenerated(loaded)?.into_iter().next() else { return Ok(()) };
+    Err(Failure::input(format!(
+        "{}: the plan generates this test data and it is not there yet; a check of one rank a \
+         process makes nothing: run `dunlin swarm {} --check` without the launcher",
+        path.display(),
+        out::shell_word(args.plan())
+    )))
+}
+
 /// What would move, by names and sizes alone, as if `ungenerated` had been made.
 ///
 /// # Errors
 /// If a folder cannot be read (exit 4).
 pub(crate) fn by_names(
-    loaded: &Loaded,
-    outputs: &Outputs,
+    loaded: &LoadedPlan,
+    outputs: &OutputFolders,
     ungenerated: &[(PathBuf, u64)],
     console: Console,
 ) -> Result<Vec<Move>, Failure> {

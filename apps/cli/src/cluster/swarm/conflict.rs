@@ -1,8 +1,8 @@
 //! Where owners that disagree say so: the tracker knows ranks and names, the plan knows files and
 //! lines.
 
-use crate::cluster::plan::{self, Loaded};
-use crate::cluster::swarm::peers::{Outputs, offers};
+use super::peers::{OutputFolders, offers};
+use crate::cluster::plan::{self, LoadedPlan};
 use dunlin_base::Rank;
 use dunlin_cluster::Report;
 use dunlin_engine::cluster::Conflict;
@@ -12,7 +12,7 @@ use std::path::Path;
 
 /// Completes the message of a run that was refused since owners disagree: it names the two places
 /// in the plan, as in `in1.txt:3 and in2.txt:3`, or the two files.
-pub(crate) fn name_places(report: &mut Report, loaded: &Loaded, outputs: &Outputs) {
+pub(crate) fn name_places(report: &mut Report, loaded: &LoadedPlan, outputs: &OutputFolders) {
     let (Some(conflict), Some(text)) = (&report.conflict, &report.refused) else { return };
     let what = conflict.to_string();
     let place = |rank| place(conflict, rank, loaded, outputs);
@@ -24,7 +24,12 @@ pub(crate) fn name_places(report: &mut Report, loaded: &Loaded, outputs: &Output
     report.refused = Some(format!("{what}, see {first} and {second}{rest}"));
 }
 
-fn place(conflict: &Conflict, rank: Rank, loaded: &Loaded, outputs: &Outputs) -> Option<String> {
+fn place(
+    conflict: &Conflict,
+    rank: Rank,
+    loaded: &LoadedPlan,
+    outputs: &OutputFolders,
+) -> Option<String> {
     let name = &conflict.name;
     let peer = loaded.plan.peers.iter().find(|peer| peer.rank == rank)?;
     let path = match &peer.source {

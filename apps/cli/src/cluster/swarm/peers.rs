@@ -2,7 +2,7 @@
 //! where its outputs go.
 
 use crate::cluster::args::SwarmArgs;
-use crate::cluster::plan::{self, Loaded, Scan, ScannedFile};
+use crate::cluster::plan::{self, LoadedPlan, Scan, ScannedFile};
 use crate::console::Console;
 use crate::exit::Failure;
 use dunlin_base::Rank;
@@ -18,19 +18,19 @@ const MAX_IDLE: usize = 20;
 
 /// Where the outputs of a run go.
 #[derive(Clone, Debug)]
-pub(crate) struct Outputs {
+pub(crate) struct OutputFolders {
     form: PlanForm,
     /// The folder of `--out`, or the plan's own for a course plan.
     folder: Option<PathBuf>,
     given: bool,
 }
 
-impl Outputs {
+impl OutputFolders {
     /// Decides where outputs go. Touches nothing.
-    pub(crate) fn of(args: &SwarmArgs, loaded: &Loaded) -> Outputs {
+    pub(crate) fn of(args: &SwarmArgs, loaded: &LoadedPlan) -> OutputFolders {
         let form = loaded.plan.form;
         let own = || (form == PlanForm::Course).then(|| loaded.dir.clone());
-        Outputs { form, folder: args.out.clone().or_else(own), given: args.out.is_some() }
+        OutputFolders { form, folder: args.out.clone().or_else(own), given: args.out.is_some() }
     }
 
     /// The folder of a rank's outputs; `root` is the folder of its own files.
@@ -83,8 +83,8 @@ impl Outputs {
 /// # Errors
 /// If a folder cannot be read (exit 5), or holds what no plan may (exit 4).
 pub(crate) fn configure(
-    loaded: &Loaded,
-    outputs: &Outputs,
+    loaded: &LoadedPlan,
+    outputs: &OutputFolders,
     console: Console,
 ) -> Result<Vec<PeerConfig>, Failure> {
     let mut idle = IdlePatterns::of(loaded);
@@ -105,7 +105,7 @@ pub(crate) struct IdlePatterns<'a> {
 
 impl<'a> IdlePatterns<'a> {
     /// None yet, of this plan.
-    pub(crate) fn of(loaded: &'a Loaded) -> IdlePatterns<'a> {
+    pub(crate) fn of(loaded: &'a LoadedPlan) -> IdlePatterns<'a> {
         IdlePatterns { plan: &loaded.source, warnings: Vec::new(), more: 0 }
     }
 
@@ -144,7 +144,7 @@ impl<'a> IdlePatterns<'a> {
 
 fn one(
     peer: &PeerPlan,
-    outputs: &Outputs,
+    outputs: &OutputFolders,
     console: Console,
     idle: &mut IdlePatterns<'_>,
 ) -> Result<PeerConfig, Failure> {

@@ -3,11 +3,11 @@
 //! The advice is a command that removes files, so it names only what the next run fetches again:
 //! never a folder of a peer, of `--out` or of the plan, and no folder in which anything else lies.
 
-use crate::cluster::swarm::peers::offers;
+use super::peers::offers;
 use crate::console::out::shown_word;
 use dunlin_base::Rank;
 use dunlin_cluster::{FileState, FoundFile, PeerConfig, PeerContent, Report};
-use dunlin_plan::{Have, PlanForm};
+use dunlin_plan::Have;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::ops::Bound;
@@ -78,7 +78,7 @@ impl Before {
 
     /// What to say after a run in which nothing moved since every wanted file was there before, line
     /// by line; nothing if anything moved. A course plan always starts afresh.
-    pub(crate) fn advice(&self, form: PlanForm, report: &Report) -> Vec<String> {
+    pub(crate) fn advice(&self, course: bool, report: &Report) -> Vec<String> {
         let all_here = report.peers.iter().all(|peer| {
             let here = self.here.get(&peer.rank);
             peer.files.iter().all(|file| {
@@ -87,7 +87,7 @@ impl Before {
             })
         });
         let wanted = report.peers.iter().any(|peer| !peer.files.is_empty());
-        if form == PlanForm::Course || report.bytes_moved > 0 || !all_here || !wanted {
+        if course || report.bytes_moved > 0 || !all_here || !wanted {
             return Vec::new();
         }
         advice(&self.removable())

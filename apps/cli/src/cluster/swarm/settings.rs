@@ -1,29 +1,21 @@
-//! From options to one set of policies: the profile's defaults, overridden by what was said, and
-//! checked against the plan.
+//! The policies that only a swarm has, from options and the form of the plan.
 
 use crate::cluster::args::SwarmArgs;
+use crate::cluster::policies::Policies;
 use crate::exit::Failure;
 use dunlin_base::Rank;
 use dunlin_cluster::{FabricKind, Fault};
 use dunlin_engine::cluster::{OnConflict, TrackerMap, TrackerOrder};
-use dunlin_engine::config::{PieceOrder, Profile, RefreshScope, SourceOrder};
+use dunlin_engine::config::{PieceOrder, Profile, RefreshScope};
 use dunlin_engine::swarm::choker::ChokerKind;
 use dunlin_plan::PlanForm;
 use std::collections::BTreeSet;
-use std::io::Read;
-
-/// The seed of a run in virtual time when none is given: such runs are repeated on purpose.
-const VIRTUAL_SEED: u64 = 1;
 
 /// Every policy of a run, decided.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    /// How a peer works.
-    pub(crate) profile: Profile,
-    /// Which piece next.
-    pub(crate) pieces: PieceOrder,
-    /// From whom.
-    pub(crate) sources: SourceOrder,
+    /// Those that all runs have.
+    pub(crate) policies: Policies,
     /// In what order the tracker names members.
     pub(crate) tracker_order: TrackerOrder,
     /// What the tracker knows.
@@ -34,10 +26,6 @@ pub(crate) struct Settings {
     pub(crate) refresh_scope: RefreshScope,
     /// What if owners disagree.
     pub(crate) on_conflict: OnConflict,
-    /// Over what the ranks talk.
-    pub(crate) fabric: FabricKind,
-    /// The seed of every random choice.
-    pub(crate) seed: u64,
     /// Who serves nobody.
     pub(crate) no_share: BTreeSet<Rank>,
     /// Who misbehaves, and how.
@@ -49,54 +37,44 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Decides every policy for a plan of `form` with ranks 1 to `peers`, which talk over `fabric`.
-    /// Rank 0 of a job may not see the plan (`None`): what depends on its form is the peers' then.
-    ///
-    /// # Errors
-    /// If the combination cannot work or a rank is not in the plan (exit 2), or if no seed can be
-    /// drawn (exit 3).
-    pub(crate) fn decide(
-        args: &SwarmArgs,
-        form: Option<PlanForm>,
-        peers: u32,
-        fabric: FabricKind,
-    ) -> Result<Settings, Failure> {
+    /// Decides every policy for a plan of `form`. Rank 0 of a job may not see the plan (`None`): what
+    /// depends on its form is the peers' then.
+    pub(crate) fn of(args: &SwarmArgs, form: Option<PlanForm>) -> Settings {
         let course = form == Some(PlanForm::Course);
-        let by_plan = if course { Profile::Course } else { Profile::BitTorrent };
-        let profile = args.run.profile.unwrap_or(by_plan);
-        let (pieces, sources) = match profile {
-            Profile::Course => (PieceOrder::Sequential, SourceOrder::RoundRobin),
-            Profile::BitTorrent | Profile::Cluster => (PieceOrder::Rarest, SourceOrder::Fastest),
-        };
+        let usual = if course { Profile::Course } else { Profile::BitTorrent };
         let mut settings = Settings {
-            profile,
-            pieces: args.run.pieces.unwrap_or(pieces),
-            sources: args.run.sources.unwrap_or(sources),
+            policies: Policies::of(&args.run, usual),
             tracker_order: args.tracker_order.unwrap_or(TrackerOrder::Arrival),
             tracker_map: args.tracker_map.unwrap_or(TrackerMap::Swarm),
             choker: args.choker.unwrap_or(ChokerKind::Cooperative),
             refresh_scope: args.refresh_scope.unwrap_or(RefreshScope::File),
             on_conflict: args.on_conflict.unwrap_or(OnConflict::Refuse),
-            seed: seed(args.run.seed, &fabric)?,
-            fabric,
             no_share: args.no_share.iter().flat_map(|ranks| ranks.0.iter().copied()).collect(),
             faults: args.run.fault.clone(),
             piece_size: args.run.piece_size,
             warnings: Vec::new(),
         };
-        settings.refuse_blind_rarest()?;
-        settings.refuse_unknown_ranks(peers)?;
         if course && settings.piece_size.take().is_some() {
             settings.warnings.push(
                 "--piece-size changes nothing here: a course plan has one token a piece".to_owned(),
             );
         }
-        Ok(settings)
+        settings
+    }
+
+    /// Checks that ranks 1 to `peers`, which talk over `fabric`, can work by them.
+    ///
+    /// # Errors
+    /// If the combination cannot work or a rank is not in the plan (exit 2).
+    pub(crate) fn check(&self, peers: u32, fabric: &FabricKind) -> Result<(), Failure> {
+        self.refuse_blind_rarest()?;
+        self.refuse_unknown_ranks(peers, fabric)
     }
 
     fn refuse_blind_rarest(&self) -> Result<(), Failure> {
-        let blind = self.profile == Profile::Course && self.tracker_map == TrackerMap::Swarm;
-        if blind && self.pieces == PieceOrder::Rarest {
+        let blind =
+            self.policies.profile == Profile::Course && self.tracker_map == TrackerMap::Swarm;
+        if blind && self.policies.pieces == PieceOrder::Rarest {
             return Err(Failure::usage(
                 "--profile course with --tracker-map swarm and --pieces rarest cannot work: no \
                  peer says what it has and the tracker knows only who takes part, so nobody knows which \
@@ -106,10 +84,9 @@ impl Settings {
         Ok(())
     }
 
-    fn refuse_unknown_ranks(&self, peers: u32) -> Result<(), Failure> {
+    fn refuse_unknown_ranks(&self, peers: u32, fabric: &FabricKind) -> Result<(), Failure> {
         let known = |rank: Rank| (1..=peers).contains(&rank.0);
-        let whose =
-            if matches!(self.fabric, FabricKind::Ranks(_)) { "this job" } else { "the plan" };
+        let whose = if matches!(fabric, FabricKind::Ranks(_)) { "this job" } else { "the plan" };
         let advice = format!("{whose}'s peers are ranks 1 to {peers}");
         if let Some(rank) = self.no_share.iter().find(|rank| !known(**rank)) {
             return Err(Failure::usage(format!("--no-share {rank}: no such rank; {advice}")));
@@ -124,49 +101,19 @@ impl Settings {
     }
 }
 
-/// The seed of a run: as it was said, or drawn.
-///
-/// # Errors
-/// If none can be drawn (exit 3).
-pub(crate) fn seed(said: Option<u64>, fabric: &FabricKind) -> Result<u64, Failure> {
-    match (said, fabric) {
-        (Some(seed), _) => Ok(seed),
-        (None, FabricKind::Virtual(_)) => Ok(VIRTUAL_SEED),
-        (None, _) => drawn_seed(),
-    }
-}
-
-/// Eight bytes from the operating system.
-fn drawn_seed() -> Result<u64, Failure> {
-    let mut bytes = [0; 8];
-    std::fs::File::open("/dev/urandom")
-        .and_then(|mut file| file.read_exact(&mut bytes))
-        .map(|()| u64::from_le_bytes(bytes))
-        .map_err(|error| {
-            Failure::environment(format!(
-                "cannot draw a seed from /dev/urandom: {error}; give one with --seed"
-            ))
-        })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::args::{Args, Command};
-    use crate::cluster::parsers::Fabric;
     use crate::exit::Exit;
     use clap::Parser;
-    use dunlin_cluster::VirtualConfig;
 
     fn decide(options: &str, form: impl Into<Option<PlanForm>>) -> Result<Settings, Failure> {
         let words = format!("dunlin swarm plan {options}");
         let args = Args::try_parse_from(words.split_whitespace()).unwrap();
         let Command::Swarm(swarm) = args.command else { panic!("no swarm") };
-        let fabric = match swarm.run.launch.fabric {
-            Fabric::Virtual => FabricKind::Virtual(VirtualConfig::default()),
-            _ => FabricKind::Memory,
-        };
-        Settings::decide(&swarm, form.into(), 4, fabric)
+        let settings = Settings::of(&swarm, form.into());
+        settings.check(4, &FabricKind::Memory).map(|()| settings)
     }
 
     #[test]
@@ -186,7 +133,8 @@ mod tests {
         ];
         for (options, form, expected) in cases {
             let settings = decide(options, form).unwrap();
-            let Settings { profile, pieces, sources, tracker_map, .. } = settings;
+            let Settings { policies, tracker_map, .. } = settings;
+            let Policies { profile, pieces, sources } = policies;
             assert_eq!(format!("{profile} {pieces} {sources} {tracker_map}"), expected);
         }
     }
@@ -210,14 +158,6 @@ mod tests {
         assert!(decide("--pieces rarest --piece-size 32KiB", None).is_ok());
         let failure = decide("--pieces rarest --profile course", None).unwrap_err();
         assert_eq!(failure.exit, Exit::Usage);
-    }
-
-    #[test]
-    fn seeds_are_drawn_given_or_one() {
-        assert_eq!(decide("--seed 7", PlanForm::Toml).unwrap().seed, 7);
-        assert_eq!(decide("--fabric virtual", PlanForm::Toml).unwrap().seed, VIRTUAL_SEED);
-        let drawn = || decide("", PlanForm::Toml).unwrap().seed;
-        assert_ne!(drawn(), drawn());
     }
 
     #[test]

@@ -2,11 +2,11 @@ use super::*;
 use crate::args::Args;
 use clap::Parser;
 
-fn work(words: &str) -> Work {
+fn spec(words: &str) -> JobSpec {
     let words = format!("dunlin {words}");
     let words: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
     let command = Args::try_parse_from(&words).unwrap_or_else(|error| panic!("{error}")).command;
-    Work::given(&command, words).unwrap_or_else(|error| panic!("{error}"))
+    JobSpec::given(&command, words).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// `0@a 1@a 2@b`: ranks and hosts.
@@ -19,17 +19,17 @@ fn sites(text: &str) -> Vec<Site> {
     text.split_whitespace().map(site).collect()
 }
 
-/// `rank: gifts > dest`, with `=lower` for a mirror and `!` for one that is refused.
-fn drawn(work: &Work, at: &str) -> Vec<String> {
+/// `rank: sources > dest`, with `=lower` for a mirror and `!` for one that is refused.
+fn drawn(spec: &JobSpec, at: &str) -> Vec<String> {
     let one = |(rank, part): (Rank, Part)| {
-        let gifts: Vec<String> =
-            part.gifts.iter().map(|gift| gift.path.display().to_string()).collect();
+        let sources: Vec<String> =
+            part.sources.iter().map(|source| source.path.display().to_string()).collect();
         let mirrors = part.mirrors.map_or(String::new(), |lower| format!("={lower}"));
         let refused = if part.refused.is_some() { "!" } else { "" };
         assert_eq!(part.takes(), !part.dest.as_os_str().is_empty());
-        format!("{rank}: {} > {}{mirrors}{refused}", gifts.join(" "), part.dest.display())
+        format!("{rank}: {} > {}{mirrors}{refused}", sources.join(" "), part.dest.display())
     };
-    parts(work, &sites(at)).into_iter().map(one).collect()
+    parts(spec, &sites(at)).into_iter().map(one).collect()
 }
 
 #[test]
@@ -46,23 +46,23 @@ fn who_gives_and_who_takes() {
         ("/s/m /s/m/copy", "0@a", &["0: /s/m > /s/m/copy!"]),
     ];
     for (words, at, expected) in cases {
-        assert_eq!(drawn(&work(&format!("cast {words}")), at), expected, "{words}");
+        assert_eq!(drawn(&spec(&format!("cast {words}")), at), expected, "{words}");
     }
 }
 
 #[test]
 fn whoever_only_starts_the_others_takes_nothing() {
-    let alone = || work("cast /s /d").with_bystander();
+    let alone = || spec("cast /s /d").with_source_only();
     assert_eq!(drawn(&alone(), "0@a 1@b"), ["0: /s > ", "1: /s > /d"]);
-    let heard = Work::heard(alone().told()).unwrap();
+    let heard = JobSpec::received(alone().message()).unwrap();
     assert_eq!(drawn(&heard, "0@a 1@b"), ["0: /s > ", "1: /s > /d"]);
-    let asked = work("cast /s /d --to 0,1").with_bystander();
+    let asked = spec("cast /s /d --to 0,1").with_source_only();
     assert_eq!(drawn(&asked, "0@a 1@b"), ["0: /s > /d", "1: /s > /d"]);
 }
 
 #[test]
 fn whoever_is_not_there_is_said() {
-    let said = |words: &str, at: &str| misfits(&work(&format!("cast /s /d {words}")), &sites(at));
+    let said = |words: &str, at: &str| unmatched(&spec(&format!("cast /s /d {words}")), &sites(at));
     assert_eq!(said("--to 0 --from a", "0@a"), Vec::<String>::new());
     assert_eq!(said("--to 7", "0@a 1@b"), ["--to: no rank of this job is meant by it"]);
     assert_eq!(said("--from q", "0@a 1@b"), ["--from: no rank of this job is meant by it"]);
@@ -74,10 +74,10 @@ fn a_plan_gives_roots_and_racks() {
     let text = "[[node]]\nranks = \"0\"\nroot = \"src\"\nhave = [\"m/**\"]\n\
                 [[node]]\nhosts = \"b,c\"\nroot = \"/d/{host}\"\nwant = [\"m/***\"]\nrack = \"r\"\n";
     std::fs::write(folder.path().join("plan.toml"), text).unwrap();
-    let work = work(&format!("place {} --rack a=left", folder.path().display()));
+    let spec = spec(&format!("place {} --rack a=left", folder.path().display()));
     let base = folder.path().canonicalize().unwrap();
     assert_eq!(
-        drawn(&work, "0@a 1@b 2@c 3@q"),
+        drawn(&spec, "0@a 1@b 2@c 3@q"),
         [
             format!("0: {}/src > ", base.display()),
             "1: /d/b > /d/b".to_owned(),
@@ -85,8 +85,8 @@ fn a_plan_gives_roots_and_racks() {
             "3:  > ".to_owned()
         ]
     );
-    let parts = parts(&work, &sites("0@a 1@b 3@q"));
+    let parts = parts(&spec, &sites("0@a 1@b 3@q"));
     let racks: Vec<&str> = parts.values().map(|part| part.rack.as_str()).collect();
     assert_eq!(racks, ["left", "r", ""]);
-    assert_eq!(misfits(&work, &sites("0@a 1@b")).len(), 1, "no rank runs on c");
+    assert_eq!(unmatched(&spec, &sites("0@a 1@b")).len(), 1, "no rank runs on c");
 }

@@ -9,10 +9,10 @@ fn parse(words: &str) -> (Command, Vec<String>) {
 
 fn cast_of(words: &str) -> Result<Cast, Failure> {
     let (command, words) = parse(&format!("dunlin cast {words}"));
-    let work = Work::new(&command, words, Path::new("/w"), None, Vec::new())?;
-    let again = Work::heard(work.told()).unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(again.told(), work.told(), "what was told is heard");
-    match (work.task, again.task) {
+    let spec = JobSpec::new(&command, words, Path::new("/w"), None, Vec::new())?;
+    let again = JobSpec::received(spec.message()).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(again.message(), spec.message(), "what was told is heard");
+    match (spec.task, again.task) {
         (Task::Cast(cast), Task::Cast(again)) => {
             assert_eq!((&cast.sources, &cast.dest), (&again.sources, &again.dest));
             Ok(cast)
@@ -63,16 +63,16 @@ fn two_sources_of_one_name_are_refused() {
 #[test]
 fn what_another_version_tells_is_refused() {
     let (command, words) = parse("dunlin cast a b");
-    let work = Work::new(&command, words, Path::new("/w"), None, Vec::new()).unwrap();
-    let mut told = work.told().clone();
+    let spec = JobSpec::new(&command, words, Path::new("/w"), None, Vec::new()).unwrap();
+    let mut told = spec.message().clone();
     told["dunlin"] = "0.0.0".into();
-    let failure = Work::heard(&told).unwrap_err();
+    let failure = JobSpec::received(&told).unwrap_err();
     assert_eq!(failure.exit, Exit::Environment);
     assert!(failure.message.contains("0.0.0"), "{failure}");
     for key in ["dunlin", "words", "cwd", "racks"] {
-        let mut told = work.told().clone();
+        let mut told = spec.message().clone();
         told.as_object_mut().unwrap().remove(key);
-        assert!(Work::heard(&told).is_err(), "without {key}");
+        assert!(JobSpec::received(&told).is_err(), "without {key}");
     }
 }
 
@@ -83,14 +83,14 @@ fn racks_come_from_options_and_files() {
     std::fs::write(&file, "n[1-2]=left  # the old ones\nn3 = right\n").unwrap();
     let line = format!("dunlin cast a b --rack {} --rack n2=mine", file.display());
     let (command, words) = parse(&line);
-    let work = Work::given(&command, words).unwrap();
-    let again = Work::heard(work.told()).unwrap();
+    let spec = JobSpec::given(&command, words).unwrap();
+    let again = JobSpec::received(spec.message()).unwrap();
     for (host, rack) in [("n1", "left"), ("n2.cluster", "mine"), ("n3", "right"), ("m", "")] {
-        assert_eq!((work.rack_of(host), again.rack_of(host)), (rack.into(), rack.into()), "{host}");
+        assert_eq!((spec.rack_of(host), again.rack_of(host)), (rack.into(), rack.into()), "{host}");
     }
     std::fs::write(&file, "n1=a\nn2\n").unwrap();
     let (command, words) = parse(&line);
-    let failure = Work::given(&command, words).unwrap_err();
+    let failure = JobSpec::given(&command, words).unwrap_err();
     assert!(failure.message.contains("racks:2: expected HOSTS=LABEL"), "{failure}");
 }
 
@@ -99,9 +99,9 @@ fn a_plan_is_told_as_rank_0_read_it() {
     let text = "[[node]]\nranks = \"0-1\"\nroot = \"d/{rank}\"\nwant = [\"m/**\"]\n";
     let plan = PlaceFile { file: "p.toml".into(), dir: "/plans".into(), text: text.into() };
     let (command, words) = parse("dunlin place p.toml --delete");
-    let work = Work::new(&command, words, Path::new("/w"), Some(plan), Vec::new()).unwrap();
-    let again = Work::heard(work.told()).unwrap();
-    let (Task::Place(one), Task::Place(two)) = (&work.task, &again.task) else { panic!("no plan") };
+    let spec = JobSpec::new(&command, words, Path::new("/w"), Some(plan), Vec::new()).unwrap();
+    let again = JobSpec::received(spec.message()).unwrap();
+    let (Task::Place(one), Task::Place(two)) = (&spec.task, &again.task) else { panic!("no plan") };
     assert_eq!((&one.plan, &one.dir, &one.file), (&two.plan, &two.dir, &two.file));
     assert!(again.options.delete);
 }

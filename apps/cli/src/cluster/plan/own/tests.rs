@@ -37,7 +37,7 @@ fn of_a_course_plan_only_the_own_file_is_read() {
     assert!(load(dir.path()).is_err(), "the whole plan is unusable");
     let own = load_own(dir.path(), Rank(2));
     assert_eq!((own.highest, own.here), (7, true));
-    let Loaded { plan, dir: place, .. } = own.part.unwrap();
+    let LoadedPlan { plan, dir: place, .. } = own.part.unwrap();
     assert_eq!(
         (plan.form, place.as_path(), plan.warnings.len()),
         (PlanForm::Course, dir.path(), 0)
