@@ -7,16 +7,25 @@
 )]
 
 use crate::clean::CleanArgs;
+#[cfg(feature = "course")]
 use crate::cluster::args::place::{CastArgs, PlaceArgs};
+#[cfg(feature = "course")]
 use crate::cluster::args::run::RunArgs;
+#[cfg(feature = "course")]
 use crate::cluster::args::{JoinArgs, SwarmArgs};
 use crate::console::{self, json, out};
 use crate::exit::{Exit, Failure};
+#[cfg(feature = "manual")]
 use crate::manual::{CompletionsArgs, ManArgs};
+#[cfg(feature = "internet")]
 use crate::torrents::args::transfer::{GetArgs, SeedArgs};
+#[cfg(feature = "internet")]
 use crate::torrents::args::verify::VerifyArgs;
+#[cfg(feature = "internet")]
 use crate::torrents::args::{CreateArgs, EditArgs, MagnetArgs, ShowArgs};
+#[cfg(feature = "course")]
 use crate::trace::TraceArgs;
+#[cfg(feature = "internet")]
 use crate::tracker::args::TrackerArgs;
 use clap::{Parser, Subcommand, error::ErrorKind};
 use dunlin_base::{is_disguise, plain};
@@ -52,36 +61,43 @@ pub(crate) enum Command {
     /// PLAN is a folder of in<R>.txt (the course format), a folder of peer<R>/ directories, or a
     /// plan.toml (or the folder that holds it). Without PLAN it is the current folder, if that is one
     /// of in<R>.txt. Resuming needs no option: the same command again goes on where it was stopped.
+    #[cfg(feature = "course")]
     Swarm(Box<SwarmArgs>),
     /// Brings files and folders to a folder on every rank, from whoever has them.
     ///
     /// SRC lands in DEST under its last name; `SRC/` means what is in it. What is there already and
     /// right does not move; what differs is repaired block by block. Modes, times, links and empty
     /// folders are kept. The arguments of rank 0 count for all. Running it again resumes.
+    #[cfg(feature = "course")]
     Cast(Box<CastArgs>),
     /// Makes every rank or host hold what a plan says, from whoever holds it.
     ///
     /// What can be placed is placed, and the rest is named (exit 1). --check says what would move,
     /// --verify-only whether everything is as the plan says. Running it again resumes.
+    #[cfg(feature = "course")]
     Place(Box<PlaceArgs>),
     /// Runs a public tracker: peers of any client learn of each other here.
     ///
     /// HTTP and UDP on one table, over IPv4 and IPv6. It keeps nothing on disk: after a new start, peers
     /// announce themselves again. Ctrl-C stops it.
+    #[cfg(feature = "internet")]
     Tracker(TrackerArgs),
     /// Fetches torrents from the internet.
     ///
     /// Over TCP, from the peers that its trackers name. It ends when everything is here and verified,
     /// unless it is told to seed. The same command again goes on where it was stopped.
+    #[cfg(feature = "internet")]
     Get(Box<GetArgs>),
     /// Gives torrents to others.
     ///
     /// The data is checked first, unless it is what it was the last time. It goes on until it is
     /// stopped, or a goal is reached.
+    #[cfg(feature = "internet")]
     Seed(Box<SeedArgs>),
     /// Prints a trace as a sequence chart.
     ///
     /// Reads a file that `dunlin swarm --trace FILE` wrote: one JSON object a line.
+    #[cfg(feature = "course")]
     Trace(TraceArgs),
     /// Lists and removes what unfinished runs left below a folder.
     ///
@@ -91,41 +107,50 @@ pub(crate) enum Command {
     /// Makes a torrent of a file or folder.
     ///
     /// Hashes on all cores. Prints the info-hash; `dunlin show` says the rest.
+    #[cfg(feature = "internet")]
     Create(Box<CreateArgs>),
     /// Shows what a torrent says: name, hashes, trackers, files.
     ///
     /// Names are shown as they would be created, with a warning where that is not how they stand in
     /// the torrent.
+    #[cfg(feature = "internet")]
     Show(ShowArgs),
     /// Writes a torrent with other trackers, web seeds or comment.
     ///
     /// The info dictionary stays byte for byte, and with it the info-hash, unless --new-hash is given.
+    #[cfg(feature = "internet")]
     Edit(Box<EditArgs>),
     /// Says whether files are what a torrent says, and which are not.
     ///
     /// Hashes everything on all cores. Wrong, missing, short, long and extra files are named, with
     /// their wrong pieces (exit 6).
+    #[cfg(feature = "internet")]
     Verify(VerifyArgs),
     /// Prints the magnet link of a torrent.
     ///
     /// With its hashes, its name, its trackers and web seeds. Quote it for the shell.
+    #[cfg(feature = "internet")]
     Magnet(MagnetArgs),
     /// Prints the completions of a shell: bash, zsh, fish.
     ///
     /// To be sourced by the shell, or put where it looks for them.
+    #[cfg(feature = "manual")]
     Completions(CompletionsArgs),
     /// Prints the manual page, or writes those of all commands to a folder.
     ///
     /// `dunlin man | man -l -` shows it.
+    #[cfg(feature = "manual")]
     Man(ManArgs),
     /// Runs one rank of a job, as told on standard input (`-`).
     ///
     /// Started over ssh by rank 0; of no use to anybody else.
+    #[cfg(feature = "course")]
     #[command(hide = true)]
     Join(JoinArgs),
     /// Watches the ranks of one host, as told on standard input, and notes which of them dies.
     ///
     /// Started by the ranks themselves; of no use to anybody else.
+    #[cfg(feature = "course")]
     #[command(hide = true)]
     Witness,
 }
@@ -134,18 +159,36 @@ impl Args {
     /// Whether stdout is to hold one JSON document.
     pub(crate) fn json(&self) -> bool {
         match &self.command {
+            #[cfg(feature = "internet")]
             Command::Create(create) => create.json,
+            #[cfg(feature = "internet")]
             Command::Show(show) => show.json,
+            #[cfg(feature = "internet")]
             Command::Verify(verify) => verify.json,
+            #[cfg(feature = "internet")]
             Command::Tracker(tracker) => tracker.json,
+            #[cfg(feature = "internet")]
             Command::Get(get) => get.net.json,
+            #[cfg(feature = "internet")]
             Command::Seed(seed) => seed.net.json,
+            #[cfg(feature = "course")]
             _ => self.run().is_some_and(|run| run.json),
+            #[cfg(not(feature = "course"))]
+            _ => false,
         }
     }
 
+    /// Whether it is a run, which is one undertaking of all its processes.
+    pub(crate) fn is_run(&self) -> bool {
+        #[cfg(feature = "course")]
+        return self.run().is_some();
+        #[cfg(not(feature = "course"))]
+        false
+    }
+
     /// The common options of a run, if it is one.
-    pub(crate) fn run(&self) -> Option<&RunArgs> {
+    #[cfg(feature = "course")]
+    fn run(&self) -> Option<&RunArgs> {
         match &self.command {
             Command::Swarm(swarm) => Some(&swarm.run),
             Command::Cast(cast) => Some(&cast.placing.run),
@@ -236,6 +279,7 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "internet")]
     #[test]
     fn a_wrong_word_is_shown_clean_and_in_the_usual_form() {
         // Of the first nothing is wrong but the character itself.
@@ -248,6 +292,7 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "course")]
     #[test]
     fn lists_and_repeats_add_up() {
         let words = "dunlin swarm p --no-share 2,3 --no-share 5 --fault mute=1 --fault corrupt=2";

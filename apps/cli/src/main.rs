@@ -16,25 +16,62 @@
 //! dunlin show, edit, magnet TORRENT    what it says, other trackers, its link
 //! dunlin clean PLAN                    remove what unfinished runs left
 //! ```
+#![cfg_attr(
+    not(all(feature = "course", feature = "internet", feature = "manual")),
+    allow(dead_code, reason = "what commands share is more than what some of them use")
+)]
 
 mod args;
+#[cfg(feature = "course")]
 mod atomic_file;
 mod clean;
+#[cfg(feature = "course")]
 mod cluster;
 mod console;
 mod exit;
+#[cfg(feature = "manual")]
 mod manual;
 mod parsers;
+#[cfg(feature = "internet")]
 mod torrents;
+#[cfg(feature = "course")]
 mod trace;
+#[cfg(feature = "internet")]
 mod tracker;
 
-use args::{Args, Command};
+use args::Command;
+#[cfg(feature = "manual")]
 use clap::CommandFactory;
+#[cfg(feature = "course")]
 use cluster::launch;
 use console::{logging, out, signals};
 use std::process::ExitCode;
+#[cfg(feature = "internet")]
 use torrents::transfer;
+
+#[cfg(not(any(feature = "course", feature = "internet")))]
+compile_error!("dunlin without `course` and without `internet` would have nothing to do");
+
+/// Without the cluster no launcher matters.
+#[cfg(not(feature = "course"))]
+mod launch {
+    use crate::exit::Exit;
+    use std::process::ExitCode;
+
+    pub(crate) struct Launcher;
+
+    pub(crate) fn launcher() -> Option<Launcher> {
+        None
+    }
+
+    pub(crate) fn reports(_: Option<&Launcher>) -> bool {
+        true
+    }
+
+    pub(crate) fn end_silently(exit: Exit) -> ExitCode {
+        exit.into()
+    }
+}
 
 fn main() -> ExitCode {
     out::clean_panics();
@@ -50,29 +87,44 @@ fn main() -> ExitCode {
         Err(exit) => return launch::end_silently(exit),
     };
     let done = logging::start(args.verbose).and_then(|()| match &args.command {
+        Command::Clean(options) => clean::run(options),
+        #[cfg(feature = "course")]
         Command::Swarm(options) => cluster::swarm::run(options, launcher.as_ref()),
+        #[cfg(feature = "course")]
         command @ (Command::Cast(_) | Command::Place(_)) => {
             cluster::place::run(command, launcher.as_ref())
         }
+        #[cfg(feature = "course")]
         Command::Join(_) => cluster::place::join(),
+        #[cfg(feature = "course")]
         Command::Witness => cluster::witness::run(),
+        #[cfg(feature = "course")]
         Command::Trace(options) => trace::run(options),
-        Command::Clean(options) => clean::run(options),
+        #[cfg(feature = "internet")]
         Command::Get(options) => transfer::get(options),
+        #[cfg(feature = "internet")]
         Command::Seed(options) => transfer::seed(options),
+        #[cfg(feature = "internet")]
         Command::Create(options) => torrents::create::run(options),
+        #[cfg(feature = "internet")]
         Command::Show(options) => torrents::show::run(options),
+        #[cfg(feature = "internet")]
         Command::Edit(options) => torrents::edit::run(options),
+        #[cfg(feature = "internet")]
         Command::Verify(options) => torrents::verify::run(options),
+        #[cfg(feature = "internet")]
         Command::Magnet(options) => torrents::magnet::run(options),
+        #[cfg(feature = "internet")]
         Command::Tracker(options) => tracker::run(options),
-        Command::Completions(options) => manual::completions(options, Args::command()),
-        Command::Man(options) => manual::man(options, Args::command()),
+        #[cfg(feature = "manual")]
+        Command::Completions(options) => manual::completions(options, args::Args::command()),
+        #[cfg(feature = "manual")]
+        Command::Man(options) => manual::man(options, args::Args::command()),
     });
     match done {
         Ok(exit) => exit.into(),
         // Only a run is one undertaking of all its processes.
-        Err(failure) if !reports && args.run().is_some() => {
+        Err(failure) if !reports && args.is_run() => {
             tracing::info!(%failure, "rank 0 reports it");
             launch::end_silently(failure.exit)
         }

@@ -35,6 +35,7 @@ mod quiet;
 mod records;
 mod resume;
 mod sources;
+mod system_calls;
 mod toml_plan;
 mod trace;
 mod usage;
