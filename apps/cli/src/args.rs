@@ -59,8 +59,9 @@ pub(crate) enum Command {
     /// Runs a plan: a tracker and all its peers, until everyone has what it wants.
     ///
     /// PLAN is a folder of in<R>.txt (the course format), a folder of peer<R>/ directories, or a
-    /// plan.toml (or the folder that holds it). Without PLAN it is the current folder, if that is one
-    /// of in<R>.txt. Resuming needs no option: the same command again goes on where it was stopped.
+    /// plan.toml (or the folder that holds it). Without PLAN it is the current folder, if that is
+    /// one of in<R>.txt. Resuming needs no option: the same command again goes on where it was
+    /// stopped.
     #[cfg(feature = "course")]
     Swarm(Box<SwarmArgs>),
     /// Brings files and folders to a folder on every rank, from whoever has them.
@@ -78,14 +79,14 @@ pub(crate) enum Command {
     Place(Box<PlaceArgs>),
     /// Runs a public tracker: peers of any client learn of each other here.
     ///
-    /// HTTP and UDP on one table, over IPv4 and IPv6. It keeps nothing on disk: after a new start, peers
-    /// announce themselves again. Ctrl-C stops it.
+    /// HTTP and UDP on one table, over IPv4 and IPv6. It keeps nothing on disk: after a new start,
+    /// peers announce themselves again. Ctrl-C stops it.
     #[cfg(feature = "internet")]
     Tracker(TrackerArgs),
     /// Fetches torrents from the internet.
     ///
-    /// Over TCP, from the peers that its trackers name. It ends when everything is here and verified,
-    /// unless it is told to seed. The same command again goes on where it was stopped.
+    /// Over TCP, from the peers that its trackers name. It ends when everything is here and
+    /// verified, unless it is told to seed. The same command again goes on where it was stopped.
     #[cfg(feature = "internet")]
     Get(Box<GetArgs>),
     /// Gives torrents to others.
@@ -117,7 +118,8 @@ pub(crate) enum Command {
     Show(ShowArgs),
     /// Writes a torrent with other trackers, web seeds or comment.
     ///
-    /// The info dictionary stays byte for byte, and with it the info-hash, unless --new-hash is given.
+    /// The info dictionary stays byte for byte, and with it the info-hash, unless --new-hash is
+    /// given.
     #[cfg(feature = "internet")]
     Edit(Box<EditArgs>),
     /// Says whether files are what a torrent says, and which are not.
@@ -198,8 +200,8 @@ impl Args {
     }
 }
 
-/// Reads the command line. Every process of a launch gets the same one; the one that `reports` prints
-/// help, version or what is wrong.
+/// Reads the command line. Every process of a launch gets the same one; the one that `reports`
+/// prints help, version or what is wrong.
 ///
 /// # Errors
 /// How the program ends instead of running.
@@ -236,8 +238,8 @@ fn print(error: clap::Error, words: &[OsString]) -> Exit {
 /// How the parser ends what it says of a wrong command line.
 const MORE: &str = "For more information, try '--help'.";
 
-/// The same error about words that can do nothing to a terminal: the parser shows words as they came,
-/// and a link or a name that somebody pasted may come from anywhere.
+/// The same error about words that can do nothing to a terminal: the parser shows words as they
+/// came, and a link or a name that somebody pasted may come from anywhere.
 fn cleaned(error: clap::Error, words: &[OsString]) -> clap::Error {
     let lossy: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
     if !lossy.iter().any(|word| word.contains(is_disguise)) {

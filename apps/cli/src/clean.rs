@@ -49,7 +49,7 @@ pub(crate) fn run(args: &CleanArgs) -> Result<Exit, Failure> {
     }
     out::data(|page| leftovers.iter().try_for_each(|leftover| page.line(leftover.path.display())))?;
     let count = leftovers.len();
-    out::say(&match (count, args.dry_run) {
+    out::notice(&match (count, args.dry_run) {
         (0, _) => format!("nothing to clean below {path}"),
         (_, true) => format!("{count} leftovers, {}; nothing was removed", format_size(bytes)),
         (_, false) => format!("removed {count} leftovers, {}", format_size(bytes)),

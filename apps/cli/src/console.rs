@@ -1,5 +1,5 @@
-//! What people and scripts see. Of all processes of one run only one reports how it goes; the others
-//! warn of what is their own, with their rank in front.
+//! What people and scripts see. Of all processes of one run only one reports how it goes; the
+//! others warn of what is their own, with their rank in front.
 
 pub(crate) mod bars;
 pub(crate) mod json;
@@ -11,7 +11,7 @@ pub(crate) mod signals;
 use crate::exit::{Exit, Failure};
 use dunlin_base::Rank;
 
-/// How this process speaks.
+/// What this process reports on stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Console {
     quiet: bool,
@@ -20,7 +20,7 @@ pub(crate) struct Console {
 }
 
 impl Console {
-    /// The process that tells how the run goes: the only one, or rank 0 of a job.
+    /// The process that reports how the run goes: the only one, or rank 0 of a job.
     pub(crate) fn lead(quiet: bool) -> Console {
         Console { quiet, rank: None }
     }
@@ -35,7 +35,7 @@ impl Console {
         self.quiet
     }
 
-    /// Whether it is this process that tells how the run goes.
+    /// Whether it is this process that reports how the run goes.
     pub(crate) fn leads(self) -> bool {
         self.rank.is_none()
     }
@@ -44,13 +44,13 @@ impl Console {
     /// quiet.
     pub(crate) fn warning(self, text: &str) {
         if !self.quiet {
-            out::say(&self.line("warning", text));
+            out::notice(&self.line("warning", text));
         }
     }
 
     /// Says on stderr what went wrong; that is never silenced.
     pub(crate) fn error(self, text: &str) {
-        out::say(&self.line("error", text));
+        out::notice(&self.line("error", text));
     }
 
     fn line(self, what: &str, text: &str) -> String {
@@ -61,8 +61,8 @@ impl Console {
     }
 }
 
-/// Reports a failure on stderr, and with `json` on stdout too. Returns how the program ends: a closed
-/// stdout changes nothing, the failure is what counts.
+/// Reports a failure on stderr, and with `json` on stdout too. Returns how the program ends: a
+/// closed stdout changes nothing, the failure is what counts.
 pub(crate) fn fail(failure: &Failure, json: bool) -> Exit {
     out::error(&failure.message);
     if json {

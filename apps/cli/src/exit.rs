@@ -7,7 +7,7 @@ use std::process::ExitCode;
 pub(crate) enum Exit {
     /// All is well.
     Ok,
-    /// Some files or peers failed; the report says which and why.
+    /// Some files or peers failed; the report has their names and reasons.
     Failed,
     /// The command line is wrong.
     Usage,
@@ -17,7 +17,7 @@ pub(crate) enum Exit {
     Input,
     /// A disk or a path on it.
     Disk,
-    /// Something is not what it should be, and nobody was asked to change it.
+    /// Something is not what it should be, and the command was not to change it.
     Mismatch,
     /// The tracker, or the network below it, is gone.
     Network,

@@ -1,7 +1,7 @@
 //! `dunlin`: moves large files to many machines at once.
 //!
-//! This is the roof of the house: it reads the command line and the plan, starts a world, and shows
-//! what happens. It decides nothing about how files move, and speaks no protocol.
+//! It reads the command line and the plan, starts a world, and shows
+//! what happens. It decides nothing about how files move, and knows no protocol.
 //!
 //! ```text
 //! dunlin swarm examples/flock          run a plan
@@ -13,7 +13,7 @@
 //! dunlin seed FILE.torrent             give it to others
 //! dunlin trace run.trace               as a sequence chart
 //! dunlin create PATH                   a torrent of a file or folder
-//! dunlin show, edit, magnet TORRENT    what it says, other trackers, its link
+//! dunlin show, edit, magnet TORRENT    what it holds, other trackers, its link
 //! dunlin clean PLAN                    remove what unfinished runs left
 //! ```
 #![cfg_attr(

@@ -1,5 +1,5 @@
-//! `dunlin completions SHELL` and `dunlin man`: what shells and manuals know of the command line, made
-//! of the same definition as its help.
+//! `dunlin completions SHELL` and `dunlin man`: what shells and manuals know of the command line,
+//! made of the same definition as its help.
 
 #![allow(
     rustdoc::invalid_html_tags,

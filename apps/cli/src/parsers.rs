@@ -21,7 +21,7 @@ pub(crate) enum ValueError {
     /// Zero, or longer than a year.
     #[error("`{0}` is out of range: a time is above 0 and at most 366 days")]
     DurationRange(String),
-    /// A size that is none.
+    /// Not a size.
     #[error(transparent)]
     Size(#[from] dunlin_base::SizeError),
     /// Too little memory.

@@ -24,7 +24,7 @@ pub(crate) fn is_stream(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-/// Reads a .torrent file, or stdin, and says what was made safe in it. Gives its bytes, too.
+/// Reads a .torrent file, or stdin, and warns of what was made safe in it. Returns its bytes, too.
 ///
 /// # Errors
 /// If it cannot be read, or is no torrent that we take (exit 4).
@@ -37,7 +37,7 @@ pub(crate) fn read(path: &Path) -> Result<(Vec<u8>, Torrent), Failure> {
     Ok((bytes, torrent))
 }
 
-/// Reads the bytes of a .torrent file called `name`, and says what was made safe in it.
+/// Parses the bytes of a .torrent file called `name`, and warns of what was made safe in it.
 ///
 /// # Errors
 /// If it is no torrent that we take (exit 4).
@@ -45,12 +45,12 @@ pub(crate) fn parse(name: &str, bytes: &[u8]) -> Result<Torrent, Failure> {
     let torrent =
         Torrent::parse(bytes).map_err(|error| Failure::input(format!("{name}: {error}")))?;
     for warning in &torrent.warnings {
-        out::say(&format!("warning: {name}: {warning}"));
+        out::notice(&format!("warning: {name}: {warning}"));
     }
     Ok(torrent)
 }
 
-/// At most one byte more than a torrent may have, so that its reader says that it is too long.
+/// At most one byte more than a torrent may have, so that the parser refuses it as too long.
 fn bytes(path: &Path) -> io::Result<Vec<u8>> {
     let most = MAX_TORRENT_SIZE as u64 + 1;
     let mut bytes = Vec::new();

@@ -1,4 +1,4 @@
-//! `dunlin tracker`: serves announces until somebody stops it. What a tracker does is the world's; here
+//! `dunlin tracker`: serves announces until it is stopped. What a tracker does is the world's; here
 //! are its options, its lists of torrents, and its signals.
 
 pub(crate) mod args;
@@ -23,7 +23,7 @@ use std::time::Duration;
 const INTERVAL: Duration = Duration::from_secs(1800);
 /// The longest interval: clients believe no longer one.
 const MAX_INTERVAL: Duration = Duration::from_secs(86_400);
-/// The shortest interval: it is told in whole seconds.
+/// The shortest interval: answers give it in whole seconds.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
 /// The longest list of torrents, in bytes: three million of them.
 const MAX_LIST: u64 = 128 << 20;
@@ -31,15 +31,16 @@ const MAX_LIST: u64 = 128 << 20;
 /// Runs the command until SIGINT or SIGTERM.
 ///
 /// # Errors
-/// If an interval is out of range (exit 2), the system gives no threads or signals (exit 3), a list of
-/// torrents is not there or wrong (exit 4) or cannot be read (exit 5), or an address is not to be had (exit 7).
+/// If an interval is out of range (exit 2), the system gives no threads or signals (exit 3), a list
+/// of torrents is not there or wrong (exit 4) or cannot be read (exit 5), or an address is not to
+/// be had (exit 7).
 pub(crate) fn run(args: &TrackerArgs) -> Result<Exit, Failure> {
     let interval = args.interval.unwrap_or(INTERVAL);
     if !(MIN_INTERVAL..=MAX_INTERVAL).contains(&interval) {
         return Err(Failure::usage("--interval: expected a time from 1s to 24h"));
     }
     let access = access(args)?;
-    // Before it listens: whoever sees it listening may send a signal.
+    // Before it listens: a process that sees it listening may send a signal.
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|error| {
         Failure::environment(format!("cannot listen for signals: {error}; try again"))
     })?;
@@ -67,7 +68,7 @@ pub(crate) fn run(args: &TrackerArgs) -> Result<Exit, Failure> {
         reread(args, &server);
     }
     server.stop();
-    out::say("stopped");
+    out::notice("stopped");
     Ok(Exit::Ok)
 }
 
@@ -87,10 +88,10 @@ fn failure(error: TrackerServerError) -> Failure {
 /// Says where it listens.
 fn ready(args: &TrackerArgs, server: &TrackerServer) -> Result<(), Failure> {
     for at in server.http() {
-        out::say(&format!("listening at http://{at}/announce"));
+        out::notice(&format!("listening at http://{at}/announce"));
     }
     for at in server.udp() {
-        out::say(&format!("listening at udp://{at}/announce"));
+        out::notice(&format!("listening at udp://{at}/announce"));
     }
     if args.json {
         let list = |found: &[SocketAddr]| found.iter().map(ToString::to_string).collect::<Vec<_>>();
@@ -106,11 +107,11 @@ fn reread(args: &TrackerArgs, server: &TrackerServer) {
     match access(args) {
         Ok(access) => {
             let count = match &access {
-                Access::Open => return out::say("SIGHUP: there is no list to read again"),
+                Access::Open => return out::notice("SIGHUP: there is no list to read again"),
                 Access::Only(list) | Access::Except(list) => list.len(),
             };
             server.set_access(access);
-            out::say(&format!("SIGHUP: read the list again, {count} torrents"));
+            out::notice(&format!("SIGHUP: read the list again, {count} torrents"));
         }
         Err(failure) => out::error(&format!("{failure}; the list before it stays")),
     }

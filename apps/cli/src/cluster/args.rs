@@ -1,5 +1,5 @@
-//! The command lines of `swarm` and `join`; those of `cast` and `place` are in `place`, and what all
-//! of them have in common is in `run`.
+//! The command lines of `swarm` and `join`; those of `cast` and `place` are in `place`, and what
+//! all of them have in common is in `run`.
 #![allow(
     rustdoc::invalid_html_tags,
     rustdoc::broken_intra_doc_links,

@@ -4,8 +4,8 @@ use dunlin_base::Rank;
 use dunlin_cluster::{FileState, PeerReport, PeerState, Report};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How many failed files of the same ranks are named one by one; the others are counted. A report of
-/// 20 000 failures helps nobody, and the document of `--json` has them all.
+/// How many failed files of the same ranks are named one by one; the others are counted. A report
+/// of 20 000 failures is of no use, and the document of `--json` has them all.
 const NAMED_FILES: usize = 8;
 
 /// Why the run is not ok: what stopped it as a whole; dead, absent and failed peers with their
@@ -14,7 +14,8 @@ pub(crate) fn failures(report: &Report) -> Vec<String> {
     failures_at(report, |rank| format!("rank {rank}"))
 }
 
-/// The same, with ranks called as `name` calls them. What is the same at several ranks is one sentence.
+/// The same, with ranks called as `name` calls them. What is the same at several ranks is one
+/// sentence.
 pub(crate) fn failures_at(report: &Report, name: impl Fn(Rank) -> String) -> Vec<String> {
     let mut sentences: Vec<String> = report.refused.iter().cloned().collect();
     sentences.extend(report.errors.iter().map(ToString::to_string));

@@ -1,5 +1,5 @@
 //! How this process was launched: alone, or as one rank of many; over what the ranks talk then, and
-//! which of the processes says what is wrong with the launch.
+//! which of the processes reports what is wrong with the launch.
 
 use crate::cluster::args::run::LaunchArgs;
 use crate::cluster::parsers::Fabric;
@@ -15,11 +15,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// How long a process that leaves the message to rank 0 waits before it ends: launchers kill
-/// everybody at the first bad exit, and rank 0's message must be out by then.
+/// all processes at the first bad exit, and rank 0's message must be out by then.
 const MESSAGE: Duration = Duration::from_secs(1);
 
-/// Threads that hash in a process at least, if the machine has as many: while one rank looks at a large
-/// file of its own, all others wait for it.
+/// Threads that hash in a process at least, if the machine has as many: while one rank looks at a
+/// large file of its own, all others wait for it.
 const LEAST_THREADS: usize = 4;
 
 /// How a run is launched.
@@ -36,8 +36,8 @@ pub(crate) enum Launch {
 pub(crate) struct InProcess {
     /// Over what they talk.
     pub(crate) fabric: FabricKind,
-    /// Whether to say that a launcher started this process, and only this one: a person may have
-    /// meant more.
+    /// Whether to mention that a launcher started this process, and only this one: a person may
+    /// have meant more.
     pub(crate) single: bool,
 }
 
@@ -73,13 +73,13 @@ pub(crate) fn launcher() -> Option<Launcher> {
     Launcher::detect(&|name| std::env::var(name).ok())
 }
 
-/// Whether this process says what is wrong before it has joined its job: every process of a launch
-/// meets the same, and one of them says it.
+/// Whether this process reports what is wrong before it has joined its job: every process of a
+/// launch meets the same, and one of them reports it.
 pub(crate) fn reports(launcher: Option<&Launcher>) -> bool {
     launcher.is_none_or(|launcher| launcher.rank() == 0)
 }
 
-/// Ends a process that does not speak, so late that the one that does has spoken.
+/// Ends a process that does not report, so late that the one that does has reported.
 pub(crate) fn end_silently(exit: Exit) -> ExitCode {
     if exit != Exit::Ok {
         std::thread::sleep(MESSAGE);
@@ -100,7 +100,7 @@ pub(crate) fn decide(
     if said == Fabric::Tcp {
         return Ok(Launch::Ranks);
     }
-    // A launcher that does not say how many it started has started more than one.
+    // A launcher that gives no number has started more than one.
     let Some(launcher) = launcher.filter(|launcher| launcher.size() != Some(1)) else {
         return alone(said, launcher.is_some(), peers).map(Launch::Here);
     };
@@ -128,11 +128,11 @@ pub(crate) fn alone(
     Ok(InProcess { fabric, single: launched && said == Fabric::Auto })
 }
 
-/// Joins the job of this process, over what was asked for. A peer tries to find rank 0 for `patience`.
-/// `message` is what rank 0 sends to the others of what they are to do.
+/// Joins the job of this process, over what was asked for. A peer tries to find rank 0 for
+/// `patience`. `message` is what rank 0 sends to the others of what they are to do.
 ///
 /// # Errors
-/// If what was said of the launch is wrong (exit 2), or there is no job to join (exit 3).
+/// If an option of the launch is wrong (exit 2), or there is no job to join (exit 3).
 pub(crate) fn join(
     said: &LaunchArgs,
     patience: Duration,
@@ -182,7 +182,7 @@ fn needed(peers: Option<u32>) -> String {
     }
 }
 
-/// What to say when a launcher started a single process, and all ranks of the plan run in it.
+/// The note for when a launcher started a single process, and all ranks of the plan run in it.
 pub(crate) fn one_process(peers: u32) -> String {
     format!(
         "one process under mpirun: all ranks run in this process, over memory; for one rank a \

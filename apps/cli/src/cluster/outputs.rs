@@ -1,4 +1,4 @@
-//! The files that tell what happened, `--trace` and the dumps: proved to be creatable before anything
+//! The files about what happened, `--trace` and the dumps: proved to be creatable before anything
 //! moves, written at the end.
 
 use crate::atomic_file::{self, Pending};
@@ -55,7 +55,7 @@ impl Outputs {
         self.trace.clone()
     }
 
-    /// Writes what the run left to tell. Ranks that were lost leave no dump, and a run that was
+    /// Writes them. Ranks that were lost leave no dump, and a run that was
     /// refused leaves none at all.
     ///
     /// # Errors

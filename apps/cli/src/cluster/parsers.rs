@@ -28,7 +28,7 @@ pub(crate) enum ClusterValueError {
     /// No rate, or none above zero.
     #[error("`{0}` is no rate above 0: write one like 100MB or 25MB,3=5MB")]
     Rate(String),
-    /// A size that is none.
+    /// Not a size.
     #[error(transparent)]
     Size(#[from] SizeError),
     /// No power of two or out of bounds.
@@ -237,7 +237,7 @@ impl FromStr for LinkRate {
 /// Reads a rate above zero, in bytes a second.
 ///
 /// # Errors
-/// If it is none.
+/// If it is not a rate above zero.
 pub(crate) fn rate(text: &str) -> Result<Rate, ClusterValueError> {
     match parse_rate(text)? {
         0 => Err(ClusterValueError::Rate(text.to_owned())),
@@ -248,7 +248,7 @@ pub(crate) fn rate(text: &str) -> Result<Rate, ClusterValueError> {
 /// Reads a number of ranks.
 ///
 /// # Errors
-/// If it is none from 1 to 100 000.
+/// If it is not a number from 1 to 100 000.
 pub(crate) fn count(text: &str) -> Result<u32, ClusterValueError> {
     let count = text.trim().parse().ok().filter(|count| (1..=MAX_RANKS).contains(count));
     count.ok_or_else(|| ClusterValueError::Count(text.to_owned()))

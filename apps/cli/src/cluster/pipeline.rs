@@ -36,8 +36,8 @@ const JOB: &str = "dunlin::job";
 
 /// What `swarm` and `place` do differently; `cast` is a `place` with one rule for all ranks.
 pub(crate) trait Kind: Sized {
-    /// Whether a peer of a job loads its files before rank 0 lets it begin. Otherwise it has to know
-    /// its neighbours first.
+    /// Whether a peer of a job loads its files before rank 0 lets it begin. Otherwise it has to
+    /// know its neighbours first.
     const LOADS_FIRST: bool;
 
     /// The options that all runs have.
@@ -194,7 +194,7 @@ pub(crate) fn run<K: Kind>(
     let (rank, size) = (job.rank(), job.size());
     tracing::info!(target: JOB, over = job.carrier(), %rank, size, "joined the job");
     if size == 1 && fabric != Fabric::Tcp {
-        // The launcher did not say that it started one process only.
+        // The launcher gave no number of processes, and started one only.
         let _ = job.leave(Exit::Ok.code());
         let kind = kind?;
         let here = launch::alone(fabric, true, || kind.peers())?;
@@ -263,11 +263,11 @@ fn lead_run<K: Kind>(process: &JobProcess<'_>, mut kind: K) -> Result<Exit, Refu
     let console = Console::lead(quiet);
     let control = RunControl::new();
     // A death is printed at once: most launchers end all processes a moment later.
-    control.set_notifier(out::say);
+    control.set_notifier(out::notice);
     let watch = progress::watch(&control, console)?;
     let seat = Seat::Lead(process);
-    // Judged with what the ranks sent: that the job has the wrong number of ranks, for one, explains
-    // why one of them is not in it.
+    // Judged with what the ranks sent: that the job has the wrong number of ranks, for one,
+    // explains why one of them is not in it.
     let outputs = kind.decide(&seat, console).and_then(|()| outputs(&kind, &seat));
     let hellos = job.hellos(start_timeout, &|| watch.interrupted());
     watch.go_on()?;
@@ -282,7 +282,7 @@ fn lead_run<K: Kind>(process: &JobProcess<'_>, mut kind: K) -> Result<Exit, Refu
         console.warning(&text);
     }
     if let Some(text) = ranks::last_run(&hellos).filter(|_| !quiet && !kind.only_looks()) {
-        out::say(&text);
+        out::notice(&text);
     }
     let stage = Stage {
         seat: &seat,
@@ -310,8 +310,8 @@ fn lead_run<K: Kind>(process: &JobProcess<'_>, mut kind: K) -> Result<Exit, Refu
     Ok(kind.report(report, outputs)?)
 }
 
-/// Takes part in a job to its end: a peer makes its own part ready, sends rank 0 a hello, and runs if
-/// rank 0 lets it begin.
+/// Takes part in a job to its end: a peer makes its own part ready, sends rank 0 a hello, and runs
+/// if rank 0 lets it begin.
 pub(crate) fn follow<K: Kind>(process: &JobProcess<'_>, kind: Result<K, Failure>) -> Exit {
     let exit = take_part(process, kind);
     Exit::of_code(process.job.leave(exit.code()))

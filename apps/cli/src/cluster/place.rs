@@ -1,6 +1,6 @@
-//! `dunlin cast` and `dunlin place`: every rank comes to hold what it should, from whichever ranks hold
-//! it. From the command line to each rank's part, and from the report to what is printed. How the
-//! bytes move is the world's business.
+//! `dunlin cast` and `dunlin place`: every rank comes to hold what it should, from whichever ranks
+//! hold it. From the command line to each rank's part, and from the report to what is printed. How
+//! the bytes move is the world's business.
 //!
 //! ```text
 //!   spec    what rank 0 sends to all ranks: its arguments and its plan
@@ -31,7 +31,7 @@ use super::policies::Policies;
 use crate::args::Command;
 use crate::console::Console;
 use crate::exit::{Exit, Failure};
-use content::{Lookup, Ready, left_out};
+use content::{Lookup, RankContent, left_out};
 use dunlin_base::Rank;
 use dunlin_cluster::process::{Hello, Job, LastRun, Launcher, host_name};
 use dunlin_cluster::{FabricKind, LinkRates, PeerConfig, Report, RunConfig, VirtualConfig, watch};
@@ -60,7 +60,7 @@ pub(crate) fn run(command: &Command, launcher: Option<&Launcher>) -> Result<Exit
     let Some(options) = spec::options_of(command) else {
         return Err(Failure::usage("this is neither a cast nor a plan to place"));
     };
-    // Only rank 0's counts, whatever another one's command line or disk says.
+    // Only rank 0's counts, whatever is on another one's command line or disk.
     let spec = words().and_then(|words| JobSpec::given(command, words));
     if let Some(hosts) = start::hosts_of(options)? {
         return start::on_hosts(spec?, &hosts);
@@ -120,8 +120,8 @@ impl Placement {
         Placement { spec, hosts: HostNames::new(), problems: Vec::new(), sites: Vec::new() }
     }
 
-    /// Refuses options that the ranks of one process cannot have, and faults of ranks that there are
-    /// not.
+    /// Refuses options that the ranks of one process cannot have, and faults of ranks that there
+    /// are not.
     fn decide_here(&mut self) -> Result<(), Failure> {
         let options = &self.spec.options;
         if options.link_rate.is_some() && options.run.launch.fabric != Fabric::Virtual {
@@ -142,7 +142,7 @@ impl Placement {
         let mut problems = unmatched(spec, sites);
         let mut parts = part::parts(spec, sites);
         refuse_shared(sites, &parts)?;
-        let mut all: Vec<Ready> = Vec::new();
+        let mut all: Vec<RankContent> = Vec::new();
         let cache = cache(spec, |name| std::env::var_os(name));
         for site in sites {
             stage.watch.go_on()?;
@@ -299,8 +299,8 @@ impl Kind for Placement {
 /// Makes the test data of a plan that is not there yet, at the ranks of `sites`.
 ///
 /// # Errors
-/// If it is not there and nothing may be made (exit 4), something else stands in its place (exit 4), the
-/// disk refuses (exit 5), or a person stops it (exit 9).
+/// If it is not there and nothing may be made (exit 4), something else stands in its place (exit
+/// 4), the disk refuses (exit 5), or a person stops it (exit 9).
 fn generate(spec: &JobSpec, sites: &[Site], stage: &Stage<'_>) -> Result<(), Failure> {
     let Task::Place(place) = &spec.task else { return Ok(()) };
     if place.plan.generate.is_empty() {
@@ -359,8 +359,8 @@ fn count(spec: &JobSpec, names: usize) -> u32 {
     spec.options.ranks.unwrap_or(by_plan.max(names))
 }
 
-/// Ranks that pretend to be on different hosts must not write into the same folder: they see the same
-/// files all the same.
+/// Ranks that pretend to be on different hosts must not write into the same folder: they see the
+/// same files all the same.
 ///
 /// # Errors
 /// If they would (exit 2).
@@ -384,8 +384,8 @@ fn refuse_shared(sites: &[Site], parts: &BTreeMap<Rank, Part>) -> Result<(), Fai
     Ok(())
 }
 
-/// Sources that no rank has and that nothing else would name: of several, one whose contents land has
-/// no name of its own.
+/// Sources that no rank has and that nothing else would name: of several, one whose contents land
+/// has no name of its own.
 fn unheld(spec: &JobSpec, has: &BTreeSet<usize>) -> Vec<String> {
     let Task::Cast(cast) = &spec.task else { return Vec::new() };
     let several = cast.sources.len() > 1;
@@ -422,8 +422,8 @@ fn check_faults(spec: &JobSpec, size: u32) -> Result<(), Failure> {
     })
 }
 
-/// Where hash lists of earlier runs are kept for this host; `None` if they are not to be believed, or
-/// there is no place for them.
+/// Where hash lists of earlier runs are kept for this host; `None` if they are not to be believed,
+/// or there is no place for them.
 fn cache(spec: &JobSpec, lookup: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     if spec.options.no_cache || spec.options.verify_only {
         return None;

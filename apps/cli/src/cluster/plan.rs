@@ -176,7 +176,7 @@ pub(crate) enum LoadError {
         path: PathBuf,
         /// What was tried, as in "reading".
         doing: &'static str,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// The caller asked to stop while test data was made.
@@ -216,8 +216,8 @@ impl From<&LoadError> for Failure {
 /// cannot be read, or a file has a fault, named with its line.
 pub(crate) fn load(path: &Path) -> Result<LoadedPlan, LoadError> {
     let listing = match look(path)? {
-        Place::File(file) => return load_toml(&file),
-        Place::Folder(listing) => listing,
+        PlanPath::File(file) => return load_toml(&file),
+        PlanPath::Folder(listing) => listing,
     };
     match listing.form(path)? {
         Form::Toml => load_toml(&path.join(PLAN_TOML)),
@@ -235,26 +235,26 @@ pub(crate) fn load(path: &Path) -> Result<LoadedPlan, LoadError> {
 }
 
 /// What a PLAN is, before its form is known.
-enum Place {
+enum PlanPath {
     /// A `plan.toml` of whatever name.
     File(PathBuf),
     /// A folder, listed.
     Folder(Listing),
 }
 
-fn look(path: &Path) -> Result<Place, LoadError> {
+fn look(path: &Path) -> Result<PlanPath, LoadError> {
     let metadata = fs::metadata(path).map_err(|wrong| match wrong.kind() {
         io::ErrorKind::NotFound => LoadError::Absent { path: path.to_owned() },
         _ => LoadError::io(path, "looking at it")(wrong),
     })?;
     if metadata.is_file() && path.extension().is_some_and(|extension| extension == "toml") {
-        return Ok(Place::File(path.to_owned()));
+        return Ok(PlanPath::File(path.to_owned()));
     }
     if !metadata.is_dir() {
         let found = if metadata.is_file() { "another file" } else { "a device or socket" };
         return Err(LoadError::NotAPlan { path: path.to_owned(), found: found.to_owned() });
     }
-    Listing::read(path).map(Place::Folder)
+    Listing::read(path).map(PlanPath::Folder)
 }
 
 fn check_gap(

@@ -47,12 +47,12 @@ pub(crate) fn during<T>(mode: ProgressMode, control: &RunControl, work: impl FnO
 /// All ranks at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Snapshot {
-    peers: Vec<One>,
+    peers: Vec<RankSnapshot>,
 }
 
-/// One rank at one moment.
+/// RankSnapshot rank at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct One {
+struct RankSnapshot {
     rank: Rank,
     state: RankState,
     have: u64,
@@ -62,7 +62,7 @@ struct One {
 
 impl Snapshot {
     fn take(control: &RunControl) -> Snapshot {
-        let peers = control.progress().into_iter().map(|rank| One {
+        let peers = control.progress().into_iter().map(|rank| RankSnapshot {
             rank: rank.rank,
             state: rank.state,
             have: rank.pieces_have,
@@ -72,7 +72,7 @@ impl Snapshot {
         Snapshot { peers: peers.collect() }
     }
 
-    fn sum(&self, of: impl Fn(&One) -> u64) -> u64 {
+    fn sum(&self, of: impl Fn(&RankSnapshot) -> u64) -> u64 {
         self.peers.iter().map(of).fold(0, u64::saturating_add)
     }
 
@@ -86,13 +86,13 @@ impl Snapshot {
         !self.peers.iter().any(|peer| begun.contains(&peer.state))
     }
 
-    /// One line: `12.3s  3/8 peers complete  41%  210.0 MiB/s`.
+    /// RankSnapshot line: `12.3s  3/8 peers complete  41%  210.0 MiB/s`.
     fn line(&self, elapsed: Duration, rate: u64) -> String {
         let seconds = elapsed.as_secs_f64();
         let peers = self.peers.len();
         if self.starting() {
             // While a rank is checking, its pieces are bytes.
-            let checking: Vec<&One> =
+            let checking: Vec<&RankSnapshot> =
                 self.peers.iter().filter(|one| one.state == RankState::Checking).collect();
             return format!(
                 "{seconds:.1}s  checking  {}/{peers} peers ready  {} of {}",
@@ -115,7 +115,7 @@ impl Snapshot {
     }
 }
 
-impl One {
+impl RankSnapshot {
     fn message(&self) -> String {
         match self.state {
             RankState::Idle => String::new(),
@@ -153,7 +153,7 @@ fn lines(control: &RunControl, ended: &Receiver<()>) {
     while ended.recv_timeout(LINE) == Err(RecvTimeoutError::Timeout) {
         let now = Snapshot::take(control);
         let rate = speed.since(now.sum(|one| one.bytes));
-        out::say(&now.line(begun.elapsed(), rate));
+        out::notice(&now.line(begun.elapsed(), rate));
     }
 }
 
@@ -182,14 +182,14 @@ fn bars(control: &RunControl, ended: &Receiver<()>) {
     screen.clear();
 }
 
-/// The line after the last: how the run ended. On a terminal the table says it.
+/// The line after the last: how the run ended. On a terminal the table shows it.
 pub(crate) fn last_line(mode: ProgressMode, report: &Report) {
     if mode != ProgressMode::Lines || report.peers.is_empty() {
         return;
     }
     let complete = report.peers.iter().filter(|peer| peer.state == PeerState::Complete).count();
     let rate = report.bytes_moved as f64 / report.seconds.max(0.001);
-    out::say(&format!(
+    out::notice(&format!(
         "{:.1}s  {complete}/{} peers complete  {} moved  {}",
         report.seconds,
         report.peers.len(),
@@ -206,8 +206,8 @@ fn draw(bar: &Bar, have: u64, wanted: u64, message: &str) {
 mod tests {
     use super::*;
 
-    fn one(rank: u32, state: RankState, have: u64, wanted: u64) -> One {
-        One { rank: Rank(rank), state, have, wanted, bytes: 0 }
+    fn one(rank: u32, state: RankState, have: u64, wanted: u64) -> RankSnapshot {
+        RankSnapshot { rank: Rank(rank), state, have, wanted, bytes: 0 }
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! Rank 0's judgement on a job before anything moves: whether it has as many ranks as the plan
-//! needs, and whether every rank could read its part. Pure: from what the ranks said to sentences.
+//! needs, and whether every rank could read its part. Pure: from what the ranks sent to sentences.
 
 use crate::console::{json, out};
 use crate::exit::{Exit, Failure};
@@ -39,9 +39,9 @@ impl Refusal {
     }
 }
 
-/// Judges a job of ranks 0 to `peers` by what its ranks said. `seen` is the highest rank of the plan
-/// as rank 0 sees it (0 if it sees none), `own` what keeps rank 0 itself from going on. A rank that
-/// said nothing is no failure: the run goes on without it.
+/// Judges a job of ranks 0 to `peers` by what its ranks sent. `seen` is the highest rank of the
+/// plan as rank 0 sees it (0 if it sees none), `own` what keeps rank 0 itself from going on. A rank
+/// that sent nothing is no failure: the run goes on without it.
 ///
 /// # Errors
 /// If the job has the wrong number of ranks (exit 3), if inputs are missing (exit 4), or if a rank
@@ -95,7 +95,7 @@ fn wrong_size(peers: u32, highest: u32) -> Refusal {
 }
 
 /// One sentence for each text, with the ranks that gave it; beyond `most` they are counted. A text
-/// of rank 0 speaks for the whole job and names no ranks.
+/// of rank 0 is about the whole job and names no ranks.
 fn grouped<'a>(
     said: impl Iterator<Item = (Rank, &'a str)>,
     most: usize,
@@ -126,7 +126,8 @@ fn grouped<'a>(
     sentences
 }
 
-/// What to say of the last run, if it was cut off: who died in it, or at least whom it took down.
+/// The sentence on the last run, if it was cut off: which ranks died in it, or at least ended with
+/// it.
 pub(crate) fn last_run(hellos: &BTreeMap<Rank, Hello>) -> Option<String> {
     let marks = || hellos.iter().filter_map(|(rank, hello)| Some((rank, hello.last_run.as_ref()?)));
     let died: BTreeSet<Rank> = marks().flat_map(|(_, last)| last.died.iter().copied()).collect();
@@ -142,7 +143,7 @@ pub(crate) fn last_run(hellos: &BTreeMap<Rank, Hello>) -> Option<String> {
     Some(format!("{what}; going on from what is on disk"))
 }
 
-/// What to say of the ranks that said nothing within `patience`.
+/// The warning about the ranks that sent nothing within `patience`.
 pub(crate) fn unheard(
     peers: u32,
     hellos: &BTreeMap<Rank, Hello>,

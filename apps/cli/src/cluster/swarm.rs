@@ -131,7 +131,7 @@ impl<'a> Swarm<'a> {
     }
 
     /// Prints the report: a document, or the table and what went wrong. Errors are never silenced.
-    fn print(&self, report: &Report, exit: Exit) -> Result<(), Failure> {
+    fn show(&self, report: &Report, exit: Exit) -> Result<(), Failure> {
         let (args, failures) = (self.args, failures::failures(report));
         if args.run.json {
             let message = failures.join("\n");
@@ -205,7 +205,7 @@ impl Kind for Swarm<'_> {
             && let Some(loaded) = &self.plan
         {
             if here.single && !self.args.run.quiet {
-                out::say(&launch::one_process(peers));
+                out::notice(&launch::one_process(peers));
             }
             self.warnings.clone_from(&loaded.plan.warnings);
         }
@@ -314,14 +314,14 @@ impl Kind for Swarm<'_> {
                 Exit::Ok => {
                     check::print(self.args.run.json, self.form, &[], &check::moves(&report))?;
                 }
-                _ => self.print(&report, exit)?,
+                _ => self.show(&report, exit)?,
             }
             return Ok(exit);
         }
         progress::last_line(ProgressMode::of(self.args.run.quiet), &report);
         outputs.write(&report)?;
-        self.print(&report, exit)?;
-        self.advice(&report, exit).iter().for_each(|line| out::say(line));
+        self.show(&report, exit)?;
+        self.advice(&report, exit).iter().for_each(|line| out::notice(line));
         Ok(exit)
     }
 }
@@ -334,9 +334,9 @@ fn dest(peer: &PeerConfig) -> Option<&Path> {
     }
 }
 
-/// Looks whether the folder of the outputs can be written and no other run works in it: the run itself
-/// takes its lock, but then the others would have begun already. A folder that is not there yet is
-/// made by the run.
+/// Looks whether the folder of the outputs can be written and no other run works in it: the run
+/// itself takes its lock, but then the others would have begun already. A folder that is not there
+/// yet is made by the run.
 fn refuse_used(fs: &Arc<dyn Fs>, dest: &Path) -> Result<(), Failure> {
     if fs.metadata(dest).is_err() {
         return Ok(());

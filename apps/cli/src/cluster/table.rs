@@ -123,7 +123,7 @@ fn complete(report: &Report) -> usize {
     report.peers.iter().filter(|peer| peer.state == PeerState::Complete).count()
 }
 
-/// Shown to people only: a rate over less than a millisecond says nothing.
+/// Shown to people only: a rate over less than a millisecond means nothing.
 fn rate(report: &Report) -> String {
     format_rate((report.bytes_moved as f64 / report.seconds.max(0.001)) as u64)
 }

@@ -1,5 +1,5 @@
-//! Bars on a terminal. The one place that draws with escape sequences: what is shown beside a bar goes
-//! through [`plain`] first, as everything else that goes out.
+//! Bars on a terminal. The one place that draws with escape sequences: what is shown beside a bar
+//! goes through [`plain`] first, as everything else that goes out.
 
 use dunlin_base::plain;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -25,7 +25,7 @@ impl Bars {
 
     /// Writes one line above the bars.
     pub(crate) fn say(&self, text: &str) {
-        // A screen that is gone is nobody's loss.
+        // A screen that is gone needs no line.
         let _ = self.0.println(plain(text));
     }
 
@@ -63,7 +63,8 @@ impl Bar {
     }
 }
 
-/// A bar that draws at `target`, its name already: one that is to be among others is hidden until it is.
+/// A bar that draws at `target`, its name already: one that is to be among others is hidden until
+/// it is.
 fn bar(template: &'static str, prefix: &str, target: ProgressDrawTarget) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(1), target);
     let style = ProgressStyle::with_template(template);

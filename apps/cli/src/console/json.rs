@@ -12,7 +12,7 @@ pub(crate) fn failure(exit: Exit, message: &str) -> Value {
 }
 
 /// The document of a run: the world's report, with an `error` if it is not ok and has none.
-/// `message` says what went wrong, for people.
+/// `message` is what went wrong, for people.
 pub(crate) fn report(mut report: Value, exit: Exit, message: &str) -> Value {
     if let Some(fields) = report.as_object_mut() {
         fields.insert("schema".to_owned(), SCHEMA.into());

@@ -1,10 +1,11 @@
 //! The two ways out: data on stdout, everything else on stderr. Neither ever panics: a reader that
-//! closes stdout has seen enough, and a closed stderr has nobody to tell.
+//! closes stdout has seen enough, and a closed stderr has no reader.
 //!
-//! Nothing else in this program writes to them (tidy checks it, `logging` and `bars` apart, which write
-//! through this module), and whatever goes out for people is cleaned here: torrents, trackers, peers,
-//! other hosts and file names give texts that could move the cursor or turn a line around. One call is
-//! one line, so that a line break in a text from outside cannot begin a line that looks like ours.
+//! Nothing else in this program writes to them (tidy checks it, `logging` and `bars` apart, which
+//! write through this module), and whatever goes out for people is cleaned here: torrents,
+//! trackers, peers, other hosts and file names give texts that could move the cursor or turn a line
+//! around. One call is one line, so that a line break in a text from outside cannot begin a line
+//! that looks like ours.
 
 use crate::exit::Failure;
 use dunlin_base::{is_disguise, plain, plain_json};
@@ -20,8 +21,8 @@ const MAX_LINE: usize = 1 << 20;
 /// Whether a launcher started this process.
 static LAUNCHED: AtomicBool = AtomicBool::new(false);
 
-/// From now on nobody is taken to look at the terminals of this process: some launchers give their
-/// processes terminals of their own, whose other end may be anything.
+/// From now on no person is taken to look at the terminals of this process: some launchers give
+/// their processes terminals of their own, whose other end may be anything.
 pub(crate) fn set_launched() {
     LAUNCHED.store(true, Ordering::Relaxed);
 }
@@ -94,8 +95,8 @@ impl Page<'_> {
         writeln!(self.to, "{}", plain_json(document))
     }
 
-    /// Writes bytes as they are: a file that is read by programs. Who calls it has made sure that no
-    /// text from outside is in it, or that stdout is no terminal ([`is_terminal`]).
+    /// Writes bytes as they are: a file that is read by programs. Who calls it has made sure that
+    /// no text from outside is in it, or that stdout is no terminal ([`is_terminal`]).
     ///
     /// # Errors
     /// If the stream takes no more.
@@ -164,25 +165,25 @@ pub(crate) fn document(value: &serde_json::Value) -> Result<(), Failure> {
 }
 
 /// Writes one line on stderr.
-pub(crate) fn say(text: &str) {
+pub(crate) fn notice(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{}", plain(text));
 }
 
 /// Writes on stderr what ended the program.
 pub(crate) fn error(text: &str) {
-    say(&format!("error: {text}"));
+    notice(&format!("error: {text}"));
 }
 
-/// From now on a panic, which is a defect and may quote what came from outside, says so through
-/// [`say`], too.
+/// From now on a panic, which is a defect and may quote what came from outside, is reported through
+/// [`notice`], too.
 pub(crate) fn clean_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let thread = std::thread::current();
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        say(&panicked(thread.name().unwrap_or("?"), &place, panic.payload()));
+        notice(&panicked(thread.name().unwrap_or("?"), &place, panic.payload()));
         let trace = Backtrace::capture();
         if trace.status() == BacktraceStatus::Captured {
-            trace.to_string().lines().for_each(say);
+            trace.to_string().lines().for_each(notice);
         }
     }));
 }
@@ -194,8 +195,8 @@ fn panicked(thread: &str, place: &str, payload: &dyn Any) -> String {
     format!("error: thread {thread} panicked at {place}, a defect of the program: {text}")
 }
 
-/// Writes help, or what is wrong with a command line whose words are clean, in the layout and colours
-/// of the parser.
+/// Writes help, or what is wrong with a command line whose words are clean, in the layout and
+/// colours of the parser.
 ///
 /// # Errors
 /// If the stream takes no more.
@@ -209,7 +210,7 @@ pub(crate) struct Log;
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let line = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-        say(&String::from_utf8_lossy(line));
+        notice(&String::from_utf8_lossy(line));
         Ok(bytes.len())
     }
 
@@ -248,8 +249,8 @@ pub(crate) fn shell_word(path: &std::path::Path) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// Writes a path for people, so that a shell they paste it into reads it as one word. What cannot be
-/// shown is written in the form that bash, zsh and ksh read.
+/// Writes a path for people, so that a shell they paste it into reads it as one word. What cannot
+/// be shown is written in the form that bash, zsh and ksh read.
 pub(crate) fn shown_word(path: &std::path::Path) -> String {
     let bytes = path.as_os_str().as_encoded_bytes();
     let shown = std::str::from_utf8(bytes).is_ok_and(|text| !text.contains(is_disguise));

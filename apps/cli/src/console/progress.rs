@@ -48,7 +48,7 @@ impl Step {
             bar
         });
         if mode == ProgressMode::Lines {
-            out::say(&what);
+            out::notice(&what);
         }
         Step { mode, what, total, shown: Instant::now(), bar }
     }
@@ -59,7 +59,7 @@ impl Step {
             bar.draw(done, self.total, &self.what);
         } else if self.mode == ProgressMode::Lines && self.shown.elapsed() >= LINE {
             self.shown = Instant::now();
-            out::say(&format!("{}  {}%", self.what, percent(done, self.total)));
+            out::notice(&format!("{}  {}%", self.what, percent(done, self.total)));
         }
     }
 

@@ -19,8 +19,8 @@ pub(crate) fn outlive_file_limit() {
 /// The number of the signal on all systems that dunlin runs on.
 const SIGXFSZ: i32 = 25;
 
-/// The same signal within that time is the same request: `timeout` signals the program that it has started
-/// and then its process group, to which that belongs.
+/// The same signal within that time is the same request: `timeout` signals the program that it has
+/// started and then its process group, to which that belongs.
 const ONE_REQUEST: Duration = Duration::from_millis(100);
 
 /// Listens for signals from now until the program ends.
@@ -75,7 +75,7 @@ impl Watch {
 fn listen(signals: &mut Signals, stop: &dyn Fn(), interrupted: &AtomicBool, reports: bool) {
     let say = |text| {
         if reports {
-            out::say(text);
+            out::notice(text);
         }
     };
     let mut first = None;

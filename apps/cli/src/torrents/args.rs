@@ -261,7 +261,8 @@ pub(crate) struct MagnetArgs {
 
     /// Leaves the trackers out.
     ///
-    /// Then whoever opens the link has to know a peer (`dunlin get --peer`): nobody is found by the DHT.
+    /// Then whoever opens the link has to know a peer (`dunlin get --peer`): nobody is found by the
+    /// DHT.
     #[arg(long)]
     pub(crate) no_trackers: bool,
 

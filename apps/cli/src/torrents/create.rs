@@ -1,6 +1,6 @@
 //! `dunlin create PATH`: a torrent of a file or a folder.
 
-use super::scan::{Content, Wanted, scan};
+use super::scan::{ScanOptions, ScannedContent, scan};
 use super::{check_folder, check_output, is_stream, show, write};
 use crate::args::{Args, Command};
 use crate::console::out;
@@ -46,7 +46,7 @@ pub(crate) fn run(args: &CreateArgs) -> Result<Exit, Failure> {
         check_folder(out)?;
     }
     let unnamed = PathBuf::new();
-    let wanted = Wanted {
+    let wanted = ScanOptions {
         exclude: &args.exclude,
         follow_links: args.follow_links,
         order: args.order,
@@ -69,7 +69,7 @@ pub(crate) fn run(args: &CreateArgs) -> Result<Exit, Failure> {
     }
     say_left_out(&content.left_out);
     if args.private && args.tracker.is_empty() {
-        out::say("warning: a private torrent without a tracker: nobody will find a peer of it");
+        out::notice("warning: a private torrent without a tracker: nobody will find a peer of it");
     }
     let torrent = make(args, &content)?;
     let bytes = torrent.to_bytes();
@@ -85,7 +85,7 @@ pub(crate) fn run(args: &CreateArgs) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-/// A torrent of plain data that is to be seeded, as the command makes it when it is told nothing else.
+/// A torrent of plain data that is to be seeded, as the command makes it without other options.
 /// It is not written anywhere.
 ///
 /// # Errors
@@ -102,14 +102,14 @@ pub(crate) fn of_data(path: &Path, trackers: &[String], quiet: bool) -> Result<T
     };
     let nowhere = PathBuf::new();
     let wanted =
-        Wanted { exclude: &[], follow_links: false, order: FileOrder::Name, out: &nowhere };
+        ScanOptions { exclude: &[], follow_links: false, order: FileOrder::Name, out: &nowhere };
     let content = scan(path, &wanted)?;
     say_left_out(&content.left_out);
     make(&args, &content)
 }
 
 /// Hashes the files, and puts the torrent together.
-fn make(args: &CreateArgs, content: &Content) -> Result<Torrent, Failure> {
+fn make(args: &CreateArgs, content: &ScannedContent) -> Result<Torrent, Failure> {
     if is_own_name(&content.name) {
         let name = plain(&content.name);
         return Err(Failure::input(format!(
@@ -124,7 +124,7 @@ fn make(args: &CreateArgs, content: &Content) -> Result<Torrent, Failure> {
         .with_private(args.private)
         .with_source(args.source.clone());
     let source =
-        |file: &super::scan::Found| NewSource { path: file.place.clone(), meta: file.meta };
+        |file: &super::scan::SourceFile| NewSource { path: file.place.clone(), meta: file.meta };
     let sources: Vec<NewSource> = content.files.iter().map(source).collect();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let what = format!("hashing {}", format_size(total));
@@ -148,7 +148,7 @@ fn make(args: &CreateArgs, content: &Content) -> Result<Torrent, Failure> {
 
 fn plan(
     args: &CreateArgs,
-    content: &Content,
+    content: &ScannedContent,
     piece_length: u32,
 ) -> Result<NewTorrent, dunlin_metainfo::BuildError> {
     let mut files: Vec<NewFile> = content
@@ -189,21 +189,21 @@ fn say_changed(torrent: &Torrent) {
         });
     }
     for sentence in changed.iter().take(MAX_CHANGED) {
-        out::say(&format!("warning: the name {sentence}"));
+        out::notice(&format!("warning: the name {sentence}"));
     }
     if changed.len() > MAX_CHANGED {
         let more = changed.len() - MAX_CHANGED;
-        out::say(&format!("warning: {more} more names will be changed where they are fetched"));
+        out::notice(&format!("warning: {more} more names will be changed where they are fetched"));
     }
 }
 
 fn say_left_out(left_out: &[String]) {
     for sentence in left_out.iter().take(MAX_LEFT_OUT) {
-        out::say(&format!("warning: {sentence}"));
+        out::notice(&format!("warning: {sentence}"));
     }
     if left_out.len() > MAX_LEFT_OUT {
         let more = left_out.len() - MAX_LEFT_OUT;
-        out::say(&format!("warning: {more} more are left out for reasons like these"));
+        out::notice(&format!("warning: {more} more are left out for reasons like these"));
     }
 }
 
@@ -221,7 +221,7 @@ fn report(args: &CreateArgs, torrent: &Torrent, out: &Path, bytes: usize) -> Res
     }
     if is_stream(out) {
         if !args.quiet {
-            lines.iter().for_each(|line| out::say(line));
+            lines.iter().for_each(|line| out::notice(line));
         }
         return Ok(());
     }

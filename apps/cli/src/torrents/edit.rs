@@ -1,4 +1,5 @@
-//! `dunlin edit TORRENT`: another .torrent file for the same torrent, or, if that is said, for another.
+//! `dunlin edit TORRENT`: another .torrent file for the same torrent, or, if that is asked for, for
+//! another.
 
 use super::{check_output, is_stream, read, write};
 use crate::console::out;
@@ -9,8 +10,8 @@ use dunlin_metainfo::{Torrent, TorrentEdit};
 /// Runs the command.
 ///
 /// # Errors
-/// If a change would make another torrent and that was not said (exit 2), there is no torrent, or
-/// something stands where it goes (exit 4), or it cannot be written (exit 5).
+/// If a change would make another torrent and that was not asked for (exit 2), there is no torrent,
+/// or something stands where it goes (exit 4), or it cannot be written (exit 5).
 pub(crate) fn run(args: &EditArgs) -> Result<Exit, Failure> {
     check_output(&args.out, args.force)?;
     let (bytes, torrent) = read(&args.torrent)?;
@@ -30,7 +31,7 @@ pub(crate) fn run(args: &EditArgs) -> Result<Exit, Failure> {
     let hash = after.hashes.first();
     let same = if renewed { "the info-hash is now" } else { "the info-hash stays" };
     if is_stream(&args.out) {
-        out::say(&format!("{same} {hash}"));
+        out::notice(&format!("{same} {hash}"));
     } else {
         out::data(|page| page.line(format_args!("{same} {hash}")))?;
     }

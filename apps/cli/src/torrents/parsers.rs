@@ -148,7 +148,7 @@ impl Select {
 /// Reads the address of a peer.
 ///
 /// # Errors
-/// If it is none.
+/// If it is not HOST:PORT.
 pub(crate) fn peer(text: &str) -> Result<(String, u16), TorrentValueError> {
     // As a magnet link reads it, so that the link will hold it.
     let link = format!("magnet:?xt=urn:btih:{}&x.pe={text}", "0".repeat(40));

@@ -15,7 +15,7 @@ const MAX_NOT_UTF8: usize = 50;
 
 /// What is wanted of a scan.
 #[derive(Debug)]
-pub(crate) struct Wanted<'a> {
+pub(crate) struct ScanOptions<'a> {
     /// What is left out, by its path below the folder.
     pub(crate) exclude: &'a [Pattern],
     /// Whether links are taken for what they lead to.
@@ -28,7 +28,7 @@ pub(crate) struct Wanted<'a> {
 
 /// A file for a torrent.
 #[derive(Clone, Debug)]
-pub(crate) struct Found {
+pub(crate) struct SourceFile {
     /// Its path in the torrent; of a single file its name.
     pub(crate) path: Vec<String>,
     /// Where it is.
@@ -43,13 +43,13 @@ pub(crate) struct Found {
 
 /// All files for a torrent.
 #[derive(Debug)]
-pub(crate) struct Content {
+pub(crate) struct ScannedContent {
     /// The name of the file or folder.
     pub(crate) name: String,
     /// Whether it is a file.
     pub(crate) single: bool,
     /// The files.
-    pub(crate) files: Vec<Found>,
+    pub(crate) files: Vec<SourceFile>,
     /// What is not among them, a sentence each.
     pub(crate) left_out: Vec<String>,
 }
@@ -59,7 +59,7 @@ pub(crate) struct Content {
 /// # Errors
 /// If there is nothing, or a name that no torrent can have (exit 4), or a folder cannot be read
 /// (exit 5).
-pub(crate) fn scan(path: &Path, wanted: &Wanted<'_>) -> Result<Content, Failure> {
+pub(crate) fn scan(path: &Path, wanted: &ScanOptions<'_>) -> Result<ScannedContent, Failure> {
     let shown = path.display();
     let whole = path.canonicalize().map_err(|error| {
         Failure::input(format!("cannot find {shown}: {error}; give a file or a folder"))
@@ -69,14 +69,14 @@ pub(crate) fn scan(path: &Path, wanted: &Wanted<'_>) -> Result<Content, Failure>
     let name = utf8(name, path)?.to_owned();
     let (meta, executable) = follow(path).map_err(|error| unreadable(path, &error))?;
     if meta.is_file {
-        let file = Found {
+        let file = SourceFile {
             path: vec![name.clone()],
             place: path.to_owned(),
             meta,
             executable,
             link: None,
         };
-        return Ok(Content { name, single: true, files: vec![file], left_out: Vec::new() });
+        return Ok(ScannedContent { name, single: true, files: vec![file], left_out: Vec::new() });
     }
     if !meta.is_dir {
         return Err(Failure::input(format!("{shown} is neither a file nor a folder")));
@@ -101,11 +101,11 @@ pub(crate) fn scan(path: &Path, wanted: &Wanted<'_>) -> Result<Content, Failure>
     if wanted.order == FileOrder::Name {
         files.sort_by(|a, b| a.path.cmp(&b.path));
     }
-    Ok(Content { name, single: false, files, left_out })
+    Ok(ScannedContent { name, single: false, files, left_out })
 }
 
 struct Walk<'a> {
-    wanted: &'a Wanted<'a>,
+    wanted: &'a ScanOptions<'a>,
     /// Device and number of the torrent that is about to be replaced.
     out: Option<(u64, u64)>,
     path: Vec<String>,
@@ -113,7 +113,7 @@ struct Walk<'a> {
     top: &'a Path,
     /// Devices and numbers of the folders that we are in.
     above: Vec<(u64, u64)>,
-    files: Vec<Found>,
+    files: Vec<SourceFile>,
     left_out: Vec<String>,
     /// Names that no torrent can have.
     not_utf8: Vec<PathBuf>,
@@ -157,7 +157,7 @@ impl Walk<'_> {
                     Ok(target) => {
                         let meta = Meta { len: 0, ..look.meta };
                         let (path, link) = (self.path.clone(), Some(target));
-                        self.files.push(Found { path, place, meta, executable: false, link });
+                        self.files.push(SourceFile { path, place, meta, executable: false, link });
                     }
                     Err(why) => self.leave_out(name, &self.unkept(&place, why)),
                 }
@@ -185,7 +185,7 @@ impl Walk<'_> {
             self.leave_out(name, "it is neither a file nor a folder");
         } else if self.out != Some(id) {
             let path = self.path.clone();
-            self.files.push(Found { path, place, meta, executable, link: None });
+            self.files.push(SourceFile { path, place, meta, executable, link: None });
         }
         Ok(())
     }
@@ -224,7 +224,7 @@ impl Walk<'_> {
 
     /// Leaves links out that lead to what is left out.
     fn leave_out_dangling(&mut self) {
-        let file = |file: &Found| NewFile {
+        let file = |file: &SourceFile| NewFile {
             path: file.path.clone(),
             length: file.meta.len,
             executable: file.executable,
@@ -265,7 +265,7 @@ fn utf8<'a>(name: &'a std::ffi::OsStr, path: &Path) -> Result<&'a str, Failure> 
 
 /// Names the files whose names are no UTF-8.
 fn not_utf8(places: &[PathBuf]) -> String {
-    // Spelled out, so that names that look alike are told apart.
+    // Spelled out, so that names that look alike differ.
     let spelled = |place: &PathBuf| format!("{:?}", place.as_os_str());
     let named: Vec<String> = places.iter().take(MAX_NOT_UTF8).map(spelled).collect();
     let more = match places.len().saturating_sub(MAX_NOT_UTF8) {

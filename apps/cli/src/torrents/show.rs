@@ -1,4 +1,4 @@
-//! `dunlin show TORRENT`: everything that a torrent says, as a table or as JSON.
+//! `dunlin show TORRENT`: everything in a torrent, as a table or as JSON.
 
 use super::{magnet, read};
 use crate::console::json::SCHEMA;

@@ -1,5 +1,5 @@
-//! The commands `get` and `seed`: torrents from files and links, a world that moves them, and what is
-//! shown of it. How anything moves is the business of the engine and its world.
+//! The commands `get` and `seed`: torrents from files and links, a world that moves them, and what
+//! is shown of it. How anything moves is the business of the engine and its world.
 
 mod beside;
 mod faults;
@@ -14,19 +14,19 @@ use crate::torrents::args::transfer::{GetArgs, NetArgs, SeedArgs};
 use dunlin_disk::{Existing, Fs, LockError, OutputLock, RealFs};
 use dunlin_engine::client::NodeConfig;
 use dunlin_net::{NetConfig, NewTorrent, Port};
-use run::Job;
-use source::Wanted;
+use run::TransferJob;
+use source::TorrentSource;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Where to listen when nothing is said: the field's first port.
+/// Where to listen without --port: the field's first port.
 const FIRST_PORT: u16 = 6881;
 
 /// Fetches torrents.
 ///
 /// # Errors
-/// Whatever ends it but for what the report says.
+/// Whatever keeps it from running to its report.
 pub(crate) fn get(options: &GetArgs) -> Result<Exit, Failure> {
     let existing = if options.force { Existing::Replace } else { Existing::Refuse };
     let wanted = source::load(&options.torrents)?;
@@ -60,7 +60,7 @@ fn not_ours(error: LockError) -> Failure {
 /// Seeds torrents, and plain data.
 ///
 /// # Errors
-/// Whatever ends it but for what the report says.
+/// Whatever keeps it from running to its report.
 pub(crate) fn seed(options: &SeedArgs) -> Result<Exit, Failure> {
     let goal = goal::of_seed(&options.net);
     let mut all = Vec::new();
@@ -90,12 +90,12 @@ fn folder(folder: &Path, make: bool) -> Result<std::path::PathBuf, Failure> {
 fn run(
     options: &NetArgs,
     new: Vec<NewTorrent>,
-    wanted: Vec<Wanted>,
+    wanted: Vec<TorrentSource>,
     select: &[dunlin_plan::Pattern],
     patience: Option<Duration>,
     fetches: bool,
 ) -> Result<Exit, Failure> {
-    let job = Job {
+    let job = TransferJob {
         config: config(options)?,
         new,
         wanted,

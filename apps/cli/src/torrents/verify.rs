@@ -1,4 +1,4 @@
-//! `dunlin verify TORRENT`: whether files are what a torrent says, all of it read and hashed.
+//! `dunlin verify TORRENT`: whether files have the content of a torrent, all of it read and hashed.
 
 mod look;
 
@@ -11,7 +11,7 @@ use crate::torrents::args::verify::VerifyArgs;
 use dunlin_base::{Bitfield, FileIndex, PieceIndex, format_size, plain};
 use dunlin_disk::{CheckFiles, Checked, DiskErrorKind, Fs, RealFs};
 use dunlin_metainfo::{BLOCK_LENGTH, Content, Torrent};
-use look::{Found, Stands};
+use look::{PlacedFile, Presence};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -23,7 +23,7 @@ const MAX_RUNS: usize = 8;
 
 /// What is wrong with one file.
 #[derive(Debug, PartialEq, Eq)]
-struct Fault {
+struct WrongFile {
     /// Its path from where the torrent is stored.
     path: String,
     /// `wrong`, `missing`, `short`, `long`, `extra`, `unreadable` or `no file`.
@@ -39,7 +39,7 @@ struct Fault {
 
 /// What a verification found.
 #[derive(Debug)]
-struct Outcome {
+struct Verification {
     pieces: u32,
     right: u32,
     /// Pieces whose files are all there, and that are not what they must be.
@@ -47,7 +47,7 @@ struct Outcome {
     files: usize,
     /// Bytes of all files.
     bytes: u64,
-    faults: Vec<Fault>,
+    faults: Vec<WrongFile>,
 }
 
 /// Runs the command.
@@ -91,11 +91,11 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<Exit, Failure> {
     if args.json {
         out::document(&json::report(outcome.document(&torrent), exit, &message))?;
     } else {
-        let lines: Vec<String> = outcome.faults.iter().map(Fault::line).collect();
+        let lines: Vec<String> = outcome.faults.iter().map(WrongFile::line).collect();
         out::data(|page| lines.iter().try_for_each(|line| page.line(line)))?;
     }
     match well {
-        true => out::say(&message),
+        true => out::notice(&message),
         false => out::error(&message),
     }
     Ok(exit)
@@ -106,14 +106,14 @@ fn check(
     fs: &dyn Fs,
     args: &VerifyArgs,
     content: &Content,
-    stands: &[Stands],
+    stands: &[PlacedFile],
 ) -> Result<Checked, Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     let _watch = Watch::start(true, {
         let stop = Arc::clone(&stop);
         move || stop.store(true, Ordering::Relaxed)
     })?;
-    let paths: Vec<_> = stands.iter().map(Stands::path).collect();
+    let paths: Vec<_> = stands.iter().map(PlacedFile::path).collect();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let total = content.geometry.total_len();
     let what = format!("verifying {}", format_size(total));
@@ -134,7 +134,7 @@ fn check(
 }
 
 /// Files that are wrong under one of their names, where another one has a file of their length.
-fn misled(content: &Content, stands: &[Stands], checked: &Checked) -> BTreeSet<FileIndex> {
+fn misled(content: &Content, stands: &[PlacedFile], checked: &Checked) -> BTreeSet<FileIndex> {
     let wrong = wrong_pieces(content, stands, &checked.right);
     let is_wrong =
         |file| content.geometry.file_pieces(file).any(|piece| wrong.has(PieceIndex(piece)));
@@ -143,14 +143,14 @@ fn misled(content: &Content, stands: &[Stands], checked: &Checked) -> BTreeSet<F
 }
 
 /// What is wrong with which file.
-fn judge(content: &Content, stands: Vec<Stands>, checked: &Checked) -> Outcome {
+fn judge(content: &Content, stands: Vec<PlacedFile>, checked: &Checked) -> Verification {
     let wrong = wrong_pieces(content, &stands, &checked.right);
     let mut faults = Vec::new();
     let (mut files, mut bytes) = (0, 0);
     let mut extra = Vec::new();
     for (stands, index) in stands.into_iter().zip((0..).map(FileIndex)) {
-        let Stands { name, found, expected, .. } = stands;
-        let fault = |what, found, pieces, why| Fault {
+        let PlacedFile { name, found, expected, .. } = stands;
+        let fault = |what, found, pieces, why| WrongFile {
             path: name.clone(),
             what,
             expected,
@@ -158,10 +158,10 @@ fn judge(content: &Content, stands: Vec<Stands>, checked: &Checked) -> Outcome {
             pieces,
             why,
         };
-        if matches!(found, Found::Nothing) {
+        if matches!(found, Presence::Nothing) {
             continue;
         }
-        if let Found::Extra(length) = found {
+        if let Presence::Extra(length) = found {
             extra.push(fault("extra", Some(length), Vec::new(), None));
             continue;
         }
@@ -171,12 +171,12 @@ fn judge(content: &Content, stands: Vec<Stands>, checked: &Checked) -> Outcome {
         let pieces: Vec<u32> = pieces.filter(|piece| wrong.has(PieceIndex(*piece))).collect();
         let failed = checked.failed.iter().find(|(file, _)| *file == index);
         match found {
-            Found::Missing => faults.push(fault("missing", None, pieces, None)),
-            Found::NoFile => faults.push(fault("no file", None, pieces, None)),
-            Found::File(length) if Some(length) < expected => {
+            Presence::Missing => faults.push(fault("missing", None, pieces, None)),
+            Presence::NoFile => faults.push(fault("no file", None, pieces, None)),
+            Presence::File(length) if Some(length) < expected => {
                 faults.push(fault("short", Some(length), pieces, None));
             }
-            Found::File(length) if Some(length) > expected => {
+            Presence::File(length) if Some(length) > expected => {
                 faults.push(fault("long", Some(length), pieces, None));
             }
             _ => match failed {
@@ -190,7 +190,7 @@ fn judge(content: &Content, stands: Vec<Stands>, checked: &Checked) -> Outcome {
         }
     }
     faults.extend(extra);
-    Outcome {
+    Verification {
         pieces: content.geometry.pieces(),
         right: checked.right.count(),
         wrong: wrong.count(),
@@ -201,14 +201,14 @@ fn judge(content: &Content, stands: Vec<Stands>, checked: &Checked) -> Outcome {
 }
 
 /// The pieces that are all there and not what they must be. Where a file is missing or too short,
-/// nobody can say of its piece which of the bytes that are there are right.
-fn wrong_pieces(content: &Content, stands: &[Stands], right: &Bitfield) -> Bitfield {
+/// its piece does not show which of the bytes that are there are right.
+fn wrong_pieces(content: &Content, stands: &[PlacedFile], right: &Bitfield) -> Bitfield {
     let geometry = &content.geometry;
     let mut wrong = Bitfield::new(geometry.pieces());
     let there = |extent: dunlin_metainfo::Extent| {
         let found = stands.get(extent.file.index()).map(|stands| &stands.found);
         let end = extent.offset + u64::from(extent.len);
-        matches!(found, Some(Found::File(length)) if *length >= end)
+        matches!(found, Some(Presence::File(length)) if *length >= end)
     };
     for piece in right.zeros() {
         let whole = dunlin_base::BlockRef { piece, begin: 0, len: geometry.data_len(piece) };
@@ -219,7 +219,7 @@ fn wrong_pieces(content: &Content, stands: &[Stands], right: &Bitfield) -> Bitfi
     wrong
 }
 
-impl Outcome {
+impl Verification {
     /// One sentence for people.
     fn message(&self, torrent: &Torrent) -> String {
         let name = plain(&torrent.name);
@@ -257,7 +257,7 @@ impl Outcome {
     }
 
     fn document(&self, torrent: &Torrent) -> Value {
-        let faults: Vec<Value> = self.faults.iter().map(Fault::document).collect();
+        let faults: Vec<Value> = self.faults.iter().map(WrongFile::document).collect();
         let named = self.faults.iter().filter(|fault| fault.what != "extra").count();
         json!({
             "name": torrent.name,
@@ -274,7 +274,7 @@ impl Outcome {
     }
 }
 
-impl Fault {
+impl WrongFile {
     /// One line for people, which begins with what is wrong.
     fn line(&self) -> String {
         let mut line = format!("{:<10}  {}", self.what, plain(&self.path));

@@ -54,15 +54,16 @@ pub(crate) struct TrackerArgs {
 
     /// Torrents in memory at most [default: 2000000].
     ///
-    /// About 250 bytes each. When it is full, a torrent with a single peer makes room, if its source
-    /// has no fewer than the one that comes; otherwise further ones are refused until others end.
+    /// About 250 bytes each. When it is full, a torrent with a single peer makes room, if its
+    /// source has no fewer than the one that comes; otherwise further ones are refused until others
+    /// end.
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub(crate) max_torrents: Option<usize>,
 
     /// Peers in memory at most [default: 10000000].
     ///
-    /// 24 to 70 bytes each. When it is full, as with --max-torrents. One source (an IPv4 address, a /64
-    /// of IPv6) has 131072 entries at most, and further ones in the place of its own.
+    /// 24 to 70 bytes each. When it is full, as with --max-torrents. One source (an IPv4 address, a
+    /// /64 of IPv6) has 131072 entries at most, and further ones in the place of its own.
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub(crate) max_peers: Option<usize>,
 
@@ -75,8 +76,8 @@ pub(crate) struct TrackerArgs {
 
     /// Prints where it listens as one line of JSON on stdout.
     ///
-    /// {"http":["127.0.0.1:6969"],"ok":true,"schema":1,"udp":[]}: the ports that it got. Printed when
-    /// it is ready.
+    /// {"http":["127.0.0.1:6969"],"ok":true,"schema":1,"udp":[]}: the ports that it got. Printed
+    /// when it is ready.
     #[arg(long, help_heading = "What happens")]
     pub(crate) json: bool,
 }

@@ -6,7 +6,6 @@ const LEFT: &[(&str, &str, usize)] = &[
     ("circles", "engine", 29),
     ("circles", "protocol/control", 2),
     ("circles", "services/hash", 3),
-    ("names", "apps/cli", 9),
     ("names", "engine", 17),
     ("names", "services/disk", 14),
     ("names", "services/hash", 1),

@@ -16,15 +16,15 @@ use std::path::PathBuf;
 pub(crate) struct CastArgs {
     /// Files and folders, on whichever ranks have them, whole or in part.
     ///
-    /// Each lands in DEST under its last name; `SRC/`, with a slash at its end, means what is in it.
-    /// {rank} and {host} are filled in. No two may land under the same name.
+    /// Each lands in DEST under its last name; `SRC/`, with a slash at its end, means what is in
+    /// it. {rank} and {host} are filled in. No two may land under the same name.
     #[arg(value_name = "SRC", required = true, num_args = 1..)]
     pub(crate) src: Vec<PathBuf>,
 
     /// The folder that everything lands in, on every rank or those of --to.
     ///
-    /// It is made where it is not there. {rank} and {host} are filled in. Ranks of one host with the
-    /// same DEST have one copy.
+    /// It is made where it is not there. {rank} and {host} are filled in. Ranks of one host with
+    /// the same DEST have one copy.
     #[arg(value_name = "DEST")]
     pub(crate) dest: PathBuf,
 
@@ -85,8 +85,8 @@ pub(crate) struct PlacingArgs {
 
     /// Repairs a file where it stands, instead of beside it.
     ///
-    /// It needs no space for a second copy. Whoever has the file open sees it change, and a run that
-    /// is cut off leaves it half changed until the next one.
+    /// It needs no space for a second copy. Whoever has the file open sees it change, and a run
+    /// that is cut off leaves it half changed until the next one.
     #[arg(long, help_heading = "Placing")]
     pub(crate) in_place: bool,
 
@@ -99,8 +99,8 @@ pub(crate) struct PlacingArgs {
 
     /// Every rank fetches for itself, even beside others on its host.
     ///
-    /// Otherwise one rank of a host fetches a file, and the others link or copy it. One folder has one
-    /// copy all the same: put {rank} into its path.
+    /// Otherwise one rank of a host fetches a file, and the others link or copy it. One folder has
+    /// one copy all the same: put {rank} into its path.
     #[arg(long, help_heading = "Placing")]
     pub(crate) per_rank: bool,
 
@@ -112,14 +112,15 @@ pub(crate) struct PlacingArgs {
 
     /// Which hosts are near each other: n[01-08]=r1 or a file of such lines; repeatable.
     ///
-    /// A file has one HOSTS=LABEL a line. Peers of one rack are preferred. `rack` in a plan.toml wins.
+    /// A file has one HOSTS=LABEL a line. Peers of one rack are preferred. `rack` in a plan.toml
+    /// wins.
     #[arg(long, value_name = "HOSTS=LABEL", help_heading = "Placing")]
     pub(crate) rack: Vec<Racks>,
 
     /// Starts a rank on each of these hosts over ssh, like n[01-16],m1.
     ///
-    /// This process is rank 0. It gives, and takes nothing itself unless its own host is in the list.
-    /// A host that cannot be reached is named and left out.
+    /// This process is rank 0. It gives, and takes nothing itself unless its own host is in the
+    /// list. A host that cannot be reached is named and left out.
     #[arg(long, value_name = "HOSTS", help_heading = "Launch", conflicts_with_all = ["hostfile", "ranks"])]
     pub(crate) hosts: Option<Hosts>,
 
@@ -131,8 +132,8 @@ pub(crate) struct PlacingArgs {
 
     /// The command that starts a program on a host [default: ssh].
     ///
-    /// Called as `CMD HOST COMMAND`; CMD may have options, parted by blanks. Nothing secret stands in
-    /// the command: key and address go through its standard input.
+    /// Called as `CMD HOST COMMAND`; CMD may have options, parted by blanks. Nothing secret stands
+    /// in the command: key and address go through its standard input.
     #[arg(
         long,
         value_name = "CMD",

@@ -23,15 +23,16 @@ pub(crate) struct RunArgs {
     /// real files): bitfields and HAVE, many requests in flight, rarest, fastest. `cluster` (the
     /// default of cast and place): the same among ranks that help each other: sources give first
     /// what the swarm has fewest copies of. `course` (the default for folders of in<R>.txt): files
-    /// one after another, one request in flight, every member of the swarm may be asked, a refresh is
-    /// answered before the next request, sequential, round-robin.
+    /// one after another, one request in flight, every member of the swarm may be asked, a refresh
+    /// is answered before the next request, sequential, round-robin.
     #[arg(long, value_name = "NAME", help_heading = "Policies")]
     pub(crate) profile: Option<Profile>,
 
     /// Which piece next: rarest, sequential, random [default: by the profile].
     ///
     /// `rarest`: the piece that the fewest peers have. `sequential`: in order. `random`: in an
-    /// order drawn from the seed. With profile course and tracker map swarm nobody knows what is rarest.
+    /// order drawn from the seed. With profile course and tracker map swarm nobody knows what is
+    /// rarest.
     #[arg(long, value_name = "ORDER", help_heading = "Policies")]
     pub(crate) pieces: Option<PieceOrder>,
 

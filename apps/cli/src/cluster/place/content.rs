@@ -1,5 +1,5 @@
-//! From one rank's part to what the world is told of it: its trees as they are found on disk, and what
-//! stands where wanted things go.
+//! From one rank's part to what the world is given of it: its trees as they are found on disk, and
+//! what stands where wanted things go.
 
 use super::part::{Part, Source, real};
 use super::spec::{JobSpec, Task};
@@ -18,11 +18,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-/// How many notes on what is left out are said for one rank; the others are counted.
+/// How many notes on what is left out are printed for one rank; the others are counted.
 const MAX_NOTES: usize = 20;
 
 /// What of ranks is left out, in sentences: one for what is the same at several ranks.
-pub(crate) fn left_out<'a>(ready: impl Iterator<Item = &'a Ready>) -> Vec<String> {
+pub(crate) fn left_out<'a>(ready: impl Iterator<Item = &'a RankContent>) -> Vec<String> {
     let mut more: Vec<(Rank, Vec<String>)> = Vec::new();
     let named = ready.map(|ready| {
         let rank = ready.peer.rank;
@@ -42,8 +42,8 @@ pub(crate) fn left_out<'a>(ready: impl Iterator<Item = &'a Ready>) -> Vec<String
 
 /// A rank that can take part.
 #[derive(Debug)]
-pub(crate) struct Ready {
-    /// What the world is told.
+pub(crate) struct RankContent {
+    /// What the world is given.
     pub(crate) peer: PeerConfig,
     /// What a person should know and that fails nothing.
     pub(crate) notes: Vec<String>,
@@ -69,7 +69,7 @@ pub(crate) struct Lookup<'a> {
 
 /// What was found of a rank's sources.
 #[derive(Default)]
-struct Found {
+struct FoundSources {
     files: BTreeMap<String, FoundFile>,
     entries: BTreeMap<String, TreeEntry>,
     unreadable: BTreeMap<String, String>,
@@ -82,9 +82,9 @@ struct Found {
 
 impl Lookup<'_> {
     /// Looks at the disk for one rank.
-    pub(crate) fn content(&self, part: Part) -> Ready {
+    pub(crate) fn content(&self, part: Part) -> RankContent {
         let (rank, options) = (self.site.rank, &self.spec.options);
-        let mut found = Found::default();
+        let mut found = FoundSources::default();
         part.sources.iter().for_each(|source| self.find(source, &part, &mut found));
         let refused =
             part.refused.clone().or_else(|| part.takes().then(|| untakable(&part.dest))?);
@@ -126,12 +126,12 @@ impl Lookup<'_> {
             wants,
             placing: Some(Box::new(placing)),
         };
-        let Found { notes, more_notes, has, .. } = found;
-        Ready { peer: PeerConfig { rank, content }, notes, more_notes, has }
+        let FoundSources { notes, more_notes, has, .. } = found;
+        RankContent { peer: PeerConfig { rank, content }, notes, more_notes, has }
     }
 
     /// Adds what stands at one source.
-    fn find(&self, source: &Source, part: &Part, found: &mut Found) {
+    fn find(&self, source: &Source, part: &Part, found: &mut FoundSources) {
         if std::fs::symlink_metadata(&source.path)
             .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
         {
@@ -182,8 +182,8 @@ impl Lookup<'_> {
         }
     }
 
-    /// The entries whose looks count as this rank's own: what it gives. Who merely wants a name that
-    /// some node of the plan has gives nothing of it but bytes.
+    /// The entries whose looks count as this rank's own: what it gives. Who merely wants a name
+    /// that some node of the plan has gives nothing of it but bytes.
     fn own(&self, entries: Vec<TreeEntry>, part: &Part) -> Vec<TreeEntry> {
         let Task::Place(place) = &self.spec.task else { return entries };
         let owned = |name: &str| {
@@ -199,7 +199,7 @@ impl Lookup<'_> {
     }
 
     /// The files that stand where wanted ones go, without those that the rank gives from there.
-    fn stands(&self, part: &Part, found: &mut Found) -> Result<Vec<FoundFile>, String> {
+    fn stands(&self, part: &Part, found: &mut FoundSources) -> Result<Vec<FoundFile>, String> {
         let mut listed: BTreeMap<String, FoundFile> = BTreeMap::new();
         for (path, name) in landings(self.spec, part) {
             let tree = match list_files(self.fs, &path, &name, self.stop) {
@@ -237,7 +237,7 @@ impl Lookup<'_> {
     }
 }
 
-impl Found {
+impl FoundSources {
     /// Adds a file, unless another source has landed one under its name.
     fn file(&mut self, file: FoundFile) {
         if let Some(other) = self.files.get(&file.name) {
@@ -285,7 +285,8 @@ fn is_in_place(source: &Source, part: &Part) -> bool {
     part.takes() && real(&source.path) == real(&path_of(&part.dest, &source.name))
 }
 
-/// The paths at which something lands, and the names there. All of the folder, if names are not known.
+/// The paths at which something lands, and the names there. All of the folder, if names are not
+/// known.
 fn landings(spec: &JobSpec, part: &Part) -> Vec<(PathBuf, String)> {
     let Task::Cast(cast) = &spec.task else { return Vec::new() };
     let open = |name: &str| name.is_empty() || name.contains("{rank}") || name.contains("{host}");

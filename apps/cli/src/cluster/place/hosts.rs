@@ -9,7 +9,8 @@ use std::path::Path;
 /// The largest file of hosts or racks in bytes: it is held in memory as a whole.
 const MAX_FILE: u64 = 16 << 20;
 
-/// The lines of a file that say something, with their numbers from 1. What follows a `#` says nothing.
+/// The lines of a file that are not empty, with their numbers from 1. What follows a `#` is a
+/// comment.
 ///
 /// # Errors
 /// If the file cannot be read, is too large or no text (exit 4).

@@ -1,5 +1,6 @@
-//! One rank's part of a `cast` or `place`: from where it gives, what it takes and where to. Decided from
-//! names alone; only roots are looked up on this host's disk, to compare them by their real paths.
+//! One rank's part of a `cast` or `place`: from where it gives, what it takes and where to. Decided
+//! from names alone; only roots are looked up on this host's disk, to compare them by their real
+//! paths.
 
 use super::spec::{Cast, CastSource, JobSpec, Place, Task, filled};
 use dunlin_base::Rank;
@@ -23,7 +24,7 @@ pub(crate) struct Part {
     pub(crate) mirrors: Option<Rank>,
     /// Why it cannot take what it wants.
     pub(crate) refused: Option<String>,
-    /// The label of its rack; empty if nobody said.
+    /// The label of its rack; empty if none was given.
     pub(crate) rack: String,
 }
 
@@ -58,8 +59,8 @@ impl Part {
     }
 }
 
-/// The parts of these ranks. Only ranks that see the same files matter to one another, so the parts of
-/// one host follow from its own ranks.
+/// The parts of these ranks. Only ranks that see the same files matter to one another, so the parts
+/// of one host follow from its own ranks.
 pub(crate) fn parts(spec: &JobSpec, sites: &[Site]) -> BTreeMap<Rank, Part> {
     match &spec.task {
         Task::Cast(cast) => parts_of_cast(spec, cast, sites),

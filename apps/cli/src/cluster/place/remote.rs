@@ -1,6 +1,6 @@
-//! Ranks that are started over ssh. The command line of each is fixed and says nothing; key, address and
-//! rank go through its standard input, as one line of JSON. What it says on its standard error is passed
-//! on with its host in front. It never decides what a rank does.
+//! Ranks that are started over ssh. The command line of each is fixed and holds no secret; key,
+//! address and rank go through its standard input, as one line of JSON. Its standard error is
+//! passed on with its host in front. It never decides what a rank does.
 //!
 //! ```text
 //!   rank 0 ── ssh HOST 'dunlin join -' ──▶ rank R
@@ -19,12 +19,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// How often it is looked whether a remote command has ended: nobody waits for that.
+/// How often remote commands are looked at for their end: nothing waits for that.
 const LOOK: Duration = Duration::from_millis(50);
-/// How long remote ranks have to end by themselves after rank 0 has said that all is over.
+/// How long remote ranks have to end by themselves after rank 0 has closed their standard input.
 const LEAVE: Duration = Duration::from_secs(10);
-/// How long a remote rank goes on after rank 0 is gone: it finishes what its neighbours hold, which takes
-/// less.
+/// How long a remote rank goes on after rank 0 is gone: it finishes what its neighbours hold, which
+/// takes less.
 const ORPHAN: Duration = Duration::from_secs(60);
 /// The longest line that is passed on or read from standard input, in bytes.
 const MAX_LINE: u64 = 64 * 1024;
@@ -41,7 +41,8 @@ pub(super) struct Remote {
 }
 
 impl Remote {
-    /// `ssh` is what was said; `dunlin` is where dunlin is on the hosts, if it was said.
+    /// `ssh` is the command as it was given; `dunlin` is where dunlin is on the hosts, if that was
+    /// given.
     ///
     /// # Errors
     /// If the command is empty (exit 2).
@@ -77,7 +78,7 @@ impl Remote {
             .process_group(0)
             .spawn()?;
         if let Some(stdin) = &mut child.stdin {
-            // A command that ended at once says why by itself.
+            // A command that ended at once prints the reason by itself.
             let _ = stdin.write_all(format!("{line}\n").as_bytes());
         }
         Ok(child)
@@ -103,8 +104,8 @@ pub(super) struct Remotes {
 }
 
 impl Remotes {
-    /// Starts ranks. `lost` is told of each that could not be started or ended without having been a
-    /// rank.
+    /// Starts ranks. `lost` is called for each that could not be started or ended without having
+    /// been a rank.
     ///
     /// # Errors
     /// If there are no more threads (exit 3).
@@ -120,7 +121,7 @@ impl Remotes {
                     if let Some(stderr) = child.stderr.take() {
                         pass_on(stderr, host.clone())?;
                     }
-                    running.push(Running { rank, host, child });
+                    running.push(RemoteCommand { rank, host, child });
                 }
                 Err(error) => {
                     let program = remote.words.first().map_or("ssh", String::as_str);
@@ -152,14 +153,14 @@ impl Drop for Remotes {
 }
 
 /// A remote command.
-struct Running {
+struct RemoteCommand {
     rank: Rank,
     host: String,
     child: Child,
 }
 
 /// Watches over remote commands until all have ended; kills those that do not when all is over.
-fn keep(mut running: Vec<Running>, over: &AtomicBool, lost: &dyn Fn(Rank)) {
+fn keep(mut running: Vec<RemoteCommand>, over: &AtomicBool, lost: &dyn Fn(Rank)) {
     let mut until: Option<Instant> = None;
     while !running.is_empty() {
         if over.load(Ordering::SeqCst) && until.is_none() {
@@ -192,9 +193,9 @@ fn keep(mut running: Vec<Running>, over: &AtomicBool, lost: &dyn Fn(Rank)) {
     }
 }
 
-/// Whether the exit code is one that no rank ends with after it has joined: of ssh, of a shell that finds
-/// no program, or of a program that cannot begin. One that was killed may have joined; if so, its silence
-/// is heard.
+/// Whether the exit code is one that no rank ends with after it has joined: of ssh, of a shell that
+/// finds no program, or of a program that cannot begin. One that was killed may have joined; if so,
+/// its silence is noticed.
 fn never_began(status: ExitStatus) -> bool {
     matches!(status.code(), Some(2 | 3 | 126 | 127 | 255))
 }
@@ -209,7 +210,7 @@ fn why(status: ExitStatus) -> String {
     }
 }
 
-/// Passes on what a host says, line by line.
+/// Passes on what a host prints, line by line.
 fn pass_on(stderr: ChildStderr, host: String) -> Result<(), Failure> {
     let pass = move || {
         let mut reader = BufReader::new(stderr);
@@ -217,7 +218,7 @@ fn pass_on(stderr: ChildStderr, host: String) -> Result<(), Failure> {
         while reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line).is_ok_and(|read| read > 0)
         {
             let text = String::from_utf8_lossy(&line);
-            out::say(&format!("{host}: {}", text.trim_end()));
+            out::notice(&format!("{host}: {}", text.trim_end()));
             line.clear();
         }
     };
@@ -229,8 +230,8 @@ fn no_threads(error: io::Error) -> Failure {
     Failure::environment(format!("no more threads: {error}; try again"))
 }
 
-/// Reads the one line that tells this process what it is, and ends the process some time after the rest
-/// of standard input has ended: then whoever started it is gone.
+/// Reads the one line with the job of this process, and ends the process some time after the rest
+/// of standard input has ended: then the process that started it is gone.
 ///
 /// # Errors
 /// If there is no such line (exit 3).
@@ -242,7 +243,7 @@ pub(super) fn read_line() -> Result<String, Failure> {
     };
     let mut line = Vec::new();
     let mut byte = [0];
-    // Byte by byte: what follows is nobody's to buffer.
+    // Byte by byte: what follows must not be buffered.
     let mut stdin = io::stdin().lock();
     while line.len() as u64 <= MAX_LINE && stdin.read(&mut byte).is_ok_and(|read| read > 0) {
         match byte {

@@ -1,5 +1,5 @@
-//! What a `cast` or `place` tells: the document of `--json`, the table, what would move, what differs, and
-//! the exit code.
+//! What a `cast` or `place` prints: the document of `--json`, the table, what would move, what
+//! differs, and the exit code.
 
 use super::spec::{JobSpec, NOBODY};
 use crate::cluster::outputs::Outputs;
@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io;
 
-/// How many differences of the same ranks are named one by one; the document of `--json` has them all.
+/// How many differences of the same ranks are named one by one; the document of `--json` has them
+/// all.
 const NAMED: usize = 20;
 
 /// By rank, the name of its host.
@@ -27,11 +28,11 @@ pub(super) struct Finished<'a> {
     pub(super) spec: &'a JobSpec,
     /// The hosts of ranks.
     pub(super) hosts: HostNames,
-    /// What could not be placed at all, and was said before the run.
+    /// What could not be placed at all, and was printed before the run.
     pub(super) problems: Vec<String>,
     /// What came of the rest.
     pub(super) report: Report,
-    /// What it leaves to tell.
+    /// The files that it leaves beside those of its ranks.
     pub(super) outputs: Outputs,
 }
 
@@ -61,7 +62,7 @@ pub(super) fn print(run: Finished<'_>) -> Result<Exit, Failure> {
     report.notes.iter().for_each(|text| say(options.run.quiet, &format!("warning: {text}")));
     failures.iter().for_each(|text| out::error(text));
     if exit == Exit::Interrupted {
-        out::say(match options.looks_only() {
+        out::notice(match options.looks_only() {
             true => "interrupted; this says nothing of how it stands. Run the same command again",
             false => "interrupted; what is here is kept. To go on, run the same command again",
         });
@@ -80,11 +81,11 @@ fn called(hosts: &HostNames, rank: Rank) -> String {
 
 fn say(quiet: bool, text: &str) {
     if !quiet {
-        out::say(text);
+        out::notice(text);
     }
 }
 
-/// What ranks cannot take is as good as not given, to whoever only looks.
+/// For a run that only looks, what ranks cannot take is as good as not given.
 fn add_refused(report: &mut Report) {
     for peer in &report.peers {
         let failed = peer.files.iter().filter_map(|file| {
@@ -114,8 +115,8 @@ fn name_sources(spec: &JobSpec, report: &mut Report) {
     }
 }
 
-/// How the program ends: as the run did, if that is not well; by what differs, if only that was asked; or
-/// by what could not be placed.
+/// How the program ends: as the run did, if that is not well; by what differs, if only that was
+/// asked; or by what could not be placed.
 fn exit_of(spec: &JobSpec, problems: &[String], report: &Report) -> Exit {
     let exit = Exit::of_code(report.exit_code());
     if exit == Exit::Disk && report.errors.is_empty() && somebody_took(report) {
@@ -174,7 +175,7 @@ impl Printout<'_> {
                 let (key, peers) =
                     if options.check { ("check", "peers") } else { ("verify", "peers") };
                 fields.insert(key.to_owned(), true.into());
-                // Nothing moved, and nobody failed: what counts is what would, and what differs.
+                // Nothing moved, and no rank failed: what counts is what would, and what differs.
                 fields.remove(peers);
                 fields.insert("differs".to_owned(), self.named(&self.report.differs));
                 fields.insert("ungiven".to_owned(), self.named(&self.report.ungiven));
@@ -217,7 +218,7 @@ impl Printout<'_> {
         all.collect()
     }
 
-    /// Whether what was looked at is all that there is to say: nobody stopped it.
+    /// Whether all was looked at: the run was not stopped.
     fn looked(&self) -> bool {
         !self.report.interrupted && self.report.errors.is_empty()
     }

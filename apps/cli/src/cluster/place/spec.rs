@@ -1,5 +1,6 @@
-//! What every rank of a `cast` or `place` is told: the arguments of rank 0, the folder that they start
-//! from, and the plan as rank 0 read it. Nothing of a rank's own command line or folder counts.
+//! What every rank of a `cast` or `place` is sent: the arguments of rank 0, the folder that they
+//! start from, and the plan as rank 0 read it. Nothing of a rank's own command line or folder
+//! counts.
 
 use crate::args::{Args, Command};
 use crate::cluster::args::place::{CastArgs, PlaceArgs, PlacingArgs};
@@ -13,10 +14,10 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// The version that all ranks of a run must have: what they tell each other is not meant to last.
+/// The version that all ranks of a run must have: their messages are not meant to last.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The key of what is told if rank 0 only gives.
+/// The key of the message if rank 0 only gives.
 const SOURCE_ONLY: &str = "source_only";
 
 /// The reason of a wanted name for which no rank has anything.
@@ -41,7 +42,7 @@ pub(crate) struct JobSpec {
 pub(crate) enum Task {
     /// Everything at the sources into one folder.
     Cast(Cast),
-    /// What a plan says.
+    /// What a plan asks for.
     Place(Box<Place>),
 }
 
@@ -72,7 +73,7 @@ pub(crate) struct CastSource {
     pub(crate) wanted: Pattern,
 }
 
-/// What a plan says.
+/// What a plan asks for.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     /// Its name for messages.
@@ -94,8 +95,8 @@ impl JobSpec {
     /// The work that rank 0 was given at its command line, which was `words`.
     ///
     /// # Errors
-    /// If the command line asks for what cannot be (exit 2), or a file that it names cannot be read or
-    /// is wrong (exit 4).
+    /// If the command line asks for what cannot be (exit 2), or a file that it names cannot be read
+    /// or is wrong (exit 4).
     pub(crate) fn given(command: &Command, words: Vec<String>) -> Result<JobSpec, Failure> {
         let cwd = std::env::current_dir().map_err(|error| {
             Failure::environment(format!("the current folder cannot be told: {error}"))
@@ -137,7 +138,7 @@ impl JobSpec {
         Ok(JobSpec { options, task, racks, source_only: false, message })
     }
 
-    /// The same, with a rank 0 that only gives if nobody said who gets it.
+    /// The same, with a rank 0 that only gives, unless --to includes it.
     pub(crate) fn with_source_only(mut self) -> JobSpec {
         self.source_only = true;
         if let Some(told) = self.message.as_object_mut() {
@@ -154,7 +155,7 @@ impl JobSpec {
         }
     }
 
-    /// The work as it is told to the other ranks.
+    /// The job as it is sent to the other ranks.
     pub(crate) fn message(&self) -> &Value {
         &self.message
     }
@@ -162,7 +163,7 @@ impl JobSpec {
     /// Reads what [`JobSpec::message`] gave, at another rank.
     ///
     /// # Errors
-    /// If rank 0 is of another version (exit 3), or tells nonsense (exit 4).
+    /// If rank 0 is of another version (exit 3), or its message is malformed (exit 4).
     pub(crate) fn received(message: &Value) -> Result<JobSpec, Failure> {
         let nonsense = || Failure::input("rank 0 told a work that cannot be understood");
         let version = message.get("dunlin").and_then(Value::as_str).ok_or_else(nonsense)?;
@@ -196,7 +197,7 @@ impl JobSpec {
         Ok(if message.get(SOURCE_ONLY).is_some() { spec.with_source_only() } else { spec })
     }
 
-    /// The label of a host's rack; empty if nobody said.
+    /// The label of a host's rack; empty if none was given.
     pub(crate) fn rack_of(&self, host: &str) -> String {
         let labels = self.racks.iter().rev();
         let mut fitting = labels.filter(|(one, _)| same_host(one, host));

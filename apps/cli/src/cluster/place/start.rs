@@ -1,4 +1,5 @@
-//! Ranks that rank 0 starts on other hosts, and what such a rank does: the two ends of one line of JSON.
+//! Ranks that rank 0 starts on other hosts, and what such a rank does: the two ends of one line of
+//! JSON.
 
 use super::remote::{self, Remote, Remotes, Start};
 use super::spec::JobSpec;
@@ -84,10 +85,10 @@ fn with_host(line: &str, host: &str) -> String {
     }
 }
 
-/// Runs one rank as rank 0 tells on standard input.
+/// Runs one rank as rank 0 asks for on standard input.
 ///
 /// # Errors
-/// If what it tells is no job that can be joined (exit 3).
+/// If the input is no job that can be joined (exit 3).
 pub(crate) fn join() -> Result<Exit, Failure> {
     let line = remote::read_line()?;
     let wire = WireUp::of_line(&line, PATIENCE).map_err(Failure::environment)?;

@@ -25,7 +25,7 @@ pub(super) struct Listing {
     pub(super) course: BTreeMap<Rank, PathBuf>,
     /// The folders `peer<R>/`.
     pub(super) folders: BTreeMap<Rank, PathBuf>,
-    /// What looks like a part of the plan and is none.
+    /// What looks like a part of the plan and is not.
     pub(super) warnings: Vec<String>,
     toml: bool,
     /// The first few other entries by name, and how many there are.

@@ -37,7 +37,8 @@ pub(crate) fn is_generated(plan_dir: &Path, data: &Generate) -> Result<bool, Loa
 /// `rank` is this process's.
 ///
 /// # Errors
-/// If something else stands there (exit 4), the disk refuses (exit 5), or a person stops it (exit 9).
+/// If something else stands there (exit 4), the disk refuses (exit 5), or a person stops it (exit
+/// 9).
 pub(crate) fn generate_all(
     plan_dir: &Path,
     all: &[Generate],
@@ -64,10 +65,10 @@ pub(crate) fn generate_all(
 }
 
 /// Makes the file if it is not there; returns whether it made it. It grows under its part name and
-/// gets its own when it is whole. `progress` hears how many of its bytes are made, after every
-/// MiB, and may stop it. Of a job in which several processes may make the same file, `rank` is
-/// this one's: then nobody writes into the part of another, and whoever is done last gives the
-/// file its name once more, with the same bytes.
+/// gets its own when it is whole. `progress` is called with how many of its bytes are made, after
+/// every MiB, and may stop it. Of a job in which several processes may make the same file, `rank`
+/// is this one's: then no process writes into the part of another, and the last one to finish gives
+/// the file its name once more, with the same bytes.
 ///
 /// # Errors
 /// If something else stands there, the system refuses, or `progress` stopped it; the part is
@@ -94,7 +95,7 @@ pub(super) fn generate(
     }
     let made = fill(&part, data, progress);
     if made.is_err() {
-        // The first fault is the one to tell; the next run removes the part if this fails.
+        // The first fault is the one to report; the next run removes the part if this fails.
         let _ = fs::remove_file(&part);
     }
     made?;

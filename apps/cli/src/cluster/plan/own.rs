@@ -2,7 +2,7 @@
 //! folder, and never opens what is another rank's.
 
 use super::form::{Form, Listing};
-use super::{LoadError, LoadedPlan, PLAN_TOML, Place};
+use super::{LoadError, LoadedPlan, PLAN_TOML, PlanPath};
 use super::{course_source, folder_source, load_peers, load_toml, look};
 use dunlin_base::Rank;
 use dunlin_plan::{PeerPlan, PeerSource, Plan, PlanForm};
@@ -27,11 +27,11 @@ pub(crate) struct Glance {
     pub(crate) form: PlanForm,
     /// Its highest rank; 0 if there is none.
     pub(crate) highest: u32,
-    /// What looks like a part of it and is none, a sentence each.
+    /// What looks like a part of it and is not, a sentence each.
     pub(crate) warnings: Vec<String>,
 }
 
-/// Looks at the plan of rank 0, which needs none; `None` if there is none to be seen.
+/// Looks at the plan for rank 0, which needs no part of it; `None` if no plan is seen.
 pub(crate) fn glance(path: &Path) -> Option<Glance> {
     let toml = |file: &Path| {
         let loaded = load_toml(file).ok()?;
@@ -39,8 +39,8 @@ pub(crate) fn glance(path: &Path) -> Option<Glance> {
         Some(Glance { form: PlanForm::Toml, highest, warnings: loaded.plan.warnings })
     };
     let listing = match look(path).ok()? {
-        Place::File(file) => return toml(&file),
-        Place::Folder(listing) => listing,
+        PlanPath::File(file) => return toml(&file),
+        PlanPath::Folder(listing) => listing,
     };
     let form = match listing.form(path).ok()? {
         Form::Toml => return toml(&path.join(PLAN_TOML)),
@@ -57,8 +57,8 @@ pub(crate) fn load_own(path: &Path, rank: Rank) -> OwnPart {
             let here = !matches!(error, LoadError::Absent { .. } | LoadError::NotAPlan { .. });
             OwnPart { highest: 0, here, part: Err(error) }
         }
-        Ok(Place::File(file)) => of_toml(&file, rank),
-        Ok(Place::Folder(listing)) => of_folder(path, listing, rank),
+        Ok(PlanPath::File(file)) => of_toml(&file, rank),
+        Ok(PlanPath::Folder(listing)) => of_folder(path, listing, rank),
     }
 }
 

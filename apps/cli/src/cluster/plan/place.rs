@@ -1,4 +1,4 @@
-//! The text of a `plan.toml` that is to be placed: read once, by rank 0, and told to all ranks.
+//! The text of a `plan.toml` that is to be placed: read once, by rank 0, and sent to all ranks.
 
 use super::{LoadError, MAX_TEXT, PLAN_TOML, read};
 use std::fs;
@@ -19,7 +19,7 @@ pub(crate) struct PlaceFile {
 /// Reads a `plan.toml`, or the one in a folder.
 ///
 /// # Errors
-/// If there is none, or it is too large or cannot be read.
+/// If there is no plan, or it is too large or cannot be read.
 pub(crate) fn read_place(path: &Path) -> Result<PlaceFile, LoadError> {
     let metadata = fs::metadata(path).map_err(|wrong| match wrong.kind() {
         io::ErrorKind::NotFound => LoadError::Absent { path: path.to_owned() },

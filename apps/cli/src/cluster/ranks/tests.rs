@@ -1,4 +1,4 @@
-//! What rank 0 says to every way in which ranks can have read a plan.
+//! What rank 0 decides for every way in which ranks can have read a plan.
 
 use super::*;
 use dunlin_cluster::process::LastRun;
@@ -23,7 +23,8 @@ fn hellos(said: &[&str]) -> BTreeMap<Rank, Hello> {
     said.iter().map(one).collect()
 }
 
-/// A job's ranks, what rank 0 sees and what it failed at, what the peers said, and what comes of it.
+/// A job's ranks, what rank 0 sees and what it failed at, what the peers sent, and what comes of
+/// it.
 type Case<'a> = (u32, u32, Option<&'a str>, &'a [&'a str], Result<(), (u8, &'a [&'a str])>);
 
 fn check((peers, seen, own, said, expected): &Case<'_>) {
@@ -141,7 +142,7 @@ fn a_failure_is_said_once_and_the_lowest_rank_decides() {
             &["1: 3 !5 full", "2: 3 !4 line 3", "3: 3 !4 line 3"],
             Err((5, &["rank 1: full", "ranks 2, 3: line 3"])),
         ),
-        // What rank 0 says of the command line is true of everybody.
+        // What rank 0 finds of the command line is true of all ranks.
         (
             2,
             0,
@@ -156,7 +157,7 @@ fn a_failure_is_said_once_and_the_lowest_rank_decides() {
             &["1: 2", "2: 2 !5 full"],
             Err((2, &["no trace", "rank 2: full"])),
         ),
-        // A rank that said nothing stops nobody, and one that failed is not saved by it.
+        // A rank that sent nothing stops no other, and one that failed is not saved by it.
         (3, 0, None, &["1: 3", "2: 3 !9 stopped"], Err((9, &["rank 2: stopped"]))),
     ];
     cases.iter().for_each(check);
@@ -192,7 +193,7 @@ fn ranks_are_named_as_people_write_them() {
 
 #[test]
 fn the_last_run_is_told_by_who_died_in_it() {
-    // Who says it, whom it says died, whether its own run was cut off.
+    // Which rank sends it, which ranks it names as dead, whether its own run was cut off.
     type Mark<'a> = (u32, &'a [u32], bool);
     let cases: [(&[Mark<'_>], Option<&str>); 5] = [
         (&[], None),

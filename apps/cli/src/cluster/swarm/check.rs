@@ -26,7 +26,7 @@ pub(crate) struct Move {
     pub(crate) bytes: u64,
     /// Bytes of wanted files that are there already.
     pub(crate) here: u64,
-    /// Names and patterns that nobody could give.
+    /// Names and patterns that no rank could give.
     pub(crate) missing: Vec<String>,
 }
 

@@ -1,5 +1,5 @@
-//! Where owners that disagree say so: the tracker knows ranks and names, the plan knows files and
-//! lines.
+//! Where owners disagree, in places of the plan: the tracker knows ranks and names, the plan knows
+//! files and lines.
 
 use super::peers::{OutputFolders, offers};
 use crate::cluster::plan::{self, LoadedPlan};

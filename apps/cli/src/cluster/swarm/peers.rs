@@ -42,9 +42,9 @@ impl OutputFolders {
         }
     }
 
-    /// Makes the folder of all outputs, and for a course plan locks it: its ranks share it, be they in
-    /// this process or processes of one `job`. The ranks of other plans lock their own folders when
-    /// the run begins.
+    /// Makes the folder of all outputs, and for a course plan locks it: its ranks share it, be they
+    /// in this process or processes of one `job`. The ranks of other plans lock their own folders
+    /// when the run begins.
     ///
     /// # Errors
     /// If the folder cannot be made or written (exit 5), or another run uses it (exit 4).
@@ -95,7 +95,7 @@ pub(crate) fn configure(
 }
 
 /// Patterns of `have` that match no file: most likely a slip in a `plan.toml`, which would show
-/// only as a wanted file that nobody has.
+/// only as a wanted file that no rank has.
 #[derive(Debug)]
 pub(crate) struct IdlePatterns<'a> {
     plan: &'a Path,

@@ -1,4 +1,4 @@
-//! A run that finds everything in place says so, and how to start over.
+//! The advice after a run that found everything in place: how to start over.
 //!
 //! The advice is a command that removes files, so it names only what the next run fetches again:
 //! never a folder of a peer, of `--out` or of the plan, and no folder in which anything else lies.
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 /// The most paths that the advice names: a command of that length still fits on a screen.
 const MAX_PATHS: usize = 12;
 
-/// What a run says that found everything in place.
+/// The line of a run that found everything in place.
 const IN_PLACE: &str = "everything wanted is there already; nothing moved";
 
 /// What stood where before the run.
@@ -76,7 +76,7 @@ impl Before {
         before
     }
 
-    /// What to say after a run in which nothing moved since every wanted file was there before, line
+    /// The lines after a run in which nothing moved since every wanted file was there before, line
     /// by line; nothing if anything moved. A course plan always starts afresh.
     pub(crate) fn advice(&self, course: bool, report: &Report) -> Vec<String> {
         let all_here = report.peers.iter().all(|peer| {
@@ -103,8 +103,8 @@ impl Before {
     }
 }
 
-/// What to say after a run of a job in which nothing moved since every wanted file was there before,
-/// as far as its report tells. How to start over is not said: the outputs are on many disks.
+/// The line after a run of a job in which nothing moved since every wanted file was there before,
+/// as far as its report shows. It does not advise how to start over: the outputs are on many disks.
 pub(crate) fn in_place(report: &Report) -> Option<&'static str> {
     let wanted = report.peers.iter().any(|peer| !peer.files.is_empty());
     let all_here = report.plan.iter().all(|planned| planned.files == 0 && planned.bytes == 0);
@@ -173,7 +173,7 @@ impl Fetched {
 }
 
 /// By name, the ranks that hold a file and do not want it: those who could give it again. A file
-/// that everybody wants is nobody's to remove.
+/// that all ranks want is not to be removed.
 fn givers(peers: &[PeerConfig]) -> BTreeMap<&str, Vec<Rank>> {
     let mut givers: BTreeMap<&str, Vec<Rank>> = BTreeMap::new();
     for peer in peers {
@@ -189,7 +189,7 @@ fn givers(peers: &[PeerConfig]) -> BTreeMap<&str, Vec<Rank>> {
 }
 
 /// Where the ranks' own files lie, by real path: an output folder that touches them holds more
-/// than outputs, whatever the names say.
+/// than outputs, whatever its name is.
 struct Places {
     plan: PathBuf,
     /// Each root, and how many ranks have it.

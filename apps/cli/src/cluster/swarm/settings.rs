@@ -26,19 +26,19 @@ pub(crate) struct Settings {
     pub(crate) refresh_scope: RefreshScope,
     /// What if owners disagree.
     pub(crate) on_conflict: OnConflict,
-    /// Who serves nobody.
+    /// Ranks that do not serve.
     pub(crate) no_share: BTreeSet<Rank>,
     /// Who misbehaves, and how.
     pub(crate) faults: Vec<Fault>,
-    /// Bytes a piece, if it was said and matters.
+    /// Bytes a piece, if it was given and matters.
     pub(crate) piece_size: Option<u32>,
     /// What a person should know and that stops nothing.
     pub(crate) warnings: Vec<String>,
 }
 
 impl Settings {
-    /// Decides every policy for a plan of `form`. Rank 0 of a job may not see the plan (`None`): what
-    /// depends on its form is the peers' then.
+    /// Decides every policy for a plan of `form`. Rank 0 of a job may not see the plan (`None`):
+    /// what depends on its form is the peers' then.
     pub(crate) fn of(args: &SwarmArgs, form: Option<PlanForm>) -> Settings {
         let course = form == Some(PlanForm::Course);
         let usual = if course { Profile::Course } else { Profile::BitTorrent };

@@ -80,9 +80,9 @@ pub(crate) struct SeedArgs {
 
     /// The folder that holds the torrent's name [default: the current one].
     ///
-    /// Only read, never written to but for the folder .dunlin, where what was verified is remembered.
-    /// Files that are missing or wrong are named, and the others are seeded; exit 6 where nothing
-    /// is right.
+    /// Only read, never written to but for the folder .dunlin, where what was verified is
+    /// remembered. Files that are missing or wrong are named, and the others are seeded; exit 6
+    /// where nothing is right.
     #[arg(long, value_name = "DIR", default_value = ".", help_heading = "Files")]
     pub(crate) data: PathBuf,
 

@@ -1,4 +1,5 @@
-//! The torrent that stands beside plain data, where nobody has named it: it counts only if it can be meant.
+//! The torrent that stands beside plain data without being named: it counts only if it can be
+//! meant.
 
 use crate::exit::Failure;
 use crate::torrents;
@@ -11,10 +12,11 @@ use std::path::Path;
 /// What to do about one that is not taken.
 const ADVICE: &str = "give the .torrent itself to seed it, or move it away to have one made anew";
 
-/// Reads the torrent at `beside` of the data at `path`; `None` if nothing stands there. Waits for nobody.
+/// Reads the torrent at `beside` of the data at `path`; `None` if nothing stands there. Never
+/// blocks.
 ///
 /// # Errors
-/// If what stands there is no file, belongs to somebody whom we have no reason to believe, cannot be
+/// If what stands there is no file, belongs to a user who is not trusted, cannot be
 /// read, is no torrent, or is one of other data (exit 4).
 pub(super) fn read(fs: &dyn Fs, beside: &Path, path: &Path) -> Result<Option<Torrent>, Failure> {
     let name = beside.display();
@@ -50,7 +52,7 @@ fn is_absent(error: &io::Error) -> bool {
     [io::ErrorKind::NotFound, io::ErrorKind::InvalidFilename].contains(&error.kind())
 }
 
-/// At most one byte more than a torrent may have, so that its reader says that it is too long.
+/// At most one byte more than a torrent may have, so that the parser refuses it as too long.
 fn whole(file: &dyn FsFile) -> io::Result<Vec<u8>> {
     let most = MAX_TORRENT_SIZE + 1;
     let length = usize::try_from(file.len()?).unwrap_or(most).min(most);

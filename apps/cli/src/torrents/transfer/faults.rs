@@ -16,7 +16,7 @@ const SAMPLE: usize = 16;
 const ABOVE: usize = 4;
 /// Levels below it that are looked into …
 const BELOW: usize = 3;
-/// … and folders in all: it is a hint, and nobody waits for one.
+/// … and folders in all: it is a hint, which must not take long.
 const MAX_FOLDERS: usize = 500;
 
 /// The name of a file below the torrent's folder.
@@ -95,8 +95,8 @@ enum Elsewhere {
     Renamed(PathBuf),
 }
 
-/// Looks above and below `folder` for files of the torrent's names and lengths, in any other place than
-/// the one where nothing is right. Nothing is read.
+/// Looks above and below `folder` for files of the torrent's names and lengths, in any other place
+/// than the one where nothing is right. Nothing is read.
 fn elsewhere(fs: &dyn Fs, torrent: &Torrent, folder: &Path) -> Option<Elsewhere> {
     let sample = sample(torrent);
     let above = folder.ancestors().skip(1).take(ABOVE).map(Path::to_owned);

@@ -3,7 +3,7 @@
 use crate::torrents::args::transfer::NetArgs;
 use dunlin_engine::io::SeedGoal;
 
-/// `get` ends when everything is here, unless it is told to seed.
+/// `get` ends when everything is here, unless it is to seed.
 pub(super) fn of_get(seed: bool, options: &NetArgs) -> Option<SeedGoal> {
     let goal = of_seed(options);
     (seed || goal != SeedGoal::default()).then_some(goal)

@@ -1,6 +1,6 @@
 //! How far one torrent of `get` or `seed` is, and what came of all of them.
 
-use super::source::Wanted;
+use super::source::TorrentSource;
 use crate::exit::Exit;
 use dunlin_base::TorrentId;
 use dunlin_disk::DiskError;
@@ -29,13 +29,13 @@ pub(super) struct TorrentProgress {
     pub(super) folder: PathBuf,
     /// Why its files could not be opened.
     pub(super) disk: Option<DiskError>,
-    /// That, for people, where there is more to say than the disk knows.
+    /// That, for people, where more is known than the disk knows.
     pub(super) refusal: Option<String>,
     /// What is wrong with which file of a torrent that is seeded.
     pub(super) faults: Vec<(String, String)>,
     pub(super) trackers: BTreeMap<String, String>,
-    /// Bytes received of each peer and sent to it, by its address and program; without an address are
-    /// those that are not told apart.
+    /// Bytes received of each peer and sent to it, by its address and program; without an address
+    /// are those that are not counted apart.
     pub(super) peers: BTreeMap<(Option<IpAddr>, String), (u64, u64)>,
     /// When something last came, and how much had come then.
     pub(super) gained: Option<(Instant, u64)>,
@@ -45,7 +45,7 @@ pub(super) struct TorrentProgress {
 }
 
 /// What came of a run.
-pub(super) struct Ended {
+pub(super) struct TransferOutcome {
     pub(super) torrents: BTreeMap<TorrentId, TorrentProgress>,
     pub(super) interrupted: bool,
     pub(super) seconds: f64,
@@ -55,11 +55,11 @@ pub(super) struct Ended {
 
 impl TorrentProgress {
     /// What is known of a torrent at the start.
-    pub(super) fn begin(wanted: &Wanted, priorities: &[Priority]) -> TorrentProgress {
+    pub(super) fn begin(wanted: &TorrentSource, priorities: &[Priority]) -> TorrentProgress {
         let mut progress = TorrentProgress { name: wanted.name(), ..TorrentProgress::default() };
         match wanted {
-            Wanted::Torrent(torrent) => progress.set_metainfo(torrent, priorities),
-            Wanted::Magnet(magnet) => progress.hashes = magnet.hashes,
+            TorrentSource::Torrent(torrent) => progress.set_metainfo(torrent, priorities),
+            TorrentSource::Magnet(magnet) => progress.hashes = magnet.hashes,
         }
         progress
     }

@@ -1,9 +1,10 @@
-//! Runs `get` and `seed`: starts the world, hears what happens, knows when it is over and how it ended.
+//! Runs `get` and `seed`: starts the world, handles its events, decides when it is over and how it
+//! ended.
 
 use super::faults;
-use super::progress::{Ended, TorrentProgress};
+use super::progress::{TorrentProgress, TransferOutcome};
 use super::show::{self, Screen};
-use super::source::{self, Wanted};
+use super::source::{self, TorrentSource};
 use crate::console::out;
 use crate::console::signals::Watch;
 use crate::exit::{Exit, Failure};
@@ -20,14 +21,14 @@ use std::time::{Duration, Instant};
 /// How often numbers are looked at.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Said of a torrent for which nobody can be asked.
+/// The reason of a torrent without a tracker and without a peer.
 const ALONE: &str = "no tracker and no peer is known: give --tracker or --peer";
 
-/// Everything that a run is told.
-pub(super) struct Job {
+/// Everything that a run is given.
+pub(super) struct TransferJob {
     pub(super) config: NetConfig,
     pub(super) new: Vec<NewTorrent>,
-    pub(super) wanted: Vec<Wanted>,
+    pub(super) wanted: Vec<TorrentSource>,
     pub(super) select: Vec<Pattern>,
     pub(super) patience: Option<Duration>,
     /// It is there to fetch; otherwise to seed.
@@ -37,7 +38,7 @@ pub(super) struct Job {
 }
 
 /// Runs until everything is done, has failed, or was stopped.
-pub(super) fn run(job: Job) -> Result<Exit, Failure> {
+pub(super) fn run(job: TransferJob) -> Result<Exit, Failure> {
     let start = Instant::now();
     let (json, quiet, fetches) = (job.json, job.quiet, job.fetches);
     let mut torrents = BTreeMap::new();
@@ -53,7 +54,7 @@ pub(super) fn run(job: Job) -> Result<Exit, Failure> {
         show::listening(&net);
     }
     job.new.into_iter().for_each(|new| net.add(new));
-    let mut running = Running {
+    let mut running = Transfer {
         net,
         heard,
         wanted: job.wanted,
@@ -68,12 +69,12 @@ pub(super) fn run(job: Job) -> Result<Exit, Failure> {
     let interrupted = running.until_over(&watch);
     // What came while it stopped counts, too.
     running.look();
-    let Running { net, torrents, screen, .. } = running;
+    let Transfer { net, torrents, screen, .. } = running;
     screen.end();
     net.join();
     let (exit, messages) = verdict(&torrents, interrupted, fetches);
     let seconds = start.elapsed().as_secs_f64();
-    let ended = Ended { torrents, interrupted, seconds, exit, messages };
+    let ended = TransferOutcome { torrents, interrupted, seconds, exit, messages };
     show::report(&ended, json, quiet)?;
     Ok(ended.exit)
 }
@@ -87,10 +88,10 @@ fn not_started(error: &NetError) -> Failure {
 }
 
 /// A run under way.
-struct Running {
+struct Transfer {
     net: Net,
     heard: Receiver<NetEvent>,
-    wanted: Vec<Wanted>,
+    wanted: Vec<TorrentSource>,
     select: Vec<Pattern>,
     patience: Option<Duration>,
     fetches: bool,
@@ -99,8 +100,8 @@ struct Running {
     stopping: bool,
 }
 
-impl Running {
-    /// Says of what is to be fetched that nobody can be found who has it.
+impl Transfer {
+    /// Warns of torrents to fetch for which no peer can be found.
     fn name_alone(&mut self) {
         for progress in self.torrents.values().filter(|progress| progress.alone) {
             let name = &progress.name;
@@ -157,9 +158,9 @@ impl Running {
         }
     }
 
-    /// Says what is wrong with the files of a torrent that is seeded.
+    /// Reports what is wrong with the files of a torrent that is seeded.
     fn faults(&mut self, torrent: TorrentId, faults: &[FileFault]) {
-        let metainfo = self.wanted.get(torrent.0 as usize).and_then(Wanted::metainfo);
+        let metainfo = self.wanted.get(torrent.0 as usize).and_then(TorrentSource::metainfo);
         let (Some(progress), Some(metainfo)) = (self.torrents.get_mut(&torrent), metainfo) else {
             return;
         };
@@ -173,7 +174,7 @@ impl Running {
 
     /// Nothing of a torrent that is to be seeded is right.
     fn refuse(&mut self, torrent: TorrentId, faults: &[FileFault]) {
-        let metainfo = self.wanted.get(torrent.0 as usize).and_then(Wanted::metainfo);
+        let metainfo = self.wanted.get(torrent.0 as usize).and_then(TorrentSource::metainfo);
         if let (Some(progress), Some(metainfo)) = (self.torrents.get_mut(&torrent), metainfo) {
             let folder = &progress.folder;
             progress.refusal = Some(faults::refusal(&RealFs, metainfo, folder, faults));
@@ -184,7 +185,7 @@ impl Running {
         match event {
             Event::State { torrent, state, reason } => self.state(torrent, state, reason),
             Event::Metadata { torrent, metainfo } => {
-                metainfo.warnings.iter().for_each(|one| out::say(&format!("warning: {one}")));
+                metainfo.warnings.iter().for_each(|one| out::notice(&format!("warning: {one}")));
                 let wanted = self.wanted.get(torrent.0 as usize);
                 let Some(wanted) = wanted else { return };
                 match source::priorities(wanted, &metainfo, &self.select) {
@@ -217,7 +218,7 @@ impl Running {
                     let text = match &news.result {
                         Ok(peers) => format!("{peers} peers"),
                         Err(error) => {
-                            // A passkey is nobody's but the user's, and logs are shown around.
+                            // A passkey belongs to the user alone, and logs are shown around.
                             let url = TrackerUrl::mask(&news.url);
                             self.screen.once(&format!("tracker {url}: {error}"));
                             error.clone()
@@ -243,7 +244,7 @@ impl Running {
         progress.reason.clone_from(&reason);
         progress.opened |=
             matches!(state, TorrentState::Downloading | TorrentState::Seeding | TorrentState::Done);
-        // What is only seeded may lack something: how much is here says so.
+        // What is only seeded may lack something: how much is here shows that.
         progress.complete |=
             self.fetches && matches!(state, TorrentState::Seeding | TorrentState::Done);
         if state != TorrentState::Checking {

@@ -1,7 +1,7 @@
-//! What people and programs see of `get` and `seed`: a line a second or bars on stderr, and in the end a
-//! table or one JSON document on stdout.
+//! What people and programs see of `get` and `seed`: a line a second or bars on stderr, and in the
+//! end a table or one JSON document on stdout.
 
-use super::progress::{Ended, TorrentProgress};
+use super::progress::{TorrentProgress, TransferOutcome};
 use crate::console::bars::{Bar, Bars};
 use crate::console::progress::ProgressMode;
 use crate::console::{json, out};
@@ -19,13 +19,13 @@ const LINE: Duration = Duration::from_secs(1);
 const MAX_BARS: usize = 8;
 /// What one bar looks like.
 const BAR: &str = "[{bar:16}] {percent:>3}%  {wide_msg}";
-/// Notes that are said once each, at most.
+/// Notes that are shown once each, at most.
 const MAX_NOTES: usize = 1000;
 
 /// Says where we listen.
 pub(super) fn listening(net: &Net) {
     for address in net.addresses() {
-        out::say(&format!("listening at {address}"));
+        out::notice(&format!("listening at {address}"));
     }
 }
 
@@ -49,7 +49,7 @@ impl Screen {
         }
     }
 
-    /// Says something that people should know, once.
+    /// Shows something that people should know, once.
     pub(super) fn once(&mut self, text: &str) {
         if self.mode == ProgressMode::Quiet
             || self.said.len() >= MAX_NOTES
@@ -59,7 +59,7 @@ impl Screen {
         }
         match self.mode {
             ProgressMode::Bars => self.bars.say(text),
-            _ => out::say(text),
+            _ => out::notice(text),
         }
     }
 
@@ -70,7 +70,7 @@ impl Screen {
             ProgressMode::Lines if self.shown.elapsed() < LINE => {}
             ProgressMode::Lines => {
                 self.shown = Instant::now();
-                torrents.values().take(MAX_BARS).for_each(|one| out::say(&line(one)));
+                torrents.values().take(MAX_BARS).for_each(|one| out::notice(&line(one)));
             }
             ProgressMode::Bars => {
                 for (id, progress) in torrents.iter().take(MAX_BARS) {
@@ -128,7 +128,7 @@ fn word(state: Option<TorrentState>) -> &'static str {
 }
 
 /// The end: a document or a table on stdout, what went wrong on stderr.
-pub(super) fn report(ended: &Ended, as_json: bool, quiet: bool) -> Result<(), Failure> {
+pub(super) fn report(ended: &TransferOutcome, as_json: bool, quiet: bool) -> Result<(), Failure> {
     if ended.exit != Exit::Ok {
         ended.messages.iter().for_each(|text| out::error(text));
     }

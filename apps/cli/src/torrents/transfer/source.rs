@@ -18,35 +18,35 @@ use std::sync::Arc;
 
 /// What a person wants.
 #[derive(Clone, Debug)]
-pub(super) enum Wanted {
+pub(super) enum TorrentSource {
     /// A torrent of which everything is known.
     Torrent(Arc<Torrent>),
     /// A torrent's name.
     Magnet(Box<Magnet>),
 }
 
-impl Wanted {
+impl TorrentSource {
     /// Everything about it, if it is known.
     pub(super) fn metainfo(&self) -> Option<&Arc<Torrent>> {
         match self {
-            Wanted::Torrent(torrent) => Some(torrent),
-            Wanted::Magnet(_) => None,
+            TorrentSource::Torrent(torrent) => Some(torrent),
+            TorrentSource::Magnet(_) => None,
         }
     }
 
     /// The hash that stands for it.
     pub(super) fn hash(&self) -> InfoHash {
         match self {
-            Wanted::Torrent(torrent) => torrent.hashes.first(),
-            Wanted::Magnet(magnet) => magnet.hashes.first(),
+            TorrentSource::Torrent(torrent) => torrent.hashes.first(),
+            TorrentSource::Magnet(magnet) => magnet.hashes.first(),
         }
     }
 
     /// What to call it.
     pub(super) fn name(&self) -> String {
         match self {
-            Wanted::Torrent(torrent) => torrent.name.clone(),
-            Wanted::Magnet(magnet) => {
+            TorrentSource::Torrent(torrent) => torrent.name.clone(),
+            TorrentSource::Magnet(magnet) => {
                 magnet.name.clone().unwrap_or_else(|| magnet.hashes.first().to_string())
             }
         }
@@ -56,14 +56,15 @@ impl Wanted {
 /// Reads torrents.
 ///
 /// # Errors
-/// If one cannot be read or is none (exit 4), or two are the same.
-pub(super) fn load(given: &[String]) -> Result<Vec<Wanted>, Failure> {
-    let all: Vec<Wanted> = given.iter().map(|one| load_one(one)).collect::<Result<_, _>>()?;
+/// If one cannot be read or is no torrent (exit 4), or two are the same.
+pub(super) fn load(given: &[String]) -> Result<Vec<TorrentSource>, Failure> {
+    let all: Vec<TorrentSource> =
+        given.iter().map(|one| load_one(one)).collect::<Result<_, _>>()?;
     let mut names: Vec<_> = all
         .iter()
         .flat_map(|wanted| match wanted {
-            Wanted::Torrent(torrent) => torrent.hashes.wire().collect::<Vec<_>>(),
-            Wanted::Magnet(magnet) => magnet.hashes.wire().collect(),
+            TorrentSource::Torrent(torrent) => torrent.hashes.wire().collect::<Vec<_>>(),
+            TorrentSource::Magnet(magnet) => magnet.hashes.wire().collect(),
         })
         .collect();
     names.sort_unstable();
@@ -76,12 +77,12 @@ pub(super) fn load(given: &[String]) -> Result<Vec<Wanted>, Failure> {
     Ok(all)
 }
 
-fn load_one(given: &str) -> Result<Wanted, Failure> {
+fn load_one(given: &str) -> Result<TorrentSource, Failure> {
     if Magnet::is_like(given) {
         let magnet: Magnet = given.parse().map_err(Failure::input)?;
-        return Ok(Wanted::Magnet(Box::new(magnet)));
+        return Ok(TorrentSource::Magnet(Box::new(magnet)));
     }
-    read_torrent(given).map(|torrent| Wanted::Torrent(Arc::new(torrent)))
+    read_torrent(given).map(|torrent| TorrentSource::Torrent(Arc::new(torrent)))
 }
 
 /// Reads a torrent file, or standard input for `-`.
@@ -89,8 +90,8 @@ fn read_torrent(given: &str) -> Result<Torrent, Failure> {
     torrents::read(Path::new(given)).map(|(_, torrent)| torrent)
 }
 
-/// A torrent to seed, and the folder that holds its name: a torrent file and `data`, or plain data, which
-/// becomes a torrent.
+/// A torrent to seed, and the folder that holds its name: a torrent file and `data`, or plain data,
+/// which becomes a torrent.
 ///
 /// # Errors
 /// If it can be neither.
@@ -98,7 +99,7 @@ pub(super) fn load_or_make(
     given: &str,
     data: &Path,
     options: &NetArgs,
-) -> Result<(Wanted, PathBuf), Failure> {
+) -> Result<(TorrentSource, PathBuf), Failure> {
     if Magnet::is_like(given) {
         return Err(Failure::usage(format!(
             "`seed` needs the torrent itself: `dunlin get '{given}' --seed` fetches what is missing \
@@ -108,7 +109,7 @@ pub(super) fn load_or_make(
     let path = Path::new(given);
     if given == "-" || !is_data(path) {
         let torrent = read_torrent(given)?;
-        return Ok((Wanted::Torrent(Arc::new(torrent)), data.to_owned()));
+        return Ok((TorrentSource::Torrent(Arc::new(torrent)), data.to_owned()));
     }
     let path = std::fs::canonicalize(path)
         .map_err(|error| Failure::input(format!("{given}: {error}; give a file or a folder")))?;
@@ -117,15 +118,15 @@ pub(super) fn load_or_make(
     name.push(".torrent");
     let beside = folder.join(name);
     if let Some(torrent) = beside::read(&RealFs, &beside, &path)? {
-        out::say(&format!("{}: there already, and taken", beside.display()));
-        return Ok((Wanted::Torrent(Arc::new(torrent)), folder));
+        out::notice(&format!("{}: there already, and taken", beside.display()));
+        return Ok((TorrentSource::Torrent(Arc::new(torrent)), folder));
     }
     let torrent = create::of_data(&path, &options.tracker, options.quiet)?;
     match torrents::write(&beside, false, &torrent.to_bytes()) {
-        Ok(()) => out::say(&format!("{}: the torrent, for others", beside.display())),
-        Err(failure) => out::say(&format!("warning: {failure}; seeding all the same")),
+        Ok(()) => out::notice(&format!("{}: the torrent, for others", beside.display())),
+        Err(failure) => out::notice(&format!("warning: {failure}; seeding all the same")),
     }
-    Ok((Wanted::Torrent(Arc::new(torrent)), folder))
+    Ok((TorrentSource::Torrent(Arc::new(torrent)), folder))
 }
 
 /// Whether this is data, and no torrent file: a folder, or a file that does not look like one.
@@ -150,17 +151,21 @@ fn is_torrent(path: &Path) -> bool {
     read.is_ok() && Torrent::parse(&bytes).is_ok()
 }
 
-/// What the engine is told of a torrent.
+/// What the engine is given of a torrent.
 ///
 /// # Errors
 /// If the system gives no random bytes.
-pub(super) fn add(wanted: &Wanted, number: u32, options: &NetArgs) -> Result<AddTorrent, Failure> {
+pub(super) fn add(
+    wanted: &TorrentSource,
+    number: u32,
+    options: &NetArgs,
+) -> Result<AddTorrent, Failure> {
     let (source, mut trackers, named, private) = match wanted {
-        Wanted::Torrent(torrent) => {
+        TorrentSource::Torrent(torrent) => {
             let source = Source::Metainfo(Arc::clone(torrent));
             (source, torrent.trackers.clone(), &[][..], torrent.private)
         }
-        Wanted::Magnet(magnet) => {
+        TorrentSource::Magnet(magnet) => {
             let source = Source::Magnet { hashes: magnet.hashes, name: magnet.name.clone() };
             let tiers = magnet.trackers.iter().map(|url| vec![url.clone()]).collect();
             (source, tiers, &magnet.peers[..], false)
@@ -196,8 +201,8 @@ fn addresses(host: &str, port: u16) -> Vec<SocketAddr> {
     (host, port).to_socket_addrs().map(Iterator::collect).unwrap_or_default()
 }
 
-/// A peer id in the style of Azureus (BEP 20): our letters, our version, and letters and digits that were
-/// drawn.
+/// A peer id in the style of Azureus (BEP 20): our letters, our version, and letters and digits
+/// that were drawn.
 fn peer_id(random: &[u8]) -> PeerId {
     const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let mut bytes = *b"-DN0100-000000000000";
@@ -207,12 +212,13 @@ fn peer_id(random: &[u8]) -> PeerId {
     PeerId(bytes)
 }
 
-/// How much each file is wanted: what `select` matches, or what a magnet link selects, or everything.
+/// How much each file is wanted: what `select` matches, or what a magnet link selects, or
+/// everything.
 ///
 /// # Errors
 /// If a pattern matches no file.
 pub(super) fn priorities(
-    wanted: &Wanted,
+    wanted: &TorrentSource,
     metainfo: &Torrent,
     select: &[Pattern],
 ) -> Result<Vec<Priority>, Failure> {
@@ -231,14 +237,14 @@ pub(super) fn priorities(
             .iter()
             .map(|name| of(select.iter().any(|pattern| pattern.matches(name))))
             .collect(),
-        Wanted::Magnet(magnet) if magnet.select.is_some() => {
+        TorrentSource::Magnet(magnet) if magnet.select.is_some() => {
             (0..).take(names.len()).map(|index| of(magnet.selects(index))).collect()
         }
         _ => Vec::new(),
     })
 }
 
-/// A number that nobody can guess.
+/// A number that cannot be guessed.
 ///
 /// # Errors
 /// If the system gives none.

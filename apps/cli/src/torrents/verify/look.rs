@@ -15,12 +15,12 @@ const MAX_DEPTH: usize = 128;
 
 /// What stands at one place. The first are the files of the torrent, in order.
 #[derive(Debug)]
-pub(super) struct Stands {
+pub(super) struct PlacedFile {
     /// Its path below the data folder.
     pub(super) name: String,
     /// The folder and that.
     place: PathBuf,
-    pub(super) found: Found,
+    pub(super) found: Presence,
     /// The length that it must have, in bytes; `None` if it is no file of the torrent.
     pub(super) expected: Option<u64>,
     /// Another of its names has a file of that length, too.
@@ -29,7 +29,7 @@ pub(super) struct Stands {
 
 /// What was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum Presence {
     /// It is padding, and nowhere.
     Nothing,
     /// A file, or the link that the torrent has there, of so many bytes.
@@ -42,15 +42,15 @@ pub(super) enum Found {
     Extra(u64),
 }
 
-impl Stands {
+impl PlacedFile {
     /// Where its bytes can be read.
     pub(super) fn path(&self) -> Option<PathBuf> {
-        matches!(self.found, Found::File(_)).then(|| self.place.clone())
+        matches!(self.found, Presence::File(_)).then(|| self.place.clone())
     }
 }
 
-/// Looks at everything below the torrent's place in `data`, which `fs` has entered. `misled` says of how many names of a file it
-/// is known that other content stands under them.
+/// Looks at everything below the torrent's place in `data`, which `fs` has entered. `misled` has,
+/// for a file, the number of its names under which other content was found.
 ///
 /// # Errors
 /// If a folder cannot be read (exit 5).
@@ -60,13 +60,13 @@ pub(super) fn look(
     content: &Content,
     data: &Path,
     misled: &BTreeMap<FileIndex, usize>,
-) -> Result<Vec<Stands>, Failure> {
+) -> Result<Vec<PlacedFile>, Failure> {
     let mut folders = BTreeMap::new();
     let mut all = Vec::new();
     let mut known = BTreeSet::new();
     for (file, index) in content.files.iter().zip((0..).map(FileIndex)) {
         let (place, found, twice) = match file.name.is_empty() {
-            true => (PathBuf::new(), Found::Nothing, false),
+            true => (PathBuf::new(), Presence::Nothing, false),
             false => {
                 let tried = misled.get(&index).copied().unwrap_or_default();
                 find(fs, data, file, tried, &mut folders)?
@@ -75,7 +75,7 @@ pub(super) fn look(
         let name = place.to_string_lossy().into_owned();
         known.insert(place.clone());
         let place = data.join(place);
-        all.push(Stands { name, place, found, expected: Some(file.length), twice });
+        all.push(PlacedFile { name, place, found, expected: Some(file.length), twice });
     }
     if !torrent.single_file {
         let tops: BTreeSet<PathBuf> = known
@@ -89,28 +89,29 @@ pub(super) fn look(
 }
 
 /// Where a file stands below `data`: under the first of its names that has what should be there and
-/// was not `tried`, otherwise under the one that we would give it. And whether another one has that, too.
+/// was not `tried`, otherwise under the one that we would give it. And whether another one has
+/// that, too.
 fn find(
     fs: &dyn Fs,
     data: &Path,
     file: &ContentFile,
     tried: usize,
-    folders: &mut BTreeMap<PathBuf, Found>,
-) -> Result<(PathBuf, Found, bool), Failure> {
+    folders: &mut BTreeMap<PathBuf, Presence>,
+) -> Result<(PathBuf, Presence, bool), Failure> {
     let own = PathBuf::from(&file.name);
     let (mut right, mut best) = (Vec::new(), None);
     for place in file.places() {
         let place = PathBuf::from(OsStr::from_bytes(place));
         let found = look_at(fs, data, file, &place, folders)?;
-        if found == Found::File(file.length) {
+        if found == Presence::File(file.length) {
             right.push((place, found));
-        } else if found != Found::Missing && (best.is_none() || place == own) {
+        } else if found != Presence::Missing && (best.is_none() || place == own) {
             best = Some((place, found));
         }
     }
     let twice = right.len() > tried + 1;
     right.truncate(tried + 1);
-    let (place, found) = right.pop().or(best).unwrap_or((own, Found::Missing));
+    let (place, found) = right.pop().or(best).unwrap_or((own, Presence::Missing));
     Ok((place, found, twice))
 }
 
@@ -120,8 +121,8 @@ fn look_at(
     data: &Path,
     file: &ContentFile,
     name: &Path,
-    folders: &mut BTreeMap<PathBuf, Found>,
-) -> Result<Found, Failure> {
+    folders: &mut BTreeMap<PathBuf, Presence>,
+) -> Result<Presence, Failure> {
     let above: Vec<&Path> = name.ancestors().skip(1).collect();
     for above in above.into_iter().rev().filter(|above| !above.as_os_str().is_empty()) {
         let found = match folders.get(above) {
@@ -132,7 +133,7 @@ fn look_at(
                 found.0
             }
         };
-        if matches!(found, Found::Missing | Found::NoFile) {
+        if matches!(found, Presence::Missing | Presence::NoFile) {
             return Ok(found);
         }
     }
@@ -144,22 +145,24 @@ fn look_at(
         })
     };
     match kind(fs, &place)? {
-        (Found::Missing, _) => Ok(Found::Missing),
-        (_, Some((FileKind::File, length))) if file.link.is_none() => Ok(Found::File(length)),
-        (_, Some((FileKind::Symlink, _))) if file.link.is_some() && leads() => Ok(Found::File(0)),
-        _ => Ok(Found::NoFile),
+        (Presence::Missing, _) => Ok(Presence::Missing),
+        (_, Some((FileKind::File, length))) if file.link.is_none() => Ok(Presence::File(length)),
+        (_, Some((FileKind::Symlink, _))) if file.link.is_some() && leads() => {
+            Ok(Presence::File(0))
+        }
+        _ => Ok(Presence::NoFile),
     }
 }
 
 /// As a folder on the way (`Nothing` is one), and what it is.
-fn kind(fs: &dyn Fs, path: &Path) -> Result<(Found, Option<(FileKind, u64)>), Failure> {
+fn kind(fs: &dyn Fs, path: &Path) -> Result<(Presence, Option<(FileKind, u64)>), Failure> {
     match fs.look(path) {
         Ok(look) => {
             let folder = look.kind == FileKind::Directory;
-            let found = if folder { Found::Nothing } else { Found::NoFile };
+            let found = if folder { Presence::Nothing } else { Presence::NoFile };
             Ok((found, Some((look.kind, look.meta.len))))
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((Found::Missing, None)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((Presence::Missing, None)),
         Err(error) => Err(Failure::disk(format!(
             "cannot look at {}: {error}; check its rights",
             path.display()
@@ -167,18 +170,18 @@ fn kind(fs: &dyn Fs, path: &Path) -> Result<(Found, Option<(FileKind, u64)>), Fa
     }
 }
 
-/// Files in the torrent's folders that it has not; what unfinished runs left is none of them.
+/// Files in the torrent's folders that it has not; what unfinished runs left does not count.
 fn extra(
     fs: &dyn Fs,
     data: &Path,
     tops: BTreeSet<PathBuf>,
     known: &BTreeSet<PathBuf>,
-) -> Result<Vec<Stands>, Failure> {
+) -> Result<Vec<PlacedFile>, Failure> {
     let mut extra = Vec::new();
     let mut folders: Vec<(PathBuf, usize)> = tops.into_iter().map(|top| (top, 0)).collect();
     while let Some((folder, depth)) = folders.pop() {
         let place = data.join(&folder);
-        if kind(fs, &place)?.0 != Found::Nothing {
+        if kind(fs, &place)?.0 != Presence::Nothing {
             continue;
         }
         let entries = fs.read_dir(&place).map_err(|error| {
@@ -196,9 +199,9 @@ fn extra(
                 && !is_state_name(file_name)
             {
                 let length = fs.look(&entry.path).map_or(0, |look| look.meta.len);
-                let (found, expected) = (Found::Extra(length), None);
+                let (found, expected) = (Presence::Extra(length), None);
                 let name = below.to_string_lossy().into_owned();
-                extra.push(Stands { name, place: entry.path, found, expected, twice: false });
+                extra.push(PlacedFile { name, place: entry.path, found, expected, twice: false });
             }
         }
     }
