@@ -23,7 +23,7 @@ fn some() -> Arc<Torrent> {
 }
 
 fn view(world: &World, host: usize) -> TorrentView {
-    world.node(host).view(world.now, T).unwrap()
+    world.node(host).view(world.now(), T).unwrap()
 }
 
 fn config(seed: u64) -> NodeConfig {
@@ -46,7 +46,7 @@ fn finished(world: &World, host: usize) -> Vec<u32> {
 fn a_pause_hangs_up_and_a_resume_goes_on() {
     let mut world = World::new();
     let hosts = world.swarm(&some(), 1, 1);
-    world.hosts[hosts[0]].uplink = 200_000;
+    world.set_uplink(hosts[0], 200_000);
     world.pass(Duration::from_secs(5));
     let before = view(&world, hosts[1]).have;
     assert!(before > 0 && !world.seeds(hosts[1]));
@@ -88,16 +88,16 @@ fn a_stop_tells_trackers_and_closes_everything() {
     for slow in [false, true] {
         let mut world = World::new();
         let hosts = world.swarm(&some(), 1, 1);
-        world.hosts[hosts[0]].uplink = 200_000;
+        world.set_uplink(hosts[0], 200_000);
         world.pass(Duration::from_secs(5));
         if slow {
-            world.delay = Duration::from_secs(30);
+            world.set_delay(Duration::from_secs(30));
         }
-        let began = world.now;
+        let began = world.now();
         world.command(hosts[1], Command::Stop);
         let stopped = |w: &World| w.hosts[hosts[1]].events.last() == Some(&Event::Stopped);
         assert!(world.run(Duration::from_secs(5), stopped));
-        let took = world.now.since(began);
+        let took = world.now().since(began);
         assert_eq!(took >= Duration::from_secs(5), slow, "{took:?}");
         assert_eq!(world.heard(hosts[1]).last(), Some(&AnnounceEvent::Stopped));
         assert!(!world.hosts[hosts[1]].disk.is_open(T));
@@ -133,7 +133,7 @@ fn unwanted_files_stay_away_until_they_are_wanted() {
 fn what_is_no_longer_wanted_is_not_waited_for() {
     let mut world = World::new();
     let hosts = world.swarm(&some(), 1, 1);
-    world.hosts[hosts[0]].uplink = 200_000;
+    world.set_uplink(hosts[0], 200_000);
     world.pass(Duration::from_secs(3));
     world.command(hosts[1], Command::Prioritize(T, vec![Priority::Skip]));
     assert!(world.run(Duration::from_secs(10), |w| w.seeds(hosts[1])));
@@ -156,7 +156,7 @@ fn higher_files_come_first_and_sequential_comes_in_order() {
     let mut world = World::new();
     let torrent = torrent(Format::V1, PIECE, &[256 * u64::from(PIECE); 2]);
     let seed = world.swarm(&torrent, 0, 1)[0];
-    world.hosts[seed].uplink = 1_000_000;
+    world.set_uplink(seed, 1_000_000);
     let host = world.host(config(3));
     let add = adding(Source::Metainfo(torrent.clone()), host);
     let priorities = vec![Priority::Low, Priority::High];
@@ -198,7 +198,7 @@ fn limits_are_kept_within_five_percent() {
         let host = world.host(NodeConfig { limits: all, ..config(2) });
         let add = adding(Source::Metainfo(large.clone()), host);
         world.add(host, AddTorrent { limits: own, ..add });
-        world.hosts[seed].uplink = 20_000_000;
+        world.set_uplink(seed, 20_000_000);
         world.pass(Duration::from_secs(5));
         let before = view(&world, host).received;
         world.pass(Duration::from_secs(20));
@@ -229,7 +229,7 @@ fn goals_of_ratio_and_time() {
         world.add(seed, AddTorrent { seed: Some(goal), ..add });
         for number in 0..leechers {
             let host = world.host(config(5 + number));
-            world.hosts[host].uplink = 1000;
+            world.set_uplink(host, 1000);
             world.add(host, adding(Source::Metainfo(torrent.clone()), host));
         }
         let done = |w: &World| w.state(seed) == Some(TorrentState::Done);
@@ -241,7 +241,7 @@ fn goals_of_ratio_and_time() {
             assert!((needs..needs + BLOCK).contains(&sent), "{sent} of {needs}");
         }
         if goal.time.is_some() {
-            assert!((500..502).contains(&world.now.since(Time::ZERO).as_secs()));
+            assert!((500..502).contains(&world.now().since(Time::ZERO).as_secs()));
         }
     }
 }
@@ -372,13 +372,13 @@ fn random_swarms_complete_whatever_is_done_to_them() {
         let lengths = [lengths, vec![1]].concat();
         let torrent = torrent(format, PIECE, &lengths);
         let mut world = World::new();
-        world.delay = Duration::from_millis(1 + rng.below(80));
+        world.set_delay(Duration::from_millis(1 + rng.below(80)));
         let hosts = world.swarm(&torrent, 1 + rng.below(5) as usize, seed);
         let named = world.host(config(seed));
         world.add(named, adding(magnet(torrent.hashes), named));
         let hosts = [hosts, vec![named]].concat();
         for host in &hosts {
-            world.hosts[*host].uplink = [0, 100_000, 1_000_000][rng.below(3) as usize];
+            world.set_uplink(*host, [0, 100_000, 1_000_000][rng.below(3) as usize]);
             world.hosts[*host].disk.delay = Duration::from_millis(rng.below(3) * 20);
         }
         for _ in 0..rng.below(12) {

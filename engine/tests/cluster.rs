@@ -23,7 +23,7 @@ fn a_pair_moves_a_file() {
 #[test]
 fn a_trio_shares() {
     let mut world = World::new(&Setup::default(), &["has a:200", "wants a", "wants a"]);
-    world.uplink.extend((1..=3).map(|rank| (dunlin_base::Rank(rank), 10_000_000)));
+    world.set_uplinks(1..=3, 10_000_000);
     assert!(world.run(HOUR));
     assert!(world.has_all(2) && world.has_all(3));
     let served = world.node(1).member.stats().pieces_served;
@@ -92,7 +92,7 @@ fn least_loaded_does_not_herd() {
         let mut plan = vec!["has a:400"; 4];
         plan.extend(["wants a"; 12]);
         let mut world = World::new(&setup, &plan);
-        world.uplink.extend((1..=4).map(|rank| (dunlin_base::Rank(rank), 100_000_000)));
+        world.set_uplinks(1..=4, 100_000_000);
         assert!(world.run(HOUR));
         let served: Vec<u64> =
             (1..=4).map(|rank| world.node(rank).member.stats().pieces_served).collect();
@@ -107,7 +107,7 @@ fn tit_for_tat_completes_too() {
     let mut plan = vec!["has a:60"];
     plan.extend(["wants a"; 9]);
     let mut world = World::new(&setup, &plan);
-    world.uplink.extend((1..=10).map(|rank| (dunlin_base::Rank(rank), 2_000_000)));
+    world.set_uplinks(1..=10, 2_000_000);
     assert!(world.run(HOUR));
     assert!((2..=10).all(|rank| world.has_all(rank)));
 }
@@ -118,7 +118,7 @@ fn little_memory_is_enough_and_never_exceeded() {
         let setup = Setup { memory, ..Setup::default() };
         let plan = ["has a:30 b:3", "has a:30", "wants a b", "wants a b"];
         let mut world = World::new(&setup, &plan);
-        world.uplink.extend((1..=4).map(|rank| (dunlin_base::Rank(rank), 10_000_000)));
+        world.set_uplinks(1..=4, 10_000_000);
         assert!(world.run(HOUR), "{memory}");
         for rank in 3..=4 {
             assert!(world.has_all(rank));
@@ -134,7 +134,7 @@ fn the_same_seed_gives_the_same_outputs() {
         let setup = Setup { seed, sources: SourceOrder::Random, ..Setup::default() };
         let mut world =
             World::new(&setup, &["has a:40", "has a:40", "wants a", "wants a", "wants a"]);
-        world.uplink.extend((1..=5).map(|rank| (dunlin_base::Rank(rank), 10_000_000)));
+        world.set_uplinks(1..=5, 10_000_000);
         assert!(world.run(HOUR));
         world.log
     };
@@ -147,8 +147,8 @@ fn a_window_of_many_small_blocks_is_never_refused() {
     // 16 KiB pieces over a long, fast path: the window holds thousands of them.
     let mut world = World::new(&Setup::default(), &["has a:3000", "wants a"]);
     world.small_pieces();
-    world.delay = Duration::from_millis(50);
-    world.uplink.insert(dunlin_base::Rank(1), 500_000_000);
+    world.set_delay(Duration::from_millis(50));
+    world.set_uplinks([1], 500_000_000);
     assert!(world.run(HOUR));
     assert!(world.has_all(2));
     assert_eq!(world.node(2).member.stats().rejected, 0);

@@ -33,7 +33,7 @@ fn a_liar_is_banned_and_nobody_else() {
             let setup = Setup { seed, ..setup.clone() };
             let plan = ["has a:30", "has a:30", "has a:30", "wants a", "wants a", "wants a"];
             let mut world = World::new(&setup, &plan);
-            world.uplink.extend((1..=6).map(|rank| (Rank(rank), 20_000_000)));
+            world.set_uplinks(1..=6, 20_000_000);
             world.node(2).lies = true;
             assert!(world.run(HOUR), "setup {index} seed {seed}");
             for rank in 4..=6 {
@@ -60,7 +60,7 @@ fn a_source_that_says_nothing_is_left_for_others() {
 fn a_dead_owner_leaves_files_failed_with_a_reason() {
     for setup in setups() {
         let mut world = World::new(&setup, &["has a:30", "has b:4", "wants a b", "wants b"]);
-        world.uplink.insert(Rank(1), 1_000_000);
+        world.set_uplinks([1], 1_000_000);
         world.run(Duration::from_secs(8));
         world.node(1).dead = true;
         assert!(world.run(HOUR), "the run ends without the dead owner");
@@ -92,17 +92,17 @@ fn a_source_that_withdraws_ends_the_wait_of_everybody() {
         for (other, stops) in others.flat_map(|other| [(other, true), (other, false)]) {
             let files = "wants a b";
             let mut world = World::new(setup, &["has a:30", other, files, files, "wants b"]);
-            world.uplink.insert(Rank(1), 1_000_000);
-            world.uplink.insert(Rank(2), 1_000_000);
+            world.set_uplinks([1], 1_000_000);
+            world.set_uplinks([2], 1_000_000);
             world.run(Duration::from_secs(8));
-            let begun = world.now;
+            let begun = world.now();
             // It stops, or its file is not what it was any more.
             match stops {
                 true => world.withdraw(1),
                 false => world.node(1).unreadable = true,
             }
             assert!(world.run(HOUR), "setup {index}");
-            let took = world.now.since(begun);
+            let took = world.now().since(begun);
             let stays = other.contains("a:");
             assert!(stays || took < Duration::from_secs(20), "setup {index}: {took:?}");
             for rank in [3, 4] {
@@ -160,7 +160,7 @@ fn a_breach_of_the_protocol_closes_the_connection_and_harms_nobody() {
     ];
     for breach in breaches {
         let mut world = World::new(&Setup::default(), &["has a:40", "has a:40", "wants a"]);
-        world.uplink.extend((1..=2).map(|rank| (Rank(rank), 5_000_000)));
+        world.set_uplinks(1..=2, 5_000_000);
         world.run(Duration::from_secs(1));
         world.inject(2, 3, 0, breach.clone());
         assert!(world.run(HOUR), "{breach:?}");
@@ -172,7 +172,7 @@ fn a_breach_of_the_protocol_closes_the_connection_and_harms_nobody() {
 #[test]
 fn requests_that_make_no_sense_are_rejected() {
     let mut world = World::new(&Setup::default(), &["has a:4", "wants a", "wants a"]);
-    world.uplink.insert(Rank(1), 1_000_000);
+    world.set_uplinks([1], 1_000_000);
     world.run(Duration::from_secs(1));
     for (piece, begin, length) in [(9, 0, 16384), (0, 1 << 20, 16384), (0, 0, u32::MAX), (0, 0, 0)]
     {

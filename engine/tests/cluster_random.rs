@@ -108,7 +108,7 @@ fn run(seed: u64) -> World {
         world.node(*mute).mute_data = true;
     }
     for (rank, rate) in &drawn.uplinks {
-        world.uplink.insert(Rank(*rank), *rate);
+        world.set_uplinks([*rank], *rate);
     }
     let mut deaths = drawn.dies.clone();
     deaths.sort_by_key(|(_, at)| *at);

@@ -248,7 +248,7 @@ fn slots_that_a_source_lets_pass_are_remembered_when_it_comes_again() {
     let torrent = some();
     let mut world = World::new();
     let seed = node(&mut world, &torrent, true);
-    world.hosts[seed].uplink = 100_000;
+    world.set_uplink(seed, 100_000);
     let hash = torrent.hashes.first();
     let strangers: Vec<usize> = (0..10).map(|_| world.scripted()).collect();
     let mut conns: Vec<(usize, ConnId)> = Vec::new();
@@ -266,9 +266,9 @@ fn slots_that_a_source_lets_pass_are_remembered_when_it_comes_again() {
     world.pass(Duration::from_secs(2));
     let honest = node(&mut world, &torrent, false);
     // 2.5 MiB at 100 kB a second take 27 s when nobody disturbs. The strangers come anew all the time.
-    let began = world.now;
+    let began = world.now();
     while !world.seeds(honest) {
-        let passed = world.now.since(began);
+        let passed = world.now().since(began);
         assert!(passed < Duration::from_secs(50), "{passed:?}");
         world.pass(Duration::from_secs(1));
         if passed.as_secs() % 5 == 4 {
@@ -308,8 +308,8 @@ fn strangers_that_dial_again_at_once_keep_no_newcomer_from_greeting() {
     let strangers: Vec<usize> = (0..120).map(|_| world.scripted()).collect();
     let mut conns: Vec<(usize, ConnId)> = Vec::new();
     let mut crowd = |world: &mut World, time: Duration| {
-        let until = world.now + time.min(Duration::from_secs(1));
-        while world.now < until {
+        let until = world.now() + time.min(Duration::from_secs(1));
+        while world.now() < until {
             // Each has three connections, and dials again when one of them is closed.
             conns.retain(|(stranger, conn)| !world.is_closed(*stranger, *conn));
             for stranger in &strangers {
@@ -337,8 +337,8 @@ fn strangers_that_dial_again_at_once_keep_no_newcomer_from_a_place() {
     let hash = torrent.hashes.first();
     let mut conns: Vec<(usize, ConnId)> = Vec::new();
     let mut crowd = |world: &mut World, time: Duration| {
-        let until = world.now + time;
-        while world.now < until {
+        let until = world.now() + time;
+        while world.now() < until {
             conns.retain(|(stranger, conn)| !world.is_closed(*stranger, *conn));
             for stranger in &strangers {
                 if !conns.iter().any(|(other, _)| other == stranger) {

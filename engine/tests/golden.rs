@@ -5,7 +5,6 @@ mod cluster_world;
 mod internet_world;
 
 use cluster_world::{Setup, World};
-use dunlin_base::Rank;
 use dunlin_engine::client::NodeConfig;
 use dunlin_engine::config::{PieceOrder, Profile, SourceOrder};
 use dunlin_metainfo::Format;
@@ -20,7 +19,7 @@ fn cluster(profile: Profile, sources: SourceOrder) -> String {
     };
     let setup = Setup { profile, pieces, sources, refresh: 3, ..Setup::default() };
     let mut world = World::new(&setup, &["has a:4 b:2", "has c:3 wants a", "wants a b c"]);
-    world.uplink.insert(Rank(1), 40_000_000);
+    world.set_uplinks([1], 40_000_000);
     world.node(2).refuses = 30;
     assert!(world.run(Duration::from_secs(600)));
     world.log

@@ -167,7 +167,7 @@ fn two_nodes_that_dial_each_other_keep_one_connection() {
     }
     world.pass(Duration::from_secs(300));
     for host in hosts {
-        assert_eq!(world.node(host).view(world.now, T).unwrap().peers, 1);
+        assert_eq!(world.node(host).view(world.now(), T).unwrap().peers, 1);
         assert_eq!(world.hosts[host].ends.len(), 1);
     }
     let twice: usize = hosts.iter().map(|host| world.hosts[*host].hang_ups.len()).sum();
@@ -198,7 +198,7 @@ fn a_flood_of_connections_leaves_room_for_others() {
     let torrent = torrent(Format::V1, PIECE, &[LENGTH]);
     let mut world = World::new();
     let hosts = world.swarm(&torrent, 1, 1);
-    world.hosts[hosts[0]].uplink = 300_000;
+    world.set_uplink(hosts[0], 300_000);
     let flood: Vec<usize> = (0..50).map(|_| world.scripted()).collect();
     let hash = torrent.hashes.first();
     let mut conns: Vec<(usize, ConnId)> = Vec::new();
@@ -228,8 +228,8 @@ fn a_liar_is_banned_and_nobody_else() {
         let liar = world.host(NodeConfig { seed, ..NodeConfig::default() });
         (world.hosts[liar].disk.full_copy, world.hosts[liar].lies) = (true, true);
         world.add(liar, adding(Source::Metainfo(torrent), liar));
-        world.hosts[hosts[0]].uplink = 500_000;
-        world.hosts[liar].uplink = 500_000;
+        world.set_uplink(hosts[0], 500_000);
+        world.set_uplink(liar, 500_000);
         assert!(world.run(HOUR, |w| hosts.iter().all(|h| w.seeds(*h))), "seed {seed}");
         for host in &hosts {
             for banned in &world.node(*host).stats().banned {
@@ -248,7 +248,7 @@ fn a_piece_that_is_wrong_from_everybody_is_named_until_it_is_right() {
     let mut world = World::new();
     let host = world.host(NodeConfig::default());
     world.add(host, adding(Source::Metainfo(Arc::clone(&torrent)), host));
-    let named = |world: &World| world.node(host).view(world.now, T).unwrap().bad_piece;
+    let named = |world: &World| world.node(host).view(world.now(), T).unwrap().bad_piece;
     let seed_of = |world: &mut World, lies: bool, seed: u64| {
         let peer = world.host(NodeConfig { seed, ..NodeConfig::default() });
         (world.hosts[peer].disk.full_copy, world.hosts[peer].lies) = (true, lies);

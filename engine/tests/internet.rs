@@ -19,11 +19,11 @@ fn a_pair_and_a_crowd_complete() {
     {
         let mut world = World::new();
         let hosts = world.swarm(&torrent(format, PIECE, LONG), leechers, 1);
-        world.hosts[1].uplink = 2_000_000;
+        world.set_uplink(1, 2_000_000);
         assert!(world.run(HOUR, |w| hosts.iter().all(|host| w.seeds(*host))), "{format:?}");
         world.pass(Duration::from_secs(60));
         for host in &hosts {
-            let view = world.node(*host).view(world.now, T).unwrap();
+            let view = world.node(*host).view(world.now(), T).unwrap();
             assert_eq!((view.have, view.peers), (view.wanted, 0), "seeds have hung up");
             assert_eq!(world.hosts[*host].disk.reserved(), 0);
             let expected = if *host == hosts[0] {

@@ -43,7 +43,7 @@ fn what_is_missing_stays_missing_beside_a_whole_seed() {
         assert_eq!(world.state(host), Some(TorrentState::Seeding), "{format:?}");
         assert!(world.run(HOUR, |w| w.seeds(hosts[1])), "{format:?}");
         world.pass(HOUR);
-        let view = world.node(host).view(world.now, T).unwrap();
+        let view = world.node(host).view(world.now(), T).unwrap();
         assert_eq!(view.wanted - view.have, 2 * u64::from(PIECE));
         assert_only_served(&world, host);
         assert_eq!(world.hosts[host].disk.opened, 1);

@@ -253,7 +253,7 @@ fn a_connection_that_gives_no_more_metadata_is_made_again() {
         let dialled = |world: &World| world.hosts[peer].ends.keys().next_back().copied();
         while dialled(&world).is_none() {
             world.pass(Duration::from_secs(1));
-            assert!(world.now.since(dunlin_base::Time::ZERO) < HOUR, "round {round}: no dial");
+            assert!(world.now().since(dunlin_base::Time::ZERO) < HOUR, "round {round}: no dial");
         }
         let conn = dialled(&world).unwrap();
         let info_hash = torrent.hashes.first();
@@ -267,7 +267,7 @@ fn a_connection_that_gives_no_more_metadata_is_made_again() {
         assert!(metadata_asked(&world, peer, conn).len() <= 3, "round {round}");
     }
     assert!(knows(&world, host));
-    let took = world.now.since(dunlin_base::Time::ZERO);
+    let took = world.now().since(dunlin_base::Time::ZERO);
     assert!(took < Duration::from_secs(90), "nobody else is there: {took:?}");
 }
 

@@ -8,7 +8,7 @@
 pub mod trace_text;
 
 use dunlin_base::{
-    Bitfield, BlockRef, ConnId, Endpoint, PeerId, PieceIndex, Rank, Rng, Time, TorrentId,
+    Bitfield, BlockRef, ConnId, Endpoint, PeerId, PieceIndex, Rank, Rate, Rng, Time, TorrentId,
 };
 use dunlin_control::{Control, OwnedFile, Register, Standing, Want};
 use dunlin_engine::cluster::coordinator::{Coordinator, CoordinatorConfig, CoordinatorInput};
@@ -18,6 +18,7 @@ use dunlin_engine::config::{Config, PieceOrder, Profile, RefreshScope, SourceOrd
 use dunlin_engine::io::{CoordinatorOutput, Event, Input, LocalError, Output};
 use dunlin_engine::swarm::choker::ChokerKind;
 use dunlin_metainfo::{CLUSTER_BLOCK_LENGTH, Geometry, PieceHashes, SetInfo, cluster_block_length};
+use dunlin_simnet::{Delivery, Latency, Network, NetworkConfig, Transfer};
 use dunlin_wire::{Handshake, Message};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write as _;
@@ -69,18 +70,12 @@ pub struct Node {
 }
 
 pub struct World {
-    pub now: Time,
+    /// The clock, and what is on its way: parcels between ranks, answers of disks.
+    network: Network<Rank, Parcel>,
     pub coordinator: Coordinator,
     pub nodes: BTreeMap<Rank, Node>,
-    /// In flight: (arrives, sequence) → parcel.
-    mail: BTreeMap<(Time, u64), (Rank, Rank, Parcel)>,
-    sequence: u64,
-    pub delay: Duration,
     /// How long hashing, writing and finishing take.
     pub disk_delay: Duration,
-    /// Bytes a second that each rank uploads; 0 is without limit.
-    pub uplink: BTreeMap<Rank, u64>,
-    busy_until: BTreeMap<Rank, Time>,
     pub memory: u64,
     pub log: String,
     pub finished: bool,
@@ -169,16 +164,13 @@ impl World {
     /// One line a rank: `has a:8 b:4 wants c d`.
     pub fn new(setup: &Setup, drawing: &[&str]) -> World {
         let config = coordinator(setup, drawing.len() as u32);
+        let latency = Latency::Constant(Duration::from_millis(1));
+        let links = NetworkConfig { latency, ..NetworkConfig::default() };
         let mut world = World {
-            now: Time::ZERO,
+            network: Network::new(links, Rng::new(setup.seed)),
             coordinator: Coordinator::new(config),
             nodes: BTreeMap::new(),
-            mail: BTreeMap::new(),
-            sequence: 0,
-            delay: Duration::from_millis(1),
             disk_delay: Duration::ZERO,
-            uplink: BTreeMap::new(),
-            busy_until: BTreeMap::new(),
             memory: setup.memory,
             log: String::new(),
             finished: false,
@@ -261,19 +253,24 @@ impl World {
         &self.nodes[&Rank(rank)].events
     }
 
-    fn post(&mut self, from: Rank, to: Rank, parcel: Parcel) {
-        self.sequence += 1;
-        let mut at = self.now + self.delay;
-        if let Parcel::Piece(_, block, _) = &parcel {
-            let rate = self.uplink.get(&from).copied().unwrap_or(0);
-            if rate > 0 {
-                let busy = self.busy_until.entry(from).or_default();
-                let began = (*busy).max(self.now);
-                *busy = began + dunlin_base::Rate(rate).time_for(u64::from(block.len));
-                at = *busy + self.delay;
-            }
+    pub fn now(&self) -> Time {
+        self.network.now()
+    }
+
+    /// What a message takes from one rank to another from now on.
+    pub fn set_delay(&mut self, delay: Duration) {
+        self.network.set_latency(Latency::Constant(delay));
+    }
+
+    /// Bytes a second that each of some ranks uploads.
+    pub fn set_uplinks(&mut self, ranks: impl IntoIterator<Item = u32>, rate: u64) {
+        for rank in ranks {
+            self.network.set_rate(Rank(rank), Some(Rate(rate)));
         }
-        self.mail.insert((at, self.sequence), (from, to, parcel));
+    }
+
+    fn post(&mut self, from: Rank, to: Rank, message: Parcel) {
+        self.network.send(Transfer { from, to, bytes: 0, message, sent: None });
     }
 
     /// The disk answers at once, or after as long as the world says.
@@ -281,9 +278,7 @@ impl World {
         if self.disk_delay == Duration::ZERO {
             self.nodes.get_mut(&rank).unwrap().inputs.push_back(input);
         } else {
-            self.sequence += 1;
-            let at = self.now + self.disk_delay;
-            self.mail.insert((at, self.sequence), (rank, rank, Parcel::Disk(input)));
+            self.network.schedule(self.now() + self.disk_delay, rank, Parcel::Disk(input));
         }
     }
 
@@ -298,13 +293,13 @@ impl World {
             if self.finished {
                 return true;
             }
-            let mail = self.mail.keys().next().map(|(at, _)| *at);
+            let mail = self.network.next_at();
             let timers = self.nodes.values().filter(|node| !node.dead);
             let wake = timers.filter_map(|node| node.member.next_timeout()).map(|(at, _)| at).min();
             let coordinator = self.coordinator.next_timeout().map(|(at, _)| at);
             let next = [mail, wake, coordinator].into_iter().flatten().min();
             let Some(next) = next.filter(|next| *next <= end) else { return false };
-            self.now = self.now.max(next);
+            self.network.advance_to(next);
             self.deliver_due();
             self.wake_due();
         }
@@ -313,12 +308,12 @@ impl World {
     /// A rank stops, and says so.
     pub fn withdraw(&mut self, rank: u32) {
         self.node(rank).dead = true;
-        self.coordinator.handle(self.now, CoordinatorInput::Withdrawn { rank: Rank(rank) });
+        self.coordinator.handle(self.now(), CoordinatorInput::Withdrawn { rank: Rank(rank) });
         self.drain_coordinator();
     }
 
     fn wake_due(&mut self) {
-        let now = self.now;
+        let now = self.now();
         if self.coordinator.next_timeout().is_some_and(|(at, _)| at <= now) {
             self.coordinator.handle(now, CoordinatorInput::Timeout);
             self.drain_coordinator();
@@ -331,12 +326,9 @@ impl World {
     }
 
     fn deliver_due(&mut self) {
-        while let Some(entry) = self.mail.first_entry() {
-            if entry.key().0 > self.now {
-                return;
-            }
-            let (from, to, parcel) = entry.remove();
-            self.deliver(from, to, parcel);
+        while let Some(delivery) = self.network.next_delivery(self.now()) {
+            let Delivery { from, to, message } = delivery;
+            self.deliver(from, to, message);
             self.settle();
         }
     }
@@ -344,7 +336,7 @@ impl World {
     fn deliver(&mut self, from: Rank, to: Rank, parcel: Parcel) {
         if to == Rank::TRACKER {
             let Parcel::Control(message) = parcel else { panic!("{parcel:?} to the tracker") };
-            self.coordinator.handle(self.now, CoordinatorInput::Message { from, message });
+            self.coordinator.handle(self.now(), CoordinatorInput::Message { from, message });
             self.drain_coordinator();
             return;
         }
@@ -403,7 +395,7 @@ impl World {
         self.coordinator.check();
         while let Some(output) = self.coordinator.poll() {
             let line = trace_text::coordinator(&output);
-            writeln!(self.log, "{:?} 0 -> {line}", self.now).unwrap();
+            writeln!(self.log, "{:?} 0 -> {line}", self.now()).unwrap();
             match output {
                 CoordinatorOutput::Send { to, message } => {
                     self.post(Rank::TRACKER, to, Parcel::Control(message));
@@ -421,7 +413,7 @@ impl World {
             for rank in ranks {
                 while let Some(input) = self.nodes.get_mut(&rank).unwrap().inputs.pop_front() {
                     moved = true;
-                    let now = self.now;
+                    let now = self.now();
                     let node = self.nodes.get_mut(&rank).unwrap();
                     if node.dead {
                         node.inputs.clear();
@@ -563,15 +555,15 @@ impl World {
             let input = Input::ServeFailed { conn, block, error };
             return self.node(rank.0).inputs.push_back(input);
         }
-        if !node.mute_data {
-            let good = !node.lies;
-            self.post(rank, to, Parcel::Piece(torrent, block, good));
-        }
-        // The block is sent when the uplink has taken it.
-        let at = self.busy_until.get(&rank).map_or(self.now, |busy| self.now.max(*busy));
-        self.sequence += 1;
+        // The block counts as sent when the uplink has taken it.
         let sent = Parcel::Disk(Input::BlockSent { conn, block });
-        self.mail.insert((at, self.sequence), (rank, rank, sent));
+        if node.mute_data {
+            self.network.schedule(self.network.uplink_free_at(rank), rank, sent);
+        } else {
+            let message = Parcel::Piece(torrent, block, !node.lies);
+            let (bytes, sent) = (u64::from(block.len), Some(sent));
+            self.network.send(Transfer { from: rank, to, bytes, message, sent });
+        }
     }
 
     /// What a scripted peer sends to `to` as rank `from`.

@@ -13,12 +13,15 @@ pub mod trace_text;
 
 use byte_streams::{Found, Wire, Wires};
 use disk::Disk;
-use dunlin_base::{BlockRef, ConnId, Endpoint, InfoHash, PeerId, PieceIndex, Time, TorrentId};
+use dunlin_base::{
+    BlockRef, ConnId, Endpoint, InfoHash, PeerId, PieceIndex, Rate, Rng, Time, TorrentId,
+};
 use dunlin_engine::client::{Node, NodeConfig};
 use dunlin_engine::io::{
     AddTorrent, Command, Event, HangUpReason, Input, Limits, Output, Source, TorrentState,
 };
 use dunlin_metainfo::{Format, InfoHashes, NewFile, NewHashes, NewTorrent, Torrent};
+use dunlin_simnet::{Delivery, Latency, Network, NetworkConfig, Transfer};
 use dunlin_tracker::{AnnounceEvent, AnnounceFailure, AnnounceReply, AnnounceRequest};
 use dunlin_wire::{Handshake, Message};
 use std::collections::{BTreeMap, VecDeque};
@@ -81,18 +84,14 @@ pub struct Host {
     pub dead: bool,
     /// A stranger: its connections carry bytes, and somebody else plays it.
     pub wired: bool,
-    /// Bytes a second that it gives; 0 is without limit.
-    pub uplink: u64,
-    busy_until: Time,
 }
 
 pub struct World {
-    pub now: Time,
+    /// The clock, and what is on its way: parcels between hosts, answers of disks and of the tracker.
+    network: Network<usize, Parcel>,
     pub hosts: Vec<Host>,
-    mail: BTreeMap<(Time, u64), (usize, Parcel)>,
-    sequence: u64,
     next_conn: u64,
-    pub delay: Duration,
+    delay: Duration,
     swarms: BTreeMap<InfoHash, Vec<SocketAddr>>,
     /// Announces that came: (host, url, request).
     pub announces: Vec<(usize, String, AnnounceRequest)>,
@@ -163,13 +162,11 @@ pub fn magnet(hashes: InfoHashes) -> Source {
 
 impl Default for World {
     fn default() -> World {
-        World {
-            now: Time::ZERO,
+        let mut world = World {
+            network: Network::new(NetworkConfig::default(), Rng::new(1)),
             hosts: Vec::new(),
-            mail: BTreeMap::new(),
-            sequence: 0,
             next_conn: 0,
-            delay: Duration::from_millis(10),
+            delay: Duration::ZERO,
             swarms: BTreeMap::new(),
             announces: Vec::new(),
             broken: BTreeMap::new(),
@@ -177,7 +174,9 @@ impl Default for World {
             keeps_log: true,
             wires: Wires::default(),
             refused_after: Duration::from_millis(10),
-        }
+        };
+        world.set_delay(Duration::from_millis(10));
+        world
     }
 }
 
@@ -238,25 +237,46 @@ impl World {
     }
 
     pub fn state(&self, host: usize) -> Option<TorrentState> {
-        self.node(host).view(self.now, T).map(|view| view.state)
+        self.node(host).view(self.now(), T).map(|view| view.state)
     }
 
     pub fn seeds(&self, host: usize) -> bool {
         self.state(host) == Some(TorrentState::Seeding)
     }
 
-    fn post_at(&mut self, at: Time, to: usize, parcel: Parcel) {
-        self.sequence += 1;
-        self.mail.insert((at, self.sequence), (to, parcel));
+    pub fn now(&self) -> Time {
+        self.network.now()
     }
 
-    fn post(&mut self, to: usize, parcel: Parcel) {
-        self.post_at(self.now + self.delay, to, parcel);
+    /// What a message takes from one host to another.
+    pub fn delay(&self) -> Duration {
+        self.delay
+    }
+
+    /// What a message takes from one host to another, and a tracker to answer, from now on.
+    pub fn set_delay(&mut self, delay: Duration) {
+        self.delay = delay;
+        self.network.set_latency(Latency::Constant(delay));
+        self.network.set_loopback(Latency::Constant(delay));
+    }
+
+    /// Bytes a second that a host gives; 0 is without limit.
+    pub fn set_uplink(&mut self, host: usize, rate: u64) {
+        self.network.set_rate(host, Some(Rate(rate)).filter(|rate| rate.0 > 0));
+    }
+
+    fn post(&mut self, from: usize, to: usize, message: Parcel) {
+        self.network.send(Transfer { from, to, bytes: 0, message, sent: None });
+    }
+
+    /// Puts the clock forward; nothing happens by this alone.
+    pub fn advance_clock(&mut self, to: Time) {
+        self.network.advance_to(to);
     }
 
     /// Runs until `done`, at most for `most`; says whether it was done.
     pub fn run(&mut self, most: Duration, done: impl Fn(&World) -> bool) -> bool {
-        let end = self.now + most;
+        let end = self.now() + most;
         let mut steps = 0_u64;
         loop {
             steps += 1;
@@ -266,7 +286,7 @@ impl World {
                 return true;
             }
             let Some(next) = self.next_event().filter(|next| *next <= end) else {
-                self.now = end;
+                self.advance_clock(end);
                 return false;
             };
             self.advance(next);
@@ -275,7 +295,7 @@ impl World {
 
     /// When something happens next.
     pub fn next_event(&self) -> Option<Time> {
-        let mail = self.mail.keys().next().map(|(at, _)| *at);
+        let mail = self.network.next_at();
         let living = self.hosts.iter().filter(|host| !host.dead);
         let wakes = living.filter_map(|host| host.node.as_ref()?.next_timeout());
         mail.into_iter().chain(wakes.map(|(at, _)| at)).min()
@@ -283,11 +303,12 @@ impl World {
 
     /// It is that late: what is due happens.
     pub fn advance(&mut self, to: Time) {
-        self.now = self.now.max(to);
+        self.advance_clock(to);
         self.deliver_due();
+        let now = self.now();
         for host in self.hosts.iter_mut().filter(|host| !host.dead) {
             let wake = host.node.as_ref().and_then(Node::next_timeout);
-            if wake.is_some_and(|(at, _)| at <= self.now) {
+            if wake.is_some_and(|(at, _)| at <= now) {
                 host.inputs.push_back(Input::Timeout);
             }
         }
@@ -300,12 +321,8 @@ impl World {
     }
 
     fn deliver_due(&mut self) {
-        while let Some(entry) = self.mail.first_entry() {
-            if entry.key().0 > self.now {
-                return;
-            }
-            let (to, parcel) = entry.remove();
-            self.deliver(to, parcel);
+        while let Some(Delivery { to, message, .. }) = self.network.next_delivery(self.now()) {
+            self.deliver(to, message);
             self.settle();
         }
     }
@@ -373,7 +390,7 @@ impl World {
     fn accept(&mut self, to: usize, dialler: usize, torrent: TorrentId, conn: ConnId) {
         if !self.hosts[to].listens {
             let remote = Endpoint::Socket(self.hosts[to].address);
-            self.post(dialler, Parcel::Refused { torrent, remote });
+            self.post(to, dialler, Parcel::Refused { torrent, remote });
             return;
         }
         self.next_conn += 1;
@@ -395,7 +412,7 @@ impl World {
             let remote = Endpoint::Socket(remote);
             host.inputs.push_back(Input::Incoming { conn: theirs, remote });
         }
-        self.post(dialler, Parcel::Accepted(conn));
+        self.post(to, dialler, Parcel::Accepted(conn));
     }
 
     /// Works off every input until nothing moves.
@@ -410,14 +427,14 @@ impl World {
                     }
                     if self.keeps_log {
                         let line = trace_text::input(&input);
-                        self.log.push(format!("{:?} {index} <- {line}", self.now));
+                        self.log.push(format!("{:?} {index} <- {line}", self.now()));
                     }
-                    let (now, host) = (self.now, &mut self.hosts[index]);
+                    let (now, host) = (self.now(), &mut self.hosts[index]);
                     host.node.as_mut().unwrap().handle(now, input);
                     while let Some(output) = self.hosts[index].node.as_mut().unwrap().poll() {
                         if self.keeps_log {
                             let line = trace_text::output(&output);
-                            self.log.push(format!("{:?} {index} -> {line}", self.now));
+                            self.log.push(format!("{:?} {index} -> {line}", self.now()));
                         }
                         self.perform(index, output);
                     }
@@ -437,10 +454,10 @@ impl World {
                 let conn = ConnId(self.next_conn);
                 let Endpoint::Socket(address) = remote else { panic!("{remote:?}") };
                 match self.hosts.iter().position(|host| host.address == address) {
-                    Some(to) => self.post(to, Parcel::Syn { dialler: index, torrent, conn }),
+                    Some(to) => self.post(index, to, Parcel::Syn { dialler: index, torrent, conn }),
                     None => {
-                        let at = self.now + self.refused_after;
-                        self.post_at(at, index, Parcel::Refused { torrent, remote });
+                        let refused = Parcel::Refused { torrent, remote };
+                        self.network.schedule(self.now() + self.refused_after, index, refused);
                     }
                 }
             }
@@ -448,7 +465,7 @@ impl World {
                 self.hosts[index].hang_ups.push(reason);
                 self.wires.close(conn);
                 if let Some(end) = self.hosts[index].ends.remove(&conn) {
-                    self.post(end.host, Parcel::Fin(end.conn));
+                    self.post(index, end.host, Parcel::Fin(end.conn));
                 }
             }
             Output::SendHandshake { conn, handshake } if self.wires.all.contains_key(&conn) => {
@@ -459,21 +476,21 @@ impl World {
             }
             Output::SendHandshake { conn, handshake } => {
                 let end = self.hosts[index].ends[&conn];
-                self.post(end.host, Parcel::Handshake(end.conn, handshake));
+                self.post(index, end.host, Parcel::Handshake(end.conn, handshake));
             }
             Output::Send { conn, message } => {
                 let mut bytes = Vec::new();
                 dunlin_wire::encode_into(&message, &mut bytes);
                 assert_eq!(Message::decode(&bytes[4..]), Ok(Some(message.clone())));
                 if let Some(end) = self.hosts[index].ends.get(&conn).copied() {
-                    self.post(end.host, Parcel::Message(end.conn, message));
+                    self.post(index, end.host, Parcel::Message(end.conn, message));
                 }
             }
             Output::Serve { conn, block } => self.serve(index, conn, block),
             Output::Announce { torrent, tracker, url, request } => {
                 let result = self.announce(index, &url, &request);
                 let input = Input::Announced { torrent, tracker, result };
-                self.post(index, Parcel::Input(input));
+                self.network.schedule(self.now() + self.delay, index, Parcel::Input(input));
             }
             Output::Event(event) => self.hosts[index].events.push(event),
             other => {
@@ -482,7 +499,7 @@ impl World {
                     if delay == Duration::ZERO {
                         self.hosts[index].inputs.push_back(input);
                     } else {
-                        self.post_at(self.now + delay, index, Parcel::Input(input));
+                        self.network.schedule(self.now() + delay, index, Parcel::Input(input));
                     }
                 }
             }
@@ -499,20 +516,23 @@ impl World {
         }
         if wired {
             // What it takes of the uplink is counted when it leaves.
-            let (good, at) = (!host.lies && !host.mute, self.now + READ.max(host.disk.delay));
+            let good = !host.lies && !host.mute;
+            let at = self.network.now() + READ.max(host.disk.delay);
             self.wires.all.entry(conn).and_modify(|wire| wire.read_block(block));
-            self.post_at(at, index, Parcel::Read(conn, block, good));
+            self.network.schedule(at, index, Parcel::Read(conn, block, good));
             return;
         }
-        let rate = dunlin_base::Rate(host.uplink);
-        if host.uplink > 0 {
-            host.busy_until = host.busy_until.max(self.now) + rate.time_for(u64::from(block.len));
+        let (bytes, mute) = (u64::from(block.len), host.mute);
+        let message = Parcel::Piece(end.conn, block, !host.lies);
+        // The block counts as sent when the uplink has taken it.
+        let sent = Parcel::Input(Input::BlockSent { conn, block });
+        if mute {
+            let at = self.network.occupy_uplink(index, bytes);
+            self.network.schedule(at, index, sent);
+        } else {
+            let (from, to, sent) = (index, end.host, Some(sent));
+            self.network.send(Transfer { from, to, bytes, message, sent });
         }
-        let (at, good, mute) = (host.busy_until.max(self.now), !host.lies, host.mute);
-        if !mute {
-            self.post_at(at + self.delay, end.host, Parcel::Piece(end.conn, block, good));
-        }
-        self.post_at(at, index, Parcel::Input(Input::BlockSent { conn, block }));
     }
 
     fn block_is_read(&mut self, conn: ConnId, block: BlockRef, good: bool) {
@@ -528,22 +548,21 @@ impl World {
     fn on_wire(&mut self, conn: ConnId, queue: impl FnOnce(&mut Wire)) {
         let Some(wire) = self.wires.all.get_mut(&conn) else { return };
         queue(wire);
-        let (node, now) = (wire.node, self.now);
+        let node = wire.node;
         let host = &mut self.hosts[node];
         // An uplink takes a block at a time, and honest peers' blocks have their turns between.
         while wire.can_leave() {
-            let limited = wire.is_block_next() && host.uplink > 0;
-            if limited && host.busy_until > now {
+            let limited = wire.is_block_next() && self.network.rate(node).is_some();
+            let free_at = self.network.uplink_free_at(node);
+            if limited && free_at > self.network.now() {
                 if !std::mem::replace(&mut wire.waits, true) {
-                    let at = host.busy_until;
-                    self.post_at(at, node, Parcel::Uplink(conn));
+                    self.network.schedule(free_at, node, Parcel::Uplink(conn));
                 }
                 return;
             }
             let (left, block) = wire.leave();
             if limited {
-                let takes = dunlin_base::Rate(host.uplink).time_for(left as u64);
-                host.busy_until = host.busy_until.max(now) + takes;
+                self.network.occupy_uplink(node, left as u64);
             }
             host.inputs.extend(block.map(|block| Input::BlockSent { conn, block }));
         }
@@ -662,8 +681,6 @@ impl Host {
             mute: false,
             dead: false,
             wired: false,
-            uplink: 0,
-            busy_until: Time::ZERO,
         }
     }
 }

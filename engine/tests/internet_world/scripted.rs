@@ -10,7 +10,7 @@ impl World {
     pub fn stranger_dials(&mut self, from: usize, to: usize) -> ConnId {
         self.next_conn += 1;
         let conn = ConnId(self.next_conn);
-        self.post(to, Parcel::Syn { dialler: from, torrent: T, conn });
+        self.post(from, to, Parcel::Syn { dialler: from, torrent: T, conn });
         conn
     }
 
@@ -24,7 +24,7 @@ impl World {
     pub fn dial(&mut self, from: usize, to: usize) -> ConnId {
         self.next_conn += 1;
         let conn = ConnId(self.next_conn);
-        self.post(to, Parcel::Syn { dialler: from, torrent: T, conn });
+        self.post(from, to, Parcel::Syn { dialler: from, torrent: T, conn });
         self.pass(self.delay * 3);
         conn
     }
@@ -32,7 +32,7 @@ impl World {
     /// A scripted host says something on a connection of its own.
     pub fn say(&mut self, host: usize, conn: ConnId, parcel: impl Fn(ConnId) -> Parcel) {
         if let Some(end) = self.hosts[host].ends.get(&conn).copied() {
-            self.post(end.host, parcel(end.conn));
+            self.post(host, end.host, parcel(end.conn));
             self.pass(self.delay * 3);
         }
     }

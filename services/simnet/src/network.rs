@@ -74,6 +74,17 @@ impl<Id: Copy + Ord, T> Network<Id, T> {
         self.config.latency = latency;
     }
 
+    /// What a message from a node to itself takes from now on.
+    pub fn set_loopback(&mut self, latency: Latency) {
+        self.config.loopback = latency;
+    }
+
+    /// The rate of a node's link, in bytes a second; `None` for one that takes no time.
+    #[must_use]
+    pub fn rate(&self, id: Id) -> Option<Rate> {
+        self.config.rates.rate(id)
+    }
+
     /// The rate of a node's link, in bytes a second, for what it begins to carry from now on; `None` for
     /// one that takes no time, unless all links have a rate.
     pub fn set_rate(&mut self, id: Id, rate: Option<Rate>) {

@@ -1,4 +1,5 @@
-//! Checks that hold for any bytes. The fuzz target and the replay of its corpus call them.
+//! Checks that hold for any bytes. The fuzz target and the replay of its corpus call them. The world here
+//! has no queue of events on purpose: the input chooses each next one, in orders no network would have.
 
 use crate::world::disk::Disk;
 use crate::world::{T, adding, magnet, torrent};

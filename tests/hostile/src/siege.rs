@@ -1,5 +1,6 @@
 //! Honest nodes in virtual time, with strangers around them and disks that fail: drawn from a seed, run,
-//! and judged. The same seed is the same run, bit for bit.
+//! and judged. The same seed is the same run, bit for bit. Strangers have no queue of events: a strategy
+//! is asked for its next wake, and reads when its socket has something and its own pace allows.
 
 mod plan;
 
@@ -10,6 +11,7 @@ use dunlin_base::{ConnId, Endpoint, PieceIndex, Rng, Time};
 use dunlin_engine::client::NodeConfig;
 use dunlin_engine::io::{Event, Source, TorrentState};
 use dunlin_metainfo::Torrent;
+use dunlin_simnet::EventQueue;
 pub use plan::{Fault, Member, Plan, Stranger};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -38,6 +40,14 @@ pub struct Outcome {
     pub held: usize,
     /// When the last honest peer was complete.
     pub took: Duration,
+}
+
+/// Something that happens to an honest peer.
+enum Change {
+    /// The member of this number joins.
+    Join(usize),
+    /// The disk of this host is not what it was.
+    Fault(usize, Fault),
 }
 
 /// A stranger in the world.
@@ -69,8 +79,10 @@ pub struct Siege {
     target: Arc<Target>,
     attackers: Vec<Attacker>,
     lines: BTreeMap<ConnId, Open>,
-    faults: Vec<(Time, usize, Fault)>,
-    joins: Vec<(Time, usize)>,
+    /// What happens to honest peers; a join before a fault of the same time.
+    changes: EventQueue<Change>,
+    /// Members that have not joined yet.
+    absent: usize,
     rng: Rng,
     restless: (Time, u32),
     outcome: Outcome,
@@ -94,7 +106,7 @@ impl Siege {
                 let disk = &mut world.hosts[host].disk;
                 (disk.full_copy, disk.budget) = (member.seeds, Some(memory));
                 disk.delay = member.disk_delay;
-                world.hosts[host].uplink = member.uplink;
+                world.set_uplink(host, member.uplink);
                 host
             })
             .collect();
@@ -119,16 +131,15 @@ impl Siege {
             Attacker { plan: stranger.clone(), host, open: 0, next_dial: Time::ZERO }
         });
         let attackers = attackers.collect();
-        let mut faults: Vec<(Time, usize, Fault)> = Vec::new();
-        for (at, member, fault) in &plan.faults {
-            faults.push((Time::ZERO + *at, members[*member], *fault));
-        }
-        faults.sort_by_key(|(at, host, _)| (*at, *host));
-        let mut joins: Vec<(Time, usize)> = Vec::new();
+        let mut changes = EventQueue::new();
         for (index, member) in plan.members.iter().enumerate() {
-            joins.push((Time::ZERO + member.joins, index));
+            changes.schedule(Time::ZERO + member.joins, Change::Join(index));
         }
-        joins.sort();
+        let mut faults = plan.faults.clone();
+        faults.sort_by_key(|(at, member, _)| (*at, members[*member]));
+        for (at, member, fault) in faults {
+            changes.schedule(Time::ZERO + at, Change::Fault(members[member], fault));
+        }
         let rng = Rng::fork(plan.seed, 77);
         Siege {
             world,
@@ -137,8 +148,8 @@ impl Siege {
             target: Arc::new(target),
             attackers,
             lines: BTreeMap::new(),
-            faults,
-            joins,
+            changes,
+            absent: plan.members.len(),
             rng,
             restless: (Time::ZERO, 0),
             outcome: Outcome::default(),
@@ -166,7 +177,7 @@ impl Siege {
     /// # Errors
     /// As [`Siege::run`].
     pub fn step(&mut self, end: Time) -> Result<bool, String> {
-        let now = self.world.now;
+        let now = self.world.now();
         let lines = self.lines.iter().flat_map(|(conn, open)| {
             let waits =
                 self.world.wires.all.get(conn).is_some_and(byte_streams::Wire::has_for_stranger);
@@ -174,17 +185,14 @@ impl Siege {
             [open.line.next_wake(), looks]
         });
         let dials = self.attackers.iter().filter(|one| one.open < one.plan.connections);
-        let joins = self.joins.first().map(|(at, _)| *at);
-        let faults = self.faults.first().map(|(at, ..)| *at);
         let next = lines
             .flatten()
             .chain(dials.map(|one| one.next_dial))
             .chain(self.world.next_event())
-            .chain(joins)
-            .chain(faults)
+            .chain(self.changes.next_at())
             .min();
         let Some(next) = next.filter(|next| *next <= end) else {
-            self.world.now = end;
+            self.world.advance_clock(end);
             return Ok(false);
         };
         self.world.advance(next.max(now));
@@ -205,7 +213,7 @@ impl Siege {
     }
 
     fn rest(&mut self) -> Result<(), String> {
-        let now = self.world.now;
+        let now = self.world.now();
         if self.restless.0 != now {
             self.restless = (now, 0);
         }
@@ -218,35 +226,42 @@ impl Siege {
 
     /// Honest peers join, disks fail and recover.
     fn changes(&mut self) {
-        let now = self.world.now;
-        while let Some((_, index)) = self.joins.first().copied().filter(|(at, _)| *at <= now) {
-            self.joins.remove(0);
-            let host = self.members[index];
-            let source = if self.plan.members[index].magnet {
-                magnet(self.torrent.hashes)
-            } else {
-                Source::Metainfo(Arc::clone(&self.torrent))
-            };
-            self.world.add(host, adding(source, host));
+        let now = self.world.now();
+        while let Some(change) = self.changes.pop(now) {
+            match change {
+                Change::Join(index) => self.join(index),
+                Change::Fault(host, fault) => self.fault(host, fault),
+            }
         }
-        while let Some((_, host, fault)) = self.faults.first().copied().filter(|f| f.0 <= now) {
-            self.faults.remove(0);
-            let pieces = u64::from(self.target.pieces);
-            let disk = &mut self.world.hosts[host].disk;
-            match fault {
-                Fault::Full(full) => disk.full = full,
-                Fault::Broken => disk.broken = true,
-                Fault::Slow(delay) => disk.delay = delay,
-                Fault::Changed(count) => {
-                    let drawn = (0..count).map(|_| PieceIndex(self.rng.below(pieces) as u32));
-                    disk.changed.extend(drawn);
-                }
+    }
+
+    fn join(&mut self, index: usize) {
+        self.absent -= 1;
+        let host = self.members[index];
+        let source = if self.plan.members[index].magnet {
+            magnet(self.torrent.hashes)
+        } else {
+            Source::Metainfo(Arc::clone(&self.torrent))
+        };
+        self.world.add(host, adding(source, host));
+    }
+
+    fn fault(&mut self, host: usize, fault: Fault) {
+        let pieces = u64::from(self.target.pieces);
+        let disk = &mut self.world.hosts[host].disk;
+        match fault {
+            Fault::Full(full) => disk.full = full,
+            Fault::Broken => disk.broken = true,
+            Fault::Slow(delay) => disk.delay = delay,
+            Fault::Changed(count) => {
+                let drawn = (0..count).map(|_| PieceIndex(self.rng.below(pieces) as u32));
+                disk.changed.extend(drawn);
             }
         }
     }
 
     fn dial(&mut self) {
-        let now = self.world.now;
+        let now = self.world.now();
         for attacker in &mut self.attackers {
             while attacker.open < attacker.plan.connections && attacker.next_dial <= now {
                 let drawn = self.rng.below(self.members.len() as u64) as usize;
@@ -260,7 +275,7 @@ impl Siege {
 
     /// Connections of strangers that came and went.
     fn lines_changed(&mut self) {
-        let now = self.world.now;
+        let now = self.world.now();
         for (conn, dialled) in std::mem::take(&mut self.world.wires.opened) {
             let Some(wire) = self.world.wires.all.get(&conn) else { continue };
             let host = wire.stranger;
@@ -288,7 +303,7 @@ impl Siege {
     /// Every stranger has a turn on each of its connections.
     fn lines(&mut self) {
         self.lines_changed();
-        let (now, delay) = (self.world.now, self.world.delay);
+        let (now, delay) = (self.world.now(), self.world.delay());
         let conns: Vec<ConnId> = self.lines.keys().copied().collect();
         for conn in conns {
             let Some(open) = self.lines.get_mut(&conn) else { continue };
@@ -333,10 +348,10 @@ impl Siege {
 
     fn note_progress(&mut self) {
         if self.outcome.took == Duration::ZERO
-            && self.joins.is_empty()
+            && self.absent == 0
             && self.members.iter().all(|host| self.world.seeds(*host))
         {
-            self.outcome.took = self.world.now.since(Time::ZERO);
+            self.outcome.took = self.world.now().since(Time::ZERO);
         }
     }
 
@@ -364,7 +379,7 @@ impl Siege {
             match why {
                 Some(why) => self.outcome.excused.push(format!("member {index}: {why}")),
                 None => {
-                    let view = self.world.node(*host).view(self.world.now, T);
+                    let view = self.world.node(*host).view(self.world.now(), T);
                     let view = view.map(|v| (v.state, v.have, v.wanted, v.peers, v.seeds, v.known));
                     return Err(format!(
                         "member {index} is not complete and names no reason: {view:?} \
