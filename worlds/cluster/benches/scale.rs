@@ -47,7 +47,7 @@ fn peer(rank: u32, length: u64) -> PeerConfig {
         found_dest: Vec::new(),
         have: Have::Everything,
         wants: if rank == 0 { Vec::new() } else { Pattern::parse("data").into_iter().collect() },
-        placing: None,
+        placement: None,
     };
     PeerConfig { rank: Rank(rank), content }
 }

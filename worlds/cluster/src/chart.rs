@@ -7,9 +7,9 @@ use std::io::{self, BufRead, Write};
 
 /// Ranks that a chart has columns for; with more the lines would not fit on a screen.
 const MAX_COLUMNS: usize = 8;
-/// Characters from one column to the next: room for the longest name of ours.
+/// Characters from one column to the next: room for the longest name of a message.
 const WIDTH: usize = 18;
-/// The longest line of a trace in bytes. The longest one of ours lists 100 000 ranks.
+/// The longest line of a trace in bytes. The longest that a run writes lists 100 000 ranks.
 const MAX_LINE: u64 = 4 * 1024 * 1024;
 
 /// Why a trace cannot be shown.
@@ -18,7 +18,7 @@ pub enum ChartError {
     /// Reading or writing failed.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// A line is none of a trace.
+    /// A line is no line of a trace.
     #[error("line {line}: expected a JSON object with t, from, to and msg, found {found}")]
     NoTrace {
         /// The line, from 1.
@@ -38,7 +38,7 @@ struct Step {
 /// Reads a trace and prints it for people.
 ///
 /// # Errors
-/// If reading or writing fails, or a line is none of a trace.
+/// If reading or writing fails, or a line is no line of a trace.
 pub fn chart(reader: impl BufRead, mut writer: impl Write) -> Result<(), ChartError> {
     let steps = read(reader)?;
     let ranks: BTreeSet<u64> = steps.iter().flat_map(|step| [step.from, step.to]).collect();

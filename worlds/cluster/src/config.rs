@@ -1,4 +1,4 @@
-//! What a run is told of its peers: which files each has, and what it wants.
+//! The configuration of a run's peers: which files each has, and what it wants.
 
 use dunlin_base::Rank;
 use dunlin_control::{FailedFile, Node};
@@ -6,6 +6,17 @@ use dunlin_metainfo::TreeEntry;
 use dunlin_plan::{Have, Pattern, TokenFile};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+
+/// What a run does with files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Every rank fetches the files that it wants and does not have.
+    #[default]
+    Swarm,
+    /// A plan is carried out: files that differ are repaired, and trees keep their metadata. Peers have
+    /// content with a [`Placement`] then.
+    Place,
+}
 
 /// One peer of a run.
 #[derive(Clone, Debug)]
@@ -42,33 +53,33 @@ pub enum PeerContent {
         have: Have,
         /// What it wants.
         wants: Vec<Pattern>,
-        /// What a plan adds that is to be made so; `None` for a swarm.
-        placing: Option<Box<Placing>>,
+        /// What [`Mode::Place`] adds; `None` in [`Mode::Swarm`].
+        placement: Option<Box<Placement>>,
     },
 }
 
-/// What a rank is told beside its files where a plan is to be made so (`cast`, `place`).
+/// What a rank gets beside its files where a plan is carried out (`cast`, `place`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Placing {
-    /// What the trees that it offers are beside the bytes of files, by name.
+pub struct Placement {
+    /// The folders, links and metadata of the trees that it offers, by name.
     pub entries: Vec<TreeEntry>,
-    /// The folders and links that stand where wanted things go, by name, where that was looked at for a
-    /// run that only says what differs.
-    pub stands: Option<Vec<TreeEntry>>,
+    /// The folders and links that are where wanted ones go, by name, where a run that only reports
+    /// differences has listed them.
+    pub existing: Option<Vec<TreeEntry>>,
     /// Names of files whose SHA-256 matters.
     pub pins: BTreeSet<String>,
-    /// What it should have given and cannot, each with its reason.
+    /// Files that it should have given and cannot, each with its reason.
     pub unreadable: Vec<FailedFile>,
-    /// What it should have wanted and cannot take, each with its reason. It counts as failed.
+    /// Files that it should have wanted and cannot take, each with its reason. They count as failed.
     pub refused: Vec<FailedFile>,
     /// Where it runs; `None` where ranks of one host do not help each other.
     pub node: Option<Node>,
-    /// A lower rank of this host writes into the same folder: this one neither checks nor writes
-    /// what goes there.
+    /// A lower rank of this host writes into the same folder: this one neither checks nor writes the
+    /// files there.
     pub mirrors: bool,
-    /// Whether a file that differs is changed where it stands, instead of beside it.
+    /// Whether a file that differs is changed in place, instead of replaced by a copy.
     pub in_place: bool,
-    /// Whether what the patterns match and nobody has is removed in the end.
+    /// Whether files that the patterns match and no rank has are removed in the end.
     pub delete: bool,
     /// The folder of the hash lists of earlier runs; `None` to read every byte.
     pub cache: Option<PathBuf>,

@@ -25,7 +25,7 @@ use std::time::Instant;
 
 /// What all ranks of the process share beside the fabric.
 #[derive(Debug)]
-pub struct Shared {
+pub struct SharedResources {
     /// Where files are.
     pub fs: Arc<dyn Fs>,
     /// Where pieces are hashed.
@@ -40,11 +40,11 @@ pub struct Shared {
     pub open_files: usize,
     /// Whether another content at a destination may be replaced.
     pub force: bool,
-    /// Set when nobody needs the results of checking any more.
+    /// Set when the run ends, so that nobody needs the results of checking any more.
     pub stop: Arc<AtomicBool>,
 }
 
-impl Shared {
+impl SharedResources {
     /// Whether long work should end early.
     #[must_use]
     pub fn stopped(&self) -> bool {
@@ -56,18 +56,18 @@ impl Shared {
 pub struct Content {
     shares: bool,
     kind: Kind,
-    shared: Arc<Shared>,
+    shared: Arc<SharedResources>,
 }
 
 enum Kind {
-    Tokens(tokens::Tokens),
-    Files(Box<files::Files>),
+    Tokens(tokens::TokenContent),
+    Files(Box<files::FileContent>),
 }
 
-/// Why looking at the files of a rank came to nothing.
+/// Why the check of a rank's files came to nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CheckError {
-    /// Nobody needs the result any more; nothing is wrong with the files.
+    /// The run was stopped; nothing is wrong with the files.
     Stopped,
     /// A file cannot be read, or something stands in the way.
     Failed(LocalError),
@@ -97,14 +97,20 @@ pub fn geometry_of(info: &SetInfo, block_length: u32) -> Geometry {
 impl Content {
     /// The content of `rank`. Touches nothing on disk.
     #[must_use]
-    pub fn new(rank: Rank, content: PeerContent, shares: bool, shared: Arc<Shared>) -> Content {
+    pub fn new(
+        rank: Rank,
+        content: PeerContent,
+        shares: bool,
+        shared: Arc<SharedResources>,
+    ) -> Content {
         let kind = match content {
             PeerContent::Tokens { owned, wanted, out } => {
-                Kind::Tokens(tokens::Tokens::new(rank, owned, wanted, out))
+                Kind::Tokens(tokens::TokenContent::new(rank, owned, wanted, out))
             }
-            PeerContent::Files { root, dest, found, found_dest, have, wants, placing } => {
-                let lists = files::Lists { root, dest, found, found_dest, have, wants, placing };
-                Kind::Files(Box::new(files::Files::new(lists, &shared)))
+            PeerContent::Files { root, dest, found, found_dest, have, wants, placement } => {
+                let lists =
+                    files::FileLists { root, dest, found, found_dest, have, wants, placement };
+                Kind::Files(Box::new(files::FileContent::new(lists, &shared)))
             }
         };
         Content { shares, kind, shared }
@@ -122,12 +128,12 @@ impl Content {
         &self.shared.pool
     }
 
-    /// Looks at every file, hashes what is whole, and says what the rank has and wants. `progress`
-    /// hears of bytes done and bytes in all.
+    /// Checks every file, hashes whole ones, and returns what the rank has and wants. `progress` is called
+    /// with bytes done and bytes in all.
     ///
     /// # Errors
     /// If a file cannot be read or something stands in the way; `Stopped` soon after the run was
-    /// told to stop.
+    /// stopped.
     pub fn check(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<Register, CheckError> {
         let mut register = match &self.kind {
             Kind::Tokens(tokens) => tokens.register(&*self.shared.fs),
@@ -176,11 +182,11 @@ impl Content {
         }
     }
 
-    /// What the wanted trees are beside the bytes of files: makes their folders, and keeps the rest for
-    /// [`Content::finish_tree`]. Where no plan is to be made so, nothing.
-    pub fn take_tree(&self, entries: Arc<[TreeEntry]>) {
+    /// Sets what the wanted trees are beside the bytes of files: makes their folders, and keeps the rest
+    /// for [`Content::finish_tree`]. Where no plan is carried out, it does nothing.
+    pub fn set_tree(&self, entries: Arc<[TreeEntry]>) {
         if let Kind::Files(files) = &self.kind {
-            files.take_tree(&self.shared, entries);
+            files.set_tree(&self.shared, entries);
         }
     }
 
@@ -199,15 +205,15 @@ impl Content {
         }
     }
 
-    /// Lets [`Content::finish_tree`] remove what nobody has, if the plan asks for that. Only for a rank
-    /// of which everything else went well: what is missing here may be there after all.
+    /// Lets [`Content::finish_tree`] remove files that no rank has, if the plan asks for that. Only for a
+    /// rank without failures: a file that seems to have no source may have one after all.
     pub fn allow_delete(&self) {
         if let Kind::Files(files) = &self.kind {
             files.allow_delete();
         }
     }
 
-    /// Makes links, and gives folders and files their looks: what could not be made or kept.
+    /// Makes links, and sets the metadata of folders and files; returns what could not be made or kept.
     pub fn finish_tree(&self) -> Vec<FailedFile> {
         match &self.kind {
             Kind::Tokens(_) => Vec::new(),
@@ -215,8 +221,8 @@ impl Content {
         }
     }
 
-    /// Bytes that files have at their places without having been copied there: they share them with
-    /// what this rank has elsewhere.
+    /// Bytes that files have at their places without having been copied there: they share them with files
+    /// that this rank has elsewhere.
     #[must_use]
     pub fn bytes_linked(&self) -> u64 {
         match &self.kind {
@@ -234,8 +240,8 @@ impl Content {
         }
     }
 
-    /// The end of the run, when neighbours link nothing any more: keeps what the next run need not
-    /// read.
+    /// The end of the run, when neighbours link nothing any more: keeps the hashes that the next run need
+    /// not compute.
     pub fn keep_at_end(&self) {
         if let Kind::Files(files) = &self.kind {
             files.keep_at_end(&self.shared);
@@ -319,7 +325,7 @@ impl PieceStore for Content {
     }
 }
 
-/// A disk error, as the engine hears of it.
+/// A disk error, as the engine gets it.
 #[must_use]
 pub(crate) fn local(error: DiskError) -> LocalError {
     LocalError { message: error.to_string(), disk_full: error.is_full() }

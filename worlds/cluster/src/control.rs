@@ -12,13 +12,13 @@ use std::sync::{Arc, Mutex};
 
 /// A handle on a run. Clones are handles on the same run; it costs next to nothing to ask it.
 #[derive(Clone, Debug, Default)]
-pub struct RunControl(Arc<Inner>);
+pub struct RunControl(Arc<RunState>);
 
 /// Shows a sentence to a person.
 type Notifier = Box<dyn Fn(&str) + Send>;
 
 #[derive(Default)]
-struct Inner {
+struct RunState {
     interrupted: AtomicBool,
     ending: Arc<AtomicBool>,
     errors: Mutex<Vec<RunError>>,
@@ -27,10 +27,10 @@ struct Inner {
     notifier: Mutex<Option<Notifier>>,
 }
 
-impl std::fmt::Debug for Inner {
+impl std::fmt::Debug for RunState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let ending = self.ending.load(Ordering::SeqCst);
-        f.debug_struct("Inner").field("ending", &ending).finish_non_exhaustive()
+        f.debug_struct("RunState").field("ending", &ending).finish_non_exhaustive()
     }
 }
 

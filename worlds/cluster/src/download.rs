@@ -156,7 +156,7 @@ impl Downloader {
                 DownloadDone::Opened { torrent, result, blocked: self.content.blocked(torrent) }
             }
             DownloadJob::Tree { entries } => {
-                self.content.take_tree(entries);
+                self.content.set_tree(entries);
                 return None;
             }
             DownloadJob::Link { torrent, file, name, from } => {

@@ -1,4 +1,4 @@
-//! Faults that a person can order, to see that the swarm stands them: `--fault corrupt=2`.
+//! Faults that a person can inject, to see that the swarm stands them: `--fault corrupt=2`.
 
 use dunlin_base::{Rank, Rate};
 use std::str::FromStr;
@@ -11,7 +11,7 @@ pub enum Fault {
         /// The rank.
         rank: Rank,
     },
-    /// It stops without a word.
+    /// It stops at once and sends nothing more.
     Die {
         /// The rank.
         rank: Rank,
@@ -40,7 +40,7 @@ pub enum Fault {
     },
 }
 
-/// Why a text is no fault. The person who wrote it is to blame.
+/// Why a text is no fault. Its author is to blame.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FaultError {
     /// The kind is unknown or something is missing.
@@ -53,7 +53,7 @@ pub enum FaultError {
     Rank {
         /// The whole text.
         text: String,
-        /// What stands where the rank should.
+        /// The text in the place of the rank.
         found: String,
     },
     /// The share is no percentage.
@@ -61,7 +61,7 @@ pub enum FaultError {
     Percent {
         /// The whole text.
         text: String,
-        /// What stands where the percentage should.
+        /// The text in the place of the percentage.
         found: String,
     },
     /// The rate cannot be read.
@@ -69,7 +69,7 @@ pub enum FaultError {
     Rate {
         /// The whole text.
         text: String,
-        /// What stands where the rate should.
+        /// The text in the place of the rate.
         found: String,
     },
 }
@@ -92,7 +92,7 @@ impl FromStr for Fault {
     type Err = FaultError;
 
     /// # Errors
-    /// [`FaultError`] says what is wrong with the text and what was expected.
+    /// [`FaultError`] names what is wrong with the text and what was expected.
     fn from_str(text: &str) -> Result<Fault, FaultError> {
         let unknown = || FaultError::Unknown(text.to_owned());
         let (kind, rest) = text.split_once('=').ok_or_else(unknown)?;
@@ -133,7 +133,7 @@ impl FromStr for Fault {
 pub struct RankFaults {
     /// It flips one byte in every block it serves.
     pub corrupt: bool,
-    /// It stops without a word at this share, in percent.
+    /// It stops at once at this share, in percent.
     pub die: Option<u8>,
     /// It rejects this share of requests, in percent.
     pub refuse: Option<u8>,

@@ -102,8 +102,8 @@ fn message_survives(message: &Message) -> bool {
 }
 
 fn piece_survives(range: BlockRef, data: &Bytes) -> bool {
-    // A token is as long as it is, whatever its length in segments: on a byte fabric the frame
-    // tells.
+    // A token is as long as it is, whatever its length in segments: on a byte fabric the length of the
+    // frame determines it.
     let on_wire = BlockRef { len: data.len() as u32, ..range };
     let mut bytes = Vec::new();
     dunlin_wire::encode_piece_header(on_wire, &mut bytes);

@@ -1,6 +1,6 @@
 //! Checks of this crate's readers for fuzzing and for replaying corpora.
 
-use crate::fabric::mpi::stream::{FRAGMENT, Stream};
+use crate::fabric::mpi::stream::{FRAGMENT, FragmentStream};
 use crate::fabric::process::packet::{Packet, PacketDecoder, PacketError, encode};
 use crate::fabric::process::session::Session;
 use crate::fabric::tcp::WireUp;
@@ -22,7 +22,7 @@ pub fn trace(data: &[u8]) {
     }
 }
 
-/// Whatever the text, it is a fault or an error that says what was found.
+/// Whatever the text, it is a fault or an error that names what was found.
 ///
 /// # Panics
 /// If a property does not hold.
@@ -87,7 +87,7 @@ pub fn joining(data: &[u8]) {
 const AT_ONCE: usize = crate::fabric::mpi::stream::WINDOW as usize + 1;
 
 fn fragments(mut steps: &[u8]) {
-    let (mut stream, mut parts, mut pushed) = (Stream::new(), Vec::new(), 0);
+    let (mut stream, mut parts, mut pushed) = (FragmentStream::new(), Vec::new(), 0);
     while let Some((step, rest)) = steps.split_first() {
         steps = rest;
         match (step, rest) {
@@ -155,7 +155,7 @@ fn decoded(parts: &[&[u8]]) -> (Vec<Packet>, Option<PacketError>) {
 
 #[cfg(test)]
 mod tests {
-    use crate::fabric::mpi::stream::Stream;
+    use crate::fabric::mpi::stream::FragmentStream;
     use proptest::collection::vec;
     use proptest::prelude::*;
 
@@ -205,7 +205,7 @@ mod tests {
             order: u64,
             spoilt in proptest::option::of((any::<usize>(), 0..40_usize, any::<u8>())),
         ) {
-            let mut stream = Stream::new();
+            let mut stream = FragmentStream::new();
             let mut rng = dunlin_base::Rng::new(order);
             for length in pushes {
                 // A session of so many bytes; the last ones wait for credits that never come.

@@ -1,8 +1,8 @@
 //! One rank: the state machine around the engine's member, used by every driver.
 //!
-//! `handle(now, arrival)` takes what came in; `poll` gives the effects to carry out, in order. The
-//! engine decides; this module keeps what the engine must not hold: payload, memory, connections'
-//! partners, and the books for trace and report.
+//! `handle(now, arrival)` takes what came in; `poll` returns the effects to carry out, in order. The
+//! engine decides; this module keeps what the engine must not hold: payload, memory, the ranks at the
+//! other ends of connections, and the records for trace and report.
 //!
 //! ```text
 //!   Mute ── Stop ──▶ Over            Running ── shutdown, Stop ──▶ Closing ── Closed ──▶ Over
@@ -15,6 +15,7 @@ mod downloads;
 mod outputs;
 mod recorder;
 
+use crate::config::Mode;
 use crate::content::{Content, local};
 use crate::control::ProgressCell;
 use crate::download::{DownloadDone, DownloadJob};
@@ -49,9 +50,9 @@ const STREAM_DIGEST: u64 = 2 << 32;
 pub enum Arrival {
     /// A frame of another rank.
     Frame {
-        /// Who sent it.
+        /// The sender.
         from: Rank,
-        /// What it says.
+        /// The frame.
         frame: Frame,
     },
     /// The download side has done something.
@@ -86,11 +87,11 @@ pub enum Effect {
     ///
     /// [`Content::keep_at_end`]: crate::content::Content::keep_at_end
     Keep,
-    /// Nothing comes from this rank any more.
+    /// The rank is over: no effect follows.
     Finished,
 }
 
-/// What a rank is told once.
+/// The configuration of a rank.
 #[derive(Clone, Debug)]
 pub struct PeerSetup {
     /// How the engine works.
@@ -138,7 +139,7 @@ pub struct Peer {
     rank: Rank,
     shares: bool,
     block_length: u32,
-    placing: bool,
+    mode: Mode,
     member: Member,
     phase: Phase,
     downloads: Downloads,
@@ -156,10 +157,10 @@ pub struct Peer {
     replace: Arc<BTreeSet<String>>,
     /// Torrents whose storage is being opened.
     opening: BTreeSet<TorrentId>,
-    /// Handshakes that came before their torrent was open: a holder that has not heard of the start
-    /// yet, or still looks at its files, is no stranger to the torrent.
+    /// Handshakes that came before their torrent was open: a holder that has not got the start
+    /// yet, or still checks its files, may be connected to.
     early: BTreeMap<(Rank, TorrentId), Handshake>,
-    /// The budget has us in its queue.
+    /// The budget has this rank in its queue.
     queued: bool,
 }
 
@@ -177,7 +178,7 @@ impl Peer {
             rank,
             shares: config.shares,
             block_length: config.block_length,
-            placing: config.placing,
+            mode: if config.placing { Mode::Place } else { Mode::Swarm },
             member: Member::new(config),
             phase: if faults.mute { Phase::Mute } else { Phase::Running },
             downloads: Downloads::Open,
@@ -248,7 +249,7 @@ impl Peer {
             self.run(now);
         }
         if memory_free && !self.queued {
-            // Whoever is woken and wants nothing any more must not stand in the way of others.
+            // A rank that was woken and wants nothing any more must not keep others from being woken.
             self.budget.cancel(u64::from(self.rank.0));
         }
         self.show();
@@ -259,7 +260,7 @@ impl Peer {
         self.effects.pop_front()
     }
 
-    /// When to say [`Arrival::Timeout`], and why.
+    /// When to pass [`Arrival::Timeout`], and why.
     #[must_use]
     pub fn next_timeout(&self) -> Wake {
         if self.phase == Phase::Running { self.member.next_timeout() } else { None }
@@ -273,7 +274,7 @@ impl Peer {
         self.member.check();
     }
 
-    /// What the report says about the rank.
+    /// The report of the rank.
     #[must_use]
     pub fn into_report(self, now: Time) -> PeerReport {
         self.recorder.report(now, self.member.stats(), self.shares, self.faults.mute)
@@ -315,7 +316,7 @@ impl Peer {
         u128::from(has) * 100 >= u128::from(all) * u128::from(percent)
     }
 
-    /// Stops without a word: nothing in or out any more, no flush.
+    /// Stops at once: nothing in or out any more, no flush.
     fn die(&mut self) {
         self.recorder.dead = true;
         self.effects.clear();
@@ -427,7 +428,7 @@ impl Peer {
         if let Control::Go(go) = &control {
             self.recorder.started_with(go);
             self.replace = Arc::new(go.replace.iter().cloned().collect());
-            if self.placing {
+            if self.mode == Mode::Place {
                 let entries = Arc::clone(&go.entries);
                 self.effects.push_back(Effect::Download(DownloadJob::Tree { entries }));
             }
@@ -477,7 +478,7 @@ impl Peer {
         self.inputs.push_back(Input::BlockArrived { conn, block: range });
     }
 
-    /// A connection is gone, and not by our own wish.
+    /// The other end has closed a connection.
     fn lost(&mut self, conn: ConnId) {
         self.forget(conn);
         self.inputs.push_back(Input::Disconnected { conn });

@@ -32,7 +32,7 @@ pub struct Report {
     /// text.
     pub conflict: Option<Conflict>,
     /// Whether the run was refused as a whole, for whatever reason: nothing began to move, and the
-    /// failure of a wanted file says nothing more.
+    /// failure of a wanted file adds nothing to that.
     pub never_began: bool,
     /// Whether a person stopped it.
     pub interrupted: bool,
@@ -42,7 +42,7 @@ pub struct Report {
     pub plan: Vec<PlannedMove>,
     /// Of a mere check: wanted names that are not there as they should be, by rank.
     pub differs: BTreeMap<Rank, Vec<FailedFile>>,
-    /// Of a mere check: wanted names that nobody can give, by rank.
+    /// Of a mere check: wanted names without a source, by rank.
     pub ungiven: BTreeMap<Rank, Vec<FailedFile>>,
     /// What people should know although nothing fails of it.
     pub notes: Vec<String>,
@@ -75,7 +75,7 @@ pub enum RunError {
 }
 
 impl RunError {
-    /// The word for its kind, as reports have it.
+    /// The name of its kind, as reports have it.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -87,7 +87,7 @@ impl RunError {
         }
     }
 
-    /// The error of a kind's word; `None` if there is no such kind.
+    /// The error of a kind's name; `None` if there is no such kind.
     #[must_use]
     pub fn of_kind(kind: &str, message: String) -> Option<RunError> {
         Some(match kind {
@@ -122,7 +122,7 @@ pub struct PeerReport {
     pub bad_pieces: u64,
     /// Bad pieces, by everyone who gave a block of them.
     pub bad_from: BTreeMap<Rank, u64>,
-    /// Who it banned.
+    /// The ranks that it banned.
     pub banned: BTreeSet<Rank>,
     /// Refreshes it sent.
     pub refreshes: u64,
@@ -265,7 +265,7 @@ impl Report {
             return EXIT_INTERRUPTED;
         }
         if self.checked {
-            // Who only looks knows nothing of a rank that does not answer.
+            // A check knows nothing of a rank that does not answer.
             return if self.unanswered().next().is_none() { EXIT_OK } else { EXIT_FAILED };
         }
         if self.peers.iter().all(|peer| peer.state == PeerState::Complete) {
@@ -352,7 +352,7 @@ impl PeerReport {
         PeerReport { errors: vec![defect], ..PeerReport::silent(rank) }
     }
 
-    /// A rank that has said nothing in the end: nothing is known of it.
+    /// A rank that has sent no report: nothing is known of it.
     #[must_use]
     pub(crate) fn silent(rank: Rank) -> PeerReport {
         PeerReport {

@@ -1,7 +1,7 @@
-//! One run of a swarm in this process: everything it is told, and the report it gives back.
+//! One run of a swarm in this process: its configuration, and the report that it returns.
 
-use crate::config::{PeerConfig, PeerContent};
-use crate::content::{Content, Shared};
+use crate::config::{Mode, PeerConfig, PeerContent};
+use crate::content::{Content, SharedResources};
 use crate::control::RunControl;
 use crate::fabric::process::job::Job;
 use crate::fabric::virtual_time::VirtualConfig;
@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A rank that says nothing for so long is dead. Everyone says something every few seconds.
+/// A rank that sends nothing for so long is dead. Every rank sends something every few seconds.
 const SILENCE: Duration = Duration::from_secs(10);
 /// A load is asked for again when it is older than this for each rank of the run: as fresh as can be to
 /// balance by, and all ranks together answer no more than four thousand times a second.
@@ -55,7 +55,7 @@ pub enum FabricKind {
     Ranks(Job),
 }
 
-/// Everything a run is told.
+/// The configuration of a run.
 #[derive(Debug)]
 pub struct RunConfig {
     /// The peers: rank 1, 2, … in order, without a gap; or from rank 0 on, which is tracker and peer
@@ -91,18 +91,17 @@ pub struct RunConfig {
     pub start_timeout: Duration,
     /// How long a file waits for a live source.
     pub stall_timeout: Duration,
-    /// Ranks that serve nobody.
+    /// Ranks that serve no block.
     pub no_share: BTreeSet<Rank>,
     /// Whether another content at a destination may be replaced.
     pub force: bool,
-    /// Say what would move, move nothing.
+    /// Report what would move, move nothing.
     pub check_only: bool,
     /// What happens when owners disagree.
     pub on_conflict: OnConflict,
-    /// Whether the plan is to be made so: what differs is repaired, and trees keep their looks. Peers
-    /// have content with [`crate::Placing`] then.
-    pub placing: bool,
-    /// Whether only owners say what a name holds, not what merely stands at destinations.
+    /// What the run does with files.
+    pub mode: Mode,
+    /// Whether only owners decide the content of a name, not files that are merely at destinations.
     pub owners_only: bool,
     /// The SHA-256 that files must have, by name.
     pub pins: BTreeMap<String, [u8; 32]>,
@@ -154,7 +153,7 @@ impl RunConfig {
             force: false,
             check_only: false,
             on_conflict: OnConflict::Refuse,
-            placing: false,
+            mode: Mode::Swarm,
             owners_only: false,
             pins: BTreeMap::new(),
             max_rate: None,
@@ -261,15 +260,15 @@ fn drive(config: RunConfig, control: &RunControl) -> RunOutcome {
     }
 }
 
-/// One lock for each folder that is written to. The folders that are made for that go to `made`. Where a
-/// plan is to be made so, a rank whose folder cannot be had wants nothing more, for that reason.
+/// One lock for each folder that is written to. The folders that are made for that go to `made`. In
+/// [`Mode::Place`] a rank whose folder cannot be locked wants nothing more, for that reason.
 fn lock_outputs(
     config: &mut RunConfig,
     fs: &Arc<dyn Fs>,
     made: &mut BTreeSet<PathBuf>,
 ) -> Result<Vec<OutputLock>, RunError> {
     let writes = |peer: &PeerConfig| match &peer.content {
-        PeerContent::Files { placing: Some(placing), .. } if placing.mirrors => None,
+        PeerContent::Files { placement: Some(placement), .. } if placement.mirrors => None,
         PeerContent::Files { dest, wants, .. } if !wants.is_empty() => Some(dest.clone()),
         _ => None,
     };
@@ -286,14 +285,14 @@ fn lock_outputs(
         made.extend(missing.iter().map(|folder| folder.to_path_buf()));
         match OutputLock::acquire(fs, root) {
             Ok(lock) => locks.push(lock),
-            Err(error) if config.placing => {
+            Err(error) if config.mode == Mode::Place => {
                 refuse_wants(config, root, &error.to_string());
                 continue;
             }
             Err(error @ LockError::Held { .. }) => return Err(RunError::Input(error.to_string())),
             Err(error @ LockError::Io { .. }) => return Err(RunError::Disk(error.to_string())),
         }
-        // The lock made these folders; what is written into them later lasts only if they do.
+        // The lock made these folders; files that are written into them later last only if they do.
         for parent in missing.iter().filter_map(|folder| folder.parent()) {
             let here = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
             if let Err(error) = fs.sync_dir(here) {
@@ -307,14 +306,15 @@ fn lock_outputs(
 /// Takes their wants from the ranks that write into this folder.
 fn refuse_wants(config: &mut RunConfig, root: &Path, reason: &str) {
     for peer in &mut config.peers {
-        if let PeerContent::Files { dest, wants, placing: Some(placing), .. } = &mut peer.content
+        if let PeerContent::Files { dest, wants, placement: Some(placement), .. } =
+            &mut peer.content
             && dest == root
         {
             let failed = |want: Pattern| FailedFile {
                 name: want.as_str().to_owned(),
                 reason: reason.to_owned(),
             };
-            placing.refused.extend(wants.drain(..).map(failed));
+            placement.refused.extend(wants.drain(..).map(failed));
         }
     }
 }
@@ -322,7 +322,7 @@ fn refuse_wants(config: &mut RunConfig, root: &Path, reason: &str) {
 /// Removes folders that a run has made and left empty, the deepest first.
 fn remove_empty(fs: &dyn Fs, made: &BTreeSet<PathBuf>) {
     for folder in made.iter().rev() {
-        // What is not empty, or gone already, is as it should be.
+        // A folder that is not empty, or gone already, is as it should be.
         let _ = fs.remove_dir(folder);
     }
 }
@@ -340,7 +340,7 @@ fn coordinator_config(config: &RunConfig) -> CoordinatorConfig {
     CoordinatorConfig {
         first,
         peers,
-        placing: config.placing,
+        placing: config.mode == Mode::Place,
         owners_only: config.owners_only,
         pins: config.pins.clone(),
         members: if peers > FEW_PEERS { MEMBERS } else { 0 },
@@ -362,7 +362,7 @@ fn rank_setups(config: RunConfig, control: &RunControl) -> Vec<RankSetup> {
     // Links, locks, folders and the rest need three quarters of what there is, where that is little.
     let allowed = dunlin_disk::allow_descriptors(OPEN_FILES * 4).unwrap_or(OPEN_FILES);
     let each = OPEN_FILES.min(allowed / 4) / config.peers.len().max(1);
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(SharedResources {
         fs: Arc::clone(&config.fs),
         pool: HashPool::new(config.hash_threads),
         budget: Arc::clone(&budget),
@@ -385,14 +385,14 @@ fn rank_setups(config: RunConfig, control: &RunControl) -> Vec<RankSetup> {
         refresh_scope: config.refresh_scope,
         stall_timeout: config.stall_timeout,
         block_length: config.block_length,
-        placing: config.placing,
+        placing: config.mode == Mode::Place,
         memory: config.memory,
         seed: config.seed,
     };
     let rank_setup = |mut peer: PeerConfig| {
         let refused = match &mut peer.content {
-            PeerContent::Files { placing: Some(placing), .. } => {
-                std::mem::take(&mut placing.refused)
+            PeerContent::Files { placement: Some(placement), .. } => {
+                std::mem::take(&mut placement.refused)
             }
             _ => Vec::new(),
         };

@@ -1,5 +1,5 @@
 //! The trace: one JSON object a line for every message, written when it is handled, and for a few
-//! local events. It is the same in every fabric. The classic programs' names stand beside ours.
+//! local events. It is the same in every fabric. The classic programs' names are given beside ours.
 
 mod clock;
 mod merge;
@@ -82,7 +82,7 @@ impl TraceSink {
     /// are complete.
     pub(crate) fn take(&self) -> (u64, Bytes) {
         let mut sink = self.sink();
-        // Who took a time before now and has not written yet writes it as now's: see `write`.
+        // A thread that took a time before now and has not written yet writes now's: see `write`.
         let until = sink.clock.as_ref().map_or(0, |clock| clock.now());
         sink.last = sink.last.max(Time(until));
         let lines = match &mut sink.place {
@@ -123,7 +123,7 @@ impl TraceSink {
     }
 
     /// Writes one line. Its time is that of the line before it if that is later.
-    pub fn write(&self, line: &Line<'_>) {
+    pub fn write(&self, line: &TraceLine<'_>) {
         let rest = line.to_json();
         let mut sink = self.sink();
         let time = sink.clock.as_ref().map_or(line.time, |clock| clock.of(line.time));
@@ -149,18 +149,18 @@ impl Sink {
 
 /// One line of a trace.
 #[derive(Clone, Debug, Default)]
-pub struct Line<'a> {
+pub struct TraceLine<'a> {
     /// When the message was handled.
     pub time: Time,
-    /// Who sent it.
+    /// The rank that sent it.
     pub from: Rank,
-    /// Who handled it; the sender itself for a local event.
+    /// The rank that handled it; the sender itself for a local event.
     pub to: Rank,
     /// Our name of the message or event.
     pub msg: &'a str,
     /// The classic programs' name of it, where there is one.
     pub classic: Option<&'static str>,
-    /// The files it speaks of.
+    /// The files it is about.
     pub files: Vec<&'a str>,
     /// The piece, counted from 0 within the file.
     pub piece: Option<u32>,
@@ -178,11 +178,11 @@ pub struct Line<'a> {
     pub about: Option<(&'static str, Vec<Rank>)>,
 }
 
-impl<'a> Line<'a> {
+impl<'a> TraceLine<'a> {
     /// A line with nothing but the names.
     #[must_use]
-    pub fn new(time: Time, from: Rank, to: Rank, msg: &'a str) -> Line<'a> {
-        Line { time, from, to, msg, ..Line::default() }
+    pub fn new(time: Time, from: Rank, to: Rank, msg: &'a str) -> TraceLine<'a> {
+        TraceLine { time, from, to, msg, ..TraceLine::default() }
     }
 
     /// The line's JSON object behind its time.
@@ -298,8 +298,8 @@ mod tests {
     fn a_line_is_json_and_leaves_out_what_is_not_there() {
         let sink = TraceSink::memory();
         let time = Time(1_234_567_890);
-        sink.write(&Line::new(time, Rank(1), Rank(0), "alive"));
-        sink.write(&Line {
+        sink.write(&TraceLine::new(time, Rank(1), Rank(0), "alive"));
+        sink.write(&TraceLine {
             classic: Some("SWARM"),
             files: vec!["a \"b\""],
             members: Some(vec![Rank(2), Rank(1)]),
@@ -309,7 +309,7 @@ mod tests {
             piece: Some(3),
             about: Some(("peer", vec![Rank(2)])),
             reason: Some("why\n"),
-            ..Line::new(time, Rank(0), Rank(1), "swarm")
+            ..TraceLine::new(time, Rank(0), Rank(1), "swarm")
         });
         let expected = concat!(
             r#"{"t":1.234567,"from":1,"to":0,"msg":"alive"}"#,
@@ -319,7 +319,7 @@ mod tests {
             "\n",
         );
         assert_eq!(sink.text(), expected);
-        sink.write(&Line::new(Time(1_000_000_000), Rank(1), Rank(0), "late"));
+        sink.write(&TraceLine::new(Time(1_000_000_000), Rank(1), Rank(0), "late"));
         let late = r#"{"t":1.234567,"from":1,"to":0,"msg":"late"}"#;
         assert_eq!(sink.text().lines().last(), Some(late), "time never goes back");
         for line in sink.text().lines() {

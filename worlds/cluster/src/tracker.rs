@@ -1,7 +1,7 @@
-//! Rank 0: the tracker. The engine's coordinator decides; this module names what it hears for the
-//! trace, and runs it on a thread of its own in the threaded driver.
+//! Rank 0: the tracker. The engine's coordinator decides; this module records the coordinator's messages
+//! in the trace, and runs it on a thread of its own in the threaded drivers.
 
-use crate::trace::{Line, TraceSink, classic_control};
+use crate::trace::{TraceLine, TraceSink, classic_control};
 use dunlin_base::{FileIndex, Rank, Time, TorrentId};
 use dunlin_control::{Control, Refresh};
 use dunlin_engine::cluster::coordinator::{Coordinator, CoordinatorConfig, CoordinatorInput};
@@ -15,9 +15,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 pub enum TrackerArrival {
     /// A message of a peer.
     Message {
-        /// Who sent it.
+        /// The sender.
         from: Rank,
-        /// What it says.
+        /// The message.
         message: Control,
     },
     /// A rank is known to be gone.
@@ -25,13 +25,13 @@ pub enum TrackerArrival {
         /// The rank.
         rank: Rank,
     },
-    /// A rank has said that it stops.
+    /// A rank has reported that it stops.
     Withdrawn {
         /// The rank.
         rank: Rank,
     },
-    /// A rank was heard, though it said nothing to the tracker.
-    Heard {
+    /// A rank lives, though it sent nothing to the tracker.
+    Alive {
         /// The rank.
         rank: Rank,
     },
@@ -41,7 +41,7 @@ pub enum TrackerArrival {
     Interrupt,
 }
 
-/// The tracker: the coordinator and its books.
+/// The tracker: the coordinator and its records.
 pub struct Tracker {
     coordinator: Coordinator,
     trace: Option<TraceSink>,
@@ -82,7 +82,7 @@ impl Tracker {
             }
             TrackerArrival::Lost { rank } => CoordinatorInput::Lost { rank },
             TrackerArrival::Withdrawn { rank } => CoordinatorInput::Withdrawn { rank },
-            TrackerArrival::Heard { rank } => CoordinatorInput::Heard { rank },
+            TrackerArrival::Alive { rank } => CoordinatorInput::Heard { rank },
             TrackerArrival::Timeout => CoordinatorInput::Timeout,
             TrackerArrival::Interrupt => CoordinatorInput::Interrupt,
         };
@@ -116,7 +116,7 @@ impl Tracker {
         self.finished
     }
 
-    /// When to say [`TrackerArrival::Timeout`], and why.
+    /// When to pass [`TrackerArrival::Timeout`], and why.
     #[must_use]
     pub fn next_timeout(&self) -> Wake {
         if self.finished { None } else { self.coordinator.next_timeout() }
@@ -163,7 +163,7 @@ impl Tracker {
             _ => {}
         }
         let Some(trace) = &self.trace else { return };
-        let mut line = Line::new(now, from, Rank::TRACKER, message.name());
+        let mut line = TraceLine::new(now, from, Rank::TRACKER, message.name());
         line.classic = classic_control(message);
         match message {
             Control::Lookup { name } => line.files = vec![name],

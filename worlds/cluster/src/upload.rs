@@ -54,7 +54,7 @@ pub enum UploadJob {
 pub struct Serve {
     /// The connection that asked.
     pub conn: ConnId,
-    /// Who is at its other end.
+    /// The rank at its other end.
     pub to: Rank,
     /// The torrent.
     pub torrent: TorrentId,
@@ -117,7 +117,7 @@ impl Uploader {
         Uploader { content, queue, bucket, corrupt: faults.corrupt, handed }
     }
 
-    /// Takes a job. A cancel or the end of a connection takes queued blocks out; the engine hears
+    /// Takes a job. A cancel or the end of a connection takes queued blocks out; the engine is notified
     /// of each that it would wait for.
     pub fn push(&mut self, job: UploadJob) -> Option<UploadDone> {
         match job {
@@ -191,7 +191,7 @@ impl Uploader {
         }
     }
 
-    /// A block is handed over; [`UploadJob::Gone`] will say what became of it.
+    /// A block is handed over; [`UploadJob::Gone`] will report what became of it.
     pub fn handed(&mut self, serve: &Serve, bytes: u64) {
         *self.handed.entry(serve.to).or_default() += bytes;
     }
@@ -203,8 +203,8 @@ impl Uploader {
     }
 }
 
-/// The same bytes but for one bit of the first one. The copy is the liar's own: what it holds stays
-/// right, or it could not go on lying.
+/// The same bytes but for one bit of the first one. The copy leaves the content of the rank right, so that
+/// its later pieces can be served corrupted, too.
 fn flipped(data: &Bytes) -> Bytes {
     let mut copy = data.to_vec();
     if let Some(first) = copy.first_mut() {
@@ -215,7 +215,7 @@ fn flipped(data: &Bytes) -> Bytes {
 
 /// What the upload thread needs of the driver.
 pub(crate) struct UploadPorts {
-    /// Sends a frame to a rank, and tells later whether the network has it.
+    /// Sends a frame to a rank, and reports later whether the network has it.
     pub(crate) send: Box<dyn Fn(Rank, Frame, Sent) + Send>,
     /// Puts a job into the thread's own queue.
     pub(crate) jobs: Sender<UploadJob>,
@@ -228,7 +228,7 @@ pub(crate) struct UploadPorts {
 /// The thread `r<R>-upload`: runs until its jobs end.
 pub(crate) fn upload_loop(mut uploader: Uploader, jobs: &Receiver<UploadJob>, ports: &UploadPorts) {
     loop {
-        // Whatever was said meanwhile counts for what goes next.
+        // Jobs that came meanwhile count for what goes next.
         while let Ok(job) = jobs.try_recv() {
             if matches!(job, UploadJob::End) {
                 return;

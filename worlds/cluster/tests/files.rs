@@ -4,7 +4,7 @@ mod common;
 
 use common::{Run, content, put, root};
 use dunlin_base::{Rank, TorrentId};
-use dunlin_cluster::content::{Content, Shared};
+use dunlin_cluster::content::{Content, SharedResources};
 use dunlin_cluster::{FabricKind, FileState, PeerContent, PeerState, Role, RunControl};
 use dunlin_disk::{Budget, Fs};
 use dunlin_engine::cluster::OnConflict;
@@ -223,7 +223,7 @@ fn a_source_that_is_overwritten_blames_nobody() {
 #[test]
 fn a_source_that_changes_between_check_and_start_is_not_served() {
     let run = Run::files(&[("x:50000", "")]);
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(SharedResources {
         fs: Arc::new(run.disk.clone()),
         pool: HashPool::new(1),
         budget: Budget::new(1 << 20),

@@ -83,7 +83,7 @@ fn on_a_real_disk() {
             _ => (vec![], vec![Pattern::parse("*").expect("pattern")]),
         };
         let content = PeerContent::Files {
-            placing: None,
+            placement: None,
             root: root(rank),
             dest: root(rank),
             found,

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use dunlin_base::{FileIndex, Rank, TorrentId};
-use dunlin_cluster::content::{Content, Shared};
-use dunlin_cluster::{FoundFile, PeerContent, Placing};
+use dunlin_cluster::content::{Content, SharedResources};
+use dunlin_cluster::{FoundFile, PeerContent, Placement};
 use dunlin_control::{FailedFile, OwnedFile, Register, Standing};
 use dunlin_disk::pieces::PieceStore;
 use dunlin_disk::{Budget, DiskError, FileKind, Fs, MemFs, RealFs, list_files, path_of, scan_tree};
@@ -36,12 +36,12 @@ struct Setup<'a> {
     dest: &'a str,
     gives: bool,
     wants: bool,
-    placing: Placing,
+    placement: Placement,
 }
 
 fn setup() -> Setup<'static> {
-    let placing = Placing { cache: Some("/cache".into()), ..Placing::default() };
-    Setup { source: "/src", dest: "/dst", gives: false, wants: true, placing }
+    let placement = Placement { cache: Some("/cache".into()), ..Placement::default() };
+    Setup { source: "/src", dest: "/dst", gives: false, wants: true, placement }
 }
 
 fn content(fs: &(impl Fs + Clone + 'static), setup: Setup<'_>) -> Content {
@@ -51,17 +51,17 @@ fn content(fs: &(impl Fs + Clone + 'static), setup: Setup<'_>) -> Content {
             |f: dunlin_disk::TreeFile| FoundFile { name: f.name, path: f.path, length: f.length };
         tree.files.into_iter().map(file).collect::<Vec<_>>()
     };
-    let mut placing = setup.placing;
+    let mut placement = setup.placement;
     let mut own = Vec::new();
     if setup.gives {
         let tree = scan_tree(fs, Path::new(setup.source), "model", &stop).unwrap();
-        placing.entries.clone_from(&tree.entries);
+        placement.entries.clone_from(&tree.entries);
         own = found(tree);
     }
     let there = list_files(fs, Path::new(setup.dest), "", &stop).map(found).unwrap_or_default();
     let found_dest = there.into_iter().filter(|file| !own.iter().any(|f| f.path == file.path));
     let wants = if setup.wants { vec![Pattern::parse("model/**").unwrap()] } else { Vec::new() };
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(SharedResources {
         fs: Arc::new(fs.clone()),
         pool: HashPool::new(1),
         budget: Budget::new(16 << 20),
@@ -78,7 +78,7 @@ fn content(fs: &(impl Fs + Clone + 'static), setup: Setup<'_>) -> Content {
         found: own,
         have: Have::Everything,
         wants,
-        placing: Some(Box::new(placing)),
+        placement: Some(Box::new(placement)),
     };
     Content::new(Rank(1), content, true, shared)
 }
@@ -126,7 +126,7 @@ fn cast(fs: &dyn Fs, source: &Register, to: &Content) -> usize {
 
 /// The same, while the run goes on.
 fn bring_all(fs: &dyn Fs, source: &Register, to: &Content) -> usize {
-    to.take_tree(source.entries.clone().into());
+    to.set_tree(source.entries.clone().into());
     let mut wrote = 0;
     for (owned, number) in source.files.iter().zip(0..) {
         let path = path_of(Path::new("/src"), owned.name.strip_prefix("model/").unwrap());
@@ -186,8 +186,8 @@ fn without_a_cache_every_byte_is_read() {
     plant(&fs);
     for _ in 0..2 {
         let before = fs.bytes_read();
-        let none = Placing::default();
-        register(&content(&fs, Setup { gives: true, wants: false, placing: none, ..setup() }));
+        let none = Placement::default();
+        register(&content(&fs, Setup { gives: true, wants: false, placement: none, ..setup() }));
         assert!(fs.bytes_read() - before >= 600_000);
     }
     assert!(fs.metadata(Path::new("/cache")).is_err());
@@ -206,8 +206,8 @@ fn a_flipped_byte_with_its_time_set_back_is_found_and_mended() {
         fs.set_modified(path, modified).unwrap();
         let reader = fs.open_read(path).unwrap();
         let cache = cached.then(|| "/cache".into());
-        let placing = Placing { cache, ..Placing::default() };
-        let wanter = content(&fs, Setup { placing, ..setup() });
+        let placement = Placement { cache, ..Placement::default() };
+        let wanter = content(&fs, Setup { placement, ..setup() });
         let there = register(&wanter);
         assert_ne!(file(&there, "model/a").hashes, file(&source, "model/a").hashes);
         assert_eq!(cast(&fs, &source, &wanter), 1, "one piece of {} travels", 38);
@@ -249,8 +249,8 @@ fn what_cannot_be_read_is_told_by_name() {
     assert!(told.unreadable[0].reason.starts_with("/src/d/b: input/output error"));
     assert_eq!(told.files.len(), 2, "the rest goes on");
     let failed = FailedFile { name: "model/x".into(), reason: "why".into() };
-    let placing = Placing { unreadable: vec![failed.clone()], ..Placing::default() };
-    assert_eq!(register(&content(&fs, Setup { placing, ..setup() })).unreadable, [failed]);
+    let placement = Placement { unreadable: vec![failed.clone()], ..Placement::default() };
+    assert_eq!(register(&content(&fs, Setup { placement, ..setup() })).unreadable, [failed]);
 }
 
 #[test]
@@ -292,7 +292,7 @@ fn a_source_that_stands_where_it_goes_is_left_alone() {
     let standings: Vec<_> = told.files.iter().map(|file| file.standing).collect();
     assert_eq!(standings, [Standing::Owner, Standing::InPlace].repeat(3), "it has what it wants");
     let before = fs.look(Path::new("/top/model/a")).unwrap();
-    content.take_tree(told.entries.clone().into());
+    content.set_tree(told.entries.clone().into());
     for (owned, number) in told.files.iter().step_by(2).zip(0..) {
         assert_eq!(bring(&content, number, owned, b""), Ok(0));
     }
@@ -324,12 +324,12 @@ fn a_file_that_was_only_dressed_is_not_read_again() {
 fn a_mirror_tells_only_what_it_wants() {
     let fs = MemFs::new();
     put(&fs, "/dst/model/a", b"old");
-    let placing = Placing { mirrors: true, ..Placing::default() };
-    let mirror = content(&fs, Setup { placing, ..setup() });
+    let placement = Placement { mirrors: true, ..Placement::default() };
+    let mirror = content(&fs, Setup { placement, ..setup() });
     let told = register(&mirror);
     assert_eq!((told.files.len(), told.wants.len(), told.stands), (0, 1, None));
     let before = fs.look(Path::new("/dst/model/a")).unwrap();
-    mirror.take_tree(Arc::default());
+    mirror.set_tree(Arc::default());
     assert_eq!(mirror.link("model/a", Path::new("/dst/model/a")), Ok(0), "it is there already");
     assert_eq!(mirror.finish_tree(), []);
     assert_eq!(fs.look(Path::new("/dst/model/a")).unwrap(), before);
@@ -339,12 +339,13 @@ fn a_mirror_tells_only_what_it_wants() {
 fn pins_are_hashed_once() {
     let fs = MemFs::new();
     plant(&fs);
-    let placing = || Placing {
+    let placement = || Placement {
         pins: ["model/d/b".to_owned()].into(),
         cache: Some("/cache".into()),
-        ..Placing::default()
+        ..Placement::default()
     };
-    let rank = || content(&fs, Setup { gives: true, wants: false, placing: placing(), ..setup() });
+    let rank =
+        || content(&fs, Setup { gives: true, wants: false, placement: placement(), ..setup() });
     register(&giver(&fs));
     let mut expected = Sha256::new();
     expected.update(&bytes(2, 100_000));
@@ -369,7 +370,7 @@ fn neighbours_link_instead_of_fetching() {
         put(&fs, "/dst2/model/d/b", b"old");
         let second = content(&fs, Setup { dest: "/dst2", ..setup() });
         register(&second);
-        second.take_tree(source.entries.clone().into());
+        second.set_tree(source.entries.clone().into());
         for (name, length) in [("model/a", 500_000), ("model/d/b", 100_000), ("model/empty", 0)] {
             assert_eq!(second.link(name, &Path::new("/dst").join(name)), Ok(length));
         }
@@ -398,7 +399,7 @@ fn a_file_that_came_under_a_neighbours_name_is_not_linked() {
         bring_all(&fs, &source, &one);
         let second = content(&fs, Setup { dest: "/dst2", ..setup() });
         register(&second);
-        second.take_tree(source.entries.clone().into());
+        second.set_tree(source.entries.clone().into());
         let from = Path::new("/dst/model/d/b");
         put(&fs, "/other", &bytes(9, 100_000));
         let disk = fs.clone();
@@ -422,7 +423,7 @@ fn what_neighbours_linked_is_not_read_again_at_either_end() {
         bring_all(&fs, &source, &one);
         for (rank, dest) in [(&two, "/dst2"), (&three, "/dst3")] {
             register(rank);
-            rank.take_tree(source.entries.clone().into());
+            rank.set_tree(source.entries.clone().into());
             for name in ["model/a", "model/d/b", "model/empty"] {
                 rank.link(name, &Path::new("/dst").join(name)).unwrap();
             }
@@ -454,7 +455,7 @@ fn what_was_changed_after_it_was_placed_is_read_again() {
     let (one, two) = (content(&fs, setup()), second());
     bring_all(&fs, &source, &one);
     register(&two);
-    two.take_tree(source.entries.clone().into());
+    two.set_tree(source.entries.clone().into());
     two.link("model/a", Path::new("/dst/model/a")).unwrap();
     two.link("model/d/b", Path::new("/dst/model/d/b")).unwrap();
     assert_eq!(two.finish_tree(), []);
@@ -478,7 +479,7 @@ fn try_job(fs: &MemFs) -> Result<(), String> {
     let two = content(fs, Setup { dest: "/dst2", ..setup() });
     for rank in [&one, &two] {
         rank.check(&mut |_, _| {}).map_err(|error| said(&error))?;
-        rank.take_tree(source.entries.clone().into());
+        rank.set_tree(source.entries.clone().into());
     }
     for (owned, number) in source.files.iter().zip(0..) {
         let path = Path::new("/src").join(owned.name.strip_prefix("model/").unwrap());
@@ -545,8 +546,8 @@ fn another_file_system_gets_a_copy() {
     let sparse = RealFs.open_write(&from).unwrap();
     sparse.set_len(5 << 20).unwrap();
     let dest = other.path().to_str().unwrap();
-    let rank = content(&RealFs, Setup { dest, placing: Placing::default(), ..setup() });
-    rank.take_tree(Arc::default());
+    let rank = content(&RealFs, Setup { dest, placement: Placement::default(), ..setup() });
+    rank.set_tree(Arc::default());
     assert_eq!(rank.link("model/a", &from), Ok(5 << 20));
     let to = other.path().join("model/a");
     let (one, two) = (RealFs.read_all(&from, 1 << 30), RealFs.read_all(&to, 1 << 30));
@@ -570,8 +571,8 @@ fn nothing_is_removed_unless_all_is_well_and_it_was_asked_for() {
         put(&fs, "/dst/model/d/stale", b"1");
         put(&fs, "/dst/other", b"not wanted, not ours");
         let source = register(&giver(&fs));
-        let placing = Placing { delete: asked, ..Placing::default() };
-        let rank = content(&fs, Setup { placing, ..setup() });
+        let placement = Placement { delete: asked, ..Placement::default() };
+        let rank = content(&fs, Setup { placement, ..setup() });
         register(&rank);
         if allowed {
             rank.allow_delete();
@@ -602,7 +603,7 @@ fn only_what_is_in_the_way_fails() {
     let source = register(&giver(&fs));
     let rank = content(&fs, setup());
     register(&rank);
-    rank.take_tree(source.entries.clone().into());
+    rank.set_tree(source.entries.clone().into());
     for (owned, number) in source.files.iter().zip(0..) {
         let path = Path::new("/src").join(owned.name.strip_prefix("model/").unwrap());
         let done = bring(&rank, number, owned, &fs.read_all(&path, 1 << 30).unwrap());

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use dunlin_base::Rank;
 use dunlin_cluster::{
-    FabricKind, FoundFile, PeerConfig, PeerContent, Placing, Report, RunConfig, RunControl,
+    FabricKind, FoundFile, Mode, PeerConfig, PeerContent, Placement, Report, RunConfig, RunControl,
     VirtualConfig, run,
 };
 use dunlin_control::Node;
@@ -87,12 +87,12 @@ impl Cast {
         let there = list_files(&self.fs, &dest(rank), "", &stop).unwrap_or_default();
         let host = self.hosts[rank as usize].to_owned();
         let (rack, at) = (String::new(), dest(rank).to_str().unwrap().to_owned());
-        let placing = Placing {
+        let placement = Placement {
             entries: source.entries.clone(),
             node: Some(Node { host, rack, dest: at, device: 1 }),
             delete: self.delete,
             cache: Some("/cache".into()),
-            ..Placing::default()
+            ..Placement::default()
         };
         let content = PeerContent::Files {
             root: if rank == 0 { "/src".into() } else { dest(rank).join(".dunlin") },
@@ -101,7 +101,7 @@ impl Cast {
             found_dest: files(&there),
             have: Have::Everything,
             wants: vec![Pattern::parse("model/***").unwrap()],
-            placing: Some(Box::new(placing)),
+            placement: Some(Box::new(placement)),
         };
         PeerConfig { rank: Rank(rank), content }
     }
@@ -111,7 +111,7 @@ impl Cast {
         let mut config = RunConfig::bittorrent(Arc::new(self.fs.clone()));
         config.peers = (0..4).map(|rank| self.peer(rank)).collect();
         config.fabric = self.fabric;
-        config.placing = true;
+        config.mode = Mode::Place;
         config.owners_only = true;
         config.on_conflict = OnConflict::FailName;
         config.check_only = self.check_only;

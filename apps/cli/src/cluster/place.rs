@@ -34,7 +34,9 @@ use crate::exit::{Exit, Failure};
 use content::{Lookup, RankContent, left_out};
 use dunlin_base::Rank;
 use dunlin_cluster::process::{Hello, Job, LastRun, Launcher, host_name};
-use dunlin_cluster::{FabricKind, LinkRates, PeerConfig, Report, RunConfig, VirtualConfig, watch};
+use dunlin_cluster::{
+    FabricKind, LinkRates, Mode, PeerConfig, Report, RunConfig, VirtualConfig, watch,
+};
 use dunlin_disk::RealFs;
 use dunlin_engine::cluster::OnConflict;
 use dunlin_engine::config::Profile;
@@ -282,7 +284,7 @@ impl Kind for Placement {
         RunConfig {
             fabric,
             on_conflict: OnConflict::FailName,
-            placing: true,
+            mode: Mode::Place,
             owners_only: matches!(self.spec.task, Task::Cast(_)),
             pins: self.spec.pins(),
             max_rate: self.spec.options.max_rate,

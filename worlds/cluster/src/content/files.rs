@@ -1,8 +1,8 @@
-//! Real files: what of them a rank offers, and where its wanted ones go.
+//! Real files: which of them a rank offers, and where its wanted files go.
 
-use super::Shared;
-use super::copies::{Caches, Copy, Known, Placed};
-use crate::config::{FoundFile, Placing};
+use super::SharedResources;
+use super::copies::{DestinationState, HashCaches, HashedFile, KnownCopies};
+use crate::config::{FoundFile, Placement};
 use crate::lock::lock;
 use dunlin_base::{Bitfield, FileIndex, TorrentId};
 use dunlin_disk::{
@@ -23,29 +23,29 @@ const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 /// crash.
 const SYNC_BYTES: u64 = 64 * 1024 * 1024;
 
-/// What was found, as the run was told.
-pub(super) struct Lists {
+/// What was found, as the configuration of the run lists it.
+pub(super) struct FileLists {
     pub(super) root: PathBuf,
     pub(super) dest: PathBuf,
     pub(super) found: Vec<FoundFile>,
     pub(super) found_dest: Vec<FoundFile>,
     pub(super) have: Have,
     pub(super) wants: Vec<Pattern>,
-    pub(super) placing: Option<Box<Placing>>,
+    pub(super) placement: Option<Box<Placement>>,
 }
 
-pub(super) struct Files {
-    pub(super) lists: Lists,
+pub(super) struct FileContent {
+    pub(super) lists: FileLists,
     pub(super) storage: Storage,
     /// The files that were hashed, by name.
-    pub(super) known: Mutex<BTreeMap<String, Known>>,
-    pub(super) placed: Mutex<Placed>,
-    pub(super) caches: OnceLock<Caches>,
+    pub(super) known: Mutex<BTreeMap<String, KnownCopies>>,
+    pub(super) placed: Mutex<DestinationState>,
+    pub(super) caches: OnceLock<HashCaches>,
     pub(super) may_delete: AtomicBool,
 }
 
-impl Files {
-    pub(super) fn new(lists: Lists, shared: &Shared) -> Files {
+impl FileContent {
+    pub(super) fn new(lists: FileLists, shared: &SharedResources) -> FileContent {
         let storage = Storage::new(StorageConfig {
             fs: Arc::clone(&shared.fs),
             root: lists.dest.clone(),
@@ -53,11 +53,11 @@ impl Files {
             sync_interval: SYNC_INTERVAL,
             sync_bytes: SYNC_BYTES,
             buffers: Arc::clone(shared.budget.buffers()),
-            placing: lists.placing.is_some(),
+            placing: lists.placement.is_some(),
             stop: Arc::clone(&shared.stop),
             ..StorageConfig::new(Arc::clone(&shared.fs), lists.dest.clone())
         });
-        let files = Files {
+        let files = FileContent {
             lists,
             storage,
             known: Mutex::default(),
@@ -65,7 +65,7 @@ impl Files {
             caches: OnceLock::new(),
             may_delete: AtomicBool::new(false),
         };
-        files.take_tree(shared, Arc::default());
+        files.set_tree(shared, Arc::default());
         files
     }
 
@@ -78,31 +78,32 @@ impl Files {
     }
 
     pub(super) fn mirrors(&self) -> bool {
-        self.lists.placing.as_ref().is_some_and(|placing| placing.mirrors)
+        self.lists.placement.as_ref().is_some_and(|placement| placement.mirrors)
     }
 
     /// The hash lists of earlier runs; read at the first call.
-    pub(super) fn caches(&self, fs: &Arc<dyn Fs>) -> &Caches {
+    pub(super) fn caches(&self, fs: &Arc<dyn Fs>) -> &HashCaches {
         self.caches.get_or_init(|| {
-            let folder = self.lists.placing.as_ref().and_then(|placing| placing.cache.as_ref());
+            let folder =
+                self.lists.placement.as_ref().and_then(|placement| placement.cache.as_ref());
             let open = |root: &Path| {
                 let folder = folder.filter(|_| !root.as_os_str().is_empty())?;
                 Some(HashCache::open(Arc::clone(fs), folder, root))
             };
             let elsewhere = self.elsewhere() && !self.mirrors();
             let dest = elsewhere.then(|| open(&self.lists.dest)).flatten();
-            Caches { root: open(&self.lists.root), dest }
+            HashCaches { root: open(&self.lists.root), dest }
         })
     }
 
     /// Takes over what the wanted trees are, and makes their folders.
-    pub(super) fn take_tree(&self, shared: &Shared, entries: Arc<[TreeEntry]>) {
-        if self.lists.placing.is_none() {
+    pub(super) fn set_tree(&self, shared: &SharedResources, entries: Arc<[TreeEntry]>) {
+        if self.lists.placement.is_none() {
             return;
         }
         let dest = self.lists.dest.clone();
         let keeper = Arc::new(TreeKeeper::new(Arc::clone(&shared.fs), dest, entries));
-        // What cannot be made is told in the end, by name.
+        // A folder that cannot be made is reported in the end, by name.
         for unkept in keeper.make_folders() {
             tracing::debug!(name = unkept.name, "{}", unkept.reason);
         }
@@ -112,7 +113,7 @@ impl Files {
 
     pub(super) fn open(
         &self,
-        shared: &Shared,
+        shared: &SharedResources,
         torrent: TorrentId,
         info: &Arc<SetInfo>,
         wants: bool,
@@ -125,12 +126,12 @@ impl Files {
             let copies = known.get(&file.name);
             let dest = dunlin_disk::path_of(&self.lists.dest, &file.name);
             let replaced = replace.contains(&file.name);
-            if self.lists.placing.is_some() {
+            if self.lists.placement.is_some() {
                 return self.place(&*shared.fs, copies, &hashes, dest, wants);
             }
             let (own, at_dest) =
                 copies.map_or((None, None), |found| (found.own.as_ref(), found.at_dest.as_ref()));
-            let right = |copy: &&Copy| !replaced && copy.hashes == hashes;
+            let right = |copy: &&HashedFile| !replaced && copy.hashes == hashes;
             match (at_dest.filter(right), own.filter(right)) {
                 (Some(here), _) => FilePlace::Source(here.source()),
                 (None, Some(own)) if !wants => FilePlace::Source(own.source()),
@@ -147,7 +148,7 @@ impl Files {
         let places = places.collect();
         drop(known);
         for path in in_the_way {
-            // `--force`: a copy of what we own ourselves cannot fail to come.
+            // `--force`: this rank owns the content that replaces it, so that it cannot fail to come.
             let fs = shared.fs.inside(&self.lists.dest);
             fs.remove_file(&path).map_err(|error| DiskError::io(&path, &error))?;
         }
@@ -158,18 +159,18 @@ impl Files {
         Ok((opened.have, opened.resumed))
     }
 
-    /// The place of a file where a plan is to be made so: what differs is repaired.
+    /// The place of a file where a plan is carried out: what differs is repaired.
     fn place(
         &self,
         fs: &dyn Fs,
-        copies: Option<&Known>,
+        copies: Option<&KnownCopies>,
         hashes: &PieceHashes,
         dest: PathBuf,
         wants: bool,
     ) -> FilePlace {
         let at_dest = copies.and_then(|copies| copies.at_dest.as_ref());
         let own = copies.and_then(|copies| copies.own.as_ref());
-        let right = |copy: &&Copy| copy.hashes == *hashes;
+        let right = |copy: &&HashedFile| copy.hashes == *hashes;
         if let Some(here) = at_dest.filter(right) {
             return FilePlace::Source(here.source());
         }
@@ -183,15 +184,15 @@ impl Files {
         if !wants {
             return FilePlace::Absent;
         }
-        let in_place = self.lists.placing.as_ref().is_some_and(|placing| placing.in_place);
-        // A file of which nobody spoke stands there, too: a further name of another, say.
-        let stands = || fs.look(&dest).is_ok_and(|look| look.kind == FileKind::File);
+        let in_place = self.lists.placement.as_ref().is_some_and(|placement| placement.in_place);
+        // A file that was not listed can be there, too: a further name of another one, say.
+        let exists = || fs.look(&dest).is_ok_and(|look| look.kind == FileKind::File);
         let (base, known) = match at_dest {
             Some(copy) => {
                 let (piece_length, hashes) = (copy.piece_length, copy.hashes.clone());
                 (copy.source(), Some(KnownHashes { piece_length, hashes }))
             }
-            None if stands() => (dest.clone().into(), None),
+            None if exists() => (dest.clone().into(), None),
             None => return FilePlace::Wanted { dest, replace: false },
         };
         FilePlace::Repair(Box::new(Repair { dest, base, known, in_place }))

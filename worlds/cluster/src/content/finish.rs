@@ -1,8 +1,8 @@
-//! The end of placing: links and looks, what nobody has is removed if that was asked for, and what is
-//! known now is kept for the next run.
+//! The end of a plan that is carried out: links and metadata, the removal of files that no rank has, if
+//! that was asked for, and the hashes that are kept for the next run.
 
-use super::Shared;
-use super::files::Files;
+use super::SharedResources;
+use super::files::FileContent;
 use crate::lock::lock;
 use dunlin_control::FailedFile;
 use dunlin_disk::{DiskError, Fs, TreeKeeper, Unkept, path_of};
@@ -11,12 +11,12 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
-impl Files {
+impl FileContent {
     pub(super) fn allow_delete(&self) {
         self.may_delete.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn finish_tree(&self, shared: &Shared) -> Vec<FailedFile> {
+    pub(super) fn finish_tree(&self, shared: &SharedResources) -> Vec<FailedFile> {
         let Some(keeper) = lock(&self.placed).keeper.clone() else { return Vec::new() };
         let fs = &*shared.fs.inside(&self.lists.dest);
         let unsynced = std::mem::take(&mut lock(&self.placed).unsynced);
@@ -26,7 +26,7 @@ impl Files {
         }
         let right = self.right_files(fs, &keeper);
         let mut unkept = match self.mirrors() {
-            // The rank that writes there sees to it.
+            // The rank that writes there finishes it.
             true => Vec::new(),
             false => keeper.finish(),
         };
@@ -40,8 +40,8 @@ impl Files {
 
     /// Removes what the patterns match and no rank has.
     fn delete(&self, fs: &dyn Fs, keeper: &TreeKeeper) -> Vec<Unkept> {
-        let asked = self.lists.placing.as_ref().is_some_and(|placing| placing.delete);
-        // A tree of nothing is what a source that went away looks like.
+        let asked = self.lists.placement.as_ref().is_some_and(|placement| placement.delete);
+        // A source that went away looks like a tree of nothing.
         if !asked || self.mirrors() || keeper.entries().is_empty() {
             return Vec::new();
         }
@@ -77,7 +77,7 @@ impl Files {
             let above = file.name.match_indices('/').map(|(at, _)| file.name[..at].to_owned());
             folders.extend(above.filter(|folder| keeper.entry(folder).is_none()));
         }
-        // The deepest first. What is not empty stays.
+        // The deepest first. A folder that is not empty stays.
         for folder in folders.iter().rev() {
             let _ = fs.remove_dir(&path_of(&self.lists.dest, folder));
         }

@@ -1,13 +1,13 @@
-//! Taking a file from a rank of the same host: shared, linked or copied, never sent.
+//! Taking a file from a rank of the same host: shared, linked or copied, never sent over the network.
 
-use super::copies::Linked;
-use super::files::Files;
+use super::copies::LinkedFile;
+use super::files::FileContent;
 use crate::lock::lock;
 use dunlin_disk::{DiskError, DiskErrorKind, FileKind, Fs, Look, part_path, path_of};
 use std::io;
 use std::path::{Path, PathBuf};
 
-impl Files {
+impl FileContent {
     /// Makes the wanted file `name` of the file at `from`, which is right and stays as it is. It
     /// shares its bytes where the file system can; or else it is one more name of the same file,
     /// which is what read-only data needs; or else a copy.
@@ -25,7 +25,8 @@ impl Files {
         keeper.clear_way(name)?;
         let replace = match fs.look(&dest) {
             Ok(there) if same_file(&there, &first) => {
-                let linked = Linked { from: from.to_owned(), source: first.meta, made: there.meta };
+                let linked =
+                    LinkedFile { from: from.to_owned(), source: first.meta, made: there.meta };
                 lock(&self.placed).linked.insert(name.to_owned(), linked);
                 return Ok(0);
             }
@@ -51,7 +52,7 @@ impl Files {
             return Err(error);
         }
         let made = fs.look(&dest).map_err(|error| DiskError::io(&dest, &error))?.meta;
-        let linked = Linked { from: from.to_owned(), source: first.meta, made };
+        let linked = LinkedFile { from: from.to_owned(), source: first.meta, made };
         let mut placed = lock(&self.placed);
         placed.linked.insert(name.to_owned(), linked);
         placed.unsynced.extend(dest.parent().map(Path::to_owned));
@@ -64,7 +65,7 @@ fn same_file(one: &Look, other: &Look) -> bool {
         && (one.meta.device, one.meta.inode) == (other.meta.device, other.meta.inode)
 }
 
-/// Whether a file is what it was, but for further names that neighbours give it.
+/// Whether a file is unchanged, but for further names that neighbours give it.
 fn is_as_before(now: &Look, before: &Look) -> bool {
     let linked = now.meta == before.meta && now.links > before.links;
     now.seen() == before.seen() || linked
@@ -78,9 +79,9 @@ enum Made {
     Named,
 }
 
-/// Makes `part` of `from`, durably, or gives that the name `free`, under which nothing stands. A name
-/// is given in one step: a rename would touch the neighbour's file a second time, just when it looks
-/// at it perhaps.
+/// Makes `part` of `from`, durably, or links `from` under the name `free`, which is not taken. A name is
+/// given in one step: a rename would change the metadata of the neighbour's file a second time, perhaps
+/// just when the neighbour reads it.
 fn make(
     fs: &dyn Fs,
     from: &Path,
@@ -96,7 +97,7 @@ fn make(
     let made = fs.create_private(part).map_err(named)?;
     let at_source = |error: io::Error| DiskError::io(from, &error);
     let source = fs.open_read(from).map_err(at_source)?;
-    // What stood under the part name can have been one more name of it, which is gone now.
+    // The old part file can have been one more name of it, which is gone now.
     let before = source.look().map_err(at_source)?;
     if before.meta != first.meta {
         return Err(DiskError::new(from, DiskErrorKind::Changed));
@@ -106,7 +107,7 @@ fn make(
         fs.remove_file(part).map_err(named)?;
         let name = free.map_or(part, PathBuf::as_path);
         if fs.hard_link(from, name).is_ok() {
-            // Another file may have come under the neighbour's name, or other bytes into its file.
+            // Another file may have replaced the neighbour's, or other bytes may be in it.
             if !fs.look(name).is_ok_and(|now| is_as_before(&now, &before)) {
                 let _ = fs.remove_file(name);
                 return Err(DiskError::new(from, DiskErrorKind::Changed));
@@ -123,7 +124,7 @@ fn make(
     } else {
         made.sync().map_err(named)?;
     }
-    // What was written to it meanwhile may be in the copy, or half of it.
+    // Bytes that were written to it meanwhile may be in the copy, or half of them.
     match fs.look(from) {
         Ok(now) if is_as_before(&now, &before) => Ok(Made::Part(number)),
         _ => Err(DiskError::new(from, DiskErrorKind::Changed)),

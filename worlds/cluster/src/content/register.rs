@@ -1,10 +1,10 @@
-//! Looking at a rank's files before the start: which of them it offers, what stands where its wanted
-//! ones go, and the hashes of all that.
+//! Checking a rank's files before the start: which of them it offers, which are already where its wanted
+//! files go, and the hashes of all of them.
 
-use super::copies::{Copy, Known};
-use super::files::Files;
-use super::{CheckError, Shared, space};
-use crate::config::{FoundFile, Placing};
+use super::copies::{HashedFile, KnownCopies};
+use super::files::FileContent;
+use super::{CheckError, SharedResources, space};
+use crate::config::{FoundFile, Placement};
 use crate::lock::lock;
 use dunlin_control::{FailedFile, OwnedFile, Register, Standing, Want};
 use dunlin_disk::{
@@ -24,27 +24,27 @@ struct Candidate<'a> {
     file: &'a FoundFile,
     standing: Standing,
     at_dest: bool,
-    /// What stands at the destination under the same name.
+    /// The file at the destination under the same name.
     other: Option<&'a FoundFile>,
 }
 
-/// Looks at one file after another.
-struct Looker<'a> {
-    files: &'a Files,
-    shared: &'a Shared,
+/// Checks one file after another.
+struct FileChecker<'a> {
+    files: &'a FileContent,
+    shared: &'a SharedResources,
     progress: &'a mut dyn FnMut(u64, u64),
     done: u64,
     total: u64,
-    /// What was hashed of files with several names, by device and inode.
-    linked: BTreeMap<(u64, u64), Copy>,
+    /// The hashes of files with several names, by device and inode.
+    linked: BTreeMap<(u64, u64), HashedFile>,
 }
 
-impl Files {
-    /// The files that count, by name. What the plan says that the rank has makes it an owner; what
-    /// merely stands where a wanted file goes does not.
+impl FileContent {
+    /// The files that count, by name. A file that the plan lists as the rank's makes it an owner; one
+    /// that is merely where a wanted file goes does not.
     fn candidates(&self) -> BTreeMap<&str, Candidate<'_>> {
         let elsewhere = self.elsewhere();
-        let alone = !self.mirrors();
+        let writes = !self.mirrors();
         let mut all = BTreeMap::new();
         for file in &self.lists.found {
             let in_place = !elsewhere && self.wanted(&file.name);
@@ -53,16 +53,16 @@ impl Files {
                 Have::Patterns(patterns) if patterns.iter().any(|p| p.matches(&file.name)) => {
                     Standing::Owner
                 }
-                Have::Patterns(_) | Have::Wanted if in_place && alone => Standing::InPlace,
+                Have::Patterns(_) | Have::Wanted if in_place && writes => Standing::InPlace,
                 Have::Wanted if elsewhere && self.wanted(&file.name) => Standing::Owner,
                 Have::Patterns(_) | Have::Wanted => continue,
             };
-            // A source may stand where it goes already.
+            // A source may be where it goes already.
             let there = || file.path == dunlin_disk::path_of(&self.lists.dest, &file.name);
             let found = Candidate { file, standing, at_dest: !elsewhere || there(), other: None };
             all.insert(file.name.as_str(), found);
         }
-        for file in self.lists.found_dest.iter().filter(|_| elsewhere && alone) {
+        for file in self.lists.found_dest.iter().filter(|_| elsewhere && writes) {
             if !self.wanted(&file.name) {
                 continue;
             }
@@ -82,7 +82,7 @@ impl Files {
 
     pub(super) fn register(
         &self,
-        shared: &Shared,
+        shared: &SharedResources,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Register, CheckError> {
         let candidates = self.candidates();
@@ -90,20 +90,22 @@ impl Files {
         let total = all.flatten().map(|file| file.length).sum();
         progress(0, total);
         let (done, linked) = (0, BTreeMap::new());
-        let mut looker = Looker { files: self, shared, progress, done, total, linked };
+        let mut checker = FileChecker { files: self, shared, progress, done, total, linked };
         let mut files = Vec::new();
         let mut known = BTreeMap::new();
         let mut unreadable = Vec::new();
         for (name, found) in candidates {
-            let copies = match &self.lists.placing {
-                Some(placing) => looker.placed(&found, placing, &mut files, &mut unreadable)?,
-                None => looker.found(&found, &mut files)?,
+            let copies = match &self.lists.placement {
+                Some(placement) => {
+                    checker.placed(&found, placement, &mut files, &mut unreadable)?
+                }
+                None => checker.found(&found, &mut files)?,
             };
             known.insert(name.to_owned(), copies);
         }
         match self.add_unfinished(&mut files, &known) {
             Err(error)
-                if self.lists.placing.is_some() && error.kind != DiskErrorKind::Interrupted =>
+                if self.lists.placement.is_some() && error.kind != DiskErrorKind::Interrupted =>
             {
                 tracing::warn!("{error} (what it holds is fetched again)");
             }
@@ -124,39 +126,43 @@ impl Files {
             unreadable,
             ..Register::default()
         };
-        match &self.lists.placing {
-            Some(placing) => self.add_tree(shared, placing, register),
+        match &self.lists.placement {
+            Some(placement) => self.add_tree(shared, placement, register),
             None => Ok(register),
         }
     }
 
-    /// Adds what a rank tells where a plan is to be made so.
+    /// Adds what a rank registers where a plan is carried out.
     fn add_tree(
         &self,
-        shared: &Shared,
-        placing: &Placing,
+        shared: &SharedResources,
+        placement: &Placement,
         mut register: Register,
     ) -> Result<Register, CheckError> {
-        register.entries.clone_from(&placing.entries);
-        let told: Vec<_> = register.unreadable.iter().map(|failed| failed.name.clone()).collect();
-        let more = placing.unreadable.iter().filter(|failed| !told.contains(&failed.name));
+        register.entries.clone_from(&placement.entries);
+        let listed: Vec<_> = register.unreadable.iter().map(|failed| failed.name.clone()).collect();
+        let more = placement.unreadable.iter().filter(|failed| !listed.contains(&failed.name));
         register.unreadable.extend(more.cloned());
-        register.node.clone_from(&placing.node);
+        register.node.clone_from(&placement.node);
         register.elsewhere = self.elsewhere();
         if !self.lists.wants.is_empty() && !self.mirrors() {
-            register.stands = match &placing.stands {
-                Some(stands) => Some(stands.clone()),
-                None => Some(self.stands(shared, placing)?),
+            register.stands = match &placement.existing {
+                Some(existing) => Some(existing.clone()),
+                None => Some(self.existing(shared, placement)?),
             };
         }
         Ok(register)
     }
 
-    /// The folders and links that stand where wanted things go.
-    fn stands(&self, shared: &Shared, placing: &Placing) -> Result<Vec<TreeEntry>, CheckError> {
+    /// The folders and links that are where wanted ones go.
+    fn existing(
+        &self,
+        shared: &SharedResources,
+        placement: &Placement,
+    ) -> Result<Vec<TreeEntry>, CheckError> {
         let counts = |entry: &TreeEntry| entry.kind != EntryKind::File;
         if !self.elsewhere() {
-            return Ok(placing.entries.iter().filter(|entry| counts(entry)).cloned().collect());
+            return Ok(placement.entries.iter().filter(|entry| counts(entry)).cloned().collect());
         }
         match list_files(&*shared.fs, &self.lists.dest, "", &shared.stop) {
             Ok(tree) => Ok(tree.entries.into_iter().filter(counts).collect()),
@@ -170,7 +176,7 @@ impl Files {
     fn add_unfinished(
         &self,
         files: &mut Vec<OwnedFile>,
-        known: &BTreeMap<String, Known>,
+        known: &BTreeMap<String, KnownCopies>,
     ) -> Result<(), DiskError> {
         if self.lists.wants.is_empty() || self.mirrors() {
             return Ok(());
@@ -194,15 +200,15 @@ impl Files {
     }
 }
 
-impl Looker<'_> {
-    /// What a rank of a swarm has of a name.
+impl FileChecker<'_> {
+    /// The copies of a name that a rank of a swarm has.
     fn found(
         &mut self,
         found: &Candidate<'_>,
         files: &mut Vec<OwnedFile>,
-    ) -> Result<Known, CheckError> {
+    ) -> Result<KnownCopies, CheckError> {
         let (owned, copy) = self.hash(found.file, None, false)?;
-        let mut known = Known::default();
+        let mut known = KnownCopies::default();
         if let Some(other) = found.other {
             let (there, other_copy) = self.hash(other, None, false)?;
             let same = there.length == owned.length && there.hashes == owned.hashes;
@@ -219,17 +225,17 @@ impl Looker<'_> {
         Ok(known)
     }
 
-    /// The same where a plan is to be made so: what cannot be read is told, and differences are not
-    /// in the way.
+    /// The same where a plan is carried out: a file that cannot be read is reported, and a difference is
+    /// no obstacle.
     fn placed(
         &mut self,
         found: &Candidate<'_>,
-        placing: &Placing,
+        placement: &Placement,
         files: &mut Vec<OwnedFile>,
         unreadable: &mut Vec<FailedFile>,
-    ) -> Result<Known, CheckError> {
-        let mut known = Known::default();
-        let pinned = placing.pins.contains(&found.file.name);
+    ) -> Result<KnownCopies, CheckError> {
+        let mut known = KnownCopies::default();
+        let pinned = placement.pins.contains(&found.file.name);
         let copies = [
             Some((found.file, found.standing, found.at_dest)),
             found.other.map(|other| (other, Standing::InPlace, true)),
@@ -243,7 +249,7 @@ impl Looker<'_> {
                     let both = both && self.files.elsewhere() && self.files.wanted(&file.name);
                     files.push(OwnedFile { standing, ..owned.clone() });
                     if both {
-                        // It is what it gives, and it stands where it goes.
+                        // The file is a source, and it is where it goes.
                         files.push(OwnedFile { standing: Standing::InPlace, ..owned });
                     }
                     match at_dest {
@@ -267,36 +273,41 @@ impl Looker<'_> {
         file: &FoundFile,
         cache: Option<&HashCache>,
         pinned: bool,
-    ) -> Result<(OwnedFile, Copy), CheckError> {
+    ) -> Result<(OwnedFile, HashedFile), CheckError> {
         if self.shared.stopped() {
             return Err(CheckError::Stopped);
         }
-        let placing = self.files.lists.placing.is_some();
-        let look = placing.then(|| self.shared.fs.look(&file.path).ok()).flatten();
+        let placement = self.files.lists.placement.is_some();
+        let look = placement.then(|| self.shared.fs.look(&file.path).ok()).flatten();
         let look = look.filter(|look| look.kind == FileKind::File);
         let known = look.as_ref().and_then(|look| self.remembered(file, look, cache));
         let copy = match known.filter(|copy| copy.sha256.is_some() || !pinned) {
             Some(copy) => copy,
             None => self.read(file, cache, pinned)?,
         };
-        self.tell(copy.seen.meta.len);
+        self.advance(copy.seen.meta.len);
         if let Some(look) = look.filter(|look| look.links > 1) {
             self.linked.insert((look.meta.device, look.meta.inode), copy.clone());
         }
         Ok((owned(file, &copy, pinned), copy))
     }
 
-    /// What is known of a file: another name of it was hashed in this run, or it was in an earlier
-    /// one.
-    fn remembered(&self, file: &FoundFile, look: &Look, cache: Option<&HashCache>) -> Option<Copy> {
+    /// The hashes of a file that are known already: another name of it was hashed in this run, or it was
+    /// hashed in an earlier one.
+    fn remembered(
+        &self,
+        file: &FoundFile,
+        look: &Look,
+        cache: Option<&HashCache>,
+    ) -> Option<HashedFile> {
         let (path, seen) = (file.path.clone(), look.seen());
         let other = self.linked.get(&(seen.meta.device, seen.meta.inode));
         if let Some(copy) = other.filter(|copy| copy.seen == seen) {
-            return Some(Copy { path, ..copy.clone() });
+            return Some(HashedFile { path, ..copy.clone() });
         }
         let piece_length = piece_length_for(seen.meta.len, self.shared.piece_size);
         let CachedHashes { hashes, sha256 } = cache?.get(&file.path, look, piece_length)?;
-        Some(Copy { path, piece_length, hashes, sha256, seen })
+        Some(HashedFile { path, piece_length, hashes, sha256, seen })
     }
 
     /// Reads and hashes a file.
@@ -305,7 +316,7 @@ impl Looker<'_> {
         file: &FoundFile,
         cache: Option<&HashCache>,
         pinned: bool,
-    ) -> Result<Copy, CheckError> {
+    ) -> Result<HashedFile, CheckError> {
         let piece_length = piece_length_for(file.length, self.shared.piece_size);
         let (done, total, shared) = (self.done, self.total, self.shared);
         let mut step = |bytes: u64| {
@@ -326,16 +337,23 @@ impl Looker<'_> {
         if let Some(cache) = cache {
             cache.put(path, &hashed.look, piece_length, &hashes, sha256);
         }
-        Ok(Copy { path: path.clone(), piece_length, hashes, sha256, seen: hashed.look.seen() })
+        Ok(HashedFile {
+            path: path.clone(),
+            piece_length,
+            hashes,
+            sha256,
+            seen: hashed.look.seen(),
+        })
     }
 
-    fn tell(&mut self, bytes: u64) {
+    /// Reports that so many more bytes are checked.
+    fn advance(&mut self, bytes: u64) {
         self.done += bytes;
         (self.progress)(self.done, self.total.max(self.done));
     }
 }
 
-fn owned(file: &FoundFile, copy: &Copy, pinned: bool) -> OwnedFile {
+fn owned(file: &FoundFile, copy: &HashedFile, pinned: bool) -> OwnedFile {
     let length = copy.seen.meta.len;
     OwnedFile {
         name: file.name.clone(),

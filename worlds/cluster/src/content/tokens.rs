@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard};
 
-pub(super) struct Tokens {
+pub(super) struct TokenContent {
     rank: Rank,
     owned: BTreeMap<String, PieceHashes>,
     wanted: Vec<String>,
@@ -23,29 +23,29 @@ pub(super) struct Tokens {
 
 #[derive(Default)]
 struct State {
-    torrents: BTreeMap<TorrentId, Held>,
+    torrents: BTreeMap<TorrentId, HeldTokens>,
     synced: SyncReport,
 }
 
-struct Held {
+struct HeldTokens {
     name: String,
     /// What they must be.
     expected: PieceHashes,
     tokens: Vec<Option<Bytes>>,
 }
 
-impl Tokens {
+impl TokenContent {
     pub(super) fn new(
         rank: Rank,
         owned: Vec<TokenFile>,
         wanted: Vec<String>,
         out: PathBuf,
-    ) -> Tokens {
+    ) -> TokenContent {
         let owned = owned
             .into_iter()
             .map(|file| (file.name, PieceHashes::Tokens(file.tokens.into())))
             .collect();
-        Tokens { rank, owned, wanted, out, state: Mutex::default() }
+        TokenContent { rank, owned, wanted, out, state: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -89,7 +89,8 @@ impl Tokens {
             tokens = own.iter().cloned().map(Some).collect();
             have = Bitfield::full(pieces);
         }
-        self.state().torrents.insert(torrent, Held { name, expected: info.hashes.clone(), tokens });
+        let held = HeldTokens { name, expected: info.hashes.clone(), tokens };
+        self.state().torrents.insert(torrent, held);
         have
     }
 

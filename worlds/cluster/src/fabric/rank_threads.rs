@@ -36,7 +36,7 @@ pub(crate) trait Outbound: Send + Sync + 'static {
     fn rank_over(&self, _rank: Rank) {}
 }
 
-/// Stops the rank when one of its threads panics, and reports it, so that nobody waits for the rank.
+/// Stops the rank when one of its threads panics, and reports it, so that no other rank waits for it.
 struct PanicGuard<P: Outbound> {
     rank: Rank,
     outbound: Arc<P>,
@@ -136,7 +136,7 @@ struct EndOfUploads(Sender<UploadJob>);
 
 impl Drop for EndOfUploads {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The thread may have ended already.
         let _ = self.0.send(UploadJob::End);
     }
 }

@@ -30,9 +30,9 @@ pub(super) struct Connections {
 /// What a handshake means for the connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HandshakeOutcome {
-    /// It answers, or crosses, a dial of ours.
+    /// It answers, or crosses, our own dial.
     Answer(ConnId),
-    /// Somebody connects to us.
+    /// Another rank connects to us.
     New(ConnId),
     /// The other side began anew: the old connection is gone, the new one stands.
     Replaced { old: ConnId, new: ConnId },
@@ -65,7 +65,7 @@ impl Connections {
     }
 
     /// The connection that a frame belongs to. What comes before the handshake belongs to an older
-    /// connection, and to nobody any more.
+    /// connection, which is gone.
     pub(super) fn established(&self, remote: Rank, torrent: TorrentId) -> Option<ConnId> {
         let conn = self.by_pair.get(&(remote, torrent))?;
         self.by_conn.get(conn).filter(|connection| connection.established).map(|_| *conn)

@@ -23,7 +23,7 @@ impl Peer {
                 self.recorder.registered(&register);
                 self.inputs.push_back(Input::Checked(register));
             }
-            // Whoever stopped it has told the tracker, too.
+            // The tracker knows that the run was stopped.
             DownloadDone::Checked(Err(CheckError::Stopped)) => {}
             DownloadDone::Checked(Err(CheckError::Failed(error))) => {
                 self.recorder.keep(&error);
@@ -32,7 +32,7 @@ impl Peer {
             DownloadDone::Opened { torrent, result: Ok((have, resumed)), blocked } => {
                 self.opening.remove(&torrent);
                 self.inputs.push_back(Input::Opened { torrent, have, resumed });
-                // Waiting for somebody who gives them would change nothing.
+                // Waiting for a source of them would change nothing.
                 for (file, error) in blocked {
                     self.recorder.error(&error);
                     self.inputs.push_back(Input::FileFailed { torrent, file, error });
@@ -40,7 +40,7 @@ impl Peer {
             }
             DownloadDone::Opened { torrent, result: Err(error), .. } => {
                 self.opening.remove(&torrent);
-                // The engine says it in the log, with the torrent.
+                // The engine logs it, with the torrent.
                 self.recorder.keep(&error);
                 self.inputs.push_back(Input::OpenFailed { torrent, error });
             }

@@ -223,8 +223,8 @@ impl Peer {
         }
     }
 
-    /// The blocks of a complete piece. A hole in it is a defect of ours: the engine hears that the
-    /// piece failed here, and nobody is blamed.
+    /// The blocks of a complete piece. A hole in it is a defect of this program: the engine is notified
+    /// that the piece failed here, and no source is blamed.
     fn parts(&mut self, torrent: TorrentId, piece: PieceIndex) -> Option<Vec<Bytes>> {
         let parts = self.buffers.parts(torrent, piece);
         if parts.is_none() {

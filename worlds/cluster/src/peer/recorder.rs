@@ -1,7 +1,7 @@
 //! What a rank records: the trace, and what its report contains in the end.
 
 use crate::report::{FileReport, FileState, PeerReport, PeerState, Role};
-use crate::trace::{Line, TraceSink, classic_control, classic_wire, shutdown_reason};
+use crate::trace::{TraceLine, TraceSink, classic_control, classic_wire, shutdown_reason};
 use dunlin_base::{Endpoint, FileIndex, PieceIndex, Rank, Time, TorrentId};
 use dunlin_control::{Control, FailedFile, Go, Register, ShutdownReason, Standing, Want};
 use dunlin_engine::io::{Event, LocalError};
@@ -11,10 +11,10 @@ use dunlin_wire::Message;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Errors of one rank that are kept for the report; more of them say nothing new.
+/// Errors of one rank that are kept for the report; more of them show nothing new.
 const MAX_ERRORS: usize = 16;
 
-/// A torrent as this rank knows it.
+/// A torrent whose metadata this rank has.
 #[derive(Debug)]
 pub(super) struct KnownTorrent {
     pub(super) info: Arc<SetInfo>,
@@ -94,7 +94,7 @@ impl Recorder {
         self.wanted.extend(go.missing.iter().map(|missing| missing.name.clone()));
     }
 
-    /// Whether the rank wants anything that somebody has.
+    /// Whether the rank wants anything that some rank has.
     pub(super) fn wants_anything(&self) -> bool {
         self.wants_anything
     }
@@ -103,14 +103,14 @@ impl Recorder {
         self.started
     }
 
-    /// Keeps an error for the report, and says it in the log: once, however many blocks met it.
+    /// Keeps an error for the report, and logs it: once, however many blocks met it.
     pub(super) fn error(&mut self, error: &LocalError) {
         if self.keep(error) {
             tracing::warn!(rank = self.rank.0, "{}", error.message);
         }
     }
 
-    /// Keeps an error for the report; false if it says nothing new.
+    /// Keeps an error for the report; false if it is there already, or there are too many.
     pub(super) fn keep(&mut self, error: &LocalError) -> bool {
         let new = self.errors.len() < MAX_ERRORS && !self.errors.contains(error);
         if new {
@@ -133,7 +133,7 @@ impl Recorder {
 
     pub(super) fn trace_control(&self, now: Time, control: &Control) {
         let Some(trace) = &self.trace else { return };
-        let mut line = Line::new(now, Rank::TRACKER, self.rank, control.name());
+        let mut line = TraceLine::new(now, Rank::TRACKER, self.rank, control.name());
         line.classic = classic_control(control);
         match control {
             Control::Swarm(swarm) => {
@@ -156,7 +156,7 @@ impl Recorder {
         self.trace_piece(now, from, torrent, (message.name(), classic), message.piece(), None);
     }
 
-    /// A line that speaks of a torrent, and perhaps of a piece of it.
+    /// A line about a torrent, and perhaps about a piece of it.
     pub(super) fn trace_piece(
         &self,
         now: Time,
@@ -167,7 +167,7 @@ impl Recorder {
         about: Option<(&'static str, Vec<Rank>)>,
     ) {
         let Some(trace) = &self.trace else { return };
-        let mut line = Line::new(now, from, self.rank, names.0);
+        let mut line = TraceLine::new(now, from, self.rank, names.0);
         (line.classic, line.about) = (names.1, about);
         match piece.and_then(|piece| self.place(torrent, piece)) {
             Some((file, piece)) => (line.files, line.piece) = (vec![file], Some(piece)),
@@ -192,7 +192,7 @@ impl Recorder {
         self.trace_piece(now, self.rank, torrent, (msg, None), Some(piece.0), about);
     }
 
-    /// What the engine says happened.
+    /// Takes in an event of the engine.
     pub(super) fn event(&mut self, now: Time, event: Event) {
         match event {
             Event::Verified { torrent, piece, from } => {
@@ -203,7 +203,7 @@ impl Recorder {
             }
             Event::Banned { remote } => {
                 if let Some(trace) = &self.trace {
-                    let mut line = Line::new(now, self.rank, self.rank, "banned");
+                    let mut line = TraceLine::new(now, self.rank, self.rank, "banned");
                     line.about = Some(("peer", ranks([remote])));
                     trace.write(&line);
                 }
@@ -237,7 +237,7 @@ impl Recorder {
         self.complete.insert(name.clone());
     }
 
-    /// What the report says about this rank.
+    /// The report of this rank.
     pub(super) fn report(
         mut self,
         now: Time,

@@ -285,7 +285,7 @@ impl Leader<'_> {
             JobEvent::GivenUp(rank) => self.absent(rank),
             JobEvent::Died(rank) if self.restarted.contains(&rank) => {}
             JobEvent::Died(rank) if self.reports.contains_key(&rank) => {
-                // Its report is here; nobody waits for it at the end.
+                // Its report is here, so that it is not waited for at the end.
                 self.job.announce_death(rank);
             }
             JobEvent::Died(rank) => self.died(rank, ENDED),
@@ -326,7 +326,7 @@ impl Leader<'_> {
                 let state = RankState::of_number(state);
                 // One that died of its own accord still has a process.
                 if (RankState::Checking..=RankState::Complete).contains(&state) {
-                    let _ = self.tracker.send(TrackerArrival::Heard { rank: from });
+                    let _ = self.tracker.send(TrackerArrival::Alive { rank: from });
                 }
                 if let Some(cell) = self.progress.get(&from) {
                     cell.set(RankProgress {
@@ -357,7 +357,7 @@ impl Leader<'_> {
                     self.control.interrupt();
                 }
                 self.reports.insert(from, *report);
-                // One that reports before the end has stopped: nobody must wait for it.
+                // A rank that reports before the end has stopped: it must not be waited for.
                 let _ = self.tracker.send(TrackerArrival::Withdrawn { rank: from });
                 if let Some(merge) = &mut self.merge {
                     merge.over(from);
@@ -371,7 +371,7 @@ impl Leader<'_> {
         }
     }
 
-    /// A rank cannot come: nobody waits for it.
+    /// A rank cannot come: it is not waited for.
     fn absent(&mut self, rank: Rank) {
         self.dead.insert(rank);
         let _ = self.tracker.send(TrackerArrival::Lost { rank });

@@ -1,6 +1,6 @@
-//! What a rank leaves on disk about its run, so that the next launch can say who died: a small text
-//! that is there from the start, so that nothing has to be written by somebody who is being killed.
-//! It never says anything about content: that is what resume files are for.
+//! What a rank leaves on disk about its run, so that the next launch can report which ranks died: a small
+//! text that is there from the start, so that a process that is being killed need not write anything. It
+//! contains nothing about content: that is what resume files are for.
 //!
 //! ```text
 //! dunlin run 1            the format and its version
@@ -31,7 +31,7 @@ const FORMAT: &str = "dunlin run 1";
 /// The largest mark that is read, in bytes; one that lists [`MAX_DEATHS`] twice has half of that.
 const MAX_MARK: u64 = 64 * 1024;
 
-/// Deaths that one writer lists: with more, the first ones still say what happened.
+/// Deaths that one writer lists: with more, the first ones still show what happened.
 const MAX_DEATHS: usize = 1000;
 
 /// Ranks that die within so long of a death have been taken down with it: launchers that ask ranks
@@ -44,7 +44,7 @@ const MAX_JOB: usize = 256;
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// All is done: there is nothing to tell.
+    /// All is done: there is nothing to report.
     Finished,
     /// Something is left to do, and the rank ended in order.
     Stopped,
@@ -55,7 +55,7 @@ pub enum Ending {
 pub struct LastRun {
     /// The ranks that are known to have died, the first one first.
     pub died: Vec<Rank>,
-    /// Whether the rank that wrote here did not end in order: it was killed, or died by itself.
+    /// Whether the rank that wrote here did not end in order: it was killed, or crashed.
     pub unfinished: bool,
 }
 
@@ -70,13 +70,13 @@ impl LastRun {
     }
 }
 
-/// The mark of a run that is going on. If it is never ended, it says that the rank was killed.
+/// The mark of a run that is going on. If it is never ended, the rank was killed.
 #[derive(Debug)]
 pub struct RunMark {
     fs: Arc<dyn Fs>,
     path: PathBuf,
     temporary: bool,
-    told: Mutex<Deaths>,
+    deaths: Mutex<Deaths>,
 }
 
 /// Which deaths are causes, and which are only consequences.
@@ -103,7 +103,7 @@ impl RunMark {
     /// an earlier run. `job` is for people.
     ///
     /// # Errors
-    /// What the operating system says. A run can go on without a mark.
+    /// That of the operating system. A run can go on without a mark.
     pub fn begin(fs: &Arc<dyn Fs>, dest: &Path, rank: Rank, job: &str) -> io::Result<RunMark> {
         let mark = Mark::new(&Neighbour::me(rank, None), job);
         let fs = fs.inside(dest);
@@ -116,34 +116,34 @@ impl RunMark {
             let _ = fs.remove_dir(&folder);
             return Err(error);
         }
-        Ok(RunMark { fs, path, temporary: false, told: Mutex::default() })
+        Ok(RunMark { fs, path, temporary: false, deaths: Mutex::default() })
     }
 
     /// Writes the mark of this process into the system's folder for temporary files: for a rank that
-    /// writes no files, so that the witness can tell whether it ended in order. No later run reads
+    /// writes no files, so that the witness can see whether it ended in order. No later run reads
     /// it.
     ///
     /// # Errors
-    /// What the operating system says. A run can go on without a mark.
+    /// That of the operating system. A run can go on without a mark.
     pub fn begin_temporary(rank: Rank, job: &str) -> io::Result<RunMark> {
         let me = Neighbour::me(rank, None);
         let (fs, path) = place_of(&RealFs, &me);
         // In a folder where all may write, nothing that is already there is written to.
         let file = fs.create_new(&path)?;
         file.write_at(&[Mark::new(&me, job).to_text().into()], 0)?;
-        Ok(RunMark { fs, path, temporary: true, told: Mutex::default() })
+        Ok(RunMark { fs, path, temporary: true, deaths: Mutex::default() })
     }
 
-    /// Adds that `rank` has died, if that was not said before. Ranks that die within five seconds of
-    /// one that was named have been taken down with it, and are not named. What is said outlives this
+    /// Adds that `rank` has died, if it does not contain that yet. Ranks that die within five seconds of
+    /// one that was named have been taken down with it, and are not named. The line outlives this
     /// process as soon as this returns; it need not outlive a power cut.
     pub fn died(&self, rank: Rank) {
         self.died_at(rank, Instant::now());
     }
 
     fn died_at(&self, rank: Rank, now: Instant) {
-        let mut told = lock(&self.told);
-        if told.names(rank, now) {
+        let mut deaths = lock(&self.deaths);
+        if deaths.names(rank, now) {
             self.add(&death(rank));
         }
     }
@@ -178,7 +178,7 @@ fn path_in(fs: &dyn Fs, dest: &Path) -> PathBuf {
 }
 
 /// Where the mark of a process is, and the file system below the folder that it is in. The name of a
-/// temporary one has nothing that another process must be told: its number and start are known.
+/// temporary one follows from what other processes know already: its number and start.
 fn place_of(fs: &dyn Fs, process: &Neighbour) -> (Arc<dyn Fs>, PathBuf) {
     if let Some(dest) = process.mark.as_deref() {
         let fs = fs.inside(dest);
@@ -192,7 +192,7 @@ fn place_of(fs: &dyn Fs, process: &Neighbour) -> (Arc<dyn Fs>, PathBuf) {
     (fs.inside(&folder), path)
 }
 
-/// Whether a process that has ended was killed, or died: its mark is there, and says nothing of an
+/// Whether a process that has ended was killed, or died: its mark is there, and contains no
 /// end.
 pub(crate) fn was_killed(fs: &dyn Fs, process: &Neighbour) -> bool {
     let (fs, path) = place_of(fs, process);
@@ -234,11 +234,11 @@ pub(crate) fn begin_for(process: &Neighbour) {
 #[cfg(test)]
 pub(crate) fn end_for(process: &Neighbour, how: Ending) {
     let ((fs, path), temporary) = (place_of(&RealFs, process), process.mark.is_none());
-    let mark = RunMark { fs, path, temporary, told: Mutex::default() };
+    let mark = RunMark { fs, path, temporary, deaths: Mutex::default() };
     mark.end(how);
 }
 
-/// What a mark says.
+/// The content of a mark.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Mark {
     rank: Rank,
@@ -278,8 +278,7 @@ impl Mark {
         text
     }
 
-    /// Reads a mark; `None` for whatever is none of ours. The last line may be torn: what was killed
-    /// while it wrote has said nothing.
+    /// Reads a mark; `None` for any other text. The last line may be torn: it does not count.
     fn of_text(bytes: &[u8]) -> Option<Mark> {
         let text = std::str::from_utf8(bytes).ok()?;
         let (whole, _torn) = text.rsplit_once('\n')?;
@@ -294,7 +293,7 @@ impl Mark {
         let mut mark = Mark { rank, pid, started, job, died: Vec::new(), stopped: false };
         for line in lines {
             match line.strip_prefix("died ") {
-                Some(rank) => mark.bury(Rank(number(rank)?)),
+                Some(rank) => mark.add_death(Rank(number(rank)?)),
                 None if line == "stopped" => mark.stopped = true,
                 None => return None,
             }
@@ -302,8 +301,8 @@ impl Mark {
         Some(mark)
     }
 
-    /// The rank and the witness may both have said it.
-    fn bury(&mut self, rank: Rank) {
+    /// Adds a death; the rank and the witness may both have written it.
+    fn add_death(&mut self, rank: Rank) {
         if !self.died.contains(&rank) {
             self.died.push(rank);
         }

@@ -1,6 +1,6 @@
-//! The processes of this host: who they are, which of them can watch each other, and hearing at once
-//! when one ends. It hears that a process has ended, never why: that is `witness`'s business. Where
-//! the system has no way to tell, nobody is watched, and that is no error.
+//! The processes of this host: which they are, which of them can watch each other, and an event as soon
+//! as one ends. It sees that a process has ended, never why: that is `witness`'s business. Where the
+//! system has no way to see it, no process is watched, and that is no error.
 
 #[cfg_attr(not(target_os = "linux"), path = "watch/nobody.rs")]
 mod ends;
@@ -19,7 +19,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
-/// The most that is read of a file below `/proc`, in bytes; what we look for stands at its start.
+/// The most that is read of a file below `/proc`, in bytes; what we look for is at its start.
 const MAX_PROC: u64 = 4096;
 
 /// The start time of a process is the 22nd field of its `stat`; this is its place among those behind
@@ -48,7 +48,7 @@ pub struct Neighbour {
 }
 
 impl Neighbour {
-    /// This process, as it is to be told to others, who can have a line to it from now on.
+    /// This process, as others get to know it; they can have a line to it from now on.
     #[must_use]
     pub fn me(rank: Rank, mark: Option<PathBuf>) -> Neighbour {
         let started = started("self").unwrap_or(0);
@@ -103,15 +103,15 @@ fn read(path: &str) -> Option<String> {
 }
 
 /// A text that is the same for processes that can watch each other, and for no others: the running
-/// system, and the namespace that numbers its processes. Where that cannot be told, it is a text that
-/// no other process has.
+/// system, and the namespace that numbers its processes. Where that is not known, it is a text that no
+/// other process has.
 #[must_use]
 pub fn node_id() -> String {
     of_this_system("pid")
 }
 
 /// A text that is the same for processes of one host that see the same files at the same paths, and
-/// for no others. Where that cannot be told, it is a text that no other process has.
+/// for no others. Where that is not known, it is a text that no other process has.
 #[must_use]
 pub fn mount_id() -> String {
     of_this_system("mnt")
@@ -127,7 +127,7 @@ fn of_this_system(namespace: &str) -> String {
     }
 }
 
-/// A thread that hears at once when a neighbour ends, and says so. Dropping it ends the thread.
+/// A thread that reports at once when a neighbour ends. Dropping it ends the thread.
 #[derive(Debug)]
 pub struct Watch {
     waker: Waker,
@@ -135,12 +135,12 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Watches all `neighbours` from now on. Each that ends, or has ended already, is `told` once, on
-    /// the thread, in the order in which they ended. Nothing is told of those that cannot be watched.
+    /// Watches all `neighbours` from now on. `ended` is called once for each that ends, or has ended
+    /// already, on the thread, in the order in which they ended; never for those that cannot be watched.
     ///
     /// # Errors
     /// If there are no more descriptors or threads.
-    pub fn start(neighbours: Vec<Neighbour>, told: Box<dyn Fn(Rank) + Send>) -> io::Result<Watch> {
+    pub fn start(neighbours: Vec<Neighbour>, ended: Box<dyn Fn(Rank) + Send>) -> io::Result<Watch> {
         let mut ends = Ends::of(&neighbours)?;
         let waker = ends.waker();
         if ends.nobody() {
@@ -149,7 +149,7 @@ impl Watch {
         let body = move || {
             loop {
                 match ends.next() {
-                    Ok(Some(index)) => neighbours.get(index).iter().for_each(|one| told(one.rank)),
+                    Ok(Some(index)) => neighbours.get(index).iter().for_each(|one| ended(one.rank)),
                     Ok(None) => break,
                     Err(error) => {
                         tracing::debug!(%error, "neighbours are not watched any more");
@@ -167,7 +167,7 @@ impl Drop for Watch {
     fn drop(&mut self) {
         let Some(thread) = self.thread.take() else { return };
         let woken = self.waker.wake().is_ok();
-        // Whoever drops it on being told of an end is the thread itself, which ends right after.
+        // If the callback drops it, this is the thread itself, which ends right after.
         if woken && thread.thread().id() != std::thread::current().id() {
             let _ = thread.join();
         }

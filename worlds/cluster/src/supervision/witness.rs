@@ -1,6 +1,6 @@
-//! The witness: a small process that outlives the ranks of a host to say which of them died first.
+//! The witness: a small process that outlives the ranks of a host to record which of them died first.
 //! Launchers kill all ranks within a millisecond of the first death, so no rank can write it down.
-//! It kills nobody, keeps nothing from ending, holds nothing of the launcher open, and ends at the
+//! It kills no process, keeps nothing from ending, holds nothing of the launcher open, and ends at the
 //! latest when all ranks have.
 //!
 //! ```text
@@ -8,7 +8,7 @@
 //!   ── a line of JSON for each rank, ─────▶ watches them all
 //!      then an empty one
 //!   ◀──────────────────────────── "ready"
-//!                                           a rank ends, and its run mark does not say that it
+//!                                           a rank ends, and its run mark does not record that it
 //!                                           ended in order: it died. That goes into all marks of
 //!                                           ranks that go on; ranks that fall with it are not named
 //! ```
@@ -34,11 +34,11 @@ const MAX_LINE: u64 = 64 * 1024;
 /// The most ranks of one host.
 const MAX_NEIGHBOURS: usize = 65_536;
 
-/// What the witness says once it watches.
+/// What the witness writes once it watches.
 const READY: &[u8] = b"ready\n";
 
 /// The witness of a host, which was started by this process. Dropping it leaves the witness alone: it
-/// ends by itself.
+/// ends when all ranks have.
 #[derive(Debug)]
 pub struct Witness {
     child: Child,
@@ -47,8 +47,7 @@ pub struct Witness {
 impl Witness {
     /// Starts a witness of these ranks, of which this process is one, and waits until it watches.
     ///
-    /// A rank that begins its mark later than that is told apart from one that ended in order all
-    /// the same: marks are read only when a rank has ended.
+    /// A rank may begin its mark later than that: marks are read only when a rank has ended.
     ///
     /// # Errors
     /// If it cannot be started, or cannot watch. A run can go on without it.
@@ -83,7 +82,7 @@ impl Witness {
     }
 }
 
-/// Tells the witness whom to watch, and waits for its word.
+/// Sends the witness the processes to watch, and waits until it watches.
 fn instruct(child: &mut Child, neighbours: &[Neighbour]) -> io::Result<()> {
     let (Some(mut input), Some(mut output)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(io::ErrorKind::BrokenPipe.into());
@@ -105,7 +104,7 @@ fn instruct(child: &mut Child, neighbours: &[Neighbour]) -> io::Result<()> {
 /// its parent. `input` has a line for each rank, and an empty one. Returns when all have ended.
 ///
 /// # Errors
-/// If the input is none of ours, or processes cannot be watched on this system.
+/// If the input is malformed, or processes cannot be watched on this system.
 pub fn witness(input: impl BufRead) -> io::Result<()> {
     descriptors::close_inherited();
     // A signal to the launcher's session, or to its group, is not for us. If we lead a session
@@ -114,7 +113,7 @@ pub fn witness(input: impl BufRead) -> io::Result<()> {
     let neighbours = read(input)?;
     observe(&RealFs, &neighbours, || {
         let mut output = io::stdout();
-        // If nobody listens any more, the parent is the first that died.
+        // If the pipe is closed, the parent is the first that died.
         let _ = output.write_all(READY).and_then(|()| output.flush());
     })
 }
@@ -147,7 +146,7 @@ fn observe(fs: &dyn Fs, neighbours: &[Neighbour], ready: impl FnOnce()) -> io::R
             continue;
         }
         if deaths.names(one.rank, Instant::now()) {
-            tell(fs, neighbours, one.rank);
+            record_death(fs, neighbours, one.rank);
         }
         if let Err(error) = run_mark::remove_temporary(fs, one) {
             tracing::debug!(rank = %one.rank, %error, "its temporary mark stays behind");
@@ -157,7 +156,7 @@ fn observe(fs: &dyn Fs, neighbours: &[Neighbour], ready: impl FnOnce()) -> io::R
 }
 
 /// Writes into all marks of ranks that did not end in order that `died` has died.
-fn tell(fs: &dyn Fs, neighbours: &[Neighbour], died: Rank) {
+fn record_death(fs: &dyn Fs, neighbours: &[Neighbour], died: Rank) {
     for one in neighbours {
         if let Err(error) = run_mark::add_death(fs, one, died) {
             tracing::debug!(rank = %one.rank, %error, "its mark cannot be written");

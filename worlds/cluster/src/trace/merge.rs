@@ -1,5 +1,5 @@
-//! One trace of many ranks' lines: each rank says up to which time its lines are complete, and what
-//! nobody can precede any more is written, in order. It reads no line further than its time.
+//! One trace of many ranks' lines: each rank sends up to which time its lines are complete, and lines
+//! that no other line can precede any more are written, in order. It reads no line further than its time.
 
 use super::TraceSink;
 use bytes::Bytes;
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_wait_until_nobody_can_precede_them() {
+    fn lines_wait_until_no_other_can_precede_them() {
         let out = TraceSink::memory();
         let mut merge = TraceMerge::new(out.clone(), [Rank(0), Rank(1)].into_iter());
         let lines = line("0.000005", "b") + &line("2.000000", "d");

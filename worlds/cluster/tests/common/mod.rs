@@ -133,7 +133,7 @@ fn files_peer(disk: &MemFs, rank: u32, wants: &str) -> PeerConfig {
     found.sort_by(|a: &FoundFile, b| a.name.cmp(&b.name));
     let wants = wants.split_whitespace().map(|text| Pattern::parse(text).expect("pattern"));
     let content = PeerContent::Files {
-        placing: None,
+        placement: None,
         root: root(rank),
         dest: root(rank),
         found,

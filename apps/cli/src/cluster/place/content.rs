@@ -5,7 +5,7 @@ use super::part::{Part, Source, real};
 use super::spec::{JobSpec, Task};
 use crate::cluster::failures;
 use dunlin_base::Rank;
-use dunlin_cluster::{FoundFile, PeerConfig, PeerContent, Placing};
+use dunlin_cluster::{FoundFile, PeerConfig, PeerContent, Placement};
 use dunlin_control::{FailedFile, Node};
 use dunlin_disk::{
     DiskError, DiskErrorKind, Fs, Tree, Unkept, list_files, name_of, path_of, scan_tree,
@@ -99,9 +99,9 @@ impl Lookup<'_> {
             Some(reason) => wants.drain(..).map(|want| failed(want.as_str(), reason)).collect(),
             None => Vec::new(),
         };
-        let placing = Placing {
+        let placement = Placement {
             entries: found.entries.into_values().collect(),
-            stands: Some(found.stands),
+            existing: Some(found.stands),
             pins: self.spec.pins().into_keys().collect(),
             unreadable: found.unreadable.iter().map(|(name, why)| failed(name, why)).collect(),
             refused,
@@ -124,7 +124,7 @@ impl Lookup<'_> {
             found_dest: listed.unwrap_or_default(),
             have: part.have,
             wants,
-            placing: Some(Box::new(placing)),
+            placement: Some(Box::new(placement)),
         };
         let FoundSources { notes, more_notes, has, .. } = found;
         RankContent { peer: PeerConfig { rank, content }, notes, more_notes, has }

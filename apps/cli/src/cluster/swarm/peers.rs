@@ -161,7 +161,7 @@ fn one(
             idle.look(peer.rank, &root, have, || found.iter().map(|file| file.name.as_str()));
             let found_dest = if dest == root { Vec::new() } else { self::found(&dest, console)? };
             let (have, wants) = (have.clone(), wants.clone());
-            PeerContent::Files { root, dest, found, found_dest, have, wants, placing: None }
+            PeerContent::Files { root, dest, found, found_dest, have, wants, placement: None }
         }
     };
     Ok(PeerConfig { rank: peer.rank, content })

@@ -8,7 +8,7 @@
 //! the numbers): pointers whose values are small constants. A test compares the table with the
 //! libraries' own headers.
 
-/// Which of the three a library speaks.
+/// Which of the three interfaces a library has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Family {
     /// Open MPI 4 and 5.
@@ -90,7 +90,7 @@ pub(crate) struct Abi {
 pub(crate) const SUCCESS: i32 = 0;
 
 /// The longest `MPI_MAX_LIBRARY_VERSION_STRING` of all: the version is asked for before anybody
-/// knows which interface the library speaks.
+/// knows which interface the library has.
 pub(crate) const LONGEST_VERSION: usize = 8192;
 
 impl Family {

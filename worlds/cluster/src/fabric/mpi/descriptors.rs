@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::RawFd;
 
-/// The most that is read of what the system says about a descriptor, in bytes.
+/// The most that is read of the system's information about a descriptor, in bytes.
 const MAX_INFO: u64 = 4096;
 
 /// Closes every descriptor that came through exec, but the standard three.

@@ -142,9 +142,9 @@ impl<T: Transport> MpiEndpoint<T> {
         self.frames = Some(frames);
     }
 
-    /// From now on no credit is given back and no sign of life is sent: the job is about to end, and what
-    /// comes after the end would be a message that nobody receives. What a peer still has for other peers
-    /// is dropped: they have all they wanted, and may give no credit for it any more.
+    /// From now on no credit is given back and no pulse is sent: the job is about to end, and no rank
+    /// receives what comes after the end. What a peer still has for other peers is dropped: they have all
+    /// they wanted, and may give no credit for it any more.
     pub(crate) fn be_quiet(&mut self) {
         self.quiet = true;
         if self.me != 0 {
@@ -334,7 +334,7 @@ impl<T: Transport> MpiEndpoint<T> {
         Ok(())
     }
 
-    /// A block that somebody asked for, unless it was taken back.
+    /// Sends a block that the rank requested, unless it has cancelled the request.
     fn piece(
         &mut self,
         to: u32,
@@ -367,7 +367,7 @@ impl<T: Transport> MpiEndpoint<T> {
         }
     }
 
-    /// A request that was asked of us will not be answered.
+    /// A request of the rank will not be answered.
     fn void_one(&mut self, to: u32, torrent: TorrentId, range: BlockRef) {
         let remote = self.remotes.get_mut(to as usize);
         if let Some(tag @ 1..) = remote.and_then(|remote| remote.answer(torrent, range)) {
@@ -375,7 +375,7 @@ impl<T: Transport> MpiEndpoint<T> {
         }
     }
 
-    /// No request of this torrent that was asked of us will be answered.
+    /// No request of the rank for this torrent will be answered.
     fn void_all(&mut self, to: u32, torrent: TorrentId) {
         let Some(remote) = self.remotes.get_mut(to as usize) else { return };
         for tag in remote.forget(torrent) {

@@ -2,7 +2,7 @@
 //! order, and how it is found out what was loaded. It hands out addresses by name; it never starts
 //! MPI, and it never unloads anything.
 //!
-//! What a library is, it says itself: by what it exports, and by two entry points that may be
+//! A library shows what it is: by what it exports, and by two entry points that may be
 //! called before MPI is started. The name of a file only decides when it is tried.
 
 use super::abi::{Abi, Family, LONGEST_VERSION, SUCCESS};
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 /// Shared objects of Open MPI 4 and 5.
 const OPEN_MPI: &[&str] = &["libmpi.so.40"];
 /// Shared objects of MPICH and its kin; the first name is the one that they agreed on, the second
-/// that of systems on which the first one would be somebody else's.
+/// that of systems on which the first one would belong to another interface.
 const MPICH: &[&str] = &["libmpi.so.12", "libmpich.so.12", "libmpi_cray.so.12"];
 /// Shared objects with the interface of the MPI standard, by whomever, and last the name under
 /// which anything may stand.
@@ -125,7 +125,7 @@ impl Library {
         self.abi
     }
 
-    /// What it says that it is: the first line.
+    /// The first line of its version text.
     pub(crate) fn version(&self) -> &str {
         &self.version
     }
@@ -153,7 +153,7 @@ impl Library {
             .ok_or_else(|| LoadError::Missing { library: self.name.clone(), name })
     }
 
-    /// Loads a file and asks it what it is; or says why it cannot be used. Nobody else sees its
+    /// Loads a file and reads what it is, or why it cannot be used. No other library sees its
     /// names yet: two MPI libraries that see one another's call each other by mistake.
     fn open(file: &OsStr) -> Result<Library, String> {
         let name = file.to_string_lossy().into_owned();
@@ -175,7 +175,7 @@ impl Library {
         Ok(Library { file: loaded, name, abi: family.abi(), maker, version, launcher: None })
     }
 
-    /// The library, if this launcher can connect it as far as anybody can tell.
+    /// The library, if this launcher can connect it as far as is known.
     fn fitting(self, launcher: Option<&Launcher>) -> Result<Library, String> {
         let only = launcher.and_then(Launcher::connects_only);
         match only.zip(self.maker).filter(|(only, maker)| only != maker) {
@@ -198,9 +198,9 @@ impl Library {
     }
 }
 
-/// What a library says of itself before MPI is started.
+/// What a library reports of itself before MPI is started.
 struct About {
-    /// The interface of the MPI standard that it speaks, if it says so.
+    /// The interface of the MPI standard that it has, if it reports one.
     standard: bool,
     /// It has, or stands on, the objects of Open MPI.
     open_mpi: bool,
@@ -227,7 +227,7 @@ impl About {
         })
     }
 
-    /// The interface. Those who have the standard's say so when asked, and only they; what stands
+    /// The interface. Libraries with the standard's report it, and only they; what stands
     /// below it may still be seen from outside, so this counts first.
     fn family(&self) -> Option<Family> {
         match self {
@@ -238,7 +238,7 @@ impl About {
         }
     }
 
-    /// Whose it is; `None` if that cannot be told.
+    /// Its maker; `None` if that is not known.
     fn maker(&self) -> Option<Maker> {
         let says = |names: &[&str]| names.iter().any(|name| self.version.contains(name));
         if self.open_mpi || says(&["Open MPI"]) {
@@ -264,7 +264,7 @@ fn speaks_standard(file: &unix::Library) -> bool {
     code == SUCCESS && major >= 1
 }
 
-/// What the library says that it is, up to where it begins to say how it was built.
+/// The version text of the library, up to where it begins to describe how it was built.
 fn version_text(ask: unsafe extern "C" fn(*mut c_char, *mut c_int) -> c_int) -> String {
     let mut text = vec![0_u8; LONGEST_VERSION];
     let mut len = 0;
@@ -317,7 +317,7 @@ fn candidates(hint: Option<Maker>, launcher: Option<&Path>) -> Vec<OsString> {
     there.chain(named.into_iter().flatten().map(OsString::from)).collect()
 }
 
-/// The program that started this process, where the system tells.
+/// The program that started this process, where the system shows it.
 fn parent_program() -> Option<PathBuf> {
     let parent = std::os::unix::process::parent_id();
     std::fs::read_link(format!("/proc/{parent}/exe")).ok()

@@ -9,7 +9,7 @@ use dunlin_disk::Buffer;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-struct Message {
+struct Mailed {
     lane: Lane,
     from: u32,
     tag: u16,
@@ -21,7 +21,7 @@ struct Message {
 pub(crate) struct Hub(Arc<Mutex<Mail>>);
 
 struct Mail {
-    boxes: Vec<VecDeque<Message>>,
+    boxes: Vec<VecDeque<Mailed>>,
     /// Ranks of which nothing arrives any more, as if their processes had ended.
     silenced: Vec<u32>,
     /// Ranks whose library fails.
@@ -89,7 +89,7 @@ impl Hub {
 
     /// Puts a message on the way as if `from` had sent it.
     pub(crate) fn slip(&self, lane: Lane, from: u32, to: u32, tag: u16, data: Bytes) {
-        self.mail().boxes[to as usize].push_back(Message { lane, from, tag, data });
+        self.mail().boxes[to as usize].push_back(Mailed { lane, from, tag, data });
     }
 }
 
@@ -124,7 +124,7 @@ impl Transport for Loopback {
         let ticket = self.ticket();
         let mut mail = self.hub.mail();
         if !mail.silenced.contains(&self.rank) && !mail.silenced.contains(&to) {
-            mail.boxes[to as usize].push_back(Message { lane, from: self.rank, tag, data });
+            mail.boxes[to as usize].push_back(Mailed { lane, from: self.rank, tag, data });
         }
         drop(mail);
         self.done.push(Done::Sent { ticket });

@@ -38,7 +38,7 @@ pub(crate) enum StartError {
     /// The library refused.
     #[error("MPI does not start: {0}")]
     Call(#[from] TransportError),
-    /// The library did not meet the other processes: it does not speak the launcher's language.
+    /// The library did not connect to the other processes: it does not support the launcher's protocol.
     #[error(
         "this process was started by {launcher} as rank {launched}, but the MPI library \
          ({library}, {version}) came up as rank {rank} of {size}: it does not belong to this launcher; use the \
@@ -51,7 +51,7 @@ pub(crate) enum StartError {
         launched: String,
         /// The library's file.
         library: String,
-        /// What the library says that it is.
+        /// The version text of the library.
         version: String,
         /// Our rank by the library.
         rank: u32,
@@ -63,7 +63,7 @@ pub(crate) enum StartError {
         "the MPI library allows tags up to {highest} only, and {MAX_TAG} are needed; it is broken"
     )]
     Tags {
-        /// The highest tag, or a negative number if it does not say.
+        /// The highest tag, or a negative number if the library does not report it.
         highest: i64,
     },
 }
@@ -82,7 +82,7 @@ impl Native {
     /// Starts MPI and makes a communicator for each lane. Every process of the job must do this,
     /// and the thread that does it must make all later calls. It can be done once in a process.
     ///
-    /// `expected_size` is how many ranks the launcher says that there are, if it does.
+    /// `expected_size` is the number of ranks that the launcher set, if it did.
     ///
     /// # Errors
     /// If MPI does not start, or the library has not met the processes that the launcher started.
@@ -96,13 +96,13 @@ impl Native {
         Ok(Native { ranks })
     }
 
-    /// What the library says that it is, and its file: one line.
+    /// The version text of the library, and its file: one line.
     pub(crate) fn library_version(&self) -> String {
         either!(&self.ranks, process => process.library_version().to_owned())
     }
 
     /// Ends MPI: cancels what is open and waits a little for that, then leaves the job with all the
-    /// others; a process that never gets here makes the others wait, so nobody may call this when
+    /// others; a process that never gets here makes the others wait, so this must not be called when
     /// one is gone. The buffers of what could not be cancelled are never used again.
     pub(crate) fn finalize(self) {
         match either!(self.ranks, process => process.finalize()) {

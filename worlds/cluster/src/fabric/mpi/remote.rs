@@ -1,7 +1,7 @@
 //! What the MPI thread keeps of one other rank: the stream, the receives that are posted to it, the
 //! requests that it has made of us, and the blocks that wait to be sent to it.
 
-use super::stream::Stream;
+use super::stream::FragmentStream;
 use super::tags::Tags;
 use super::transport::Ticket;
 use super::window::Window;
@@ -49,7 +49,7 @@ fn key(torrent: TorrentId, range: BlockRef) -> Key {
 /// One other rank.
 #[derive(Debug, Default)]
 pub(super) struct RemoteRank {
-    pub(super) stream: Stream,
+    pub(super) stream: FragmentStream,
     decoder: PacketDecoder,
     scratch: Vec<u8>,
     pub(super) tags: Tags,

@@ -1,5 +1,5 @@
 //! A reliable byte stream between two ranks, over messages that are small enough to travel eagerly:
-//! numbered fragments, put in order again at the other end, and credits, so that nobody sends more
+//! numbered fragments, put in order again at the other end, and credits, so that no rank sends more
 //! than the other end has room for. It sends and receives nothing itself, knows no clock (stamps
 //! are the caller's numbers), and never looks at what the bytes mean.
 //!
@@ -30,7 +30,7 @@ use std::collections::{BTreeMap, VecDeque};
 /// memory by default, and less than over a network.
 pub(crate) const FRAGMENT: usize = 4096;
 /// Data fragments of one direction that the receiver has not given back. 16 hold 64 KiB: far more
-/// than is ever said between two ranks within one look at the library.
+/// than two ranks ever send each other between two polls of the library.
 pub(crate) const WINDOW: u16 = 16;
 
 /// Kind, credits, sequence, stamp.
@@ -111,7 +111,7 @@ pub(crate) enum StreamFault {
 
 /// Both directions between this rank and one other.
 #[derive(Debug, Default)]
-pub(crate) struct Stream {
+pub(crate) struct FragmentStream {
     /// What waits, cut already, each with room for its header; only the last may grow.
     waiting: VecDeque<Vec<u8>>,
     /// Bytes in `waiting`, headers apart.
@@ -129,10 +129,10 @@ pub(crate) struct Stream {
     fault: Option<StreamFault>,
 }
 
-impl Stream {
+impl FragmentStream {
     /// A stream over which nothing has gone yet.
-    pub(crate) fn new() -> Stream {
-        Stream::default()
+    pub(crate) fn new() -> FragmentStream {
+        FragmentStream::default()
     }
 
     /// Puts `bytes` behind what waits. A dead stream forgets them.
@@ -203,7 +203,7 @@ impl Stream {
         }
         let admitted = self.admit(fragment, take);
         if let Err(fault) = admitted {
-            *self = Stream { fault: Some(fault), ..Stream::default() };
+            *self = FragmentStream { fault: Some(fault), ..FragmentStream::default() };
         }
         admitted
     }

@@ -7,7 +7,7 @@
 //!  unused ─ take ─▶ taken ─ give_back ─▶ free, behind all others ─ take ─▶ taken, with the next use
 //! ```
 //!
-//! A receive that cannot be cancelled keeps its tag for ever: nobody gives it back.
+//! A receive that cannot be cancelled keeps its tag for ever.
 //!
 //! A block that was given up may still come, after its receive was cancelled. It must not meet the
 //! receive of another block, so a tag comes back as late as can be: only after all slots were used

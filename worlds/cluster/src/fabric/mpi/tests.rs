@@ -136,7 +136,7 @@ impl Job {
             let found = owns.map(|(name, length)| put(disk, name, length)).collect();
             let wants = wants.split_whitespace().map(|text| Pattern::parse(text).expect("pattern"));
             PeerContent::Files {
-                placing: None,
+                placement: None,
                 dest: root.clone(),
                 root,
                 found,

@@ -65,7 +65,7 @@ pub(crate) fn start(
 /// where everyone ends.
 ///
 /// # Errors
-/// As `make` says, or if there are no more threads.
+/// Those of `make`, or if there are no more threads.
 pub(crate) fn start_over<T: Transport + 'static>(
     make: impl FnOnce() -> Result<(T, String), MpiStartError> + Send + 'static,
     finalize: fn(T),

@@ -1,5 +1,5 @@
 //! What the fabric needs of MPI, as a safe contract: sends and receives that own their buffers until
-//! they are done, one look at all of them at a time, and no wildcard but for the streams. It decides
+//! they are done, one poll of all of them at a time, and no wildcard but for the streams. It decides
 //! nothing: no protocol, no time, no order of its own.
 //!
 //! Two things fulfil it: `native` over a loaded library, and `loopback` between threads for tests.
@@ -23,7 +23,7 @@ impl Lane {
     pub(crate) const ALL: [Lane; 3] = [Lane::Tracker, Lane::Control, Lane::Data];
 }
 
-/// The tag of every fragment of a stream: the lane says which stream it is.
+/// The tag of every fragment of a stream: the lane determines which stream it is.
 pub(crate) const STREAM_TAG: u16 = 0;
 
 /// The highest tag that the MPI standard promises (MPI 4.1, section 8.1.2, `MPI_TAG_UB`).
@@ -57,24 +57,24 @@ pub(crate) enum Done {
         /// The operation.
         ticket: Ticket,
     },
-    /// The library says that the operation failed (a message longer than its buffer, say).
+    /// The library reports that the operation failed (a message longer than its buffer, for example).
     Failed {
         /// The operation.
         ticket: Ticket,
-        /// What the library says.
+        /// The library's error.
         error: TransportError,
     },
 }
 
-/// An error of the library, in its own words.
+/// An error of the library, with its own text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{call}: {text} (error {code})")]
 pub(crate) struct TransportError {
-    /// The entry point that said so.
+    /// The entry point that returned it.
     pub(crate) call: &'static str,
     /// The library's number.
     pub(crate) code: i32,
-    /// The library's words.
+    /// The library's text.
     pub(crate) text: String,
 }
 
@@ -114,7 +114,7 @@ pub(crate) trait Transport {
     /// its buffer stays where it is for ever.
     fn cancel(&mut self, ticket: Ticket);
 
-    /// One look at everything that was started: what has ended since goes to `done`.
+    /// Polls everything that was started: operations that have ended since go to `done`.
     ///
     /// # Errors
     /// If the library fails as a whole; nothing can be expected of it then.

@@ -1,7 +1,7 @@
 //! How many blocks the library sends to one rank at a time. One after another keeps a slow link busy, and
-//! what waits here can still be taken back, or overtaken by what somebody else needs more; a fast link
-//! needs several, since each is noticed to have ended only at the next look. It knows no clock: it is
-//! told how long a block took.
+//! blocks that wait here can still be cancelled, or overtaken by more urgent ones; a fast link needs
+//! several, since the end of each is noticed only at the next poll. It knows no clock: its caller
+//! measures how long a block took.
 
 use std::time::Duration;
 

@@ -31,7 +31,7 @@ const GATHER: Duration = Duration::from_secs(60);
 
 /// A process's part in a job. Clones are handles on the same part.
 #[derive(Clone, Debug)]
-pub struct Job(Arc<Inner>);
+pub struct Job(Arc<JobPart>);
 
 /// What happens in a job, for its driver.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ pub(crate) enum JobEvent {
     Failed(String),
 }
 
-struct Inner {
+struct JobPart {
     rank: Rank,
     size: u32,
     /// What carries between the processes, for people.
@@ -75,23 +75,23 @@ struct State {
     neighbours: Vec<RankProcess>,
     place: Option<PathBuf>,
     host: HostWatch,
-    /// Rank 0: ranks that nobody waits for, since they cannot come.
+    /// Rank 0: ranks that are not waited for, since they cannot come.
     given_up: BTreeSet<Rank>,
     /// Rank 0: the codes of peers that have one of their own.
     codes: BTreeMap<Rank, u8>,
     /// The exit code that rank 0 sent, and whether all leave together.
     bye: Option<(u8, bool)>,
-    /// Rank 0 sent that nobody sends anything more: whether all leave together.
+    /// Rank 0 sent the end of the job: whether all leave together.
     end: Option<bool>,
 }
 
-impl std::fmt::Debug for Inner {
+impl std::fmt::Debug for JobPart {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "rank {} of {} over {}", self.rank, self.size, self.what)
     }
 }
 
-/// What a peer is told when it may take part.
+/// What a peer gets when it may take part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Welcome {
     /// The seed of every random choice of the run.
@@ -112,7 +112,7 @@ impl Welcome {
     }
 }
 
-/// A peer is told to leave before anything began, or has lost rank 0.
+/// Rank 0 dismissed a peer before the run began, or the peer has lost rank 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dismissed {
     /// The exit code.
@@ -132,7 +132,7 @@ impl Job {
     /// Joins with the carrier that `start` starts.
     ///
     /// # Errors
-    /// As `start` says, or if rank 0 sends nothing.
+    /// Those of `start`, or if rank 0 sends nothing.
     pub(crate) fn join_with<E: From<SilentRoot>>(
         work: &Value,
         start: impl FnOnce(
@@ -150,7 +150,7 @@ impl Job {
         });
         let failed = Box::new(move |error| _ = failed.send(JobEvent::Failed(error)));
         let started = start(Arc::clone(&clock), sink, failed)?;
-        let job = Job(Arc::new(Inner {
+        let job = Job(Arc::new(JobPart {
             rank: started.rank,
             size: started.size,
             what: started.what,
@@ -313,7 +313,7 @@ impl Job {
         hellos
     }
 
-    /// Rank 0 knows that a rank was not started, or ended before it was one: nobody waits for it any
+    /// Rank 0 knows that a rank was not started, or ended before it joined: it is not waited for any
     /// more, though it is let in if it comes after all. Any thread may call this.
     pub fn give_up(&self, rank: Rank) {
         // The driver may have left.

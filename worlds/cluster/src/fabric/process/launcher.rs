@@ -1,6 +1,6 @@
-//! Who started this process as one rank of many, read from the environment that launchers leave
-//! behind. It is given a way to look up a variable and asks nobody else; it starts nothing, and
-//! what an MPI library says of ranks and sizes is compared with this elsewhere.
+//! The launcher that started this process as one rank of many, read from the environment that launchers
+//! leave behind. It is given a way to look up a variable and reads nothing else; it starts nothing, and
+//! the ranks and sizes that an MPI library reports are compared with this elsewhere.
 //!
 //! A launcher starts daemons on other machines, often by another launcher, and a process inherits
 //! the variables of both. So the order counts: a source that only its own launcher sets comes
@@ -13,15 +13,15 @@ use std::fmt;
 pub struct Launcher {
     /// Our rank.
     pub rank: u32,
-    /// Ranks of the job, if the launcher says so; more than `rank`.
+    /// Ranks of the job, if the launcher sets it; more than `rank`.
     pub size: Option<u32>,
-    /// Our number among the ranks on this machine, if the launcher says so.
+    /// Our number among the ranks on this machine, if the launcher sets it.
     pub local_rank: Option<u32>,
-    /// Ranks on this machine, if the launcher says so; more than `local_rank`.
+    /// Ranks on this machine, if the launcher sets it; more than `local_rank`.
     pub local_size: Option<u32>,
-    /// By whom.
+    /// Which launcher it was.
     kind: LauncherKind,
-    /// Whose library speaks what this launcher speaks.
+    /// The maker of the library that works with this launcher.
     hint: Option<Maker>,
 }
 
@@ -38,13 +38,13 @@ enum LauncherKind {
     Pals,
     /// A step of Slurm: `srun`.
     Slurm,
-    /// Somebody else who speaks PMIx.
+    /// Another launcher with PMIx.
     Pmix,
-    /// Somebody else who speaks PMI.
+    /// Another launcher with PMI.
     Pmi,
 }
 
-/// Who made a library, or whose library a launcher can connect.
+/// The maker of a library, or of the library that a launcher can connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Maker {
     /// Open MPI, or what is made of it.
@@ -57,7 +57,7 @@ pub(crate) enum Maker {
 type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// The variables of one launcher. Of several names the first that is set counts.
-struct Source {
+struct LauncherVariables {
     kind: LauncherKind,
     /// If there are any, one of these must be set: others use the same names for rank and size.
     marks: &'static [&'static str],
@@ -69,8 +69,8 @@ struct Source {
 }
 
 /// Launchers that may have been started by a workload manager, and must be asked before it.
-const BEFORE_SLURM: &[Source] = &[
-    Source {
+const BEFORE_SLURM: &[LauncherVariables] = &[
+    LauncherVariables {
         kind: LauncherKind::OpenMpi,
         marks: &[],
         rank: "OMPI_COMM_WORLD_RANK",
@@ -79,7 +79,7 @@ const BEFORE_SLURM: &[Source] = &[
         local_rank: &["OMPI_COMM_WORLD_LOCAL_RANK"],
         local_size: &["OMPI_COMM_WORLD_LOCAL_SIZE"],
     },
-    Source {
+    LauncherVariables {
         kind: LauncherKind::Hydra,
         marks: &["HYDI_CONTROL_FD", "MPI_LOCALNRANKS"],
         rank: "PMI_RANK",
@@ -88,7 +88,7 @@ const BEFORE_SLURM: &[Source] = &[
         local_rank: &["MPI_LOCALRANKID"],
         local_size: &["MPI_LOCALNRANKS"],
     },
-    Source {
+    LauncherVariables {
         kind: LauncherKind::Flux,
         marks: &[],
         rank: "FLUX_TASK_RANK",
@@ -97,7 +97,7 @@ const BEFORE_SLURM: &[Source] = &[
         local_rank: &["FLUX_TASK_LOCAL_ID"],
         local_size: &[],
     },
-    Source {
+    LauncherVariables {
         kind: LauncherKind::Pals,
         marks: &[],
         rank: "PALS_RANKID",
@@ -109,8 +109,8 @@ const BEFORE_SLURM: &[Source] = &[
 ];
 
 /// Names that a step of Slurm sets, too.
-const AFTER_SLURM: &[Source] = &[
-    Source {
+const AFTER_SLURM: &[LauncherVariables] = &[
+    LauncherVariables {
         kind: LauncherKind::Pmix,
         marks: &[],
         rank: "PMIX_RANK",
@@ -119,7 +119,7 @@ const AFTER_SLURM: &[Source] = &[
         local_rank: &[],
         local_size: &[],
     },
-    Source {
+    LauncherVariables {
         kind: LauncherKind::Pmi,
         marks: &[],
         rank: "PMI_RANK",
@@ -136,11 +136,12 @@ const AFTER_SLURM: &[Source] = &[
 const FIRST_RESERVED_STEP: u32 = 0xffff_fff0;
 
 impl Launcher {
-    /// Who started this process as a rank; `None` if nobody did. Values that make no sense (no
+    /// The launcher that started this process as a rank; `None` if none did. Values that make no sense (no
     /// number, a rank beyond the size) count as not set.
     #[must_use]
     pub fn detect(lookup: &dyn Fn(&str) -> Option<String>) -> Option<Launcher> {
-        let first = |sources: &[Source]| sources.iter().find_map(|source| source.read(lookup));
+        let first =
+            |sources: &[LauncherVariables]| sources.iter().find_map(|source| source.read(lookup));
         let found =
             first(BEFORE_SLURM).or_else(|| slurm_step(lookup)).or_else(|| first(AFTER_SLURM))?;
         let is_set = |name: &str| lookup(name).is_some();
@@ -153,7 +154,7 @@ impl Launcher {
         Some(Launcher { hint, ..found })
     }
 
-    /// What launched us, for people.
+    /// The launcher's name, for people.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.kind.name()
@@ -165,26 +166,26 @@ impl Launcher {
         self.rank
     }
 
-    /// How many processes of the job run on this host, if the launcher says so.
+    /// How many processes of the job run on this host, if the launcher sets it.
     #[must_use]
     pub fn local_size(&self) -> Option<u32> {
         self.local_size
     }
 
-    /// Ranks of the job, if the launcher says so.
+    /// Ranks of the job, if the launcher sets it.
     #[must_use]
     pub fn size(&self) -> Option<u32> {
         self.size
     }
 
     /// Whose library is looked for first: a launcher with a library of its own has that; of the
-    /// others, PMIx is what Open MPI speaks best, and PMI what MPICH does.
+    /// others, Open MPI supports PMIx best, and MPICH PMI.
     pub(crate) fn family_hint(&self) -> Option<Maker> {
         self.hint
     }
 
     /// Whose library alone it can connect: with the other maker's every process would come up as
-    /// rank 0 of 1. Those that speak a common language may be able to connect both.
+    /// rank 0 of 1. Launchers with a common protocol may be able to connect both.
     pub(crate) fn connects_only(&self) -> Option<Maker> {
         matches!(self.kind, LauncherKind::OpenMpi | LauncherKind::Hydra)
             .then_some(self.hint)
@@ -215,7 +216,7 @@ impl fmt::Display for Maker {
     }
 }
 
-impl Source {
+impl LauncherVariables {
     fn read(&self, lookup: Lookup<'_>) -> Option<Launcher> {
         let marked = self.marks.is_empty() || self.marks.iter().any(|name| lookup(name).is_some());
         if !marked {
@@ -252,8 +253,8 @@ impl Launcher {
     }
 }
 
-/// A task of a step that `srun` launched. An allocation alone launches nobody, and the daemons of
-/// another launcher that were started by `srun` hand a step on that is not ours: then its rank
+/// A task of a step that `srun` launched. An allocation alone launches no rank, and the daemons of
+/// another launcher that were started by `srun` pass on a step that is not ours: then its rank
 /// differs from theirs.
 fn slurm_step(lookup: Lookup<'_>) -> Option<Launcher> {
     let step = number(lookup, "SLURM_STEP_ID").or_else(|| number(lookup, "SLURM_STEPID"))?;

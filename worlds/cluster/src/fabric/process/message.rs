@@ -9,7 +9,7 @@ pub(crate) enum ProcessMessage {
     Session(Bytes),
     /// How far the sender is, for rank 0 to show.
     Progress {
-        /// Its state, a number of whoever shows it.
+        /// Its state: the number of a [`RankState`](crate::RankState).
         state: u8,
         /// Pieces of what it wants that it has.
         have: u64,

@@ -31,8 +31,8 @@ use dunlin_wire::{HANDSHAKE_LEN, Handshake, Message, WireError};
 /// The longest packet in bytes, kind included. A registration or a set's metainfo holds 20 bytes a
 /// piece and a name a file; a bitfield one bit a piece; all of them are far below.
 pub(crate) const MAX_PACKET: u32 = 1 << 30;
-/// The longest block in bytes: also the longest token (`dunlin_metainfo::MAX_TOKEN`). Requests of
-/// ours are much smaller.
+/// The longest block in bytes: also the longest token (`dunlin_metainfo::MAX_TOKEN`). Requests
+/// of this build are much smaller.
 pub(crate) const MAX_BLOCK: u32 = 16 << 20;
 
 /// Bytes until kind and length are known.
@@ -100,7 +100,7 @@ pub(crate) enum PacketError {
         /// The byte that was found.
         found: u8,
     },
-    /// The length is none of its kind.
+    /// The kind has no packets of this length.
     #[error("malformed packet `{kind}`: expected a length of {least} to {most}, found {found}")]
     Length {
         /// The kind's name.
@@ -112,10 +112,10 @@ pub(crate) enum PacketError {
         /// The length that was found.
         found: u32,
     },
-    /// The control message in it is none.
+    /// The control message in it is malformed.
     #[error("malformed packet `control`: {0}")]
     Control(#[from] ControlError),
-    /// The handshake or message in it is none.
+    /// The handshake or message in it is malformed.
     #[error("malformed packet `{kind}`: {error}")]
     Wire {
         /// The kind's name.
@@ -147,7 +147,7 @@ pub(crate) enum PacketError {
         /// Its length.
         found: u32,
     },
-    /// A tag that no receive is posted under.
+    /// A tag outside its limits.
     #[error("malformed packet `{kind}`: tag {found}, expected 1 to {MAX_TAG}")]
     Tag {
         /// The kind's name.

@@ -1,5 +1,5 @@
 //! The messages of the launch and of the end, between rank 0 and the peers, as JSON: how a rank's part of
-//! the plan was read, whom it may watch, who died, what it came to, and with which code it ends.
+//! the plan was read, which processes it may watch, which ranks died, its report, and its exit code.
 
 use crate::report::{PeerReport, RunError};
 use crate::supervision::run_mark::LastRun;
@@ -8,7 +8,7 @@ use dunlin_base::Rank;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
-/// What a peer says before anything else: how its part of the plan was read.
+/// What a peer sends before anything else: how its part of the plan was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hello {
     /// The highest peer that it sees in its plan; 0 if it sees none.
@@ -54,14 +54,14 @@ pub(crate) enum Session {
     Welcome { seed: u64, block_length: u32, neighbours: Vec<RankProcess> },
     /// Peer → rank 0: this rank of my host has died.
     Died { rank: Rank },
-    /// Peer → rank 0, last: what it came to.
+    /// Peer → rank 0, last: its report.
     Report { report: Box<PeerReport>, errors: Vec<RunError>, interrupted: bool },
-    /// Rank 0 → peer: leave with this code; everyone else leaves too, unless somebody died.
+    /// Rank 0 → peer: leave with this code; everyone else leaves too, unless a rank died.
     Bye { code: u8, together: bool },
-    /// Peer → rank 0: I have heard it, and say nothing more.
+    /// Peer → rank 0: the bye has come; the peer sends nothing more.
     Gone,
-    /// Rank 0 → peer: nobody says anything more. Whether everyone has heard it, and all leave MPI
-    /// together.
+    /// Rank 0 → peer: no rank sends anything more. Whether everyone has acknowledged it, and all leave
+    /// MPI together.
     End { together: bool },
 }
 
@@ -88,7 +88,8 @@ impl Session {
         Bytes::from(value.to_string())
     }
 
-    /// Reads a message; `None` if it is none of ours. What a rank may say is checked by who hears it.
+    /// Reads a message; `None` for bytes that are no message. The receiver checks whether the sender may
+    /// send it.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Session> {
         let value: Value = serde_json::from_slice(bytes).ok()?;
         let has = |key| value.get(key);
@@ -131,7 +132,7 @@ fn rank_of(value: &Value) -> Option<Rank> {
 }
 
 fn path_json(path: Option<&PathBuf>) -> Value {
-    // A path that is no UTF-8 cannot be said; its rank is only not watched.
+    // A path that is no UTF-8 cannot be sent; its rank is only not watched.
     path.and_then(|path| path.to_str()).map_or(Value::Null, Value::from)
 }
 

@@ -128,8 +128,8 @@ fn lead(
     runtime: &Runtime,
     make: impl FnOnce(Party) -> Arc<LinkTable>,
 ) -> Result<Joined, TcpStartError> {
-    let opened = match wire.door() {
-        Some(door) => door.try_clone().map_err(start)?,
+    let opened = match wire.listener() {
+        Some(listener) => listener.try_clone().map_err(start)?,
         None => wire.open()?,
     };
     let address = opened.local_addr().map_err(start)?;

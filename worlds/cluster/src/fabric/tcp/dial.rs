@@ -106,7 +106,7 @@ pub(super) async fn to_root_again(table: Arc<LinkTable>, breaks: u64) {
     table.lose(&table.of(Rank::TRACKER), breaks, &why);
 }
 
-/// One try to reach rank 0, at any of these places. The error says what came of each.
+/// One try to reach rank 0, at any of these places. The error names what came of each.
 pub(super) async fn to_root(party: &Party, places: &[String]) -> Result<Link, String> {
     let mut failures = Vec::new();
     for place in places {

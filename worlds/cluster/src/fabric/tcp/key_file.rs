@@ -1,4 +1,4 @@
-//! The file that brings a job's key to its ranks, and tells them where rank 0 is: readable by its owner
+//! The file that brings a job's key and rank 0's address to its ranks: readable by its owner
 //! alone, made by rank 0 at once and whole, removed when the job ends. A key never stands on a command
 //! line or in the environment.
 //!
@@ -6,8 +6,8 @@
 //! {"dunlin":1,"key":"64 digits","root":["10.0.0.1:40123","n01:40123"],"size":17,"job":"…"}
 //! ```
 //!
-//! A file of 64 hexadecimal digits alone is a key that somebody has handed round by other means; it is
-//! used, and left where it is.
+//! A file of 64 hexadecimal digits alone is a key that was distributed by other means; it is used, and left
+//! where it is.
 
 use dunlin_links::JobKey;
 use rustix::fs::{Mode, OFlags};
@@ -17,7 +17,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// The largest file that is read, in bytes; ours has a few hundred.
+/// The largest file that is read, in bytes; a key file has a few hundred.
 const MAX_FILE: u64 = 64 * 1024;
 /// The version of the form.
 const FORM: u64 = 1;
@@ -50,19 +50,19 @@ pub enum KeyFileError {
         /// Its mode.
         mode: u32,
     },
-    /// It belongs to somebody else.
+    /// It belongs to another user.
     #[error(
         "the key file {path} belongs to user {owner}, expected user {us}; make one of your own"
     )]
     Owner {
         /// The file.
         path: PathBuf,
-        /// Whose it is.
+        /// The user that it belongs to.
         owner: u32,
-        /// Who we are.
+        /// The user of this process.
         us: u32,
     },
-    /// It is none.
+    /// It is malformed.
     #[error("{0} is no key file; remove it if it is not needed, or give another --key-file")]
     Malformed(PathBuf),
     /// It is of another job.
@@ -73,7 +73,7 @@ pub enum KeyFileError {
     Size {
         /// The file.
         path: PathBuf,
-        /// The size that it says.
+        /// The size in it.
         found: u64,
         /// Ours.
         expected: u32,
@@ -81,15 +81,15 @@ pub enum KeyFileError {
     /// A job that goes on has it.
     #[error("the key file {0} is of a job that goes on; give this one another --key-file")]
     InUse(PathBuf),
-    /// The system says no.
+    /// The system refuses.
     #[error("the key file {path}: {error}")]
     Io {
         /// The file.
         path: PathBuf,
-        /// What it says.
+        /// Why.
         error: io::Error,
     },
-    /// What came on standard input is no handout.
+    /// The line on standard input is malformed.
     #[error("standard input: expected one line of JSON with `key` and `root`")]
     Stdin,
     /// There is no randomness to be had.
@@ -113,7 +113,7 @@ pub(crate) struct KeyFile {
 
 impl Drop for KeyFile {
     fn drop(&mut self) {
-        // Somebody may have put another one in its place.
+        // Another one may have replaced it.
         if load(&self.path).is_ok_and(|text| text == self.text) {
             let _ = std::fs::remove_file(&self.path);
         }
@@ -156,7 +156,7 @@ impl KeyFile {
             };
             match put(path, &text, &job, stale) {
                 Ok(()) => return Ok((Some(KeyFile { path: path.to_owned(), text }), key)),
-                // Somebody was faster: is it a job that goes on?
+                // Another process was faster: is it a job that goes on?
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(io(error)),
             }
@@ -164,7 +164,7 @@ impl KeyFile {
         Err(KeyFileError::InUse(path.to_owned()))
     }
 
-    /// A peer: what the file says to a job of `size` ranks.
+    /// A peer: the content of the file, which must be of a job of `size` ranks.
     ///
     /// # Errors
     /// [`KeyFileError`].
@@ -178,7 +178,7 @@ impl KeyFile {
     }
 }
 
-/// Puts a file there at once and whole; in place of another one only if that is `stale`.
+/// Writes a file at once and whole; it replaces another one only if that is `stale`.
 fn put(path: &Path, text: &str, job: &str, stale: bool) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let aside = path.with_file_name(format!(".{name}.{job}"));
@@ -188,7 +188,7 @@ fn put(path: &Path, text: &str, job: &str, stale: bool) -> io::Result<()> {
         true => std::fs::rename(&aside, path),
         false => std::fs::hard_link(&aside, path),
     });
-    // Renamed, it is not there any more.
+    // After a rename it is not there any more.
     let _ = std::fs::remove_file(&aside);
     placed
 }
@@ -199,7 +199,7 @@ fn load(path: &Path) -> Result<String, KeyFileError> {
         io::ErrorKind::NotFound => KeyFileError::Absent(path.to_owned()),
         _ => KeyFileError::Io { path: path.to_owned(), error },
     };
-    // Neither a link that somebody laid, nor a pipe to wait at.
+    // Neither a symbolic link, nor a pipe that would block.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = rustix::fs::open(path, flags, Mode::empty()).map_err(|error| io(error.into()))?;
     let file = File::from(file);
@@ -225,7 +225,7 @@ fn load(path: &Path) -> Result<String, KeyFileError> {
     }
 }
 
-/// What a file says; a key alone has no size.
+/// The content of a file; a key alone has no size.
 struct Form {
     secret: Secret,
     size: Option<u64>,

@@ -200,7 +200,7 @@ fn peer(rank: Rank, (owns, wants): (&str, &str), disk: &MemFs, tokens: bool) -> 
     let wants = wants.split_whitespace().map(pattern).collect();
     let (dest, have) = (root.clone(), Have::Everything);
     let content =
-        PeerContent::Files { root, dest, found, found_dest: vec![], have, wants, placing: None };
+        PeerContent::Files { root, dest, found, found_dest: vec![], have, wants, placement: None };
     PeerConfig { rank, content }
 }
 

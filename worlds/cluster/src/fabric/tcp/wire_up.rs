@@ -1,10 +1,10 @@
-//! How a process finds its job: its rank, the job's size, where rank 0 is, and the key. Decided from
-//! what a person said and from what launchers leave in the environment: pure, given a way to look up a
+//! How a process finds its job: its rank, the job's size, where rank 0 is, and the key. Decided from the
+//! command line and from what launchers leave in the environment: pure, given a way to look up a
 //! variable. A key is never looked up there.
 //!
 //! | | rank and size | rank 0's address |
 //! |---|---|---|
-//! | said | `--rank`, `--size` | `--root` |
+//! | command line | `--rank`, `--size` | `--root` |
 //! | Open MPI, MPICH and kin, PALS, Flux, PMIx | as for MPI | the key file |
 //! | Slurm | `SLURM_PROCID`, … | the key file, else the first host of the step |
 //! | torchrun | `RANK`, `WORLD_SIZE` | the key file, else `MASTER_ADDR`, `MASTER_PORT` |
@@ -26,7 +26,7 @@ const MAX_LINE: u64 = 64 * 1024;
 /// Ports for jobs of Slurm whose key file names none: below those that systems give out.
 const SLURM_PORTS: std::ops::Range<u32> = 20_000..32_000;
 
-/// What a person said.
+/// What the command line says.
 #[derive(Clone, Debug)]
 pub struct WireFlags {
     /// `--rank`.
@@ -54,21 +54,21 @@ pub enum KeySource {
     Known(JobKey),
 }
 
-/// Why it cannot be told which rank of which job this is. The command line or the environment is to
+/// Why it cannot be stdin_secret which rank of which job this is. The command line or the environment is to
 /// blame.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WireUpError {
-    /// Nobody says which rank this is.
+    /// Nothing names the rank of this process.
     #[error(
         "--fabric tcp needs a rank: start the processes with a launcher (mpirun, srun, flux, \
          torchrun), or give each of them --rank R --size N --key-file FILE"
     )]
     NoRank,
-    /// Nobody says how many there are.
+    /// Nothing names the number of ranks.
     #[error("{by} does not say how many ranks there are; give --size N")]
     NoSize {
-        /// Who said the rank.
+        /// What named the rank.
         by: &'static str,
     },
     /// The rank is beyond the size.
@@ -79,7 +79,7 @@ pub enum WireUpError {
         /// The size.
         size: u32,
     },
-    /// It is no address.
+    /// The text is no address.
     #[error("--root {0}: expected HOST:PORT, like n01:4711 or [2001:db8::1]:4711")]
     Root(String),
     /// There is no key.
@@ -88,7 +88,7 @@ pub enum WireUpError {
          of them see (rank 0 makes the file), or `--key-file -` to read it from standard input"
     )]
     NoKey,
-    /// The line is none.
+    /// The line is malformed.
     #[error("expected one line of JSON with key, root, rank and size")]
     Line,
 }
@@ -134,19 +134,19 @@ pub enum TcpStartError {
 pub struct WireUp {
     rank: Rank,
     size: u32,
-    /// Where a person said that rank 0 is.
+    /// Where the command line says that rank 0 is.
     root: Option<String>,
-    /// Where the environment says that it may be.
+    /// Where the environment suggests that it is.
     guess: Option<String>,
     listen: Option<SocketAddr>,
     key: KeySource,
     patience: Duration,
-    door: Option<Arc<TcpListener>>,
-    told: Arc<OnceLock<Secret>>,
+    listener: Option<Arc<TcpListener>>,
+    stdin_secret: Arc<OnceLock<Secret>>,
 }
 
-/// Rank, size and a guess of rank 0's address.
-struct Found {
+/// Rank, size and a guess of rank 0's address, and what named them.
+struct LaunchedRank {
     rank: u32,
     size: Option<u32>,
     guess: Option<String>,
@@ -154,7 +154,7 @@ struct Found {
 }
 
 impl WireUp {
-    /// Decides from what was said and from the environment.
+    /// Decides from the command line and from the environment.
     ///
     /// # Errors
     /// [`WireUpError`].
@@ -163,10 +163,10 @@ impl WireUp {
         lookup: &dyn Fn(&str) -> Option<String>,
     ) -> Result<WireUp, WireUpError> {
         let found = match flags.rank {
-            Some(rank) => Found { rank, size: flags.size, guess: None, by: "--rank" },
+            Some(rank) => LaunchedRank { rank, size: flags.size, guess: None, by: "--rank" },
             None => launched(lookup).ok_or(WireUpError::NoRank)?,
         };
-        let Found { rank, size, guess, by } = found;
+        let LaunchedRank { rank, size, guess, by } = found;
         let size = flags.size.or(size).ok_or(WireUpError::NoSize { by })?;
         if rank >= size {
             return Err(WireUpError::Beyond { rank, size });
@@ -187,13 +187,13 @@ impl WireUp {
             listen: flags.listen,
             key,
             patience: flags.patience,
-            door: None,
-            told: Arc::default(),
+            listener: None,
+            stdin_secret: Arc::default(),
         })
     }
 
-    /// Rank 0 of a job of `size` ranks that this process starts itself: it has a new key, and its door
-    /// is open when this returns.
+    /// Rank 0 of a job of `size` ranks that this process starts itself: it has a new key, and it listens
+    /// when this returns.
     ///
     /// # Errors
     /// If there is no randomness, or the address is taken.
@@ -207,17 +207,17 @@ impl WireUp {
             listen,
             key: KeySource::Known(key),
             patience: Duration::ZERO,
-            door: None,
-            told: Arc::default(),
+            listener: None,
+            stdin_secret: Arc::default(),
         };
-        wire.door = Some(Arc::new(wire.open()?));
+        wire.listener = Some(Arc::new(wire.open()?));
         Ok(wire)
     }
 
-    /// Where rank 0 may be reached, each `host:port`; empty unless its door is open.
+    /// Where rank 0 may be reached, each `host:port`; empty unless it listens.
     #[must_use]
     pub fn roots(&self) -> Vec<String> {
-        let address = self.door.as_ref().and_then(|door| door.local_addr().ok());
+        let address = self.listener.as_ref().and_then(|listener| listener.local_addr().ok());
         address.map(|address| places(address, self.root.as_deref())).unwrap_or_default()
     }
 
@@ -255,8 +255,8 @@ impl WireUp {
             listen: None,
             key: KeySource::Stdin,
             patience,
-            door: None,
-            told: Arc::new(OnceLock::from(secret)),
+            listener: None,
+            stdin_secret: Arc::new(OnceLock::from(secret)),
         })
     }
 
@@ -284,17 +284,18 @@ impl WireUp {
         self.root.as_deref()
     }
 
-    /// Rank 0's door, if it is open already.
-    pub(crate) fn door(&self) -> Option<&TcpListener> {
-        self.door.as_deref()
+    /// Rank 0's listener, if it has one already.
+    pub(crate) fn listener(&self) -> Option<&TcpListener> {
+        self.listener.as_deref()
     }
 
-    /// The address that a person chose to let others in at.
+    /// The address that the command line chose to listen at.
     pub(crate) fn listen(&self) -> Option<SocketAddr> {
         self.listen
     }
 
-    /// Opens rank 0's door: where a person said, at the port that others are told, or anywhere.
+    /// Opens rank 0's listener: at the address of the command line, at the port of rank 0's address, or
+    /// anywhere.
     pub(crate) fn open(&self) -> Result<TcpListener, TcpStartError> {
         let taken = |address: SocketAddr| {
             move |error: std::io::Error| {
@@ -311,7 +312,7 @@ impl WireUp {
         }
         let guess = self.guess.as_deref().and_then(port_of).and_then(|port| anywhere(port).ok());
         match guess {
-            Some(door) => Ok(door),
+            Some(listener) => Ok(listener),
             None => anywhere(0).map_err(taken((Ipv4Addr::UNSPECIFIED, 0).into())),
         }
     }
@@ -327,29 +328,29 @@ impl WireUp {
 
     /// What came on standard input; it is read once.
     pub(crate) fn stdin(&self) -> Result<Secret, KeyFileError> {
-        if let Some(told) = self.told.get() {
-            return Ok(told.clone());
+        if let Some(stdin_secret) = self.stdin_secret.get() {
+            return Ok(stdin_secret.clone());
         }
         let mut line = String::new();
         let read = std::io::stdin().lock().take(MAX_LINE).read_line(&mut line);
         read.map_err(|_| KeyFileError::Stdin)?;
         let value: Option<Value> = serde_json::from_str(&line).ok();
         let secret = value.as_ref().and_then(Secret::of_json).ok_or(KeyFileError::Stdin)?;
-        Ok(self.told.get_or_init(|| secret).clone())
+        Ok(self.stdin_secret.get_or_init(|| secret).clone())
     }
 }
 
-/// A door at all addresses of this host.
+/// A listener at all addresses of this host.
 fn anywhere(port: u16) -> std::io::Result<TcpListener> {
     bind((Ipv6Addr::UNSPECIFIED, port).into())
         // A system without IPv6.
         .or_else(|_| bind((Ipv4Addr::UNSPECIFIED, port).into()))
 }
 
-/// Where a door at `address` may be reached from elsewhere, the likeliest first.
-pub(crate) fn places(address: SocketAddr, said: Option<&str>) -> Vec<String> {
+/// Where a listener at `address` may be reached from elsewhere, the likeliest first.
+pub(crate) fn places(address: SocketAddr, chosen: Option<&str>) -> Vec<String> {
     let port = address.port();
-    let mut all: Vec<String> = said.map(str::to_owned).into_iter().collect();
+    let mut all: Vec<String> = chosen.map(str::to_owned).into_iter().collect();
     if !address.ip().is_unspecified() {
         all.push(address.to_string());
         return all;
@@ -362,7 +363,7 @@ pub(crate) fn places(address: SocketAddr, said: Option<&str>) -> Vec<String> {
     all
 }
 
-/// The port of `HOST:PORT`; `None` if it is none.
+/// The port of `HOST:PORT`; `None` if the text is malformed.
 fn port_of(place: &str) -> Option<u16> {
     let (host, port) = place.rsplit_once(':')?;
     let plain = !host.is_empty() && !host.contains(':') && !host.contains(char::is_whitespace);
@@ -372,11 +373,11 @@ fn port_of(place: &str) -> Option<u16> {
 }
 
 /// Which rank a launcher has made of this process.
-fn launched(lookup: &dyn Fn(&str) -> Option<String>) -> Option<Found> {
+fn launched(lookup: &dyn Fn(&str) -> Option<String>) -> Option<LaunchedRank> {
     if let Some(launcher) = Launcher::detect(lookup) {
         let by = launcher.name();
         let guess = if by == "srun" { slurm_root(lookup) } else { None };
-        return Some(Found { rank: launcher.rank(), size: launcher.size(), guess, by });
+        return Some(LaunchedRank { rank: launcher.rank(), size: launcher.size(), guess, by });
     }
     let number = |name: &str| lookup(name)?.parse().ok();
     let (rank, size) = (number("RANK")?, number("WORLD_SIZE")?);
@@ -388,7 +389,7 @@ fn launched(lookup: &dyn Fn(&str) -> Option<String>) -> Option<Found> {
         (!taken).then(|| format!("{host}:{port}"))
     };
     let guess = master().filter(|root| port_of(root).is_some());
-    Some(Found { rank, size: Some(size), guess, by: "torchrun" })
+    Some(LaunchedRank { rank, size: Some(size), guess, by: "torchrun" })
 }
 
 /// The first host of the step, and a port that follows from job and step.

@@ -123,7 +123,7 @@ fn open(one: &Neighbour) -> io::Result<Option<OwnedFd>> {
         opened => opened?,
     };
     // The number may be another's by now. If the start time is gone, so is the process, and the
-    // descriptor says so by itself.
+    // descriptor becomes readable.
     let same = started(&one.pid.to_string()).is_none_or(|started| started == one.started);
     Ok(same.then_some(process))
 }

@@ -1,10 +1,11 @@
-//! A line to a process: the system cuts it while the process dies, before its parent can hear of it.
+//! A line to a process: a socket that the system closes while the process dies, before its parent gets
+//! to know of the death.
 //!
-//! A launcher hears of a death from a descriptor that closes, and kills everybody else at once. On a
-//! busy host they may be gone before the first one is: by the order of their ends it was not the
-//! first. Descriptors have an order of their own: Linux queues those of a dying process and closes
-//! the highest first, and this one is opened after those of the launcher. So whoever holds a line has
-//! heard before the launcher has. See unix(7) for the names.
+//! A launcher sees a death by a descriptor that closes, and kills all other ranks at once. On a busy host
+//! they may be gone before the first one is: by the order of their ends it was not the first. Descriptors
+//! have an order of their own: Linux queues those of a dying process and closes the highest first, and
+//! this one is opened after those of the launcher. So the other end of a line closes before the launcher
+//! sees the death. See unix(7) for the names.
 
 use super::Neighbour;
 use rustix::fd::OwnedFd;
@@ -16,8 +17,8 @@ use rustix::process::getuid;
 use std::io;
 use std::sync::OnceLock;
 
-/// This process's end of all lines to it, open as long as the process lives. Nobody is ever accepted:
-/// who waits to be is cut off all the same.
+/// This process's end of all lines to it, open as long as the process lives. No connection is ever
+/// accepted: one that waits is closed all the same.
 static END: OnceLock<Option<OwnedFd>> = OnceLock::new();
 
 /// From now on others can have a line to this process.
@@ -25,7 +26,7 @@ pub(super) fn begin(me: &Neighbour) {
     END.get_or_init(|| match serve(me) {
         Ok(end) => Some(end),
         Err(error) => {
-            tracing::debug!(%error, "nobody has a line to this process");
+            tracing::debug!(%error, "there is no line to this process");
             None
         }
     });
@@ -43,7 +44,7 @@ pub(super) fn serve(me: &Neighbour) -> io::Result<OwnedFd> {
 pub(super) fn to(one: &Neighbour) -> io::Result<OwnedFd> {
     let line = socket()?;
     connect(&line, &name(one)?)?;
-    // Anybody may take a name.
+    // Any process may bind a name.
     let peer = socket_peercred(&line)?;
     let same = u32::try_from(peer.pid.as_raw_nonzero().get()) == Ok(one.pid);
     if same && peer.uid == getuid() {

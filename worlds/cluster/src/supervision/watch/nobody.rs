@@ -1,13 +1,13 @@
-//! Where the system has no pidfds and no epoll, nobody is watched.
+//! Where the system has no pidfds and no epoll, no process is watched.
 
 use super::Neighbour;
 use std::io;
 
-/// Of no neighbours at all.
+/// The ends of no processes.
 #[derive(Debug)]
 pub(crate) struct Ends;
 
-/// Has nobody to wake.
+/// Wakes nothing.
 #[derive(Debug)]
 pub(super) struct Waker;
 

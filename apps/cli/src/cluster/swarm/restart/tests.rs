@@ -42,7 +42,7 @@ impl Scene {
         let (root, dest) = (self.path(root), self.path(dest));
         let have = Have::Everything;
         let content =
-            PeerContent::Files { root, dest, found, found_dest, have, wants, placing: None };
+            PeerContent::Files { root, dest, found, found_dest, have, wants, placement: None };
         self.peers.push(PeerConfig { rank: Rank(self.peers.len() as u32 + 1), content });
     }
 

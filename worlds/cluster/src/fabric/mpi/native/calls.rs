@@ -102,7 +102,7 @@ calls! {
 }
 
 impl<H: Handle> Calls<H> {
-    /// An error code as an error with the library's words; MPI must have been started.
+    /// An error code as an error with the library's text; MPI must have been started.
     pub(super) fn check(
         &self,
         abi: &Abi,
@@ -134,7 +134,7 @@ impl<H: Handle> Calls<H> {
     }
 }
 
-/// An array of statuses, reused from one look to the next.
+/// An array of statuses, reused from one poll to the next.
 pub(super) struct Statuses {
     stride: usize,
     source: usize,
@@ -178,7 +178,7 @@ impl Statuses {
         self.field(index, self.source)
     }
 
-    /// `MPI_ERROR` of this status; it counts only where a call said that it was set.
+    /// `MPI_ERROR` of this status; it counts only where a call reported that it was set.
     pub(super) fn error(&self, index: usize) -> c_int {
         self.field(index, self.error)
     }

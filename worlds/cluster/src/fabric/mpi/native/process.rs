@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 /// How long the end waits for what is open. A receive that is cancelled ends at once if nothing has
 /// matched it; it, like a send, ends when its bytes have moved otherwise, or not at all.
 const FINALIZE_WAIT: Duration = Duration::from_secs(2);
-/// Between two looks while the end waits.
+/// Between two polls while the end waits.
 const FINALIZE_NAP: Duration = Duration::from_millis(1);
 
 /// A process of the job. `H` is what handles are.
@@ -43,7 +43,7 @@ pub(super) struct Process<H> {
     requests: Vec<H>,
     operations: Vec<Operation>,
     next_ticket: u64,
-    /// What a look finds, kept so that the next one need not allocate.
+    /// What a poll finds, kept so that the next one need not allocate.
     indices: Vec<c_int>,
     statuses: Statuses,
     ended: Vec<(usize, Option<usize>)>,
@@ -54,22 +54,22 @@ pub(super) struct Process<H> {
 /// Something that was started.
 struct Operation {
     ticket: Ticket,
-    payload: Payload,
+    payload: OperationBuffer,
     cancelled: bool,
 }
 
 /// What the library reads or writes until the operation ends.
-enum Payload {
+enum OperationBuffer {
     Send(#[expect(dead_code, reason = "held for the library alone")] Bytes),
     Receive(Buffer),
 }
 
-impl Payload {
+impl OperationBuffer {
     /// The entry point that started the operation.
     fn call(&self) -> &'static str {
         match self {
-            Payload::Send(_) => "MPI_Isend",
-            Payload::Receive(_) => "MPI_Irecv",
+            OperationBuffer::Send(_) => "MPI_Isend",
+            OperationBuffer::Receive(_) => "MPI_Irecv",
         }
     }
 }
@@ -146,7 +146,7 @@ impl<H: Handle> Process<H> {
         if code == SUCCESS {
             return Ok(());
         }
-        // What has not started may not be asked for the words of an error.
+        // A library that has not started may not be asked for the text of an error.
         let text = "the library says no more".to_owned();
         Err(TransportError { call: "MPI_Init_thread", code, text })
     }
@@ -157,7 +157,7 @@ impl<H: Handle> Process<H> {
         self.calls.check(self.abi, "MPI_Comm_set_errhandler", code)
     }
 
-    /// Asks for rank and size, and whether they are what the launcher said.
+    /// Asks for rank and size, and checks them against what the launcher set.
     fn meet(
         &mut self,
         world: H,
@@ -242,7 +242,7 @@ impl<H: Handle> Process<H> {
         let code =
             unsafe { (self.calls.isend)(from, count, byte, to, tag, comm, &raw mut request) };
         self.calls.check(self.abi, "MPI_Isend", code)?;
-        Ok(self.keep(request, Payload::Send(data)))
+        Ok(self.keep(request, OperationBuffer::Send(data)))
     }
 
     pub(super) fn receive(
@@ -265,7 +265,7 @@ impl<H: Handle> Process<H> {
         let code =
             unsafe { (self.calls.irecv)(into, count, byte, from, tag, comm, &raw mut request) };
         self.calls.check(self.abi, "MPI_Irecv", code)?;
-        Ok(self.keep(request, Payload::Receive(buffer)))
+        Ok(self.keep(request, OperationBuffer::Receive(buffer)))
     }
 
     pub(super) fn cancel(&mut self, ticket: Ticket) {
@@ -283,7 +283,7 @@ impl<H: Handle> Process<H> {
         };
         // The standard has deprecated to cancel sends (MPI 4.0, section 3.8.4), the libraries
         // ignore it, and MPICH 5.0 crashes. A send ends by itself, or never.
-        if operation.cancelled || matches!(operation.payload, Payload::Send(_)) {
+        if operation.cancelled || matches!(operation.payload, OperationBuffer::Send(_)) {
             return;
         }
         operation.cancelled = true;
@@ -389,8 +389,8 @@ impl<H: Handle> Process<H> {
             }
         }
         let buffer = match payload {
-            Payload::Send(_) => return Done::Sent { ticket },
-            Payload::Receive(buffer) => buffer,
+            OperationBuffer::Send(_) => return Done::Sent { ticket },
+            OperationBuffer::Receive(buffer) => buffer,
         };
         let mut count = 0;
         // SAFETY: as above.
@@ -439,7 +439,7 @@ impl<H: Handle> Process<H> {
         if code == SUCCESS {
             return Ok(stuck);
         }
-        // What has ended may not be asked for the words of an error.
+        // A library that has ended may not be asked for the text of an error.
         let text = "the library says no more".to_owned();
         Err(TransportError { call: "MPI_Finalize", code, text })
     }
@@ -465,7 +465,7 @@ impl<H: Handle> Process<H> {
     }
 
     /// Holds what was started until it ends.
-    fn keep(&mut self, request: H, payload: Payload) -> Ticket {
+    fn keep(&mut self, request: H, payload: OperationBuffer) -> Ticket {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         self.requests.push(request);
@@ -507,7 +507,7 @@ impl<H: Handle> Process<H> {
 }
 
 /// Whether rank and size by the library are those by the launcher, as far as it knows them. A
-/// library that has met nobody is rank 0 of 1.
+/// library that has connected to no other process is rank 0 of 1.
 fn met((rank, size): (u32, u32), (launched, among): (Option<u32>, Option<u32>)) -> bool {
     let as_launched = launched.is_none_or(|launched| launched == rank);
     among.map_or(as_launched, |among| among == size)

@@ -2,10 +2,10 @@ use super::*;
 use dunlin_wire::fuzzing::from_hex;
 use proptest::prelude::*;
 
-impl Stream {
+impl FragmentStream {
     /// A stream over which so many fragments have gone in both directions.
-    fn after(fragments: u32) -> Stream {
-        Stream { sequence: fragments, expected: fragments, ..Stream::default() }
+    fn after(fragments: u32) -> FragmentStream {
+        FragmentStream { sequence: fragments, expected: fragments, ..FragmentStream::default() }
     }
 }
 
@@ -18,13 +18,13 @@ fn credit(credits: u16) -> Vec<u8> {
 }
 
 /// All fragments that the stream has to send now.
-fn all(stream: &mut Stream) -> Vec<Bytes> {
+fn all(stream: &mut FragmentStream) -> Vec<Bytes> {
     std::iter::from_fn(|| stream.next(0)).collect()
 }
 
 #[test]
 fn fragments_as_hex() {
-    let mut ours = Stream::after(0xffff_ffff);
+    let mut ours = FragmentStream::after(0xffff_ffff);
     ours.push(b"ab");
     ours.push(b"");
     ours.push(b"c");
@@ -34,7 +34,7 @@ fn fragments_as_hex() {
     assert_eq!(dunlin_base::hex(&fragment), hex);
     assert_eq!((ours.queued(), ours.next(0)), (0, None));
 
-    let mut theirs = Stream::after(0xffff_ffff);
+    let mut theirs = FragmentStream::after(0xffff_ffff);
     let mut got = Vec::new();
     let stamp = theirs.accept(&from_hex(&hex), |bytes| got.extend_from_slice(bytes));
     assert_eq!((stamp, got.as_slice()), (Ok(0x0102_0304_0506_0708), &b"abc"[..]));
@@ -69,7 +69,7 @@ fn bytes_are_packed_and_cut() {
         (&[3 * room + 5], &[room, room, room, 5]),
     ];
     for (pushes, lengths) in cases {
-        let mut stream = Stream::new();
+        let mut stream = FragmentStream::new();
         for length in *pushes {
             stream.push(&vec![1; *length]);
             stream.check();
@@ -82,7 +82,7 @@ fn bytes_are_packed_and_cut() {
 
 #[test]
 fn a_window_and_no_more_without_credits() {
-    let (mut ours, mut theirs) = (Stream::new(), Stream::new());
+    let (mut ours, mut theirs) = (FragmentStream::new(), FragmentStream::new());
     ours.push(&vec![5; 20 * FRAGMENT]);
     let first = all(&mut ours);
     assert_eq!(first.len(), usize::from(WINDOW));
@@ -102,7 +102,7 @@ fn a_window_and_no_more_without_credits() {
 
 #[test]
 fn both_sides_full_is_no_deadlock() {
-    let (mut ours, mut theirs) = (Stream::new(), Stream::new());
+    let (mut ours, mut theirs) = (FragmentStream::new(), FragmentStream::new());
     ours.push(&vec![1; 100 * FRAGMENT]);
     theirs.push(&vec![2; 100 * FRAGMENT]);
     let (mut to_us, mut to_them, mut rounds) = (0, 0, 0);
@@ -121,8 +121,8 @@ fn both_sides_full_is_no_deadlock() {
 }
 
 /// A stream that has sent three fragments, has received 0 and 1, and 4 too early.
-fn busy() -> Stream {
-    let mut stream = Stream::new();
+fn busy() -> FragmentStream {
+    let mut stream = FragmentStream::new();
     for sequence in [0, 1, 4] {
         stream.push(b"x");
         assert!(stream.next(0).is_some());
@@ -194,7 +194,7 @@ fn faults_are_found_and_kill() {
 
 #[test]
 fn what_is_owed_was_not_given() {
-    let mut stream = Stream::new();
+    let mut stream = FragmentStream::new();
     for sequence in 0..16 {
         stream.accept(&data(sequence, 0, b"x"), |_| ()).unwrap();
     }
@@ -204,7 +204,7 @@ fn what_is_owed_was_not_given() {
 
 /// Two streams and what is on its way between them.
 struct Pair {
-    ends: [Stream; 2],
+    ends: [FragmentStream; 2],
     /// On the way from each end to the other.
     travelling: [Vec<Bytes>; 2],
     pushed: [Vec<u8>; 2],
@@ -265,7 +265,7 @@ proptest! {
         order in any::<u64>(),
     ) {
         let mut pair = Pair {
-            ends: [Stream::after(before), Stream::after(before)],
+            ends: [FragmentStream::after(before), FragmentStream::after(before)],
             travelling: [vec![], vec![]],
             pushed: [vec![], vec![]],
             came: [vec![], vec![]],

@@ -25,8 +25,8 @@ const FINALIZE: Duration = Duration::from_secs(10);
 const PARTING: Duration = SILENCE;
 
 impl Job {
-    /// Everyone's last step: rank 0 gives the run's exit code, and every peer that has none of its own
-    /// gets it; nobody returns before everything is sent. Returns this process's code. `code` of a
+    /// Every process's last step: rank 0 sends the run's exit code, and every peer that has none of its
+    /// own takes it; no process returns before everything is sent. Returns this process's code. `code` of a
     /// peer counts only if rank 0 is gone.
     #[must_use]
     pub fn leave(&self, code: u8) -> u8 {
@@ -133,7 +133,7 @@ impl Job {
     }
 
     /// Waits until everyone else has nothing more to send: until then something may still come.
-    /// Returns whether all leave together; nobody does if rank 0 does not send so.
+    /// Returns whether all leave together, which rank 0 decides.
     fn await_end(&self, patience: Duration) -> bool {
         let until = Instant::now() + patience;
         while Instant::now() < until {

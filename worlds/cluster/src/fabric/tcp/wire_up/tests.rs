@@ -115,7 +115,7 @@ fn the_first_host_of_a_list() {
 #[test]
 fn a_line_brings_everything_to_another_rank() {
     let wire = WireUp::start(3, Some("127.0.0.1:0".parse().unwrap())).unwrap();
-    let port = wire.door().unwrap().local_addr().unwrap().port();
+    let port = wire.listener().unwrap().local_addr().unwrap().port();
     assert_eq!(wire.roots(), [format!("127.0.0.1:{port}")]);
     let line = wire.line_for(Rank(2), &["here:1".to_owned()]);
     assert!(!line.contains('\n'));
