@@ -41,6 +41,7 @@ pub mod fault;
 pub mod frame;
 #[doc(hidden)]
 pub mod fuzzing;
+mod json;
 mod lock;
 pub mod peer;
 pub mod report;

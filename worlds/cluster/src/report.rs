@@ -1,11 +1,13 @@
 //! The report of a run: what everyone has in the end, and how it came by it. Schema 1.
 
+use crate::json;
 use dunlin_base::Rank;
 use dunlin_control::FailedFile;
 use dunlin_engine::cluster::coordinator::PlannedMove;
 use dunlin_engine::cluster::{Conflict, DumpRow};
 use dunlin_metainfo::PieceHashes;
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The version of the report's JSON form.
@@ -55,7 +57,8 @@ pub struct Report {
 }
 
 /// Something that went wrong in the run as a whole.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "kind", content = "message", rename_all = "lowercase")]
 pub enum RunError {
     /// The disk: a file cannot be read, a folder not be locked.
     #[error("{0}")]
@@ -86,25 +89,13 @@ impl RunError {
             RunError::Internal(_) => "internal",
         }
     }
-
-    /// The error of a kind's name; `None` if there is no such kind.
-    #[must_use]
-    pub fn of_kind(kind: &str, message: String) -> Option<RunError> {
-        Some(match kind {
-            "disk" => RunError::Disk(message),
-            "input" => RunError::Input(message),
-            "stalled" => RunError::Stalled(message),
-            "network" => RunError::Network(message),
-            "internal" => RunError::Internal(message),
-            _ => return None,
-        })
-    }
 }
 
 /// What a run came to for one rank.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PeerReport {
     /// The rank.
+    #[serde(with = "json::rank")]
     pub rank: Rank,
     /// What it was to the swarm.
     pub role: Role,
@@ -113,6 +104,7 @@ pub struct PeerReport {
     /// What it wanted.
     pub files: Vec<FileReport>,
     /// Verified pieces, by who gave most of each.
+    #[serde(with = "json::by_rank")]
     pub pieces_from: BTreeMap<Rank, u64>,
     /// Pieces' worth of blocks it served.
     pub pieces_served: u64,
@@ -121,8 +113,10 @@ pub struct PeerReport {
     /// Pieces that came with a wrong hash.
     pub bad_pieces: u64,
     /// Bad pieces, by everyone who gave a block of them.
+    #[serde(with = "json::by_rank")]
     pub bad_from: BTreeMap<Rank, u64>,
     /// The ranks that it banned.
+    #[serde(with = "json::ranks")]
     pub banned: BTreeSet<Rank>,
     /// Refreshes it sent.
     pub refreshes: u64,
@@ -140,12 +134,15 @@ pub struct PeerReport {
     pub bytes_sent: u64,
     /// Errors of its own disk, for people.
     pub errors: Vec<String>,
-    /// The hashes of every file that it has whole.
+    /// The hashes of every file that it has whole. They stay with the rank, and are not part of the JSON
+    /// form.
+    #[serde(skip)]
     pub hashes: BTreeMap<String, PieceHashes>,
 }
 
 /// What a rank was to the swarm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Role {
     /// It had whole files and fetched none.
     Seed,
@@ -156,7 +153,8 @@ pub enum Role {
 }
 
 /// How a rank ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum PeerState {
     /// It has everything it wanted.
     Complete,
@@ -169,18 +167,20 @@ pub enum PeerState {
 }
 
 /// A wanted file, in the end.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileReport {
     /// Its name, or the pattern that nothing matched.
     pub name: String,
     /// How it stands.
     pub state: FileState,
     /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
 /// How a wanted file stands in the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum FileState {
     /// It stands under its final name, verified.
     Complete,
@@ -296,34 +296,23 @@ impl Report {
     /// The report as JSON, schema 1.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let plan = self.plan.iter().map(|planned| {
-            json!({
-                "rank": planned.rank.0,
-                "files": planned.files,
-                "bytes": planned.bytes,
-                "bytes_here": planned.bytes_here,
-                "bytes_linked": planned.linked,
-            })
-        });
-        let mut value = json!({
-            "schema": SCHEMA,
-            "ok": self.ok(),
-            "exit": self.exit_code(),
-            "interrupted": self.interrupted,
-            "seconds": self.seconds,
-            "bytes_wanted": self.bytes_wanted,
-            "bytes_missing": self.bytes_missing,
-            "bytes_moved": self.bytes_moved,
-            "bytes_linked": self.bytes_linked,
-            "plan": plan.collect::<Vec<_>>(),
-            "returned": self.returned.iter().map(|rank| rank.0).collect::<Vec<_>>(),
-            "peers": self.peers.iter().map(PeerReport::to_json).collect::<Vec<_>>(),
-        });
-        if let (Some(text), Some(map)) = (self.error_text(), value.as_object_mut()) {
-            let kind = if self.refused.is_some() { "refused" } else { self.error_kind() };
-            map.insert("error".to_owned(), json!({ "kind": kind, "message": text }));
-        }
-        value
+        let kind = if self.refused.is_some() { "refused" } else { self.error_kind() };
+        let error = self.error_text().map(|message| ErrorForm { kind, message });
+        to_value(&ReportForm {
+            schema: SCHEMA,
+            ok: self.ok(),
+            exit: self.exit_code(),
+            interrupted: self.interrupted,
+            seconds: self.seconds,
+            bytes_wanted: self.bytes_wanted,
+            bytes_missing: self.bytes_missing,
+            bytes_moved: self.bytes_moved,
+            bytes_linked: self.bytes_linked,
+            plan: self.plan.iter().map(PlanForm::from).collect(),
+            returned: self.returned.clone(),
+            peers: &self.peers,
+            error,
+        })
     }
 
     fn error_kind(&self) -> &'static str {
@@ -335,7 +324,10 @@ impl Report {
     pub fn tracker_dump_json(&self) -> Value {
         let rows = |rows: &[DumpRow]| -> Value {
             let row = |(hash, ranks): &DumpRow| {
-                json!([hash, ranks.iter().map(|rank| rank.0).collect::<Vec<_>>()])
+                Value::from(vec![
+                    Value::from(hash.as_str()),
+                    ranks.iter().map(|rank| rank.0).collect(),
+                ])
             };
             rows.iter().map(row).collect()
         };
@@ -404,43 +396,60 @@ impl PeerReport {
         Value::Object(files.collect::<Map<String, Value>>())
     }
 
-    pub(crate) fn to_json(&self) -> Value {
-        let files = self.files.iter().map(|file| {
-            let mut value = json!({ "name": file.name, "state": file.state.name() });
-            if let (Some(reason), Some(map)) = (&file.reason, value.as_object_mut()) {
-                map.insert("reason".to_owned(), Value::from(reason.as_str()));
-            }
-            value
-        });
-        json!({
-            "rank": self.rank.0,
-            "role": self.role.name(),
-            "state": self.state.name(),
-            "files": files.collect::<Vec<_>>(),
-            "pieces_from": counts(&self.pieces_from),
-            "pieces_served": self.pieces_served,
-            "rejected": self.rejected,
-            "bad_pieces": self.bad_pieces,
-            "bad_from": counts(&self.bad_from),
-            "banned": self.banned.iter().map(|rank| rank.0).collect::<Vec<_>>(),
-            "refreshes": self.refreshes,
-            "refreshes_forced": self.refreshes_forced,
-            "pieces_resumed": self.pieces_resumed,
-            "seconds": self.seconds,
-            "bytes_moved": self.bytes_moved,
-            "bytes_linked": self.bytes_linked,
-            "bytes_sent": self.bytes_sent,
-            "errors": self.errors,
-        })
+    /// The report of this rank as JSON, without the hashes.
+    #[cfg(test)]
+    fn to_json(&self) -> Value {
+        to_value(self)
     }
 }
 
-/// Reading one back: a rank that is a process of its own reports to rank 0.
-mod read;
+/// The JSON form of a report.
+#[derive(Serialize)]
+struct ReportForm<'a> {
+    schema: u32,
+    ok: bool,
+    exit: u8,
+    interrupted: bool,
+    seconds: f64,
+    bytes_wanted: u64,
+    bytes_missing: u64,
+    bytes_moved: u64,
+    bytes_linked: u64,
+    plan: Vec<PlanForm>,
+    #[serde(with = "json::ranks")]
+    returned: Vec<Rank>,
+    peers: &'a [PeerReport],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ErrorForm>,
+}
 
-fn counts(by_rank: &BTreeMap<Rank, u64>) -> Value {
-    let all = by_rank.iter().map(|(rank, count)| (rank.to_string(), Value::from(*count)));
-    Value::Object(all.collect::<Map<String, Value>>())
+/// The JSON form of what one rank would fetch.
+#[derive(Serialize)]
+struct PlanForm {
+    #[serde(with = "json::rank")]
+    rank: Rank,
+    files: u64,
+    bytes: u64,
+    bytes_here: u64,
+    bytes_linked: u64,
+}
+
+impl From<&PlannedMove> for PlanForm {
+    fn from(planned: &PlannedMove) -> PlanForm {
+        let PlannedMove { rank, files, bytes, bytes_here, linked, .. } = *planned;
+        PlanForm { rank, files, bytes, bytes_here, bytes_linked: linked }
+    }
+}
+
+#[derive(Serialize)]
+struct ErrorForm {
+    kind: &'static str,
+    message: String,
+}
+
+/// The value of a form. Every one has string keys and finite numbers, which is all that JSON asks for.
+fn to_value(form: &impl Serialize) -> Value {
+    serde_json::to_value(form).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -463,5 +472,58 @@ mod tests {
         let stalled = RunError::Stalled("nothing moves".into());
         let stalled = Report { errors: vec![stalled], interrupted: true, ..Report::default() };
         assert_eq!(stalled.exit_code(), EXIT_STALLED);
+    }
+
+    fn of_json(value: &Value) -> Option<PeerReport> {
+        serde_json::from_value(value.clone()).ok()
+    }
+
+    #[test]
+    fn a_report_comes_back() {
+        let failed = FileReport {
+            name: "b".into(),
+            state: FileState::Failed,
+            reason: Some("nobody has it".into()),
+        };
+        let complete =
+            FileReport { name: "a/\"x\"".into(), state: FileState::Complete, reason: None };
+        let report = PeerReport {
+            role: Role::Peer,
+            state: PeerState::Failed,
+            files: vec![complete, failed],
+            pieces_from: BTreeMap::from([(Rank(1), 7), (Rank(12), u64::MAX)]),
+            bad_from: BTreeMap::from([(Rank(2), 1)]),
+            banned: [Rank(2)].into(),
+            bad_pieces: 1,
+            pieces_served: 3,
+            pieces_resumed: 4,
+            rejected: 5,
+            refreshes: 6,
+            refreshes_forced: 2,
+            seconds: 1.25,
+            bytes_moved: 99,
+            bytes_linked: 7,
+            bytes_sent: 98,
+            errors: vec!["disk".into()],
+            ..PeerReport::silent(Rank(3))
+        };
+        let json = report.to_json();
+        let back = of_json(&json).expect("reads its own");
+        assert_eq!(back.to_json(), json);
+        assert_eq!(format!("{back:?}"), format!("{report:?}"));
+    }
+
+    #[test]
+    fn whatever_is_missing_or_of_another_type_is_refused() {
+        let json = PeerReport::silent(Rank(3)).to_json();
+        let whole = json.as_object().expect("an object");
+        for key in whole.keys() {
+            let mut cut = whole.clone();
+            cut.remove(key);
+            assert!(of_json(&Value::Object(cut)).is_none(), "without {key}");
+            let mut wrong = whole.clone();
+            wrong.insert(key.clone(), Value::Bool(true));
+            assert!(of_json(&Value::Object(wrong)).is_none(), "{key} is no {key}");
+        }
     }
 }

@@ -7,12 +7,14 @@ mod merge;
 pub(crate) use clock::TraceClock;
 pub(crate) use merge::TraceMerge;
 
+use crate::json;
 use crate::lock::lock;
 use bytes::Bytes;
 use dunlin_base::{Rank, Time};
 use dunlin_control::Control;
 use dunlin_wire::Message;
-use std::fmt::Write as _;
+use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
@@ -187,63 +189,71 @@ impl<'a> TraceLine<'a> {
 
     /// The line's JSON object behind its time.
     fn to_json(&self) -> String {
-        let mut out = String::with_capacity(128);
-        // Writing to a string cannot fail.
-        let _ = write!(out, ",\"from\":{}", self.from);
-        let _ = write!(out, ",\"to\":{},\"msg\":{}", self.to, quoted(self.msg));
-        if let Some(classic) = self.classic {
-            let _ = write!(out, ",\"classic\":{}", quoted(classic));
-        }
-        match self.files.as_slice() {
-            [] => {}
-            [file] => {
-                let _ = write!(out, ",\"file\":{}", quoted(file));
-            }
-            [first, ..] => {
-                let all: Vec<String> = self.files.iter().map(|file| quoted(file)).collect();
-                let _ = write!(out, ",\"file\":{},\"files\":[{}]", quoted(first), all.join(","));
-            }
-        }
-        if let Some(piece) = self.piece {
-            let _ = write!(out, ",\"piece\":{piece}");
-        }
-        if let Some(members) = &self.members {
-            let _ = write!(out, ",\"members\":[{}]", ranks(members));
-        }
-        if let Some(loads) = &self.loads {
-            let loads: Vec<String> = loads.iter().map(u64::to_string).collect();
-            let _ = write!(out, ",\"loads\":[{}]", loads.join(","));
-        }
-        if let Some(load) = self.load {
-            let _ = write!(out, ",\"load\":{load}");
-        }
-        if let Some(forced) = self.forced {
-            let _ = write!(out, ",\"forced\":{forced}");
-        }
-        if let Some((name, about)) = &self.about {
-            match about.as_slice() {
-                [one] => {
-                    let _ = write!(out, ",\"{name}\":{one}");
-                }
-                more => {
-                    let _ = write!(out, ",\"{name}\":[{}]", ranks(more));
-                }
-            }
-        }
-        if let Some(reason) = self.reason {
-            let _ = write!(out, ",\"reason\":{}", quoted(reason));
-        }
-        out.push_str("}\n");
-        out
+        let file = self.files.first().copied();
+        let form = TraceForm {
+            from: self.from,
+            to: self.to,
+            msg: self.msg,
+            classic: self.classic,
+            file,
+            files: Some(self.files.as_slice()).filter(|files| files.len() > 1),
+            piece: self.piece,
+            members: self.members.as_deref().map(numbers),
+            loads: self.loads.as_deref(),
+            load: self.load,
+            forced: self.forced,
+            about: self.about.as_ref().map(|(name, ranks)| match ranks.as_slice() {
+                [one] => BTreeMap::from([(*name, About::One(one.0))]),
+                more => BTreeMap::from([(*name, About::More(numbers(more)))]),
+            }),
+            reason: self.reason,
+        };
+        // It has string keys, which is all that JSON asks for.
+        let object = serde_json::to_string(&form).unwrap_or_default();
+        object.replacen('{', ",", 1) + "\n"
     }
 }
 
-fn ranks(ranks: &[Rank]) -> String {
-    ranks.iter().map(Rank::to_string).collect::<Vec<_>>().join(",")
+/// The JSON form of a line behind its time.
+#[derive(Serialize)]
+struct TraceForm<'a> {
+    #[serde(with = "json::rank")]
+    from: Rank,
+    #[serde(with = "json::rank")]
+    to: Rank,
+    msg: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    classic: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    files: Option<&'a [&'a str]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    piece: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    members: Option<Vec<u32>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    loads: Option<&'a [u64]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    load: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    forced: Option<bool>,
+    #[serde(flatten)]
+    about: Option<BTreeMap<&'a str, About>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
 }
 
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+/// The ranks that a local event is about.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum About {
+    One(u32),
+    More(Vec<u32>),
+}
+
+fn numbers(ranks: &[Rank]) -> Vec<u32> {
+    ranks.iter().map(|rank| rank.0).collect()
 }
 
 /// What the classic programs call a control message, where they have it.

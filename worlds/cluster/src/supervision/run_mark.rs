@@ -14,10 +14,12 @@
 //! Lines are only ever added, each by one write, by the rank itself and by the witness of its host.
 //! A run that ended with everything done leaves nothing.
 
+use crate::json;
 use crate::lock::lock;
 use crate::supervision::watch::Neighbour;
 use dunlin_base::Rank;
 use dunlin_disk::{Fs, RUN_MARK, RealFs, state_folder, write_file};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::io;
@@ -51,9 +53,10 @@ pub enum Ending {
 }
 
 /// What the last run left behind in a folder.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastRun {
     /// The ranks that are known to have died, the first one first.
+    #[serde(with = "json::ranks")]
     pub died: Vec<Rank>,
     /// Whether the rank that wrote here did not end in order: it was killed, or crashed.
     pub unfinished: bool,

@@ -9,9 +9,10 @@ mod line;
 
 pub(crate) use ends::Ends;
 
+use crate::json;
 use dunlin_base::Rank;
 use ends::Waker;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
@@ -33,18 +34,54 @@ pub fn host_name() -> String {
 }
 
 /// A process of the job that others on its host may watch.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Neighbour {
-    /// Its rank.
-    pub rank: Rank,
+    /// The folder where its wanted files go, absolute: the run mark is in the state folder there.
+    /// `None` if its mark, if any, is a temporary one.
+    #[serde(with = "any_path")]
+    pub mark: Option<PathBuf>,
     /// Its number, in its own namespace.
     pub pid: u32,
+    /// Its rank.
+    #[serde(with = "json::rank")]
+    pub rank: Rank,
     /// When it started, in clock ticks since the system did: together with its number it is never
     /// used again. 0 where that is not known; then it is not watched.
     pub started: u64,
-    /// The folder where its wanted files go, absolute: the run mark stands in the state folder there.
-    /// `None` if its mark, if any, is a temporary one.
-    pub mark: Option<PathBuf>,
+}
+
+/// A path in JSON: as text if it is UTF-8, else as an array of its bytes.
+mod any_path {
+    use super::*;
+    use serde::{Deserializer, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Form {
+        Text(String),
+        Bytes(Vec<u8>),
+    }
+
+    pub(super) fn serialize<S: Serializer>(
+        path: &Option<PathBuf>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        let form = |path: &PathBuf| match path.to_str() {
+            Some(text) => Form::Text(text.to_owned()),
+            None => Form::Bytes(path.as_os_str().as_bytes().to_vec()),
+        };
+        path.as_ref().map(form).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<PathBuf>, D::Error> {
+        let path = |form| match form {
+            Form::Text(text) => PathBuf::from(text),
+            Form::Bytes(bytes) => PathBuf::from(std::ffi::OsString::from_vec(bytes)),
+        };
+        Ok(Option::<Form>::deserialize(from)?.map(path))
+    }
 }
 
 impl Neighbour {
@@ -62,30 +99,13 @@ impl Neighbour {
 
     /// One line of JSON, without its end.
     pub(crate) fn to_line(&self) -> String {
-        // A path need not be text.
-        let mark = self.mark.as_ref().map(|mark| match mark.to_str() {
-            Some(text) => Value::from(text),
-            None => Value::from(mark.as_os_str().as_bytes()),
-        });
-        let Neighbour { rank, pid, started, .. } = self;
-        json!({ "rank": rank.0, "pid": pid, "started": started, "mark": mark }).to_string()
+        // It has string keys, which is all that JSON asks for.
+        serde_json::to_string(self).unwrap_or_default()
     }
 
     /// Reads what [`Neighbour::to_line`] wrote.
     pub(crate) fn of_line(line: &str) -> Option<Neighbour> {
-        let value: Value = serde_json::from_str(line).ok()?;
-        let small = |key| u32::try_from(value.get(key)?.as_u64()?).ok();
-        let mark = match value.get("mark")? {
-            Value::Null => None,
-            Value::String(text) => Some(PathBuf::from(text)),
-            other => {
-                let byte = |one: &Value| u8::try_from(one.as_u64()?).ok();
-                let bytes = other.as_array()?.iter().map(byte).collect::<Option<Vec<_>>>()?;
-                Some(PathBuf::from(std::ffi::OsString::from_vec(bytes)))
-            }
-        };
-        let started = value.get("started")?.as_u64()?;
-        Some(Neighbour { rank: Rank(small("rank")?), pid: small("pid")?, started, mark })
+        serde_json::from_str(line).ok()
     }
 }
 

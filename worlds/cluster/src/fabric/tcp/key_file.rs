@@ -11,7 +11,7 @@
 
 use dunlin_links::JobKey;
 use rustix::fs::{Mode, OFlags};
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -137,10 +137,10 @@ impl KeyFile {
         let key = JobKey::random()?;
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let job = format!("{:x}-{:x}", std::process::id(), now.map_or(0, |now| now.as_nanos()));
-        let document = json!({
-            "dunlin": FORM, "key": key.to_hex(), "root": places, "size": size, "job": job,
-        });
-        let text = format!("{document}\n");
+        let secret = SecretForm { key: key.to_hex(), root: places.to_vec() };
+        let form = FileForm { dunlin: FORM, job: job.clone(), secret, size: u64::from(size) };
+        // It has string keys, which is all that JSON asks for.
+        let text = serde_json::to_string(&form).unwrap_or_default() + "\n";
         for _ in 0..TRIES {
             let stale = match load(path) {
                 Err(KeyFileError::Absent(_)) => false,
@@ -236,19 +236,36 @@ impl Form {
         if let Some(key) = JobKey::of_hex(text.trim()) {
             return Some(Form { secret: Secret { key, root: Vec::new() }, size: None });
         }
-        let value: Value = serde_json::from_str(text).ok()?;
-        let size = value.get("size")?.as_u64()?;
-        let secret = Secret::of_json(&value)?;
-        (value.get("dunlin")?.as_u64()? == FORM).then_some(Form { secret, size: Some(size) })
+        let form: FileForm = serde_json::from_str(text).ok()?;
+        let secret = form.secret.read()?;
+        (form.dunlin == FORM).then_some(Form { secret, size: Some(form.size) })
     }
 }
 
-impl Secret {
-    /// Reads `key` and `root` of a document.
-    pub(crate) fn of_json(value: &Value) -> Option<Secret> {
-        let text = |one: &Value| one.as_str().map(str::to_owned);
-        let root = value.get("root")?.as_array()?.iter().map(text).collect::<Option<_>>()?;
-        Some(Secret { key: JobKey::of_hex(value.get("key")?.as_str()?)?, root })
+/// The JSON form of a key file.
+#[derive(Serialize, Deserialize)]
+struct FileForm {
+    dunlin: u64,
+    #[serde(default)]
+    job: String,
+    #[serde(flatten)]
+    secret: SecretForm,
+    size: u64,
+}
+
+/// The JSON form of a secret.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct SecretForm {
+    /// 64 hexadecimal digits.
+    pub(crate) key: String,
+    /// `host:port`, the likeliest first.
+    pub(crate) root: Vec<String>,
+}
+
+impl SecretForm {
+    /// The secret; `None` if the key is malformed.
+    pub(crate) fn read(self) -> Option<Secret> {
+        Some(Secret { key: JobKey::of_hex(&self.key)?, root: self.root })
     }
 }
 

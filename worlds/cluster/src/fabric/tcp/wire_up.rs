@@ -9,12 +9,13 @@
 //! | Slurm | `SLURM_PROCID`, … | the key file, else the first host of the step |
 //! | torchrun | `RANK`, `WORLD_SIZE` | the key file, else `MASTER_ADDR`, `MASTER_PORT` |
 
-use super::key_file::{KeyFileError, Secret};
+use super::key_file::{KeyFileError, Secret, SecretForm};
 use crate::fabric::process::launcher::Launcher;
+use crate::json;
 use crate::supervision::watch::host_name;
 use dunlin_base::Rank;
 use dunlin_links::{JobKey, bind, local_addresses};
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 use std::io::{BufRead, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -145,6 +146,16 @@ pub struct WireUp {
     stdin_secret: Arc<OnceLock<Secret>>,
 }
 
+/// The JSON form of the line for the standard input of a rank.
+#[derive(Serialize, Deserialize)]
+struct LineForm {
+    #[serde(flatten)]
+    secret: SecretForm,
+    #[serde(with = "json::rank")]
+    rank: Rank,
+    size: u32,
+}
+
 /// Rank, size and a guess of rank 0's address, and what named them.
 struct LaunchedRank {
     rank: u32,
@@ -230,7 +241,9 @@ impl WireUp {
             KeySource::File(_) | KeySource::Stdin => String::new(),
         };
         let root: Vec<String> = more.iter().cloned().chain(self.roots()).collect();
-        json!({ "key": key, "root": root, "rank": rank.0, "size": self.size }).to_string()
+        let form = LineForm { secret: SecretForm { key, root }, rank, size: self.size };
+        // It has string keys, which is all that JSON asks for.
+        serde_json::to_string(&form).unwrap_or_default()
     }
 
     /// Reads what [`WireUp::line_for`] wrote.
@@ -238,17 +251,14 @@ impl WireUp {
     /// # Errors
     /// If it is anything else.
     pub fn of_line(line: &str, patience: Duration) -> Result<WireUp, WireUpError> {
-        let read = || {
-            let value: Value = serde_json::from_str(line).ok()?;
-            let number = |key| u32::try_from(value.get(key)?.as_u64()?).ok();
-            Some((Secret::of_json(&value)?, number("rank")?, number("size")?))
-        };
-        let (secret, rank, size) = read().ok_or(WireUpError::Line)?;
-        if rank >= size {
-            return Err(WireUpError::Beyond { rank, size });
+        let form: LineForm = serde_json::from_str(line).map_err(|_| WireUpError::Line)?;
+        let LineForm { secret, rank, size } = form;
+        let secret = secret.read().ok_or(WireUpError::Line)?;
+        if rank.0 >= size {
+            return Err(WireUpError::Beyond { rank: rank.0, size });
         }
         Ok(WireUp {
-            rank: Rank(rank),
+            rank,
             size,
             root: None,
             guess: None,
@@ -334,8 +344,8 @@ impl WireUp {
         let mut line = String::new();
         let read = std::io::stdin().lock().take(MAX_LINE).read_line(&mut line);
         read.map_err(|_| KeyFileError::Stdin)?;
-        let value: Option<Value> = serde_json::from_str(&line).ok();
-        let secret = value.as_ref().and_then(Secret::of_json).ok_or(KeyFileError::Stdin)?;
+        let form: Option<SecretForm> = serde_json::from_str(&line).ok();
+        let secret = form.and_then(SecretForm::read).ok_or(KeyFileError::Stdin)?;
         Ok(self.stdin_secret.get_or_init(|| secret).clone())
     }
 }
