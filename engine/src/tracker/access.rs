@@ -1,6 +1,6 @@
 //! Which torrents a tracker serves: all, only those of a list, or all but those of a list.
 
-use dunlin_base::InfoHash;
+use dunlin_base::{InfoHash, parse_hex};
 use thiserror::Error;
 
 /// Characters of a line that an error shows.
@@ -35,7 +35,7 @@ impl HashList {
             if word.is_empty() {
                 continue;
             }
-            let hash = unhex(word).ok_or_else(|| {
+            let hash = info_hash(word).ok_or_else(|| {
                 let found = word.chars().take(SHOWN).collect();
                 AccessError { line: index + 1, found }
             })?;
@@ -65,17 +65,10 @@ impl HashList {
     }
 }
 
-fn unhex(word: &str) -> Option<InfoHash> {
-    let digits = word.as_bytes();
-    if !matches!(digits.len(), 40 | 64) || !digits.iter().all(u8::is_ascii_hexdigit) {
-        return None;
-    }
-    let mut hash = [0; 20];
-    for (byte, pair) in hash.iter_mut().zip(digits.as_chunks::<2>().0) {
-        let text = std::str::from_utf8(pair).ok()?;
-        *byte = u8::from_str_radix(text, 16).ok()?;
-    }
-    Some(InfoHash(hash))
+/// An info-hash of version 1, or one of version 2, of which the first 20 bytes count (BEP 52).
+fn info_hash(word: &str) -> Option<InfoHash> {
+    let truncated = || parse_hex::<32>(word)?.first_chunk().copied();
+    parse_hex(word).or_else(truncated).map(InfoHash)
 }
 
 /// Which torrents are served.
@@ -113,7 +106,7 @@ mod tests {
             format!("# ours\n\n {} \r\n{one} # again\n{}\n", one.to_uppercase(), "ab".repeat(32));
         let list = HashList::parse(&text).unwrap();
         assert_eq!(list.len(), 2);
-        let torrent = unhex(one).unwrap();
+        let torrent = info_hash(one).unwrap();
         assert!(list.has(&torrent) && list.has(&InfoHash([0xAB; 20])));
         assert!(Access::Only(list.clone()).permits(&torrent));
         assert!(!Access::Except(list).permits(&torrent));

@@ -1,19 +1,8 @@
 //! Newtypes for numbers that must not mix. A raw `u32` from the wire becomes a [`PieceIndex`] that
 //! may be trusted only through a torrent's geometry.
 
+use crate::hex::hex;
 use std::fmt;
-
-/// Lower-case hex of any bytes, as people compare them.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        text.push(char::from(DIGITS[usize::from(byte & 15)]));
-    }
-    text
-}
 
 macro_rules! twenty_bytes {
     ($(#[$doc:meta])* $name:ident) => {

@@ -16,7 +16,9 @@
 //! ```
 
 mod bitfield;
+mod hex;
 mod ids;
+pub mod percent;
 mod rate;
 mod rng;
 mod size;
@@ -25,8 +27,9 @@ mod text;
 mod time;
 
 pub use bitfield::{Bitfield, BitfieldError};
+pub use hex::{hex, parse_hex};
 pub use ids::{
-    BlockRef, ConnId, Endpoint, FileIndex, InfoHash, PeerId, PieceIndex, Rank, TorrentId, hex,
+    BlockRef, ConnId, Endpoint, FileIndex, InfoHash, PeerId, PieceIndex, Rank, TorrentId,
 };
 pub use rate::{Rate, RateMeter, TokenBucket};
 pub use rng::Rng;

@@ -1,7 +1,7 @@
 //! Magnet links (BEP 9, "magnet URI format", and BEP 53): a torrent by its hashes, and where its
 //! peers may be found.
 
-use dunlin_base::{InfoHash, hex};
+use dunlin_base::{InfoHash, hex, parse_hex, percent};
 use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
@@ -135,11 +135,11 @@ impl Magnet {
             head.eq_ignore_ascii_case(prefix).then(|| topic.get(prefix.len()..)).flatten()
         };
         if let Some(digits) = behind("urn:btih:") {
-            let hash = unhex(digits).or_else(|| base32(digits)).ok_or_else(wrong)?;
+            let hash = parse_hex(digits).or_else(|| base32(digits)).ok_or_else(wrong)?;
             return set(&mut self.hashes.v1, InfoHash(hash));
         }
         if let Some(digits) = behind("urn:btmh:") {
-            let hash = digits.strip_prefix("1220").and_then(unhex).ok_or_else(wrong)?;
+            let hash = digits.strip_prefix("1220").and_then(parse_hex).ok_or_else(wrong)?;
             return set(&mut self.hashes.v2, hash);
         }
         Ok(())
@@ -166,17 +166,7 @@ fn plain_name(name: &str) -> String {
 
 /// `%41` to `A`; what is no such escape stays as it is.
 fn decode(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, more)) = rest.split_first() {
-        let escape = more.first_chunk().filter(|_| *first == b'%').and_then(|[high, low]| {
-            let digit = |byte: &u8| char::from(*byte).to_digit(16);
-            Some((digit(high)? * 16 + digit(low)?) as u8)
-        });
-        bytes.push(escape.unwrap_or(*first));
-        rest = if escape.is_some() { more.get(2..).unwrap_or_default() } else { more };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    String::from_utf8_lossy(&percent::decode(text.as_bytes())).into_owned()
 }
 
 fn url(value: &str, schemes: &[&str]) -> Option<String> {
@@ -214,19 +204,6 @@ fn ranges(text: &str) -> Option<Vec<(u32, u32)>> {
     text.split(',').map(range).collect()
 }
 
-fn unhex<const N: usize>(digits: &str) -> Option<[u8; N]> {
-    let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
-    if pairs.len() != N || !rest.is_empty() {
-        return None;
-    }
-    let mut bytes = [0; N];
-    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-        let digit = |byte: &u8| char::from(*byte).to_digit(16);
-        *byte = (digit(high)? * 16 + digit(low)?) as u8;
-    }
-    Some(bytes)
-}
-
 /// RFC 4648, section 6, without filling: 32 letters are 20 bytes.
 fn base32(letters: &str) -> Option<[u8; 20]> {
     let mut bytes = Vec::new();
@@ -258,15 +235,9 @@ fn beginning(text: &str) -> String {
 
 /// Everything but letters, digits, `-`, `_`, `.`, `~` and `kept`, as `%41`.
 fn encode(f: &mut fmt::Formatter<'_>, text: &str, kept: &[u8]) -> fmt::Result {
-    for byte in text.bytes() {
-        let plain = byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
-        if plain || kept.contains(&byte) {
-            write!(f, "{}", char::from(byte))?;
-        } else {
-            write!(f, "%{byte:02X}")?;
-        }
-    }
-    Ok(())
+    let mut encoded = String::new();
+    percent::encode_but(text.as_bytes(), kept, &mut encoded);
+    f.write_str(&encoded)
 }
 
 impl fmt::Display for Magnet {

@@ -2,7 +2,6 @@
 //! the head of a request as a tracker reads it. It opens no connection.
 
 mod head;
-pub mod percent;
 mod query;
 mod reply;
 mod requests;

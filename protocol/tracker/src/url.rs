@@ -279,7 +279,7 @@ impl TrackerUrl {
     /// Whether the path is that of an announce, and stays it for a server that resolves dots.
     fn looks_like_a_tracker(&self) -> bool {
         let path = self.target.split('?').next().unwrap_or_default();
-        let path = crate::http::percent::decode(path.as_bytes());
+        let path = dunlin_base::percent::decode(path.as_bytes());
         let mut parts = path.split(|byte| matches!(byte, b'/' | b'\\'));
         path.starts_with(b"/announce") && parts.all(|part| part != b"..")
     }
@@ -288,7 +288,7 @@ impl TrackerUrl {
         let (_, query) = self.target.split_once('?')?;
         query.split(['&', ';']).find_map(|pair| {
             let key = pair.split('=').next().unwrap_or_default();
-            let key = crate::http::percent::decode(key.as_bytes());
+            let key = dunlin_base::percent::decode(key.as_bytes());
             OURS.into_iter().find(|ours| key.eq_ignore_ascii_case(ours.as_bytes()))
         })
     }
@@ -380,7 +380,7 @@ fn request_target(text: &str) -> String {
         if plain {
             target.push(char::from(byte));
         } else {
-            crate::http::percent::escape(byte, &mut target);
+            dunlin_base::percent::escape(byte, &mut target);
         }
     }
     target

@@ -9,7 +9,7 @@ fn parse(text: &str) -> Result<Magnet, MagnetError> {
 }
 
 fn v1() -> InfoHash {
-    InfoHash(unhex(M3_HEX).unwrap())
+    InfoHash(parse_hex(M3_HEX).unwrap())
 }
 
 #[test]
@@ -26,11 +26,11 @@ fn hashes_in_all_forms() {
         assert_eq!((magnet.hashes.v1, magnet.hashes.v2), (Some(v1()), None), "{topic}");
     }
     let magnet = parse(&format!("magnet:?xt=urn:btmh:1220{M8}")).unwrap();
-    assert_eq!(magnet.hashes.v2, unhex(M8));
+    assert_eq!(magnet.hashes.v2, parse_hex(M8));
     assert_eq!(magnet.to_string(), format!("magnet:?xt=urn:btmh:1220{M8}"));
     let both = format!("MAGNET:?xt.1=urn:btih:{M3_HEX}&xt.2=urn:btmh:1220{M8}&xt=urn:ed2k:abc");
     let magnet = parse(&both).unwrap();
-    assert_eq!((magnet.hashes.v1, magnet.hashes.v2), (Some(v1()), unhex(M8)));
+    assert_eq!((magnet.hashes.v1, magnet.hashes.v2), (Some(v1()), parse_hex(M8)));
 }
 
 #[test]

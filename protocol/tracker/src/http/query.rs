@@ -1,9 +1,9 @@
 //! The query of an announce (BEP 3, 7, 21, 23): written in the order that most trackers know, and read
 //! from the raw bytes, since a URL library would take an info-hash for text.
 
-use super::percent::{decode, decode_20, encode};
 use crate::{AnnounceEvent, AnnounceRequest};
 use bytes::Bytes;
+use dunlin_base::percent::{decode, decode_20, encode};
 use dunlin_base::{InfoHash, PeerId};
 use std::fmt::Write as _;
 use thiserror::Error;

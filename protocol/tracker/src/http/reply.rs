@@ -317,7 +317,7 @@ mod compact_tests {
         let peers = ["192.0.2.1:6881", "198.51.100.7:51413", "[2001:db8::1]:6881"];
         let peers: Vec<SocketAddr> = peers.iter().map(|peer| peer.parse().unwrap()).collect();
         let (v4, v6) = compact(&peers);
-        assert_eq!(crate::http::percent::decode(b"%C0%00%02%01%1A%E1%C6%33%64%07%C8%D5"), v4);
+        assert_eq!(dunlin_base::percent::decode(b"%C0%00%02%01%1A%E1%C6%33%64%07%C8%D5"), v4);
         assert_eq!(compact_v4(&v4).chain(compact_v6(&v6)).collect::<Vec<_>>(), peers);
     }
 }

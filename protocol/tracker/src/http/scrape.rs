@@ -1,10 +1,10 @@
 //! Scrapes (BEP 48, BEP 21): which torrents, and what a tracker knows of each.
 
-use super::percent::{decode_20, encode};
 use super::query::{QueryError, pairs};
 use super::reply::{MAX_BODY, count, number, pair, refusal, string};
 use crate::{AnnounceFailure, ScrapeCounts};
 use dunlin_base::InfoHash;
+use dunlin_base::percent::{decode_20, encode};
 use dunlin_bencode::{Limits, Mode, decode};
 use std::time::Duration;
 

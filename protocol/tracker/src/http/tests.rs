@@ -6,7 +6,7 @@ use crate::{
     AnnounceEvent, AnnounceFailure, AnnounceReply, AnnounceRequest, RetryIn, ScrapeCounts,
 };
 use bytes::Bytes;
-use dunlin_base::{InfoHash, PeerId};
+use dunlin_base::{InfoHash, PeerId, percent};
 use proptest::prelude::*;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;

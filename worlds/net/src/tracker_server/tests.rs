@@ -1,9 +1,10 @@
 //! A tracker on loopback, asked by sockets that say anything.
 
 use super::*;
+use dunlin_base::percent;
 use dunlin_base::{InfoHash, PeerId};
 use dunlin_engine::tracker::HashList;
-use dunlin_tracker::http::{announce_query, percent, read_announce, read_scrape};
+use dunlin_tracker::http::{announce_query, read_announce, read_scrape};
 use dunlin_tracker::udp::{
     UdpReply, announce_request, connect_request, parse_reply, scrape_request,
 };
