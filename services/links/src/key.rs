@@ -1,7 +1,7 @@
 //! The key of a job: 32 random bytes that all its processes share and nobody else knows. It is never
 //! shown: not by `Debug`, not in an error.
 
-use ring::rand::{SecureRandom, SystemRandom};
+use dunlin_base::{hex, parse_hex};
 
 /// Bytes of a key and of a nonce.
 pub(crate) const KEY: usize = 32;
@@ -33,22 +33,13 @@ impl JobKey {
     /// The key as 64 hexadecimal digits, to be handed to another process of the job.
     #[must_use]
     pub fn to_hex(&self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&self.0)
     }
 
     /// Reads what [`JobKey::to_hex`] wrote; `None` if it is anything else.
     #[must_use]
     pub fn of_hex(text: &str) -> Option<JobKey> {
-        let digits = text.as_bytes();
-        if digits.len() != 2 * KEY {
-            return None;
-        }
-        let mut key = [0; KEY];
-        for (byte, pair) in key.iter_mut().zip(digits.chunks_exact(2)) {
-            let [high, low] = *pair.first_chunk::<2>()?;
-            *byte = nibble(high)? << 4 | nibble(low)?;
-        }
-        Some(JobKey(key))
+        parse_hex(text).map(JobKey)
     }
 
     pub(crate) fn bytes(&self) -> &[u8; KEY] {
@@ -56,23 +47,11 @@ impl JobKey {
     }
 }
 
-fn nibble(digit: u8) -> Option<u8> {
-    (digit as char).to_digit(16).map(|value| value as u8)
-}
-
 /// Random bytes of the system.
 pub(crate) fn random<const N: usize>() -> Result<[u8; N], NoRandomness> {
     let mut bytes = [0; N];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| NoRandomness)?;
+    getrandom::fill(&mut bytes).map_err(|_| NoRandomness)?;
     Ok(bytes)
-}
-
-/// A number that nobody else draws.
-///
-/// # Errors
-/// [`NoRandomness`].
-pub fn random_number() -> Result<u64, NoRandomness> {
-    random().map(u64::from_be_bytes)
 }
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ mod tuning;
 pub use addresses::{local_addresses, towards};
 pub use door::{DialError, Door, bind, dial};
 pub use handshake::{ANSWER, HELLO, Party, Remote, Stranger};
-pub use key::{JobKey, NoRandomness, random_number};
+pub use key::{JobKey, NoRandomness};
 pub use link::{Cut, Link, LinkError, LinkReceiver, LinkSender};
 pub use places::{Place, Places};
 pub use seal::{Forged, HEAD, Head, MAX_FRAME, TAG, TooLong};

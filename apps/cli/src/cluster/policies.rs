@@ -4,7 +4,6 @@ use super::args::run::RunArgs;
 use crate::exit::Failure;
 use dunlin_cluster::FabricKind;
 use dunlin_engine::config::{PieceOrder, Profile, SourceOrder};
-use std::io::Read;
 
 /// The seed of a run in virtual time when none is given: such runs are repeated on purpose.
 pub(crate) const VIRTUAL_SEED: u64 = 1;
@@ -45,17 +44,12 @@ pub(crate) fn seed(given: Option<u64>, fabric: &FabricKind) -> Result<u64, Failu
     }
 }
 
-/// Eight bytes from the operating system.
+/// A number from the operating system.
 fn drawn_seed() -> Result<u64, Failure> {
-    let mut bytes = [0; 8];
-    std::fs::File::open("/dev/urandom")
-        .and_then(|mut file| file.read_exact(&mut bytes))
-        .map(|()| u64::from_le_bytes(bytes))
-        .map_err(|error| {
-            Failure::environment(format!(
-                "cannot draw a seed from /dev/urandom: {error}; give one with --seed"
-            ))
-        })
+    getrandom::u64().map_err(|error| {
+        let what = "the operating system gives no random bytes for a seed";
+        Failure::environment(format!("{what}: {error}; give one with --seed"))
+    })
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 //! long as they are good, and packets that are sent again.
 
 use crate::bind::Bind;
-use dunlin_links::random_number;
 use dunlin_tracker::udp::{UdpReply, announce_request, connect_request, parse_reply};
 use dunlin_tracker::{AnnounceFailure, AnnounceReply, AnnounceRequest, TrackerUrl};
 use socket2::Type;
@@ -173,7 +172,7 @@ impl Post {
         wait: Duration,
         write: impl FnOnce(u32) -> Vec<u8>,
     ) -> io::Result<Option<UdpReply>> {
-        let number = random_number().map_err(io::Error::other)? as u32;
+        let number = getrandom::u32()?;
         let (answer, answered) = oneshot::channel();
         self.open.borrow_mut().insert(number, Question { to, kind, answer });
         let _open = Open { number, open: &self.open };

@@ -4,7 +4,6 @@
 use super::TrackerLimits;
 use dunlin_base::{InfoHash, Time};
 use dunlin_engine::tracker::{Access, Announce, Full, Room, Shard, Totals, shard_of};
-use dunlin_links::random_number;
 use dunlin_tracker::udp::ConnectionIds;
 use dunlin_tracker::{AnnounceEvent, AnnounceRequest, ScrapeCounts};
 use std::io;
@@ -195,7 +194,7 @@ impl Swarms {
 fn random<const N: usize>() -> io::Result<[u64; N]> {
     let mut words = [0; N];
     for word in &mut words {
-        *word = random_number().map_err(io::Error::other)?;
+        *word = getrandom::u64()?;
     }
     Ok(words)
 }

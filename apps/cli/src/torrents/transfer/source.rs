@@ -254,8 +254,8 @@ pub(super) fn random_number() -> Result<u64, Failure> {
 
 fn random_bytes<const N: usize>() -> Result<[u8; N], Failure> {
     let mut bytes = [0; N];
-    File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut bytes)).map_err(
-        |error| Failure::environment(format!("the system gives no random bytes: {error}")),
-    )?;
+    getrandom::fill(&mut bytes).map_err(|error| {
+        Failure::environment(format!("the system gives no random bytes: {error}"))
+    })?;
     Ok(bytes)
 }

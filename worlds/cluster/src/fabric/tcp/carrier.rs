@@ -116,7 +116,7 @@ fn start(error: impl ToString) -> TcpStartError {
 }
 
 fn party(wire: &WireUp, key: JobKey) -> Result<Party, TcpStartError> {
-    let life = dunlin_links::random_number().map_err(start)?;
+    let life = getrandom::u64().map_err(start)?;
     Ok(Party { key, rank: wire.rank(), life })
 }
 
@@ -154,7 +154,7 @@ fn lead(
 
 /// Whether the job of this key goes on: only a process that has the key answers there.
 async fn answers(secret: &Secret) -> bool {
-    let Ok(life) = dunlin_links::random_number() else { return false };
+    let Ok(life) = getrandom::u64() else { return false };
     // A rank that no job has: the link is closed as soon as it stands.
     let party = Party { key: secret.key.clone(), rank: Rank(u32::MAX), life };
     to_root(&party, &secret.root).await.is_ok()
