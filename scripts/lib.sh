@@ -4,9 +4,12 @@
 passed=0
 failed=0
 
+# Parts that took longer than docs/testing.md gives them, a line each.
+over_budget=()
+
 # part NAME COMMAND…: runs a part under a heading and counts it.
 part() {
-    local name=$1 start=$SECONDS
+    local name=$1 start=$SECONDS seconds
     shift
     printf '\n== %s\n' "$name"
     # A subshell with its own `set -e`: inside a condition bash would go on after a failure.
@@ -17,17 +20,89 @@ part() {
     )
     local code=$?
     set -e
+    seconds=$((SECONDS - start))
     if [ "$code" = 0 ]; then
         passed=$((passed + 1))
-        printf -- '-- %s: passed (%s s)\n' "$name" $((SECONDS - start))
+        printf -- '-- %s: passed (%s s)\n' "$name" "$seconds"
     else
         failed=$((failed + 1))
-        printf -- '-- %s: FAILED (exit %s, %s s)\n' "$name" "$code" $((SECONDS - start))
+        printf -- '-- %s: FAILED (exit %s, %s s)\n' "$name" "$code" "$seconds"
     fi
+    check_budget "$name" "$seconds"
+}
+
+# budget NAME: the seconds that docs/testing.md gives a part; nothing for one that has no row.
+budget() { sed -n "s/^| \`$1\` | \([0-9]*\) |.*/\1/p" docs/testing.md; }
+
+# check_budget NAME SECONDS: keeps a line for the end if that is more than its budget.
+check_budget() {
+    local most
+    most=$(budget "$1")
+    if [ -n "$most" ] && [ "$2" -gt "$most" ]; then
+        over_budget+=("$1 took $2 s, its budget is $most s")
+    fi
+}
+
+# Work that goes on beside the parts. `beside NAME COMMAND…` begins it, what it prints is kept, and
+# `joined NAME` waits for it, prints that, and returns its code; 127 if it was never begun. A part may
+# join what another part began.
+beside() {
+    local name=$1
+    shift
+    # A process group of its own, which can be ended as a whole.
+    set -m
+    (
+        set +e
+        (
+            set -euo pipefail
+            "$@"
+        ) >"$side/$name.log" 2>&1 </dev/null
+        printf '%s' $? >"$side/$name.code"
+    ) &
+    printf '%s' $! >"$side/$name.pid"
+    set +m
+}
+
+joined() {
+    [ -e "$side/$1.pid" ] || return 127
+    tail --pid="$(cat "$side/$1.pid")" -f /dev/null
+    cat "$side/$1.log"
+    return "$(cat "$side/$1.code")"
+}
+
+# after NAME COMMAND…: runs a command when what was begun beside has ended, however it ended.
+after() {
+    tail --pid="$(cat "$side/$1.pid")" -f /dev/null
+    shift
+    "$@"
+}
+
+# lowly COMMAND…: runs it and all that follows at the lowest priority.
+lowly() {
+    renice -n 19 "$BASHPID" >/dev/null
+    "$@"
+}
+
+# side_by_side: makes the place for work beside the parts, and ends at the exit what still runs.
+side_by_side() {
+    side=$(mktemp -d)
+    trap end_side EXIT
+}
+
+end_side() {
+    local file
+    for file in "$side"/*.pid; do
+        [ ! -e "$file" ] || [ -e "${file%.pid}.code" ] || kill -- "-$(cat "$file")" 2>/dev/null || true
+    done
+    rm -rf "$side"
 }
 
 # The last line, and the exit code of the script.
 finish() {
+    if [ ${#over_budget[@]} -gt 0 ]; then
+        printf '\nover budget:\n'
+        printf '    %s\n' "${over_budget[@]}"
+    fi
     printf '\n%s passed, %s failed\n' "$passed" "$failed"
     [ "$failed" = 0 ]
 }
