@@ -150,3 +150,31 @@ pub(crate) fn check_fuzz(house: &House) -> Vec<String> {
     }
     found
 }
+
+/// The seconds that `scripts/test` never takes more than, on two cores.
+const WHOLE: u32 = 1440;
+
+/// The budgets of the parts of `scripts/test` are within that of the whole, and that within the bound.
+pub(crate) fn check_budgets(page: &str) -> Vec<String> {
+    let place = "docs/testing.md:1";
+    let rows: Vec<(&str, u32)> = page.lines().filter_map(budget).collect();
+    let Some((_, whole)) = rows.iter().find(|(name, _)| *name == "whole") else {
+        return vec![format!("{place}: expected a budget of `whole`")];
+    };
+    let parts = rows.iter().filter(|(name, _)| !["whole", "quick"].contains(name));
+    let sum: u32 = parts.map(|(_, seconds)| seconds).sum();
+    let mut found = Vec::new();
+    if sum > *whole {
+        found.push(format!("{place}: the parts take {sum} s together, `whole` has {whole}"));
+    }
+    if *whole > WHOLE {
+        found.push(format!("{place}: `whole` has {whole} s, at most {WHOLE}"));
+    }
+    found
+}
+
+/// The name and the seconds of a row such as ``| `tests` | 300 | why |``.
+fn budget(line: &str) -> Option<(&str, u32)> {
+    let (name, rest) = line.strip_prefix("| `")?.split_once("` | ")?;
+    Some((name, rest.split_once(" |")?.0.parse().ok()?))
+}

@@ -91,6 +91,21 @@ fn what_the_threat_model_names_is_there() {
 }
 
 #[test]
+fn words_of_the_vocabulary_have_their_files() {
+    expect_none(&pages::check_vocabulary(House::get()));
+}
+
+#[test]
+fn files_of_the_recipes_are_there() {
+    expect_none(&pages::check_recipes(House::get()));
+}
+
+#[test]
+fn budgets_are_within_the_whole() {
+    expect_none(&documents::check_budgets(&House::get().text("docs/testing.md")));
+}
+
+#[test]
 fn texts_go_out_through_one_place() {
     let house = House::get();
     let complaints: Vec<String> = house.sources.iter().flat_map(bans::check_streams).collect();

@@ -50,32 +50,71 @@ pub(crate) fn check_unsafe_page(page: &str, sources: &[Source]) -> Vec<String> {
 /// How the first line of its tables begins.
 const HEAD: &str = "| cannot |";
 
+/// Where each word stands, and the head of the table that says so.
+const VOCABULARY: &str = "docs/vocabulary.md";
+const WORDS: &str = "| word | what to open |";
+
+/// Recipes for changes that come often.
+const RECIPES: &str = "CONTRIBUTING.md";
+
 /// Every row of the threat model names where it is held, and what it names is there.
 pub(crate) fn check_threats(house: &House) -> Vec<String> {
     check_threats_page(&house.text(THREATS), &house.sources)
 }
 
-/// Compares a threat model with sources. `file.rs: name, name` in backticks is a place.
+/// Compares a threat model with sources.
 pub(crate) fn check_threats_page(page: &str, sources: &[Source]) -> Vec<String> {
+    let row = |line: &str| line.starts_with("| ") && !line.starts_with(HEAD);
+    check_places(THREATS, page, sources, row)
+}
+
+/// Every word of the vocabulary has a file, and the file is there.
+pub(crate) fn check_vocabulary(house: &House) -> Vec<String> {
+    check_vocabulary_page(&house.text(VOCABULARY), &house.sources)
+}
+
+/// The files that the recipes name are there.
+pub(crate) fn check_recipes(house: &House) -> Vec<String> {
+    check_places(RECIPES, &house.text(RECIPES), &house.sources, |_| false)
+}
+
+/// Compares a vocabulary with sources.
+pub(crate) fn check_vocabulary_page(page: &str, sources: &[Source]) -> Vec<String> {
+    let table = page.split_once(WORDS).map_or("", |(_, rest)| rest.trim_start_matches('\n'));
+    let table = table.split("\n\n").next().unwrap_or_default();
+    if table.is_empty() {
+        return vec![format!("{VOCABULARY}:1: expected a table `{WORDS}`")];
+    }
+    let rows: Vec<&str> = table.lines().collect();
+    check_places(VOCABULARY, page, sources, |line| line.starts_with("| ") && rows.contains(&line))
+}
+
+/// Compares places on a page with sources: `file.rs: name, name` in backticks is a place. A row that
+/// names none is a fault.
+fn check_places(
+    path: &str,
+    page: &str,
+    sources: &[Source],
+    is_row: impl Fn(&str) -> bool,
+) -> Vec<String> {
     let mut found = Vec::new();
     for (index, line) in page.lines().enumerate() {
-        let place = format!("{THREATS}:{}", index + 1);
+        let place = format!("{path}:{}", index + 1);
         let mut places = 0;
         for span in line.split('`').skip(1).step_by(2).filter(|span| span.contains(".rs")) {
             places += 1;
-            let (path, names) = span.split_once(": ").unwrap_or((span, ""));
-            let Some(source) = sources.iter().find(|source| source.path == path) else {
-                found.push(format!("{place}: `{path}` is not there"));
+            let (file, names) = span.split_once(": ").unwrap_or((span, ""));
+            let Some(source) = sources.iter().find(|source| source.path == file) else {
+                found.push(format!("{place}: `{file}` is not there"));
                 continue;
             };
             let has = |name: &&str| source.words.iter().any(|word| word.text == **name);
             let names = names.split(", ").filter(|name| !name.is_empty());
             for name in names.filter(|name| !has(name)) {
-                found.push(format!("{place}: {path} has no `{name}`"));
+                found.push(format!("{place}: {file} has no `{name}`"));
             }
         }
-        let row = line.starts_with("| ") && !line.starts_with(HEAD);
-        if row && places == 0 {
+        if is_row(line) && places == 0 {
             found.push(format!("{place}: expected where it is held, as `file.rs: name`"));
         }
     }

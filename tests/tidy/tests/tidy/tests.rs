@@ -135,6 +135,25 @@ fn pages_are_held_to_the_source() {
 }
 
 #[test]
+fn a_vocabulary_and_budgets_are_held() {
+    let sources = [Source::new("a/x.rs", "fn choke() {}\n")];
+    let words = |rows: &str| {
+        let page = format!("| other | `a/x.rs` |\n\n| word | what to open |\n|---|---|\n{rows}\n");
+        pages::check_vocabulary_page(&page, &sources)
+    };
+    assert_eq!(words("| choke | `a/x.rs: choke` |\n| peer | `a/x.rs` |"), [""; 0]);
+    assert!(words("| choke | nowhere |")[0].contains(":5: expected where it is held"));
+    assert!(words("| choke | `a/y.rs` |")[0].contains("`a/y.rs` is not there"));
+    assert!(words("| choke | `a/x.rs: unchoke` |")[0].contains("a/x.rs has no `unchoke`"));
+    assert_eq!(pages::check_vocabulary_page("| choke | `a/x.rs` |", &sources).len(), 1);
+    let budgets = |rows: &str| documents::check_budgets(&format!("| part | seconds |\n{rows}\n"));
+    assert_eq!(budgets("| `whole` | 30 | x |\n| `a` | 10 | x |\n| `b` | 20 | x |"), [""; 0]);
+    assert!(budgets("| `whole` | 30 | x |\n| `a` | 31 | x |")[0].contains("31 s together"));
+    assert_eq!(budgets("| `a` | 31 | x |").len(), 1);
+    assert_eq!(budgets("| `whole` | 1441 | x |\n| `a` | 1 | x |").len(), 1, "more than the bound");
+}
+
+#[test]
 fn tests_do_not_count_as_length() {
     let code = "fn f() {}\n".repeat(600);
     let tests = format!("#[cfg(test)]\nmod tests {{\n{code}}}\n");
