@@ -87,6 +87,13 @@ impl BufferPool {
         Buffer { pool: Arc::clone(self), bytes, len }
     }
 
+    /// Gives the memory of buffers that wait to be used again back to the allocator.
+    pub fn release(&self) {
+        let mut state = self.state();
+        state.free.clear();
+        state.free_bytes = 0;
+    }
+
     /// Bytes of buffers that wait to be used again.
     #[must_use]
     pub fn waiting(&self) -> u64 {
@@ -143,6 +150,9 @@ mod tests {
         assert_eq!(pool.waiting(), 12_288);
         let again = pool.take(9_000);
         assert_eq!((again.as_ref().len(), pool.waiting()), (9_000, 0));
+        drop(again);
+        pool.release();
+        assert_eq!(pool.waiting(), 0);
     }
 
     #[test]

@@ -231,7 +231,7 @@ pub struct PathClaims(Arc<Mutex<Table>>);
 struct Table {
     next: u64,
     /// The first name of each root, by device and number.
-    roots: Vec<((u64, u64), PathBuf)>,
+    roots: BTreeMap<(u64, u64), PathBuf>,
     /// By path, and who claims it.
     entries: BTreeMap<(Key, u64), Entry>,
     holders: BTreeMap<u64, Holder>,
@@ -247,20 +247,32 @@ struct Holder {
 }
 
 impl Table {
-    /// The name of `root` that all claims use, whatever name it was given this time.
-    fn canonical(&mut self, fs: &dyn Fs, root: &Path) -> PathBuf {
+    /// The name of `root` that all claims use, whatever name it was given this time; and its number,
+    /// if no root is known that it is in.
+    fn canonical(&self, fs: &dyn Fs, root: &Path) -> (PathBuf, Option<(u64, u64)>) {
         let number = |path: &Path| {
             let meta = fs.metadata(path).ok().filter(|meta| meta.inode != 0)?;
             Some((meta.device, meta.inode))
         };
         for above in root.ancestors().filter(|above| !above.as_os_str().is_empty()) {
             let Some(number) = number(above) else { continue };
-            if let Some((_, known)) = self.roots.iter().find(|(known, _)| *known == number) {
-                return known.join(root.strip_prefix(above).unwrap_or(Path::new("")));
+            if let Some(known) = self.roots.get(&number) {
+                let below = root.strip_prefix(above).unwrap_or(Path::new(""));
+                return (known.join(below), None);
             }
         }
-        self.roots.extend(number(root).map(|number| (number, root.to_owned())));
-        root.to_owned()
+        (root.to_owned(), number(root))
+    }
+
+    /// Removes a holder, its claims, and the roots that no other one is in.
+    fn remove(&mut self, holder: u64) {
+        self.entries.retain(|(_, id), _| *id != holder);
+        let Some(gone) = self.holders.remove(&holder) else { return };
+        let holders = &self.holders;
+        self.roots.retain(|_, root| {
+            let is_in = |one: &Holder| one.root.starts_with(&*root);
+            !is_in(&gone) || holders.values().any(is_in)
+        });
     }
 
     /// What others have claimed of a path.
@@ -290,9 +302,7 @@ struct Registered {
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        let mut table = lock(&self.claims.0);
-        table.entries.retain(|(_, id), _| *id != self.id);
-        table.holders.remove(&self.id);
+        lock(&self.claims.0).remove(self.id);
     }
 }
 
@@ -384,7 +394,7 @@ impl PathClaims {
         accepts: impl Fn(&Found) -> Result<(), E>,
     ) -> Result<(Found, Registered), E> {
         let mut table = lock(&self.0);
-        let root = table.canonical(&**who.fs, who.root);
+        let (root, new_root) = table.canonical(&**who.fs, who.root);
         let below = |name: &str| root.join(name).to_string_lossy().into_owned();
         let own = who.before.as_ref().map(|before| before.id);
         let clashes = wish.clashes(|name| Some(below(name)), |key| table.find(key, own));
@@ -392,6 +402,7 @@ impl PathClaims {
         accepts(&found)?;
         table.next += 1;
         let id = table.next;
+        table.roots.extend(new_root.map(|number| (number, root.clone())));
         let entries = wish.entries(below);
         table.entries.extend(entries.into_iter().map(|(key, entry)| ((key, id), entry)));
         let name = who.holder.clone();

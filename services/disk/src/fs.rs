@@ -13,7 +13,7 @@ pub use held::Held;
 pub use real::{RealFs, create_output};
 pub use seen::Seen;
 pub use shortage::allow_descriptors;
-pub(crate) use shortage::{Keeps, register};
+pub(crate) use shortage::{Keeps, register, unregister_dead};
 
 use crate::names::{folder_of, is_state_name};
 use bytes::Bytes;

@@ -1,6 +1,6 @@
 //! A bounded set of open files; the one that was used longest ago is closed first.
 
-use crate::fs::{FsFile, Keeps, register};
+use crate::fs::{FsFile, Keeps, register, unregister_dead};
 use dunlin_base::{FileIndex, TorrentId};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -24,6 +24,12 @@ impl Keeps for Shelf {
         let closed = state.files.remove(&key);
         drop(state);
         closed.is_some()
+    }
+}
+
+impl Drop for Shelf {
+    fn drop(&mut self) {
+        unregister_dead();
     }
 }
 

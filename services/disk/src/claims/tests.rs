@@ -167,3 +167,24 @@ fn a_claim_of_other_content_hides_behind_none_of_the_same() {
         assert_eq!(clashes.get(&FileIndex(0)), Some(&expected));
     }
 }
+
+#[test]
+fn what_is_given_up_leaves_nothing_behind() {
+    let fs: Arc<dyn Fs> = Arc::new(RealFs);
+    let above = tempfile::tempdir().unwrap();
+    let below = above.path().join("below");
+    std::fs::create_dir(&below).unwrap();
+    let claims = PathClaims::default();
+    let claim = |root: &Path, torrent: u8| {
+        let torrent = InfoHash([torrent; 20]);
+        let holder = "one".to_owned();
+        let who = Claimant { fs: &fs, root, folder: root, torrent, holder, before: None };
+        claims.claim(&who, &wish(&["a"]), |_| std::io::Result::Ok(())).unwrap()
+    };
+    let (first, second) = (claim(above.path(), 1), claim(&below, 2));
+    drop(first);
+    assert_eq!(lock(&claims.0).roots.len(), 1, "the second one is named by it");
+    drop(second);
+    let table = lock(&claims.0);
+    assert!(table.roots.is_empty() && table.entries.is_empty() && table.holders.is_empty());
+}

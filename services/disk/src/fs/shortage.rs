@@ -26,8 +26,16 @@ static KEEPERS: Mutex<Vec<Weak<dyn Keeps>>> = Mutex::new(Vec::new());
 /// From now on files of this keeper are closed when there are no descriptors left.
 pub(crate) fn register(keeper: Weak<dyn Keeps>) {
     let mut keepers = KEEPERS.lock().unwrap_or_else(PoisonError::into_inner);
-    keepers.retain(|keeper| keeper.strong_count() > 0);
     keepers.push(keeper);
+}
+
+/// Removes keepers that are gone.
+pub(crate) fn unregister_dead() {
+    let mut keepers = KEEPERS.lock().unwrap_or_else(PoisonError::into_inner);
+    keepers.retain(|keeper| keeper.strong_count() > 0);
+    if keepers.is_empty() {
+        keepers.shrink_to_fit();
+    }
 }
 
 fn close_one() -> bool {
