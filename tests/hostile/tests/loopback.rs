@@ -93,7 +93,7 @@ impl Program {
                     panic!("{what}: failed: {reason:?}")
                 }
                 Ok(_) => {}
-                Err(error) => panic!("{what}: not complete: {error}; {:?}", self.net.views()),
+                Err(error) => panic!("{what}: not complete: {error}; {:?}", self.net.take_views()),
             }
         }
     }

@@ -10,7 +10,7 @@ use mio::Waker;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::mpsc::Sender;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A torrent, and where its files are.
 #[derive(Clone, Debug)]
@@ -52,6 +52,12 @@ pub enum NetEvent {
         /// Why.
         error: DiskError,
     },
+    /// A torrent that was to be removed is gone: its files are closed, trackers were told, and nothing
+    /// is kept of it.
+    Removed {
+        /// The torrent.
+        torrent: TorrentId,
+    },
     /// The loop has ended; nothing follows.
     Stopped,
 }
@@ -69,6 +75,7 @@ pub(crate) enum WorldMessage {
 pub(crate) struct Mailbox {
     sender: Mutex<Sender<WorldMessage>>,
     waker: Waker,
+    /// Views that have changed since the app took them.
     views: Mutex<BTreeMap<TorrentId, TorrentView>>,
 }
 
@@ -87,13 +94,22 @@ impl Mailbox {
         }
     }
 
-    /// Publishes where everything stands.
+    /// Publishes views that have changed.
     pub(crate) fn publish(&self, views: BTreeMap<TorrentId, TorrentView>) {
-        *self.views.lock().unwrap_or_else(PoisonError::into_inner) = views;
+        self.views().extend(views);
     }
 
-    /// What was published last.
-    pub(crate) fn views(&self) -> BTreeMap<TorrentId, TorrentView> {
-        self.views.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The views that have changed since they were taken last.
+    pub(crate) fn take_views(&self) -> BTreeMap<TorrentId, TorrentView> {
+        std::mem::take(&mut *self.views())
+    }
+
+    /// Forgets the view of a torrent that is gone.
+    pub(crate) fn forget_view(&self, torrent: TorrentId) {
+        self.views().remove(&torrent);
+    }
+
+    fn views(&self) -> MutexGuard<'_, BTreeMap<TorrentId, TorrentView>> {
+        self.views.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

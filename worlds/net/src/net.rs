@@ -177,10 +177,11 @@ impl Net {
         self.mailbox.send(WorldMessage::Command(command));
     }
 
-    /// Where everything stands, as of a moment ago.
+    /// The views of torrents that have changed since they were taken last. They are as of a moment
+    /// ago: each torrent's is made ten times a second at most. A torrent that is gone has none.
     #[must_use]
-    pub fn views(&self) -> BTreeMap<TorrentId, TorrentView> {
-        self.mailbox.views()
+    pub fn take_views(&self) -> BTreeMap<TorrentId, TorrentView> {
+        self.mailbox.take_views()
     }
 
     /// Waits until the loop has ended, as [`Command::Stop`] tells it to.

@@ -5,17 +5,21 @@
 //! - `sockets`: listening, dialling, reading and writing;
 //! - `outputs`: what the engine asks for;
 //! - `payload`: pieces that come, and blocks that go;
-//! - `held`: memory that connections hold, counted and bounded.
+//! - `held`: memory that connections hold, counted and bounded;
+//! - `torrents`: the torrents, and what is forgotten with one;
+//! - `views`: what people see of them.
 
 mod held;
 mod outputs;
 mod payload;
 mod sockets;
+mod torrents;
+mod views;
 
 use crate::bind::Bind;
 use crate::buffers::Buffers;
 use crate::disk::{Disk, DiskDone, Reporter, local};
-use crate::messages::{Mailbox, NetEvent, NewTorrent, WorldMessage};
+use crate::messages::{Mailbox, NetEvent, WorldMessage};
 use crate::outbox::Outbox;
 use crate::reads::Reads;
 use crate::receive::Receiver as Incoming;
@@ -24,9 +28,8 @@ use dunlin_base::{BlockRef, ConnId, Endpoint, InfoHash, Time, TorrentId};
 use dunlin_disk::pieces::{self, Report};
 use dunlin_disk::{Budget, Existing, Fs, Opened, PathClaims, Storage};
 use dunlin_engine::client::Node;
-use dunlin_engine::io::{Command, Input, Source};
+use dunlin_engine::io::Input;
 use dunlin_hash::HashPool;
-use dunlin_metainfo::Content;
 use held::Pace;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Poll, Token};
@@ -34,9 +37,11 @@ use payload::Hot;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
+use torrents::TorrentEntry;
+use views::ViewSchedule;
 
 /// Wakes the loop when something else than a socket has news.
 pub(crate) const WAKER: Token = Token(0);
@@ -45,8 +50,9 @@ const FIRST_LISTENER: usize = 1;
 const FIRST_CONN: usize = 16;
 /// Bytes that are read without knowing where they go.
 const SCRATCH: usize = 64 << 10;
-/// The app sees numbers that are at most so old.
-const SHOW_EVERY: Duration = Duration::from_millis(100);
+/// The loop wakes up once in this time though nothing happens: connections that have stalled are closed
+/// then.
+const IDLE_WAKE_UP: Duration = Duration::from_secs(1);
 /// Who waits for memory so long asks the others to move over.
 const STARVING: Duration = Duration::from_secs(1);
 
@@ -68,16 +74,6 @@ struct Conn {
     held: usize,
     /// Why it is hung up on was said.
     explained: bool,
-}
-
-/// One torrent, as the loop knows it.
-struct Known {
-    storage: Arc<Storage>,
-    folder: PathBuf,
-    existing: Existing,
-    content: Option<Arc<Content>>,
-    /// Its files are open.
-    open: bool,
 }
 
 /// Everything that the thread owns.
@@ -113,10 +109,13 @@ pub(crate) struct World {
     hot: Hot,
     reads: Reads,
     trackers: TrackerClient,
-    torrents: BTreeMap<TorrentId, Known>,
+    torrents: BTreeMap<TorrentId, TorrentEntry>,
+    /// Torrents that are to be removed, and that the engine may still know.
+    removing: BTreeSet<TorrentId>,
     /// The names of torrents on the wire.
     by_hash: BTreeMap<InfoHash, TorrentId>,
-    storages: BTreeMap<PathBuf, Arc<Storage>>,
+    /// Of each folder, as long as anything uses it.
+    storages: BTreeMap<PathBuf, Weak<Storage>>,
     /// Which torrent writes which path.
     claims: PathClaims,
     /// Blocks that have come and for which there was no place.
@@ -125,7 +124,7 @@ pub(crate) struct World {
     messages: Receiver<WorldMessage>,
     events: Sender<NetEvent>,
     mailbox: Arc<Mailbox>,
-    shown: Instant,
+    views: ViewSchedule,
     scratch: Vec<u8>,
     digest_key: u64,
     /// Nobody has to be told any more; what is left is to close files.
@@ -184,6 +183,7 @@ impl World {
             reads: Reads::default(),
             trackers: parts.trackers,
             torrents: BTreeMap::new(),
+            removing: BTreeSet::new(),
             by_hash: BTreeMap::new(),
             storages: BTreeMap::new(),
             claims: PathClaims::default(),
@@ -192,7 +192,7 @@ impl World {
             messages: parts.messages,
             events: parts.events,
             mailbox: parts.mailbox,
-            shown: Instant::now(),
+            views: ViewSchedule::new(Instant::now()),
             scratch: vec![0; SCRATCH],
             digest_key: parts.digest_key,
             stopped: false,
@@ -212,7 +212,8 @@ impl World {
         loop {
             self.inputs.push_back(Input::Timeout);
             self.drain();
-            self.show();
+            self.forget_removed();
+            self.publish_views(self.stopped && self.closing.is_empty());
             if self.stopped && self.closing.is_empty() {
                 break;
             }
@@ -230,7 +231,7 @@ impl World {
             self.overdue();
             self.count_held();
         }
-        self.show();
+        self.publish_views(true);
         let _ = self.events.send(NetEvent::Stopped);
     }
 
@@ -244,16 +245,17 @@ impl World {
         let dials = self.conns.values().filter_map(|conn| conn.dialling).min();
         let dials = dials.map(|at| at.saturating_duration_since(Instant::now()));
         let memory = self.starving.map(|_| STARVING);
-        let show = SHOW_EVERY.saturating_sub(self.shown.elapsed());
         // Rounded up: a wake-up that is too early finds nothing to do.
-        let soonest = [engine, dials, memory].into_iter().flatten().min().unwrap_or(SHOW_EVERY);
-        soonest.min(show.max(Duration::from_millis(1))).max(Duration::from_micros(50))
+        let views = self.views.wait().map(|wait| wait.max(Duration::from_millis(1)));
+        let soonest = [engine, dials, memory, views].into_iter().flatten().min();
+        soonest.unwrap_or(IDLE_WAKE_UP).clamp(Duration::from_micros(50), IDLE_WAKE_UP)
     }
 
     /// One input, a full drain, the next input.
     fn drain(&mut self) {
         loop {
             while let Some(input) = self.inputs.pop_front() {
+                self.mark_view(&input);
                 let now = self.now();
                 self.node.handle(now, input);
                 while let Some(output) = self.node.poll() {
@@ -272,7 +274,7 @@ impl World {
         while let Ok(message) = self.messages.try_recv() {
             match message {
                 WorldMessage::Add(new) => self.add(*new),
-                WorldMessage::Command(command) => self.inputs.push_back(Input::Command(command)),
+                WorldMessage::Command(command) => self.command(command),
                 WorldMessage::Done(done) => self.done(done),
                 WorldMessage::Announced { torrent, tracker, result } => {
                     self.inputs.push_back(Input::Announced { torrent, tracker, result });
@@ -284,29 +286,6 @@ impl World {
             }
             self.drain();
         }
-    }
-
-    fn add(&mut self, new: NewTorrent) {
-        let NewTorrent { add, folder, existing } = new;
-        let open_files = self.open_files;
-        let storage = self.storages.entry(folder.clone()).or_insert_with(|| {
-            let mut config = dunlin_disk::StorageConfig::new(Arc::clone(&self.fs), folder.clone());
-            config.stop = self.disk.stop();
-            config.open_files = config.open_files.min(open_files);
-            config.buffers = Arc::clone(self.budget.buffers());
-            config.budget = Some(Arc::clone(&self.budget));
-            config.claims = self.claims.clone();
-            Arc::new(Storage::new(config))
-        });
-        let storage = Arc::clone(storage);
-        let hashes = match &add.source {
-            Source::Metainfo(metainfo) => metainfo.hashes,
-            Source::Magnet { hashes, .. } => *hashes,
-        };
-        self.by_hash.extend(hashes.wire().map(|hash| (hash, add.torrent)));
-        let known = Known { storage, folder, existing, content: None, open: false };
-        self.torrents.insert(add.torrent, known);
-        self.inputs.push_back(Input::Command(Command::Add(Box::new(add))));
     }
 
     /// What a disk thread has done.
@@ -399,18 +378,6 @@ impl World {
             self.starving = Some(now);
             self.inputs.push_back(Input::MemoryWanted);
         }
-    }
-
-    /// Shows the app where everything stands, now and then.
-    fn show(&mut self) {
-        if self.shown.elapsed() < SHOW_EVERY && !(self.stopped && self.closing.is_empty()) {
-            return;
-        }
-        self.shown = Instant::now();
-        let now = self.now();
-        let views =
-            self.torrents.keys().filter_map(|id| Some((*id, self.node.view(now, *id)?))).collect();
-        self.mailbox.publish(views);
     }
 
     fn endpoint(remote: SocketAddr) -> Endpoint {

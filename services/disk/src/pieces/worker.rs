@@ -48,6 +48,12 @@ impl<S: PieceStore> PieceWorker<S> {
         &self.store
     }
 
+    /// Whether nothing is under way, so that another worker of the store can take its place.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.streams.is_empty() && self.batch.is_empty() && self.sync_at().is_none()
+    }
+
     /// Runs one job, and hashes on the calling thread.
     pub fn run(&mut self, job: Job) -> Option<Report> {
         Some(match job {

@@ -135,6 +135,10 @@ impl Shared {
                 return None;
             }
             if let Some(check) = queue.waiting.pop_front() {
+                if queue.waiting.is_empty() {
+                    // Thousands may have waited.
+                    queue.waiting.shrink_to_fit();
+                }
                 return Some(check);
             }
             queue = self.news.wait(queue).unwrap_or_else(PoisonError::into_inner);

@@ -150,6 +150,11 @@ impl Writer {
     fn close(&mut self, storage: &Arc<Storage>, torrent: TorrentId) {
         self.worker(storage).forget(torrent);
         let report = storage.close_torrent(torrent, true);
+        // Perhaps nothing uses the storage any more: an idle worker must not keep it.
+        self.workers.retain(|one| !(one.is_idle() && Arc::ptr_eq(one.store(), storage)));
+        if self.workers.is_empty() {
+            self.workers.shrink_to_fit();
+        }
         (self.report)(DiskDone::Closed { torrent, report });
     }
 

@@ -10,10 +10,12 @@ use crate::bind::Bind;
 use dunlin_tracker::{
     AnnounceEvent, AnnounceFailure, AnnounceReply, AnnounceRequest, Scheme, TrackerUrl,
 };
+use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, mpsc};
@@ -62,9 +64,8 @@ async fn serve(tools: Tools, mut told: mpsc::UnboundedReceiver<Told>) {
     let worker = Rc::new(Worker { hosts, http, udp, timeouts });
     let mut jobs = JoinSet::new();
     let deadline = loop {
-        match told.recv().await {
+        match next_message(&mut told, &mut jobs).await {
             Some(Told::Announce(job)) => {
-                while jobs.try_join_next().is_some() {}
                 jobs.spawn_local(answer(worker.clone(), turns.clone(), *job));
             }
             Some(Told::Finish(at)) => break Instant::from_std(at),
@@ -80,6 +81,18 @@ async fn serve(tools: Tools, mut told: mpsc::UnboundedReceiver<Told>) {
             (job.reply)(Err(over()));
         }
     }
+}
+
+/// The next message; `None` if none can come. What is left of announces that are done is dropped at once.
+async fn next_message(
+    told: &mut mpsc::UnboundedReceiver<Told>,
+    jobs: &mut JoinSet<()>,
+) -> Option<Told> {
+    poll_fn(|context| {
+        while let Poll::Ready(Some(_)) = jobs.poll_join_next(context) {}
+        told.poll_recv(context)
+    })
+    .await
 }
 
 /// What is said when there is no time left for it.

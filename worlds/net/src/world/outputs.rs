@@ -3,11 +3,9 @@
 use super::World;
 use crate::disk::DiskJob;
 use crate::messages::{NetEvent, WorldMessage};
-use dunlin_base::{ConnId, TorrentId};
-use dunlin_disk::TorrentPlan;
+use dunlin_base::ConnId;
 use dunlin_disk::pieces::Job;
-use dunlin_engine::io::{Event, HangUpReason, Input, LocalError, Output};
-use dunlin_metainfo::{BLOCK_LENGTH, Torrent};
+use dunlin_engine::io::{Event, HangUpReason, Output};
 use dunlin_wire::Message;
 use std::sync::Arc;
 
@@ -32,6 +30,7 @@ impl World {
                 if let Some(known) = self.conns.get_mut(&conn) {
                     if let Some(torrent) = torrent {
                         known.receiver.belongs_to(torrent);
+                        self.views.mark(torrent);
                     }
                     known.outbox.push_bytes(&handshake.encode());
                     self.ready.insert(conn);
@@ -97,43 +96,13 @@ impl World {
     }
 
     fn event(&mut self, event: Event) {
+        if let Event::State { torrent, .. } = &event {
+            self.views.mark(*torrent);
+        }
         if event == Event::Stopped {
             self.stopped = true;
             self.disk.interrupt();
         }
         let _ = self.events.send(NetEvent::Engine(event));
-    }
-
-    fn open(&mut self, torrent: TorrentId, metainfo: &Torrent, wanted: Vec<bool>) {
-        let Some(known) = self.torrents.get_mut(&torrent) else { return };
-        let content = match metainfo.content(BLOCK_LENGTH) {
-            Some(content) => Arc::new(content),
-            None => {
-                let message = "the torrent has no hashes of its pieces".to_owned();
-                let error = LocalError { message, disk_full: false };
-                self.inputs.push_back(Input::OpenFailed { torrent, error });
-                return;
-            }
-        };
-        known.content = Some(Arc::clone(&content));
-        let again = std::mem::take(&mut known.open);
-        let folder = known.folder.clone();
-        let existing = known.existing;
-        let roots = metainfo.files.iter().map(|file| file.root).collect();
-        let plan = Box::new(TorrentPlan { content, folder, wanted, existing, roots });
-        self.hot.forget_torrent(torrent);
-        for lost in self.buffers.forget(torrent) {
-            self.displaced(lost);
-        }
-        self.submit(torrent, DiskJob::Open { torrent, plan, again });
-    }
-
-    fn close(&mut self, torrent: TorrentId) {
-        self.hot.forget_torrent(torrent);
-        for lost in self.buffers.forget(torrent) {
-            self.displaced(lost);
-        }
-        self.closing.insert(torrent);
-        self.submit(torrent, DiskJob::Close { torrent });
     }
 }

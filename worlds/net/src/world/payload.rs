@@ -270,7 +270,10 @@ impl World {
                         None => self.reads.want(conn, part, block),
                     }
                 }
-                self.hot.keep(part, data);
+                // What was read of a torrent that is closed meanwhile is not kept.
+                if self.torrents.get(&torrent).is_some_and(|entry| entry.open) {
+                    self.hot.keep(part, data);
+                }
             }
             Err(error) => {
                 if error.kind == DiskErrorKind::Changed {

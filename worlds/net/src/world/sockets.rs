@@ -194,6 +194,9 @@ impl World {
     /// Takes a connection out, with all that hangs on it.
     pub(super) fn forget(&mut self, id: ConnId) -> Option<Conn> {
         let mut conn = self.conns.remove(&id)?;
+        if let Some(torrent) = conn.receiver.torrent() {
+            self.views.mark(torrent);
+        }
         conn.receiver.close(&mut self.buffers);
         self.held -= conn.held;
         self.ready.remove(&id);

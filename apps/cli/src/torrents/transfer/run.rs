@@ -154,7 +154,7 @@ impl Transfer {
                     progress.disk = Some(error);
                 }
             }
-            NetEvent::Stopped => {}
+            NetEvent::Removed { .. } | NetEvent::Stopped => {}
         }
     }
 
@@ -273,12 +273,13 @@ impl Transfer {
 
     /// Looks at the numbers, and whether anything still comes.
     fn look(&mut self) {
-        let views = self.net.views();
+        for (torrent, view) in self.net.take_views() {
+            if let Some(progress) = self.torrents.get_mut(&torrent) {
+                progress.view = Some(view);
+            }
+        }
         let mut stalled = Vec::new();
         for (torrent, progress) in &mut self.torrents {
-            if let Some(view) = views.get(torrent) {
-                progress.view = Some(view.clone());
-            }
             if let Some(view) = &progress.view
                 && !self.fetches
                 && matches!(view.state, TorrentState::Seeding | TorrentState::Done)
