@@ -24,6 +24,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 /// Connections in a cluster that have not said what they are for; on the internet there are fewer.
 const MAX_UNGREETED: usize = 1000;
 
+/// The room that a queue keeps when it is empty; thousands of torrents make longer bursts.
+const MAX_KEPT: usize = 64;
+
 /// All torrents and connections of one peer.
 #[derive(Debug)]
 pub struct Session {
@@ -136,7 +139,7 @@ impl Session {
     }
 
     pub(crate) fn happened(&mut self) -> Option<Happened> {
-        self.shared.happened.pop_front()
+        pop(&mut self.shared.happened)
     }
 
     /// The counters.
@@ -151,7 +154,7 @@ impl Session {
 
     /// The next thing to do, until `None`.
     pub fn poll(&mut self) -> Option<Output> {
-        self.shared.out.pop_front()
+        pop(&mut self.shared.out)
     }
 
     /// When to call again for the time's sake, and why.
@@ -562,4 +565,13 @@ impl Session {
             }
         }
     }
+}
+
+/// Takes the first of a queue; the room of a long burst is given back with the last.
+fn pop<T>(queue: &mut VecDeque<T>) -> Option<T> {
+    let next = queue.pop_front();
+    if queue.is_empty() && queue.capacity() > MAX_KEPT {
+        queue.shrink_to(MAX_KEPT);
+    }
+    next
 }
