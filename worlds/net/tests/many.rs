@@ -30,7 +30,7 @@ const TORRENTS: u32 = 2000;
 const PIECE: usize = 16 << 10;
 const PIECES: usize = 4;
 /// Torrents that come and go before anything is counted.
-const WARM_UP: u32 = 400;
+const WARM_UP: u32 = 100;
 /// Seeds that a peer fetches a block of, at most.
 const SERVED: usize = 40;
 /// No test waits longer for anything; none comes near it unless something is wrong.
