@@ -55,7 +55,7 @@ fn a_pause_hangs_up_and_a_resume_goes_on() {
     assert_eq!(world.state(hosts[1]), Some(TorrentState::Paused));
     assert!(world.hosts[hosts[1]].ends.is_empty());
     assert_eq!(world.hosts[hosts[1]].disk.reserved(), 0, "no memory is kept");
-    assert_eq!(world.heard(hosts[1]), [AnnounceEvent::Started, AnnounceEvent::Stopped]);
+    assert_eq!(world.announced(hosts[1]), [AnnounceEvent::Started, AnnounceEvent::Stopped]);
     world.command(hosts[1], Command::Resume(T));
     assert!(world.run(HOUR, |w| w.seeds(hosts[1])));
     assert_eq!(world.hosts[hosts[1]].disk.opened, 1, "nothing is checked again");
@@ -71,7 +71,7 @@ fn a_torrent_may_be_added_paused_and_removed() {
     world.add(host, AddTorrent { paused: true, ..add.clone() });
     world.pass(Duration::from_secs(10));
     assert_eq!(world.state(host), Some(TorrentState::Paused));
-    assert!(world.heard(host).is_empty());
+    assert!(world.announced(host).is_empty());
     world.command(host, Command::Resume(T));
     world.pass(Duration::from_millis(60));
     world.command(host, Command::Remove(T));
@@ -99,7 +99,7 @@ fn a_stop_tells_trackers_and_closes_everything() {
         assert!(world.run(Duration::from_secs(5), stopped));
         let took = world.now().since(began);
         assert_eq!(took >= Duration::from_secs(5), slow, "{took:?}");
-        assert_eq!(world.heard(hosts[1]).last(), Some(&AnnounceEvent::Stopped));
+        assert_eq!(world.announced(hosts[1]).last(), Some(&AnnounceEvent::Stopped));
         assert!(!world.hosts[hosts[1]].disk.is_open(T));
         assert!(world.hosts[hosts[1]].ends.is_empty());
     }
@@ -120,13 +120,13 @@ fn unwanted_files_stay_away_until_they_are_wanted() {
     assert_eq!(view(&world, host).have, view(&world, host).wanted);
     assert!(!world.hosts[host].disk.have(T).unwrap().has(PieceIndex(3)));
     world.pass(Duration::from_secs(2000));
-    let heard = world.heard(host);
+    let heard = world.announced(host);
     assert_eq!(heard, [AnnounceEvent::Started, AnnounceEvent::Paused], "a partial seed says so");
     world.command(host, Command::Prioritize(T, vec![]));
     assert_eq!(world.state(host), Some(TorrentState::Downloading));
     assert!(world.run(HOUR, |w| w.seeds(host)));
     assert_eq!(finished(&world, host), [0, 1, 2, 3]);
-    assert!(world.heard(host).contains(&AnnounceEvent::Completed));
+    assert!(world.announced(host).contains(&AnnounceEvent::Completed));
 }
 
 #[test]

@@ -9,8 +9,10 @@ use dunlin_engine::client::NodeConfig;
 use dunlin_engine::io::{AddTorrent, Command, HangUpReason, Input, Source};
 use dunlin_metainfo::{Format, Torrent};
 use dunlin_wire::extended::ExtendedHandshake;
-use dunlin_wire::{Handshake, Message, Reserved};
-use internet_world::{HOUR, Parcel, T, World, adding, address, peer_id, torrent};
+use dunlin_wire::{Handshake, Message};
+use internet_world::{
+    HOUR, Parcel, T, World, adding, address, extended, handshake, peer_id, torrent,
+};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,19 +22,8 @@ fn some() -> Arc<Torrent> {
     torrent(Format::V1, PIECE, &[40 * u64::from(PIECE)])
 }
 
-fn node(world: &mut World, torrent: &Arc<Torrent>, seeds: bool) -> usize {
-    let host = world.host(NodeConfig::default());
-    world.hosts[host].disk.full_copy = seeds;
-    world.add(host, adding(Source::Metainfo(torrent.clone()), host));
-    host
-}
-
 fn greet_as(world: &mut World, from: usize, to: usize, hash: InfoHash, id: PeerId) -> ConnId {
-    let conn = world.dial(from, to);
-    let reserved = Reserved::INTERNET;
-    let handshake = Handshake { reserved, info_hash: hash, peer_id: id };
-    world.say(from, conn, |conn| Parcel::Handshake(conn, handshake));
-    conn
+    world.connect(from, to, Handshake { peer_id: id, ..handshake(from, hash) })
 }
 
 /// Many messages at one moment.
@@ -48,7 +39,7 @@ fn say_at_once(world: &mut World, from: usize, conn: ConnId, messages: &[Message
 fn an_id_that_is_copied_evicts_nobody() {
     let torrent = some();
     let mut world = World::new();
-    let host = node(&mut world, &torrent, false);
+    let host = world.add_node(&torrent, false);
     let (owner, thief) = (world.scripted(), world.scripted());
     let hash = torrent.hashes.first();
     // Ids above and below ours: who keeps which connection depends on them.
@@ -74,18 +65,18 @@ fn an_id_that_is_copied_evicts_nobody() {
 fn addresses_that_a_stranger_names_keep_out_nobody_that_a_tracker_names() {
     let torrent = some();
     let mut world = World::new();
-    let host = node(&mut world, &torrent, false);
+    let host = world.add_node(&torrent, false);
     let stranger = world.scripted();
     let conn = world.greet(stranger, host, torrent.hashes.first());
     let names: Vec<Message> = (1..=3000)
         .map(|port| {
             let said = ExtendedHandshake { port: Some(port), ..ExtendedHandshake::default() };
-            Message::Extended { id: 0, payload: said.encode() }
+            extended(0, said.encode())
         })
         .collect();
     say_at_once(&mut world, stranger, conn, &names);
     // Invariants are checked after every input: so many of one source, so many in all.
-    let seed = node(&mut world, &torrent, true);
+    let seed = world.add_node(&torrent, true);
     world.command(host, Command::AddPeers(T, vec![address(seed)]));
     assert!(world.run(Duration::from_secs(60), |world| world.seeds(host)));
 }
@@ -98,7 +89,7 @@ fn sitters(world: &mut World, seed: usize, hash: InfoHash, hosts: usize, each: u
             let mut id = peer_id(host);
             id.0[0] = number as u8;
             let conn = greet_as(world, host, seed, hash, id);
-            world.say_message(host, conn, Message::Interested);
+            world.send(host, conn, Message::Interested);
         }
     }
 }
@@ -109,11 +100,11 @@ fn who_sits_in_a_place_and_takes_nothing_makes_room() {
     for (hosts, each, sat) in [(10, 8, 0), (80, 1, 60)] {
         let torrent = some();
         let mut world = World::new();
-        let seed = node(&mut world, &torrent, true);
+        let seed = world.add_node(&torrent, true);
         sitters(&mut world, seed, torrent.hashes.first(), hosts, each);
         world.pass(Duration::from_secs(sat));
         assert_eq!(world.hosts[seed].ends.len(), 80, "four of five places");
-        let honest = node(&mut world, &torrent, false);
+        let honest = world.add_node(&torrent, false);
         let served = world.run(Duration::from_secs(120), |world| world.seeds(honest));
         assert!(served, "{hosts} addresses with {each} connections each");
         assert!(world.hosts[seed].ends.len() <= 80);
@@ -124,7 +115,7 @@ fn who_sits_in_a_place_and_takes_nothing_makes_room() {
 fn a_source_that_has_all_its_places_gives_up_its_own() {
     let torrent = some();
     let mut world = World::new();
-    let seed = node(&mut world, &torrent, true);
+    let seed = world.add_node(&torrent, true);
     let hash = torrent.hashes.first();
     sitters(&mut world, seed, hash, 1, 8);
     let host = world.hosts.len() - 1;
@@ -163,7 +154,7 @@ fn messages_that_change_nothing_are_borne_up_to_a_rate() {
     for (number, kind) in kinds.into_iter().enumerate() {
         let torrent = some();
         let mut world = World::new();
-        let host = node(&mut world, &torrent, false);
+        let host = world.add_node(&torrent, false);
         let peer = world.scripted();
         let conn = world.greet(peer, host, torrent.hashes.first());
         let some: Vec<Message> = (0..3000).map(kind).collect();
@@ -184,7 +175,7 @@ fn messages_that_change_nothing_are_borne_up_to_a_rate() {
 fn news_costs_no_patience() {
     let torrent = torrent(Format::V1, 16 << 10, &[6000 * (16 << 10)]);
     let mut world = World::new();
-    let host = node(&mut world, &torrent, true);
+    let host = world.add_node(&torrent, true);
     let peer = world.scripted();
     let conn = world.greet(peer, host, torrent.hashes.first());
     let haves: Vec<Message> = (0..5999).map(|piece| Message::Have { piece }).collect();
@@ -196,12 +187,12 @@ fn news_costs_no_patience() {
 fn a_ban_ends() {
     let torrent = some();
     let mut world = World::new();
-    let host = node(&mut world, &torrent, false);
+    let host = world.add_node(&torrent, false);
     let peer = world.scripted();
     let hash = torrent.hashes.first();
     for _ in 0..5 {
         let conn = world.greet(peer, host, hash);
-        world.say_message(peer, conn, Message::Have { piece: 10_000 });
+        world.send(peer, conn, Message::Have { piece: 10_000 });
         assert!(world.is_closed(peer, conn));
     }
     let conn = world.greet(peer, host, hash);
@@ -210,7 +201,7 @@ fn a_ban_ends() {
     world.pass(HOUR);
     let conn = world.greet(peer, host, hash);
     assert!(!world.is_closed(peer, conn), "an hour later it may try again");
-    world.say_message(peer, conn, Message::Have { piece: 10_000 });
+    world.send(peer, conn, Message::Have { piece: 10_000 });
     let conn = world.greet(peer, host, hash);
     assert!(!world.is_closed(peer, conn), "and begins anew");
 }
@@ -225,7 +216,7 @@ fn what_is_taken_back_uses_up_no_limit() {
     world.add(seed, adding(Source::Metainfo(torrent.clone()), seed));
     let peer = world.scripted();
     let conn = world.greet(peer, seed, torrent.hashes.first());
-    world.say_message(peer, conn, Message::Interested);
+    world.send(peer, conn, Message::Interested);
     // A minute's worth of the limit, taken back as soon as it was asked for.
     let end = world.hosts[peer].ends[&conn];
     for n in 0..3840_u32 {
@@ -247,24 +238,24 @@ fn what_is_taken_back_uses_up_no_limit() {
 fn slots_that_a_source_lets_pass_are_remembered_when_it_comes_again() {
     let torrent = some();
     let mut world = World::new();
-    let seed = node(&mut world, &torrent, true);
+    let seed = world.add_node(&torrent, true);
     world.set_uplink(seed, 100_000);
     let hash = torrent.hashes.first();
     let strangers: Vec<usize> = (0..10).map(|_| world.scripted()).collect();
     let mut conns: Vec<(usize, ConnId)> = Vec::new();
     let sit = |world: &mut World, conns: &mut Vec<(usize, ConnId)>| {
         for (host, conn) in conns.drain(..) {
-            world.say(host, conn, Parcel::Fin);
+            world.close(host, conn);
         }
         for stranger in &strangers {
             let conn = world.greet(*stranger, seed, hash);
-            world.say_message(*stranger, conn, Message::Interested);
+            world.send(*stranger, conn, Message::Interested);
             conns.push((*stranger, conn));
         }
     };
     sit(&mut world, &mut conns);
     world.pass(Duration::from_secs(2));
-    let honest = node(&mut world, &torrent, false);
+    let honest = world.add_node(&torrent, false);
     // 2.5 MiB at 100 kB a second take 27 s when nobody disturbs. The strangers come anew all the time.
     let began = world.now();
     while !world.seeds(honest) {
@@ -289,10 +280,8 @@ fn newcomer_comes_in(
     for _ in 0..4 {
         let conn = world.dial(newcomer, host);
         crowd(world, Duration::from_millis(100));
-        let (reserved, id) = (Reserved::INTERNET, peer_id(newcomer));
-        let handshake = Handshake { reserved, info_hash: hash, peer_id: id };
-        world.say(newcomer, conn, |conn| Parcel::Handshake(conn, handshake));
-        if !world.messages(newcomer, conn).is_empty() {
+        world.send_handshake(newcomer, conn, handshake(newcomer, hash));
+        if !world.received(newcomer, conn).is_empty() {
             return true;
         }
         crowd(world, Duration::from_secs(15));
@@ -304,7 +293,7 @@ fn newcomer_comes_in(
 fn strangers_that_dial_again_at_once_keep_no_newcomer_from_greeting() {
     let torrent = some();
     let mut world = World::new();
-    let host = node(&mut world, &torrent, true);
+    let host = world.add_node(&torrent, true);
     let strangers: Vec<usize> = (0..120).map(|_| world.scripted()).collect();
     let mut conns: Vec<(usize, ConnId)> = Vec::new();
     let mut crowd = |world: &mut World, time: Duration| {
@@ -359,14 +348,14 @@ fn strangers_that_dial_again_at_once_keep_no_newcomer_from_a_place() {
 fn silent_strangers_of_one_source_make_room_for_others_of_it() {
     let torrent = some();
     let mut world = World::new();
-    let host = node(&mut world, &torrent, true);
+    let host = world.add_node(&torrent, true);
     let stranger = world.scripted();
     let silent: Vec<ConnId> = (0..32).map(|_| world.stranger_dials(stranger, host)).collect();
     world.pass(Duration::from_secs(1));
     assert!(silent.iter().all(|conn| !world.is_closed(stranger, *conn)), "so many may wait");
     let conn = world.greet(stranger, host, torrent.hashes.first());
     world.pass(Duration::from_secs(1));
-    assert!(!world.is_closed(stranger, conn) && !world.messages(stranger, conn).is_empty());
+    assert!(!world.is_closed(stranger, conn) && !world.received(stranger, conn).is_empty());
     let closed = silent.iter().filter(|conn| world.is_closed(stranger, **conn)).count();
     assert_eq!(closed, 1);
 }

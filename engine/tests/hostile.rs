@@ -6,9 +6,11 @@ use dunlin_base::{ConnId, InfoHash, PieceIndex};
 use dunlin_engine::client::NodeConfig;
 use dunlin_engine::io::{HangUpReason, Input, Source, TorrentState};
 use dunlin_metainfo::Format;
+use dunlin_wire::Message;
 use dunlin_wire::extended::{ExtendedHandshake, MetadataMessage};
-use dunlin_wire::{Handshake, Message, Reserved};
-use internet_world::{HOUR, Parcel, T, World, adding, address, magnet, peer_id, request, torrent};
+use internet_world::{
+    HOUR, Parcel, T, World, adding, address, extended, handshake, magnet, request, torrent,
+};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,14 +51,14 @@ fn what_breaks_the_protocol_is_closed_and_only_a_habit_is_banned() {
         let (mut world, host, peer, hash) = leecher();
         let conn = world.greet(peer, host, hash);
         assert!(!world.is_closed(peer, conn));
-        world.say_message(peer, conn, breach.clone());
+        world.send(peer, conn, breach.clone());
         assert!(world.is_closed(peer, conn), "{breach:?}");
         assert_eq!(world.banned(host), 0, "{breach:?} is no lie");
     }
     let (mut world, host, peer, hash) = leecher();
     for _ in 0..5 {
         let conn = world.greet(peer, host, hash);
-        world.say_message(peer, conn, Message::Have { piece: 41 });
+        world.send(peer, conn, Message::Have { piece: 41 });
     }
     assert_eq!(world.banned(host), 1, "a habit");
     let conn = world.dial(peer, host);
@@ -70,12 +72,10 @@ fn who_is_banned_meanwhile_is_not_let_in_by_an_older_connection() {
     let older = world.dial(peer, host);
     for _ in 0..5 {
         let conn = world.greet(peer, host, hash);
-        world.say_message(peer, conn, Message::Have { piece: 41 });
+        world.send(peer, conn, Message::Have { piece: 41 });
     }
     assert_eq!(world.banned(host), 1);
-    let handshake =
-        Handshake { reserved: Reserved::INTERNET, info_hash: hash, peer_id: peer_id(peer) };
-    world.say(peer, older, |conn| Parcel::Handshake(conn, handshake));
+    world.send_handshake(peer, older, handshake(peer, hash));
     assert!(world.is_closed(peer, older));
     assert_eq!(world.hosts[host].hang_ups.last(), Some(&HangUpReason::Banned));
 }
@@ -96,17 +96,17 @@ fn who_comes_while_we_stop_is_sent_away() {
 fn requests_outside_of_a_piece_are_rejected() {
     let (mut world, host, peer, hash) = seed();
     let conn = world.greet(peer, host, hash);
-    world.say_message(peer, conn, Message::HaveNone);
-    world.say_message(peer, conn, Message::Interested);
+    world.send(peer, conn, Message::HaveNone);
+    world.send(peer, conn, Message::Interested);
     let bad =
         [(41, 0, 16384), (0, PIECE, 1), (0, 0, 16385), (0, 0, 0), (0, u32::MAX, 2), (40, 0, 1235)];
     for (piece, begin, length) in bad {
-        world.say_message(peer, conn, request(piece, begin, length));
+        world.send(peer, conn, request(piece, begin, length));
         let range = dunlin_base::BlockRef { piece: PieceIndex(piece), begin, len: length };
         let answer = Message::RejectRequest(range);
-        assert_eq!(world.messages(peer, conn).last(), Some(&answer));
+        assert_eq!(world.last_received(peer, conn), Some(answer));
     }
-    world.say_message(peer, conn, request(40, 0, 1234));
+    world.send(peer, conn, request(40, 0, 1234));
     let got = &world.hosts[peer].got;
     assert!(
         got.iter().any(|(_, parcel)| matches!(parcel, Parcel::Piece(_, b, true) if b.len == 1234))
@@ -134,10 +134,9 @@ fn another_torrent_and_ourselves_are_sent_away() {
     let (mut world, host, peer, hash) = leecher();
     let conn = world.greet(peer, host, InfoHash([9; 20]));
     assert!(world.is_closed(peer, conn) && has(&world, host, HangUpReason::UnknownTorrent));
-    assert!(world.messages(peer, conn).is_empty());
+    assert!(world.received(peer, conn).is_empty());
     let conn = world.dial(peer, host);
-    let own = Handshake { reserved: Reserved::INTERNET, info_hash: hash, peer_id: peer_id(host) };
-    world.say(peer, conn, |conn| Parcel::Handshake(conn, own));
+    world.send_handshake(peer, conn, handshake(host, hash));
     assert!(world.is_closed(peer, conn) && has(&world, host, HangUpReason::Ourselves));
     // A node that is told of its own address finds out, once.
     world.command(host, dunlin_engine::io::Command::AddPeers(T, vec![address(host)]));
@@ -183,8 +182,8 @@ fn silence_is_no_connection() {
     assert!(world.is_closed(peer, mute), "no handshake");
     assert!(!world.is_closed(peer, greeted));
     world.pass(Duration::from_secs(100));
-    assert!(world.messages(peer, greeted).contains(&Message::KeepAlive));
-    world.say_message(peer, greeted, Message::KeepAlive);
+    assert!(world.received(peer, greeted).contains(&Message::KeepAlive));
+    world.send(peer, greeted, Message::KeepAlive);
     world.pass(Duration::from_secs(150));
     assert!(!world.is_closed(peer, greeted), "it gave a sign of life");
     world.pass(Duration::from_secs(60));
@@ -278,13 +277,13 @@ fn offers_metadata(
         metadata_size: Some(size),
         ..ExtendedHandshake::default()
     };
-    world.say_message(peer, conn, Message::Extended { id: 0, payload: said.encode() });
+    world.send(peer, conn, extended(0, said.encode()));
     conn
 }
 
 /// Pieces of metadata that were asked of a scripted peer.
 fn asked(world: &World, peer: usize, conn: ConnId) -> Vec<u32> {
-    let messages = world.messages(peer, conn);
+    let messages = world.received(peer, conn);
     let extended = messages.into_iter().filter_map(|message| match message {
         Message::Extended { id: 9, payload } => MetadataMessage::decode(&payload).unwrap(),
         _ => None,
@@ -308,8 +307,11 @@ fn wrong_metadata_bans_whoever_gave_it_and_the_right_one_still_comes() {
     let conn = offers_metadata(&mut world, liar, host, hash, size);
     assert_eq!(asked(&world, liar, conn), [0]);
     let data = vec![b'x'; size as usize].into();
-    let payload = MetadataMessage::Data { piece: 0, total_size: size, data }.encode();
-    world.say_message(liar, conn, Message::Extended { id: 1, payload });
+    world.send(
+        liar,
+        conn,
+        extended(1, MetadataMessage::Data { piece: 0, total_size: size, data }.encode()),
+    );
     assert!(world.is_closed(liar, conn));
     assert_eq!(world.banned(host), 1);
     let seed = world.host(NodeConfig { seed: 4, ..NodeConfig::default() });
@@ -331,8 +333,7 @@ fn metadata_that_never_ends_keeps_nobody() {
         let first = asked(&world, *peer, conn);
         assert_eq!(first.len(), 1, "never more at a time");
         for piece in first {
-            let payload = MetadataMessage::Reject { piece }.encode();
-            world.say_message(*peer, conn, Message::Extended { id: 1, payload });
+            world.send(*peer, conn, extended(1, MetadataMessage::Reject { piece }.encode()));
         }
     }
     assert_eq!(world.state(host), Some(TorrentState::Metadata));

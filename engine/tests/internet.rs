@@ -31,7 +31,7 @@ fn a_pair_and_a_crowd_complete() {
             } else {
                 &[AnnounceEvent::Started, AnnounceEvent::Completed]
             };
-            let mut heard = world.heard(*host);
+            let mut heard = world.announced(*host);
             heard.dedup();
             assert_eq!(heard, expected, "{format:?} {host}");
         }
@@ -87,7 +87,7 @@ fn a_goal_ends_it_and_trackers_hear_both() {
     assert!(world.run(HOUR, |w| w.state(host) == Some(TorrentState::Done)));
     world.pass(Duration::from_secs(20));
     use AnnounceEvent::{Completed, Started, Stopped};
-    assert_eq!(world.heard(host), [Started, Completed, Stopped]);
+    assert_eq!(world.announced(host), [Started, Completed, Stopped]);
     assert!(!world.hosts[host].disk.is_open(T));
     assert!(world.hosts[host].ends.is_empty());
 }

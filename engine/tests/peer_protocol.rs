@@ -3,57 +3,30 @@
 
 mod internet_world;
 
-use dunlin_base::{BlockRef, ConnId, InfoHash, TorrentId};
+use dunlin_base::{InfoHash, PeerId, TorrentId};
 use dunlin_engine::client::NodeConfig;
 use dunlin_engine::io::{AddTorrent, Command, HangUpReason, Source};
+use dunlin_metainfo::Format;
 use dunlin_metainfo::merkle::{HashSpan, check_proof, layers_of};
-use dunlin_metainfo::{Format, Torrent};
 use dunlin_tracker::AnnounceFailure;
 use dunlin_wire::extended::{ExtendedHandshake, MetadataMessage, write_dont_have};
-use dunlin_wire::{Handshake, HashRange, Message, Reserved};
-use internet_world::{HOUR, Parcel, T, World, adding, address, peer_id, torrent};
+use dunlin_wire::{Handshake, HashRange, Message};
+use internet_world::{
+    HOUR, T, World, adding, address, extended, handshake, magnet, plain_handshake, torrent,
+};
 use std::sync::Arc;
 use std::time::Duration;
 
 const PIECE: u32 = 64 << 10;
 
-fn node(world: &mut World, torrent: &Arc<Torrent>, seeds: bool) -> usize {
-    let host = world.host(NodeConfig::default());
-    world.hosts[host].disk.full_copy = seeds;
-    world.add(host, adding(Source::Metainfo(torrent.clone()), host));
-    host
-}
-
-fn dial_as(
-    world: &mut World,
-    from: usize,
-    to: usize,
-    hash: InfoHash,
-    reserved: Reserved,
-) -> ConnId {
-    let conn = world.dial(from, to);
-    let handshake = Handshake { reserved, info_hash: hash, peer_id: peer_id(from) };
-    world.say(from, conn, |conn| Parcel::Handshake(conn, handshake));
-    conn
-}
-
-fn handshakes(world: &World, host: usize) -> Vec<Handshake> {
-    let got = world.hosts[host].got.iter();
-    got.filter_map(|(_, parcel)| match parcel {
-        Parcel::Handshake(_, handshake) => Some(*handshake),
-        _ => None,
-    })
-    .collect()
-}
-
 #[test]
 fn the_extension_handshake_comes_first_and_says_who_we_are() {
     let torrent = torrent(Format::V1, PIECE, &[9 * u64::from(PIECE)]);
     let mut world = World::new();
-    let host = node(&mut world, &torrent, true);
+    let host = world.add_node(&torrent, true);
     let peer = world.scripted();
     let conn = world.greet(peer, host, torrent.hashes.first());
-    let messages = world.messages(peer, conn);
+    let messages = world.received(peer, conn);
     let Message::Extended { id: 0, payload } = &messages[0] else { panic!("{messages:?}") };
     let said = ExtendedHandshake::decode(payload).unwrap();
     assert_eq!(said.port, Some(6881));
@@ -63,8 +36,8 @@ fn the_extension_handshake_comes_first_and_says_who_we_are() {
     assert!(said.client.unwrap().starts_with("dunlin "));
     assert_eq!(messages[1], Message::HaveAll);
     let plain = world.scripted();
-    let conn = dial_as(&mut world, plain, host, torrent.hashes.first(), Reserved::default());
-    let messages = world.messages(plain, conn);
+    let conn = world.connect(plain, host, plain_handshake(plain, torrent.hashes.first()));
+    let messages = world.received(plain, conn);
     assert_eq!(messages, [Message::Bitfield(vec![0xff, 0x80].into())], "neither of them");
 }
 
@@ -73,22 +46,21 @@ fn metadata_is_served_but_not_for_ever_and_not_of_private_torrents() {
     let files: Vec<u64> = vec![16; 2000];
     let open = torrent(Format::V1, 16384, &files);
     let mut world = World::new();
-    let host = node(&mut world, &open, true);
+    let host = world.add_node(&open, true);
     let peer = world.scripted();
     let conn = world.greet(peer, host, open.hashes.first());
     let said = ExtendedHandshake { ut_metadata: Some(5), ..ExtendedHandshake::default() };
-    world.say_message(peer, conn, Message::Extended { id: 0, payload: said.encode() });
+    world.send(peer, conn, extended(0, said.encode()));
     let ask = |world: &mut World, piece| {
-        let payload = MetadataMessage::Request { piece }.encode();
-        world.say_message(peer, conn, Message::Extended { id: 1, payload });
-        let answer = world.messages(peer, conn).pop().unwrap();
+        world.send(peer, conn, extended(1, MetadataMessage::Request { piece }.encode()));
+        let answer = world.last_received(peer, conn).unwrap();
         let Message::Extended { id: 5, payload } = answer else { panic!("{answer:?}") };
         MetadataMessage::decode(&payload).unwrap().unwrap()
     };
     // What is refused counts as nothing that was given: hashes, and pieces that there are none of.
     for index in 0..40 {
         let range = HashRange { root: [1; 32], base: 0, index: index * 2, length: 2, proof: 0 };
-        world.say_message(peer, conn, Message::HashRequest(range));
+        world.send(peer, conn, Message::HashRequest(range));
         assert_eq!(ask(&mut world, 900 + index), MetadataMessage::Reject { piece: 900 + index });
     }
     let size = open.info().len() as u32;
@@ -115,7 +87,7 @@ fn metadata_is_served_but_not_for_ever_and_not_of_private_torrents() {
 fn a_seed_of_version_2_answers_for_its_hashes() {
     let torrent = torrent(Format::V2, 16384, &[300 * 16384 + 1]);
     let mut world = World::new();
-    let host = node(&mut world, &torrent, true);
+    let host = world.add_node(&torrent, true);
     let peer = world.scripted();
     let short = torrent.hashes.first();
     let conn = world.greet(peer, host, short);
@@ -124,8 +96,8 @@ fn a_seed_of_version_2_answers_for_its_hashes() {
     for span in HashSpan::of_piece_layer(file.length, 16384) {
         let HashSpan { base, index, length, proof } = span;
         let range = HashRange { root, base, index, length, proof };
-        world.say_message(peer, conn, Message::HashRequest(range));
-        let Some(Message::Hashes { range: back, hashes }) = world.messages(peer, conn).pop() else {
+        world.send(peer, conn, Message::HashRequest(range));
+        let Some(Message::Hashes { range: back, hashes }) = world.last_received(peer, conn) else {
             panic!("no answer")
         };
         let nodes: Vec<[u8; 32]> = hashes.chunks(32).map(|node| node.try_into().unwrap()).collect();
@@ -135,8 +107,8 @@ fn a_seed_of_version_2_answers_for_its_hashes() {
     let strange = HashRange { root: [1; 32], base: 0, index: 0, length: 2, proof: 0 };
     let wrong = HashRange { root, base: 0, index: 1, length: 2, proof: 0 };
     for range in [strange, wrong] {
-        world.say_message(peer, conn, Message::HashRequest(range));
-        assert_eq!(world.messages(peer, conn).last(), Some(&Message::HashReject(range)));
+        world.send(peer, conn, Message::HashRequest(range));
+        assert_eq!(world.last_received(peer, conn), Some(Message::HashReject(range)));
     }
 }
 
@@ -145,12 +117,12 @@ fn a_hybrid_torrent_is_known_by_both_names_and_takes_the_upgrade() {
     let torrent = torrent(Format::Hybrid, PIECE, &[9 * u64::from(PIECE)]);
     let names: Vec<InfoHash> = torrent.hashes.wire().collect();
     let mut world = World::new();
-    let host = node(&mut world, &torrent, false);
+    let host = world.add_node(&torrent, false);
     for name in &names {
         let peer = world.scripted();
         let conn = world.greet(peer, host, *name);
         assert!(!world.is_closed(peer, conn));
-        let answer = handshakes(&world, peer).remove(0);
+        let answer = world.handshakes(peer).remove(0);
         assert_eq!(answer.info_hash, *name, "answered by the name that was asked for");
         assert_eq!(answer.reserved.v2(), *name == names[0]);
     }
@@ -163,46 +135,33 @@ fn a_hybrid_torrent_is_known_by_both_names_and_takes_the_upgrade() {
     let peer = world.scripted();
     world.command(host, Command::AddPeers(T, vec![address(peer)]));
     world.pass(Duration::from_secs(1));
-    assert_eq!(handshakes(&world, peer)[0].info_hash, names[0]);
+    assert_eq!(world.handshakes(peer)[0].info_hash, names[0]);
     let conn = *world.hosts[peer].ends.keys().next().unwrap();
-    let reserved = Reserved::INTERNET;
-    let answer = Handshake { reserved, info_hash: names[1], peer_id: peer_id(peer) };
-    world.say(peer, conn, |conn| Parcel::Handshake(conn, answer));
+    world.send_handshake(peer, conn, handshake(peer, names[1]));
     let range = HashRange { root: [1; 32], base: 0, index: 0, length: 2, proof: 0 };
-    world.say_message(peer, conn, Message::HashRequest(range));
-    assert_eq!(world.messages(peer, conn).last(), Some(&Message::HashReject(range)));
-}
-
-/// Blocks that a scripted peer was asked for and that were not taken back.
-fn asked(world: &World, host: usize, conn: ConnId) -> Vec<BlockRef> {
-    let messages = world.messages(host, conn).into_iter();
-    messages
-        .filter_map(|message| match message {
-            Message::Request(range) => Some(range),
-            _ => None,
-        })
-        .collect()
+    world.send(peer, conn, Message::HashRequest(range));
+    assert_eq!(world.last_received(peer, conn), Some(Message::HashReject(range)));
 }
 
 #[test]
 fn without_the_fast_extension_a_choke_takes_requests_back() {
     let torrent = torrent(Format::V1, PIECE, &[4 * u64::from(PIECE)]);
     let mut world = World::new();
-    let host = node(&mut world, &torrent, false);
+    let host = world.add_node(&torrent, false);
     let peer = world.scripted();
-    let conn = dial_as(&mut world, peer, host, torrent.hashes.first(), Reserved::default());
-    world.say_message(peer, conn, Message::Bitfield(vec![0xf0].into()));
-    assert_eq!(world.messages(peer, conn).last(), Some(&Message::Interested));
-    world.say_message(peer, conn, Message::Unchoke);
-    let first = asked(&world, peer, conn);
+    let conn = world.connect(peer, host, plain_handshake(peer, torrent.hashes.first()));
+    world.send(peer, conn, Message::Bitfield(vec![0xf0].into()));
+    assert_eq!(world.last_received(peer, conn), Some(Message::Interested));
+    world.send(peer, conn, Message::Unchoke);
+    let first = world.requested(peer, conn);
     assert!(!first.is_empty());
-    world.say_message(peer, conn, Message::Choke);
+    world.send(peer, conn, Message::Choke);
     let block = first[0];
-    world.say(peer, conn, |conn| Parcel::Piece(conn, block, true));
+    world.send_block(peer, conn, block);
     assert!(!world.is_closed(peer, conn), "it was on its way");
-    world.say_message(peer, conn, Message::Unchoke);
-    assert!(asked(&world, peer, conn).len() > first.len(), "and is asked for again");
-    world.say_message(peer, conn, Message::HaveAll);
+    world.send(peer, conn, Message::Unchoke);
+    assert!(world.requested(peer, conn).len() > first.len(), "and is asked for again");
+    world.send(peer, conn, Message::HaveAll);
     assert!(world.is_closed(peer, conn), "what needs the extension is a breach");
 }
 
@@ -210,18 +169,18 @@ fn without_the_fast_extension_a_choke_takes_requests_back() {
 fn a_choke_rejects_and_says_nothing_of_the_pieces() {
     let torrent = torrent(Format::V1, PIECE, &[4 * u64::from(PIECE)]);
     let mut world = World::new();
-    let host = node(&mut world, &torrent, false);
+    let host = world.add_node(&torrent, false);
     let peer = world.scripted();
     let conn = world.greet(peer, host, torrent.hashes.first());
-    world.say_message(peer, conn, Message::HaveAll);
-    world.say_message(peer, conn, Message::Unchoke);
-    let first = asked(&world, peer, conn);
-    world.say_message(peer, conn, Message::Choke);
+    world.send(peer, conn, Message::HaveAll);
+    world.send(peer, conn, Message::Unchoke);
+    let first = world.requested(peer, conn);
+    world.send(peer, conn, Message::Choke);
     for range in &first {
-        world.say_message(peer, conn, Message::RejectRequest(*range));
+        world.send(peer, conn, Message::RejectRequest(*range));
     }
-    world.say_message(peer, conn, Message::Unchoke);
-    let again = asked(&world, peer, conn);
+    world.send(peer, conn, Message::Unchoke);
+    let again = world.requested(peer, conn);
     assert!(again.len() >= first.len() * 2, "{again:?}");
 }
 
@@ -229,20 +188,18 @@ fn a_choke_rejects_and_says_nothing_of_the_pieces() {
 fn what_a_peer_has_lost_is_not_asked_of_it() {
     let torrent = torrent(Format::V1, PIECE, &[3 * u64::from(PIECE)]);
     let mut world = World::new();
-    let host = node(&mut world, &torrent, false);
+    let host = world.add_node(&torrent, false);
     let peer = world.scripted();
     let conn = world.greet(peer, host, torrent.hashes.first());
-    world.say_message(peer, conn, Message::HaveAll);
+    world.send(peer, conn, Message::HaveAll);
     for piece in [0, 2, 2, 99] {
-        let payload = write_dont_have(piece);
-        world.say_message(peer, conn, Message::Extended { id: 3, payload });
+        world.send(peer, conn, extended(3, write_dont_have(piece)));
     }
-    world.say_message(peer, conn, Message::Unchoke);
+    world.send(peer, conn, Message::Unchoke);
     world.pass(Duration::from_secs(1));
-    assert!(asked(&world, peer, conn).iter().all(|range| range.piece.0 == 1));
-    let payload = write_dont_have(1);
-    world.say_message(peer, conn, Message::Extended { id: 3, payload });
-    assert_eq!(world.messages(peer, conn).last(), Some(&Message::NotInterested));
+    assert!(world.requested(peer, conn).iter().all(|range| range.piece.0 == 1));
+    world.send(peer, conn, extended(3, write_dont_have(1)));
+    assert_eq!(world.last_received(peer, conn), Some(Message::NotInterested));
 }
 
 #[test]
@@ -250,16 +207,16 @@ fn never_more_requests_than_the_peer_keeps() {
     let torrent = torrent(Format::V1, 1 << 20, &[64 << 20]);
     for (queue, most) in [(None, 250), (Some(3), 3), (Some(100_000), 500)] {
         let mut world = World::new();
-        let host = node(&mut world, &torrent, false);
+        let host = world.add_node(&torrent, false);
         let peer = world.scripted();
         let conn = world.greet(peer, host, torrent.hashes.first());
         let said = ExtendedHandshake { queue, ..ExtendedHandshake::default() };
-        world.say_message(peer, conn, Message::Extended { id: 0, payload: said.encode() });
-        world.say_message(peer, conn, Message::HaveAll);
-        world.say_message(peer, conn, Message::Unchoke);
+        world.send(peer, conn, extended(0, said.encode()));
+        world.send(peer, conn, Message::HaveAll);
+        world.send(peer, conn, Message::Unchoke);
         let mut answered = 0;
         for _ in 0..40 {
-            let all = asked(&world, peer, conn);
+            let all = world.requested(peer, conn);
             let open = all[answered..].to_vec();
             assert!(open.len() <= most, "{} of {most}", open.len());
             answered = all.len();
@@ -287,7 +244,7 @@ fn dials(world: &World, host: usize) -> Vec<u64> {
 fn dials_back_off_and_are_given_up() {
     let torrent = torrent(Format::V1, PIECE, &[u64::from(PIECE)]);
     let mut world = World::new();
-    let host = node(&mut world, &torrent, true);
+    let host = world.add_node(&torrent, true);
     let nobody = world.scripted();
     world.hosts[nobody].listens = false;
     world.command(host, Command::AddPeers(T, vec![address(nobody)]));
@@ -297,14 +254,14 @@ fn dials_back_off_and_are_given_up() {
     world.command(host, Command::AddPeers(T, vec![address(nobody)]));
     world.pass(Duration::from_secs(5));
     assert_eq!(dials(&world, host).len(), 4, "people may insist");
-    assert_eq!(handshakes(&world, nobody).len(), 1);
+    assert_eq!(world.handshakes(nobody).len(), 1);
 }
 
 #[test]
 fn who_is_the_only_hope_is_tried_soon_and_never_given_up() {
     let torrent = torrent(Format::V1, PIECE, &[u64::from(PIECE)]);
     let hashes = torrent.hashes;
-    for source in [Source::Metainfo(torrent), internet_world::magnet(hashes)] {
+    for source in [Source::Metainfo(torrent), magnet(hashes)] {
         let mut world = World::new();
         let host = world.host(NodeConfig::default());
         world.add(host, adding(source, host));
@@ -318,10 +275,10 @@ fn who_is_the_only_hope_is_tried_soon_and_never_given_up() {
         let before = dials(&world, host).len();
         world.hosts[nobody].listens = true;
         world.pass(Duration::from_secs(61));
-        assert_eq!((dials(&world, host).len(), handshakes(&world, nobody).len()), (before + 1, 1));
+        assert_eq!((dials(&world, host).len(), world.handshakes(nobody).len()), (before + 1, 1));
         // It hangs up at once: no reason to dial it without an end.
         let conn = *world.hosts[nobody].ends.keys().next().unwrap();
-        world.say(nobody, conn, Parcel::Fin);
+        world.close(nobody, conn);
         world.pass(Duration::from_secs(300));
         let after = dials(&world, host).len() - before;
         assert!((2..8).contains(&after), "{after}");
@@ -332,16 +289,16 @@ fn who_is_the_only_hope_is_tried_soon_and_never_given_up() {
 fn who_promises_and_gives_nothing_takes_no_hope_away() {
     let torrent = torrent(Format::V1, PIECE, &[2 * u64::from(PIECE)]);
     let mut world = World::new();
-    let host = node(&mut world, &torrent, false);
+    let host = world.add_node(&torrent, false);
     let peer = world.scripted();
     let conn = world.greet(peer, host, torrent.hashes.first());
-    world.say_message(peer, conn, Message::HaveAll);
+    world.send(peer, conn, Message::HaveAll);
     let nobody = world.scripted();
     world.hosts[nobody].listens = false;
     world.command(host, Command::AddPeers(T, vec![address(nobody)]));
     for _ in 0..30 {
         world.pass(Duration::from_secs(100));
-        world.say_message(peer, conn, Message::KeepAlive);
+        world.send(peer, conn, Message::KeepAlive);
     }
     assert!(!world.is_closed(peer, conn));
     let dials = dials(&world, host).len();
@@ -376,11 +333,9 @@ fn places_are_limited_and_some_are_kept_for_our_own_dials() {
     let host = world.host(crowd);
     world.add(host, adding(Source::Metainfo(torrent.clone()), host));
     for number in 0..5 {
-        let conn = world.dial(strangers[0], host);
-        let id = dunlin_base::PeerId([number; 20]);
-        let reserved = Reserved::INTERNET;
-        let handshake = Handshake { reserved, info_hash: torrent.hashes.first(), peer_id: id };
-        world.say(strangers[0], conn, |conn| Parcel::Handshake(conn, handshake));
+        let peer_id = PeerId([number; 20]);
+        let handshake = Handshake { peer_id, ..handshake(strangers[0], torrent.hashes.first()) };
+        world.connect(strangers[0], host, handshake);
     }
     let theirs = world.hosts[host].ends.values().filter(|end| end.host == strangers[0]);
     assert_eq!(theirs.count(), 2);
@@ -410,15 +365,14 @@ fn another_tracker_of_a_private_torrent_is_another_swarm() {
     let conn = world.greet(peer, host, torrent.hashes.first());
     assert!(!world.is_closed(peer, conn));
     let said = ExtendedHandshake { ut_metadata: Some(5), ..ExtendedHandshake::default() };
-    world.say_message(peer, conn, Message::Extended { id: 0, payload: said.encode() });
-    let payload = MetadataMessage::Request { piece: 0 }.encode();
-    world.say_message(peer, conn, Message::Extended { id: 1, payload });
+    world.send(peer, conn, extended(0, said.encode()));
+    world.send(peer, conn, extended(1, MetadataMessage::Request { piece: 0 }.encode()));
     let reject = MetadataMessage::Reject { piece: 0 }.encode();
-    let last = world.messages(peer, conn).pop();
-    assert_eq!(last, Some(Message::Extended { id: 5, payload: reject }), "no metadata");
+    let last = world.last_received(peer, conn);
+    assert_eq!(last, Some(extended(5, reject)), "no metadata");
     world.broken.insert("http://a/".into(), AnnounceFailure::Unreachable("down".into()));
     for _ in 0..20 {
-        world.say_message(peer, conn, Message::KeepAlive);
+        world.send(peer, conn, Message::KeepAlive);
         world.pass(Duration::from_secs(100));
     }
     assert_eq!(world.announces.last().unwrap().1, "http://b/");
@@ -453,5 +407,5 @@ fn dials_that_outlive_their_torrent_count_for_nothing() {
     assert!(world.hosts[host].ends.is_empty());
     world.command(host, Command::Resume(TorrentId(8)));
     world.pass(Duration::from_secs(30));
-    assert!(dials(&world, host).len() > 4 && !handshakes(&world, there).is_empty());
+    assert!(dials(&world, host).len() > 4 && !world.handshakes(there).is_empty());
 }

@@ -30,7 +30,7 @@ fn assert_only_served(world: &World, host: usize) {
     assert_eq!(world.hosts[host].disk.peak, 0, "a piece was asked for");
     let made = |event: &Event| matches!(event, Event::FileComplete { .. });
     assert!(!world.hosts[host].events.iter().any(made), "a file was given its name");
-    assert!(!world.heard(host).contains(&AnnounceEvent::Completed));
+    assert!(!world.announced(host).contains(&AnnounceEvent::Completed));
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn what_is_here_is_served_by_a_partial_seed_alone() {
     let has = |w: &World| w.hosts[leecher].disk.have(T).map(|have| have.count());
     assert!(world.run(HOUR, |w| has(w) == Some(all_but_one)));
     assert_only_served(&world, host);
-    let events = world.heard(host);
+    let events = world.announced(host);
     assert_eq!(events.first(), Some(&AnnounceEvent::Started));
     assert!(events[1..].iter().all(|event| *event == AnnounceEvent::Paused), "{events:?}");
 }

@@ -5,19 +5,21 @@ mod internet_world;
 
 use dunlin_base::{BlockRef, ConnId, PieceIndex};
 use dunlin_engine::client::NodeConfig;
-use dunlin_engine::io::{Command, Event, HangUpReason, Source};
+use dunlin_engine::io::{Command, Event, HangUpReason};
 use dunlin_engine::swarm::peer::MAX_STRANGE;
 use dunlin_metainfo::{Format, InfoHashes, Torrent};
 use dunlin_wire::extended::{ExtendedHandshake, METADATA_PIECE, MetadataMessage};
 use dunlin_wire::{Handshake, HashRange, Message, Reserved};
-use internet_world::{HOUR, Parcel, T, World, adding, address, magnet, peer_id, request, torrent};
+use internet_world::{
+    HOUR, T, World, adding, address, extended, handshake, magnet, request, torrent,
+};
 use std::sync::Arc;
 use std::time::Duration;
 
 const PIECE: u32 = 16384;
 
-fn extended(id: u8, payload: &'static [u8]) -> Message {
-    Message::Extended { id, payload: payload.into() }
+fn literal(id: u8, payload: &'static [u8]) -> Message {
+    extended(id, payload)
 }
 
 fn range(root: u8) -> HashRange {
@@ -27,14 +29,9 @@ fn range(root: u8) -> HashRange {
 /// A node, and a scripted peer that has greeted it.
 fn met(torrent: &Arc<Torrent>, seeds: bool, reserved: Reserved) -> (World, usize, usize, ConnId) {
     let mut world = World::new();
-    let host = world.host(NodeConfig::default());
-    world.hosts[host].disk.full_copy = seeds;
-    world.add(host, adding(Source::Metainfo(torrent.clone()), host));
-    let peer = world.scripted();
-    let conn = world.dial(peer, host);
-    let info_hash = torrent.hashes.first();
-    let handshake = Handshake { reserved, info_hash, peer_id: peer_id(peer) };
-    world.say(peer, conn, |conn| Parcel::Handshake(conn, handshake));
+    let (host, peer) = (world.add_node(torrent, seeds), world.scripted());
+    let handshake = Handshake { reserved, ..handshake(peer, torrent.hashes.first()) };
+    let conn = world.connect(peer, host, handshake);
     (world, host, peer, conn)
 }
 
@@ -50,19 +47,19 @@ fn what_harms_nobody_is_borne_and_not_for_ever() {
     let reject = BlockRef { piece: PieceIndex(0), begin: 0, len: PIECE };
     let mut metadata = Vec::from(&b"d8:msg_typei0e5:piecei0ee"[..]);
     metadata.resize(18 << 10, b'x');
-    let long = Message::Extended { id: 1, payload: metadata.into() };
+    let long = extended(1, metadata);
     let hashes = Message::Hashes { range: range(1), hashes: vec![0; 64].into() };
     // What is said again and again, and how the sender has introduced itself.
     let cases = [
         (Message::RejectRequest(reject), Reserved::INTERNET),
-        (extended(0, b"i5e"), Reserved::INTERNET),
-        (extended(0, b""), Reserved::INTERNET),
-        (extended(1, b"nonsense"), Reserved::INTERNET),
-        (extended(1, b"d8:msg_typei0ee"), Reserved::INTERNET),
+        (literal(0, b"i5e"), Reserved::INTERNET),
+        (literal(0, b""), Reserved::INTERNET),
+        (literal(1, b"nonsense"), Reserved::INTERNET),
+        (literal(1, b"d8:msg_typei0ee"), Reserved::INTERNET),
         (long, Reserved::INTERNET),
-        (extended(2, b"\x00\x00"), Reserved::INTERNET),
-        (extended(3, b"\x00"), Reserved::INTERNET),
-        (extended(0, b"de"), plain),
+        (literal(2, b"\x00\x00"), Reserved::INTERNET),
+        (literal(3, b"\x00"), Reserved::INTERNET),
+        (literal(0, b"de"), plain),
         (hashes, Reserved::INTERNET),
         (Message::HashReject(range(1)), Reserved::INTERNET),
         (request(0, 1, PIECE), plain),
@@ -71,10 +68,10 @@ fn what_harms_nobody_is_borne_and_not_for_ever() {
     for (message, reserved) in cases {
         let (mut world, host, peer, conn) = met(&torrent, true, reserved);
         for number in 0..MAX_STRANGE {
-            world.say_message(peer, conn, message.clone());
+            world.send(peer, conn, message.clone());
             assert!(!world.is_closed(peer, conn), "{message:?}, number {number}");
         }
-        world.say_message(peer, conn, message.clone());
+        world.send(peer, conn, message.clone());
         assert!(world.is_closed(peer, conn) && hung_up(&world, host), "{message:?}: no end");
     }
 }
@@ -94,33 +91,23 @@ fn what_cannot_be_anything_else_ends_the_connection_at_once() {
     ];
     for (message, reserved) in cases {
         let (mut world, host, peer, conn) = met(&torrent, true, reserved);
-        world.say_message(peer, conn, message.clone());
+        world.send(peer, conn, message.clone());
         assert!(world.is_closed(peer, conn) && hung_up(&world, host), "{message:?}");
     }
 }
 
 /// Pieces that a scripted peer was asked for.
 fn pieces_asked(world: &World, peer: usize, conn: ConnId) -> Vec<u32> {
-    let asked = world.messages(peer, conn).into_iter().filter_map(|message| match message {
-        Message::Request(range) => Some(range.piece.0),
-        _ => None,
-    });
-    let mut pieces: Vec<u32> = asked.collect();
-    pieces.sort_unstable();
-    pieces.dedup();
-    pieces
+    let pieces = world.requested(peer, conn).into_iter().map(|block| block.piece.0);
+    let pieces: std::collections::BTreeSet<u32> = pieces.collect();
+    pieces.into_iter().collect()
 }
 
 /// Answers every request, until nothing more is asked for.
 fn give_blocks(world: &mut World, peer: usize, conn: ConnId) {
-    for piece in 0.. {
-        let mut asked =
-            world.messages(peer, conn).into_iter().filter_map(|message| match message {
-                Message::Request(block) => Some(block),
-                _ => None,
-            });
-        let Some(block) = asked.nth(piece) else { return };
-        world.say(peer, conn, |conn| Parcel::Piece(conn, block, true));
+    for answered in 0.. {
+        let Some(block) = world.requested(peer, conn).get(answered).copied() else { return };
+        world.send_block(peer, conn, block);
     }
 }
 
@@ -143,9 +130,9 @@ fn a_later_bitfield_counts_as_so_many_haves() {
     for (said, expected) in cases {
         let (mut world, _, peer, conn) = met(&torrent, false, Reserved::INTERNET);
         for message in said {
-            world.say_message(peer, conn, message.clone());
+            world.send(peer, conn, message.clone());
         }
-        world.say_message(peer, conn, Message::Unchoke);
+        world.send(peer, conn, Message::Unchoke);
         give_blocks(&mut world, peer, conn);
         assert_eq!(pieces_asked(&world, peer, conn), expected, "{said:?}");
         assert!(!world.is_closed(peer, conn), "{said:?}");
@@ -166,10 +153,10 @@ fn bitfields_that_come_before_the_torrent_is_known_add_up_as_well() {
         Message::Bitfield(vec![0x41, 0].into()),
         Message::HaveNone,
     ] {
-        world.say_message(peer, conn, message);
+        world.send(peer, conn, message);
     }
     give_metadata(&mut world, peer, conn, torrent.info().clone(), usize::MAX);
-    world.say_message(peer, conn, Message::Unchoke);
+    world.send(peer, conn, Message::Unchoke);
     world.pass(Duration::from_secs(1));
     give_blocks(&mut world, peer, conn);
     assert_eq!(pieces_asked(&world, peer, conn), [0, 1, 3, 7]);
@@ -177,7 +164,7 @@ fn bitfields_that_come_before_the_torrent_is_known_add_up_as_well() {
 
 /// Requests for metadata that a peer was sent.
 fn metadata_asked(world: &World, peer: usize, conn: ConnId) -> Vec<u32> {
-    let messages = world.messages(peer, conn).into_iter();
+    let messages = world.received(peer, conn).into_iter();
     let asked = messages.filter_map(|message| match message {
         Message::Extended { id: 5, payload } => match MetadataMessage::decode(&payload) {
             Ok(Some(MetadataMessage::Request { piece })) => Some(piece),
@@ -197,7 +184,7 @@ fn give_metadata(world: &mut World, peer: usize, conn: ConnId, info: bytes::Byte
         metadata_size: Some(total_size),
         ..ExtendedHandshake::default()
     };
-    world.say_message(peer, conn, Message::Extended { id: 0, payload: said.encode() });
+    world.send(peer, conn, extended(0, said.encode()));
     for answered in 0..answers {
         let asked = metadata_asked(world, peer, conn);
         if asked.len() != answered + 1 {
@@ -206,8 +193,11 @@ fn give_metadata(world: &mut World, peer: usize, conn: ConnId, info: bytes::Byte
         let piece = asked[answered];
         let begin = (piece * METADATA_PIECE) as usize;
         let data = info.slice(begin..info.len().min(begin + METADATA_PIECE as usize));
-        let payload = MetadataMessage::Data { piece, total_size, data }.encode();
-        world.say_message(peer, conn, Message::Extended { id: 1, payload });
+        world.send(
+            peer,
+            conn,
+            extended(1, MetadataMessage::Data { piece, total_size, data }.encode()),
+        );
     }
 }
 
@@ -256,10 +246,7 @@ fn a_connection_that_gives_no_more_metadata_is_made_again() {
             assert!(world.now().since(dunlin_base::Time::ZERO) < HOUR, "round {round}: no dial");
         }
         let conn = dialled(&world).unwrap();
-        let info_hash = torrent.hashes.first();
-        let reserved = Reserved::INTERNET;
-        let handshake = Handshake { reserved, info_hash, peer_id: peer_id(peer) };
-        world.say(peer, conn, |conn| Parcel::Handshake(conn, handshake));
+        world.send_handshake(peer, conn, handshake(peer, torrent.hashes.first()));
         give_metadata(&mut world, peer, conn, torrent.info().clone(), answers);
         world.pass(Duration::from_secs(20));
         let silent = answers < usize::MAX;
@@ -277,8 +264,8 @@ fn hashes_asked_for_on_a_connection_of_version_1_are_rejected() {
     // It says that it knows version 1 alone.
     let (mut world, _, peer, conn) = met(&torrent, true, Reserved::INTERNET);
     for root in 0..=255 {
-        world.say_message(peer, conn, Message::HashRequest(range(root)));
-        assert_eq!(world.messages(peer, conn).last(), Some(&Message::HashReject(range(root))));
+        world.send(peer, conn, Message::HashRequest(range(root)));
+        assert_eq!(world.last_received(peer, conn), Some(Message::HashReject(range(root))));
     }
     assert!(!world.is_closed(peer, conn));
     // A magnet that names both, before anything is known.
@@ -288,8 +275,8 @@ fn hashes_asked_for_on_a_connection_of_version_1_are_rejected() {
     world.add(host, adding(magnet(hashes), host));
     let peer = world.scripted();
     let conn = world.greet(peer, host, torrent.hashes.first());
-    world.say_message(peer, conn, Message::HashRequest(range(1)));
-    assert_eq!(world.messages(peer, conn).last(), Some(&Message::HashReject(range(1))));
+    world.send(peer, conn, Message::HashRequest(range(1)));
+    assert_eq!(world.last_received(peer, conn), Some(Message::HashReject(range(1))));
 }
 
 #[test]
@@ -299,7 +286,7 @@ fn blocks_that_nobody_asked_for_are_dropped_and_not_for_ever() {
         let (mut world, host, peer, conn) = met(&torrent, false, reserved);
         let send = |world: &mut World, piece| {
             let block = BlockRef { piece: PieceIndex(piece), begin: 0, len: PIECE };
-            world.say(peer, conn, |conn| Parcel::Piece(conn, block, true));
+            world.send_block(peer, conn, block);
         };
         for piece in 0..MAX_STRANGE {
             send(&mut world, piece);
@@ -310,13 +297,13 @@ fn blocks_that_nobody_asked_for_are_dropped_and_not_for_ever() {
     }
     // Without the fast extension a choke takes all requests back, and all their blocks may still come.
     let (mut world, _, peer, conn) = met(&torrent, false, Reserved::default());
-    world.say_message(peer, conn, Message::Bitfield(vec![0xff; 25].into()));
-    world.say_message(peer, conn, Message::Unchoke);
+    world.send(peer, conn, Message::Bitfield(vec![0xff; 25].into()));
+    world.send(peer, conn, Message::Unchoke);
     let asked = pieces_asked(&world, peer, conn);
-    world.say_message(peer, conn, Message::Choke);
+    world.send(peer, conn, Message::Choke);
     for piece in &asked {
         let block = BlockRef { piece: PieceIndex(*piece), begin: 0, len: PIECE };
-        world.say(peer, conn, |conn| Parcel::Piece(conn, block, true));
+        world.send_block(peer, conn, block);
     }
     assert!(!world.is_closed(peer, conn) && !asked.is_empty());
 }

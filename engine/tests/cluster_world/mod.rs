@@ -1,5 +1,28 @@
-//! A world without bytes: members and a coordinator on one hand-cranked clock. A block is only the word
-//! of who sent it; a liar's blocks are bad. Every invariant is checked after every step.
+//! The cluster's test world: a coordinator (rank 0) and members over a network in virtual time. The
+//! internet's is `internet_world`. There are no bytes: a block is a flag, and a liar's blocks are bad.
+//! All invariants of the engine are checked after every input.
+//!
+//! # How to write a case
+//!
+//! 1. Draw the plan, a line a rank, from rank 1 on. `has a:8` owns file `a` of 8 pieces of 1 MiB, `wants b`
+//!    wants `b`. `Setup` has the policies; its default is most cases'.
+//! 2. Set what is unusual: `set_uplinks`, `set_delay`, `disk_delay`; for one rank, `node(2)`, the flags
+//!    `lies`, `mute_data`, `unreadable`, `dead` and `refuses`.
+//! 3. `run(time)` runs until the coordinator has finished, which is true, or until that time since the
+//!    start. A case may run on: to the middle, a change (`withdraw`, `disk_full`, a flag), to the end.
+//! 4. `inject(from, to, torrent, message)` sends what no member would send.
+//! 5. Ask what came of it: `has_all`, `pieces_from`, `banned`, `events`, `log`.
+//!
+//! ```text
+//! let mut world = World::new(&Setup::default(), &["has a:30", "has a:30", "wants a"]);
+//! world.node(2).lies = true;
+//! world.set_uplinks(1..=3, 20_000_000);
+//! assert!(world.run(HOUR));
+//! assert!(world.has_all(3) && world.banned(3) == [2]);
+//! ```
+//!
+//! At one time deliveries come first, in the order in which they were sent, then the coordinator's timer,
+//! then those of the members. A member handles all that it has before the next higher rank's turn.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 

@@ -1,6 +1,30 @@
-//! A world without bytes for nodes of the internet: hosts with addresses on one hand-cranked clock, and one
-//! tracker that knows everybody. A block is only the word of who sent it; a liar's blocks are bad. Every
-//! invariant is checked after every step. Scripted hosts say what the test tells them to.
+//! The internet's test world: hosts with addresses over a network in virtual time, and one tracker that
+//! knows everybody. The cluster's is `cluster_world`. Between nodes there are no bytes: a block is a flag,
+//! and a liar's blocks are bad. All invariants of the engine are checked after every input.
+//!
+//! # How to write a case
+//!
+//! 1. Make hosts. `swarm(&torrent, leechers, seed)` makes a seed and leechers, `add_node(&torrent, seeds)`
+//!    one node, `host(config)` and `add` any other, `scripted` a host that sends what the test sends.
+//! 2. Set what is unusual: `set_uplink`, `set_delay`, and of `hosts[n]` the flags `lies`, `mute`, `dead`,
+//!    `listens` and what `disk` has.
+//! 3. Let a scripted host connect: `greet` with our extensions, `connect` with any handshake, `dial` with
+//!    none. Each returns the number of the connection, and returns when the node has answered.
+//! 4. One line an event: `send`, `send_block`, `send_handshake`, `close`; `command` is what a person does;
+//!    `run(most, done)` and `pass(time)` let time pass. Each returns when the answers have come.
+//! 5. Ask what came: `received`, `last_received`, `requested`, `handshakes`, `is_closed`; of a node its
+//!    `state`, `banned`, `announced`, and `hosts[n].events` and `.hang_ups`.
+//!
+//! ```text
+//! let (host, peer) = (world.add_node(&torrent, false), world.scripted());
+//! let conn = world.greet(peer, host, torrent.hashes.first());
+//! world.send(peer, conn, Message::HaveAll);
+//! assert_eq!(world.last_received(peer, conn), Some(Message::Interested));
+//! ```
+//!
+//! At one time deliveries come first, in the order in which they were sent, then timers. A host handles
+//! all that it has before the next one's turn. A host with `wired` is a stranger of a siege: its
+//! connections carry bytes (`byte_streams`).
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
@@ -12,6 +36,7 @@ mod scripted;
 pub mod trace_text;
 
 use byte_streams::{Found, Wire, Wires};
+use bytes::Bytes;
 use disk::Disk;
 use dunlin_base::{
     BlockRef, ConnId, Endpoint, InfoHash, PeerId, PieceIndex, Rate, Rng, Time, TorrentId,
@@ -23,7 +48,7 @@ use dunlin_engine::io::{
 use dunlin_metainfo::{Format, InfoHashes, NewFile, NewHashes, NewTorrent, Torrent};
 use dunlin_simnet::{Delivery, Latency, Network, NetworkConfig, Transfer};
 use dunlin_tracker::{AnnounceEvent, AnnounceFailure, AnnounceReply, AnnounceRequest};
-use dunlin_wire::{Handshake, Message};
+use dunlin_wire::{Handshake, Message, Reserved};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -683,6 +708,21 @@ impl Host {
             wired: false,
         }
     }
+}
+
+/// The handshake of a host, with the fast and the extension protocol.
+pub fn handshake(host: usize, info_hash: InfoHash) -> Handshake {
+    Handshake { reserved: Reserved::INTERNET, info_hash, peer_id: peer_id(host) }
+}
+
+/// The handshake of a host that knows BEP 3 alone.
+pub fn plain_handshake(host: usize, info_hash: InfoHash) -> Handshake {
+    Handshake { reserved: Reserved::default(), ..handshake(host, info_hash) }
+}
+
+/// A message of the extension protocol; 0 is its handshake.
+pub fn extended(id: u8, payload: impl Into<Bytes>) -> Message {
+    Message::Extended { id, payload: payload.into() }
 }
 
 /// A request.
