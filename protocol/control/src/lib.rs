@@ -15,11 +15,13 @@
 mod check;
 mod codec;
 mod control;
+mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 
-pub use codec::{ControlError, decode, encode};
+pub use codec::{decode, encode};
 pub use control::{
     Control, FailedFile, Go, LinkFrom, Load, Member, Node, Outline, OwnedFile, Refresh, Register,
     ShutdownReason, Space, Standing, Swarm, WITHDRAWN, Want,
 };
+pub use error::ControlError;

@@ -1,6 +1,7 @@
 //! Bytes to messages.
 
-use super::{ControlError, tag};
+use super::tag;
+use crate::ControlError;
 use crate::check::check_any_name;
 use crate::{
     Control, FailedFile, Go, LinkFrom, Load, Member, Node, Outline, OwnedFile, Refresh, Register,

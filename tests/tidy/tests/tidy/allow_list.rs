@@ -4,7 +4,6 @@
 /// Rule, folder of the crate, complaints.
 const LEFT: &[(&str, &str, usize)] = &[
     ("circles", "engine", 29),
-    ("circles", "protocol/control", 2),
     ("circles", "services/hash", 3),
     ("circles", "worlds/cluster", 15),
     ("names", "engine", 17),
