@@ -1,6 +1,5 @@
 //! One piece to be hashed: whole, or as its bytes come.
 
-use crate::simd::sha1_many;
 use bytes::Bytes;
 use sha1::{Digest, Sha1};
 
@@ -14,12 +13,6 @@ pub struct HashJob {
     pub parts: Vec<Bytes>,
     /// How many zero bytes follow.
     pub zeros: u32,
-}
-
-/// SHA-1 of several pieces, in order: side by side where the processor can and it is faster.
-#[must_use]
-pub fn hash_pieces(jobs: &[HashJob]) -> Vec<[u8; 20]> {
-    sha1_many(jobs)
 }
 
 /// A keyed digest of a block: the first 64 bits of SHA-1 over key (big-endian) and bytes. It tells
@@ -70,6 +63,7 @@ impl std::fmt::Debug for StreamHash {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hash_pieces;
     use dunlin_base::hex;
 
     #[test]

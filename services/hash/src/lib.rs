@@ -19,8 +19,8 @@ mod sha256;
 #[allow(unsafe_code, reason = "vector instructions: see docs/unsafe.md")]
 mod simd;
 
-pub use job::{HashJob, StreamHash, ZEROS, block_digest, hash_pieces};
+pub use job::{HashJob, StreamHash, ZEROS, block_digest};
 pub use pieces::{PieceCheck, PieceJob, leaf_hashes, merkle_root, verify_pieces};
 pub use pool::HashPool;
 pub use sha256::Sha256;
-pub use simd::sha256_many;
+pub use simd::{hash_pieces, sha256_many};

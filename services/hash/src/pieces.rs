@@ -1,8 +1,8 @@
 //! Pieces and what they must be: the SHA-1 of their bytes (BEP 3), or the root of a tree over the
 //! SHA-256 of their blocks of 16 KiB (BEP 52).
 
-use crate::job::{HashJob, StreamHash, hash_pieces};
-use crate::simd::sha256_many;
+use crate::job::{HashJob, StreamHash};
+use crate::simd::{hash_pieces, sha256_many};
 use bytes::Bytes;
 use dunlin_metainfo::{BLOCK_LENGTH, ExpectedPiece, merkle};
 use sha2::{Digest, Sha256};

@@ -1,8 +1,8 @@
 //! Threads that hash pieces, several at once.
 
-use crate::job::{HashJob, hash_pieces};
+use crate::job::HashJob;
 use crate::pieces::{PieceJob, verify_pieces};
-use crate::simd::Width;
+use crate::simd::{Width, hash_pieces};
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;

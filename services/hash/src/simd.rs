@@ -96,11 +96,11 @@ impl Width {
             Way::OneByOne => jobs.iter().map(one).collect(),
             #[cfg(target_arch = "x86_64")]
             Way::Eight(kernel) => {
-                lanes::side_by_side::<lanes::Sha1, _, _, _, _>(kernel, jobs, self.worth)
+                lanes::side_by_side::<lanes::Sha1Function, _, _, _, _>(kernel, jobs, self.worth)
             }
             #[cfg(target_arch = "x86_64")]
             Way::Sixteen(kernel) => {
-                lanes::side_by_side::<lanes::Sha1, _, _, _, _>(kernel, jobs, self.worth)
+                lanes::side_by_side::<lanes::Sha1Function, _, _, _, _>(kernel, jobs, self.worth)
             }
         }
     }
@@ -113,19 +113,24 @@ impl Width {
         match self.way {
             Way::OneByOne => jobs.iter().map(one_256).collect(),
             #[cfg(target_arch = "x86_64")]
-            Way::Eight(kernel) => {
-                lanes::side_by_side::<lanes::Sha256, _, _, _, _>(kernel, jobs, self.worth_256)
-            }
+            Way::Eight(kernel) => lanes::side_by_side::<lanes::Sha256Function, _, _, _, _>(
+                kernel,
+                jobs,
+                self.worth_256,
+            ),
             #[cfg(target_arch = "x86_64")]
-            Way::Sixteen(kernel) => {
-                lanes::side_by_side::<lanes::Sha256, _, _, _, _>(kernel, jobs, self.worth_256)
-            }
+            Way::Sixteen(kernel) => lanes::side_by_side::<lanes::Sha256Function, _, _, _, _>(
+                kernel,
+                jobs,
+                self.worth_256,
+            ),
         }
     }
 }
 
-/// SHA-1 of the messages, in order, the fastest way that this machine has.
-pub(crate) fn sha1_many(jobs: &[HashJob]) -> Vec<[u8; 20]> {
+/// SHA-1 of several pieces, in order: side by side where the processor can and it is faster.
+#[must_use]
+pub fn hash_pieces(jobs: &[HashJob]) -> Vec<[u8; 20]> {
     Width::of_this_machine().sha1(jobs)
 }
 

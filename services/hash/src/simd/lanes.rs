@@ -19,9 +19,9 @@ pub(super) trait Function<const W: usize> {
 }
 
 /// SHA-1.
-pub(super) struct Sha1;
+pub(super) struct Sha1Function;
 
-impl Function<5> for Sha1 {
+impl Function<5> for Sha1Function {
     const START: [u32; 5] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc3d2_e1f0];
 
     fn compress(state: &mut [u32; 5], blocks: &[[u8; BLOCK]]) {
@@ -30,9 +30,9 @@ impl Function<5> for Sha1 {
 }
 
 /// SHA-256.
-pub(super) struct Sha256;
+pub(super) struct Sha256Function;
 
-impl Function<8> for Sha256 {
+impl Function<8> for Sha256Function {
     const START: [u32; 8] = [
         0x6a09_e667,
         0xbb67_ae85,

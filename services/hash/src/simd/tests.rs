@@ -14,11 +14,11 @@ type Ways<const OUT: usize> = Vec<(String, Hasher<OUT>)>;
 fn ways() -> Ways<20> {
     let ways: Ways<20> = vec![
         ("one by one".into(), Box::new(|jobs| Width::ONE.sha1(jobs))),
-        ("as used".into(), Box::new(sha1_many)),
+        ("as used".into(), Box::new(hash_pieces)),
         ("as detected".into(), Box::new(|jobs| Width::detect().sha1(jobs))),
     ];
     #[cfg(target_arch = "x86_64")]
-    let ways = with_lanes::<lanes::Sha1, 5, 20>(ways);
+    let ways = with_lanes::<lanes::Sha1Function, 5, 20>(ways);
     ways
 }
 
@@ -30,7 +30,7 @@ fn ways_256() -> Ways<32> {
         ("as detected".into(), Box::new(|jobs| Width::detect().sha256(jobs))),
     ];
     #[cfg(target_arch = "x86_64")]
-    let ways = with_lanes::<lanes::Sha256, 8, 32>(ways);
+    let ways = with_lanes::<lanes::Sha256Function, 8, 32>(ways);
     ways
 }
 

@@ -4,11 +4,9 @@
 /// Rule, folder of the crate, complaints.
 const LEFT: &[(&str, &str, usize)] = &[
     ("circles", "engine", 29),
-    ("circles", "services/hash", 3),
     ("circles", "worlds/cluster", 15),
     ("names", "engine", 17),
     ("names", "services/disk", 14),
-    ("names", "services/hash", 1),
     ("names", "worlds/cluster", 3),
     ("names", "worlds/net", 3),
     ("parts", "engine", 16),
