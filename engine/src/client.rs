@@ -12,39 +12,60 @@
 //! A torrent that ends (done, failed, removed, stopped) halts first: nothing more is asked for, what is
 //! under way comes to its end, and only then its files are closed.
 
+mod admission;
 mod announce;
 pub mod announcer;
+mod candidates;
 mod commands;
 mod config;
+mod connections;
 mod ending;
+mod extensions;
 mod files;
-pub(crate) mod internet;
+mod internet;
+mod internet_peer;
+mod internet_torrent;
 mod layers;
 mod magnet;
 mod metadata;
 mod part;
+mod places;
+mod transfers;
 mod view;
 
 use crate::client::internet::Internet;
-use crate::config::{Config, PieceOrder, Profile, RefreshScope, SourceOrder};
+use crate::config::{ChokerKind, SourceOrder};
 use crate::io::{Event, Input, Output, Reason, TorrentState, Wake};
 use crate::stats::Stats;
-use crate::swarm::choker::ChokerKind;
+use crate::swarm::config::{
+    Availability, HaveRule, PeerRules, RejectRule, SwarmConfig, UploadRules,
+};
+use crate::swarm::context::SwarmEvent;
 use crate::swarm::session::Session;
-use crate::swarm::torrent::Happened;
 pub use config::NodeConfig;
-use dunlin_base::{PeerId, Rank, Time, TorrentId};
+use dunlin_base::{Rng, Time, TorrentId};
+use internet_torrent::InternetPeers;
 use part::Part;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// The block of the internet (BEP 3, practice).
 const BLOCK_LENGTH: u32 = dunlin_metainfo::BLOCK_LENGTH;
+/// Requests that a peer keeps, if it does not state another number (BEP 10, `reqq`).
+const DEFAULT_QUEUE: usize = 250;
+/// A peer that gives nothing for so long is snubbed (practice).
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Which of the streams of random numbers of one seed a node draws from; ranks of a cluster draw from the
+/// others.
+const RANDOM_STREAM: u64 = u32::MAX as u64;
 
 /// A peer of the internet.
 #[derive(Debug)]
 pub struct Node {
     session: Session,
+    internet: Internet,
+    /// What is kept of each peer besides what the core does.
+    peers: InternetPeers,
     parts: BTreeMap<TorrentId, Part>,
     /// Torrents that halt, and whose files are closed when they are quiet.
     ending: BTreeSet<TorrentId>,
@@ -57,26 +78,32 @@ impl Node {
     /// A node without torrents.
     #[must_use]
     pub fn new(config: NodeConfig) -> Node {
-        let policies = Config {
-            // No rank of any cluster: it only separates streams of random numbers.
-            rank: Rank(u32::MAX),
-            peer_id: PeerId::default(),
-            profile: Profile::BitTorrent,
-            pieces: PieceOrder::Rarest,
+        let swarm = SwarmConfig {
             sources: SourceOrder::Fastest,
             choker: ChokerKind::TitForTat,
-            tracker_pieces: false,
+            availability: Availability::Announced,
+            haves: HaveRule::Each,
             shares: true,
-            refresh_every: 0,
-            refresh_scope: RefreshScope::File,
-            stall_timeout: Duration::MAX,
-            block_length: BLOCK_LENGTH,
-            placing: false,
+            superseeds: false,
+            uploads: UploadRules {
+                slots: config.slots.max(1),
+                window: config.upload_window.max(1),
+                rotates: true,
+            },
+            peers: PeerRules {
+                queue: DEFAULT_QUEUE,
+                patience: Some(PATIENCE),
+                rejects: RejectRule::UntilUnchoked,
+                counts_idle_messages: true,
+                strict: false,
+            },
             memory: config.memory,
-            seed: config.seed,
         };
+        let rng = Rng::fork(config.seed, RANDOM_STREAM);
         Node {
-            session: Session::abroad(policies, Internet::new(config)),
+            session: Session::new(swarm, config.limits, rng),
+            internet: Internet::new(config),
+            peers: InternetPeers::new(),
             parts: BTreeMap::new(),
             ending: BTreeSet::new(),
             stopping: None,
@@ -105,11 +132,21 @@ impl Node {
             Input::BlockHashes { torrent, piece, hashes } => {
                 self.block_hashes(torrent, piece, &hashes);
             }
-            other => self.session.pass_on(now, other),
+            Input::Connected { torrent, conn, remote } => {
+                self.connected(now, torrent, conn, remote);
+            }
+            Input::DialFailed { torrent, remote } => self.dial_failed(now, torrent, remote),
+            Input::Incoming { conn, remote } => self.incoming(now, conn, remote),
+            Input::Handshake { conn, handshake } => self.handshake(now, conn, &handshake),
+            Input::Message { conn, message } => self.message(now, conn, &message),
+            Input::BlockArrived { conn, block } => self.block(now, conn, block),
+            Input::Malformed { conn } => self.malformed(now, conn),
+            Input::Disconnected { conn } => self.disconnected(now, conn),
+            other => self.session.handle(now, other),
         }
         self.drain(now);
         self.wind_up(now);
-        self.session.dial_abroad(now);
+        self.dial(now);
     }
 
     /// The next thing to do, until `None`.
@@ -154,34 +191,30 @@ impl Node {
     }
 
     fn drain(&mut self, now: Time) {
-        while let Some(happened) = self.session.happened() {
-            match happened {
-                Happened::PieceDone { torrent, piece } => self.piece_done(now, torrent, piece),
-                Happened::DiskFailed { torrent, error, .. } => {
+        while let Some(event) = self.session.next_event() {
+            match event {
+                SwarmEvent::PieceDone { torrent, piece } => self.piece_done(now, torrent, piece),
+                SwarmEvent::DiskFailed { torrent, error, .. } => {
                     self.disk_failed(now, torrent, &error);
                 }
-                Happened::ServeFailed { torrent, error } => {
+                SwarmEvent::ServeFailed { torrent, error } => {
                     self.serve_failed(now, torrent, &error.message);
                 }
-                Happened::Introduced { torrent, conn } => self.introduced(now, torrent, conn),
-                Happened::Metadata { torrent, conn, message } => {
-                    self.metadata(now, torrent, conn, &message);
+                SwarmEvent::Gone { torrent, conn, peer } => {
+                    self.peer_gone(now, torrent, conn, &peer);
                 }
-                Happened::HashRequest { torrent, conn, range } => {
-                    self.hash_request(now, torrent, conn, range);
-                }
-                Happened::Hashes { torrent, conn, range, hashes } => {
-                    self.hashes(now, torrent, conn, &range, hashes.as_ref());
-                }
-                Happened::Gone { torrent, conn } => self.peer_gone(now, torrent, conn),
                 // Trackers are asked when it is time: nothing else brings new peers.
-                Happened::Starved { .. } => {}
+                SwarmEvent::Starved { .. } => {}
             }
         }
     }
 
     fn timeout(&mut self, now: Time) {
-        self.session.timeout(now);
+        let due = self.session.take_due(now);
+        if self.session.timers().take(Reason::Idle, now) {
+            self.keep_alive(now);
+        }
+        self.session.timeout(now, due, |_, _| {});
         if self.session.timers().take(Reason::Announce, now) {
             self.announce_all(now);
         }
@@ -203,6 +236,9 @@ impl Node {
     /// If one does not hold.
     pub fn check(&self) {
         self.session.check();
+        self.internet.check();
+        self.peers.values().for_each(internet_peer::InternetPeer::check);
+        assert_eq!(self.peers.len(), self.session.standing());
         for (id, part) in &self.parts {
             part.check(self.session.torrent(*id));
         }

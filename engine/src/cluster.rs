@@ -2,9 +2,11 @@
 //! (`coordinator`).
 
 pub mod coordinator;
+mod course;
 pub mod member;
 mod order;
 mod planner;
+mod profile;
 mod swarm_table;
 
 pub use order::{TrackerMap, TrackerOrder, UnknownPolicy};

@@ -1,6 +1,5 @@
 //! How an engine works: policies by name, and the numbers that come with them.
 
-use crate::swarm::choker::ChokerKind;
 use dunlin_base::{PeerId, Rank};
 use std::fmt;
 use std::str::FromStr;
@@ -53,7 +52,15 @@ macro_rules! policy {
         }
     };
 }
-pub(crate) use policy;
+policy! {
+    /// Whom to serve.
+    ChokerKind, "choker" {
+        /// Everybody at once; the windows per destination share the uplink.
+        Cooperative = "cooperative",
+        /// Those who give most, and one optimistic slot.
+        TitForTat = "tit-for-tat",
+    }
+}
 
 policy! {
     /// How a peer works: a bundle of defaults.
@@ -162,19 +169,4 @@ pub struct Config {
     pub memory: u64,
     /// The seed of every random choice.
     pub seed: u64,
-}
-
-impl Config {
-    /// Whether a peer that was caught lying is still served. Cooperating ranks do: what lies is a bad
-    /// disk or bad memory, and its owner wants right files like everybody else. Strangers are shut out.
-    #[must_use]
-    pub fn serves_liars(&self) -> bool {
-        self.choker == ChokerKind::Cooperative
-    }
-
-    /// Whether a piece of so many bytes is hashed in order and written block by block.
-    #[must_use]
-    pub fn streamed(&self, piece_bytes: u32) -> bool {
-        u64::from(piece_bytes) > self.memory / 4
-    }
 }

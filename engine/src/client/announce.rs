@@ -2,9 +2,9 @@
 //! is two swarms, each with an announcer of its own (BEP 52).
 
 use super::Node;
+use super::candidates::{MAX_KNOWN, PeerSource};
 use crate::client::announcer::{Announcer, Identity, Rules};
-use crate::io::{AddTorrent, AnnounceNews, Event, Output, Reason, TrackerIndex};
-use crate::swarm::peer_list::Whence;
+use crate::io::{AddTorrent, AnnounceNews, Event, HangUpReason, Output, Reason, TrackerIndex};
 use dunlin_base::{Rng, Time, TorrentId};
 use dunlin_metainfo::InfoHashes;
 use dunlin_tracker::{AnnounceFailure, AnnounceReply};
@@ -23,9 +23,9 @@ impl Node {
         hashes: InfoHashes,
         private: bool,
     ) -> Vec<Announcer> {
-        let Some(net) = self.session.net() else { return Vec::new() };
-        let rules = Rules { floor: net.config.min_announce_interval, private };
-        let seed = net.config.seed;
+        let config = &self.internet.config;
+        let rules = Rules { floor: config.min_announce_interval, private };
+        let seed = config.seed;
         hashes
             .wire()
             .zip(1_u64..)
@@ -39,11 +39,11 @@ impl Node {
 
     /// Sends what is due of one torrent.
     pub(super) fn announce(&mut self, now: Time, id: TorrentId) {
-        let Some(port) = self.session.net().map(|net| net.port) else { return };
+        let port = self.internet.port;
         let Some(part) = self.parts.get_mut(&id) else { return };
         let swarm = self.session.torrent(id);
         let totals = part.totals(swarm);
-        let limit = self.session.net().map_or(0, |net| net.config.connections_per_torrent);
+        let limit = self.internet.config.connections_per_torrent;
         let peers = swarm.map_or(0, |swarm| swarm.peers.len());
         let num_want = Some(if peers * 2 < limit { MANY } else { FEW });
         let count = part.announcers.len() as u32;
@@ -90,12 +90,12 @@ impl Node {
             return;
         };
         if answered.switched {
-            self.session.with(now, id, |swarm, shared| swarm.forget_peers(shared, now));
-            self.session.tidy();
+            self.forget_peers(now, id);
+            self.session.forget_closed();
         }
         let result = match &answered.result {
             Ok(reply) => {
-                self.add_peers(now, id, &named(&reply.peers, Whence::Tracker));
+                self.add_peers(now, id, &named(&reply.peers, PeerSource::Tracker));
                 Ok(reply.peers.len() as u32)
             }
             Err(failure) => Err(failure.to_string()),
@@ -105,23 +105,38 @@ impl Node {
         self.announce(now, id);
     }
 
-    /// Peers that somebody told us of.
-    pub(super) fn add_peers(&mut self, now: Time, id: TorrentId, peers: &[(SocketAddr, Whence)]) {
-        let added = self.session.with(now, id, |swarm, shared| {
-            let news = swarm.add_peers(shared, peers);
-            shared.look_for_peers();
-            news
+    /// Hangs up everywhere, and forgets whom a torrent knows: another tracker of a private torrent is
+    /// another swarm (BEP 27).
+    fn forget_peers(&mut self, now: Time, id: TorrentId) {
+        let Some(part) = self.parts.get_mut(&id) else { return };
+        let candidates = &mut part.internet.candidates;
+        self.session.with(now, id, |swarm, shared| {
+            swarm.hang_up_all(shared, now, HangUpReason::Useless);
+            candidates.forget_all(&mut swarm.known);
         });
-        if added.is_none()
-            && let Some(part) = self.parts.get_mut(&id)
-        {
-            let room = crate::swarm::peer_list::MAX_KNOWN.saturating_sub(part.peers.len());
+    }
+
+    /// Peers that somebody told us of.
+    pub(super) fn add_peers(
+        &mut self,
+        now: Time,
+        id: TorrentId,
+        peers: &[(SocketAddr, PeerSource)],
+    ) {
+        let Some(part) = self.parts.get_mut(&id) else { return };
+        let candidates = &mut part.internet.candidates;
+        let added = self.session.with(now, id, |swarm, shared| {
+            candidates.add_all(swarm, shared, peers);
+            shared.dials_possible = true;
+        });
+        if added.is_none() {
+            let room = MAX_KNOWN.saturating_sub(part.peers.len());
             part.peers.extend(peers.iter().take(room));
         }
     }
 }
 
 /// Peers, each named by the same.
-pub(super) fn named(peers: &[SocketAddr], whence: Whence) -> Vec<(SocketAddr, Whence)> {
+pub(super) fn named(peers: &[SocketAddr], whence: PeerSource) -> Vec<(SocketAddr, PeerSource)> {
     peers.iter().map(|peer| (*peer, whence)).collect()
 }

@@ -2,6 +2,7 @@
 
 use super::Node;
 use super::announce::named;
+use super::candidates::PeerSource;
 use super::layers::LayerFetch;
 use super::part::{After, Part, Storage};
 use crate::client::announcer::Announcer;
@@ -9,10 +10,12 @@ use crate::config::PieceOrder;
 use crate::io::{
     AddTorrent, Command, HangUpReason, Output, Priority, SeedGoal, Source, TorrentState,
 };
-use crate::swarm::peer_list::Whence;
-use crate::swarm::torrent::{Abroad, Beginning};
+use crate::swarm::context::{SwarmName, TorrentParams};
+use crate::swarm::policy::Requests;
+use crate::swarm::priorities::PiecePriorities;
 use dunlin_base::{Bitfield, Time, TorrentId};
 use dunlin_metainfo::Geometry;
+use dunlin_wire::Reserved;
 
 impl Node {
     pub(super) fn command(&mut self, now: Time, command: Command) {
@@ -28,7 +31,9 @@ impl Node {
                 announcers.for_each(|announcer| announcer.force(now));
                 self.announce(now, id);
             }
-            Command::AddPeers(id, peers) => self.add_peers(now, id, &named(&peers, Whence::People)),
+            Command::AddPeers(id, peers) => {
+                self.add_peers(now, id, &named(&peers, PeerSource::User))
+            }
             Command::Prioritize(id, priorities) => self.prioritize(id, priorities),
             Command::Sequential(id, sequential) => {
                 let Some(part) = self.parts.get_mut(&id) else { return };
@@ -43,7 +48,7 @@ impl Node {
                 self.session.with(now, id, |swarm, shared| swarm.limit(shared, now, limits));
             }
             Command::Seed(id, goal) => self.set_goal(now, id, goal),
-            Command::Listening(port) => self.session.listen(port),
+            Command::Listening(port) => self.internet.port = port,
         }
     }
 
@@ -91,8 +96,8 @@ impl Node {
                 Geometry::contiguous(super::BLOCK_LENGTH, super::BLOCK_LENGTH, &[])
         {
             let none = Bitfield::new(0);
-            let beginning = part.beginning(id, geometry, none.clone(), none);
-            self.session.begin_torrent(now, beginning);
+            let params = part.params(id, geometry, none.clone(), none);
+            self.session.add(now, params);
         }
         self.set_state(id, TorrentState::Metadata, None);
         self.enter_swarm(now, id);
@@ -130,7 +135,7 @@ impl Node {
         self.session.with(now, id, |swarm, shared| {
             swarm.halt(shared, now, HangUpReason::Stopping);
         });
-        self.session.tidy();
+        self.session.forget_closed();
         self.set_state(id, TorrentState::Paused, None);
     }
 
@@ -151,7 +156,7 @@ impl Node {
                 self.stand(now, id);
             }
         }
-        if self.session.torrent(id).is_some_and(|swarm| swarm.is_blind()) {
+        if self.session.torrent(id).is_some_and(|swarm| swarm.awaits_metadata) {
             self.session.with(now, id, |swarm, shared| swarm.resume(shared, now));
         }
     }
@@ -160,7 +165,7 @@ impl Node {
         let Some(part) = self.parts.get_mut(&id) else { return };
         let before = part.wanted_files();
         part.priorities = priorities;
-        if let Some(swarm) = self.session.torrent(id).filter(|swarm| !swarm.is_blind()) {
+        if let Some(swarm) = self.session.torrent(id).filter(|swarm| !swarm.awaits_metadata) {
             part.count(&swarm.have);
         }
         let wanted = part.wanted_files();
@@ -187,23 +192,34 @@ pub(super) fn order(sequential: bool) -> PieceOrder {
 
 impl Part {
     /// What the swarm of this torrent begins with.
-    pub(super) fn beginning(
+    pub(super) fn params(
         &self,
         id: TorrentId,
         geometry: Geometry,
         have: Bitfield,
         wanted: Bitfield,
-    ) -> Beginning {
+    ) -> TorrentParams {
+        // Where it is the name of version 1, the handshake states that version 2 is known as well (BEP 52,
+        // "upgrade path").
         let v2_name = self.hashes.v2_short();
-        Beginning {
+        let name = |info_hash| match v2_name {
+            Some(v2) if v2 != info_hash => {
+                SwarmName { info_hash, reserved: Reserved::INTERNET.with_v2() }
+            }
+            _ => SwarmName { info_hash, reserved: Reserved::INTERNET },
+        };
+        TorrentParams {
             id,
-            names: self.hashes.wire().collect(),
+            names: self.hashes.wire().map(name).collect(),
             peer_id: self.peer_id,
             geometry,
             have,
             wanted,
             order: order(self.sequential),
-            abroad: Some(Box::new(Abroad::new(v2_name, self.limits))),
+            priorities: PiecePriorities::default(),
+            limits: self.limits,
+            awaits_metadata: true,
+            requests: Requests::Pipelined,
         }
     }
 }

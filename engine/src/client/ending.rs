@@ -30,7 +30,7 @@ impl Node {
         (part.seeding_since, part.goal_met) = (None, None);
         self.ending.insert(id);
         self.session.with(now, id, |swarm, shared| swarm.halt(shared, now, reason));
-        self.session.tidy();
+        self.session.forget_closed();
     }
 
     /// Closes the files of torrents that have come to rest.
@@ -53,18 +53,18 @@ impl Node {
         let Some(part) = self.parts.get_mut(&id) else { return };
         let totals = part.totals(swarm);
         part.before = Totals { left: 0, ..totals };
+        let internet = std::mem::take(&mut part.internet);
         let sockets =
             swarm.into_iter().flat_map(|swarm| swarm.known.iter()).filter_map(
                 |known| match known {
                     (Endpoint::Socket(address), known) if known.conn.is_none() => {
-                        Some((address, known.whence))
+                        Some((address, internet.candidates.get(Endpoint::Socket(address)).source))
                     }
                     _ => None,
                 },
             );
         part.peers.extend(sockets);
-        let abroad = swarm.and_then(|swarm| swarm.abroad.as_ref());
-        let totals = abroad.map_or_else(Vec::new, |abroad| abroad.ledger.totals());
+        let totals = internet.transfers.totals();
         if !totals.is_empty() {
             self.session.push(Output::Event(Event::PeerTotals { torrent: id, totals }));
         }
@@ -118,7 +118,7 @@ impl Node {
         for id in ids {
             self.end(now, id, After::Close, HangUpReason::Stopping);
         }
-        self.session.turn_away();
+        self.reject_all_pending();
         self.session.timers().by(Reason::Announce, now + FAREWELL);
     }
 
@@ -138,7 +138,7 @@ impl Node {
             return;
         };
         // Whoever comes meanwhile is sent away, too: after the end nobody would do it.
-        self.session.turn_away();
+        self.reject_all_pending();
         let told = self.parts.values().flat_map(|part| &part.announcers).all(Announcer::is_silent);
         if told || now >= deadline {
             self.stopped = self.parts.values().all(|part| part.storage == Storage::Closed);

@@ -1,18 +1,20 @@
-//! The extension protocol (BEP 10) as one torrent speaks it: who we are, metadata for whoever asks
-//! (BEP 9), who wants nothing (BEP 21), who has lost a piece (BEP 54). Metadata that we ask for, and
-//! hashes (BEP 52), are the driver's business.
+//! The extension protocol (BEP 10): who we are, metadata for peers that ask for it (BEP 9), who wants
+//! nothing (BEP 21), who has lost a piece (BEP 54), and who may ask for hashes (BEP 52). What peers answer
+//! about metadata and hashes goes on to `magnet`.
 
-use super::connect::Violation;
-use super::{Happened, Shared, Torrent};
-use crate::client::internet::{canonical, ip_of, source_of};
-use crate::swarm::peer::{MAX_QUEUED, Pieces};
-use crate::swarm::peer_list::Whence;
+use super::Node;
+use super::candidates::PeerSource;
+use super::internet_torrent::InternetTorrent;
+use crate::io::Output;
+use crate::swarm::address::{canonical, ip_of, source_of};
+use crate::swarm::peer::MAX_QUEUED;
+use crate::swarm::torrent::Violation;
 use bytes::Bytes;
-use dunlin_base::{Bitfield, ConnId, Endpoint, PieceIndex, Time};
+use dunlin_base::{ConnId, Endpoint, Time, TorrentId};
 use dunlin_wire::extended::{
     self, ExtendedHandshake, METADATA_PIECE, MetadataMessage, metadata_pieces,
 };
-use dunlin_wire::{Handshake, Message};
+use dunlin_wire::{Handshake, HashRange, Message};
 use std::net::SocketAddr;
 
 /// Our number for metadata.
@@ -23,7 +25,7 @@ const UPLOAD_ONLY: u8 = 2;
 const DONT_HAVE: u8 = 3;
 /// The longest message about metadata: a piece and its dictionary (practice: 17 KiB).
 const MAX_METADATA_MESSAGE: usize = 17 << 10;
-/// Whoever was given so many times the metadata that there is does not want it (practice: 3), …
+/// A peer that was given so many times the metadata that there is does not want it (practice: 3), …
 const MAX_METADATA_TURNS: u32 = 3;
 /// … though everybody is given so many pieces: metadata may be one.
 const MIN_METADATA_REQUESTS: u32 = 16;
@@ -31,246 +33,284 @@ const MIN_METADATA_REQUESTS: u32 = 16;
 /// million blocks.
 const MAX_HASH_REQUESTS: u32 = 1 << 15;
 
-impl Torrent {
-    /// Takes note of a handshake, and answers the one of the extension protocol before anything else.
-    pub(super) fn introduce(&mut self, shared: &mut Shared, conn: ConnId, handshake: &Handshake) {
-        let Some(abroad) = &self.abroad else { return };
-        let Some(peer) = self.peers.get_mut(&conn) else { return };
-        let asked = peer.abroad.name.or(self.names.first().copied());
-        peer.abroad.peer_id = Some(handshake.peer_id);
-        peer.abroad.extended = handshake.reserved.extended();
-        let v2 = |name| abroad.v2_name.is_some() && abroad.v2_name == name;
-        peer.abroad.v2 = v2(Some(handshake.info_hash)) || v2(asked);
-        self.introduce_again(shared, conn);
+/// What a message of an extension leads to when the connection has been looked at.
+#[derive(Clone, Debug)]
+pub(super) enum ExtensionEvent {
+    /// The peer has sent its extension handshake.
+    Introduced,
+    /// It answers about metadata (BEP 9).
+    Metadata(MetadataMessage),
+    /// It asks for hashes (BEP 52).
+    HashRequest(HashRange),
+    /// It answers with hashes, or with none.
+    Hashes(HashRange, Option<Bytes>),
+}
+
+impl Node {
+    /// Keeps what a handshake states, and sends ours and that of the extension protocol before anything
+    /// else.
+    pub(super) fn introduce(&mut self, conn: ConnId, handshake: &Handshake) {
+        let Some(id) = self.session.torrent_of(conn) else { return };
+        let v2_name = self.parts.get(&id).and_then(|entry| entry.hashes.v2_short());
+        self.session.greet(conn);
+        let Some(peer) = self.peer(conn) else { return };
+        let v2 = |name| v2_name.is_some() && v2_name == Some(name);
+        let v2 = v2(handshake.info_hash) || v2(peer.info_hash);
+        if let Some(known) = self.peers.get_mut(&conn) {
+            known.peer_id = Some(handshake.peer_id);
+            known.extended = handshake.reserved.extended();
+            known.v2 = v2;
+        }
+        self.send_extension_handshake(id, conn);
     }
 
-    /// Says who we are, what we can do, and what has changed of it.
-    pub(super) fn introduce_again(&self, shared: &mut Shared, conn: ConnId) {
-        let (Some(abroad), Some(net)) = (&self.abroad, &shared.net) else { return };
-        let Some(peer) = self.peers.get(&conn).filter(|peer| peer.abroad.extended) else { return };
-        let size = abroad.info.as_ref().map(Bytes::len).filter(|_| !abroad.private);
+    /// Sends who we are, what we can do, and what has changed of it.
+    pub(super) fn send_extension_handshake(&mut self, id: TorrentId, conn: ConnId) {
+        let (Some(torrent), Some(entry)) = (self.session.torrent(id), self.parts.get(&id)) else {
+            return;
+        };
+        let Some(peer) = torrent.peers.get(&conn) else { return };
+        if !self.peers.get(&conn).is_some_and(|known| known.extended) {
+            return;
+        }
+        let InternetTorrent { info, private, .. } = &entry.internet;
+        let size = info.as_ref().map(Bytes::len).filter(|_| !private);
+        let port = self.internet.port;
         let handshake = ExtendedHandshake {
-            ut_metadata: (!abroad.private).then_some(UT_METADATA),
+            ut_metadata: (!private).then_some(UT_METADATA),
             upload_only_id: Some(UPLOAD_ONLY),
             dont_have: Some(DONT_HAVE),
-            port: Some(net.port).filter(|port| *port > 0),
-            client: Some(net.config.client.clone()),
+            port: Some(port).filter(|port| *port > 0),
+            client: Some(self.internet.config.client.clone()),
             your_ip: ip_of(peer.remote),
             queue: u32::try_from(MAX_QUEUED).ok(),
             metadata_size: size.and_then(|size| u32::try_from(size).ok()),
-            upload_only: self.is_upload_only().then_some(true),
+            upload_only: torrent.is_upload_only().then_some(true),
             ..ExtendedHandshake::default()
         };
         let payload = handshake.encode();
-        shared.send(conn, Message::Extended { id: extended::HANDSHAKE, payload });
+        let message = Message::Extended { id: extended::HANDSHAKE, payload };
+        self.session.push(Output::Send { conn, message });
     }
 
-    /// Everybody hears whether we want anything (BEP 21).
-    pub(crate) fn tell_upload_only(&mut self, shared: &mut Shared) {
-        let upload_only = self.is_upload_only();
-        let Some(abroad) = self.abroad.as_mut().filter(|abroad| !abroad.blind) else { return };
-        if std::mem::replace(&mut abroad.said_upload_only, upload_only) == upload_only {
+    /// Everybody receives whether we want anything, when that has changed (BEP 21).
+    pub(super) fn send_upload_only(&mut self, id: TorrentId) {
+        let (Some(torrent), Some(entry)) = (self.session.torrent(id), self.parts.get_mut(&id))
+        else {
+            return;
+        };
+        let upload_only = torrent.is_upload_only();
+        let announced = &mut entry.internet.announced_upload_only;
+        if torrent.awaits_metadata || std::mem::replace(announced, upload_only) == upload_only {
             return;
         }
-        for (conn, peer) in &self.peers {
-            let id = peer.abroad.upload_only_id;
-            if id != 0 {
-                let payload = extended::write_upload_only(upload_only);
-                shared.send(*conn, Message::Extended { id, payload });
-            }
+        let agreed: Vec<(ConnId, u8)> = torrent
+            .peers
+            .keys()
+            .filter_map(|conn| Some((*conn, self.peers.get(conn)?.upload_only_id)))
+            .filter(|(_, id)| *id != 0)
+            .collect();
+        for (conn, id) in agreed {
+            let payload = extended::write_upload_only(upload_only);
+            let message = Message::Extended { id, payload };
+            self.session.push(Output::Send { conn, message });
         }
     }
 
-    /// A message of an extension.
+    /// A message of an extension, or about hashes.
     pub(super) fn on_extension(
         &mut self,
-        shared: &mut Shared,
         now: Time,
+        id: TorrentId,
         conn: ConnId,
         message: &Message,
-    ) -> Result<(), Violation> {
-        let Some(peer) = self.peers.get_mut(&conn) else { return Ok(()) };
-        if self.abroad.is_none() {
-            return Err("an extension that was never agreed on");
-        }
+    ) -> Result<Option<ExtensionEvent>, Violation> {
+        let Some(known) = self.peers.get_mut(&conn) else { return Ok(None) };
+        let mut harmless = None;
+        let mut event = None;
         match message {
-            Message::Extended { .. } if !peer.abroad.extended => {
-                return peer.tolerate("an extension that was never agreed on");
+            Message::Extended { .. } if !known.extended => {
+                harmless = Some("an extension that was never agreed on");
             }
             Message::Extended { id: extended::HANDSHAKE, payload } => {
-                let said = ExtendedHandshake::decode(payload);
-                if said.is_err() {
-                    peer.tolerate("an extension handshake that makes no sense")?;
+                let stated = ExtendedHandshake::decode(payload);
+                if stated.is_err() {
+                    self.tolerate_or(id, conn, "an extension handshake that makes no sense")?;
                 }
-                // What cannot be read says nothing; the connection goes on without extensions.
-                self.introduced(shared, conn, &said.unwrap_or_default());
+                // What cannot be read states nothing; the connection goes on without extensions.
+                self.introduced_by(now, id, conn, &stated.unwrap_or_default());
+                event = Some(ExtensionEvent::Introduced);
             }
             Message::Extended { id: UT_METADATA, payload } => {
-                self.on_metadata(shared, now, conn, payload)?;
+                return self.on_metadata(now, id, conn, payload);
             }
             Message::Extended { id: UPLOAD_ONLY, payload } => {
                 match extended::read_upload_only(payload) {
-                    Ok(upload_only) => peer.abroad.upload_only = upload_only,
-                    Err(_) => return peer.tolerate("upload_only of wrong size"),
+                    Ok(upload_only) => known.upload_only = upload_only,
+                    Err(_) => harmless = Some("upload_only of wrong size"),
                 }
             }
             Message::Extended { id: DONT_HAVE, payload } => {
                 match extended::read_dont_have(payload) {
-                    Ok(piece) => self.lost(shared, conn, piece),
-                    Err(_) => return peer.tolerate("lt_donthave of wrong size"),
+                    Ok(piece) => {
+                        self.session.with(now, id, |torrent, shared| {
+                            torrent.lost(shared, conn, piece);
+                        });
+                    }
+                    Err(_) => harmless = Some("lt_donthave of wrong size"),
                 }
             }
-            // Nobody was told this number.
+            // Nobody received this number from us.
             Message::Extended { .. } => {}
-            _ => return self.on_hashes(shared, now, conn, message),
+            _ => return self.on_hashes(now, id, conn, message),
         }
-        Ok(())
+        if let Some(what) = harmless {
+            self.tolerate_or(id, conn, what)?;
+        }
+        Ok(event)
+    }
+
+    /// A message that is wrong and harms nobody.
+    fn tolerate_or(
+        &mut self,
+        id: TorrentId,
+        conn: ConnId,
+        what: &'static str,
+    ) -> Result<(), Violation> {
+        let peer = self.session.torrent_mut(id).and_then(|torrent| torrent.peers.get_mut(&conn));
+        peer.map_or(Ok(()), |peer| peer.tolerate(what))
     }
 
     /// A message about hashes (BEP 52). A request always has its answer, also on a connection of version
     /// 1: libtorrent asks there for what a hybrid torrent that it added by its names lacks.
     fn on_hashes(
         &mut self,
-        shared: &mut Shared,
         now: Time,
+        id: TorrentId,
         conn: ConnId,
         message: &Message,
-    ) -> Result<(), Violation> {
-        let Some(peer) = self.peers.get_mut(&conn) else { return Ok(()) };
-        let (torrent, v2) = (self.id, peer.abroad.v2);
+    ) -> Result<Option<ExtensionEvent>, Violation> {
+        let Some(known) = self.peers.get_mut(&conn) else { return Ok(None) };
         match message {
             Message::HashRequest(range) => {
                 let range = *range;
-                if !v2 || peer.abroad.hashes_asked >= MAX_HASH_REQUESTS {
-                    shared.send(conn, Message::HashReject(range));
-                    return self.asked_in_vain(now, conn);
+                if !known.v2 || known.hashes_asked >= MAX_HASH_REQUESTS {
+                    let message = Message::HashReject(range);
+                    self.session.push(Output::Send { conn, message });
+                    let torrent = self.session.torrent_mut(id);
+                    torrent.map_or(Ok(()), |torrent| torrent.asked_in_vain(now, conn))?;
+                    return Ok(None);
                 }
-                peer.abroad.hashes_asked += 1;
-                shared.happened.push_back(Happened::HashRequest { torrent, conn, range });
+                known.hashes_asked += 1;
+                Ok(Some(ExtensionEvent::HashRequest(range)))
             }
-            _ if !v2 => return peer.tolerate("hashes on a connection of version 1"),
+            _ if !known.v2 => {
+                self.tolerate_or(id, conn, "hashes on a connection of version 1")?;
+                Ok(None)
+            }
             Message::Hashes { range, hashes } => {
-                let (range, hashes) = (*range, Some(hashes.clone()));
-                shared.happened.push_back(Happened::Hashes { torrent, conn, range, hashes });
+                Ok(Some(ExtensionEvent::Hashes(*range, Some(hashes.clone()))))
             }
-            Message::HashReject(range) => {
-                let range = *range;
-                shared.happened.push_back(Happened::Hashes { torrent, conn, range, hashes: None });
-            }
-            _ => {}
+            Message::HashReject(range) => Ok(Some(ExtensionEvent::Hashes(*range, None))),
+            _ => Ok(None),
         }
-        Ok(())
     }
 
-    /// What an extension handshake says; it may come again with what has changed.
-    fn introduced(&mut self, shared: &mut Shared, conn: ConnId, said: &ExtendedHandshake) {
-        let Some(peer) = self.peers.get_mut(&conn) else { return };
-        let (remote, abroad) = (peer.remote, &mut peer.abroad);
-        abroad.introduced = true;
-        abroad.client = said.client.clone().or(abroad.client.take());
-        abroad.ut_metadata = said.ut_metadata.unwrap_or(abroad.ut_metadata);
-        abroad.upload_only_id = said.upload_only_id.unwrap_or(abroad.upload_only_id);
-        abroad.upload_only = said.upload_only.unwrap_or(abroad.upload_only);
-        abroad.metadata_size = said.metadata_size.or(abroad.metadata_size);
-        if let Some(queue) = said.queue {
-            abroad.queue = (queue as usize).clamp(1, MAX_QUEUED);
-        }
-        if let (Some(port), Endpoint::Socket(address)) = (said.port, remote) {
-            let before = abroad.port.replace(port);
-            if abroad.incoming {
-                let at = |port| Endpoint::Socket(canonical(SocketAddr::new(address.ip(), port)));
-                let listens = at(port);
-                if let Some(before) = before.filter(|before| *before != port) {
-                    // A connection listens at one address: the one that it says last.
-                    self.known.take_back(at(before), conn);
-                }
-                let place = shared.rng.next_u64() as u32;
-                self.known.add(listens, place, Whence::Said(source_of(remote)));
-                if let Some(known) = self.known.get_mut(listens) {
-                    known.twin = Some(conn);
-                }
+    /// What an extension handshake states; it may come again with what has changed.
+    fn introduced_by(
+        &mut self,
+        now: Time,
+        id: TorrentId,
+        conn: ConnId,
+        stated: &ExtendedHandshake,
+    ) {
+        let (Some(known), Some(entry)) = (self.peers.get_mut(&conn), self.parts.get_mut(&id))
+        else {
+            return;
+        };
+        known.introduced = true;
+        known.client = stated.client.clone().or(known.client.take());
+        known.ut_metadata = stated.ut_metadata.unwrap_or(known.ut_metadata);
+        known.upload_only_id = stated.upload_only_id.unwrap_or(known.upload_only_id);
+        known.upload_only = stated.upload_only.unwrap_or(known.upload_only);
+        known.metadata_size = stated.metadata_size.or(known.metadata_size);
+        let before = match stated.port {
+            Some(port) => known.port.replace(port),
+            None => None,
+        };
+        let candidates = &mut entry.internet.candidates;
+        self.session.with(now, id, |torrent, shared| {
+            let Some(peer) = torrent.peers.get_mut(&conn) else { return };
+            if let Some(queue) = stated.queue {
+                peer.queue_limit = (queue as usize).clamp(1, MAX_QUEUED);
             }
-        }
-        shared.happened.push_back(Happened::Introduced { torrent: self.id, conn });
+            let (remote, incoming) = (peer.remote, peer.incoming);
+            if let (Some(port), Endpoint::Socket(address), true) = (stated.port, remote, incoming) {
+                let at = |port| Endpoint::Socket(canonical(SocketAddr::new(address.ip(), port)));
+                let before = before.filter(|before| *before != port).map(at);
+                let source = PeerSource::Peer(source_of(remote));
+                candidates.add_announced(torrent, shared, conn, at(port), before, source);
+            }
+        });
     }
 
     /// A message about metadata: requests are answered here.
     fn on_metadata(
         &mut self,
-        shared: &mut Shared,
         now: Time,
+        id: TorrentId,
         conn: ConnId,
         payload: &Bytes,
-    ) -> Result<(), Violation> {
+    ) -> Result<Option<ExtensionEvent>, Violation> {
         let message = (payload.len() <= MAX_METADATA_MESSAGE)
             .then(|| MetadataMessage::decode(payload))
             .and_then(Result::ok);
         let Some(message) = message else {
-            let peer = self.peers.get_mut(&conn);
-            return peer.map_or(Ok(()), |peer| {
-                peer.tolerate("a message about metadata that makes no sense")
-            });
+            self.tolerate_or(id, conn, "a message about metadata that makes no sense")?;
+            return Ok(None);
         };
-        let Some(message) = message else { return Ok(()) };
+        let Some(message) = message else { return Ok(None) };
         let MetadataMessage::Request { piece } = message else {
-            let torrent = self.id;
-            shared.happened.push_back(Happened::Metadata { torrent, conn, message });
-            return Ok(());
+            return Ok(Some(ExtensionEvent::Metadata(message)));
         };
-        let (Some(abroad), Some(peer)) = (&self.abroad, self.peers.get_mut(&conn)) else {
-            return Ok(());
+        let (Some(entry), Some(known)) = (self.parts.get(&id), self.peers.get_mut(&conn)) else {
+            return Ok(None);
         };
-        let id = peer.abroad.ut_metadata;
-        if id == 0 {
-            return Ok(());
+        let number = known.ut_metadata;
+        if number == 0 {
+            return Ok(None);
         }
-        let passes = peer.abroad.metadata.passes(now).is_ok();
-        let data = abroad.info.as_ref().filter(|_| !abroad.private && passes).and_then(|info| {
+        let InternetTorrent { info, private, .. } = &entry.internet;
+        let passes = known.metadata.passes(now).is_ok();
+        let data = info.as_ref().filter(|_| !private && passes).and_then(|info| {
             let total_size = u32::try_from(info.len()).ok()?;
             let most = metadata_pieces(total_size).saturating_mul(MAX_METADATA_TURNS);
             let begin = piece.checked_mul(METADATA_PIECE).filter(|begin| *begin < total_size)?;
             let end = begin.saturating_add(METADATA_PIECE).min(total_size);
-            let welcome = peer.abroad.metadata_given < most.max(MIN_METADATA_REQUESTS);
+            let welcome = known.metadata_given < most.max(MIN_METADATA_REQUESTS);
             let data = info.slice(begin as usize..end as usize);
             welcome.then_some(MetadataMessage::Data { piece, total_size, data })
         });
         if data.is_some() {
-            peer.abroad.metadata_given += 1;
-            peer.abroad.metadata.take(METADATA_PIECE);
+            known.metadata_given += 1;
+            known.metadata.take(METADATA_PIECE);
         }
         let payload = data.unwrap_or(MetadataMessage::Reject { piece }).encode();
-        shared.send(conn, Message::Extended { id, payload });
-        Ok(())
+        let message = Message::Extended { id: number, payload };
+        self.session.push(Output::Send { conn, message });
+        Ok(None)
     }
 
-    /// The peer has a piece no longer (BEP 54).
-    fn lost(&mut self, shared: &mut Shared, conn: ConnId, piece: u32) {
-        let Some(piece) = self.geometry.piece(piece) else { return };
-        let Some(peer) = self.peers.get_mut(&conn) else { return };
-        match &mut peer.pieces {
-            Pieces::Unknown => return,
-            Pieces::All => {
-                let mut field = Bitfield::full(self.geometry.pieces());
-                field.clear(piece);
-                self.set_pieces(shared, conn, Pieces::Some(field));
-                return;
+    /// Goes on with what a message of an extension led to.
+    pub(super) fn on_extension_event(&mut self, now: Time, conn: ConnId, event: ExtensionEvent) {
+        let Some(id) = self.session.torrent_of(conn) else { return };
+        match event {
+            ExtensionEvent::Introduced => self.introduced(now, id, conn),
+            ExtensionEvent::Metadata(message) => self.metadata(now, id, conn, &message),
+            ExtensionEvent::HashRequest(range) => self.hash_request(id, conn, range),
+            ExtensionEvent::Hashes(range, hashes) => {
+                self.hashes(now, id, conn, &range, hashes.as_ref());
             }
-            Pieces::Some(field) => {
-                if !field.clear(piece) {
-                    return;
-                }
-            }
-        }
-        self.picker.lost(piece);
-        self.count_lost(shared, conn, piece);
-    }
-
-    fn count_lost(&mut self, shared: &mut Shared, conn: ConnId, piece: PieceIndex) {
-        if self.missing.has(piece)
-            && let Some(peer) = self.peers.get_mut(&conn)
-        {
-            peer.useful -= 1;
-            self.update_interest(shared, conn);
         }
     }
 }

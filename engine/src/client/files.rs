@@ -36,10 +36,12 @@ impl Node {
             return;
         }
         part.storage = Storage::Open;
-        let (wanted, levels) = part.wanted_pieces();
+        let (wanted, priorities) = part.wanted_pieces();
         // What was verified since the storage looked is not in its answer.
         let mut have = have.clone();
-        if let Some(swarm) = self.session.torrent(id).filter(|swarm| !swarm.is_blind() && !first) {
+        if let Some(swarm) =
+            self.session.torrent(id).filter(|swarm| !swarm.awaits_metadata && !first)
+        {
             have.union_with(&swarm.have);
         }
         part.count(&have);
@@ -51,36 +53,34 @@ impl Node {
             part.look_again = Some(now + LOOK_AGAIN);
             self.session.timers().by(Reason::Stall, now + LOOK_AGAIN);
         }
-        let info =
-            part.metainfo.as_ref().map(|metainfo| (metainfo.info().clone(), metainfo.private));
         let paused = part.paused;
         let finish: Vec<FileIndex> = part.whole_files();
         self.session.stats_mut().pieces_resumed += u64::from(resumed);
-        if part.after.is_some() {
+        let Some(part) = self.parts.get_mut(&id).filter(|part| part.after.is_none()) else {
             return;
+        };
+        if let Some(metainfo) = &part.metainfo {
+            part.internet.info = Some(metainfo.info().clone());
+            part.internet.private = metainfo.private;
         }
-        match self.session.torrent(id).map(|swarm| swarm.is_blind()) {
+        match self.session.torrent(id).map(|swarm| swarm.awaits_metadata) {
             Some(true) => {
                 self.session.with(now, id, |swarm, shared| {
-                    swarm.is_known(info);
-                    swarm.reveal(shared, now, geometry, have, &wanted, levels);
+                    swarm.set_metadata(shared, now, geometry, have, &wanted, priorities);
                 });
-                self.session.tidy();
+                self.replay_early(now, id);
             }
             Some(false) => {
                 self.session.with(now, id, |swarm, shared| {
-                    swarm.want(shared, now, &have, &wanted, levels);
+                    swarm.want(shared, now, &have, &wanted, priorities);
                 });
             }
             None => {
                 let Some(part) = self.parts.get(&id) else { return };
-                let mut beginning = part.beginning(id, geometry, have, wanted);
-                if let Some(abroad) = &mut beginning.abroad {
-                    (abroad.blind, abroad.levels) = (false, levels);
-                }
-                self.session.begin_torrent(now, beginning);
+                let mut params = part.params(id, geometry, have, wanted);
+                (params.awaits_metadata, params.priorities) = (false, priorities);
+                self.session.add(now, params);
                 self.session.with(now, id, |swarm, shared| {
-                    swarm.is_known(info);
                     if paused {
                         swarm.halt(shared, now, HangUpReason::Stopping);
                     }
@@ -139,13 +139,10 @@ impl Node {
         if was_full {
             self.set_state(id, TorrentState::Downloading, None);
         }
-        self.session.with(now, id, |swarm, shared| {
-            if !swarm.downloads() {
-                swarm.tell_upload_only(shared);
-                swarm.drop_useless(shared, now);
-            }
-        });
-        self.session.tidy();
+        if self.session.torrent(id).is_some_and(|swarm| !swarm.downloads()) {
+            self.send_upload_only(id);
+            self.drop_useless(now, id);
+        }
     }
 
     /// Gives a file its name, once.
@@ -285,11 +282,8 @@ impl Node {
             self.announce(now, id);
         }
         self.set_state(id, TorrentState::Seeding, None);
-        self.session.with(now, id, |swarm, shared| {
-            swarm.tell_upload_only(shared);
-            swarm.drop_useless(shared, now);
-        });
-        self.session.tidy();
+        self.send_upload_only(id);
+        self.drop_useless(now, id);
         self.check_goals(now);
     }
 

@@ -33,9 +33,8 @@ pub(super) struct HashService {
 impl Node {
     /// A peer has said what it can do.
     pub(super) fn introduced(&mut self, now: Time, id: TorrentId, conn: ConnId) {
-        let peer = self.session.torrent(id).and_then(|swarm| swarm.peers.get(&conn));
-        let size = peer.filter(|peer| peer.abroad.ut_metadata != 0);
-        let size = size.and_then(|peer| peer.abroad.metadata_size);
+        let known = self.peers.get(&conn).filter(|known| known.ut_metadata != 0);
+        let size = known.and_then(|known| known.metadata_size);
         if let (Some(part), Some(size)) = (self.parts.get_mut(&id), size)
             && part.metainfo.is_none()
         {
@@ -44,8 +43,8 @@ impl Node {
         self.ask_around(now, id);
     }
 
-    /// A connection is gone.
-    pub(super) fn peer_gone(&mut self, now: Time, id: TorrentId, conn: ConnId) {
+    /// A connection is gone: what was asked of it is asked of others.
+    pub(super) fn no_longer_asked(&mut self, now: Time, id: TorrentId, conn: ConnId) {
         let Some(part) = self.parts.get_mut(&id) else { return };
         part.fetch.gone(conn);
         if let Some(layers) = &mut part.layers {
@@ -61,15 +60,16 @@ impl Node {
             return;
         }
         while let Some(conn) = part.fetch.dead(now) {
-            self.session.hang_up(now, id, conn, HangUpReason::Dead);
+            self.session.hang_up(now, conn, HangUpReason::Dead);
         }
         let Some(swarm) = self.session.torrent(id) else { return };
         let mut sends = Vec::new();
         let wake = match &mut part.layers {
             Some(layers) => {
                 for (conn, peer) in &swarm.peers {
+                    let v2 = self.peers.get(conn).is_some_and(|known| known.v2);
                     while peer.handshaken
-                        && peer.abroad.v2
+                        && v2
                         && let Some(range) = layers.next(now, *conn)
                     {
                         sends.push((*conn, Message::HashRequest(range)));
@@ -80,11 +80,12 @@ impl Node {
             None => {
                 while let Some((conn, piece)) = part.fetch.next(now) {
                     // Closed a moment ago, by us: that it is gone is told in its turn.
-                    let Some(peer) = swarm.peers.get(&conn) else {
+                    let known = self.peers.get(&conn).filter(|_| swarm.peers.contains_key(&conn));
+                    let Some(known) = known else {
                         part.fetch.gone(conn);
                         continue;
                     };
-                    let id = peer.abroad.ut_metadata;
+                    let id = known.ut_metadata;
                     let payload = MetadataMessage::Request { piece }.encode();
                     sends.push((conn, Message::Extended { id, payload }));
                 }
@@ -127,10 +128,10 @@ impl Node {
             }
             Ok(Some(complete)) => {
                 if let Some(liar) = part.fetch.wrong(&complete.from) {
-                    self.session.convict(now, id, liar);
+                    self.ban(now, id, liar);
                 }
             }
-            Err(what) => self.session.tolerate(now, id, conn, what),
+            Err(what) => self.tolerate(now, id, conn, what),
         }
         self.ask_around(now, id);
     }
@@ -199,19 +200,13 @@ impl Node {
                     }
                 }
             }
-            Answer::Wrong => self.session.convict(now, id, conn),
+            Answer::Wrong => self.ban(now, id, conn),
         }
         self.ask_around(now, id);
     }
 
     /// A peer asks us for hashes.
-    pub(super) fn hash_request(
-        &mut self,
-        now: Time,
-        id: TorrentId,
-        conn: ConnId,
-        range: HashRange,
-    ) {
+    pub(super) fn hash_request(&mut self, id: TorrentId, conn: ConnId, range: HashRange) {
         let Some(part) = self.parts.get_mut(&id) else { return };
         let span = layers::span(&range);
         let piece = part.tree(range.root).and_then(|tree| tree.needs_leaves(span));
@@ -236,7 +231,6 @@ impl Node {
         if askers.len() == 1 {
             self.session.push(Output::HashBlocks { torrent: id, piece });
         }
-        let _ = now;
     }
 
     /// The hashes of a piece's blocks are there.

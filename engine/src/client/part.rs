@@ -1,12 +1,14 @@
 //! One torrent of a node: what it was added with, where it stands, what it still lacks.
 
+use super::internet_torrent::InternetTorrent;
 use super::layers::LayerFetch;
 use super::magnet::HashService;
 use super::metadata::Fetch;
 use crate::client::announcer::{Announcer, Totals};
+use crate::client::candidates::PeerSource;
 use crate::io::{AddTorrent, Limits, Priority, SeedGoal, TorrentState};
-use crate::swarm::peer_list::Whence;
-use crate::swarm::torrent::{Levels, Torrent as Swarm};
+use crate::swarm::priorities::PiecePriorities;
+use crate::swarm::torrent::Torrent as Swarm;
 use dunlin_base::{Bitfield, BlockRef, FileIndex, PeerId, PieceIndex, Time};
 use dunlin_metainfo::{Geometry, InfoHashes, Torrent};
 use std::collections::BTreeSet;
@@ -53,7 +55,7 @@ pub(super) struct Part {
     pub(super) seed: Option<SeedGoal>,
     pub(super) peer_id: PeerId,
     /// Peers to add once there is a swarm, and who named them.
-    pub(super) peers: Vec<(SocketAddr, Whence)>,
+    pub(super) peers: Vec<(SocketAddr, PeerSource)>,
     pub(super) storage: Storage,
     /// Somebody wants it to wait.
     pub(super) paused: bool,
@@ -94,6 +96,8 @@ pub(super) struct Part {
     pub(super) layers: Option<LayerFetch>,
     /// Hashes for others.
     pub(super) service: HashService,
+    /// What is kept of its swarm.
+    pub(super) internet: InternetTorrent,
     /// Totals of swarms that this one took the place of.
     pub(super) before: Totals,
 }
@@ -113,7 +117,7 @@ impl Part {
             limits: add.limits,
             seed: add.seed,
             peer_id: add.peer_id,
-            peers: add.peers.iter().map(|peer| (*peer, Whence::People)).collect(),
+            peers: add.peers.iter().map(|peer| (*peer, PeerSource::User)).collect(),
             storage: Storage::Closed,
             paused: add.paused,
             serve_only: add.serve_only,
@@ -136,6 +140,7 @@ impl Part {
             fetch: Fetch::default(),
             layers: None,
             service: HashService::default(),
+            internet: InternetTorrent::default(),
             before: Totals::default(),
         }
     }
@@ -161,10 +166,12 @@ impl Part {
     }
 
     /// Whether each piece is wanted, and how much: as much as the file in it that is wanted most.
-    pub(super) fn wanted_pieces(&self) -> (Bitfield, Levels) {
-        let Some(geometry) = &self.geometry else { return (Bitfield::new(0), Levels::default()) };
+    pub(super) fn wanted_pieces(&self) -> (Bitfield, PiecePriorities) {
+        let Some(geometry) = &self.geometry else {
+            return (Bitfield::new(0), PiecePriorities::default());
+        };
         if self.serve_only {
-            return (Bitfield::new(geometry.pieces()), Levels::default());
+            return (Bitfield::new(geometry.pieces()), PiecePriorities::default());
         }
         let mut levels = vec![0_u8; geometry.pieces() as usize];
         for file in 0..geometry.files() {
@@ -187,7 +194,7 @@ impl Part {
             }
         }
         let of = levels.into_iter().map(|level| level.max(1)).collect();
-        (wanted, Levels::new(of))
+        (wanted, PiecePriorities::new(of))
     }
 
     /// Bytes of wanted files in a piece.
@@ -228,13 +235,13 @@ impl Part {
 
     /// What trackers are told, from the swarm as it stands.
     pub(super) fn totals(&self, swarm: Option<&Swarm>) -> Totals {
-        let now = swarm.and_then(|swarm| swarm.abroad.as_ref());
+        let now = swarm.map(|swarm| &swarm.traffic);
         let Totals { uploaded, downloaded, corrupt, redundant, .. } = self.before;
         Totals {
-            uploaded: uploaded + now.map_or(0, |abroad| abroad.sent.total()),
-            downloaded: downloaded + now.map_or(0, |abroad| abroad.kept),
-            corrupt: corrupt + now.map_or(0, |abroad| abroad.corrupt),
-            redundant: redundant + now.map_or(0, |abroad| abroad.redundant),
+            uploaded: uploaded + now.map_or(0, |traffic| traffic.sent.total()),
+            downloaded: downloaded + now.map_or(0, |traffic| traffic.kept),
+            corrupt: corrupt + now.map_or(0, |traffic| traffic.corrupt),
+            redundant: redundant + now.map_or(0, |traffic| traffic.redundant),
             // What nobody knows is not nothing: a tracker gives seeds to leechers alone.
             left: if self.geometry.is_some() { self.left } else { 16 << 10 },
         }
@@ -249,7 +256,8 @@ impl Part {
         self.announcers.iter().for_each(Announcer::check);
         self.fetch.check();
         let (Some(swarm), Some(geometry)) = (swarm, &self.geometry) else { return };
-        if swarm.is_blind() {
+        self.internet.candidates.check(&swarm.known);
+        if swarm.awaits_metadata {
             return;
         }
         for (file, lacks) in (0u32..).zip(&self.lacks) {

@@ -1,7 +1,8 @@
 //! Who gave us how much, and whom we gave: for reports. Bounded, whoever connects.
 
-use crate::client::internet::ip_of;
+use crate::client::internet_peer::InternetPeer;
 use crate::io::PeerTotal;
+use crate::swarm::address::ip_of;
 use crate::swarm::peer::Peer;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -12,7 +13,7 @@ const MAX_PEERS: usize = 200;
 
 /// What peers gave and took, by address and program: both stay the same when a peer comes again.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Ledger {
+pub(super) struct Transfers {
     peers: BTreeMap<(IpAddr, String), Moved>,
     others: Moved,
 }
@@ -34,13 +35,13 @@ impl Moved {
     }
 }
 
-impl Ledger {
+impl Transfers {
     /// A connection is over. One that moved no payload leaves no trace.
-    pub(super) fn add(&mut self, peer: &Peer) {
-        let moved = Moved { received: peer.abroad.received, sent: peer.given.total() };
+    pub(super) fn add(&mut self, peer: &Peer, known: &InternetPeer) {
+        let moved = Moved { received: peer.received, sent: peer.given.total() };
         let Some(ip) = ip_of(peer.remote).filter(|_| moved.total() > 0) else { return };
-        let program = peer.abroad.client.clone().unwrap_or_else(|| {
-            let id = peer.abroad.peer_id.unwrap_or_default();
+        let program = known.client.clone().unwrap_or_else(|| {
+            let id = known.peer_id.unwrap_or_default();
             let letters = id.0.iter().take(8).take_while(|byte| byte.is_ascii_graphic());
             letters.map(|byte| char::from(*byte)).collect()
         });
@@ -58,7 +59,7 @@ impl Ledger {
     }
 
     /// All of it; what counts together has no address.
-    pub(crate) fn totals(&self) -> Vec<PeerTotal> {
+    pub(super) fn totals(&self) -> Vec<PeerTotal> {
         let of = |address: Option<IpAddr>, program: &str, moved: &Moved| PeerTotal {
             address,
             program: program.to_owned(),
@@ -78,17 +79,17 @@ mod tests {
 
     #[test]
     fn it_adds_up_and_has_an_end() {
-        let mut ledger = Ledger::default();
+        let mut transfers = Transfers::default();
         let moved = |received, sent| Moved { received, sent };
         let ip = |number: u32| IpAddr::from(Ipv4Addr::from(number));
         for _ in 0..2 {
-            ledger.count(ip(1), "a".into(), moved(1000, 2000));
-            ledger.count(ip(1), "b".into(), moved(3000, 0));
+            transfers.count(ip(1), "a".into(), moved(1000, 2000));
+            transfers.count(ip(1), "b".into(), moved(3000, 0));
         }
         for number in 2..1000 {
-            ledger.count(ip(number), "c".into(), moved(1, 2));
+            transfers.count(ip(number), "c".into(), moved(1, 2));
         }
-        let totals = ledger.totals();
+        let totals = transfers.totals();
         assert_eq!(totals.len(), MAX_PEERS + 1);
         let expected =
             PeerTotal { address: Some(ip(1)), program: "a".into(), received: 2000, sent: 4000 };

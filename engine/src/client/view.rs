@@ -12,7 +12,7 @@ impl Node {
         let part = self.parts.get(&id)?;
         let swarm = self.session.torrent(id);
         let totals = part.totals(swarm);
-        let abroad = swarm.and_then(|swarm| swarm.abroad.as_ref());
+        let traffic = swarm.map(|swarm| &swarm.traffic);
         let rate = |meter: &dunlin_base::RateMeter| meter.clone().rate(now);
         let greeted = || swarm.into_iter().flat_map(|swarm| swarm.peers.values());
         let is_seed = |pieces: &Pieces| match pieces {
@@ -28,10 +28,10 @@ impl Node {
             have: part.have_bytes,
             received: totals.redundant
                 + part.before.downloaded
-                + abroad.map_or(0, |abroad| abroad.received.total()),
+                + traffic.map_or(0, |traffic| traffic.received.total()),
             sent: totals.uploaded,
-            rate_down: abroad.map_or(Rate(0), |abroad| rate(&abroad.received)),
-            rate_up: abroad.map_or(Rate(0), |abroad| rate(&abroad.sent)),
+            rate_down: traffic.map_or(Rate(0), |traffic| rate(&traffic.received)),
+            rate_up: traffic.map_or(Rate(0), |traffic| rate(&traffic.sent)),
             peers: greeted().filter(|peer| peer.handshaken).count() as u32,
             seeds: seeds as u32,
             known: swarm.map_or(part.peers.len(), |swarm| swarm.known.len()) as u32,

@@ -8,26 +8,28 @@
 //!   nothing left ─▶ all complete ─▶ serve until shutdown
 //! ```
 
+mod dial;
 mod link;
 mod own;
 mod refresh;
 mod stall;
 mod unfinished;
 
-use crate::config::{Config, Profile};
-use crate::io::{Command, Event, Input, LocalError, Output, Reason, Wake};
+use super::profile::MemberRules;
+use crate::config::Config;
+use crate::io::{Command, Event, Input, Limits, LocalError, Output, Reason, Wake};
 use crate::stats::{Progress, Stats};
+use crate::swarm::context::{SwarmEvent, SwarmName, TorrentParams};
+use crate::swarm::priorities::PiecePriorities;
 use crate::swarm::session::Session;
-use crate::swarm::torrent::Happened;
-use dunlin_base::{Bitfield, Endpoint, FileIndex, PieceIndex, Time, TorrentId};
+use dunlin_base::{Bitfield, Endpoint, FileIndex, PieceIndex, Rng, Time, TorrentId};
 use dunlin_control::{Control, FailedFile, Go, Load, Outline, Register, Swarm, Want};
 use dunlin_metainfo::{Geometry, SetInfo, cluster_block_length};
+use dunlin_wire::Reserved;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Torrents that are downloaded at the same time; the others wait their turn.
-const ACTIVE_TORRENTS: usize = 64;
 /// The tracker hears from us at least so often.
 pub const ALIVE: Duration = Duration::from_secs(1);
 
@@ -68,6 +70,8 @@ struct Part {
 #[derive(Debug)]
 pub struct Member {
     session: Session,
+    config: Config,
+    rules: MemberRules,
     register: Option<Register>,
     running: bool,
     complete: bool,
@@ -87,8 +91,11 @@ impl Member {
     /// A member that has not registered yet.
     #[must_use]
     pub fn new(config: Config) -> Member {
+        let rng = Rng::fork(config.seed, u64::from(config.rank.0));
         Member {
-            session: Session::new(config),
+            session: Session::new(config.swarm_config(), Limits::default(), rng),
+            rules: config.member_rules(),
+            config,
             register: None,
             running: false,
             complete: false,
@@ -112,7 +119,7 @@ impl Member {
             Input::Timeout => self.timeout(now),
             Input::Command(Command::Stop) => self.stop(now),
             Input::Checked(mut register) => {
-                register.awaits_answers = self.session.config().profile == Profile::Course;
+                register.awaits_answers = self.rules.awaits_answers;
                 self.register = Some((*register).clone());
                 self.tell(now, Control::Register(register));
             }
@@ -127,7 +134,8 @@ impl Member {
                 self.link_failed(now, torrent, file, &error);
             }
             Input::TreeFinished { failed } => self.tree_finished(failed),
-            other => self.session.pass_on(now, other),
+            Input::DialFailed { torrent, remote } => self.dial_failed(now, torrent, remote),
+            other => self.session.handle(now, other),
         }
         self.drain(now);
         self.finish_if_complete(now);
@@ -290,7 +298,7 @@ impl Member {
     }
 
     fn block_length(&self, info: &SetInfo) -> u32 {
-        cluster_block_length(info.piece_length, self.session.config().block_length)
+        cluster_block_length(info.piece_length, self.config.block_length)
     }
 
     fn open(&mut self, id: TorrentId, info: Arc<SetInfo>, wants: bool) {
@@ -304,10 +312,7 @@ impl Member {
 
     /// Looks up as many torrents as may run at a time: one under the course profile.
     fn look_up_next(&mut self, now: Time) {
-        let limit = match self.session.config().profile {
-            Profile::BitTorrent | Profile::Cluster => ACTIVE_TORRENTS,
-            Profile::Course => 1,
-        };
+        let limit = self.rules.active_torrents;
         let busy = |part: &&Part| {
             part.outline.wants
                 && matches!(part.phase, Phase::LookingUp | Phase::Opening | Phase::Running)
@@ -337,15 +342,11 @@ impl Member {
                 part.swarm = Some(swarm);
                 self.open(id, info, true);
             }
-            (Phase::Running, _) => {
-                self.session.with(now, id, |torrent, shared| {
-                    torrent.refreshed(shared, now, &swarm.members, swarm.owners.as_deref());
-                });
-            }
+            (Phase::Running, _) => self.refreshed(now, id, &swarm),
             _ => {}
         }
         if refreshed && self.awaited == 0 {
-            self.session.tracker_answered(now);
+            self.session.release_requests(now);
         }
     }
 
@@ -386,7 +387,21 @@ impl Member {
         let (wants, swarm) = (part.outline.wants, part.swarm.take());
         let (info_hash, geometry) = (info.info_hash(), geometry.clone());
         self.session.stats_mut().pieces_resumed += u64::from(resumed);
-        self.session.add(now, id, info_hash, geometry, have, wants);
+        let pieces = geometry.pieces();
+        let params = TorrentParams {
+            id,
+            names: vec![SwarmName { info_hash, reserved: Reserved::OURS }],
+            peer_id: self.config.peer_id,
+            geometry,
+            have,
+            wanted: if wants { Bitfield::full(pieces) } else { Bitfield::new(pieces) },
+            order: self.config.pieces,
+            priorities: PiecePriorities::default(),
+            limits: Limits::default(),
+            awaits_metadata: false,
+            requests: self.config.requests(),
+        };
+        self.session.add(now, params);
         if wants {
             for file in whole {
                 self.session.push(Output::FinishFile { torrent: id, file });
@@ -394,9 +409,7 @@ impl Member {
             self.watch_for_stalls(now);
         }
         if let Some(swarm) = swarm {
-            self.session.with(now, id, |torrent, shared| {
-                torrent.refreshed(shared, now, &swarm.members, swarm.owners.as_deref());
-            });
+            self.refreshed(now, id, &swarm);
         }
     }
 
@@ -406,20 +419,17 @@ impl Member {
     }
 
     fn drain(&mut self, now: Time) {
-        while let Some(happened) = self.session.happened() {
-            match happened {
-                Happened::PieceDone { torrent, piece } => self.piece_done(now, torrent, piece),
-                Happened::Starved { torrent } => self.starved(now, torrent),
-                Happened::DiskFailed { torrent, piece, error } => {
+        while let Some(event) = self.session.next_event() {
+            match event {
+                SwarmEvent::PieceDone { torrent, piece } => self.piece_done(now, torrent, piece),
+                SwarmEvent::Starved { torrent } => self.starved(now, torrent),
+                SwarmEvent::DiskFailed { torrent, piece, error } => {
                     self.disk_failed(now, torrent, piece, &error);
                 }
-                Happened::ServeFailed { torrent, .. } => self.withdraw(now, torrent),
-                // Only on the internet.
-                Happened::Introduced { .. }
-                | Happened::Metadata { .. }
-                | Happened::HashRequest { .. }
-                | Happened::Hashes { .. }
-                | Happened::Gone { .. } => {}
+                SwarmEvent::ServeFailed { torrent, .. } => self.withdraw(now, torrent),
+                SwarmEvent::Gone { torrent, peer, .. } => {
+                    self.peer_gone(now, torrent, peer.remote);
+                }
             }
         }
     }
@@ -444,13 +454,14 @@ impl Member {
             self.session.push(Output::FinishFile { torrent: id, file });
         }
         self.count_for_refresh(now, id, piece);
-        if self.session.config().profile == Profile::Course {
+        if self.rules.awaits_answers {
+            // A refresh that is due went first.
             self.session.with(now, id, |torrent, shared| torrent.fill(shared, now));
         }
     }
 
     fn disk_failed(&mut self, now: Time, id: TorrentId, piece: PieceIndex, error: &LocalError) {
-        let patience = self.session.config().stall_timeout;
+        let patience = self.config.stall_timeout;
         let Some(part) = self.parts.get_mut(&id) else { return };
         if error.disk_full {
             let (since, _) = part.disk_full.get_or_insert((now, error.message.clone()));
@@ -534,7 +545,13 @@ impl Member {
     }
 
     fn timeout(&mut self, now: Time) {
-        self.session.timeout(now);
+        let due = self.session.take_due(now);
+        let dials = self.rules.dials_members;
+        self.session.timeout(now, due, |torrent, shared| {
+            if dials && torrent.downloads() {
+                dial::dial_members(torrent, shared, now);
+            }
+        });
         self.refresh_if_due(now);
         if self.session.timers().take(Reason::Stall, now) {
             self.fail_stalled(now);

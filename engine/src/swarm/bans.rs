@@ -18,7 +18,7 @@ pub(crate) struct Bans {
 }
 
 impl Bans {
-    /// Whether this key ([`crate::client::internet::ban_key`]) is banned.
+    /// Whether this key ([`crate::swarm::address::ban_key`]) is banned.
     pub(crate) fn contains(&self, key: Endpoint) -> bool {
         !self.until.is_empty() && self.until.contains_key(&key)
     }

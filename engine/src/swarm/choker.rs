@@ -1,23 +1,12 @@
 //! Whom to serve (BEP 3, "choking"; practice of the field). A pure function over a list of peers: it
 //! knows no connection and keeps no state but the round and who has the optimistic slot.
 
-use crate::config::policy;
 use dunlin_base::{ConnId, Rate, Rng};
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::IpAddr;
-use std::str::FromStr;
 use std::time::Duration;
 
-policy! {
-    /// Whom to serve.
-    ChokerKind, "choker" {
-        /// Everybody at once; the windows per destination share the uplink.
-        Cooperative = "cooperative",
-        /// Those who give most, and one optimistic slot.
-        TitForTat = "tit-for-tat",
-    }
-}
+pub use crate::config::ChokerKind;
 
 /// Time between rechoke rounds (BEP 3: ten seconds).
 pub const ROUND: Duration = Duration::from_secs(10);

@@ -13,12 +13,10 @@
 //!   they have nothing → not interested
 //! ```
 
-mod abroad;
-
+use crate::swarm::patience::Patience;
 use crate::swarm::requests::Window;
-use crate::swarm::torrent::Destination;
-pub(crate) use abroad::{Abroad, DEFAULT_QUEUE, Early};
-use dunlin_base::{Bitfield, BlockRef, Endpoint, PieceIndex, Rate, RateMeter, Time};
+use crate::swarm::superseed::Destination;
+use dunlin_base::{Bitfield, BlockRef, Endpoint, InfoHash, PieceIndex, Rate, RateMeter, Time};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -126,14 +124,39 @@ pub struct Peer {
     pub serving: Vec<BlockRef>,
     /// What we give it.
     pub given: RateMeter,
-    /// Bytes given in its present upload slot.
-    pub given_in_slot: u64,
-    /// The choker's round in which its slot or its wait began.
-    pub since_round: u64,
+    /// Its upload slot.
+    pub slot: UploadSlot,
+    /// It connected to us.
+    pub incoming: bool,
+    /// The name of the torrent on this connection.
+    pub info_hash: InfoHash,
+    /// Requests that it keeps for us.
+    pub queue_limit: usize,
+    /// Payload that came of it, kept or not.
+    pub received: u64,
+    /// When payload last moved, either way.
+    pub moved: Option<Time>,
+    /// Messages that change nothing which it may still send; `None` counts none.
+    pub(crate) patience: Option<Patience>,
     /// What we offer it, where we offer what we have.
-    pub(crate) destination: Option<Destination>,
-    /// What there is to know of a peer of the internet.
-    pub(crate) abroad: Abroad,
+    pub(crate) destination: Option<Box<Destination>>,
+}
+
+/// The upload slot of a peer, as the choker's rounds see it.
+#[derive(Clone, Debug, Default)]
+pub struct UploadSlot {
+    /// The choker's round in which the slot or the wait for one began.
+    pub since_round: u64,
+    /// When the choker first saw the peer in its present slot.
+    pub since: Option<Time>,
+    /// Bytes given in the present slot.
+    pub given: u64,
+    /// What had been given in it when the choker last looked.
+    pub given_before: u64,
+    /// How often the peer had a slot and took nothing, since it last took anything.
+    pub unused: u32,
+    /// Whether the peer took far less than it could have when the choker last looked at a slot of it.
+    pub slow: Option<bool>,
 }
 
 impl Peer {
@@ -162,10 +185,14 @@ impl Peer {
             queue: VecDeque::new(),
             serving: Vec::new(),
             given: RateMeter::new(Duration::from_secs(20)),
-            given_in_slot: 0,
-            since_round: 0,
+            slot: UploadSlot::default(),
+            incoming: false,
+            info_hash: InfoHash::default(),
+            queue_limit: MAX_QUEUED,
+            received: 0,
+            moved: None,
+            patience: None,
             destination: None,
-            abroad: Abroad { heard: now, ..Abroad::default() },
         }
     }
 
@@ -178,13 +205,13 @@ impl Peer {
     /// Whether a new piece may be planned for it.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.window.room() > self.planned && self.asks.len() < self.abroad.queue
+        self.window.room() > self.planned && self.asks.len() < self.queue_limit
     }
 
     /// Whether a block may be asked for now.
     #[must_use]
     pub fn may_ask(&self) -> bool {
-        self.window.room() > 0 && self.asks.len() < self.abroad.queue
+        self.window.room() > 0 && self.asks.len() < self.queue_limit
     }
 
     /// Takes the request for exactly this block off the list: the one that stands, if there is one that
@@ -224,7 +251,6 @@ impl Peer {
     /// If more is kept of it than may be.
     pub(crate) fn check(&self) {
         assert!(self.owed() <= MAX_QUEUED, "{} requests of {:?}", self.owed(), self.remote);
-        assert!(self.abroad.early_haves.len() <= abroad::MAX_EARLY);
     }
 
     /// Blocks it has asked for and not got.

@@ -2,6 +2,7 @@
 //! one block; then nothing passes until it has paid. So the average is right to the byte, however large
 //! a block is beside the rate, and a burst is never longer than a tenth of a second.
 
+use crate::io::Limits;
 use dunlin_base::{Rate, Time};
 use std::time::Duration;
 
@@ -94,6 +95,25 @@ impl Bucket {
 /// What this rate gives in this time.
 fn credit(rate: Rate, time: Duration) -> i128 {
     i128::from(rate.0) * i128::try_from(time.as_nanos()).unwrap_or(i128::MAX >> 64)
+}
+
+/// Both directions of one torrent, or of all together.
+#[derive(Debug)]
+pub(crate) struct RateLimits {
+    pub(crate) down: Bucket,
+    pub(crate) up: Bucket,
+}
+
+impl RateLimits {
+    pub(crate) fn new(limits: Limits) -> RateLimits {
+        RateLimits { down: Bucket::new(limits.down), up: Bucket::new(limits.up) }
+    }
+
+    /// Other limits from now on.
+    pub(crate) fn set(&mut self, now: Time, limits: Limits) {
+        self.down.set(now, limits.down);
+        self.up.set(now, limits.up);
+    }
 }
 
 #[cfg(test)]

@@ -1,28 +1,35 @@
 //! Routes inputs to torrents; decides nothing but who is let in. One session is one peer: all its
 //! torrents, all its connections.
 
-mod abroad;
+mod connections;
 mod inputs;
-mod offers;
+mod superseed;
 
-use crate::client::internet::{Internet, ban_key};
-use crate::config::Config;
-use crate::io::{Event, HangUpReason, LocalError, Output, Reason, Wake};
+use crate::io::{Event, HangUpReason, Limits, LocalError, Output, Reason, Wake};
 use crate::stats::Stats;
 use crate::swarm::bans::Bans;
+use crate::swarm::config::SwarmConfig;
+use crate::swarm::context::{SessionContext, SwarmEvent, TorrentParams};
 use crate::swarm::peer::{AskState, Pieces};
+use crate::swarm::rate_limit::RateLimits;
+use crate::swarm::slot_memory::SlotMemory;
 use crate::swarm::timer::Timers;
-use crate::swarm::torrent::{Beginning, Happened, Shared, Torrent};
-use crate::swarm::turns::Turns;
+use crate::swarm::torrent::Torrent;
+use crate::swarm::upload_scheduler::UploadScheduler;
 use dunlin_base::{
     Bitfield, BlockRef, ConnId, Endpoint, FileIndex, InfoHash, PieceIndex, Rng, Time, TorrentId,
 };
-use dunlin_metainfo::Geometry;
-use dunlin_wire::{Handshake, Message};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Connections in a cluster that have not said what they are for; on the internet there are fewer.
-const MAX_UNGREETED: usize = 1000;
+/// Timers that were due.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Due {
+    requests: bool,
+    dials: bool,
+    choke: bool,
+    have: bool,
+    rate: bool,
+}
 
 /// The room that a queue keeps when it is empty; thousands of torrents make longer bursts.
 const MAX_KEPT: usize = 64;
@@ -30,82 +37,52 @@ const MAX_KEPT: usize = 64;
 /// All torrents and connections of one peer.
 #[derive(Debug)]
 pub struct Session {
-    shared: Shared,
+    shared: SessionContext,
     torrents: BTreeMap<TorrentId, Torrent>,
     by_hash: BTreeMap<InfoHash, TorrentId>,
     conns: BTreeMap<ConnId, TorrentId>,
     /// Incoming connections without a handshake.
-    ungreeted: BTreeMap<ConnId, (Endpoint, Time)>,
+    pending: BTreeMap<ConnId, (Endpoint, Time)>,
 }
 
 impl Session {
-    /// A session of a cluster, without torrents.
-    #[must_use]
-    pub fn new(config: Config) -> Session {
-        Session::begin(config, None)
-    }
-
-    /// A session on the internet, without torrents.
-    pub(crate) fn abroad(config: Config, net: Internet) -> Session {
-        Session::begin(config, Some(Box::new(net)))
-    }
-
-    fn begin(config: Config, net: Option<Box<Internet>>) -> Session {
-        let rng = Rng::fork(config.seed, u64::from(config.rank.0));
-        let shared = Shared {
+    /// A session without torrents. Every random choice comes from `rng`.
+    pub(crate) fn new(config: SwarmConfig, limits: Limits, rng: Rng) -> Session {
+        let shared = SessionContext {
             config,
             rng,
             out: VecDeque::new(),
-            happened: VecDeque::new(),
+            events: VecDeque::new(),
             stats: Stats::default(),
             timers: Timers::default(),
             banned: Bans::default(),
             to_ban: BTreeSet::new(),
             out_of_memory: false,
-            awaits_tracker: false,
+            requests_held: false,
             chosen: 0,
-            turns: Turns::default(),
+            upload_scheduler: UploadScheduler::default(),
             offer_clock: 0,
-            net,
+            rates: RateLimits::new(limits),
+            slot_memory: SlotMemory::default(),
+            dialling: 0,
+            connected: 0,
+            dials_possible: false,
         };
         Session {
             shared,
             torrents: BTreeMap::new(),
             by_hash: BTreeMap::new(),
             conns: BTreeMap::new(),
-            ungreeted: BTreeMap::new(),
+            pending: BTreeMap::new(),
         }
     }
 
-    /// Adds a torrent of which `have` is here; `wants` says whether the rest is wanted.
-    pub fn add(
-        &mut self,
-        now: Time,
-        id: TorrentId,
-        info_hash: InfoHash,
-        geometry: Geometry,
-        have: Bitfield,
-        wants: bool,
-    ) {
-        let pieces = geometry.pieces();
-        let beginning = Beginning {
-            id,
-            names: vec![info_hash],
-            peer_id: self.shared.config.peer_id,
-            geometry,
-            have,
-            wanted: if wants { Bitfield::full(pieces) } else { Bitfield::new(pieces) },
-            order: self.shared.config.pieces,
-            abroad: None,
-        };
-        self.begin_torrent(now, beginning);
-    }
-
-    pub(crate) fn begin_torrent(&mut self, now: Time, beginning: Beginning) {
-        for name in &beginning.names {
-            self.by_hash.insert(*name, beginning.id);
+    /// Adds a torrent.
+    pub(crate) fn add(&mut self, now: Time, params: TorrentParams) {
+        for name in &params.names {
+            self.by_hash.insert(name.info_hash, params.id);
         }
-        let torrent = Torrent::new(&mut self.shared, now, beginning);
+        let torrent = Torrent::new(&mut self.shared, now, params);
         self.torrents.insert(torrent.id, torrent);
     }
 
@@ -126,8 +103,29 @@ impl Session {
         self.torrents.values()
     }
 
-    pub(crate) fn config(&self) -> &Config {
-        &self.shared.config
+    /// Connections that stand, and dials that are under way, of all torrents.
+    pub(crate) fn connections(&self) -> usize {
+        self.shared.connected + self.shared.dialling
+    }
+
+    /// Dials that are under way.
+    pub(crate) fn dials(&self) -> usize {
+        self.shared.dialling
+    }
+
+    /// Whether somebody may be dialled who could not be before, since this was asked last.
+    pub(crate) fn take_dials_possible(&mut self) -> bool {
+        std::mem::take(&mut self.shared.dials_possible)
+    }
+
+    /// The torrent of a connection.
+    pub(crate) fn torrent_of(&self, conn: ConnId) -> Option<TorrentId> {
+        self.conns.get(&conn).copied()
+    }
+
+    /// The torrent with this name.
+    pub(crate) fn find(&self, info_hash: &InfoHash) -> Option<TorrentId> {
+        self.by_hash.get(info_hash).copied()
     }
 
     pub(crate) fn timers(&mut self) -> &mut Timers {
@@ -138,8 +136,8 @@ impl Session {
         self.shared.out.push_back(output);
     }
 
-    pub(crate) fn happened(&mut self) -> Option<Happened> {
-        pop(&mut self.shared.happened)
+    pub(crate) fn next_event(&mut self) -> Option<SwarmEvent> {
+        pop(&mut self.shared.events)
     }
 
     /// The counters.
@@ -168,25 +166,25 @@ impl Session {
         &mut self,
         now: Time,
         id: TorrentId,
-        f: impl FnOnce(&mut Torrent, &mut Shared) -> R,
+        f: impl FnOnce(&mut Torrent, &mut SessionContext) -> R,
     ) -> Option<R> {
         let result = f(self.torrents.get_mut(&id)?, &mut self.shared);
-        self.ban_liars(now);
+        self.ban_marked(now);
         self.offer(now);
         Some(result)
     }
 
-    fn with_conn<R>(
+    pub(crate) fn with_conn<R>(
         &mut self,
         now: Time,
         conn: ConnId,
-        f: impl FnOnce(&mut Torrent, &mut Shared) -> R,
+        f: impl FnOnce(&mut Torrent, &mut SessionContext) -> R,
     ) -> Option<R> {
         let id = *self.conns.get(&conn)?;
         self.with(now, id, f)
     }
 
-    fn ban_liars(&mut self, now: Time) {
+    fn ban_marked(&mut self, now: Time) {
         while let Some(remote) = self.shared.to_ban.pop_first() {
             let Some(ends) = self.shared.banned.insert(now, remote) else { continue };
             if ends != Time::NEVER {
@@ -201,194 +199,17 @@ impl Session {
         }
     }
 
-    fn forget_closed(&mut self) {
+    /// Forgets connections that a torrent has closed.
+    pub(crate) fn forget_closed(&mut self) {
         let torrents = &self.torrents;
         self.conns.retain(|conn, id| {
             torrents.get(id).is_some_and(|torrent| torrent.peers.contains_key(conn))
         });
     }
 
-    fn shuts_out(&self, remote: Endpoint) -> bool {
-        self.shared.is_banned(remote) && !self.shared.config.serves_liars()
-    }
-
-    /// A dial came through.
-    pub fn connected(&mut self, now: Time, id: TorrentId, conn: ConnId, remote: Endpoint) {
-        let torrent = self.torrents.get_mut(&id);
-        let halted = torrent.as_ref().is_some_and(|torrent| torrent.halted);
-        if let Some(torrent) = torrent {
-            torrent.dial_is_over(&mut self.shared, remote);
-        }
-        let banned = self.shuts_out(remote).then_some(HangUpReason::Banned);
-        if let Some(reason) = banned.or(halted.then_some(HangUpReason::Stopping)) {
-            self.shared.out.push_back(Output::HangUp { conn, reason });
-            return;
-        }
-        let stands = self.with(now, id, |torrent, shared| {
-            let stands = torrent.connected(shared, now, conn, remote, false);
-            if stands {
-                torrent.greet(shared, conn);
-            }
-            stands
-        });
-        match stands {
-            Some(true) => {
-                self.conns.insert(conn, id);
-                self.watch_idle(now);
-            }
-            Some(false) => {}
-            None => self
-                .shared
-                .out
-                .push_back(Output::HangUp { conn, reason: HangUpReason::UnknownTorrent }),
-        }
-    }
-
-    /// Somebody connected to us.
-    pub fn incoming(&mut self, now: Time, conn: ConnId, remote: Endpoint) {
-        self.shared.banned.expire(now);
-        let reason = if self.shuts_out(remote) {
-            HangUpReason::Banned
-        } else if !self.makes_room(now, remote) || self.ungreeted.len() >= MAX_UNGREETED {
-            HangUpReason::Crowded
-        } else {
-            self.ungreeted.insert(conn, (remote, now));
-            self.watch_idle(now);
-            return;
-        };
-        self.shared.out.push_back(Output::HangUp { conn, reason });
-    }
-
-    /// A handshake: of a dial of ours, or of a stranger who now says what he came for.
-    pub fn handshake(&mut self, now: Time, conn: ConnId, handshake: &Handshake) {
-        if let Some((remote, _)) = self.ungreeted.remove(&conn) {
-            let Some(id) = self.by_hash.get(&handshake.info_hash).copied() else {
-                if let Some(net) = &mut self.shared.net {
-                    net.knocks(now, remote);
-                }
-                let reason = HangUpReason::UnknownTorrent;
-                self.shared.out.push_back(Output::HangUp { conn, reason });
-                return;
-            };
-            // It may have been banned, by another connection of its, after this one was made.
-            let banned = self.shuts_out(remote).then_some(HangUpReason::Banned);
-            if let Some(reason) = banned.or_else(|| self.refuses(now, id, remote)) {
-                self.shared.out.push_back(Output::HangUp { conn, reason });
-                return;
-            }
-            let stands = self.with(now, id, |torrent, shared| {
-                let stands = torrent.connected(shared, now, conn, remote, true);
-                if let Some(peer) = torrent.peers.get_mut(&conn) {
-                    peer.abroad.name = Some(handshake.info_hash);
-                }
-                stands
-            });
-            if stands != Some(true) {
-                return;
-            }
-            self.conns.insert(conn, id);
-        }
-        let mut refused = None;
-        self.try_conn(now, conn, |torrent, shared| {
-            if !torrent.names.contains(&handshake.info_hash) {
-                return Err("handshake of another torrent");
-            }
-            if torrent.peers.get(&conn).is_some_and(|peer| peer.handshaken) {
-                return Err("a second handshake");
-            }
-            if torrent.abroad.is_some() {
-                refused = torrent.recognise(shared, now, conn, handshake).err();
-            }
-            if refused.is_none() {
-                torrent.on_handshake(shared, conn, handshake);
-            }
-            Ok(())
-        });
-        if let Some(reason) = refused {
-            self.with_conn(now, conn, |t, shared| t.hang_up(shared, now, conn, reason));
-        }
-        self.forget_closed();
-    }
-
-    /// A message.
-    pub fn message(&mut self, now: Time, conn: ConnId, message: &Message) {
-        if self.forgets_stranger(now, conn) {
-            let reason = HangUpReason::Violation("a message before the handshake");
-            self.shared.out.push_back(Output::HangUp { conn, reason });
-            return;
-        }
-        self.try_conn(now, conn, |torrent, shared| {
-            if torrent.peers.get(&conn).is_some_and(|peer| !peer.handshaken) {
-                return Err("a message before the handshake");
-            }
-            torrent.heard(now, conn);
-            if shared.net.is_some() {
-                torrent.bear(now, conn, message)?;
-            }
-            torrent.on_message(shared, now, conn, message)
-        });
-        self.drop_if_useless(now, conn);
-    }
-
-    /// Payload is parked.
-    pub fn block(&mut self, now: Time, conn: ConnId, block: BlockRef) {
-        if !self.conns.contains_key(&conn) {
-            self.shared.out.push_back(Output::Drop { conn, block });
-            return;
-        }
-        self.try_conn(now, conn, |torrent, shared| {
-            torrent.heard(now, conn);
-            torrent.on_block(shared, now, conn, block)?;
-            torrent.fill_from(shared, now, Some(conn));
-            Ok(())
-        });
-    }
-
-    /// Runs `f` on the torrent of a connection; a breach of the protocol closes the connection.
-    fn try_conn(
-        &mut self,
-        now: Time,
-        conn: ConnId,
-        f: impl FnOnce(&mut Torrent, &mut Shared) -> Result<(), &'static str>,
-    ) {
-        let breach = self.with_conn(now, conn, |torrent, shared| {
-            let Err(what) = f(torrent, shared) else { return false };
-            if let Some(peer) = torrent.peers.get(&conn)
-                && let Some(net) = &mut shared.net
-                && net.breached(now, peer.remote)
-            {
-                shared.to_ban.insert(ban_key(peer.remote));
-            }
-            torrent.hang_up(shared, now, conn, HangUpReason::Violation(what));
-            true
-        });
-        if breach == Some(true) {
-            self.conns.remove(&conn);
-        }
-    }
-
-    /// The bytes of a connection make no sense.
-    pub fn malformed(&mut self, now: Time, conn: ConnId) {
-        if self.forgets_stranger(now, conn) {
-            let reason = HangUpReason::Violation("no handshake");
-            self.shared.out.push_back(Output::HangUp { conn, reason });
-            return;
-        }
-        if self.shared.net.is_some() && !self.is_greeted(conn) {
-            // Something else than BitTorrent answers there: no breach of a protocol that it never spoke.
-            let reason = HangUpReason::Violation("no handshake");
-            self.with_conn(now, conn, |t, shared| t.hang_up(shared, now, conn, reason));
-            self.conns.remove(&conn);
-            return;
-        }
-        self.try_conn(now, conn, |_, _| Err("malformed bytes"));
-    }
-
-    /// A connection is gone.
-    pub fn disconnected(&mut self, now: Time, conn: ConnId) {
-        self.forgets_stranger(now, conn);
-        self.with_conn(now, conn, |torrent, shared| torrent.disconnected(shared, now, conn));
-        self.conns.remove(&conn);
+    /// Whether nobody may connect from there.
+    pub(crate) fn shuts_out(&self, remote: Endpoint) -> bool {
+        self.shared.is_banned(remote) && !self.shared.config.serves_banned()
     }
 
     /// A peer is gone for good: nobody dials it again.
@@ -409,7 +230,7 @@ impl Session {
         tracing::debug!(%error, ?block, "a block could not be served");
         if let Some(torrent) = self.conns.get(&conn).copied() {
             let error = error.clone();
-            self.shared.happened.push_back(Happened::ServeFailed { torrent, error });
+            self.shared.notify(SwarmEvent::ServeFailed { torrent, error });
         }
         self.not_served(now, conn, block);
     }
@@ -457,26 +278,35 @@ impl Session {
         self.with(now, id, |torrent, shared| torrent.abandon(shared, now, file));
     }
 
-    /// The session's own timers that are due.
-    pub fn timeout(&mut self, now: Time) {
-        let requests = self.shared.timers.take(Reason::Request, now);
-        let dial = self.shared.timers.take(Reason::Dial, now);
-        let choke = self.shared.timers.take(Reason::Choke, now);
-        let have = self.shared.timers.take(Reason::Have, now);
-        let rate = self.shared.timers.take(Reason::Rate, now);
-        let idle = self.shared.timers.take(Reason::Idle, now);
-        if idle {
-            self.keep_alive(now);
+    /// Takes the session's own timers that are due, for [`Session::timeout`].
+    pub(crate) fn take_due(&mut self, now: Time) -> Due {
+        let timers = &mut self.shared.timers;
+        Due {
+            requests: timers.take(Reason::Request, now),
+            dials: timers.take(Reason::Dial, now),
+            choke: timers.take(Reason::Choke, now),
+            have: timers.take(Reason::Have, now),
+            rate: timers.take(Reason::Rate, now),
         }
-        if dial {
-            // Whoever was banned may be dialled again.
-            self.shared.banned.expire(now);
+    }
+
+    /// Does what is due. `dial` is called for each torrent when peers may be dialled again.
+    pub(crate) fn timeout(
+        &mut self,
+        now: Time,
+        due: Due,
+        mut dial: impl FnMut(&mut Torrent, &mut SessionContext),
+    ) {
+        let Due { requests, dials, choke, have, rate } = due;
+        if dials {
+            // Who was banned may be dialled again.
+            self.expire_bans(now);
             if let Some(ends) = self.shared.banned.next() {
                 self.shared.timers.by(Reason::Dial, ends);
             }
-            self.shared.look_for_peers();
+            self.shared.dials_possible = true;
         }
-        if !requests && !dial && !choke && !rate && !have {
+        if !requests && !dials && !choke && !rate && !have {
             return;
         }
         let ids: Vec<TorrentId> = self.torrents.keys().copied().collect();
@@ -488,13 +318,28 @@ impl Session {
                 if have {
                     torrent.announce_crowd(shared, now);
                 }
-                if requests || dial {
-                    torrent.on_timers(shared, now, requests, dial);
+                if requests {
+                    torrent.expire(shared, now);
+                }
+                if dials {
+                    dial(torrent, shared);
+                }
+                if requests || dials {
+                    torrent.fill(shared, now);
                 }
                 if rate {
                     torrent.go_on(shared, now);
                 }
             });
+        }
+    }
+
+    /// Other limits of all torrents together.
+    pub(crate) fn limit(&mut self, now: Time, limits: Limits) {
+        self.shared.rates.set(now, limits);
+        let ids: Vec<TorrentId> = self.torrents.keys().copied().collect();
+        for id in ids {
+            self.with(now, id, |torrent, shared| torrent.go_on(shared, now));
         }
     }
 
@@ -509,20 +354,22 @@ impl Session {
                     torrent.hang_up(shared, now, conn, HangUpReason::Stopping);
                 }
             });
-            self.torrents.remove(&id);
+            if let Some(mut torrent) = self.torrents.remove(&id) {
+                torrent.forget_dials(&mut self.shared);
+            }
         }
         self.conns.clear();
         self.by_hash.clear();
     }
 
-    /// Course profile: nothing is requested until the tracker has answered.
-    pub(crate) fn await_tracker(&mut self) {
-        self.shared.awaits_tracker = true;
+    /// Nothing is requested until [`Session::release_requests`].
+    pub(crate) fn hold_requests(&mut self) {
+        self.shared.requests_held = true;
     }
 
-    /// Course profile: requests go on, if they were held back.
-    pub(crate) fn tracker_answered(&mut self, now: Time) {
-        if std::mem::take(&mut self.shared.awaits_tracker) {
+    /// Requests go on, if they were held back.
+    pub(crate) fn release_requests(&mut self, now: Time) {
+        if std::mem::take(&mut self.shared.requests_held) {
             let ids: Vec<TorrentId> = self.torrents.keys().copied().collect();
             for id in ids {
                 self.with(now, id, |torrent, shared| torrent.fill(shared, now));
@@ -540,15 +387,13 @@ impl Session {
     /// # Panics
     /// If one does not hold.
     pub fn check(&self) {
-        self.shared.turns.check();
+        self.shared.upload_scheduler.check();
         self.shared.banned.check();
-        if let Some(net) = &self.shared.net {
-            net.check();
-            let peers = self.torrents.values().map(|torrent| torrent.peers.len());
-            assert_eq!(net.connected, peers.sum::<usize>());
-            let dials = self.torrents.values().map(Torrent::dials);
-            assert_eq!(net.dialling, dials.sum::<usize>());
-        }
+        self.shared.slot_memory.check();
+        let peers = self.torrents.values().map(|torrent| torrent.peers.len());
+        assert_eq!(self.shared.connected, peers.sum::<usize>());
+        let dials = self.torrents.values().map(Torrent::dials);
+        assert_eq!(self.shared.dialling, dials.sum::<usize>());
         for (conn, id) in &self.conns {
             assert!(self.torrents[id].peers.contains_key(conn), "{conn:?} of {id:?} is unknown");
         }

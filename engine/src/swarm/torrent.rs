@@ -2,159 +2,49 @@
 //!
 //! - `connect`: handshakes, who has what, interest;
 //! - `fill`: which block to ask of whom (many requests in flight);
-//! - `course`: the same for the classic algorithm (one request in flight);
-//! - `offer`: what a seed gives first, among cooperating ranks;
+//! - `policy`: another way to ask, brought by a driver;
 //! - `blocks`: blocks that arrive, are refused or are late;
 //! - `verify`: hashing, blame, writing;
 //! - `serve`: requests of others, choking;
-//! - `abroad`: what only peers of the internet need: who is who, who is of no use;
-//! - `extend`: the extension protocol;
-//! - `flood`: messages that change nothing;
-//! - `places`: who makes room for a newcomer;
+//! - `slots`: what peers make of their upload slots;
+//! - `superseed`: what a seed gives first;
+//! - `idle_messages`: messages that change nothing;
 //! - `wishes`: what is wanted, and how much, changed at run time;
-//! - `limits`: rates;
-//! - `ledger`: who gave and took how much, for reports.
+//! - `limits`: rates.
 
-mod abroad;
 mod blocks;
 mod connect;
-mod course;
-mod extend;
 mod fill;
-mod flood;
-mod ledger;
+mod idle_messages;
 mod limits;
-mod offer;
-mod places;
+mod policy;
 mod serve;
 mod slots;
+mod superseed;
 mod verify;
 mod wishes;
 
-use crate::client::internet::{Internet, ban_key};
-use crate::config::{Config, PieceOrder, Profile};
-use crate::io::{Event, HangUpReason, Output, Reason};
-use crate::stats::Stats;
-use crate::swarm::bans::Bans;
+use crate::io::{HangUpReason, Output, Reason};
+use crate::swarm::address::ban_key;
 use crate::swarm::choker::Choker;
+use crate::swarm::config::Availability;
+use crate::swarm::context::{SessionContext, SwarmEvent, SwarmName, TorrentParams, Traffic};
 use crate::swarm::partials::{Block, Partials, Stage};
-use crate::swarm::peer::{AskState, Peer};
+use crate::swarm::peer::{AskState, Peer, Pieces};
 use crate::swarm::peer_list::PeerList;
 use crate::swarm::picker::Picker;
+use crate::swarm::policy::Requests;
+use crate::swarm::priorities::PiecePriorities;
+use crate::swarm::rate_limit::RateLimits;
 use crate::swarm::smart_ban::SmartBan;
-use crate::swarm::timer::Timers;
-use crate::swarm::turns::Turns;
-pub(crate) use abroad::Abroad;
-use dunlin_base::{
-    Bitfield, ConnId, Endpoint, FileIndex, InfoHash, PeerId, PieceIndex, Rank, Rng, Time, TorrentId,
-};
-use dunlin_control::Member;
+use crate::swarm::superseed::Offers;
+pub(crate) use connect::Violation;
+use dunlin_base::{Bitfield, ConnId, Endpoint, FileIndex, PeerId, PieceIndex, Time, TorrentId};
 use dunlin_metainfo::Geometry;
-use dunlin_wire::HashRange;
-use dunlin_wire::extended::MetadataMessage;
-pub(crate) use flood::Patience;
-pub(crate) use offer::Destination;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+pub(crate) use idle_messages::spend;
+pub(crate) use limits::Giving;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-pub(crate) use wishes::Levels;
-
-/// What all torrents of a session share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) config: Config,
-    pub(crate) rng: Rng,
-    pub(crate) out: VecDeque<Output>,
-    pub(crate) happened: VecDeque<Happened>,
-    pub(crate) stats: Stats,
-    pub(crate) timers: Timers,
-    pub(crate) banned: Bans,
-    /// Liars whose connections are still to be closed.
-    pub(crate) to_ban: BTreeSet<Endpoint>,
-    /// A reservation failed; nothing is reserved until there is memory again.
-    pub(crate) out_of_memory: bool,
-    /// Course profile: the tracker's answer to a refresh is awaited, and nothing is requested.
-    pub(crate) awaits_tracker: bool,
-    /// Counts choices of sources.
-    pub(crate) chosen: u64,
-    /// Whom to offer something next.
-    pub(crate) turns: Turns,
-    /// The share of the torrent that last had its turn: who begins later begins there.
-    pub(crate) offer_clock: u128,
-    /// What only a session on the internet has.
-    pub(crate) net: Option<Box<Internet>>,
-}
-
-impl Shared {
-    /// Whether nothing is asked of this peer any more.
-    pub(crate) fn is_banned(&self, remote: Endpoint) -> bool {
-        !self.banned.is_empty() && self.banned.contains(ban_key(remote))
-    }
-
-    /// Upload slots of a torrent.
-    pub(crate) fn slots(&self) -> usize {
-        self.net.as_ref().map_or(crate::swarm::choker::SLOTS, |net| net.config.slots.max(1))
-    }
-
-    /// Blocks on their way to one destination.
-    pub(crate) fn upload_window(&self) -> usize {
-        let abroad = self.net.as_ref().map(|net| net.config.upload_window.max(1));
-        abroad.unwrap_or(crate::swarm::peer::UPLOAD_WINDOW)
-    }
-
-    /// Somebody may be dialled who could not be before.
-    pub(crate) fn look_for_peers(&mut self) {
-        if let Some(net) = &mut self.net {
-            net.look = true;
-        }
-    }
-
-    pub(crate) fn send(&mut self, conn: ConnId, message: dunlin_wire::Message) {
-        self.out.push_back(Output::Send { conn, message });
-    }
-
-    pub(crate) fn event(&mut self, event: Event) {
-        self.out.push_back(Output::Event(event));
-    }
-}
-
-/// What a torrent tells whoever drives the session (the member of a cluster).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Happened {
-    /// A piece is verified and on disk.
-    PieceDone { torrent: TorrentId, piece: PieceIndex },
-    /// Nobody in the swarm gives a wanted piece.
-    Starved { torrent: TorrentId },
-    /// Our disk fails.
-    DiskFailed { torrent: TorrentId, piece: PieceIndex, error: crate::io::LocalError },
-    /// A block that a peer asked for could not be read.
-    ServeFailed { torrent: TorrentId, error: crate::io::LocalError },
-    /// A peer has said what it can do (BEP 10).
-    Introduced { torrent: TorrentId, conn: ConnId },
-    /// A peer says something about metadata that is not ours to answer (BEP 9).
-    Metadata { torrent: TorrentId, conn: ConnId, message: MetadataMessage },
-    /// A peer asks for hashes (BEP 52).
-    HashRequest { torrent: TorrentId, conn: ConnId, range: HashRange },
-    /// A peer answers with hashes, or with none.
-    Hashes { torrent: TorrentId, conn: ConnId, range: HashRange, hashes: Option<bytes::Bytes> },
-    /// A connection is gone.
-    Gone { torrent: TorrentId, conn: ConnId },
-}
-
-/// What a torrent begins with.
-#[derive(Debug)]
-pub(crate) struct Beginning {
-    pub(crate) id: TorrentId,
-    /// Its names on the wire, the first one first; at least one.
-    pub(crate) names: Vec<InfoHash>,
-    /// Who we are in its swarm.
-    pub(crate) peer_id: PeerId,
-    pub(crate) geometry: Geometry,
-    pub(crate) have: Bitfield,
-    /// Pieces that are wanted, here or not.
-    pub(crate) wanted: Bitfield,
-    pub(crate) order: PieceOrder,
-    pub(crate) abroad: Option<Box<Abroad>>,
-}
 
 /// Time after a full disk before another piece is tried: one piece alone, until one is written.
 const DISK_FULL_PAUSE: Duration = Duration::from_secs(1);
@@ -169,14 +59,14 @@ const STALE: Duration = Duration::from_secs(2);
 pub(crate) struct Torrent {
     pub(crate) id: TorrentId,
     /// Its names on the wire: of a hybrid one both (BEP 52).
-    pub(crate) names: Vec<InfoHash>,
-    peer_id: PeerId,
+    pub(crate) names: Vec<SwarmName>,
+    pub(crate) peer_id: PeerId,
     pub(crate) geometry: Geometry,
     pub(crate) have: Bitfield,
     /// Wanted and not here.
     pub(crate) missing: Bitfield,
-    picker: Picker,
-    partials: Partials,
+    pub(crate) picker: Picker,
+    pub(crate) partials: Partials,
     smart_ban: SmartBan,
     /// Pieces that failed with several senders: one peer alone must give them.
     pub(crate) alone: BTreeSet<PieceIndex>,
@@ -184,11 +74,9 @@ pub(crate) struct Torrent {
     pub(crate) known: PeerList,
     choker: Choker,
     /// What we offer, where we are a seed among cooperating ranks.
-    offers: Option<offer::Offers>,
+    offers: Option<Offers>,
     /// The place of the source that was chosen last, in the tracker's order.
-    last_place: Option<u32>,
-    /// Course profile: the member that was chosen and does not answer requests yet.
-    courting: Option<(Endpoint, Time)>,
+    pub(crate) last_place: Option<u32>,
     /// Pieces that are ours and were not announced yet, and when others last were.
     unsaid: verify::Unsaid,
     /// When a block last arrived, or the torrent was started.
@@ -196,25 +84,34 @@ pub(crate) struct Torrent {
     paused_until: Time,
     /// The last pause after a full disk; zero since a piece was written.
     full_pause: Duration,
-    /// [`Happened::Starved`] was said, and nothing was asked for or refreshed since.
+    /// [`SwarmEvent::Starved`] was reported, and nothing was asked for or refreshed since.
     starved: bool,
     /// Nothing is asked for or served: what is under way is brought to an end.
     pub(crate) halted: bool,
-    /// What only a torrent of the internet has.
-    pub(crate) abroad: Option<Box<Abroad>>,
+    /// Its metadata comes later: nothing is known of its pieces (BEP 9).
+    pub(crate) awaits_metadata: bool,
+    pub(crate) requests: Requests,
+    pub(crate) priorities: PiecePriorities,
+    pub(crate) rates: RateLimits,
+    pub(crate) giving: Giving,
+    pub(crate) traffic: Traffic,
+    /// What is given in a round of the choker.
+    pace: slots::Pace,
 }
 
 impl Torrent {
     /// A torrent with what it begins with. Sizes of bitfields must be those of the geometry.
-    pub(crate) fn new(shared: &mut Shared, now: Time, beginning: Beginning) -> Torrent {
-        let Beginning { id, names, peer_id, geometry, have, wanted, order, abroad } = beginning;
+    pub(crate) fn new(shared: &mut SessionContext, now: Time, params: TorrentParams) -> Torrent {
+        let TorrentParams { id, names, peer_id, geometry, have, wanted, order, .. } = params;
         let mut missing = Bitfield::new(geometry.pieces());
         wanted.minus(&have).for_each(|piece| {
             missing.set(piece);
         });
         let mut picker = Picker::new(order, geometry.pieces());
         picker.open_all(missing.ones(), &mut shared.rng);
-        let offers = offer::Offers::new(shared, &have, missing.count() > 0);
+        let gives = shared.config.superseeds && shared.config.shares;
+        let gives = gives && missing.count() == 0 && have.count() > 0;
+        let offers = gives.then(|| Offers::new(&mut shared.rng, &have));
         Torrent {
             id,
             names,
@@ -231,14 +128,19 @@ impl Torrent {
             choker: Choker::default(),
             offers,
             last_place: None,
-            courting: None,
             unsaid: verify::Unsaid::default(),
             last_gain: now,
             paused_until: Time::ZERO,
             full_pause: Duration::ZERO,
             starved: false,
             halted: false,
-            abroad,
+            awaits_metadata: params.awaits_metadata,
+            requests: params.requests,
+            priorities: params.priorities,
+            rates: RateLimits::new(params.limits),
+            giving: Giving::default(),
+            traffic: Traffic::default(),
+            pace: slots::Pace::default(),
         }
     }
 
@@ -248,13 +150,18 @@ impl Torrent {
     }
 
     /// Asks for whatever may be asked for now. Called after everything that may have changed it.
-    pub(crate) fn fill(&mut self, shared: &mut Shared, now: Time) {
+    pub(crate) fn fill(&mut self, shared: &mut SessionContext, now: Time) {
         self.fill_from(shared, now, None);
     }
 
     /// The same, where only `only` has become able to give more than before: a HAVE or a block must not
     /// cost a look at every peer.
-    pub(crate) fn fill_from(&mut self, shared: &mut Shared, now: Time, only: Option<ConnId>) {
+    pub(crate) fn fill_from(
+        &mut self,
+        shared: &mut SessionContext,
+        now: Time,
+        only: Option<ConnId>,
+    ) {
         if !self.downloads() || self.halted {
             return;
         }
@@ -263,9 +170,14 @@ impl Torrent {
             shared.timers.by(Reason::Dial, self.paused_until);
             return;
         }
-        match shared.config.profile {
-            Profile::BitTorrent | Profile::Cluster => self.fill_many(shared, now, only),
-            Profile::Course => self.fill_one(shared, now),
+        if shared.requests_held {
+            return;
+        }
+        match self.requests {
+            Requests::Pipelined => self.fill_many(shared, now, only),
+            Requests::Policy(_) => {
+                self.with_policy(|policy, torrent| policy.fill(torrent, shared, now));
+            }
         }
     }
 
@@ -280,32 +192,32 @@ impl Torrent {
         self.peers.values().any(|peer| {
             let rejected = self.known.get(peer.remote).map(|known| &known.rejected);
             let refused = |piece| rejected.is_some_and(|rejected| rejected.contains(&piece));
-            let unknown = peer.pieces == crate::swarm::peer::Pieces::Unknown;
+            let unknown = peer.pieces == Pieces::Unknown;
             self.missing.ones().any(|piece| (unknown || peer.pieces.has(piece)) && !refused(piece))
         })
     }
 
     /// Nobody in the swarm gives a wanted piece. Said once, until something changes.
-    fn starve(&mut self, shared: &mut Shared) {
+    pub(crate) fn starve(&mut self, shared: &mut SessionContext) {
         if !std::mem::replace(&mut self.starved, true) {
-            shared.happened.push_back(Happened::Starved { torrent: self.id });
+            shared.notify(SwarmEvent::Starved { torrent: self.id });
         }
     }
 
-    /// Takes the tracker's answer.
+    /// Takes the tracker's answer: members in its order with their loads, and who has what, if it names
+    /// that. `own` is who we are among them.
     pub(crate) fn refreshed(
         &mut self,
-        shared: &mut Shared,
-        now: Time,
-        members: &[Member],
-        owners: Option<&[(Rank, Bitfield)]>,
+        shared: &mut SessionContext,
+        own: Endpoint,
+        members: &[(Endpoint, u64)],
+        owners: Option<&[(Endpoint, Bitfield)]>,
     ) {
         self.starved = false;
         let pieces = self.geometry.pieces();
         let owners = owners.filter(|owners| owners.iter().all(|(_, field)| field.len() == pieces));
         let picker = &mut self.picker;
         let none = Bitfield::new(pieces);
-        let own = Endpoint::Rank(shared.config.rank);
         let piece_length = u64::from(self.geometry.piece_length().max(1));
         let owed: BTreeMap<Endpoint, u64> = self
             .peers
@@ -319,38 +231,23 @@ impl Torrent {
             after.minus(before).for_each(|piece| picker.gained(piece));
             before.minus(after).for_each(|piece| picker.lost(piece));
         });
-        if shared.config.tracker_pieces {
+        if shared.config.availability == Availability::Reported {
             let conns: Vec<ConnId> = self.peers.keys().copied().collect();
             for conn in conns {
                 self.take_tracker_pieces(shared, conn);
             }
         }
-        if shared.config.profile != Profile::Course && self.downloads() {
-            self.dial_members(shared, now);
-        }
-        self.fill(shared, now);
     }
 
-    /// The timers of this torrent that are due.
-    pub(crate) fn on_timers(&mut self, shared: &mut Shared, now: Time, requests: bool, dial: bool) {
-        if requests {
-            self.expire_requests(shared, now);
-            self.expire_offers(shared, now);
-            match self.courting {
-                Some((_, until)) if until <= now => self.give_up_courting(),
-                Some((_, until)) => shared.timers.by(Reason::Request, until),
-                None => {}
-            }
-        }
-        let members = shared.config.profile != Profile::Course && shared.net.is_none();
-        if dial && members && self.downloads() {
-            self.dial_members(shared, now);
-        }
-        self.fill(shared, now);
+    /// Requests and offers whose time is over.
+    pub(crate) fn expire(&mut self, shared: &mut SessionContext, now: Time) {
+        self.expire_requests(shared, now);
+        self.expire_offers(shared, now);
+        self.with_policy(|policy, torrent| policy.timeout(torrent, shared, now));
     }
 
     /// Nobody may be asked for what this file still lacks: it has failed.
-    pub(crate) fn abandon(&mut self, shared: &mut Shared, now: Time, file: FileIndex) {
+    pub(crate) fn abandon(&mut self, shared: &mut SessionContext, now: Time, file: FileIndex) {
         for raw in self.geometry.file_pieces(file) {
             let piece = PieceIndex(raw);
             let stage = self.partials.get(piece).map(|partial| partial.stage);
@@ -367,7 +264,7 @@ impl Torrent {
 
     /// Takes a started piece back: what it holds is dropped, what was asked for is cancelled. The piece
     /// is open again.
-    fn drop_partial(&mut self, shared: &mut Shared, piece: PieceIndex) {
+    pub(crate) fn drop_partial(&mut self, shared: &mut SessionContext, piece: PieceIndex) {
         let Some(partial) = self.partials.get(piece) else { return };
         if matches!(partial.stage, Stage::Storing { .. }) {
             return;
@@ -396,7 +293,7 @@ impl Torrent {
     }
 
     /// Others starve for memory: what makes no progress goes to its part file.
-    pub(crate) fn spill(&mut self, shared: &mut Shared, now: Time) {
+    pub(crate) fn spill(&mut self, shared: &mut SessionContext, now: Time) {
         let stale: Vec<PieceIndex> = self
             .partials
             .iter()
@@ -420,7 +317,7 @@ impl Torrent {
     }
 
     /// Everything that is half here goes to its part file, or is dropped.
-    pub(super) fn spill_all(&mut self, shared: &mut Shared) {
+    pub(super) fn spill_all(&mut self, shared: &mut SessionContext) {
         let begun: Vec<PieceIndex> = self
             .partials
             .iter()
@@ -447,7 +344,7 @@ impl Torrent {
     /// Closes a connection and takes back everything that hung on it.
     pub(crate) fn hang_up(
         &mut self,
-        shared: &mut Shared,
+        shared: &mut SessionContext,
         now: Time,
         conn: ConnId,
         reason: HangUpReason,
@@ -459,13 +356,46 @@ impl Torrent {
         }
     }
 
+    /// Hangs up everywhere.
+    pub(crate) fn hang_up_all(
+        &mut self,
+        shared: &mut SessionContext,
+        now: Time,
+        reason: HangUpReason,
+    ) {
+        let conns: Vec<ConnId> = self.peers.keys().copied().collect();
+        for conn in conns {
+            self.hang_up(shared, now, conn, reason);
+        }
+    }
+
+    /// Brings everything to an end that is under way: nobody is connected, nothing is asked for, what
+    /// is half here goes to its part file.
+    pub(crate) fn halt(&mut self, shared: &mut SessionContext, now: Time, reason: HangUpReason) {
+        self.halted = true;
+        self.hang_up_all(shared, now, reason);
+        self.spill_all(shared);
+    }
+
+    /// It goes on.
+    pub(crate) fn resume(&mut self, shared: &mut SessionContext, now: Time) {
+        self.halted = false;
+        shared.dials_possible = true;
+        self.fill(shared, now);
+    }
+
+    /// Whether nothing of it is under way.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.partials.iter().all(|(_, partial)| partial.stage == Stage::Spilled)
+    }
+
     /// A peer was caught lying: nothing is asked of it any more. On the internet `remote` stands for
     /// every port of its address ([`ban_key`]).
-    pub(crate) fn ban(&mut self, shared: &mut Shared, now: Time, remote: Endpoint) {
+    pub(crate) fn ban(&mut self, shared: &mut SessionContext, now: Time, remote: Endpoint) {
         let theirs = |(_, peer): &(&ConnId, &Peer)| ban_key(peer.remote) == remote;
         let conns: Vec<ConnId> = self.peers.iter().filter(theirs).map(|(conn, _)| *conn).collect();
         for conn in conns {
-            if shared.config.serves_liars() {
+            if shared.config.serves_banned() {
                 self.distrust(shared, conn);
             } else {
                 self.hang_up(shared, now, conn, HangUpReason::Banned);
@@ -474,9 +404,7 @@ impl Torrent {
         if self.known.get(remote).is_some_and(|known| known.conn.is_none()) {
             self.forget(remote);
         }
-        if self.courting.is_some_and(|(courted, _)| courted == remote) {
-            self.courting = None;
-        }
+        self.unreachable(remote);
         // What it gave of unverified pieces is worth nothing.
         let tainted: Vec<PieceIndex> = self
             .partials
@@ -503,7 +431,7 @@ impl Torrent {
     }
 
     /// A peer is gone for good.
-    pub(crate) fn departed(&mut self, shared: &mut Shared, now: Time, remote: Endpoint) {
+    pub(crate) fn departed(&mut self, shared: &mut SessionContext, now: Time, remote: Endpoint) {
         if let Some(conn) = self.known.get(remote).and_then(|known| known.conn) {
             self.hang_up(shared, now, conn, HangUpReason::Dead);
         }
@@ -566,11 +494,8 @@ impl Torrent {
                 }
             }
         }
-        if let Some(abroad) = &self.abroad {
-            let serving = self.peers.values().flat_map(|peer| &peer.serving);
-            assert_eq!(abroad.on_its_way, serving.map(|block| u64::from(block.len)).sum::<u64>());
-        }
-        self.known.check();
+        let serving = self.peers.values().flat_map(|peer| &peer.serving);
+        assert_eq!(self.giving.on_its_way, serving.map(|block| u64::from(block.len)).sum::<u64>());
         for (conn, peer) in &self.peers {
             peer.check();
             assert_eq!(self.known.get(peer.remote).and_then(|known| known.conn), Some(*conn));
@@ -582,7 +507,7 @@ impl Torrent {
                 .map(|ask| u64::from(ask.block.len))
                 .sum();
             assert_eq!(peer.window.in_flight(), owed, "{conn:?}");
-            if let crate::swarm::peer::Pieces::Some(field) = &peer.pieces {
+            if let Pieces::Some(field) = &peer.pieces {
                 let useful = field.ones().filter(|piece| self.missing.has(*piece)).count();
                 assert_eq!(peer.useful as usize, useful, "{conn:?}");
             }

@@ -47,7 +47,7 @@ impl Default for Destination {
 
 /// The turns of all destinations.
 #[derive(Clone, Debug)]
-pub struct Turns {
+pub struct UploadScheduler {
     destinations: BTreeMap<Endpoint, Destination>,
     waiting: VecDeque<Endpoint>,
     queued: BTreeSet<Endpoint>,
@@ -58,9 +58,9 @@ pub struct Turns {
     number: u64,
 }
 
-impl Default for Turns {
-    fn default() -> Turns {
-        Turns {
+impl Default for UploadScheduler {
+    fn default() -> UploadScheduler {
+        UploadScheduler {
             destinations: BTreeMap::new(),
             waiting: VecDeque::new(),
             queued: BTreeSet::new(),
@@ -72,7 +72,7 @@ impl Default for Turns {
     }
 }
 
-impl Turns {
+impl UploadScheduler {
     /// There may be something for this destination.
     pub fn wait(&mut self, remote: Endpoint) {
         if self.room(remote) > 0 && self.queued.insert(remote) {
@@ -176,7 +176,7 @@ mod tests {
     }
 
     /// Offers whatever may be offered; to whom, in order.
-    fn offer(turns: &mut Turns, now: Time, tickets: &mut Vec<(u32, Ticket)>) -> Vec<u32> {
+    fn offer(turns: &mut UploadScheduler, now: Time, tickets: &mut Vec<(u32, Ticket)>) -> Vec<u32> {
         let mut order = Vec::new();
         while let Some(remote) = turns.turn(now) {
             let rank = remote.rank().unwrap().0;
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn destinations_take_turns_and_few_offers_are_open() {
-        let (mut turns, mut tickets) = (Turns::default(), Vec::new());
+        let (mut turns, mut tickets) = (UploadScheduler::default(), Vec::new());
         (1..=2).for_each(|rank| turns.wait(to(rank)));
         assert_eq!(offer(&mut turns, at(0), &mut tickets), [1, 2, 1, 2, 1, 2], "three for each");
         (3..=40).for_each(|rank| turns.wait(to(rank)));
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn who_lags_keeps_nobody_else_back() {
-        let (mut turns, mut tickets) = (Turns::default(), Vec::new());
+        let (mut turns, mut tickets) = (UploadScheduler::default(), Vec::new());
         (1..=60).for_each(|rank| turns.wait(to(rank)));
         offer(&mut turns, at(0), &mut tickets);
         let (first, ticket) = tickets.remove(0);
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn whoever_runs_dry_is_offered_more() {
-        let (mut turns, mut tickets) = (Turns::default(), Vec::new());
+        let (mut turns, mut tickets) = (UploadScheduler::default(), Vec::new());
         turns.wait(to(1));
         for expected in [3, 6, 12, 24] {
             let count = offer(&mut turns, at(0), &mut tickets).len();

@@ -89,7 +89,7 @@ impl Member {
 
     /// Whether the trees are as they should be. Asks for it, once every file is finished or has failed.
     pub(super) fn tree_is_finished(&mut self) -> bool {
-        if !self.session.config().placing {
+        if !self.config.placing {
             return true;
         }
         if self.tree == Tree::Unfinished {

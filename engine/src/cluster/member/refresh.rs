@@ -2,7 +2,7 @@
 //! swarm gives a wanted piece, then with a bounded back-off.
 
 use super::{Member, Phase};
-use crate::config::{Profile, RefreshScope};
+use crate::config::RefreshScope;
 use crate::io::{Event, Reason};
 use dunlin_base::{PieceIndex, Time, TorrentId};
 use dunlin_control::{Control, Refresh};
@@ -40,7 +40,7 @@ impl Member {
     /// A piece is verified: perhaps a refresh is due.
     pub(super) fn count_for_refresh(&mut self, now: Time, id: TorrentId, piece: PieceIndex) {
         let (every, scope, reports) = {
-            let config = self.session.config();
+            let config = &self.config;
             (u64::from(config.refresh_every), config.refresh_scope, config.tracker_pieces)
         };
         let Some(part) = self.parts.get_mut(&id) else { return };
@@ -77,7 +77,7 @@ impl Member {
     /// every one of which a file is unfinished, also those that wait for their turn. What a neighbour
     /// fetches has no swarm here.
     fn refresh_targets(&self, id: TorrentId) -> Vec<TorrentId> {
-        match self.session.config().refresh_scope {
+        match self.config.refresh_scope {
             RefreshScope::File => vec![id],
             RefreshScope::All => self
                 .parts
@@ -100,8 +100,8 @@ impl Member {
             self.awaited += 1;
             asked.push((*id, std::mem::take(&mut part.refresh.gained)));
         }
-        if self.session.config().profile == Profile::Course {
-            self.session.await_tracker();
+        if self.rules.awaits_answers {
+            self.session.hold_requests();
         }
         let stats = self.session.stats_mut();
         stats.refreshes += 1;

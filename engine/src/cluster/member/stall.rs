@@ -11,7 +11,7 @@ const CHOKED_PATIENCE: u32 = 5;
 impl Member {
     fn stall_deadline(&self, id: TorrentId) -> Option<Time> {
         let torrent = self.session.torrent(id).filter(|torrent| torrent.downloads())?;
-        let timeout = self.session.config().stall_timeout;
+        let timeout = self.config.stall_timeout;
         let choked = torrent.is_choked_by_somebody();
         Some(torrent.last_gain + if choked { timeout * CHOKED_PATIENCE } else { timeout })
     }
@@ -33,7 +33,7 @@ impl Member {
             .filter(|(id, _)| self.stall_deadline(**id).is_some_and(|at| at <= now))
             .map(|(id, _)| *id)
             .collect();
-        let seconds = self.session.config().stall_timeout.as_secs_f64();
+        let seconds = self.config.stall_timeout.as_secs_f64();
         for id in stalled {
             let part = &self.parts[&id];
             let files: Vec<FileIndex> = part.unfinished.iter().collect();

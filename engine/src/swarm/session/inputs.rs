@@ -6,15 +6,17 @@ use dunlin_base::Time;
 
 impl Session {
     /// One input that concerns nobody but the session; others change nothing.
-    pub(crate) fn pass_on(&mut self, now: Time, input: Input) {
+    pub(crate) fn handle(&mut self, now: Time, input: Input) {
         match input {
             Input::Connected { torrent, conn, remote } => {
                 self.connected(now, torrent, conn, remote);
             }
             Input::DialFailed { torrent, remote } => {
-                self.with(now, torrent, |t, shared| t.dial_failed(shared, now, remote));
+                self.with(now, torrent, |t, shared| t.dial_failed(shared, remote));
             }
-            Input::Incoming { conn, remote } => self.incoming(now, conn, remote),
+            Input::Incoming { conn, remote } => {
+                self.incoming(now, conn, remote);
+            }
             Input::Disconnected { conn } => self.disconnected(now, conn),
             Input::Handshake { conn, handshake } => self.handshake(now, conn, &handshake),
             Input::Message { conn, message } => self.message(now, conn, &message),
@@ -27,7 +29,11 @@ impl Session {
             }
             Input::MemoryFree => self.memory_free(now),
             Input::MemoryWanted => self.memory_wanted(now),
-            Input::BlockArrived { conn, block } => self.block(now, conn, block),
+            Input::BlockArrived { conn, block } => {
+                if let Err(what) = self.block(now, conn, block) {
+                    self.violated(now, conn, what);
+                }
+            }
             Input::BlockSent { conn, block } => self.sent(now, conn, block),
             Input::ServeCancelled { conn, block } => self.not_served(now, conn, block),
             Input::ServeFailed { conn, block, error } => {

@@ -9,12 +9,12 @@ use dunlin_base::{Endpoint, Time};
 impl Session {
     /// Offers what may be offered now.
     pub(super) fn offer(&mut self, now: Time) {
-        while let Some(remote) = self.shared.turns.turn(now) {
+        while let Some(remote) = self.shared.upload_scheduler.turn(now) {
             if self.offer_to(now, remote) {
-                self.shared.turns.wait(remote);
+                self.shared.upload_scheduler.wait(remote);
             }
         }
-        if let Some(at) = self.shared.turns.next(now) {
+        if let Some(at) = self.shared.upload_scheduler.next(now) {
             self.shared.timers.by(Reason::Request, at);
         }
     }

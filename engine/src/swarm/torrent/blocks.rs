@@ -1,9 +1,9 @@
 //! Blocks that were asked for: how they are asked, arrive, are refused, are late, or are taken back.
 
 use super::connect::Violation;
-use super::limits::{gives_back, takes};
-use super::{Shared, Torrent};
+use super::{SessionContext, Torrent};
 use crate::io::{Event, Output, Reason};
+use crate::swarm::config::RejectRule;
 use crate::swarm::partials::{Block, Stage, index_of};
 use crate::swarm::peer::{Ask, AskState};
 use crate::swarm::requests::MIN_DEADLINE;
@@ -12,9 +12,9 @@ use dunlin_wire::Message;
 
 impl Torrent {
     /// Asks `conn` for a block.
-    pub(super) fn ask(
+    pub(crate) fn ask(
         &mut self,
-        shared: &mut Shared,
+        shared: &mut SessionContext,
         now: Time,
         conn: ConnId,
         piece: PieceIndex,
@@ -30,7 +30,6 @@ impl Torrent {
         };
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         self.starved = false;
-        takes(self.abroad.as_deref_mut(), shared, block.len);
         peer.window.asked(block.len);
         let deadline = peer.window.deadline(now);
         peer.asks.push_back(Ask { block, at: now, deadline, state: AskState::Live });
@@ -40,13 +39,14 @@ impl Torrent {
             peer.planned -= u64::from(block.len);
         }
         self.partials.set_block(piece, index, state);
+        self.takes(shared, block.len);
         shared.timers.by(Reason::Request, deadline);
         let message = Message::Request(block);
         shared.out.push_back(Output::Send { conn, message });
     }
 
     /// Plans every open block of a piece for one peer.
-    pub(super) fn plan(&mut self, piece: PieceIndex, conn: ConnId) {
+    pub(crate) fn plan(&mut self, piece: PieceIndex, conn: ConnId) {
         self.unplan(piece);
         let bytes = self.open_bytes(piece);
         let Some(peer) = self.peers.get_mut(&conn) else { return };
@@ -56,7 +56,7 @@ impl Torrent {
     }
 
     /// The open blocks of a piece may be asked of anybody again.
-    pub(super) fn unplan(&mut self, piece: PieceIndex) {
+    pub(crate) fn unplan(&mut self, piece: PieceIndex) {
         let bytes = self.open_bytes(piece);
         let Some(conn) = self.partials.get_mut(piece).and_then(|partial| partial.planned.take())
         else {
@@ -98,7 +98,7 @@ impl Torrent {
     /// A `piece` message came. Says whether its payload is wanted.
     pub(crate) fn on_block(
         &mut self,
-        shared: &mut Shared,
+        shared: &mut SessionContext,
         now: Time,
         conn: ConnId,
         block: BlockRef,
@@ -111,8 +111,10 @@ impl Torrent {
         let Some(ask) = peer.take_ask(block) else {
             shared.out.push_back(Output::Drop { conn, block });
             let what = "a block that was never asked for";
-            let Some(abroad) = &mut self.abroad else { return Err(what) };
-            abroad.redundant += u64::from(block.len);
+            if shared.config.peers.strict {
+                return Err(what);
+            }
+            self.traffic.redundant += u64::from(block.len);
             if peer.forgotten > 0 {
                 // It was on its way when we were choked, which took its request back (BEP 3).
                 peer.forgotten -= 1;
@@ -127,15 +129,13 @@ impl Torrent {
         }
         peer.window.arrived(now, ask.at, block.len);
         peer.snubbed = peer.asks.iter().any(|ask| ask.state == AskState::Late);
-        peer.abroad.moved = Some(now);
-        peer.abroad.received += u64::from(block.len);
+        peer.moved = Some(now);
+        peer.received += u64::from(block.len);
         if self.full_pause.is_zero() {
             // What cannot be written is no gain.
             self.last_gain = now;
         }
-        if let Some(abroad) = &mut self.abroad {
-            abroad.received.add(now, u64::from(block.len));
-        }
+        self.traffic.received.add(now, u64::from(block.len));
         let index = index_of(&self.geometry, block);
         let wanted =
             self.partials.get(block.piece).filter(|partial| partial.stage == Stage::Active);
@@ -145,9 +145,7 @@ impl Torrent {
             self.reopen(conn, block);
         }
         let (Some(index), Some(Block::Open | Block::Asked(..))) = (index, state) else {
-            if let Some(abroad) = &mut self.abroad {
-                abroad.redundant += u64::from(block.len);
-            }
+            self.traffic.redundant += u64::from(block.len);
             shared.out.push_back(Output::Drop { conn, block });
             return Ok(());
         };
@@ -174,7 +172,7 @@ impl Torrent {
 
     /// Whether a block of this piece may come from this peer: not from a liar, and where one peer alone
     /// must give the piece, not from another.
-    fn is_welcome(&self, shared: &Shared, conn: ConnId, piece: PieceIndex) -> bool {
+    fn is_welcome(&self, shared: &SessionContext, conn: ConnId, piece: PieceIndex) -> bool {
         let honest = self.peers.get(&conn).is_some_and(|peer| !shared.is_banned(peer.remote));
         let alone = self.partials.get(piece).is_some_and(|partial| partial.alone);
         honest && (!alone || self.only_giver(piece).is_none_or(|giver| giver == conn))
@@ -189,7 +187,7 @@ impl Torrent {
     }
 
     /// Takes one request back.
-    fn cancel(&mut self, shared: &mut Shared, conn: ConnId, block: BlockRef) {
+    fn cancel(&mut self, shared: &mut SessionContext, conn: ConnId, block: BlockRef) {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         let live = |ask: &&mut Ask| ask.block == block && ask.state != AskState::Cancelled;
         let Some(ask) = peer.asks.iter_mut().find(live) else { return };
@@ -200,7 +198,7 @@ impl Torrent {
     }
 
     /// Takes every request for a piece back; its asked blocks are open again.
-    pub(super) fn cancel_piece(&mut self, shared: &mut Shared, piece: PieceIndex) {
+    pub(super) fn cancel_piece(&mut self, shared: &mut SessionContext, piece: PieceIndex) {
         let conns: Vec<ConnId> = self.peers.keys().copied().collect();
         for conn in conns {
             let blocks: Vec<BlockRef> = self.peers[&conn]
@@ -217,7 +215,7 @@ impl Torrent {
     }
 
     /// Takes back every request to a peer and every plan for it.
-    pub(super) fn cancel_all(&mut self, shared: &mut Shared, conn: ConnId) {
+    pub(super) fn cancel_all(&mut self, shared: &mut SessionContext, conn: ConnId) {
         let Some(peer) = self.peers.get(&conn) else { return };
         let live = peer.asks.iter().filter(|ask| ask.state != AskState::Cancelled);
         let blocks: Vec<BlockRef> = live.map(|ask| ask.block).collect();
@@ -231,8 +229,7 @@ impl Torrent {
     /// A request of ours was refused (BEP 6).
     pub(super) fn on_reject(
         &mut self,
-        shared: &mut Shared,
-        now: Time,
+        shared: &mut SessionContext,
         conn: ConnId,
         block: BlockRef,
     ) -> Result<(), Violation> {
@@ -247,10 +244,9 @@ impl Torrent {
             return Ok(());
         }
         peer.window.gave_up(block.len);
-        let remote = peer.remote;
-        gives_back(self.abroad.as_deref_mut(), shared, block.len);
-        // On the internet a choke rejects everything (BEP 6): that says nothing of the piece.
-        if shared.net.is_none() || !peer.peer_choking {
+        let (remote, by_choke) = (peer.remote, peer.peer_choking);
+        self.gives_back(shared, block.len);
+        if shared.config.peers.rejects == RejectRule::UntilRefresh || !by_choke {
             self.known.entry(remote).rejected.insert(block.piece);
         }
         shared.stats.rejected += 1;
@@ -260,12 +256,12 @@ impl Torrent {
             self.unplan(block.piece);
         }
         self.release_untouched(shared, block.piece);
-        self.starve_if_nobody_gives(shared, now, block.piece);
+        self.refused(shared, block.piece);
         Ok(())
     }
 
     /// A started piece of which nothing is here and nothing is asked for need not hold memory.
-    pub(super) fn release_untouched(&mut self, shared: &mut Shared, piece: PieceIndex) {
+    pub(super) fn release_untouched(&mut self, shared: &mut SessionContext, piece: PieceIndex) {
         let untouched = self.partials.get(piece).is_some_and(|partial| {
             partial.stage == Stage::Active && partial.open() as usize == partial.blocks.len()
         });
@@ -275,7 +271,7 @@ impl Torrent {
     }
 
     /// We are choked. Without the fast extension every request is dropped; with it each is answered.
-    pub(super) fn on_choke(&mut self, shared: &mut Shared, conn: ConnId) {
+    pub(super) fn on_choke(&mut self, shared: &mut SessionContext, conn: ConnId) {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         peer.peer_choking = true;
         if !peer.fast {
@@ -288,7 +284,7 @@ impl Torrent {
     }
 
     /// Everything asked of, or planned for, a connection is open again; its requests are forgotten.
-    pub(super) fn take_back(&mut self, shared: &mut Shared, conn: ConnId) {
+    pub(super) fn take_back(&mut self, shared: &mut SessionContext, conn: ConnId) {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         let asks = std::mem::take(&mut peer.asks);
         for ask in asks {
@@ -298,7 +294,7 @@ impl Torrent {
                 peer.window.gave_up(ask.block.len);
             }
             if ask.state == AskState::Live {
-                gives_back(self.abroad.as_deref_mut(), shared, ask.block.len);
+                self.gives_back(shared, ask.block.len);
                 self.reopen(conn, ask.block);
             }
         }
@@ -319,7 +315,7 @@ impl Torrent {
 
     /// Requests whose deadline has passed are open again, and whoever owes them is snubbed: one request
     /// at a time until it answers. A late answer is still welcome.
-    pub(super) fn expire_requests(&mut self, shared: &mut Shared, now: Time) {
+    pub(super) fn expire_requests(&mut self, shared: &mut SessionContext, now: Time) {
         let mut late: Vec<(ConnId, BlockRef)> = Vec::new();
         let silent: Vec<ConnId> = self
             .peers
@@ -353,7 +349,7 @@ impl Torrent {
             }
             self.reopen(conn, block);
             self.unplan_all(conn);
-            self.starve_if_nobody_gives(shared, now, block.piece);
+            self.refused(shared, block.piece);
         }
     }
 }

@@ -1,27 +1,23 @@
 //! Connections of a torrent: handshakes, who has what, interest (BEP 3, "peer messages"; BEP 6).
 
-use super::{Patience, Shared, Torrent};
-use crate::config::Profile;
+use super::{SessionContext, SwarmEvent, Torrent};
 use crate::io::{HangUpReason, Output, Reason};
 use crate::swarm::choker::ChokerKind;
-use crate::swarm::peer::{AskState, DEFAULT_QUEUE, Peer, Pieces};
-use crate::swarm::peer_list::{MAX_CONNECTIONS, REDIAL};
+use crate::swarm::config::{Availability, HaveRule};
+use crate::swarm::patience::Patience;
+use crate::swarm::peer::{AskState, Peer, Pieces};
 use crate::swarm::requests::{MIN_DEADLINE, Window};
 use dunlin_base::{Bitfield, ConnId, Endpoint, PieceIndex, Time};
 use dunlin_wire::{Handshake, Message, Reserved};
-use std::time::Duration;
-
-/// A peer of the internet that gives nothing for so long is snubbed (practice).
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A breach of the protocol: legal bytes that are illegal now.
-pub(super) type Violation = &'static str;
+pub(crate) type Violation = &'static str;
 
 impl Torrent {
     /// A connection to `remote` stands; whoever dialled greets first. `incoming` says that it was not us.
     pub(crate) fn connected(
         &mut self,
-        shared: &mut Shared,
+        shared: &mut SessionContext,
         now: Time,
         conn: ConnId,
         remote: Endpoint,
@@ -37,17 +33,18 @@ impl Torrent {
         let cap = (shared.config.memory / 2).max(u64::from(self.geometry.block_length()));
         let window = Window::new(self.geometry.block_length(), cap);
         let mut peer = Peer::new(remote, now, window);
-        peer.since_round = self.choker.round();
-        if let Some(net) = &mut shared.net {
-            net.connected += 1;
-            peer.abroad.incoming = incoming;
-            peer.abroad.queue = DEFAULT_QUEUE;
-            peer.abroad.alive = now;
-            peer.abroad.patience = Patience::new(now);
-            peer.window = peer.window.for_stranger(PATIENCE);
+        peer.slot.since_round = self.choker.round();
+        peer.incoming = incoming;
+        peer.info_hash = self.names.first().map(|name| name.info_hash).unwrap_or_default();
+        let rules = &shared.config.peers;
+        peer.queue_limit = rules.queue;
+        peer.patience = rules.counts_idle_messages.then(|| Patience::new(now));
+        if let Some(patience) = rules.patience {
+            peer.window = peer.window.for_stranger(patience);
         }
+        shared.connected += 1;
         self.peers.insert(conn, peer);
-        // Whoever says nothing until then is not waited for.
+        // A connection that announces nothing by then is not waited for.
         shared.timers.by(Reason::Request, now + MIN_DEADLINE);
         if shared.config.choker == ChokerKind::TitForTat {
             shared.timers.by(Reason::Choke, now + crate::swarm::choker::ROUND);
@@ -56,37 +53,33 @@ impl Torrent {
     }
 
     /// Sends our handshake, once.
-    pub(crate) fn greet(&mut self, shared: &mut Shared, conn: ConnId) {
+    pub(crate) fn greet(&mut self, shared: &mut SessionContext, conn: ConnId) {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         if std::mem::replace(&mut peer.greeted, true) {
             return;
         }
-        let asked = peer.abroad.name.or(self.names.first().copied()).unwrap_or_default();
-        let handshake = Handshake {
-            reserved: self.abroad.as_ref().map_or(Reserved::OURS, |abroad| abroad.reserved(asked)),
-            info_hash: asked,
-            peer_id: self.peer_id,
-        };
+        let info_hash = peer.info_hash;
+        let name = self.names.iter().find(|name| name.info_hash == info_hash);
+        let reserved = name.map_or(Reserved::OURS, |name| name.reserved);
+        let handshake = Handshake { reserved, info_hash, peer_id: self.peer_id };
         shared.out.push_back(Output::SendHandshake { conn, handshake });
     }
 
     /// The other side's handshake: answer it, and say what we have.
     pub(crate) fn on_handshake(
         &mut self,
-        shared: &mut Shared,
+        shared: &mut SessionContext,
         conn: ConnId,
         handshake: &Handshake,
     ) {
         self.greet(shared, conn);
-        self.introduce(shared, conn, handshake);
-        let blind = self.is_blind();
         let offers = self.offers_pieces();
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         peer.handshaken = true;
         peer.fast = handshake.reserved.fast() && Reserved::OURS.fast();
-        let silent = shared.config.profile == Profile::Course || !shared.config.shares;
+        let silent = shared.config.haves == HaveRule::Never || !shared.config.shares;
         let silent = silent || offers && peer.fast;
-        let message = if silent || blind || self.have.count() == 0 {
+        let message = if silent || self.have.count() == 0 {
             Message::HaveNone
         } else if self.have.is_full() {
             Message::HaveAll
@@ -103,16 +96,15 @@ impl Torrent {
             shared.out.push_back(Output::Send { conn, message });
         }
         self.begin_offers(shared, conn);
-        if shared.config.tracker_pieces {
-            self.take_tracker_pieces(shared, conn);
-        } else if shared.config.profile == Profile::Course {
-            // Nobody says what it has: every member may be asked.
-            self.set_pieces(shared, conn, Pieces::All);
+        match shared.config.availability {
+            Availability::Announced => {}
+            Availability::Reported => self.take_tracker_pieces(shared, conn),
+            Availability::Assumed => self.set_pieces(shared, conn, Pieces::All),
         }
     }
 
     /// What the tracker says this peer has (map `pieces`).
-    pub(super) fn take_tracker_pieces(&mut self, shared: &mut Shared, conn: ConnId) {
+    pub(super) fn take_tracker_pieces(&mut self, shared: &mut SessionContext, conn: ConnId) {
         let Some(peer) = self.peers.get(&conn) else { return };
         if !peer.handshaken {
             return;
@@ -124,16 +116,13 @@ impl Torrent {
     }
 
     /// A message about what the peer has.
-    pub(super) fn on_pieces(
+    pub(crate) fn on_pieces(
         &mut self,
-        shared: &mut Shared,
+        shared: &mut SessionContext,
         now: Time,
         conn: ConnId,
         message: &Message,
     ) -> Result<(), Violation> {
-        if self.is_blind() {
-            return self.on_early_pieces(conn, message);
-        }
         let pieces = self.geometry.pieces();
         let Some(peer) = self.peers.get_mut(&conn) else { return Ok(()) };
         let first = !std::mem::replace(&mut peer.announced, true);
@@ -141,7 +130,7 @@ impl Torrent {
         if fast_only && !peer.fast {
             return Err("have all and have none need the fast extension");
         }
-        let listens = shared.config.profile != Profile::Course && !shared.config.tracker_pieces;
+        let listens = shared.config.availability == Availability::Announced;
         match message {
             Message::Have { piece } => {
                 let piece =
@@ -173,7 +162,7 @@ impl Torrent {
     /// that it owes. What it does not name stays: only `lt_donthave` takes a piece back (BEP 54).
     fn on_bitfield(
         &mut self,
-        shared: &mut Shared,
+        shared: &mut SessionContext,
         now: Time,
         conn: ConnId,
         field: Bitfield,
@@ -198,7 +187,7 @@ impl Torrent {
     }
 
     /// Replaces what a peer has, and everything that is counted from it.
-    pub(super) fn set_pieces(&mut self, shared: &mut Shared, conn: ConnId, pieces: Pieces) {
+    pub(crate) fn set_pieces(&mut self, shared: &mut SessionContext, conn: ConnId, pieces: Pieces) {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         // What a liar says it has is worth nothing.
         let liar = shared.is_banned(peer.remote);
@@ -212,7 +201,7 @@ impl Torrent {
             }
         };
         // With map `pieces` availability is what the tracker says, connected or not.
-        if !shared.config.tracker_pieces {
+        if shared.config.availability != Availability::Reported {
             uncount(&mut self.picker, &old);
             match &peer.pieces {
                 Pieces::Unknown => {}
@@ -224,12 +213,12 @@ impl Torrent {
     }
 
     /// Nothing is asked of this peer any more; it is still served.
-    pub(super) fn distrust(&mut self, shared: &mut Shared, conn: ConnId) {
+    pub(super) fn distrust(&mut self, shared: &mut SessionContext, conn: ConnId) {
         self.cancel_all(shared, conn);
         self.set_pieces(shared, conn, Pieces::Unknown);
     }
 
-    pub(super) fn gained(&mut self, shared: &mut Shared, conn: ConnId, piece: PieceIndex) {
+    pub(super) fn gained(&mut self, shared: &mut SessionContext, conn: ConnId, piece: PieceIndex) {
         let pieces = self.geometry.pieces();
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         if shared.is_banned(peer.remote) {
@@ -249,8 +238,33 @@ impl Torrent {
         }
     }
 
+    /// The peer has a piece no longer (BEP 54).
+    pub(crate) fn lost(&mut self, shared: &mut SessionContext, conn: ConnId, piece: u32) {
+        let Some(piece) = self.geometry.piece(piece) else { return };
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        match &mut peer.pieces {
+            Pieces::Unknown => return,
+            Pieces::All => {
+                let mut field = Bitfield::full(self.geometry.pieces());
+                field.clear(piece);
+                self.set_pieces(shared, conn, Pieces::Some(field));
+                return;
+            }
+            Pieces::Some(field) => {
+                if !field.clear(piece) {
+                    return;
+                }
+            }
+        }
+        if self.missing.has(piece) {
+            peer.useful -= 1;
+            self.update_interest(shared, conn);
+        }
+        self.picker.lost(piece);
+    }
+
     /// Interested if and only if the peer has a wanted piece that we lack (BEP 3), also while choked.
-    pub(super) fn update_interest(&mut self, shared: &mut Shared, conn: ConnId) {
+    pub(crate) fn update_interest(&mut self, shared: &mut SessionContext, conn: ConnId) {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         let interested = match peer.pieces {
             Pieces::Unknown => false,
@@ -265,7 +279,7 @@ impl Torrent {
     }
 
     /// A wanted piece is here now, or no longer wanted.
-    pub(super) fn no_longer_missing(&mut self, shared: &mut Shared, piece: PieceIndex) {
+    pub(super) fn no_longer_missing(&mut self, shared: &mut SessionContext, piece: PieceIndex) {
         if !self.missing.clear(piece) {
             return;
         }
@@ -285,54 +299,22 @@ impl Torrent {
         }
     }
 
-    /// Dials members that are not connected, in the tracker's order.
-    pub(super) fn dial_members(&mut self, shared: &mut Shared, now: Time) {
-        let mut free = MAX_CONNECTIONS.saturating_sub(
-            self.known.iter().filter(|(_, known)| known.conn.is_some() || known.dialling).count(),
-        );
-        let mut wanted: Vec<(u32, Endpoint)> = Vec::new();
-        for (remote, known) in self.known.iter() {
-            if known.conn.is_some() || known.dialling || known.place == u32::MAX {
-                continue;
-            }
-            if shared.is_banned(remote) {
-                continue;
-            }
-            if known.redial_at > now {
-                shared.timers.by(Reason::Dial, known.redial_at);
-                continue;
-            }
-            wanted.push((known.place, remote));
-        }
-        wanted.sort_unstable();
-        for (_, remote) in wanted {
-            if free == 0 {
-                break;
-            }
-            free -= 1;
-            self.dial(shared, remote);
-        }
-    }
-
-    pub(crate) fn dial(&mut self, shared: &mut Shared, remote: Endpoint) {
+    /// Asks the world to connect to a peer.
+    pub(crate) fn dial(&mut self, shared: &mut SessionContext, remote: Endpoint) {
         self.known.entry(remote).dialling = true;
-        if let Some(net) = &mut shared.net {
-            net.dialling += 1;
-        }
+        shared.dialling += 1;
         shared.out.push_back(Output::Dial { torrent: self.id, remote });
     }
 
     /// A dial has come to its end, one way or the other.
-    pub(crate) fn dial_is_over(&mut self, shared: &mut Shared, remote: Endpoint) {
+    pub(crate) fn dial_is_over(&mut self, shared: &mut SessionContext, remote: Endpoint) {
         let known = self.known.get_mut(remote);
         let was = known.is_some_and(|known| std::mem::replace(&mut known.dialling, false));
-        if let Some(net) = shared.net.as_mut().filter(|_| was) {
-            net.dialling = net.dialling.saturating_sub(1);
-        }
+        shared.dialling -= usize::from(was);
     }
 
     /// Nobody waits for the dials that are under way.
-    pub(crate) fn forget_dials(&mut self, shared: &mut Shared) {
+    pub(crate) fn forget_dials(&mut self, shared: &mut SessionContext) {
         let dials = self.known.iter().filter(|(_, known)| known.dialling);
         let dials: Vec<Endpoint> = dials.map(|(remote, _)| remote).collect();
         for remote in dials {
@@ -346,47 +328,34 @@ impl Torrent {
     }
 
     /// A dial failed.
-    pub(crate) fn dial_failed(&mut self, shared: &mut Shared, now: Time, remote: Endpoint) {
+    pub(crate) fn dial_failed(&mut self, shared: &mut SessionContext, remote: Endpoint) {
         self.dial_is_over(shared, remote);
-        let known = self.known.entry(remote);
-        if shared.net.is_some() {
-            self.unreachable(shared, now, remote);
-            return;
-        }
-        known.unreachable = true;
-        known.redial_at = now + REDIAL;
-        shared.timers.by(Reason::Dial, known.redial_at);
-        if self.courting.is_some_and(|(courted, _)| courted == remote) {
-            self.courting = None;
-        }
-        self.fill(shared, now);
+        self.known.entry(remote);
+        self.unreachable(remote);
     }
 
     /// The connection is gone: what was asked of it is open again.
-    pub(crate) fn disconnected(&mut self, shared: &mut Shared, now: Time, conn: ConnId) {
+    pub(crate) fn disconnected(&mut self, shared: &mut SessionContext, now: Time, conn: ConnId) {
         self.take_back(shared, conn);
         let Some(peer) = self.peers.remove(&conn) else { return };
+        shared.connected -= 1;
         if let Some(destination) = &peer.destination {
             self.end_offers(shared, now, peer.remote, destination);
         }
-        if !shared.config.tracker_pieces {
+        if shared.config.availability != Availability::Reported {
             uncount(&mut self.picker, &peer.pieces);
         }
-        if shared.net.is_some() {
-            self.left(shared, now, conn, &peer);
-            self.fill(shared, now);
-            self.may_give_again(shared, now);
-            return;
+        let serving: u64 = peer.serving.iter().map(|block| u64::from(block.len)).sum();
+        self.giving.on_its_way = self.giving.on_its_way.saturating_sub(serving);
+        if let Some(known) = self.known.get_mut(peer.remote)
+            && known.conn == Some(conn)
+        {
+            known.conn = None;
         }
-        let known = self.known.entry(peer.remote);
-        known.conn = None;
-        known.unreachable = true;
-        known.redial_at = now + REDIAL;
-        shared.timers.by(Reason::Dial, known.redial_at);
-        if self.courting.is_some_and(|(courted, _)| courted == peer.remote) {
-            self.courting = None;
-        }
+        self.unreachable(peer.remote);
+        shared.notify(SwarmEvent::Gone { torrent: self.id, conn, peer: Box::new(peer) });
         self.fill(shared, now);
+        self.may_give_again(shared, now);
     }
 }
 

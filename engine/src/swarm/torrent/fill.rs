@@ -6,12 +6,11 @@
 //! 3. When there is nothing left to start, idle peers take open blocks that others planned.
 //! 4. Endgame: every block is asked for; idle peers ask for what is slow to come a second time.
 
-use super::limits::may_take;
-use super::wishes::pick;
-use super::{Shared, Torrent};
+use super::{SessionContext, Torrent};
 use crate::config::{PieceOrder, SourceOrder};
 use crate::io::{Output, Reason};
 use crate::swarm::choker::ChokerKind;
+use crate::swarm::config::Availability;
 use crate::swarm::partials::{Block, Partial, Stage};
 use crate::swarm::peer::{AskState, Peer, Pieces};
 use crate::swarm::picker::RANDOM_FIRST_PIECES;
@@ -43,8 +42,13 @@ fn is_strict(order: SourceOrder) -> bool {
 }
 
 impl Torrent {
-    pub(super) fn fill_many(&mut self, shared: &mut Shared, now: Time, only: Option<ConnId>) {
-        if !may_take(self.abroad.as_deref_mut(), shared, now) {
+    pub(super) fn fill_many(
+        &mut self,
+        shared: &mut SessionContext,
+        now: Time,
+        only: Option<ConnId>,
+    ) {
+        if !self.may_take(shared, now) {
             return;
         }
         // A strict order may have waited for just this peer's turn, with others behind it.
@@ -73,7 +77,7 @@ impl Torrent {
     }
 
     /// Whether the peer has the piece and has not refused it since the last refresh.
-    pub(super) fn gives_piece(&self, conn: ConnId, piece: PieceIndex) -> bool {
+    pub(crate) fn gives_piece(&self, conn: ConnId, piece: PieceIndex) -> bool {
         self.peers.get(&conn).is_some_and(|peer| {
             peer.pieces.has(piece)
                 && self.known.get(peer.remote).is_none_or(|known| !known.rejected.contains(&piece))
@@ -88,7 +92,12 @@ impl Torrent {
     }
 
     /// Chooses one of `conns` and counts the choice.
-    fn choose_conn(&mut self, shared: &mut Shared, now: Time, conns: &[ConnId]) -> Option<ConnId> {
+    fn choose_conn(
+        &mut self,
+        shared: &mut SessionContext,
+        now: Time,
+        conns: &[ConnId],
+    ) -> Option<ConnId> {
         let sources: Vec<Source> = conns.iter().map(|conn| self.source(*conn, now)).collect();
         let conn =
             conns[choose(shared.config.sources, &sources, self.last_place, &mut shared.rng)?];
@@ -96,7 +105,7 @@ impl Torrent {
     }
 
     /// Counts that a piece is asked of a peer.
-    fn count_choice(&mut self, shared: &mut Shared, conn: ConnId) {
+    fn count_choice(&mut self, shared: &mut SessionContext, conn: ConnId) {
         if let Some(peer) = self.peers.get(&conn) {
             shared.chosen += 1;
             let known = self.known.entry(peer.remote);
@@ -107,7 +116,12 @@ impl Torrent {
     }
 
     /// Step 1: open blocks of started pieces.
-    fn continue_pieces(&mut self, shared: &mut Shared, now: Time, givers: &mut Vec<ConnId>) {
+    fn continue_pieces(
+        &mut self,
+        shared: &mut SessionContext,
+        now: Time,
+        givers: &mut Vec<ConnId>,
+    ) {
         let ready: Vec<PieceIndex> = self.partials.ready().collect();
         for piece in ready {
             if givers.is_empty() {
@@ -120,7 +134,7 @@ impl Torrent {
 
     fn continue_piece(
         &mut self,
-        shared: &mut Shared,
+        shared: &mut SessionContext,
         now: Time,
         piece: PieceIndex,
         givers: &[ConnId],
@@ -157,7 +171,7 @@ impl Torrent {
                     conn
                 }
             };
-            if !may_take(self.abroad.as_deref_mut(), shared, now) {
+            if !self.may_take(shared, now) {
                 return;
             }
             self.ask(shared, now, conn, piece, index);
@@ -165,7 +179,7 @@ impl Torrent {
     }
 
     /// The peer that began a piece which one peer alone must give, if it is still there and answers.
-    pub(super) fn only_giver(&self, piece: PieceIndex) -> Option<ConnId> {
+    pub(crate) fn only_giver(&self, piece: PieceIndex) -> Option<ConnId> {
         let conn = self.partials.get(piece)?.blocks.iter().find_map(|block| match block {
             Block::Open => None,
             Block::Asked(conn, _) => Some(*conn),
@@ -181,7 +195,7 @@ impl Torrent {
     }
 
     /// Spilled pieces come back before new ones are started.
-    fn revive_spilled(&mut self, shared: &mut Shared, givers: &[ConnId]) {
+    fn revive_spilled(&mut self, shared: &mut SessionContext, givers: &[ConnId]) {
         if shared.out_of_memory {
             return;
         }
@@ -195,7 +209,7 @@ impl Torrent {
     }
 
     /// Step 2. Returns whether every piece that anybody gives is started.
-    fn start_pieces(&mut self, shared: &mut Shared, now: Time, givers: &[ConnId]) -> bool {
+    fn start_pieces(&mut self, shared: &mut SessionContext, now: Time, givers: &[ConnId]) -> bool {
         let mut roomy: Vec<ConnId> = givers.to_vec();
         if is_strict(shared.config.sources) && self.waits_for_answers(shared, now) {
             return false;
@@ -241,8 +255,7 @@ impl Torrent {
                 })
             };
             let random_first = random_first.then_some(&mut shared.rng);
-            let Some(piece) = pick(&self.picker, self.abroad.as_deref(), random_first, gives)
-            else {
+            let Some(piece) = self.priorities.pick(&self.picker, random_first, gives) else {
                 return true;
             };
             let able: Vec<ConnId> =
@@ -257,7 +270,7 @@ impl Torrent {
     }
 
     /// Whether a fresh connection has yet to say what it has: a strict order does not begin without it.
-    fn waits_for_answers(&self, shared: &mut Shared, now: Time) -> bool {
+    fn waits_for_answers(&self, shared: &mut SessionContext, now: Time) -> bool {
         let fresh = self
             .peers
             .values()
@@ -275,7 +288,7 @@ impl Torrent {
     /// windows would decide and not the order: a source that gave more has the larger window.
     fn is_its_turn(
         &mut self,
-        shared: &mut Shared,
+        shared: &mut SessionContext,
         now: Time,
         piece: PieceIndex,
         conn: ConnId,
@@ -295,9 +308,9 @@ impl Torrent {
     }
 
     /// Starts a piece that `conn` is to give.
-    pub(super) fn start(
+    pub(crate) fn start(
         &mut self,
-        shared: &mut Shared,
+        shared: &mut SessionContext,
         now: Time,
         piece: PieceIndex,
         conn: ConnId,
@@ -319,7 +332,7 @@ impl Torrent {
         self.reserve(shared, piece);
     }
 
-    pub(super) fn reserve(&mut self, shared: &mut Shared, piece: PieceIndex) {
+    pub(crate) fn reserve(&mut self, shared: &mut SessionContext, piece: PieceIndex) {
         let bytes = self.geometry.data_len(piece);
         let streamed = self.partials.get(piece).and_then(|partial| partial.stream_blocks);
         // A streamed piece holds its window twice: what is asked for, and what waits to be written.
@@ -333,7 +346,7 @@ impl Torrent {
     }
 
     /// The memory is there.
-    pub(crate) fn reserved(&mut self, shared: &mut Shared, now: Time, piece: PieceIndex) {
+    pub(crate) fn reserved(&mut self, shared: &mut SessionContext, now: Time, piece: PieceIndex) {
         match self.partials.get(piece).map(|partial| partial.stage) {
             Some(Stage::Reserving) => {
                 self.partials.set_stage(piece, Stage::Active);
@@ -359,7 +372,7 @@ impl Torrent {
     }
 
     /// There is no memory now.
-    pub(crate) fn no_memory(&mut self, shared: &mut Shared, piece: PieceIndex) {
+    pub(crate) fn no_memory(&mut self, shared: &mut SessionContext, piece: PieceIndex) {
         shared.out_of_memory = true;
         let Some(partial) = self.partials.get(piece) else { return };
         match partial.stage {
@@ -377,7 +390,7 @@ impl Torrent {
     }
 
     /// Step 3: idle peers take open blocks that a busy peer planned.
-    fn help_out(&mut self, shared: &mut Shared, now: Time, givers: &mut Vec<ConnId>) {
+    fn help_out(&mut self, shared: &mut SessionContext, now: Time, givers: &mut Vec<ConnId>) {
         let ready: Vec<PieceIndex> = self.partials.ready().collect();
         for piece in ready {
             givers.retain(|conn| self.peers[conn].has_room() && !self.peers[conn].snubbed);
@@ -400,7 +413,7 @@ impl Torrent {
     }
 
     /// Step 4: a peer with nothing to do asks for a block that is slow to come from another.
-    fn endgame(&mut self, shared: &mut Shared, now: Time, givers: &[ConnId]) {
+    fn endgame(&mut self, shared: &mut SessionContext, now: Time, givers: &[ConnId]) {
         if self.partials.any_ready() {
             return;
         }
@@ -415,7 +428,7 @@ impl Torrent {
             let patience = would_take.saturating_mul(ENDGAME_PATIENCE).max(ENDGAME_AGE);
             match self.slowest_block(*conn) {
                 Some((at, piece, index)) if now.since(at) >= patience => {
-                    if !may_take(self.abroad.as_deref_mut(), shared, now) {
+                    if !self.may_take(shared, now) {
                         return;
                     }
                     self.ask(shared, now, *conn, piece, index);
@@ -449,7 +462,7 @@ impl Torrent {
     }
 
     /// Nothing is under way and nobody has what is missing: ask the tracker.
-    fn starve_if_idle(&mut self, shared: &mut Shared) {
+    fn starve_if_idle(&mut self, shared: &mut SessionContext) {
         if self.starved || self.is_under_way() {
             return;
         }
@@ -472,8 +485,8 @@ impl Torrent {
 
     /// Whether the peer has yet to say what it has, which with map `pieces` the tracker does, or to let us
     /// ask for it, which a cooperative one does at once.
-    pub(super) fn is_silent(&self, shared: &Shared, peer: &Peer) -> bool {
-        let listens = !shared.config.tracker_pieces;
+    pub(super) fn is_silent(&self, shared: &SessionContext, peer: &Peer) -> bool {
+        let listens = shared.config.availability != Availability::Reported;
         let cooperative = shared.config.choker == ChokerKind::Cooperative;
         !peer.handshaken
             || listens && peer.pieces == Pieces::Unknown

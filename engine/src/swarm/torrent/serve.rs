@@ -1,14 +1,14 @@
 //! Requests of others, and choking (BEP 3, "choking"; BEP 6: every request gets exactly one answer).
 
 use super::connect::Violation;
-use super::limits::{gives, may_give, not_given};
 use super::slots::{Room, judge, uses_slot};
-use super::{Shared, Torrent};
-use crate::client::internet::source_of;
+use super::{SessionContext, Torrent};
 use crate::io::{Output, Reason};
+use crate::swarm::address::source_of;
 use crate::swarm::choker::{
     Candidate, ChokerKind, ROUND, SEED_QUANTUM_PIECES, SEED_QUANTUM_ROUNDS,
 };
+use crate::swarm::config::RejectRule;
 use crate::swarm::peer::{AskState, MAX_QUEUED};
 use dunlin_base::{BlockRef, ConnId, PieceIndex, Time};
 use dunlin_wire::Message;
@@ -17,7 +17,7 @@ impl Torrent {
     /// A peer wants something of us, or nothing any more.
     pub(super) fn on_interest(
         &mut self,
-        shared: &mut Shared,
+        shared: &mut SessionContext,
         now: Time,
         conn: ConnId,
         interested: bool,
@@ -38,28 +38,28 @@ impl Torrent {
     }
 
     /// A slot from now on.
-    fn gives_slot(&mut self, shared: &mut Shared, now: Time, conn: ConnId) {
+    fn gives_slot(&mut self, shared: &mut SessionContext, now: Time, conn: ConnId) {
         self.unchoke(shared, conn);
         if let Some(peer) = self.peers.get_mut(&conn) {
-            peer.abroad.slot_since = Some(now);
+            peer.slot.since = Some(now);
         }
     }
 
-    pub(super) fn unchoke(&mut self, shared: &mut Shared, conn: ConnId) {
+    pub(super) fn unchoke(&mut self, shared: &mut SessionContext, conn: ConnId) {
         let round = self.choker.round();
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         peer.am_choking = false;
-        (peer.given_in_slot, peer.abroad.given_before, peer.abroad.slot_since) = (0, 0, None);
-        peer.since_round = round;
+        (peer.slot.given, peer.slot.given_before, peer.slot.since) = (0, 0, None);
+        peer.slot.since_round = round;
         shared.out.push_back(Output::Send { conn, message: Message::Unchoke });
     }
 
     /// Chokes a peer: with the fast extension every waiting request is rejected, after the choke.
-    pub(super) fn choke(&mut self, shared: &mut Shared, conn: ConnId) {
+    pub(super) fn choke(&mut self, shared: &mut SessionContext, conn: ConnId) {
         let round = self.choker.round();
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         peer.am_choking = true;
-        peer.since_round = round;
+        peer.slot.since_round = round;
         shared.out.push_back(Output::Send { conn, message: Message::Choke });
         let queue = std::mem::take(&mut peer.queue);
         if peer.fast {
@@ -71,21 +71,22 @@ impl Torrent {
     }
 
     /// One round of the choker.
-    pub(crate) fn rechoke(&mut self, shared: &mut Shared, now: Time) {
+    pub(crate) fn rechoke(&mut self, shared: &mut SessionContext, now: Time) {
         if shared.config.choker == ChokerKind::Cooperative || self.peers.is_empty() {
             return;
         }
         let piece_length = u64::from(self.geometry.piece_length().max(1));
         let (seeding, share) = (!self.downloads(), self.fair_share(shared));
-        let (round, abroad) = (self.choker.round(), shared.net.is_some());
+        let (round, rotates) = (self.choker.round(), shared.config.uploads.rotates);
         let candidates: Vec<Candidate> = self
             .peers
             .iter_mut()
             .filter(|(_, peer)| peer.handshaken)
             .map(|(conn, peer)| {
                 let (wasted, slow) = judge(shared, peer, share, now);
-                let pieces_in_slot = peer.given_in_slot / piece_length;
-                let had_its_time = round.saturating_sub(peer.since_round) >= SEED_QUANTUM_ROUNDS
+                let pieces_in_slot = peer.slot.given / piece_length;
+                let had_its_time = round.saturating_sub(peer.slot.since_round)
+                    >= SEED_QUANTUM_ROUNDS
                     || seeding && pieces_in_slot >= SEED_QUANTUM_PIECES;
                 Candidate {
                     conn: *conn,
@@ -93,19 +94,19 @@ impl Torrent {
                     wasted,
                     takes_part: uses_slot(peer),
                     slow,
-                    had_its_time: abroad && !peer.am_choking && had_its_time,
+                    had_its_time: rotates && !peer.am_choking && had_its_time,
                     interested: peer.peer_interested,
                     choked: peer.am_choking,
                     gives: peer.window.rate(now),
                     pieces_in_slot,
-                    since_round: peer.since_round,
+                    since_round: peer.slot.since_round,
                     newcomer: now.since(peer.since) < ROUND * 3,
                     snubbed: peer.snubbed,
                 }
             })
             .collect();
         let kind = shared.config.choker;
-        let slots = shared.slots();
+        let slots = shared.config.uploads.slots;
         let open = self.choker.rechoke(kind, seeding, slots, &candidates, &mut shared.rng);
         for candidate in candidates {
             let unchoke = open.contains(&candidate.conn) && shared.config.shares;
@@ -115,7 +116,7 @@ impl Torrent {
                 self.choke(shared, candidate.conn);
             }
         }
-        if shared.net.is_some() {
+        if shared.config.peers.rejects == RejectRule::UntilUnchoked {
             // What was refused a round ago may be had by now.
             self.known.iter_mut().for_each(|(_, known)| known.rejected.clear());
         }
@@ -125,7 +126,7 @@ impl Torrent {
     /// A peer asks for a block.
     pub(super) fn on_request(
         &mut self,
-        shared: &mut Shared,
+        shared: &mut SessionContext,
         now: Time,
         conn: ConnId,
         asked: BlockRef,
@@ -157,7 +158,7 @@ impl Torrent {
     }
 
     /// A peer takes a request back. With the fast extension it still gets its one answer.
-    pub(super) fn on_cancel(&mut self, shared: &mut Shared, conn: ConnId, block: BlockRef) {
+    pub(super) fn on_cancel(&mut self, shared: &mut SessionContext, conn: ConnId, block: BlockRef) {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         let Some(index) = peer.queue.iter().position(|queued| *queued == block) else { return };
         peer.queue.remove(index);
@@ -168,37 +169,41 @@ impl Torrent {
     }
 
     /// Hands waiting requests to the world, as many as the window of this destination takes.
-    pub(super) fn pump(&mut self, shared: &mut Shared, now: Time, conn: ConnId) {
-        let Some(peer) = self.peers.get_mut(&conn) else { return };
-        while peer.serving.len() < shared.upload_window() {
-            if peer.queue.is_empty() || !may_give(self.abroad.as_deref_mut(), shared, now) {
+    pub(super) fn pump(&mut self, shared: &mut SessionContext, now: Time, conn: ConnId) {
+        loop {
+            let Some(peer) = self.peers.get(&conn) else { return };
+            let full = peer.serving.len() >= shared.config.uploads.window;
+            if full || peer.queue.is_empty() || !self.may_give(shared, now) {
                 return;
             }
+            let Some(peer) = self.peers.get_mut(&conn) else { return };
             let Some(block) = peer.queue.pop_front() else { return };
-            gives(self.abroad.as_deref_mut(), shared, block.len);
             peer.serving.push(block);
+            self.gives(shared, block.len);
             shared.out.push_back(Output::Serve { conn, block });
         }
     }
 
     /// A block is on its way.
-    pub(crate) fn sent(&mut self, shared: &mut Shared, now: Time, conn: ConnId, block: BlockRef) {
+    pub(crate) fn sent(
+        &mut self,
+        shared: &mut SessionContext,
+        now: Time,
+        conn: ConnId,
+        block: BlockRef,
+    ) {
         let piece_len = self.geometry.data_len(block.piece);
         self.is_served(conn, block);
         let Some(peer) = self.peers.get_mut(&conn) else { return };
-        (peer.abroad.moved, peer.abroad.wasted) = (Some(now), 0);
-        if let Some(net) = &mut shared.net {
-            net.takes(peer.remote);
-        }
+        (peer.moved, peer.slot.unused) = (Some(now), 0);
+        shared.slot_memory.takes(peer.remote);
         peer.given.add(now, u64::from(block.len));
-        peer.given_in_slot += u64::from(block.len);
+        peer.slot.given += u64::from(block.len);
         shared.stats.served(block, piece_len);
-        if let Some(abroad) = &mut self.abroad {
-            abroad.sent.add(now, u64::from(block.len));
-            if abroad.gives_no_more() {
-                // The goal of a seed is reached; what is on its way still goes.
-                shared.timers.by(Reason::Goal, now);
-            }
+        self.traffic.sent.add(now, u64::from(block.len));
+        if self.gives_no_more() {
+            // The goal of a seed is reached; what is on its way still goes.
+            shared.timers.by(Reason::Goal, now);
         }
         self.offered_left(shared, now, conn, block);
         self.pump(shared, now, conn);
@@ -208,15 +213,15 @@ impl Torrent {
     /// one answer, and nobody is blamed.
     pub(crate) fn not_served(
         &mut self,
-        shared: &mut Shared,
+        shared: &mut SessionContext,
         now: Time,
         conn: ConnId,
         block: BlockRef,
     ) {
         self.is_served(conn, block);
-        let Some(peer) = self.peers.get_mut(&conn) else { return };
-        not_given(self.abroad.as_deref_mut(), shared, block.len);
-        if peer.fast {
+        let Some(fast) = self.peers.get(&conn).map(|peer| peer.fast) else { return };
+        self.not_given(shared, block.len);
+        if fast {
             let message = Message::RejectRequest(block);
             shared.out.push_back(Output::Send { conn, message });
         }
@@ -229,9 +234,7 @@ impl Torrent {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         let Some(index) = peer.serving.iter().position(|serving| *serving == block) else { return };
         peer.serving.remove(index);
-        if let Some(abroad) = &mut self.abroad {
-            abroad.on_its_way = abroad.on_its_way.saturating_sub(u64::from(block.len));
-        }
+        self.giving.on_its_way = self.giving.on_its_way.saturating_sub(u64::from(block.len));
     }
 
     /// Blocks that others have asked for and not got: part of our load.
@@ -242,7 +245,7 @@ impl Torrent {
     /// One message of a connection whose handshake is done.
     pub(crate) fn on_message(
         &mut self,
-        shared: &mut Shared,
+        shared: &mut SessionContext,
         now: Time,
         conn: ConnId,
         message: &Message,
@@ -260,7 +263,7 @@ impl Torrent {
             }
             Message::Unchoke => {
                 if let Some(peer) = self.peers.get_mut(&conn) {
-                    if shared.net.is_some() {
+                    if shared.config.peers.rejects == RejectRule::UntilUnchoked {
                         self.known.entry(peer.remote).rejected.clear();
                     }
                     peer.peer_choking = false;
@@ -281,14 +284,15 @@ impl Torrent {
                 self.fill_from(shared, now, Some(conn));
             }
             Message::RejectRequest(range) => {
-                self.on_reject(shared, now, conn, *range)?;
+                self.on_reject(shared, conn, *range)?;
                 self.fill(shared, now);
             }
             Message::Piece(_) => return Err("a piece message without its payload"),
+            // A driver that has agreed on extensions handles these before the core does.
             Message::Extended { .. }
             | Message::HashRequest(_)
             | Message::Hashes { .. }
-            | Message::HashReject(_) => self.on_extension(shared, now, conn, message)?,
+            | Message::HashReject(_) => return Err("an extension that was never agreed on"),
         }
         Ok(())
     }

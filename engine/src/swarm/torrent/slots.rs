@@ -1,8 +1,8 @@
 //! What peers make of their upload slots: who lets one pass, who takes far less than it could have, and
 //! whether there is one for a newcomer.
 
-use super::{Shared, Torrent};
-use crate::client::internet::source_of;
+use super::{SessionContext, Torrent};
+use crate::swarm::address::source_of;
 use crate::swarm::choker::{ChokerKind, ROUND, SLOW_SLOTS, TRIALS};
 use crate::swarm::peer::Peer;
 use dunlin_base::{ConnId, Time};
@@ -41,27 +41,25 @@ pub(crate) struct Pace {
 /// How many slots in a row a peer has let pass, the present one included where it took nothing of it for
 /// a whole round though we were ready to give; and whether it is slow.
 pub(super) fn judge(
-    shared: &mut Shared,
+    shared: &mut SessionContext,
     peer: &mut Peer,
     share: Option<u64>,
     now: Time,
 ) -> (u32, bool) {
-    let took = peer.given_in_slot.saturating_sub(peer.abroad.given_before);
-    peer.abroad.given_before = peer.given_in_slot;
+    let took = peer.slot.given.saturating_sub(peer.slot.given_before);
+    peer.slot.given_before = peer.slot.given;
     // What waits here for the limit of our rate is not its fault.
     let held_back = !peer.queue.is_empty() && peer.serving.is_empty();
-    let whole = now.since(*peer.abroad.slot_since.get_or_insert(now)) >= ROUND;
+    let whole = now.since(*peer.slot.since.get_or_insert(now)) >= ROUND;
     if !peer.am_choking && peer.peer_interested && whole && !held_back {
         if took == 0 {
-            peer.abroad.wasted = peer.abroad.wasted.saturating_add(1);
-            if let Some(net) = &mut shared.net {
-                net.lets_pass(now, peer.remote, peer.abroad.wasted);
-            }
-        } else if let (Some(share), Some(net)) = (share, &mut shared.net) {
+            peer.slot.unused = peer.slot.unused.saturating_add(1);
+            shared.slot_memory.add_unused(now, peer.remote, peer.slot.unused);
+        } else if let Some(share) = share {
             let slow =
                 took < if peer.owed() == 0 { share * IDLE_SHARES } else { share / SLOW_PART };
-            peer.abroad.slow = Some(slow);
-            net.is_slow(now, peer.remote, slow);
+            peer.slot.slow = Some(slow);
+            shared.slot_memory.set_slow(now, peer.remote, slow);
         }
     }
     (wasted_so_far(shared, peer, now), slow_so_far(shared, peer, now))
@@ -69,36 +67,45 @@ pub(super) fn judge(
 
 /// The same as far as it is known. Whoever has taken something is judged by itself, all others of a
 /// source by what that has let pass: connections are made faster than slots move on.
-fn wasted_so_far(shared: &Shared, peer: &Peer, now: Time) -> u32 {
-    let net = shared.net.as_deref().filter(|_| peer.abroad.moved.is_none());
-    net.map_or(0, |net| net.let_pass(now, peer.remote)).max(peer.abroad.wasted)
+fn wasted_so_far(shared: &SessionContext, peer: &Peer, now: Time) -> u32 {
+    let of_source = match peer.moved {
+        None => shared.slot_memory.unused(now, peer.remote),
+        Some(_) => 0,
+    };
+    of_source.max(peer.slot.unused)
 }
 
 /// Whether it is slow as far as it is known: as its source is until it had a slot for a whole round.
-fn slow_so_far(shared: &Shared, peer: &Peer, now: Time) -> bool {
-    let of_source = || shared.net.as_deref().is_some_and(|net| net.was_slow(now, peer.remote));
-    peer.abroad.slow.unwrap_or_else(of_source)
+fn slow_so_far(shared: &SessionContext, peer: &Peer, now: Time) -> bool {
+    peer.slot.slow.unwrap_or_else(|| shared.slot_memory.was_slow(now, peer.remote))
 }
 
 /// Whether it makes use of its slot.
 pub(super) fn uses_slot(peer: &Peer) -> bool {
-    peer.given_in_slot > 0 || !peer.queue.is_empty() || !peer.serving.is_empty()
+    peer.slot.given > 0 || !peer.queue.is_empty() || !peer.serving.is_empty()
 }
 
 impl Torrent {
     /// A round begins: what each slot's share is of what we have shown that we can give in one.
-    pub(super) fn fair_share(&mut self, shared: &Shared) -> Option<u64> {
-        let abroad = self.abroad.as_deref_mut()?;
-        let total = abroad.sent.total();
-        let pace = &mut abroad.pace;
+    pub(super) fn fair_share(&mut self, shared: &SessionContext) -> Option<u64> {
+        if !shared.config.uploads.rotates {
+            return None;
+        }
+        let total = self.traffic.sent.total();
+        let pace = &mut self.pace;
         pace.most = (pace.most - pace.most / FADES).max(total.saturating_sub(pace.before));
         pace.before = total;
-        Some(pace.most / shared.slots() as u64)
+        Some(pace.most / shared.config.uploads.slots as u64)
     }
 
     /// What a peer that wants something may have at once: a slot is free, or, of a seed, as good as free,
     /// since nobody uses it and this one's source has none on trial.
-    pub(super) fn room_for(&self, shared: &Shared, now: Time, conn: ConnId) -> Option<Room> {
+    pub(super) fn room_for(
+        &self,
+        shared: &SessionContext,
+        now: Time,
+        conn: ConnId,
+    ) -> Option<Room> {
         let peer = self.peers.get(&conn)?;
         if shared.config.choker == ChokerKind::Cooperative {
             return Some(Room::Slot);
@@ -114,8 +121,8 @@ impl Torrent {
         // Who let its last slot pass and has another one because nobody waited keeps nobody out, and
         // who is slow has one besides.
         let taken =
-            holders().filter(|other| other.abroad.wasted == 0 && !slow_so_far(shared, other, now));
-        if taken.clone().count() < shared.slots() {
+            holders().filter(|other| other.slot.unused == 0 && !slow_so_far(shared, other, now));
+        if taken.clone().count() < shared.config.uploads.slots {
             return Some(Room::Slot);
         }
         if self.downloads() || wasted_so_far(shared, peer, now) > 0 {
@@ -123,10 +130,10 @@ impl Torrent {
         }
         let source = source_of(peer.remote);
         let fresh = |other: &&Peer| {
-            !uses_slot(other) && other.abroad.slot_since.is_some_and(|at| now.since(at) < TRIAL)
+            !uses_slot(other) && other.slot.since.is_some_and(|at| now.since(at) < TRIAL)
         };
         let on_trial = || holders().filter(fresh);
-        let free = taken.filter(|other| uses_slot(other)).count() < shared.slots()
+        let free = taken.filter(|other| uses_slot(other)).count() < shared.config.uploads.slots
             && on_trial().count() < TRIALS
             && !on_trial().any(|other| source_of(other.remote) == source);
         free.then_some(Room::Trial)
@@ -134,10 +141,10 @@ impl Torrent {
 
     /// Before one more slot on trial is given: where that would be one too many, of the newcomer's source or
     /// in all, the one that nobody used for longest goes. Whoever had it has let it pass.
-    pub(super) fn end_a_trial(&mut self, shared: &mut Shared, now: Time, newcomer: ConnId) {
+    pub(super) fn end_a_trial(&mut self, shared: &mut SessionContext, now: Time, newcomer: ConnId) {
         let source = self.peers.get(&newcomer).and_then(|peer| source_of(peer.remote));
         let unused = self.peers.iter().filter_map(|(conn, peer)| {
-            let since = peer.abroad.slot_since.filter(|_| !peer.am_choking && !uses_slot(peer))?;
+            let since = peer.slot.since.filter(|_| !peer.am_choking && !uses_slot(peer))?;
             Some((since, *conn, source_of(peer.remote)))
         });
         let of_source = unused.clone().filter(|(.., other)| *other == source).min();
@@ -147,10 +154,8 @@ impl Torrent {
             return;
         }
         if let Some(peer) = self.peers.get_mut(&conn) {
-            peer.abroad.wasted = peer.abroad.wasted.saturating_add(1);
-            if let Some(net) = &mut shared.net {
-                net.lets_pass(now, peer.remote, peer.abroad.wasted);
-            }
+            peer.slot.unused = peer.slot.unused.saturating_add(1);
+            shared.slot_memory.add_unused(now, peer.remote, peer.slot.unused);
         }
         self.choke(shared, conn);
     }

@@ -12,13 +12,11 @@
 //!
 //! Which torrent's turn it is, is the session's business.
 
-use super::{Shared, Torrent};
-use crate::config::{PieceOrder, Profile};
+use super::{SessionContext, Torrent};
 use crate::io::{Output, Reason};
 use crate::swarm::choker::ChokerKind;
-use crate::swarm::picker::Picker;
 use crate::swarm::requests::MIN_DEADLINE;
-use crate::swarm::turns::Ticket;
+use crate::swarm::superseed::{Destination, Offer};
 use dunlin_base::{Bitfield, BlockRef, ConnId, Endpoint, PieceIndex, Time};
 use dunlin_wire::Message;
 use std::collections::BTreeMap;
@@ -28,85 +26,6 @@ use std::time::Duration;
 /// from somebody else. It may still be taken.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// What a seed keeps of the copies in its swarm.
-#[derive(Debug)]
-pub(crate) struct Offers {
-    /// Availability is how many peers have a piece or are offered it; all of ours may be offered.
-    copies: Picker,
-    /// Copies that are counted, over all connections.
-    counted: u64,
-    /// Connections whose copies are counted.
-    conns: u64,
-    /// Pieces of which there is no copy but ours.
-    only_ours: u32,
-    /// What was offered, over what was needed: the torrent with the least has its turn.
-    pub(crate) share: u128,
-}
-
-/// What a seed keeps of one connection.
-#[derive(Clone, Debug)]
-pub(crate) struct Destination {
-    /// Pieces that it has or is offered.
-    counted: Bitfield,
-    /// Offers on their way.
-    open: BTreeMap<PieceIndex, Offer>,
-    /// Pieces that it was offered and did not take: who shares nothing does not say what it has, so
-    /// everything else comes first.
-    declined: Bitfield,
-    /// Everything is counted: nothing is left to offer.
-    exhausted: bool,
-}
-
-/// A piece on offer.
-#[derive(Clone, Copy, Debug)]
-struct Offer {
-    /// Bytes that have not left yet.
-    left: u32,
-    /// Whether it was asked for.
-    taken: bool,
-    /// Whether it was not asked for within [`PATIENCE`].
-    old: bool,
-    /// What keeps other offers back.
-    ticket: Ticket,
-    /// Until when something has to happen.
-    until: Time,
-}
-
-impl Offers {
-    /// The offers of a torrent that has `have` and wants nothing; `None` under other profiles.
-    pub(super) fn new(shared: &mut Shared, have: &Bitfield, downloads: bool) -> Option<Offers> {
-        let config = &shared.config;
-        let gives = config.profile == Profile::Cluster && config.shares && !config.tracker_pieces;
-        if !gives || downloads || have.count() == 0 {
-            return None;
-        }
-        let mut copies = Picker::new(PieceOrder::Rarest, have.len());
-        // Ourselves: without a seed, what nobody has would never be picked.
-        copies.seed_came();
-        copies.open_all(have.ones(), &mut shared.rng);
-        Some(Offers { copies, counted: 0, conns: 0, only_ours: have.count(), share: 0 })
-    }
-
-    /// There is one copy more.
-    fn gained(&mut self, piece: PieceIndex) {
-        self.only_ours -= u32::from(self.copies.availability(piece) == 1);
-        self.copies.gained(piece);
-        self.counted += 1;
-    }
-
-    /// There is one copy less.
-    fn lost(&mut self, piece: PieceIndex) {
-        self.copies.lost(piece);
-        self.only_ours += u32::from(self.copies.availability(piece) == 1);
-        self.counted -= 1;
-    }
-
-    /// Pieces that all peers together still lack.
-    fn need(&self) -> u64 {
-        (self.conns * u64::from(self.copies.open_pieces())).saturating_sub(self.counted)
-    }
-}
-
 impl Torrent {
     /// Whether we offer what we have, instead of saying it.
     pub(crate) fn offers_pieces(&self) -> bool {
@@ -115,7 +34,7 @@ impl Torrent {
 
     /// A connection to somebody who wants what we have: it is unchoked at once, so that it can ask as
     /// soon as it is offered something.
-    pub(super) fn begin_offers(&mut self, shared: &mut Shared, conn: ConnId) {
+    pub(super) fn begin_offers(&mut self, shared: &mut SessionContext, conn: ConnId) {
         let Some(offers) = &mut self.offers else { return };
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         if !peer.fast || peer.destination.is_some() {
@@ -123,13 +42,13 @@ impl Torrent {
         }
         offers.conns += 1;
         let none = Bitfield::new(self.have.len());
-        peer.destination = Some(Destination {
+        peer.destination = Some(Box::new(Destination {
             counted: none.clone(),
             open: BTreeMap::new(),
             declined: none,
             exhausted: false,
-        });
-        shared.turns.wait(peer.remote);
+        }));
+        shared.upload_scheduler.wait(peer.remote);
         if shared.config.choker == ChokerKind::Cooperative && peer.am_choking {
             self.unchoke(shared, conn);
         }
@@ -138,7 +57,7 @@ impl Torrent {
     /// A peer has a piece, from whomever.
     pub(super) fn copied(
         &mut self,
-        shared: &mut Shared,
+        shared: &mut SessionContext,
         now: Time,
         conn: ConnId,
         piece: PieceIndex,
@@ -147,7 +66,7 @@ impl Torrent {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         let Some(destination) = &mut peer.destination else { return };
         if let Some(offer) = destination.open.remove(&piece) {
-            shared.turns.gone(now, peer.remote, offer.ticket, false);
+            shared.upload_scheduler.gone(now, peer.remote, offer.ticket, false);
         }
         if self.have.has(piece) && destination.counted.set(piece) {
             offers.gained(piece);
@@ -157,7 +76,7 @@ impl Torrent {
     /// A connection is gone: its copies are, too.
     pub(super) fn end_offers(
         &mut self,
-        shared: &mut Shared,
+        shared: &mut SessionContext,
         now: Time,
         remote: Endpoint,
         to: &Destination,
@@ -166,13 +85,14 @@ impl Torrent {
         offers.conns -= 1;
         to.counted.ones().for_each(|piece| offers.lost(piece));
         for offer in to.open.values() {
-            shared.turns.gone(now, remote, offer.ticket, false);
+            shared.upload_scheduler.gone(now, remote, offer.ticket, false);
         }
     }
 
     /// A piece is asked for.
     pub(super) fn offer_taken(&mut self, now: Time, conn: ConnId, piece: PieceIndex) {
-        let destination = self.peers.get_mut(&conn).and_then(|peer| peer.destination.as_mut());
+        let destination =
+            self.peers.get_mut(&conn).and_then(|peer| peer.destination.as_deref_mut());
         if let Some(offer) = destination.and_then(|to| to.open.get_mut(&piece)) {
             offer.taken = true;
             offer.until = now + MIN_DEADLINE;
@@ -182,7 +102,7 @@ impl Torrent {
     /// A block has left for its destination.
     pub(super) fn offered_left(
         &mut self,
-        shared: &mut Shared,
+        shared: &mut SessionContext,
         now: Time,
         conn: ConnId,
         block: BlockRef,
@@ -195,7 +115,7 @@ impl Torrent {
         if offer.left == 0 {
             let ticket = offer.ticket;
             destination.open.remove(&block.piece);
-            shared.turns.gone(now, peer.remote, ticket, true);
+            shared.upload_scheduler.gone(now, peer.remote, ticket, true);
         }
     }
 
@@ -204,7 +124,7 @@ impl Torrent {
         let conn = self.known.get(remote)?.conn?;
         let peer = self.peers.get(&conn)?;
         let able = peer.handshaken && !peer.am_choking;
-        peer.destination.as_ref().filter(|to| able && !to.exhausted).map(|_| conn)
+        peer.destination.as_deref().filter(|to| able && !to.exhausted).map(|_| conn)
     }
 
     /// The turn of this torrent: less is earlier.
@@ -213,7 +133,12 @@ impl Torrent {
     }
 
     /// Offers the piece with the fewest copies that this peer lacks; false if it lacks none.
-    pub(crate) fn offer_one(&mut self, shared: &mut Shared, now: Time, conn: ConnId) -> bool {
+    pub(crate) fn offer_one(
+        &mut self,
+        shared: &mut SessionContext,
+        now: Time,
+        conn: ConnId,
+    ) -> bool {
         let Some(offers) = &mut self.offers else { return false };
         let Some(peer) = self.peers.get_mut(&conn) else { return false };
         let Some(destination) = &mut peer.destination else { return false };
@@ -237,7 +162,7 @@ impl Torrent {
         destination.counted.set(piece);
         offers.gained(piece);
         let until = now + PATIENCE;
-        let ticket = shared.turns.offered(now, peer.remote);
+        let ticket = shared.upload_scheduler.offered(now, peer.remote);
         let offer = Offer { left: bytes, taken: false, old: false, ticket, until };
         destination.open.insert(piece, offer);
         shared.timers.by(Reason::Request, until);
@@ -247,7 +172,7 @@ impl Torrent {
     }
 
     /// Offers that nobody took up may be made again.
-    pub(super) fn expire_offers(&mut self, shared: &mut Shared, now: Time) {
+    pub(super) fn expire_offers(&mut self, shared: &mut SessionContext, now: Time) {
         let Some(offers) = &mut self.offers else { return };
         for peer in self.peers.values_mut() {
             let Some(destination) = &mut peer.destination else { continue };
@@ -260,11 +185,11 @@ impl Torrent {
                     (offer.old, offer.until) = (true, now + MIN_DEADLINE);
                     // While anything is scarce, who waits for its window comes back to the offer.
                     if offers.only_ours == 0 {
-                        shared.turns.gone(now, peer.remote, offer.ticket, false);
+                        shared.upload_scheduler.gone(now, peer.remote, offer.ticket, false);
                     }
                     continue;
                 }
-                shared.turns.gone(now, peer.remote, offer.ticket, false);
+                shared.upload_scheduler.gone(now, peer.remote, offer.ticket, false);
                 if !offer.taken {
                     destination.declined.set(piece);
                 }
@@ -283,12 +208,12 @@ impl Torrent {
     /// An offer: we may ask for the piece, and should soon.
     pub(super) fn on_suggest(
         &mut self,
-        shared: &mut Shared,
+        shared: &mut SessionContext,
         now: Time,
         conn: ConnId,
         piece: u32,
     ) -> Result<(), super::connect::Violation> {
-        if shared.config.profile != Profile::Cluster || shared.config.tracker_pieces {
+        if !shared.config.superseeds {
             return Ok(());
         }
         let piece = self.geometry.piece(piece).ok_or("suggestion of a piece that is not there")?;
@@ -304,7 +229,7 @@ impl Torrent {
     pub(super) fn check_offers(&self) {
         let Some(offers) = &self.offers else { return };
         offers.copies.check();
-        let to = || self.peers.values().filter_map(|peer| peer.destination.as_ref());
+        let to = || self.peers.values().filter_map(|peer| peer.destination.as_deref());
         assert_eq!(offers.conns, to().count() as u64);
         assert_eq!(offers.counted, to().map(|to| u64::from(to.counted.count())).sum::<u64>());
         for piece in self.have.ones() {

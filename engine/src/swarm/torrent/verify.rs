@@ -1,10 +1,10 @@
 //! Pieces that are complete: hashing, blame, writing, and what follows once they are ours.
 
-use super::{DISK_FULL_PAUSE, Happened, MAX_FULL_PAUSE, Shared, Torrent};
-use crate::client::internet::ban_key;
-use crate::config::Profile;
+use super::{DISK_FULL_PAUSE, MAX_FULL_PAUSE, SessionContext, SwarmEvent, Torrent};
 use crate::io::{Event, LocalError, Output, Reason};
 use crate::stats::Stats;
+use crate::swarm::address::ban_key;
+use crate::swarm::config::HaveRule;
 use crate::swarm::partials::{Block, Stage};
 use dunlin_base::{Endpoint, PieceIndex, Time};
 use dunlin_wire::Message;
@@ -26,7 +26,7 @@ impl Torrent {
     /// The hash of a piece is known.
     pub(crate) fn hashed(
         &mut self,
-        shared: &mut Shared,
+        shared: &mut SessionContext,
         now: Time,
         piece: PieceIndex,
         matches: bool,
@@ -46,13 +46,11 @@ impl Torrent {
         }
     }
 
-    fn failed(&mut self, shared: &mut Shared, now: Time, piece: PieceIndex) {
+    fn failed(&mut self, shared: &mut SessionContext, now: Time, piece: PieceIndex) {
         let Some(partial) = self.partials.get(piece) else { return };
         let senders: Vec<Endpoint> = partial.senders().into_keys().collect();
         shared.stats.bad_pieces += 1;
-        if let Some(abroad) = &mut self.abroad {
-            abroad.corrupt += u64::from(self.geometry.data_len(piece));
-        }
+        self.traffic.corrupt += u64::from(self.geometry.data_len(piece));
         for sender in &senders {
             Stats::count(&mut shared.stats.bad_from, *sender);
         }
@@ -68,7 +66,7 @@ impl Torrent {
     }
 
     /// A failed piece is open again. From now on one peer alone must give it.
-    fn start_over(&mut self, shared: &mut Shared, now: Time, piece: PieceIndex) {
+    fn start_over(&mut self, shared: &mut SessionContext, now: Time, piece: PieceIndex) {
         self.reopen_piece(piece);
         self.alone.insert(piece);
         shared.out.push_back(Output::Release { torrent: self.id, piece });
@@ -78,7 +76,7 @@ impl Torrent {
     /// The digests of a piece's blocks are known.
     pub(crate) fn digested(
         &mut self,
-        shared: &mut Shared,
+        shared: &mut SessionContext,
         now: Time,
         piece: PieceIndex,
         digests: &[u64],
@@ -110,16 +108,14 @@ impl Torrent {
     }
 
     /// A piece is on disk: only now it is ours, announced and served.
-    pub(crate) fn written(&mut self, shared: &mut Shared, now: Time, piece: PieceIndex) {
+    pub(crate) fn written(&mut self, shared: &mut SessionContext, now: Time, piece: PieceIndex) {
         let Some(partial) = self.partials.get(piece) else { return };
         let Stage::Storing { written: false, digested } = partial.stage else { return };
         self.full_pause = Duration::ZERO;
         let most = partial.senders().into_iter().max_by_key(|(_, blocks)| *blocks);
         self.partials.set_stage(piece, Stage::Storing { written: true, digested });
         self.have.set(piece);
-        if let Some(abroad) = &mut self.abroad {
-            abroad.kept += u64::from(self.geometry.data_len(piece));
-        }
+        self.traffic.kept += u64::from(self.geometry.data_len(piece));
         self.alone.remove(&piece);
         if let Some((from, _)) = most {
             Stats::count(&mut shared.stats.pieces_from, from);
@@ -128,15 +124,15 @@ impl Torrent {
         // While the piece is being stored it is still in the list of started pieces.
         self.finish_piece(shared, piece);
         self.announce(shared, now, piece);
-        shared.happened.push_back(Happened::PieceDone { torrent: self.id, piece });
-        // The last one that was under way: perhaps nobody gives the rest. Under profile course the
-        // member goes on, since a refresh may be due first.
-        if shared.config.profile != Profile::Course && !self.is_under_way() {
+        shared.notify(SwarmEvent::PieceDone { torrent: self.id, piece });
+        // The last one that was under way: perhaps nobody gives the rest. A policy of a driver goes on
+        // when its driver calls it.
+        if self.requests.is_pipelined() && !self.is_under_way() {
             self.fill(shared, now);
         }
     }
 
-    fn finish_piece(&mut self, shared: &mut Shared, piece: PieceIndex) {
+    fn finish_piece(&mut self, shared: &mut SessionContext, piece: PieceIndex) {
         let stage = self.partials.get(piece).map(|partial| partial.stage);
         if stage == Some(Stage::Storing { written: true, digested: true }) {
             self.partials.remove(piece);
@@ -147,9 +143,9 @@ impl Torrent {
         }
     }
 
-    /// HAVE to everybody who lacks the piece (BEP 3). The classic algorithm sends none.
-    pub(super) fn announce(&mut self, shared: &mut Shared, now: Time, piece: PieceIndex) {
-        if shared.config.profile == Profile::Course || !shared.config.shares {
+    /// HAVE to everybody who lacks the piece (BEP 3).
+    pub(super) fn announce(&mut self, shared: &mut SessionContext, now: Time, piece: PieceIndex) {
+        if shared.config.haves == HaveRule::Never || !shared.config.shares {
             return;
         }
         self.unsaid.pieces.push(piece);
@@ -157,9 +153,9 @@ impl Torrent {
     }
 
     /// Announces what waits, if it is time.
-    pub(crate) fn announce_crowd(&mut self, shared: &mut Shared, now: Time) {
+    pub(crate) fn announce_crowd(&mut self, shared: &mut SessionContext, now: Time) {
         if let Some(said) = self.unsaid.said
-            && shared.config.profile == Profile::Cluster
+            && shared.config.haves == HaveRule::Crowds
             && now.since(said) < CROWD
             && self.downloads()
         {
@@ -182,7 +178,7 @@ impl Torrent {
     /// Our disk failed: nobody is blamed. After a full disk there is a pause.
     pub(crate) fn disk_failed(
         &mut self,
-        shared: &mut Shared,
+        shared: &mut SessionContext,
         now: Time,
         piece: PieceIndex,
         error: LocalError,
@@ -201,7 +197,7 @@ impl Torrent {
             }
             shared.timers.by(Reason::Dial, self.paused_until);
         }
-        shared.happened.push_back(Happened::DiskFailed { torrent: self.id, piece, error });
+        shared.notify(SwarmEvent::DiskFailed { torrent: self.id, piece, error });
         self.fill(shared, now);
     }
 }

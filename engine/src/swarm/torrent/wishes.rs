@@ -2,69 +2,31 @@
 //! which a torrent that was added by its name alone is known.
 
 use super::connect::uncount;
-use super::{Shared, Torrent};
+use super::{SessionContext, Torrent};
 use crate::config::PieceOrder;
-use crate::io::{HangUpReason, Output};
+use crate::io::Output;
 use crate::swarm::partials::{Partials, Stage};
-use crate::swarm::peer::{Early, Pieces};
+use crate::swarm::peer::Pieces;
 use crate::swarm::picker::Picker;
-use dunlin_base::{Bitfield, ConnId, PieceIndex, Rng, Time};
+use crate::swarm::priorities::PiecePriorities;
+use dunlin_base::{Bitfield, ConnId, PieceIndex, Time};
 use dunlin_metainfo::Geometry;
 use dunlin_wire::Message;
 
-/// How much each piece is wanted: the higher, the sooner.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Levels {
-    /// One a piece; empty where all are wanted alike.
-    of: Vec<u8>,
-    /// The levels that there are, the highest first.
-    used: Vec<u8>,
-}
-
-impl Levels {
-    /// The levels of every piece.
-    pub(crate) fn new(of: Vec<u8>) -> Levels {
-        let mut used = of.clone();
-        used.sort_unstable_by(|a, b| b.cmp(a));
-        used.dedup();
-        if used.len() < 2 { Levels::default() } else { Levels { of, used } }
-    }
-}
-
-/// The next piece to start: of the highest level at which anybody gives one.
-pub(super) fn pick(
-    picker: &Picker,
-    abroad: Option<&super::Abroad>,
-    random_first: Option<&mut Rng>,
-    gives: impl Fn(PieceIndex) -> bool,
-) -> Option<PieceIndex> {
-    let levels = abroad.map(|abroad| &abroad.levels).filter(|levels| !levels.used.is_empty());
-    let Some(levels) = levels else { return picker.pick(random_first, gives) };
-    levels.used.iter().find_map(|level| {
-        let here = |piece: PieceIndex| levels.of.get(piece.index()) == Some(level);
-        picker.pick(None, |piece| here(piece) && gives(piece))
-    })
-}
-
 impl Torrent {
-    /// Whether the torrent is known by its name alone.
-    pub(crate) fn is_blind(&self) -> bool {
-        self.abroad.as_ref().is_some_and(|abroad| abroad.blind)
-    }
-
     /// Whether nothing more is wanted (BEP 21).
     pub(crate) fn is_upload_only(&self) -> bool {
-        !self.is_blind() && !self.downloads()
+        !self.awaits_metadata && !self.downloads()
     }
 
     /// Other pieces are wanted from now on, and `have` is here.
     pub(crate) fn want(
         &mut self,
-        shared: &mut Shared,
+        shared: &mut SessionContext,
         now: Time,
         have: &Bitfield,
         wanted: &Bitfield,
-        levels: Levels,
+        priorities: PiecePriorities,
     ) {
         let found: Vec<PieceIndex> = have.minus(&self.have).collect();
         for piece in found {
@@ -82,9 +44,7 @@ impl Torrent {
                 self.is_unwanted(shared, piece);
             }
         }
-        if let Some(abroad) = &mut self.abroad {
-            abroad.levels = levels;
-        }
+        self.priorities = priorities;
         let conns: Vec<ConnId> = self.peers.keys().copied().collect();
         for conn in conns {
             self.update_interest(shared, conn);
@@ -108,7 +68,7 @@ impl Torrent {
         }
     }
 
-    fn is_unwanted(&mut self, shared: &mut Shared, piece: PieceIndex) {
+    fn is_unwanted(&mut self, shared: &mut SessionContext, piece: PieceIndex) {
         let stage = self.partials.get(piece).map(|partial| partial.stage);
         if matches!(stage, Some(Stage::Storing { .. })) {
             return;
@@ -119,7 +79,7 @@ impl Torrent {
     }
 
     /// Pieces in another order from now on.
-    pub(crate) fn set_order(&mut self, shared: &mut Shared, now: Time, order: PieceOrder) {
+    pub(crate) fn set_order(&mut self, shared: &mut SessionContext, now: Time, order: PieceOrder) {
         if self.picker.order() == order {
             return;
         }
@@ -138,23 +98,23 @@ impl Torrent {
         self.fill(shared, now);
     }
 
-    /// The torrent is known at last: what peers said of their pieces counts from now on.
-    pub(crate) fn reveal(
+    /// The metadata is here at last. What peers announced of their pieces before counts for nothing: the
+    /// driver kept it, and passes it on now.
+    pub(crate) fn set_metadata(
         &mut self,
-        shared: &mut Shared,
+        shared: &mut SessionContext,
         now: Time,
         geometry: Geometry,
         have: Bitfield,
         wanted: &Bitfield,
-        levels: Levels,
+        priorities: PiecePriorities,
     ) {
-        let Some(abroad) = &mut self.abroad else { return };
-        abroad.blind = false;
-        abroad.levels = levels;
+        self.awaits_metadata = false;
+        self.priorities = priorities;
         for peer in self.peers.values_mut() {
             let old = std::mem::replace(&mut peer.pieces, Pieces::Unknown);
             uncount(&mut self.picker, &old);
-            peer.useful = 0;
+            (peer.useful, peer.announced) = (0, false);
         }
         let order = self.picker.order();
         self.picker = Picker::new(order, geometry.pieces());
@@ -163,48 +123,15 @@ impl Torrent {
         wanted.minus(&have).for_each(|piece| _ = self.missing.set(piece));
         self.picker.open_all(self.missing.ones(), &mut shared.rng);
         (self.geometry, self.have, self.last_gain) = (geometry, have, now);
-        let conns: Vec<ConnId> = self.peers.keys().copied().collect();
-        for conn in conns {
-            self.introduce_again(shared, conn);
-            self.say_haves(shared, conn);
-            if let Err(what) = self.replay_early(shared, now, conn) {
-                self.hang_up(shared, now, conn, HangUpReason::Violation(what));
-            }
-        }
-        self.fill(shared, now);
     }
 
-    /// We said that we have nothing, before we knew.
-    fn say_haves(&self, shared: &mut Shared, conn: ConnId) {
+    /// HAVE for everything that is here, to a peer that received a bitfield without it.
+    pub(crate) fn send_haves(&self, shared: &mut SessionContext, conn: ConnId) {
         if self.peers.get(&conn).is_some_and(|peer| peer.handshaken) {
             for piece in self.have.ones() {
                 let message = Message::Have { piece: piece.0 };
                 shared.out.push_back(Output::Send { conn, message });
             }
         }
-    }
-
-    fn replay_early(
-        &mut self,
-        shared: &mut Shared,
-        now: Time,
-        conn: ConnId,
-    ) -> Result<(), &'static str> {
-        let Some(peer) = self.peers.get_mut(&conn) else { return Ok(()) };
-        let early = std::mem::take(&mut peer.abroad.early);
-        let haves = std::mem::take(&mut peer.abroad.early_haves);
-        let first = match early {
-            Early::Silent => None,
-            Early::All => Some(Message::HaveAll),
-            Early::None => Some(Message::HaveNone),
-            Early::Bits(bits) => Some(Message::Bitfield(bits)),
-        };
-        peer.announced = false;
-        for message in
-            first.into_iter().chain(haves.into_iter().map(|piece| Message::Have { piece }))
-        {
-            self.on_pieces(shared, now, conn, &message)?;
-        }
-        Ok(())
     }
 }

@@ -1,0 +1,148 @@
+//! What all torrents of a session share, what a torrent begins with, and what the core reports to its driver.
+
+use crate::config::PieceOrder;
+use crate::io::{Event, Limits, LocalError, Output};
+use crate::stats::Stats;
+use crate::swarm::address::ban_key;
+use crate::swarm::bans::Bans;
+use crate::swarm::config::SwarmConfig;
+use crate::swarm::peer::Peer;
+use crate::swarm::policy::Requests;
+use crate::swarm::priorities::PiecePriorities;
+use crate::swarm::rate_limit::RateLimits;
+use crate::swarm::slot_memory::SlotMemory;
+use crate::swarm::timer::Timers;
+use crate::swarm::upload_scheduler::UploadScheduler;
+use dunlin_base::{
+    Bitfield, ConnId, Endpoint, InfoHash, PeerId, PieceIndex, RateMeter, Rng, TorrentId,
+};
+use dunlin_metainfo::Geometry;
+use dunlin_wire::Reserved;
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+/// What all torrents of a session share.
+#[derive(Debug)]
+pub(crate) struct SessionContext {
+    pub(crate) config: SwarmConfig,
+    pub(crate) rng: Rng,
+    pub(crate) out: VecDeque<Output>,
+    pub(crate) events: VecDeque<SwarmEvent>,
+    pub(crate) stats: Stats,
+    pub(crate) timers: Timers,
+    pub(crate) banned: Bans,
+    /// Peers that are to be banned: their connections are still to be closed.
+    pub(crate) to_ban: BTreeSet<Endpoint>,
+    /// A reservation failed; nothing is reserved until there is memory again.
+    pub(crate) out_of_memory: bool,
+    /// Nothing is requested until the driver goes on.
+    pub(crate) requests_held: bool,
+    /// Counts choices of sources.
+    pub(crate) chosen: u64,
+    /// Whom to offer something next.
+    pub(crate) upload_scheduler: UploadScheduler,
+    /// The share of the torrent that last had its turn: who begins later begins there.
+    pub(crate) offer_clock: u128,
+    /// What all torrents together may take and give.
+    pub(crate) rates: RateLimits,
+    pub(crate) slot_memory: SlotMemory,
+    /// Dials under way.
+    pub(crate) dialling: usize,
+    /// Connections that stand.
+    pub(crate) connected: usize,
+    /// Somebody may be dialled who could not be before.
+    pub(crate) dials_possible: bool,
+}
+
+impl SessionContext {
+    /// Whether nothing is asked of this peer any more.
+    pub(crate) fn is_banned(&self, remote: Endpoint) -> bool {
+        !self.banned.is_empty() && self.banned.contains(ban_key(remote))
+    }
+
+    /// The peer is banned as soon as the present step is over.
+    pub(crate) fn ban(&mut self, remote: Endpoint) {
+        self.to_ban.insert(ban_key(remote));
+    }
+
+    pub(crate) fn send(&mut self, conn: ConnId, message: dunlin_wire::Message) {
+        self.out.push_back(Output::Send { conn, message });
+    }
+
+    /// What the app may show.
+    pub(crate) fn event(&mut self, event: Event) {
+        self.out.push_back(Output::Event(event));
+    }
+
+    /// What the driver acts on.
+    pub(crate) fn notify(&mut self, event: SwarmEvent) {
+        self.events.push_back(event);
+    }
+}
+
+/// What the core reports to whoever drives it.
+#[derive(Clone, Debug)]
+pub(crate) enum SwarmEvent {
+    /// A piece is verified and on disk.
+    PieceDone { torrent: TorrentId, piece: PieceIndex },
+    /// Nobody in the swarm gives a wanted piece.
+    Starved { torrent: TorrentId },
+    /// Our disk fails.
+    DiskFailed { torrent: TorrentId, piece: PieceIndex, error: LocalError },
+    /// A block that a peer asked for could not be read.
+    ServeFailed { torrent: TorrentId, error: LocalError },
+    /// A connection is gone, with the peer as it was last.
+    Gone { torrent: TorrentId, conn: ConnId, peer: Box<Peer> },
+}
+
+/// A name of a torrent on the wire, and what our handshake announces for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SwarmName {
+    pub(crate) info_hash: InfoHash,
+    pub(crate) reserved: Reserved,
+}
+
+/// What a torrent begins with.
+#[derive(Debug)]
+pub(crate) struct TorrentParams {
+    pub(crate) id: TorrentId,
+    /// Its names, the first one first; at least one. A hybrid torrent has two (BEP 52).
+    pub(crate) names: Vec<SwarmName>,
+    /// Who we are in its swarm.
+    pub(crate) peer_id: PeerId,
+    pub(crate) geometry: Geometry,
+    pub(crate) have: Bitfield,
+    /// Pieces that are wanted, here or not.
+    pub(crate) wanted: Bitfield,
+    pub(crate) order: PieceOrder,
+    pub(crate) priorities: PiecePriorities,
+    pub(crate) limits: Limits,
+    /// Its metadata comes later (BEP 9).
+    pub(crate) awaits_metadata: bool,
+    pub(crate) requests: Requests,
+}
+
+/// Payload that moved, in bytes.
+#[derive(Debug)]
+pub(crate) struct Traffic {
+    /// What came, kept or not.
+    pub(crate) received: RateMeter,
+    /// What was given.
+    pub(crate) sent: RateMeter,
+    /// Pieces that matched their hash.
+    pub(crate) kept: u64,
+    /// What came twice or was never asked for.
+    pub(crate) redundant: u64,
+    /// Pieces that did not match their hash.
+    pub(crate) corrupt: u64,
+}
+
+impl Default for Traffic {
+    fn default() -> Traffic {
+        let meter = || RateMeter::new(METER);
+        Traffic { received: meter(), sent: meter(), kept: 0, redundant: 0, corrupt: 0 }
+    }
+}
+
+/// Rates that people see are averaged over so long.
+const METER: Duration = Duration::from_secs(4);
