@@ -203,8 +203,8 @@ impl<'a> TraceLine<'a> {
             load: self.load,
             forced: self.forced,
             about: self.about.as_ref().map(|(name, ranks)| match ranks.as_slice() {
-                [one] => BTreeMap::from([(*name, About::One(one.0))]),
-                more => BTreeMap::from([(*name, About::More(numbers(more)))]),
+                [one] => BTreeMap::from([(*name, AboutRanks::One(one.0))]),
+                more => BTreeMap::from([(*name, AboutRanks::More(numbers(more)))]),
             }),
             reason: self.reason,
         };
@@ -239,7 +239,7 @@ struct TraceForm<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     forced: Option<bool>,
     #[serde(flatten)]
-    about: Option<BTreeMap<&'a str, About>>,
+    about: Option<BTreeMap<&'a str, AboutRanks>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
 }
@@ -247,7 +247,7 @@ struct TraceForm<'a> {
 /// The ranks that a local event is about.
 #[derive(Serialize)]
 #[serde(untagged)]
-enum About {
+enum AboutRanks {
     One(u32),
     More(Vec<u32>),
 }

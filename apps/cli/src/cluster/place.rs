@@ -263,7 +263,7 @@ impl Kind for Placement {
             Seat::All(_) => self.load_here(stage)?,
             Seat::Lead(process) => {
                 self.find_problems(process, stage);
-                process.job.own(&self.hello(process, None));
+                process.job.set_local_hello(&self.hello(process, None));
                 // No rank of this host is lower, so the others matter to themselves only.
                 vec![self.load_own(process, stage)?]
             }

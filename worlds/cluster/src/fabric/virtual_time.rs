@@ -81,7 +81,7 @@ enum Alarm {
     Peer(Rank),
 }
 
-struct Station {
+struct SimulatedRank {
     peer: Peer,
     downloader: Downloader,
     uploader: Uploader,
@@ -101,7 +101,7 @@ struct World {
     timers: Timers<Alarm>,
     /// The lowest rank that is a peer: 0 or 1.
     first: Rank,
-    stations: Vec<Station>,
+    ranks: Vec<SimulatedRank>,
     tracker: Tracker,
     budget: Option<Arc<Budget>>,
     woken: Woken,
@@ -110,16 +110,16 @@ struct World {
 
 /// Runs a swarm until everyone has stopped.
 pub(crate) fn run(
-    seats: Vec<RankSetup>,
+    rank_setups: Vec<RankSetup>,
     tracker: Tracker,
     control: &RunControl,
     config: VirtualConfig,
     seed: u64,
 ) -> RunOutcome {
-    let mut world = World::new(seats, tracker, config, seed);
+    let mut world = World::new(rank_setups, tracker, config, seed);
     let mut errors = Vec::new();
     let mut interrupted = false;
-    for index in 0..world.stations.len() {
+    for index in 0..world.ranks.len() {
         world.effects(index);
     }
     let mut steps = 0;
@@ -136,22 +136,28 @@ pub(crate) fn run(
         }
     }
     let at = world.network.now();
-    let peers = world.stations.into_iter().map(|station| station.peer.into_report(at)).collect();
+    let peers = world.ranks.into_iter().map(|rank_state| rank_state.peer.into_report(at)).collect();
     RunOutcome { peers, tracker: Some(world.tracker), at, errors }
 }
 
 impl World {
-    fn new(seats: Vec<RankSetup>, tracker: Tracker, config: VirtualConfig, seed: u64) -> World {
+    fn new(
+        rank_setups: Vec<RankSetup>,
+        tracker: Tracker,
+        config: VirtualConfig,
+        seed: u64,
+    ) -> World {
         let woken = Woken::default();
-        let budget = seats.first().map(|seat| Arc::clone(&seat.setup.budget));
-        let first = seats.first().map_or(Rank(1), |seat| seat.setup.config.rank);
-        let stations = seats.into_iter().map(|seat| station(seat, &woken)).collect();
+        let budget = rank_setups.first().map(|rank_setup| Arc::clone(&rank_setup.setup.budget));
+        let first = rank_setups.first().map_or(Rank(1), |rank_setup| rank_setup.setup.config.rank);
+        let ranks =
+            rank_setups.into_iter().map(|rank_setup| simulated(rank_setup, &woken)).collect();
         World {
             network: Network::new(network_config(&config), Rng::fork(seed, STREAM_DELAY)),
             config,
             first,
             timers: Timers::new(),
-            stations,
+            ranks,
             tracker,
             budget,
             woken,
@@ -160,16 +166,16 @@ impl World {
     }
 
     fn over(&self) -> bool {
-        self.tracker.finished() && self.stations.iter().all(|station| station.over)
+        self.tracker.finished() && self.ranks.iter().all(|rank_state| rank_state.over)
     }
 
     fn given_up(&self, steps: u64, moved: bool) -> RunError {
         let waiting: Vec<String> = self
-            .stations
+            .ranks
             .iter()
-            .filter(|station| !station.over)
+            .filter(|rank_state| !rank_state.over)
             .take(8)
-            .map(|station| format!("{:?}", station.peer.rank()))
+            .map(|rank_state| format!("{:?}", rank_state.peer.rank()))
             .collect();
         let why = if moved { "goes round in circles" } else { "waits for nothing" };
         RunError::Stalled(format!(
@@ -208,11 +214,12 @@ impl World {
             Happening::Arrival(arrival) => self.arrival(to, arrival),
             Happening::Upload(serve) => self.uploaded(to, &serve),
             Happening::Sync => {
-                let Some(station) = self.station(to).filter(|station| !station.over) else {
+                let Some(rank_state) = self.rank_mut(to).filter(|rank_state| !rank_state.over)
+                else {
                     return;
                 };
-                station.sync_at = None;
-                let done = station.downloader.sync();
+                rank_state.sync_at = None;
+                let done = rank_state.downloader.sync();
                 self.arrival(to, Arrival::Downloaded(done));
             }
         }
@@ -226,20 +233,20 @@ impl World {
         Rank(self.first.0 + index as u32)
     }
 
-    fn station(&mut self, rank: Rank) -> Option<&mut Station> {
+    fn rank_mut(&mut self, rank: Rank) -> Option<&mut SimulatedRank> {
         let index = self.index_of(rank)?;
-        self.stations.get_mut(index)
+        self.ranks.get_mut(index)
     }
 
     fn arrival(&mut self, rank: Rank, arrival: Arrival) {
         let (now, check) = (self.network.now(), self.config.check);
-        let Some(station) = self.station(rank) else { return };
-        if station.over {
+        let Some(rank_state) = self.rank_mut(rank) else { return };
+        if rank_state.over {
             return;
         }
-        station.peer.handle(now, arrival);
+        rank_state.peer.handle(now, arrival);
         if check {
-            station.peer.check();
+            rank_state.peer.check();
         }
         if let Some(index) = self.index_of(rank) {
             self.effects(index);
@@ -249,15 +256,15 @@ impl World {
     /// Carries out what a rank wants.
     fn effects(&mut self, index: usize) {
         let rank = self.rank_of(index);
-        while let Some(effect) = self.station(rank).and_then(|station| station.peer.poll()) {
+        while let Some(effect) = self.rank_mut(rank).and_then(|rank_state| rank_state.peer.poll()) {
             match effect {
                 Effect::Send { to, frame } => self.send(rank, to, frame, None),
                 Effect::Download(job) => {
                     let (now, took) = (self.network.now(), self.job_time());
-                    let Some(station) = self.station(rank) else { return };
-                    let done = station.downloader.run(job, &mut |_, _| {});
-                    station.busy_until = station.busy_until.max(now) + took;
-                    let at = station.busy_until;
+                    let Some(rank_state) = self.rank_mut(rank) else { return };
+                    let done = rank_state.downloader.run(job, &mut |_, _| {});
+                    rank_state.busy_until = rank_state.busy_until.max(now) + took;
+                    let at = rank_state.busy_until;
                     if let Some(done) = done {
                         self.schedule(at, rank, Arrival::Downloaded(done));
                     }
@@ -265,37 +272,37 @@ impl World {
                 }
                 Effect::Upload(job) => self.upload(rank, job),
                 Effect::Keep => {
-                    if let Some(station) = self.station(rank) {
-                        station.downloader.content().keep_at_end();
+                    if let Some(rank_state) = self.rank_mut(rank) {
+                        rank_state.downloader.content().keep_at_end();
                     }
                 }
                 Effect::Finished => {
-                    if let Some(station) = self.station(rank) {
-                        station.over = true;
+                    if let Some(rank_state) = self.rank_mut(rank) {
+                        rank_state.over = true;
                     }
                 }
             }
         }
-        let wake = self.station(rank).and_then(|station| station.peer.next_timeout());
+        let wake = self.rank_mut(rank).and_then(|rank_state| rank_state.peer.next_timeout());
         self.timers.set(Alarm::Peer(rank), wake.map(|(at, _)| at));
     }
 
     fn plan_sync(&mut self, rank: Rank, at: Time) {
-        let Some(station) = self.station(rank) else { return };
-        let due = match (station.downloader.finishing(), station.downloader.unsynced()) {
+        let Some(rank_state) = self.rank_mut(rank) else { return };
+        let due = match (rank_state.downloader.finishing(), rank_state.downloader.unsynced()) {
             (true, _) => at,
             (false, true) => at + SYNC_AFTER,
             (false, false) => return,
         };
-        if station.sync_at.is_none_or(|planned| due < planned) {
-            station.sync_at = Some(due);
+        if rank_state.sync_at.is_none_or(|planned| due < planned) {
+            rank_state.sync_at = Some(due);
             self.network.schedule(due, rank, Happening::Sync);
         }
     }
 
     fn upload(&mut self, rank: Rank, job: UploadJob) {
-        let Some(station) = self.station(rank) else { return };
-        if let Some(done) = station.uploader.push(job) {
+        let Some(rank_state) = self.rank_mut(rank) else { return };
+        if let Some(done) = rank_state.uploader.push(job) {
             self.schedule(self.network.now(), rank, Arrival::Uploaded(done));
         }
         self.next_upload(rank);
@@ -303,22 +310,25 @@ impl World {
 
     fn next_upload(&mut self, rank: Rank) {
         let (now, took) = (self.network.now(), self.job_time());
-        let Some(station) = self.station(rank).filter(|station| !station.uploading) else { return };
-        if let Some((at, serve)) = station.uploader.next(now) {
-            station.uploading = true;
+        let Some(rank_state) = self.rank_mut(rank).filter(|rank_state| !rank_state.uploading)
+        else {
+            return;
+        };
+        if let Some((at, serve)) = rank_state.uploader.next(now) {
+            rank_state.uploading = true;
             self.network.schedule(at + took, rank, Happening::Upload(serve));
         }
     }
 
     fn uploaded(&mut self, rank: Rank, serve: &Serve) {
         let Some(budget) = self.budget.clone() else { return };
-        let Some(station) = self.station(rank) else { return };
-        station.uploading = false;
-        if station.over {
+        let Some(rank_state) = self.rank_mut(rank) else { return };
+        rank_state.uploading = false;
+        if rank_state.over {
             return;
         }
-        let charge = budget.charge_unbounded(station.uploader.bytes(serve));
-        let (frame, done) = station.uploader.read(serve, charge);
+        let charge = budget.charge_unbounded(rank_state.uploader.bytes(serve));
+        let (frame, done) = rank_state.uploader.read(serve, charge);
         self.next_upload(rank);
         match frame {
             // A link with a rate takes its time: the block counts as sent when it has left.
@@ -362,7 +372,7 @@ impl World {
             // Later than the last message of the tracker: whoever heard of the end goes its own
             // way.
             let at = self.network.now() + self.config.max_delay * 2;
-            for index in 0..self.stations.len() {
+            for index in 0..self.ranks.len() {
                 self.schedule(at, self.rank_of(index), Arrival::Stop);
             }
         }
@@ -417,20 +427,21 @@ fn bytes_of(frame: &Frame) -> u64 {
     body + OVERHEAD
 }
 
-fn station(seat: RankSetup, woken: &Woken) -> Station {
-    let rank = seat.setup.config.rank;
+fn simulated(rank_setup: RankSetup, woken: &Woken) -> SimulatedRank {
+    let rank = rank_setup.setup.config.rank;
     let waker = |wanted: bool| {
         let woken = Arc::clone(woken);
         Box::new(move || {
             lock(&woken).push_back((rank, wanted));
         })
     };
-    seat.setup.budget.set_waker(u64::from(rank.0), waker(false));
-    seat.setup.budget.set_pressure(u64::from(rank.0), waker(true));
-    let downloader = Downloader::new(Arc::clone(&seat.content));
-    let uploader = Uploader::new(seat.content, &seat.setup.faults, seat.setup.max_rate);
-    Station {
-        peer: Peer::new(seat.setup),
+    rank_setup.setup.budget.set_waker(u64::from(rank.0), waker(false));
+    rank_setup.setup.budget.set_pressure(u64::from(rank.0), waker(true));
+    let downloader = Downloader::new(Arc::clone(&rank_setup.content));
+    let uploader =
+        Uploader::new(rank_setup.content, &rank_setup.setup.faults, rank_setup.setup.max_rate);
+    SimulatedRank {
+        peer: Peer::new(rank_setup.setup),
         downloader,
         uploader,
         busy_until: Time::ZERO,

@@ -14,10 +14,10 @@ use dunlin_base::Rank;
 use ends::Waker;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
-use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::thread::JoinHandle;
 
 /// The most that is read of a file below `/proc`, in bytes; what we look for is at its start.
@@ -57,7 +57,7 @@ mod any_path {
 
     #[derive(Serialize, Deserialize)]
     #[serde(untagged)]
-    enum Form {
+    enum PathForm {
         Text(String),
         Bytes(Vec<u8>),
     }
@@ -67,8 +67,8 @@ mod any_path {
         to: S,
     ) -> Result<S::Ok, S::Error> {
         let form = |path: &PathBuf| match path.to_str() {
-            Some(text) => Form::Text(text.to_owned()),
-            None => Form::Bytes(path.as_os_str().as_bytes().to_vec()),
+            Some(text) => PathForm::Text(text.to_owned()),
+            None => PathForm::Bytes(path.as_os_str().as_bytes().to_vec()),
         };
         path.as_ref().map(form).serialize(to)
     }
@@ -77,10 +77,10 @@ mod any_path {
         from: D,
     ) -> Result<Option<PathBuf>, D::Error> {
         let path = |form| match form {
-            Form::Text(text) => PathBuf::from(text),
-            Form::Bytes(bytes) => PathBuf::from(std::ffi::OsString::from_vec(bytes)),
+            PathForm::Text(text) => PathBuf::from(text),
+            PathForm::Bytes(bytes) => PathBuf::from(std::ffi::OsString::from_vec(bytes)),
         };
-        Ok(Option::<Form>::deserialize(from)?.map(path))
+        Ok(Option::<PathForm>::deserialize(from)?.map(path))
     }
 }
 
@@ -137,13 +137,19 @@ pub fn mount_id() -> String {
     of_this_system("mnt")
 }
 
+/// A number that no other process has.
+static ALONE: OnceLock<u64> = OnceLock::new();
+
+fn draw() -> u64 {
+    getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id()))
+}
+
 fn of_this_system(namespace: &str) -> String {
     let boot = read("/proc/sys/kernel/random/boot_id");
     let space = std::fs::read_link(Path::new("/proc/self/ns").join(namespace));
     match (boot, space) {
         (Some(boot), Ok(space)) => format!("{} {}", boot.trim(), space.display()),
-        // The hasher's keys are drawn anew for every process.
-        _ => format!("alone {:x}", RandomState::new().hash_one(std::process::id())),
+        _ => format!("alone {namespace} {:x}", ALONE.get_or_init(draw)),
     }
 }
 

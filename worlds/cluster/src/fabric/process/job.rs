@@ -332,7 +332,7 @@ impl Job {
 
     /// Rank 0, where it is a peer too, sets where it writes and how long its blocks are: before
     /// [`Job::welcome`].
-    pub fn own(&self, hello: &Hello) {
+    pub fn set_local_hello(&self, hello: &Hello) {
         let me = process_of(&Neighbour::me(Rank::TRACKER, hello.state.clone()), &hello.host);
         let mut state = self.state();
         state.place.clone_from(&hello.state);

@@ -154,7 +154,7 @@ fn process(
         assert_eq!(hellos.len(), peers);
         assert!(hellos.values().all(|hello| hello.host == "here"));
         if part.is_some() {
-            job.own(&hello);
+            job.set_local_hello(&hello);
         }
         assert_eq!(job.welcome(7).seed, 7);
     } else {
