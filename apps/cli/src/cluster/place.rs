@@ -71,7 +71,7 @@ pub(crate) fn run(command: &Command, launcher: Option<&Launcher>) -> Result<Exit
     if matches!(launch, Launch::Ranks) {
         refuse_here_only(options)?;
     }
-    let message = spec.as_ref().map_or(Value::Null, |spec| spec.message().clone());
+    let message = spec.as_ref().map_or(Value::Null, JobSpec::message);
     pipeline::run(spec.map(Placement::new), &options.run, launch, launcher, &message)
 }
 

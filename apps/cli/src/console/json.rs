@@ -1,19 +1,23 @@
 //! The documents of `--json`. Schema 1: fields may be added, none changes its meaning.
 
 use crate::exit::Exit;
+use serde::Serialize;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// The version of the document's schema.
 pub(crate) const SCHEMA: u32 = 1;
 
 /// The document of a run that never began, or was refused.
 pub(crate) fn failure(exit: Exit, message: &str) -> Value {
-    json!({ "schema": SCHEMA, "ok": false, "error": error(exit, message) })
+    report(BTreeMap::<String, Value>::new(), exit, message)
 }
 
 /// The document of a run: the world's report, with an `error` if it is not ok and has none.
 /// `message` is what went wrong, for people.
-pub(crate) fn report(mut report: Value, exit: Exit, message: &str) -> Value {
+pub(crate) fn report(report: impl Serialize, exit: Exit, message: &str) -> Value {
+    // Fields of types and keys of maps are texts, so that it is always an object.
+    let mut report = serde_json::to_value(report).unwrap_or_default();
     if let Some(fields) = report.as_object_mut() {
         fields.insert("schema".to_owned(), SCHEMA.into());
         fields.insert("ok".to_owned(), (exit == Exit::Ok).into());

@@ -9,6 +9,7 @@
 
 use crate::exit::Failure;
 use dunlin_base::{is_disguise, plain, plain_json};
+use serde::Serialize;
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt::Display;
@@ -160,7 +161,9 @@ pub(crate) fn quiet_end(result: io::Result<()>) -> Result<(), Failure> {
 ///
 /// # Errors
 /// As [`data`].
-pub(crate) fn document(value: &serde_json::Value) -> Result<(), Failure> {
+pub(crate) fn document(document: &impl Serialize) -> Result<(), Failure> {
+    // As a value first: its keys are in order.
+    let value = serde_json::to_value(document).map_err(Failure::environment)?;
     data(|page| page.json(&format!("{value:#}")))
 }
 

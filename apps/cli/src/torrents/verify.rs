@@ -12,7 +12,7 @@ use dunlin_base::{Bitfield, FileIndex, PieceIndex, format_size, plain};
 use dunlin_disk::{CheckFiles, Checked, DiskErrorKind, Fs, RealFs};
 use dunlin_metainfo::{BLOCK_LENGTH, Content, Torrent};
 use look::{PlacedFile, Presence};
-use serde_json::{Value, json};
+use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -22,18 +22,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 const MAX_RUNS: usize = 8;
 
 /// What is wrong with one file.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Serialize)]
 struct WrongFile {
     /// Its path from where the torrent is stored.
     path: String,
     /// `wrong`, `missing`, `short`, `long`, `extra`, `unreadable` or `no file`.
+    #[serde(rename = "fault")]
     what: &'static str,
     /// Its length in the torrent, and as it was found, in bytes.
+    #[serde(rename = "length_expected")]
     expected: Option<u64>,
+    #[serde(rename = "length_found")]
     found: Option<u64>,
     /// Its wrong pieces; a piece that several files share is wrong in all of them.
+    #[serde(rename = "pieces_wrong")]
     pieces: Vec<u32>,
     /// Why it could not be read.
+    #[serde(rename = "error")]
     why: Option<String>,
 }
 
@@ -256,22 +261,36 @@ impl Verification {
         }
     }
 
-    fn document(&self, torrent: &Torrent) -> Value {
-        let faults: Vec<Value> = self.faults.iter().map(WrongFile::document).collect();
+    fn document<'a>(&'a self, torrent: &'a Torrent) -> VerifyDocument<'a> {
         let named = self.faults.iter().filter(|fault| fault.what != "extra").count();
-        json!({
-            "name": torrent.name,
-            "info_hash": torrent.hashes.v1.map(|hash| hash.to_string()),
-            "info_hash_v2": torrent.hashes.v2.map(|hash| dunlin_base::hex(&hash)),
-            "pieces": self.pieces,
-            "pieces_right": self.right,
-            "pieces_wrong": self.wrong,
-            "files": self.files,
-            "files_right": self.files - named,
-            "bytes": self.bytes,
-            "faults": faults,
-        })
+        VerifyDocument {
+            name: &torrent.name,
+            info_hash: torrent.hashes.v1.map(|hash| hash.to_string()),
+            info_hash_v2: torrent.hashes.v2.map(|hash| dunlin_base::hex(&hash)),
+            pieces: self.pieces,
+            pieces_right: self.right,
+            pieces_wrong: self.wrong,
+            files: self.files,
+            files_right: self.files - named,
+            bytes: self.bytes,
+            faults: &self.faults,
+        }
     }
+}
+
+/// The document of `--json`, but for what all of them have.
+#[derive(Serialize)]
+struct VerifyDocument<'a> {
+    name: &'a str,
+    info_hash: Option<String>,
+    info_hash_v2: Option<String>,
+    pieces: u32,
+    pieces_right: u32,
+    pieces_wrong: u32,
+    files: usize,
+    files_right: usize,
+    bytes: u64,
+    faults: &'a [WrongFile],
 }
 
 impl WrongFile {
@@ -292,17 +311,6 @@ impl WrongFile {
             line.push_str(&format!("  {}", plain(why)));
         }
         line
-    }
-
-    fn document(&self) -> Value {
-        json!({
-            "path": self.path,
-            "fault": self.what,
-            "length_expected": self.expected,
-            "length_found": self.found,
-            "pieces_wrong": self.pieces,
-            "error": self.why,
-        })
     }
 }
 

@@ -10,15 +10,13 @@ use crate::exit::Failure;
 use clap::Parser;
 use dunlin_base::Rank;
 use dunlin_plan::{Pattern, TomlPlan, expand_hosts, parse_place};
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The version that all ranks of a run must have: their messages are not meant to last.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-
-/// The key of the message if rank 0 only gives.
-const SOURCE_ONLY: &str = "source_only";
 
 /// The reason of a wanted name for which no rank has anything.
 pub(crate) const NOBODY: &str = "nobody has it";
@@ -30,11 +28,56 @@ pub(crate) struct JobSpec {
     pub(crate) options: PlacingArgs,
     /// What only one of them has.
     pub(crate) task: Task,
+    message: JobMessage,
+}
+
+/// The job as rank 0 sends it to the others.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct JobMessage {
+    /// The version of rank 0.
+    dunlin: String,
+    /// The words of its command line.
+    words: Vec<String>,
+    /// Its current folder.
+    cwd: String,
     /// Labels of racks, by host.
     racks: Vec<(String, String)>,
+    /// The plan, if there is one.
+    plan: Option<PlanMessage>,
     /// Rank 0 only gives: it has started the others on hosts that are not its own.
+    #[serde(default)]
     source_only: bool,
-    message: Value,
+}
+
+impl JobMessage {
+    fn new(
+        words: Vec<String>,
+        cwd: &Path,
+        plan: Option<PlaceFile>,
+        racks: Vec<(String, String)>,
+    ) -> Result<JobMessage, Failure> {
+        let plan = plan.map(|plan| PlanMessage {
+            file: plan.file,
+            dir: plan.dir.display().to_string(),
+            text: String::from_utf8_lossy(&plan.text).into_owned(),
+        });
+        let (dunlin, cwd) = (VERSION.to_owned(), utf8(cwd)?.to_owned());
+        Ok(JobMessage { dunlin, words, cwd, racks, plan, source_only: false })
+    }
+}
+
+/// A plan as rank 0 read it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct PlanMessage {
+    file: String,
+    dir: String,
+    text: String,
+}
+
+/// What a message of any version has.
+#[derive(Deserialize)]
+struct MessageVersion {
+    dunlin: String,
 }
 
 /// What is to be done.
@@ -112,38 +155,23 @@ impl JobSpec {
             Some(options) => racks(&options.rack)?,
             None => Vec::new(),
         };
-        JobSpec::new(command, words, &cwd, plan, racks)
+        JobSpec::new(command, JobMessage::new(words, &cwd, plan, racks)?)
     }
 
-    fn new(
-        command: &Command,
-        words: Vec<String>,
-        cwd: &Path,
-        plan: Option<PlaceFile>,
-        racks: Vec<(String, String)>,
-    ) -> Result<JobSpec, Failure> {
-        let cwd = utf8(cwd)?;
-        let text = plan.as_ref().map(|plan| String::from_utf8_lossy(&plan.text).into_owned());
-        let message = json!({
-            "dunlin": VERSION, "words": words, "cwd": cwd, "racks": racks,
-            "plan": plan.as_ref().map(|plan| json!({
-                "file": plan.file, "dir": plan.dir.display().to_string(), "text": text,
-            })),
-        });
-        let (options, task) = match (command, plan) {
-            (Command::Cast(args), _) => (args.placing.clone(), Task::Cast(cast(args, cwd)?)),
+    fn new(command: &Command, message: JobMessage) -> Result<JobSpec, Failure> {
+        let (options, task) = match (command, &message.plan) {
+            (Command::Cast(args), _) => {
+                (args.placing.clone(), Task::Cast(cast(args, &message.cwd)?))
+            }
             (Command::Place(args), Some(plan)) => (args.placing.clone(), place(args, plan)?),
             _ => return Err(Failure::input("this is neither a cast nor a plan to place")),
         };
-        Ok(JobSpec { options, task, racks, source_only: false, message })
+        Ok(JobSpec { options, task, message })
     }
 
     /// The same, with a rank 0 that only gives, unless --to includes it.
     pub(crate) fn with_source_only(mut self) -> JobSpec {
-        self.source_only = true;
-        if let Some(told) = self.message.as_object_mut() {
-            told.insert(SOURCE_ONLY.to_owned(), true.into());
-        }
+        self.message.source_only = true;
         self
     }
 
@@ -151,13 +179,14 @@ impl JobSpec {
     pub(crate) fn takes(&self, cast: &Cast, rank: Rank, host: &str) -> bool {
         match &cast.to {
             Some(who) => who.holds(rank, host),
-            None => rank != Rank::TRACKER || !self.source_only,
+            None => rank != Rank::TRACKER || !self.message.source_only,
         }
     }
 
     /// The job as it is sent to the other ranks.
-    pub(crate) fn message(&self) -> &Value {
-        &self.message
+    pub(crate) fn message(&self) -> Value {
+        // Texts, lists and a truth value are always JSON.
+        serde_json::to_value(&self.message).unwrap_or_default()
     }
 
     /// Reads what [`JobSpec::message`] gave, at another rank.
@@ -165,41 +194,23 @@ impl JobSpec {
     /// # Errors
     /// If rank 0 is of another version (exit 3), or its message is malformed (exit 4).
     pub(crate) fn received(message: &Value) -> Result<JobSpec, Failure> {
-        let nonsense = || Failure::input("rank 0 told a work that cannot be understood");
-        let version = message.get("dunlin").and_then(Value::as_str).ok_or_else(nonsense)?;
+        let malformed = || Failure::input("rank 0 told a work that cannot be understood");
+        let MessageVersion { dunlin: version } =
+            MessageVersion::deserialize(message).map_err(|_| malformed())?;
         if version != VERSION {
             return Err(Failure::environment(format!(
                 "expected dunlin {version}, which rank 0 is, found {VERSION} here; install the same \
                  version on every host"
             )));
         }
-        let texts = |value: &Value| -> Option<Vec<String>> {
-            value.as_array()?.iter().map(|text| Some(text.as_str()?.to_owned())).collect()
-        };
-        let words = message.get("words").and_then(texts).ok_or_else(nonsense)?;
-        let args = Args::try_parse_from(&words).map_err(|_| nonsense())?;
-        let cwd = message.get("cwd").and_then(Value::as_str).ok_or_else(nonsense)?;
-        let plan = match message.get("plan") {
-            None | Some(Value::Null) => None,
-            Some(plan) => {
-                let text = |key| plan.get(key).and_then(Value::as_str).ok_or_else(nonsense);
-                let (file, dir, text) = (text("file")?, text("dir")?, text("text")?);
-                Some(PlaceFile { file: file.into(), dir: dir.into(), text: text.into() })
-            }
-        };
-        let pair = |value: &Value| match texts(value)?.as_slice() {
-            [host, label] => Some((host.clone(), label.clone())),
-            _ => None,
-        };
-        let racks = message.get("racks").and_then(Value::as_array).ok_or_else(nonsense)?;
-        let racks = racks.iter().map(pair).collect::<Option<_>>().ok_or_else(nonsense)?;
-        let spec = JobSpec::new(&args.command, words, Path::new(cwd), plan, racks)?;
-        Ok(if message.get(SOURCE_ONLY).is_some() { spec.with_source_only() } else { spec })
+        let message = JobMessage::deserialize(message).map_err(|_| malformed())?;
+        let args = Args::try_parse_from(&message.words).map_err(|_| malformed())?;
+        JobSpec::new(&args.command, message)
     }
 
     /// The label of a host's rack; empty if none was given.
     pub(crate) fn rack_of(&self, host: &str) -> String {
-        let labels = self.racks.iter().rev();
+        let labels = self.message.racks.iter().rev();
         let mut fitting = labels.filter(|(one, _)| same_host(one, host));
         fitting.next().map(|(_, label)| label.clone()).unwrap_or_default()
     }
@@ -243,9 +254,9 @@ pub(crate) fn options_of(command: &Command) -> Option<&PlacingArgs> {
     }
 }
 
-fn place(args: &PlaceArgs, plan: PlaceFile) -> Result<Task, Failure> {
-    let PlaceFile { file, dir, text } = plan;
-    let plan = parse_place(&file, &text).map_err(Failure::input)?;
+fn place(args: &PlaceArgs, message: &PlanMessage) -> Result<Task, Failure> {
+    let (file, dir) = (message.file.clone(), PathBuf::from(&message.dir));
+    let plan = parse_place(&file, message.text.as_bytes()).map_err(Failure::input)?;
     if args.placing.looks_only()
         && let Some(data) = plan.generate.iter().find(|data| !dir.join(&data.path).exists())
     {

@@ -54,7 +54,7 @@ pub(super) fn on_hosts(spec: JobSpec, hosts: &[String]) -> Result<Exit, Failure>
     let said = &options.run.launch;
     let wire = WireUp::start(size, said.listen).map_err(Failure::environment)?;
     let roots: Vec<String> = said.root.iter().cloned().collect();
-    let job = Job::join_tcp(&wire, spec.message()).map_err(Failure::environment)?;
+    let job = Job::join_tcp(&wire, &spec.message()).map_err(Failure::environment)?;
     let started: BTreeMap<Rank, String> = (1..).map(Rank).zip(others).collect();
     let wanted = started.iter().map(|(rank, host)| Start {
         rank: *rank,

@@ -5,26 +5,29 @@ use super::peers::{self, IdlePatterns, OutputFolders};
 use crate::cluster::args::SwarmArgs;
 use crate::cluster::plan::{self, LoadedPlan};
 use crate::console::Console;
+use crate::console::json::SCHEMA;
 use crate::console::out::{self, Page};
 use crate::exit::Failure;
 use dunlin_base::{Rank, format_size};
 use dunlin_cluster::Report;
 use dunlin_plan::{PeerSource, PlanForm};
-use serde_json::{Value, json};
+use serde::{Serialize, Serializer};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
 /// What would move to one peer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Move {
     /// The peer.
+    #[serde(serialize_with = "number")]
     pub(crate) rank: Rank,
     /// Wanted files that are not there whole.
     pub(crate) files: u64,
     /// Their bytes that are not there.
     pub(crate) bytes: u64,
     /// Bytes of wanted files that are there already.
+    #[serde(rename = "bytes_here")]
     pub(crate) here: u64,
     /// Names and patterns that no rank could give.
     pub(crate) missing: Vec<String>,
@@ -174,24 +177,24 @@ pub(crate) fn write(
 }
 
 /// The document of `--json`.
-pub(crate) fn document(ungenerated: &[(PathBuf, u64)], moves: &[Move]) -> Value {
-    let generate: Vec<Value> = ungenerated
-        .iter()
-        .map(|(path, size)| json!({ "path": path.display().to_string(), "bytes": size }))
-        .collect();
-    let peers: Vec<Value> = moves
-        .iter()
-        .map(|planned| {
-            json!({
-                "rank": planned.rank.0, "files": planned.files, "bytes": planned.bytes,
-                "bytes_here": planned.here, "missing": planned.missing,
-            })
-        })
-        .collect();
-    json!({
-        "schema": crate::console::json::SCHEMA, "ok": true, "check": true, "generate": generate,
-        "plan": peers,
-    })
+#[derive(Serialize)]
+struct CheckDocument<'a> {
+    schema: u32,
+    ok: bool,
+    check: bool,
+    generate: Vec<Generated>,
+    plan: &'a [Move],
+}
+
+/// Test data that would be generated.
+#[derive(Serialize)]
+struct Generated {
+    path: String,
+    bytes: u64,
+}
+
+fn number<S: Serializer>(rank: &Rank, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_u32(rank.0)
 }
 
 /// Prints it, as a document or for people.
@@ -205,7 +208,17 @@ pub(crate) fn print(
     moves: &[Move],
 ) -> Result<(), Failure> {
     if json {
-        return out::document(&document(ungenerated, moves));
+        let generated = |(path, bytes): &(PathBuf, u64)| Generated {
+            path: path.display().to_string(),
+            bytes: *bytes,
+        };
+        return out::document(&CheckDocument {
+            schema: SCHEMA,
+            ok: true,
+            check: true,
+            generate: ungenerated.iter().map(generated).collect(),
+            plan: moves,
+        });
     }
     out::data(|page| write(form, ungenerated, moves, page))
 }

@@ -7,10 +7,11 @@ use crate::console::progress::ProgressMode;
 use crate::console::{json, out};
 use crate::exit::{Exit, Failure};
 use dunlin_base::{TorrentId, format_rate, format_size};
-use dunlin_engine::io::TorrentState;
+use dunlin_engine::io::{TorrentState, TorrentView};
 use dunlin_net::Net;
-use serde_json::{Value, json};
+use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// Between two lines.
@@ -133,13 +134,12 @@ pub(super) fn report(ended: &TransferOutcome, as_json: bool, quiet: bool) -> Res
         ended.messages.iter().for_each(|text| out::error(text));
     }
     if as_json {
-        let torrents: Vec<Value> = ended.torrents.values().map(document).collect();
-        let document = json!({
-            "exit": ended.exit.code(),
-            "interrupted": ended.interrupted,
-            "seconds": ended.seconds,
-            "torrents": torrents,
-        });
+        let document = TransferDocument {
+            exit: ended.exit.code(),
+            interrupted: ended.interrupted,
+            seconds: ended.seconds,
+            torrents: ended.torrents.values().map(TorrentDocument::of).collect(),
+        };
         return out::document(&json::report(document, ended.exit, &ended.messages.join("\n")));
     }
     if quiet {
@@ -164,41 +164,86 @@ pub(super) fn report(ended: &TransferOutcome, as_json: bool, quiet: bool) -> Res
     })
 }
 
-fn document(progress: &TorrentProgress) -> Value {
-    let view = progress.view.as_ref();
-    let number = |of: fn(&dunlin_engine::io::TorrentView) -> u64| view.map_or(0, of);
-    let failed: BTreeMap<&String, &String> =
-        progress.faults.iter().map(|(name, why)| (name, why)).collect();
-    let files: Vec<Value> = progress
-        .files
-        .iter()
-        .map(|(name, length, wanted)| {
-            json!({ "name": name, "length": length, "wanted": wanted, "error": failed.get(name) })
-        })
-        .collect();
-    let peers = progress.peers.iter().map(|((address, program), (received, sent))| {
-        json!({
-            "address": address,
-            "program": program,
-            "bytes_received": received,
-            "bytes_sent": sent,
-        })
-    });
-    let peers: Vec<Value> = peers.collect();
-    json!({
-        "name": progress.name,
-        "info_hash": progress.hashes.v1.map(|hash| hash.to_string()),
-        "info_hash_v2": progress.hashes.v2.map(|hash| dunlin_base::hex(&hash)),
-        "state": word(progress.state),
-        "complete": progress.complete,
-        "reason": progress.reason,
-        "bytes_wanted": number(|view| view.wanted),
-        "bytes_have": number(|view| view.have),
-        "bytes_checked": progress.checked,
-        "bytes_received": number(|view| view.received),
-        "bytes_sent": number(|view| view.sent),
-        "files": files,
-        "peers": peers,
-        "trackers": progress.trackers,
-    })
+/// The document of `--json`, but for what all of them have.
+#[derive(Serialize)]
+struct TransferDocument<'a> {
+    exit: u8,
+    interrupted: bool,
+    seconds: f64,
+    torrents: Vec<TorrentDocument<'a>>,
+}
+
+/// One torrent in it.
+#[derive(Serialize)]
+struct TorrentDocument<'a> {
+    name: &'a str,
+    info_hash: Option<String>,
+    info_hash_v2: Option<String>,
+    state: &'static str,
+    complete: bool,
+    reason: Option<&'a str>,
+    bytes_wanted: u64,
+    bytes_have: u64,
+    bytes_checked: u64,
+    bytes_received: u64,
+    bytes_sent: u64,
+    files: Vec<FileDocument<'a>>,
+    peers: Vec<PeerDocument<'a>>,
+    trackers: &'a BTreeMap<String, String>,
+}
+
+/// One file of a torrent.
+#[derive(Serialize)]
+struct FileDocument<'a> {
+    name: &'a str,
+    length: u64,
+    wanted: bool,
+    error: Option<&'a str>,
+}
+
+/// One peer of a torrent.
+#[derive(Serialize)]
+struct PeerDocument<'a> {
+    address: Option<IpAddr>,
+    program: &'a str,
+    bytes_received: u64,
+    bytes_sent: u64,
+}
+
+impl TorrentDocument<'_> {
+    fn of(progress: &TorrentProgress) -> TorrentDocument<'_> {
+        let view = progress.view.as_ref();
+        let number = |of: fn(&TorrentView) -> u64| view.map_or(0, of);
+        let failed: BTreeMap<&str, &str> =
+            progress.faults.iter().map(|(name, why)| (name.as_str(), why.as_str())).collect();
+        let files = progress.files.iter().map(|(name, length, wanted)| FileDocument {
+            name,
+            length: *length,
+            wanted: *wanted,
+            error: failed.get(name.as_str()).copied(),
+        });
+        let peers =
+            progress.peers.iter().map(|((address, program), (received, sent))| PeerDocument {
+                address: *address,
+                program,
+                bytes_received: *received,
+                bytes_sent: *sent,
+            });
+        TorrentDocument {
+            name: &progress.name,
+            info_hash: progress.hashes.v1.map(|hash| hash.to_string()),
+            info_hash_v2: progress.hashes.v2.map(|hash| dunlin_base::hex(&hash)),
+            state: word(progress.state),
+            complete: progress.complete,
+            reason: progress.reason.as_deref(),
+            bytes_wanted: number(|view| view.wanted),
+            bytes_have: number(|view| view.have),
+            bytes_checked: progress.checked,
+            bytes_received: number(|view| view.received),
+            bytes_sent: number(|view| view.sent),
+            files: files.collect(),
+            peers: peers.collect(),
+            trackers: &progress.trackers,
+        }
+    }
 }

@@ -54,7 +54,7 @@ fn who_gives_and_who_takes() {
 fn whoever_only_starts_the_others_takes_nothing() {
     let alone = || spec("cast /s /d").with_source_only();
     assert_eq!(drawn(&alone(), "0@a 1@b"), ["0: /s > ", "1: /s > /d"]);
-    let heard = JobSpec::received(alone().message()).unwrap();
+    let heard = JobSpec::received(&alone().message()).unwrap();
     assert_eq!(drawn(&heard, "0@a 1@b"), ["0: /s > ", "1: /s > /d"]);
     let asked = spec("cast /s /d --to 0,1").with_source_only();
     assert_eq!(drawn(&asked, "0@a 1@b"), ["0: /s > /d", "1: /s > /d"]);

@@ -7,11 +7,19 @@ fn parse(words: &str) -> (Command, Vec<String>) {
     (args.command, words)
 }
 
+fn spec_of(
+    command: &Command,
+    words: Vec<String>,
+    plan: Option<PlaceFile>,
+) -> Result<JobSpec, Failure> {
+    JobSpec::new(command, JobMessage::new(words, Path::new("/w"), plan, Vec::new())?)
+}
+
 fn cast_of(words: &str) -> Result<Cast, Failure> {
     let (command, words) = parse(&format!("dunlin cast {words}"));
-    let spec = JobSpec::new(&command, words, Path::new("/w"), None, Vec::new())?;
-    let again = JobSpec::received(spec.message()).unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(again.message(), spec.message(), "what was told is heard");
+    let spec = spec_of(&command, words, None)?;
+    let again = JobSpec::received(&spec.message()).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(again.message(), spec.message(), "what was sent is received");
     match (spec.task, again.task) {
         (Task::Cast(cast), Task::Cast(again)) => {
             assert_eq!((&cast.sources, &cast.dest), (&again.sources, &again.dest));
@@ -63,14 +71,14 @@ fn two_sources_of_one_name_are_refused() {
 #[test]
 fn what_another_version_tells_is_refused() {
     let (command, words) = parse("dunlin cast a b");
-    let spec = JobSpec::new(&command, words, Path::new("/w"), None, Vec::new()).unwrap();
-    let mut told = spec.message().clone();
+    let spec = spec_of(&command, words, None).unwrap();
+    let mut told = spec.message();
     told["dunlin"] = "0.0.0".into();
     let failure = JobSpec::received(&told).unwrap_err();
     assert_eq!(failure.exit, Exit::Environment);
     assert!(failure.message.contains("0.0.0"), "{failure}");
     for key in ["dunlin", "words", "cwd", "racks"] {
-        let mut told = spec.message().clone();
+        let mut told = spec.message();
         told.as_object_mut().unwrap().remove(key);
         assert!(JobSpec::received(&told).is_err(), "without {key}");
     }
@@ -84,7 +92,7 @@ fn racks_come_from_options_and_files() {
     let line = format!("dunlin cast a b --rack {} --rack n2=mine", file.display());
     let (command, words) = parse(&line);
     let spec = JobSpec::given(&command, words).unwrap();
-    let again = JobSpec::received(spec.message()).unwrap();
+    let again = JobSpec::received(&spec.message()).unwrap();
     for (host, rack) in [("n1", "left"), ("n2.cluster", "mine"), ("n3", "right"), ("m", "")] {
         assert_eq!((spec.rack_of(host), again.rack_of(host)), (rack.into(), rack.into()), "{host}");
     }
@@ -99,8 +107,8 @@ fn a_plan_is_told_as_rank_0_read_it() {
     let text = "[[node]]\nranks = \"0-1\"\nroot = \"d/{rank}\"\nwant = [\"m/**\"]\n";
     let plan = PlaceFile { file: "p.toml".into(), dir: "/plans".into(), text: text.into() };
     let (command, words) = parse("dunlin place p.toml --delete");
-    let spec = JobSpec::new(&command, words, Path::new("/w"), Some(plan), Vec::new()).unwrap();
-    let again = JobSpec::received(spec.message()).unwrap();
+    let spec = spec_of(&command, words, Some(plan)).unwrap();
+    let again = JobSpec::received(&spec.message()).unwrap();
     let (Task::Place(one), Task::Place(two)) = (&spec.task, &again.task) else { panic!("no plan") };
     assert_eq!((&one.plan, &one.dir, &one.file), (&two.plan, &two.dir, &two.file));
     assert!(again.options.delete);
