@@ -1,7 +1,6 @@
 //! What people and scripts see. Of all processes of one run only one reports how it goes; the
 //! others warn of what is their own, with their rank in front.
 
-pub(crate) mod bars;
 pub(crate) mod json;
 pub(crate) mod logging;
 pub(crate) mod out;

@@ -1,7 +1,7 @@
 //! How this process was launched: alone, or as one rank of many; over what the ranks talk then, and
 //! which of the processes reports what is wrong with the launch.
 
-use crate::cluster::args::run::LaunchArgs;
+use crate::cluster::args::LaunchArgs;
 use crate::cluster::parsers::Fabric;
 use crate::console::out;
 use crate::exit::{Exit, Failure};

@@ -2,7 +2,7 @@
 //! moves, written at the end.
 
 use crate::atomic_file::{self, Pending};
-use crate::cluster::args::run::RunArgs;
+use crate::cluster::args::RunArgs;
 use crate::exit::Failure;
 use dunlin_base::Rank;
 use dunlin_cluster::{PeerReport, PeerState, Report, TraceSink};

@@ -8,7 +8,7 @@
 //!   Peer   its part          its own files   rank 0 does        one rank  failures of its own
 //! ```
 
-use super::args::run::RunArgs;
+use super::args::RunArgs;
 use super::launch::{self, InProcess, JobProcess, Launch};
 use super::outputs::Outputs;
 use super::parsers::Fabric;

@@ -20,8 +20,8 @@ mod start;
 
 pub(crate) use start::join;
 
+use super::args::RunArgs;
 use super::args::place::PlacingArgs;
-use super::args::run::RunArgs;
 use super::launch::{self, JobProcess, Launch};
 use super::outputs::Outputs;
 use super::parsers::Fabric;

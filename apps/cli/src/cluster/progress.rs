@@ -1,7 +1,6 @@
 //! How far a run is, on stderr: bars on a terminal, a line a second otherwise.
 
-use crate::console::bars::{Bar, Bars};
-use crate::console::progress::{LINE, ProgressMode, percent};
+use crate::console::progress::{Bar, Bars, LINE, ProgressMode, percent};
 use crate::console::signals::Watch;
 use crate::console::{Console, out};
 use crate::exit::Failure;

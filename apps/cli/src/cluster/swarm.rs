@@ -2,18 +2,16 @@
 //! read here; of a job, rank 0 needs none, and a peer never reads another's.
 
 mod check;
-mod conflict;
 mod peers;
 mod restart;
-mod settings;
 
+use super::args::RunArgs;
 use super::args::SwarmArgs;
-use super::args::run::RunArgs;
 use super::launch::{self, JobProcess};
 use super::outputs::Outputs;
 use super::pipeline::{self, Kind, LoadedRanks, Seat, Stage};
 use super::plan::{self, LoadError, LoadedPlan, OwnPart};
-use super::policies::Policies;
+use super::policies::{Policies, SwarmPolicies};
 use super::{failures, progress, table};
 use crate::console::progress::ProgressMode;
 use crate::console::{Console, json, out};
@@ -27,7 +25,6 @@ use dunlin_plan::PlanForm;
 use peers::OutputFolders;
 use restart::Before;
 use serde_json::Value;
-use settings::Settings;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -70,8 +67,8 @@ impl<'a> Swarm<'a> {
         }
     }
 
-    fn settings(&self) -> Settings {
-        Settings::of(self.args, self.form)
+    fn swarm_policies(&self) -> SwarmPolicies {
+        SwarmPolicies::of(self.args, self.form)
     }
 
     /// The plan that was loaded, and where its outputs go.
@@ -126,7 +123,7 @@ impl<'a> Swarm<'a> {
         };
         if let Some(plan) = self.plan.as_ref().or(seen.as_ref()) {
             let outputs = OutputFolders::of(self.args, plan);
-            conflict::name_places(report, plan, &outputs);
+            peers::name_places(report, plan, &outputs);
         }
     }
 
@@ -199,7 +196,7 @@ impl Kind for Swarm<'_> {
             }
         };
         self.form.map_or(Ok(()), |form| self.args.refuse_implied(form))?;
-        let settings = self.settings();
+        let settings = self.swarm_policies();
         settings.check(peers, &seat.fabric())?;
         if let Seat::All(here) = seat
             && let Some(loaded) = &self.plan
@@ -287,11 +284,11 @@ impl Kind for Swarm<'_> {
     }
 
     fn policies(&self) -> Policies {
-        self.settings().policies
+        self.swarm_policies().policies
     }
 
     fn configure(&self, config: RunConfig) -> RunConfig {
-        let settings = self.settings();
+        let settings = self.swarm_policies();
         RunConfig {
             tracker_order: settings.tracker_order,
             tracker_map: settings.tracker_map,

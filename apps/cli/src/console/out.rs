@@ -1,8 +1,8 @@
 //! The two ways out: data on stdout, everything else on stderr. Neither ever panics: a reader that
 //! closes stdout has seen enough, and a closed stderr has no reader.
 //!
-//! Nothing else in this program writes to them (tidy checks it, `logging` and `bars` apart, which
-//! write through this module), and whatever goes out for people is cleaned here: torrents,
+//! Nothing else in this program writes to them (tidy checks it, `logging` and `progress` apart,
+//! which write through this module), and whatever goes out for people is cleaned here: torrents,
 //! trackers, peers, other hosts and file names give texts that could move the cursor or turn a line
 //! around. One call is one line, so that a line break in a text from outside cannot begin a line
 //! that looks like ours.

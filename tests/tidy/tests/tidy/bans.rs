@@ -192,7 +192,7 @@ pub(crate) fn check_unsafe(source: &Source) -> Vec<String> {
 /// place. The witness answers the process that started it.
 const STREAMS: &[&str] = &[
     "apps/cli/src/console/out.rs",
-    "apps/cli/src/console/bars.rs",
+    "apps/cli/src/console/progress.rs",
     "worlds/cluster/src/supervision/witness.rs",
 ];
 

@@ -5,7 +5,7 @@
     reason = "these doc comments are help texts for a terminal"
 )]
 
-use super::run::RunArgs;
+use super::RunArgs;
 use crate::cluster::parsers::{self as parsers, Hosts, LinkRate, Racks, Who};
 use clap::Args as ClapArgs;
 use dunlin_base::Rate;

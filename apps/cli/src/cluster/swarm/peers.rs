@@ -1,13 +1,14 @@
 //! From a plan to what each rank of the world is given: its files as they are found, and the place
-//! where its outputs go.
+//! where its outputs go; and where owners disagree, in places of the plan.
 
 use crate::cluster::args::SwarmArgs;
 use crate::cluster::plan::{self, LoadedPlan, Scan, ScannedFile};
 use crate::console::Console;
 use crate::exit::Failure;
 use dunlin_base::Rank;
-use dunlin_cluster::{FoundFile, PeerConfig, PeerContent};
+use dunlin_cluster::{FoundFile, PeerConfig, PeerContent, Report};
 use dunlin_disk::{Fs, LockError, OutputLock};
+use dunlin_engine::cluster::Conflict;
 use dunlin_plan::{Have, Pattern, PeerPlan, PeerSource, PlanForm};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -185,4 +186,45 @@ pub(crate) fn offers(have: &Have, wants: &[Pattern], name: &str) -> bool {
         Have::Patterns(patterns) => patterns.iter().any(|pattern| pattern.matches(name)),
         Have::Wanted => wants.iter().any(|pattern| pattern.matches(name)),
     }
+}
+
+/// Completes the message of a run that was refused since owners disagree: it names the two places
+/// in the plan, as in `in1.txt:3 and in2.txt:3`, or the two files.
+pub(crate) fn name_places(report: &mut Report, loaded: &LoadedPlan, outputs: &OutputFolders) {
+    let (Some(conflict), Some(text)) = (&report.conflict, &report.refused) else { return };
+    let what = conflict.to_string();
+    let place = |rank| place(conflict, rank, loaded, outputs);
+    let (Some(rest), Some(first), Some(second)) =
+        (text.strip_prefix(&what), place(conflict.first), place(conflict.second))
+    else {
+        return;
+    };
+    report.refused = Some(format!("{what}, see {first} and {second}{rest}"));
+}
+
+fn place(
+    conflict: &Conflict,
+    rank: Rank,
+    loaded: &LoadedPlan,
+    outputs: &OutputFolders,
+) -> Option<String> {
+    let name = &conflict.name;
+    let peer = loaded.plan.peers.iter().find(|peer| peer.rank == rank)?;
+    let path = match &peer.source {
+        PeerSource::Course(_) => {
+            let (path, line) = plan::course_place(&loaded.dir, rank, name, conflict.piece);
+            let line = line.map_or_else(String::new, |line| format!(":{line}"));
+            return Some(format!("{}{line}", path.display()));
+        }
+        PeerSource::Files { root, have, wants } => {
+            let (root, own) = (Path::new(root), Path::new(root).join(name));
+            let stands = fs::symlink_metadata(&own).is_ok_and(|metadata| metadata.is_file());
+            let owned = stands && offers(have, wants, name);
+            let other = outputs.of_rank(rank, root).join(name);
+            let place = if owned { own } else { other };
+            // On the disk of another machine it stands, but not here.
+            fs::symlink_metadata(&place).ok().map(|_| place)?
+        }
+    };
+    Some(path.display().to_string())
 }

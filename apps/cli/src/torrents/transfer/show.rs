@@ -2,8 +2,7 @@
 //! end a table or one JSON document on stdout.
 
 use super::progress::{TorrentProgress, TransferOutcome};
-use crate::console::bars::{Bar, Bars};
-use crate::console::progress::ProgressMode;
+use crate::console::progress::{Bar, Bars, ProgressMode};
 use crate::console::{json, out};
 use crate::exit::{Exit, Failure};
 use dunlin_base::{TorrentId, format_rate, format_size};
