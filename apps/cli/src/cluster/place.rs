@@ -72,7 +72,7 @@ pub(crate) fn run(command: &Command, launcher: Option<&Launcher>) -> Result<Exit
         refuse_here_only(options)?;
     }
     let message = spec.as_ref().map_or(Value::Null, JobSpec::message);
-    pipeline::run(spec.map(Placement::new), &options.run, launch, launcher, &message)
+    pipeline::run(spec.map(PlaceRun::new), &options.run, launch, launcher, &message)
 }
 
 /// What is for ranks of one process means nothing for others.
@@ -107,7 +107,7 @@ fn words() -> Result<Vec<String>, Failure> {
 }
 
 /// A run of a `cast` or `place`.
-struct Placement {
+struct PlaceRun {
     spec: JobSpec,
     /// The hosts of ranks, as far as they are known here.
     hosts: HostNames,
@@ -117,9 +117,9 @@ struct Placement {
     sites: Vec<Site>,
 }
 
-impl Placement {
-    fn new(spec: JobSpec) -> Placement {
-        Placement { spec, hosts: HostNames::new(), problems: Vec::new(), sites: Vec::new() }
+impl PlaceRun {
+    fn new(spec: JobSpec) -> PlaceRun {
+        PlaceRun { spec, hosts: HostNames::new(), problems: Vec::new(), sites: Vec::new() }
     }
 
     /// Refuses options that the ranks of one process cannot have, and faults of ranks that there
@@ -221,7 +221,7 @@ impl Placement {
     }
 }
 
-impl Kind for Placement {
+impl Kind for PlaceRun {
     // Ranks of one host share folders, so each has to know the others first.
     const LOADS_FIRST: bool = false;
 
@@ -233,8 +233,8 @@ impl Kind for Placement {
         self.spec.options.looks_only()
     }
 
-    fn at_peer(_: Result<Placement, Failure>, job: &Job) -> Result<Placement, Failure> {
-        JobSpec::received(&job.work()).map(Placement::new)
+    fn at_peer(_: Result<PlaceRun, Failure>, job: &Job) -> Result<PlaceRun, Failure> {
+        JobSpec::received(&job.work()).map(PlaceRun::new)
     }
 
     fn decide(&mut self, seat: &Seat<'_>, _: Console) -> Result<(), Failure> {
@@ -293,7 +293,7 @@ impl Kind for Placement {
     }
 
     fn report(self, report: Report, outputs: Outputs) -> Result<Exit, Failure> {
-        let Placement { spec, hosts, problems, .. } = self;
+        let PlaceRun { spec, hosts, problems, .. } = self;
         report::print(Finished { spec: &spec, hosts, problems, report, outputs })
     }
 }

@@ -33,13 +33,13 @@ use std::sync::Arc;
 /// # Errors
 /// Whatever keeps the run from beginning, while this process is alone.
 pub(crate) fn run(args: &SwarmArgs, launcher: Option<&Launcher>) -> Result<Exit, Failure> {
-    let swarm = Swarm::new(args);
+    let swarm = SwarmRun::new(args);
     let launch = launch::decide(args.run.launch.fabric, launcher, || swarm.peers())?;
     pipeline::run(Ok(swarm), &args.run, launch, launcher, &Value::Null)
 }
 
 /// A run of a plan.
-struct Swarm<'a> {
+struct SwarmRun<'a> {
     args: &'a SwarmArgs,
     /// The form of the plan; rank 0 of a job may not see it.
     form: Option<PlanForm>,
@@ -54,9 +54,9 @@ struct Swarm<'a> {
     before: Option<Before>,
 }
 
-impl<'a> Swarm<'a> {
-    fn new(args: &'a SwarmArgs) -> Swarm<'a> {
-        Swarm {
+impl<'a> SwarmRun<'a> {
+    fn new(args: &'a SwarmArgs) -> SwarmRun<'a> {
+        SwarmRun {
             args,
             form: None,
             highest: 0,
@@ -156,7 +156,7 @@ impl<'a> Swarm<'a> {
     }
 }
 
-impl Kind for Swarm<'_> {
+impl Kind for SwarmRun<'_> {
     // What is wrong with a part is judged by rank 0 before the run.
     const LOADS_FIRST: bool = true;
 

@@ -3,7 +3,7 @@
 
 use super::remote::{self, Remote, Remotes, Start};
 use super::spec::JobSpec;
-use super::{Placement, hosts};
+use super::{PlaceRun, hosts};
 use crate::cluster::args::place::PlacingArgs;
 use crate::cluster::launch::JobProcess;
 use crate::cluster::parsers::{Fabric, same_host};
@@ -69,7 +69,7 @@ pub(super) fn on_hosts(spec: JobSpec, hosts: &[String]) -> Result<Exit, Failure>
     };
     let remotes = Remotes::start(&remote, wanted.collect(), give_up)?;
     let process = JobProcess { job: &job, host, launcher: None, started, lost };
-    let exit = pipeline::lead(&process, Ok(Placement::new(spec)), options.run.json);
+    let exit = pipeline::lead(&process, Ok(PlaceRun::new(spec)), options.run.json);
     drop(remotes);
     Ok(exit)
 }
@@ -97,5 +97,5 @@ pub(crate) fn join() -> Result<Exit, Failure> {
     let job = Job::join_tcp(&wire, &Value::Null).map_err(Failure::environment)?;
     let process = JobProcess { host, ..JobProcess::started_alone(&job, None) };
     let spec = JobSpec::received(&job.work());
-    Ok(pipeline::follow(&process, spec.map(Placement::new)))
+    Ok(pipeline::follow(&process, spec.map(PlaceRun::new)))
 }
