@@ -104,7 +104,9 @@ fn reaches<'a>(
     seen: &mut BTreeSet<&'a str>,
 ) -> bool {
     let next = crates.get(from).map_or(&[][..], |manifest| &manifest.dependencies);
-    next.iter().any(|dependency| {
+    // A crate enables a feature of its own for its tests by naming itself.
+    let other = |dependency: &&Dependency| !(dependency.dev && dependency.name == from);
+    next.iter().filter(other).any(|dependency| {
         let Some((name, _)) = crates.get_key_value(dependency.name.as_str()) else { return false };
         *name == goal || seen.insert(name) && reaches(crates, name, goal, seen)
     })

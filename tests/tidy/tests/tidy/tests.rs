@@ -235,6 +235,11 @@ fn edges_up_and_sideways_are_found() {
     }
     let circle = [manifest("protocol/a", "a", &on("b")), manifest("protocol/b", "b", &on("a"))];
     assert_eq!(edges::check(&circle).len(), 2);
+    for (kind, complaints) in [("dependencies", 1), ("dev-dependencies", 0)] {
+        let text = format!("[package]\nname = \"a\"\n[{kind}]\n{}", on("a"));
+        let itself = [Manifest::read("protocol/a/Cargo.toml", &text, WORKSPACE)];
+        assert_eq!(edges::check(&itself).len(), complaints, "{kind}");
+    }
 }
 
 #[test]
