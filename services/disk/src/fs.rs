@@ -1,5 +1,5 @@
-//! All operations on files go through [`Fs`], so that a test disk ([`crate::MemFs`]) can stand in
-//! for the machine's.
+//! All operations on files go through [`Fs`], so that a test disk (`MemFs`, feature `test-fs`) can
+//! stand in for the machine's.
 
 mod file;
 mod held;

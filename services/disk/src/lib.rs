@@ -55,6 +55,7 @@ mod hash_file;
 mod holes;
 mod lock;
 mod lock_file;
+#[cfg(feature = "test-fs")]
 mod mem_fs;
 mod mutex;
 mod names;
@@ -98,6 +99,7 @@ pub use fs::{
 };
 pub use hash_file::{HashedFile, hash_file, hash_file_and};
 pub use lock::{LockError, OutputLock};
+#[cfg(feature = "test-fs")]
 pub use mem_fs::MemFs;
 pub use names::{
     PART_SUFFIX, RUN_MARK, STATE_DIR, is_part_name, is_state_name, name_of, part_path, path_of,
