@@ -17,7 +17,7 @@ use crate::mutex::lock;
 use crate::names::part_path;
 use dunlin_base::hex;
 use dunlin_metainfo::PieceHashes;
-use format::{Entry, Key};
+use format::{CacheEntry, CacheKey};
 use sha1::{Digest, Sha1};
 use std::collections::BTreeMap;
 use std::io;
@@ -56,7 +56,7 @@ pub struct HashCache {
 
 #[derive(Debug, Default)]
 struct State {
-    entries: BTreeMap<Vec<u8>, Kept>,
+    entries: BTreeMap<Vec<u8>, CachedFile>,
     /// Whether the file says something else.
     changed: bool,
     /// A later version of this program wrote the file: it must not be written over.
@@ -64,8 +64,8 @@ struct State {
 }
 
 #[derive(Debug)]
-struct Kept {
-    entry: Entry,
+struct CachedFile {
+    entry: CacheEntry,
     /// Whether it was seen to be right in this run.
     sure: bool,
 }
@@ -93,7 +93,7 @@ impl HashCache {
         match cache.fs.read_own(&path, MAX_CACHE) {
             Ok(bytes) => match format::decode(&bytes) {
                 Ok(entries) => {
-                    let kept = |(path, entry)| (path, Kept { entry, sure: false });
+                    let kept = |(path, entry)| (path, CachedFile { entry, sure: false });
                     lock(&cache.state).entries = entries.into_iter().map(kept).collect();
                 }
                 Err(error) => {
@@ -122,7 +122,7 @@ impl HashCache {
         let key = self.key(path);
         let mut state = lock(&self.state);
         let kept = state.entries.get_mut(&key)?;
-        if Key::of(look, piece_length).as_ref() != Some(&kept.entry.key) {
+        if CacheKey::of(look, piece_length).as_ref() != Some(&kept.entry.key) {
             return None;
         }
         kept.sure = true;
@@ -130,12 +130,12 @@ impl HashCache {
         Some(CachedHashes { hashes: PieceHashes::Sha1(hashes), sha256 })
     }
 
-    /// What the cache says of a file that had this content, whatever became of its looks and names
+    /// What the cache says of a file that had this content, whatever became of its metadata and names
     /// since: for who made another of it then. With the length of a piece in bytes.
     #[must_use]
     pub fn recall(&self, path: &Path, then: &Meta) -> Option<(u32, CachedHashes)> {
         let state = lock(&self.state);
-        let Entry { key, hashes, sha256 } = &state.entries.get(&self.key(path))?.entry;
+        let CacheEntry { key, hashes, sha256 } = &state.entries.get(&self.key(path))?.entry;
         let hashes = PieceHashes::Sha1(Arc::clone(hashes));
         let known = CachedHashes { hashes, sha256: *sha256 };
         key.has_content(then).then_some((key.piece_length, known))
@@ -162,7 +162,8 @@ impl HashCache {
         let entry = match hashes {
             PieceHashes::Sha1(hashes) if is_settled(look.meta.modified) => {
                 let hashes = Arc::clone(hashes);
-                Key::of(look, piece_length).and_then(|key| Entry::new(key, hashes, sha256))
+                CacheKey::of(look, piece_length)
+                    .and_then(|key| CacheEntry::new(key, hashes, sha256))
             }
             _ => None,
         };
@@ -174,7 +175,7 @@ impl HashCache {
                 false
             }
             Some(entry) => {
-                state.entries.insert(key, Kept { entry, sure: true });
+                state.entries.insert(key, CachedFile { entry, sure: true });
                 true
             }
             None => state.entries.remove(&key).is_some(),
@@ -193,7 +194,7 @@ impl HashCache {
             return Ok(());
         }
         let before = state.entries.len();
-        state.entries.retain(|path, kept| kept.sure || self.still(path, &kept.entry));
+        state.entries.retain(|path, kept| kept.sure || self.is_unchanged(path, &kept.entry));
         if !state.changed && state.entries.len() == before {
             return Ok(());
         }
@@ -232,11 +233,11 @@ impl HashCache {
     }
 
     /// Whether a file that nobody asked about in this run is still what it was.
-    fn still(&self, path: &[u8], entry: &Entry) -> bool {
+    fn is_unchanged(&self, path: &[u8], entry: &CacheEntry) -> bool {
         let path = self.root.join(std::ffi::OsStr::from_bytes(path));
         self.fs.look(&path).is_ok_and(|look| {
             look.kind == FileKind::File
-                && Key::of(&look, entry.key.piece_length).as_ref() == Some(&entry.key)
+                && CacheKey::of(&look, entry.key.piece_length).as_ref() == Some(&entry.key)
         })
     }
 }

@@ -57,7 +57,7 @@ pub(crate) type Progress<'a> = &'a mut dyn FnMut(u64, u64) -> ControlFlow<()>;
 
 /// Where the bytes of a file can be read.
 #[derive(Clone, Debug)]
-pub(crate) struct Home {
+pub(crate) struct Location {
     pub(crate) path: PathBuf,
     /// Where the file begins there, in bytes.
     pub(crate) base: u64,
@@ -73,8 +73,8 @@ impl CheckFiles<'_> {
         &self,
         progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
     ) -> Result<Checked, DiskError> {
-        let home = |path: &Option<PathBuf>| path.clone().map(|path| Home { path, base: 0 });
-        let homes: Vec<_> = self.paths.iter().map(home).collect();
+        let location = |path: &Option<PathBuf>| path.clone().map(|path| Location { path, base: 0 });
+        let locations: Vec<_> = self.paths.iter().map(location).collect();
         let pieces = (0..self.content.geometry.pieces()).map(PieceIndex).collect();
         let buffers = match self.budget {
             Some(budget) => Arc::clone(budget.buffers()),
@@ -83,16 +83,24 @@ impl CheckFiles<'_> {
         let (fs, content) = (self.fs, self.content);
         let (threads, budget, stop) = (self.threads, self.budget, self.stop);
         let stop = [stop, stop];
-        Check { fs, content, homes: &homes, threads, budget, buffers: &buffers, stop }
-            .run(pieces, progress)
+        TorrentCheck {
+            fs,
+            content,
+            locations: &locations,
+            threads,
+            budget,
+            buffers: &buffers,
+            stop,
+        }
+        .run(pieces, progress)
     }
 }
 
 /// The same for files that may have no path of their own.
-pub(crate) struct Check<'a> {
+pub(crate) struct TorrentCheck<'a> {
     pub(crate) fs: &'a dyn Fs,
     pub(crate) content: &'a Content,
-    pub(crate) homes: &'a [Option<Home>],
+    pub(crate) locations: &'a [Option<Location>],
     pub(crate) threads: usize,
     pub(crate) budget: Option<&'a Arc<Budget>>,
     pub(crate) buffers: &'a Arc<BufferPool>,
@@ -100,7 +108,7 @@ pub(crate) struct Check<'a> {
     pub(crate) stop: [&'a AtomicBool; 2],
 }
 
-impl Check<'_> {
+impl TorrentCheck<'_> {
     /// Which of `pieces` are right. Pieces of files that are not there are not.
     pub(crate) fn run(
         &self,
@@ -109,12 +117,12 @@ impl Check<'_> {
     ) -> Result<Checked, DiskError> {
         let geometry = &self.content.geometry;
         let readable = |piece: &PieceIndex| {
-            self.extents(*piece).all(|extent| self.home(extent.file).is_some())
+            self.extents(*piece).all(|extent| self.location(extent.file).is_some())
         };
         let pieces: Vec<_> = pieces.into_iter().filter(readable).collect();
         let total = pieces.iter().map(|piece| u64::from(geometry.data_len(*piece))).sum();
         let groups: Vec<_> = pieces.chunks(self.group()).collect();
-        let work = Work {
+        let work = CheckWork {
             check: self,
             groups: &groups,
             next: AtomicUsize::new(0),
@@ -153,12 +161,12 @@ impl Check<'_> {
     }
 
     fn any_path(&self) -> &Path {
-        let found = self.homes.iter().flatten().next();
-        found.map_or(Path::new(""), |home| home.path.as_path())
+        let found = self.locations.iter().flatten().next();
+        found.map_or(Path::new(""), |location| location.path.as_path())
     }
 
-    fn home(&self, file: FileIndex) -> Option<&Home> {
-        self.homes.get(file.index())?.as_ref()
+    fn location(&self, file: FileIndex) -> Option<&Location> {
+        self.locations.get(file.index())?.as_ref()
     }
 
     fn extents(&self, piece: PieceIndex) -> impl Iterator<Item = Extent> + '_ {
@@ -181,8 +189,8 @@ impl Check<'_> {
 }
 
 /// What the threads share.
-struct Work<'a> {
-    check: &'a Check<'a>,
+struct CheckWork<'a> {
+    check: &'a TorrentCheck<'a>,
     groups: &'a [&'a [PieceIndex]],
     /// The next group that nobody has taken.
     next: AtomicUsize,
@@ -192,13 +200,13 @@ struct Work<'a> {
 
 /// What one thread has open.
 #[derive(Default)]
-struct Open {
+struct CheckInput {
     last: Option<(FileIndex, Arc<dyn FsFile>)>,
     /// Files of which it is known that they cannot be read.
     failed: BTreeMap<FileIndex, Option<DiskError>>,
 }
 
-impl Work<'_> {
+impl CheckWork<'_> {
     fn stopped(&self) -> bool {
         let is_set = |stop: &&AtomicBool| stop.load(Ordering::Relaxed);
         is_set(&&self.aborted) || self.check.stop.iter().any(is_set)
@@ -206,7 +214,7 @@ impl Work<'_> {
 
     /// One thread: takes groups until there are none.
     fn run(&self, told: &Sender<u64>) {
-        let mut open = Open::default();
+        let mut open = CheckInput::default();
         loop {
             let next = self.next.fetch_add(1, Ordering::Relaxed);
             let Some(group) = self.groups.get(next).filter(|_| !self.stopped()) else { break };
@@ -221,7 +229,12 @@ impl Work<'_> {
     }
 
     /// The pieces of a group that are right.
-    fn group(&self, open: &mut Open, group: &[PieceIndex], told: &Sender<u64>) -> Vec<PieceIndex> {
+    fn group(
+        &self,
+        open: &mut CheckInput,
+        group: &[PieceIndex],
+        told: &Sender<u64>,
+    ) -> Vec<PieceIndex> {
         let geometry = &self.check.content.geometry;
         let len = |piece: &PieceIndex| u64::from(geometry.data_len(*piece));
         if let [piece] = group
@@ -250,7 +263,7 @@ impl Work<'_> {
     }
 
     /// Whether a piece that is too large to be held is right.
-    fn large(&self, open: &mut Open, piece: PieceIndex, told: &Sender<u64>) -> bool {
+    fn large(&self, open: &mut CheckInput, piece: PieceIndex, told: &Sender<u64>) -> bool {
         let Some(expected) = self.check.content.expected(piece) else { return false };
         let len = u64::from(self.check.content.geometry.data_len(piece));
         let _charge = self.check.budget.map(|budget| budget.charge_blocking(READ.min(len)));
@@ -272,14 +285,14 @@ impl Work<'_> {
     }
 
     /// All bytes of a piece; `None` if they are not there.
-    fn read(&self, open: &mut Open, piece: PieceIndex) -> Option<Bytes> {
+    fn read(&self, open: &mut CheckInput, piece: PieceIndex) -> Option<Bytes> {
         let len = self.check.content.geometry.data_len(piece) as usize;
         let mut buffer = self.check.buffers.take(len);
         self.fill(open, piece, 0, buffer.bytes_mut()).then(|| buffer.freeze())
     }
 
     /// Reads the bytes of a piece from `begin` on; whether they are there.
-    fn fill(&self, open: &mut Open, piece: PieceIndex, begin: u32, place: &mut [u8]) -> bool {
+    fn fill(&self, open: &mut CheckInput, piece: PieceIndex, begin: u32, place: &mut [u8]) -> bool {
         let geometry = &self.check.content.geometry;
         let block = dunlin_base::BlockRef { piece, begin, len: place.len() as u32 };
         let start = u64::from(piece.0) * u64::from(geometry.piece_length()) + u64::from(begin);
@@ -302,28 +315,28 @@ impl Work<'_> {
         true
     }
 
-    fn read_extent(&self, open: &mut Open, extent: Extent, part: &mut [u8]) -> bool {
-        let Some(home) = self.check.home(extent.file) else { return false };
+    fn read_extent(&self, open: &mut CheckInput, extent: Extent, part: &mut [u8]) -> bool {
+        let Some(location) = self.check.location(extent.file) else { return false };
         let file = match &open.last {
             Some((last, file)) if *last == extent.file => Arc::clone(file),
             _ if open.failed.contains_key(&extent.file) => return false,
-            _ => match self.check.fs.open_read(&home.path) {
+            _ => match self.check.fs.open_read(&location.path) {
                 Ok(file) => {
                     open.last = Some((extent.file, Arc::clone(&file)));
                     file
                 }
                 Err(error) => {
-                    open.note(extent.file, home, &error);
+                    open.note(extent.file, location, &error);
                     return false;
                 }
             },
         };
-        match file.read_at(part, home.base + extent.offset) {
+        match file.read_at(part, location.base + extent.offset) {
             Ok(()) => true,
             // The file is too short: what is before its end may be right.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => false,
             Err(error) => {
-                open.note(extent.file, home, &error);
+                open.note(extent.file, location, &error);
                 open.last = None;
                 false
             }
@@ -331,10 +344,10 @@ impl Work<'_> {
     }
 }
 
-impl Open {
-    fn note(&mut self, file: FileIndex, home: &Home, error: &io::Error) {
+impl CheckInput {
+    fn note(&mut self, file: FileIndex, location: &Location, error: &io::Error) {
         let missing = error.kind() == io::ErrorKind::NotFound;
-        let error = (!missing).then(|| DiskError::io(&home.path, error));
+        let error = (!missing).then(|| DiskError::io(&location.path, error));
         self.failed.insert(file, error);
     }
 }

@@ -1,6 +1,6 @@
 //! A torrent of the internet claims the paths that it writes, before it looks at anything.
 
-use crate::claims::{Claimant, Clash, Found, Hold, Item, Proof, Wish};
+use crate::claims::{Claimant, Clash, FoundClaims, Hold, Item, Proof, Wish};
 use crate::error::{DiskError, DiskErrorKind};
 use crate::fs::FileKind;
 use crate::mutex::lock;
@@ -73,7 +73,7 @@ impl Storage {
             holder,
             before,
         };
-        let accepts = |found: &Found| self.accept(plan, found);
+        let accepts = |found: &FoundClaims| self.accept(plan, found);
         let claimed =
             self.config.claims.claim(&who, &wish, accepts).map_err(|error| match error {
                 Refusal::Disk(error) => error,
@@ -156,7 +156,7 @@ impl Storage {
     }
 
     /// Whether a torrent can live with others that were first.
-    fn accept(&self, plan: &TorrentPlan, found: &Found) -> Result<(), Refusal> {
+    fn accept(&self, plan: &TorrentPlan, found: &FoundClaims) -> Result<(), Refusal> {
         if let Some(by) = found.twice.clone() {
             let by = by.chars().filter(|c| !c.is_control()).collect();
             return Err(Refusal::Disk(DiskError::new(&plan.folder, DiskErrorKind::Twice { by })));

@@ -42,11 +42,11 @@ use std::sync::{Arc, Mutex};
 pub(crate) const CLAIMS_SUFFIX: &str = ".claims";
 
 /// The SHA-1 of a path.
-pub(crate) type Key = [u8; 20];
+pub(crate) type PathHash = [u8; 20];
 
 /// What a claimed path is to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Entry {
+pub(crate) enum ClaimEntry {
     File(Proof),
     Folder,
 }
@@ -128,14 +128,14 @@ pub(crate) struct Clash {
 
 /// What others have claimed of a wish.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Found {
+pub(crate) struct FoundClaims {
     /// Who writes the same torrent, with the same state: whatever it was named by, it is written once.
     pub(crate) twice: Option<String>,
     /// The files of the wish.
     pub(crate) clashes: BTreeMap<FileIndex, Clash>,
 }
 
-impl Found {
+impl FoundClaims {
     /// Adds what somebody else has claimed.
     fn add(&mut self, clashes: BTreeMap<FileIndex, Clash>) {
         for (file, clash) in clashes {
@@ -171,15 +171,15 @@ impl Wish {
         Wish { items, folders, fold }
     }
 
-    fn key(&self, path: &str) -> Key {
+    fn key(&self, path: &str) -> PathHash {
         key(path.as_bytes(), self.fold)
     }
 
     /// The entries, by the keys of what `path` makes of names.
-    fn entries(&self, path: impl Fn(&str) -> String) -> BTreeMap<Key, Entry> {
-        let folders = self.folders.keys().map(|name| (self.key(&path(name)), Entry::Folder));
+    fn entries(&self, path: impl Fn(&str) -> String) -> BTreeMap<PathHash, ClaimEntry> {
+        let folders = self.folders.keys().map(|name| (self.key(&path(name)), ClaimEntry::Folder));
         let files = self.items.iter().map(|item| (self.key(&path(&item.name)), item));
-        folders.chain(files.map(|(key, item)| (key, Entry::File(item.proof)))).collect()
+        folders.chain(files.map(|(key, item)| (key, ClaimEntry::File(item.proof)))).collect()
     }
 
     /// Which files clash with what `found` knows of a path; `path` gives the path of a name, where it
@@ -187,12 +187,13 @@ impl Wish {
     fn clashes(
         &self,
         path: impl Fn(&str) -> Option<String>,
-        found: impl Fn(&Key) -> Vec<(Entry, String)>,
+        found: impl Fn(&PathHash) -> Vec<(ClaimEntry, String)>,
     ) -> BTreeMap<FileIndex, Clash> {
         let at = |name: &str| path(name).map(|path| found(&self.key(&path))).unwrap_or_default();
         let mut clashes = BTreeMap::new();
         for folder in self.folders.keys() {
-            let files = at(folder).into_iter().find(|(entry, _)| matches!(entry, Entry::File(_)));
+            let files =
+                at(folder).into_iter().find(|(entry, _)| matches!(entry, ClaimEntry::File(_)));
             let Some((_, holder)) = files else { continue };
             let below =
                 |name: &str| name.strip_prefix(&**folder).is_some_and(|r| r.starts_with('/'));
@@ -201,8 +202,7 @@ impl Wish {
             }
         }
         for item in &self.items {
-            let same =
-                |entry: &Entry| matches!(entry, Entry::File(proof) if proof.is_same(&item.proof));
+            let same = |entry: &ClaimEntry| matches!(entry, ClaimEntry::File(proof) if proof.is_same(&item.proof));
             let mut all = at(&item.name).into_iter().map(|(entry, holder)| (same(&entry), holder));
             // One of the same content says less than one of another.
             let Some(first) = all.next() else { continue };
@@ -216,7 +216,7 @@ impl Wish {
     }
 }
 
-fn key(path: &[u8], fold: bool) -> Key {
+fn key(path: &[u8], fold: bool) -> PathHash {
     match fold {
         true => Sha1::digest(String::from_utf8_lossy(path).to_lowercase().as_bytes()).into(),
         false => Sha1::digest(path).into(),
@@ -233,7 +233,7 @@ struct Table {
     /// The first name of each root, by device and number.
     roots: BTreeMap<(u64, u64), PathBuf>,
     /// By path, and who claims it.
-    entries: BTreeMap<(Key, u64), Entry>,
+    entries: BTreeMap<(PathHash, u64), ClaimEntry>,
     holders: BTreeMap<u64, Holder>,
 }
 
@@ -276,9 +276,9 @@ impl Table {
     }
 
     /// What others have claimed of a path.
-    fn find(&self, key: &Key, own: Option<u64>) -> Vec<(Entry, String)> {
+    fn find(&self, key: &PathHash, own: Option<u64>) -> Vec<(ClaimEntry, String)> {
         let range = self.entries.range((*key, 0)..=(*key, u64::MAX));
-        let other = |((_, id), entry): (&(Key, u64), &Entry)| {
+        let other = |((_, id), entry): (&(PathHash, u64), &ClaimEntry)| {
             let holder = self.holders.get(id).filter(|_| Some(*id) != own)?;
             Some((*entry, holder.name.clone()))
         };
@@ -372,7 +372,7 @@ impl PathClaims {
         &self,
         who: &Claimant<'_>,
         wish: &Wish,
-        accepts: impl Fn(&Found) -> Result<(), E>,
+        accepts: impl Fn(&FoundClaims) -> Result<(), E>,
     ) -> Result<Claimed, E> {
         let (mut found, registered) = self.register(who, wish, &accepts)?;
         let mine = look::publish(who, wish, registered.id)?;
@@ -391,14 +391,14 @@ impl PathClaims {
         &self,
         who: &Claimant<'_>,
         wish: &Wish,
-        accepts: impl Fn(&Found) -> Result<(), E>,
-    ) -> Result<(Found, Registered), E> {
+        accepts: impl Fn(&FoundClaims) -> Result<(), E>,
+    ) -> Result<(FoundClaims, Registered), E> {
         let mut table = lock(&self.0);
         let (root, new_root) = table.canonical(&**who.fs, who.root);
         let below = |name: &str| root.join(name).to_string_lossy().into_owned();
         let own = who.before.as_ref().map(|before| before.id);
         let clashes = wish.clashes(|name| Some(below(name)), |key| table.find(key, own));
-        let found = Found { twice: table.twice(who.torrent, &root, own), clashes };
+        let found = FoundClaims { twice: table.twice(who.torrent, &root, own), clashes };
         accepts(&found)?;
         table.next += 1;
         let id = table.next;

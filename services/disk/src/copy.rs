@@ -7,7 +7,7 @@ use crate::holes::is_hole;
 use crate::names::part_path;
 use crate::places::SourceFile;
 use crate::storage::Storage;
-use crate::torrent_files::{Part, TorrentFiles};
+use crate::torrent_files::{PartFile, TorrentFiles};
 use crate::writing::write_data;
 use bytes::Bytes;
 use dunlin_base::{FileIndex, PieceIndex};
@@ -41,7 +41,7 @@ impl Storage {
             inner.dirty.remove(&file.0);
             inner.new_names.remove(&file.0);
             if let Some(slot) = inner.slots.get_mut(file.index()) {
-                slot.part = Part::None;
+                slot.part = PartFile::None;
             }
             drop(inner);
             // What is left of it is replaced when the copy is tried again.
@@ -55,11 +55,11 @@ impl Storage {
     /// Shares the bytes of a source that is still what its hashes were taken of.
     fn share(&self, source: &SourceFile, part: &dyn FsFile) -> bool {
         let Ok(from) = self.sources().open_read(&source.path) else { return false };
-        let still = || {
+        let unchanged = || {
             let now = from.look().ok().map(|now| now.seen());
             now.is_some() && now == source.seen
         };
-        still() && self.fs().share(&*from, part).is_ok() && still()
+        unchanged() && self.fs().share(&*from, part).is_ok() && unchanged()
     }
 
     fn copy_pieces(

@@ -66,7 +66,7 @@ pub fn hash_new(
     let bytes = (piece_length * PIECES_AT_ONCE).clamp(*BYTES_AT_ONCE.start(), *BYTES_AT_ONCE.end());
     let unit = (bytes / piece_length).max(1);
     let most = usize::try_from(MEMORY / (unit * piece_length)).unwrap_or(1).max(1);
-    let work = Work {
+    let work = CreateWork {
         fs,
         torrent,
         sources,
@@ -88,7 +88,7 @@ pub fn hash_new(
             }
         }
         drop(send);
-        let mut found = Found::new(torrent, geometry.pieces());
+        let mut found = CreateOutcome::new(torrent, geometry.pieces());
         let mut done = 0;
         let mut failed = None;
         // The channel ends when all threads have.
@@ -112,7 +112,7 @@ pub fn hash_new(
 }
 
 /// What all threads share.
-struct Work<'a> {
+struct CreateWork<'a> {
     fs: &'a dyn Fs,
     torrent: &'a NewTorrent,
     sources: &'a [NewSource],
@@ -135,13 +135,13 @@ struct Unit {
 }
 
 /// The hashes of all pieces, which come in any order.
-struct Found(NewHashes);
+struct CreateOutcome(NewHashes);
 
-impl Found {
-    fn new(torrent: &NewTorrent, pieces: u32) -> Found {
+impl CreateOutcome {
+    fn new(torrent: &NewTorrent, pieces: u32) -> CreateOutcome {
         let count = |there: bool| if there { pieces as usize } else { 0 };
         let format = torrent.format();
-        Found(NewHashes {
+        CreateOutcome(NewHashes {
             pieces: vec![[0; 20]; count(format.has_v1())],
             roots: vec![[0; 32]; count(format.has_v2())],
         })
@@ -156,7 +156,7 @@ impl Found {
     }
 }
 
-impl Work<'_> {
+impl CreateWork<'_> {
     fn run(&self, send: &Sender<Result<Unit, DiskError>>) {
         while !self.stop.load(Ordering::Relaxed) {
             let first = self.next.fetch_add(self.unit, Ordering::Relaxed);
@@ -174,7 +174,7 @@ impl Work<'_> {
 
     fn hash(&self, pieces: Range<u32>) -> Result<Unit, DiskError> {
         let first = pieces.start;
-        let mut reader = Reader { work: self, open: None };
+        let mut reader = SourceReader { work: self, open: None };
         let mut unit =
             Unit { first, bytes: 0, pieces: Vec::new(), roots: Vec::new(), last: PathBuf::new() };
         let (mut whole, mut leaves, mut trees) = (Vec::new(), Vec::new(), Vec::new());
@@ -211,18 +211,18 @@ impl Work<'_> {
 }
 
 /// Reads parts of files one after another; each file is looked at before and after.
-struct Reader<'a> {
-    work: &'a Work<'a>,
-    open: Option<Open<'a>>,
+struct SourceReader<'a> {
+    work: &'a CreateWork<'a>,
+    open: Option<OpenSource<'a>>,
 }
 
-struct Open<'a> {
+struct OpenSource<'a> {
     index: FileIndex,
     source: &'a NewSource,
     file: std::sync::Arc<dyn crate::fs::FsFile>,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> SourceReader<'a> {
     /// The bytes of a piece.
     fn read(&mut self, piece: BlockRef) -> Result<Bytes, DiskError> {
         let mut bytes = vec![0; piece.len as usize];
@@ -237,7 +237,7 @@ impl<'a> Reader<'a> {
         Ok(bytes.into())
     }
 
-    fn open(&mut self, index: FileIndex) -> Result<&Open<'a>, DiskError> {
+    fn open(&mut self, index: FileIndex) -> Result<&OpenSource<'a>, DiskError> {
         if self.open.as_ref().is_none_or(|open| open.index != index) {
             self.close()?;
             let source = self.work.sources.get(index.index());
@@ -245,7 +245,7 @@ impl<'a> Reader<'a> {
             let source = source.ok_or_else(|| DiskError::new("", misuse))?;
             let file = self.work.fs.open_read(&source.path);
             let file = file.map_err(|error| DiskError::io(&source.path, &error))?;
-            let open = Open { index, source, file };
+            let open = OpenSource { index, source, file };
             open.check()?;
             self.open = Some(open);
         }
@@ -261,7 +261,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-impl Open<'_> {
+impl OpenSource<'_> {
     /// Whether the file is what it was found to be.
     fn check(&self) -> Result<(), DiskError> {
         let path = &self.source.path;

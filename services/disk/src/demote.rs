@@ -4,14 +4,14 @@
 //! The old file stays as it is until the part file replaces it. What is moved counts as written, and is
 //! claimed again after the next sync.
 
-use crate::check::{Check, Home};
+use crate::check::{Location, TorrentCheck};
 use crate::error::{DiskError, DiskErrorKind};
 use crate::fs::{FsFile, Look};
 use crate::names::part_path;
 use crate::places::FilePlace;
-use crate::state::{Kept, State};
+use crate::state::{FileRecord, State};
 use crate::storage::Storage;
-use crate::torrent_files::{Part, Replaces, Slot, TorrentFiles};
+use crate::torrent_files::{PartFile, Replaces, Slot, TorrentFiles};
 use bytes::Bytes;
 use dunlin_base::{Bitfield, FileIndex, PieceIndex};
 use std::io;
@@ -31,7 +31,7 @@ impl Storage {
     ///
     /// # Errors
     /// If the file cannot be copied; nothing of it counts then.
-    pub(crate) fn take_over(
+    pub(crate) fn demote_to_part(
         &self,
         files: &TorrentFiles,
         file: FileIndex,
@@ -112,20 +112,20 @@ impl Storage {
     /// Which of these pieces are right as they can be read now.
     fn still_right(&self, files: &TorrentFiles, held: &Bitfield) -> Result<Bitfield, DiskError> {
         let inner = files.inner();
-        let mut homes = vec![None; files.geometry.files() as usize];
+        let mut locations = vec![None; files.geometry.files() as usize];
         for extent in held.ones().flat_map(|piece| files.geometry.extents(files.whole(piece))) {
-            let (home, offset) = files.home(&inner, extent);
-            let from = inner.slots.get(home.index()).and_then(|slot| slot.readable().ok());
-            if let Some(place) = homes.get_mut(extent.file.index()) {
+            let (location, offset) = files.location(&inner, extent);
+            let from = inner.slots.get(location.index()).and_then(|slot| slot.readable().ok());
+            if let Some(place) = locations.get_mut(extent.file.index()) {
                 let base = offset - extent.offset;
-                *place = from.map(|from| Home { path: from.path, base });
+                *place = from.map(|from| Location { path: from.path, base });
             }
         }
         drop(inner);
-        let check = Check {
+        let check = TorrentCheck {
             fs: self.fs(),
             content: &files.content,
-            homes: &homes,
+            locations: &locations,
             threads: self.config.threads,
             budget: self.config.budget.as_ref(),
             buffers: &self.config.buffers,
@@ -174,14 +174,15 @@ impl Storage {
         state: Option<&State>,
     ) -> Result<(), DiskError> {
         let (store, inode) = match files.inner().slots.get(files.store().index()) {
-            Some(slot @ Slot { part: Part::There(inode), .. }) => (slot.part_path(), *inode),
+            Some(slot @ Slot { part: PartFile::There(inode), .. }) => (slot.part_path(), *inode),
             _ => return Ok(()),
         };
         let kept = state.map(|state| state.files.as_slice()).unwrap_or_default();
-        let wanted = |(kept, file): (&Kept, FileIndex)| {
+        let wanted = |(kept, file): (&FileRecord, FileIndex)| {
             let inner = files.inner();
             let slot = inner.slots.get(file.index())?;
-            let moves = *kept == Kept::Store && slot.is_wanted() && slot.part != Part::Done;
+            let moves =
+                *kept == FileRecord::Store && slot.is_wanted() && slot.part != PartFile::Done;
             moves.then(|| (file, slot.shown()))
         };
         let wanted: Vec<_> = kept.iter().zip((0..).map(FileIndex)).filter_map(wanted).collect();

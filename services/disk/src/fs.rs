@@ -3,7 +3,7 @@
 
 mod file;
 mod held;
-mod looks;
+mod metadata;
 mod place;
 mod real;
 mod seen;
@@ -212,7 +212,7 @@ pub trait Fs: Send + Sync + Debug {
     fn create_dir(&self, path: &Path) -> io::Result<()>;
     /// As [`Fs::create_new`], for nobody but the owner.
     fn create_private(&self, path: &Path) -> io::Result<Arc<dyn FsFile>>;
-    /// Holds on to what stands under a name, to look at it and set its looks without asking for the
+    /// Holds on to what stands under a name, to read and set its metadata without asking for the
     /// name again. Links are not followed.
     fn hold(&self, path: &Path) -> io::Result<Box<dyn Held>>;
     /// Sets the permissions, the lowest twelve bits. A link has none.

@@ -1,4 +1,4 @@
-//! Files on disk, the memory budget, hashing and resume files, trees with their looks and the hashes
+//! Files on disk, the memory budget, hashing and resume files, trees with their metadata and the hashes
 //! of earlier runs: what worlds share to get payload from memory to disk and back.
 //!
 //! A piece is hashed in memory before it is written, and never read back. A file stands under its
@@ -47,6 +47,7 @@ mod claims;
 mod clean;
 mod copy;
 mod create;
+mod demote;
 mod error;
 mod fs;
 #[doc(hidden)]
@@ -77,7 +78,6 @@ mod state_folders;
 mod storage;
 mod survey;
 mod sync;
-mod take_over;
 mod torrent_files;
 mod torrents;
 mod tree;
@@ -110,4 +110,4 @@ pub use scan::PartClaim;
 pub use serving::FileRange;
 pub use state_folders::state_folder;
 pub use storage::{Storage, StorageConfig};
-pub use tree::{Tree, TreeFile, TreeKeeper, Unkept, list_files, scan_tree};
+pub use tree::{MetadataPreserver, Tree, TreeFile, Unkept, list_files, scan_tree};

@@ -8,12 +8,12 @@
 mod change;
 mod faults;
 mod file;
-mod looks;
+mod metadata;
 
 use crate::fs::{DirEntry, Fs, FsFile, Held, Look, Meta, Unfit};
 use change::{Change, NameChange};
 use file::MemFile;
-use looks::Looks;
+use metadata::NodeMetadata;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -83,7 +83,7 @@ struct Content {
     durable: Vec<u8>,
     changes: Vec<Change>,
     modified: i128,
-    looks: Looks,
+    metadata: NodeMetadata,
     lock: Lock,
 }
 
@@ -150,7 +150,7 @@ impl Disk {
         if let Some(content) = self.files.get_mut(&inode) {
             self.clock += 1;
             content.modified = self.clock;
-            content.looks.changed = self.clock;
+            content.metadata.changed = self.clock;
             change.apply(&mut content.now);
             content.changes.push(change);
         }
@@ -302,7 +302,8 @@ impl MemFs {
         if !path.parent().is_some_and(|folder| disk.folder_exists(folder)) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        let inode = disk.add(path, Node::File, Looks { mode: 0o644, ..Looks::default() });
+        let inode =
+            disk.add(path, Node::File, NodeMetadata { mode: 0o644, ..NodeMetadata::default() });
         Ok(self.open(&mut disk, path, inode))
     }
 }
@@ -391,7 +392,7 @@ impl Fs for MemFs {
             if disk.names.contains_key(folder) {
                 return Err(io::ErrorKind::NotADirectory.into());
             }
-            disk.add(folder, Node::Dir, Looks { mode: 0o755, ..Looks::default() });
+            disk.add(folder, Node::Dir, NodeMetadata { mode: 0o755, ..NodeMetadata::default() });
         }
         Ok(())
     }
@@ -462,8 +463,9 @@ impl Fs for MemFs {
     }
 
     fn symlink(&self, target: &Path, path: &Path) -> io::Result<()> {
-        let looks = Looks { mode: 0o777, target: target.to_owned(), ..Looks::default() };
-        self.disk().add_new(path, Node::Symlink, looks)
+        let metadata =
+            NodeMetadata { mode: 0o777, target: target.to_owned(), ..NodeMetadata::default() };
+        self.disk().add_new(path, Node::Symlink, metadata)
     }
 
     fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -471,7 +473,11 @@ impl Fs for MemFs {
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.disk().add_new(path, Node::Dir, Looks { mode: 0o755, ..Looks::default() })
+        self.disk().add_new(
+            path,
+            Node::Dir,
+            NodeMetadata { mode: 0o755, ..NodeMetadata::default() },
+        )
     }
 
     fn create_private(&self, path: &Path) -> io::Result<Arc<dyn FsFile>> {
@@ -516,7 +522,7 @@ impl Held for MemHeld {
     }
 
     fn set_mode(&self, mode: u32) -> io::Result<()> {
-        self.fs.disk().set(&self.path, |_, looks| looks.mode = mode)
+        self.fs.disk().set(&self.path, |_, metadata| metadata.mode = mode)
     }
 
     fn set_modified(&self, time: i64) -> io::Result<()> {
@@ -527,25 +533,25 @@ impl Held for MemHeld {
         if !self.fs.is_root() {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
-        self.fs.disk().set(&self.path, |_, looks| (looks.uid, looks.gid) = (uid, gid))
+        self.fs.disk().set(&self.path, |_, metadata| (metadata.uid, metadata.gid) = (uid, gid))
     }
 
     fn attribute_names(&self) -> io::Result<Vec<String>> {
-        Ok(self.fs.disk().looks(&self.path)?.attributes.keys().cloned().collect())
+        Ok(self.fs.disk().metadata_of(&self.path)?.attributes.keys().cloned().collect())
     }
 
     fn attribute(&self, name: &str) -> io::Result<Vec<u8>> {
-        let found = self.fs.disk().looks(&self.path)?.attributes.get(name).cloned();
+        let found = self.fs.disk().metadata_of(&self.path)?.attributes.get(name).cloned();
         found.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn set_attribute(&self, name: &str, value: &[u8]) -> io::Result<()> {
         let (name, value) = (name.to_owned(), value.to_owned());
-        self.fs.disk().set(&self.path, |_, looks| _ = looks.attributes.insert(name, value))
+        self.fs.disk().set(&self.path, |_, metadata| _ = metadata.attributes.insert(name, value))
     }
 
     fn remove_attribute(&self, name: &str) -> io::Result<()> {
-        self.fs.disk().set(&self.path, |_, looks| _ = looks.attributes.remove(name))
+        self.fs.disk().set(&self.path, |_, metadata| _ = metadata.attributes.remove(name))
     }
 }
 

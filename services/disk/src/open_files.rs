@@ -5,7 +5,7 @@ use dunlin_base::{FileIndex, TorrentId};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-type Key = (TorrentId, FileIndex);
+type OpenKey = (TorrentId, FileIndex);
 
 #[derive(Debug)]
 pub(crate) struct OpenFiles {
@@ -35,8 +35,8 @@ impl Drop for Shelf {
 
 #[derive(Debug, Default)]
 struct State {
-    files: BTreeMap<Key, (Arc<dyn FsFile>, u64)>,
-    by_use: BTreeMap<u64, Key>,
+    files: BTreeMap<OpenKey, (Arc<dyn FsFile>, u64)>,
+    by_use: BTreeMap<u64, OpenKey>,
     uses: u64,
 }
 
@@ -54,7 +54,7 @@ impl OpenFiles {
     }
 
     /// The file, if it is open.
-    pub(crate) fn get(&self, key: Key) -> Option<Arc<dyn FsFile>> {
+    pub(crate) fn get(&self, key: OpenKey) -> Option<Arc<dyn FsFile>> {
         let mut guard = self.state();
         let state = &mut *guard;
         state.uses += 1;
@@ -77,7 +77,7 @@ impl OpenFiles {
     }
 
     /// Keeps an open file.
-    pub(crate) fn put(&self, key: Key, file: &Arc<dyn FsFile>) {
+    pub(crate) fn put(&self, key: OpenKey, file: &Arc<dyn FsFile>) {
         self.make_room();
         self.remove(key);
         let mut state = self.state();
@@ -88,7 +88,7 @@ impl OpenFiles {
     }
 
     /// Closes a file once nobody uses it any more.
-    pub(crate) fn remove(&self, key: Key) {
+    pub(crate) fn remove(&self, key: OpenKey) {
         let mut state = self.state();
         let removed = state.files.remove(&key);
         if let Some((_, used)) = &removed {

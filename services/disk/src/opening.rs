@@ -9,10 +9,10 @@ use crate::names::{folder_of, part_path};
 use crate::other_parts::OtherParts;
 use crate::places::{FilePlace, Repair};
 use crate::reports::Opened;
-use crate::scan::Check;
+use crate::scan::PartCheck;
 use crate::stamp::Stamp;
 use crate::storage::Storage;
-use crate::torrent_files::{Inner, Part, Replaces, Slot, TorrentFiles, file_hashes};
+use crate::torrent_files::{Inner, PartFile, Replaces, Slot, TorrentFiles, file_hashes};
 use dunlin_base::{Bitfield, BlockRef, FileIndex, PieceIndex, TorrentId};
 use dunlin_metainfo::{Content, Geometry, HashKind, PieceHashes, zero_hash};
 use std::collections::BTreeSet;
@@ -89,10 +89,19 @@ impl Storage {
         }
         let resumed = inner.durable.count() + inner.written.count();
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
-        let (gate, inner) = (Mutex::default(), Mutex::new(inner));
+        let (create_lock, inner) = (Mutex::default(), Mutex::new(inner));
         let (id, plan, keeps) = (torrent, None, true);
-        let files =
-            TorrentFiles { id, content, geometry, plan, sequence, keeps, zero_pieces, gate, inner };
+        let files = TorrentFiles {
+            id,
+            content,
+            geometry,
+            plan,
+            sequence,
+            keeps,
+            zero_pieces,
+            create_lock,
+            inner,
+        };
         for (file, repair) in repairs {
             self.begin_repair(&files, file, repair)?;
         }
@@ -157,11 +166,11 @@ impl Storage {
             | FilePlace::Blocked { .. }
             | FilePlace::Absent => return place,
         };
-        let keeper = self.keeper().filter(|_| self.config.placing);
-        let (Some(keeper), Some(named)) = (keeper, content.files.get(file.index())) else {
+        let preserver = self.preserver().filter(|_| self.config.placing);
+        let (Some(preserver), Some(named)) = (preserver, content.files.get(file.index())) else {
             return place;
         };
-        let clear = keeper.clear_way(&named.name).and_then(|()| match self.fs().look(&dest) {
+        let clear = preserver.clear_way(&named.name).and_then(|()| match self.fs().look(&dest) {
             Ok(look) if look.kind != FileKind::File => {
                 Err(DiskError::new(&dest, DiskErrorKind::Exists))
             }
@@ -222,13 +231,13 @@ impl Storage {
             }
             let data = match part {
                 // The part will be made of nothing but holes.
-                Part::None | Part::Stale => None,
-                Part::There(_) => {
+                PartFile::None | PartFile::Stale => None,
+                PartFile::There(_) => {
                     let named = |error: io::Error| DiskError::io(&path, &error);
                     let open = self.fs().open_read(&path).map_err(named)?;
                     Some(open.data_ranges().map_err(named)?)
                 }
-                Part::Done => continue,
+                PartFile::Done => continue,
             };
             let mut inner = files.inner();
             for piece in zeros {
@@ -265,7 +274,7 @@ impl Storage {
         let geometry = &content.geometry;
         let Some(slot) = inner.slots.get_mut(file.index()) else { return Ok(()) };
         let FilePlace::Wanted { dest, .. } = &slot.place else { return Ok(()) };
-        let claim = self.with_leavings(|leavings| leavings.parts.remove(dest))?;
+        let claim = self.with_leftovers(|leftovers| leftovers.parts.remove(dest))?;
         let part = part_path(dest);
         let named = |error: io::Error| DiskError::io(&part, &error);
         let look = match self.fs().look(&part) {
@@ -273,7 +282,7 @@ impl Storage {
             look => look.map_err(named)?,
         };
         let (length, piece_length) = (geometry.file_length(file), geometry.piece_length());
-        slot.part = Part::Stale;
+        slot.part = PartFile::Stale;
         let name = content.files.get(file.index()).map_or("", |file| file.name.as_str());
         // One that a torrent goes on with is replaced: nobody else writes to it.
         let theirs = || OtherParts::new(self, content.info_hash).has(look.meta.inode);
@@ -296,7 +305,7 @@ impl Storage {
             None => {
                 let none = Bitfield::new(hashes.len() as u32);
                 let opened = self.fs().open_read(&part).map_err(named)?;
-                let check = Check { piece_length, length, stop: &self.config.stop };
+                let check = PartCheck { piece_length, length, stop: &self.config.stop };
                 let pieces = check.rescue(&*opened, hashes, &none).map_err(named)?;
                 (none, pieces)
             }
@@ -304,7 +313,7 @@ impl Storage {
         if pieces.count() == 0 {
             return Ok(());
         }
-        slot.part = Part::There(look.meta.inode);
+        slot.part = PartFile::There(look.meta.inode);
         let first = geometry.file_pieces(file).start;
         for piece in pieces.ones() {
             let set = if durable.has(piece) { &mut inner.durable } else { &mut inner.written };

@@ -3,9 +3,9 @@
 
 use crate::checksum::SealError;
 use crate::names::part_path;
-use crate::state::{Kept, MAX_STATE, STATE_SUFFIX, State};
+use crate::state::{FileRecord, MAX_STATE, STATE_SUFFIX, State};
 use crate::storage::Storage;
-use crate::torrent_files::{Part, TorrentFiles};
+use crate::torrent_files::{PartFile, TorrentFiles};
 use dunlin_base::{FileIndex, InfoHash};
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
@@ -43,8 +43,8 @@ impl OtherParts<'_> {
             let Ok(bytes) = fs.read_own(&state.path, MAX_STATE) else { continue };
             match State::decode(&bytes) {
                 Ok(state) => parts.extend(state.files.iter().filter_map(|file| match file {
-                    Kept::Part { stamp, .. } => Some(stamp.inode),
-                    Kept::Nowhere | Kept::Store | Kept::Done(_) => None,
+                    FileRecord::Part { stamp, .. } => Some(stamp.inode),
+                    FileRecord::Nowhere | FileRecord::Store | FileRecord::Done(_) => None,
                 })),
                 Err(SealError::Version(_)) => return None,
                 // What is damaged is not gone on with.
@@ -58,7 +58,7 @@ impl OtherParts<'_> {
 impl Storage {
     /// Removes part files of ours of which nothing comes any more: the file is finished, or another part
     /// file of it is written to. What cannot be removed is found by the next run, or by `clean`.
-    pub(crate) fn drop_parts(&self, files: &TorrentFiles, kept: &[Kept]) {
+    pub(crate) fn drop_parts(&self, files: &TorrentFiles, kept: &[FileRecord]) {
         let info_hash = files.content.info_hash;
         for (slot, file) in files.inner().slots.iter().zip((0..).map(FileIndex)) {
             let Some(dest) = slot.dest() else { continue };
@@ -66,7 +66,7 @@ impl Storage {
             if own != slot.part_path() {
                 self.remove_part(&own, None);
             }
-            if let (Part::Done, Some(Kept::Part { stamp, .. })) =
+            if let (PartFile::Done, Some(FileRecord::Part { stamp, .. })) =
                 (slot.part, kept.get(file.index()))
             {
                 self.remove_part(&part_path(dest), Some(stamp.inode));

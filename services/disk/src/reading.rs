@@ -8,10 +8,10 @@ use crate::fs::{FileKind, Look};
 use crate::names::part_path;
 use crate::places::{Existing, FilePlace, TorrentPlan};
 use crate::stamp::Ending;
-use crate::state::{Kept, State};
+use crate::state::{FileRecord, State};
 use crate::storage::Storage;
-use crate::survey::{Looking, Survey, Tried, Way, extents};
-use crate::torrent_files::{Part, Replaces, Slot};
+use crate::survey::{FolderChain, Looking, Survey, Tried, extents};
+use crate::torrent_files::{PartFile, Replaces, Slot};
 use dunlin_base::{Bitfield, FileIndex};
 use dunlin_metainfo::{Content, ContentFile, Extent, Geometry};
 use std::collections::BTreeMap;
@@ -29,9 +29,9 @@ impl Storage {
         state: Option<&State>,
         misled: &Tried,
     ) -> Survey {
-        let mut survey = Survey::new(Part::None, state.is_none_or(|state| state.old));
+        let mut survey = Survey::new(PartFile::None, state.is_none_or(|state| state.old));
         let ending = state.map_or(Ending::CLEAN, |state| state.ending);
-        let mut way = Way::new(self.fs());
+        let mut way = FolderChain::new(self.fs());
         for (file, index) in plan.content.files.iter().zip((0..).map(FileIndex)) {
             let looking = Looking {
                 index,
@@ -40,7 +40,7 @@ impl Storage {
                 wanted: false,
                 kept: state
                     .and_then(|state| state.files.get(index.index()).copied())
-                    .unwrap_or(Kept::Nowhere),
+                    .unwrap_or(FileRecord::Nowhere),
                 ending,
                 right: Right::Ours,
             };
@@ -90,7 +90,7 @@ impl Storage {
     /// What stands at one of the places of a file, if that is what should.
     fn look_to_read(
         &self,
-        way: &mut Way<'_>,
+        way: &mut FolderChain<'_>,
         plan: &TorrentPlan,
         file: &ContentFile,
         place: &Path,
@@ -132,7 +132,7 @@ impl Storage {
     pub(crate) fn find_elsewhere(
         &self,
         plan: &TorrentPlan,
-        way: &mut Way<'_>,
+        way: &mut FolderChain<'_>,
         file: &ContentFile,
         tried: usize,
     ) -> Option<(PathBuf, Look)> {
@@ -158,7 +158,7 @@ impl Storage {
     pub(crate) fn look_at_link(
         &self,
         plan: &TorrentPlan,
-        way: &mut Way<'_>,
+        way: &mut FolderChain<'_>,
         file: &ContentFile,
     ) -> Result<Slot, DiskError> {
         let mut slot = None;
@@ -172,7 +172,7 @@ impl Storage {
             };
             let wanted = FilePlace::Wanted { dest: dest.clone(), replace: false };
             if stands.is_some_and(|look| self.is_link(file, place, &dest, &look)) {
-                return Ok(Slot { part: Part::Done, ..Slot::new(wanted) });
+                return Ok(Slot { part: PartFile::Done, ..Slot::new(wanted) });
             }
             if place != Path::new(&file.name) {
                 continue;
@@ -230,7 +230,7 @@ impl Survey {
         for piece in right.zeros() {
             // Whose fault it is cannot be said while a file of the piece is missing.
             let there =
-                |part: Extent| self.homes.get(part.file.index()).is_some_and(Option::is_some);
+                |part: Extent| self.locations.get(part.file.index()).is_some_and(Option::is_some);
             if extents(geometry, piece).all(there) {
                 extents(geometry, piece).for_each(|p| *wrong.entry(p.file).or_default() += 1);
             }

@@ -13,9 +13,9 @@ use crate::fs::{FileKind, FsFile, Look};
 use crate::holes::is_hole;
 use crate::names::part_path;
 use crate::places::{KnownHashes, Repair};
-use crate::scan::Check;
+use crate::scan::PartCheck;
 use crate::storage::Storage;
-use crate::torrent_files::{Part, TorrentFiles};
+use crate::torrent_files::{PartFile, TorrentFiles};
 use dunlin_base::{Bitfield, FileIndex, PieceIndex};
 use dunlin_metainfo::PieceHashes;
 use std::io;
@@ -27,7 +27,7 @@ use std::sync::atomic::Ordering;
 const COPY_STEP: u64 = 64 << 20;
 
 /// One repair while it begins.
-struct Work<'a> {
+struct RepairWork<'a> {
     files: &'a TorrentFiles,
     file: FileIndex,
     repair: &'a Repair,
@@ -59,16 +59,16 @@ impl Storage {
         }
         let (had, part) = self.held(files, file);
         let expected = files.file_hashes(file).to_vec();
-        let work = Work { files, file, repair: &repair, before, expected, had };
+        let work = RepairWork { files, file, repair: &repair, before, expected, had };
         let alone = before.links == 1 && repair.dest == *base;
-        if repair.in_place && alone && !matches!(part, Part::There(_)) {
+        if repair.in_place && alone && !matches!(part, PartFile::There(_)) {
             return self.repair_in_place(&work, part);
         }
         self.repair_beside(&work, part)
     }
 
     /// The pieces of a file that are here, and its part.
-    fn held(&self, files: &TorrentFiles, file: FileIndex) -> (Bitfield, Part) {
+    fn held(&self, files: &TorrentFiles, file: FileIndex) -> (Bitfield, PartFile) {
         let range = files.geometry.file_pieces(file);
         let mut had = Bitfield::new(range.len() as u32);
         let inner = files.inner();
@@ -77,13 +77,13 @@ impl Storage {
                 had.set(PieceIndex(index));
             }
         }
-        (had, inner.slots.get(file.index()).map_or(Part::None, |slot| slot.part))
+        (had, inner.slots.get(file.index()).map_or(PartFile::None, |slot| slot.part))
     }
 
-    fn repair_in_place(&self, work: &Work<'_>, part: Part) -> Result<(), DiskError> {
+    fn repair_in_place(&self, work: &RepairWork<'_>, part: PartFile) -> Result<(), DiskError> {
         let dest = &work.repair.dest;
         let named = |error: io::Error| DiskError::io(dest, &error);
-        if part == Part::Stale {
+        if part == PartFile::Stale {
             // What an earlier run left is of no use now. If it stays, `clean` finds it.
             let _ = self.fs().remove_file(&part_path(dest));
         }
@@ -93,22 +93,22 @@ impl Storage {
             open.set_len(work.length()).map_err(named)?;
         }
         if let Some(slot) = work.files.inner().slots.get_mut(work.file.index()) {
-            (slot.part, slot.in_place) = (Part::There(work.before.meta.inode), true);
+            (slot.part, slot.in_place) = (PartFile::There(work.before.meta.inode), true);
         }
         let right = self.punch_zeros(work, dest, &*open, right)?;
         self.keep_pieces(work, &right);
         Ok(())
     }
 
-    fn repair_beside(&self, work: &Work<'_>, part: Part) -> Result<(), DiskError> {
-        let Work { files, file, repair, before, .. } = work;
+    fn repair_beside(&self, work: &RepairWork<'_>, part: PartFile) -> Result<(), DiskError> {
+        let RepairWork { files, file, repair, before, .. } = work;
         let (base, path) = (&repair.base.path, part_path(&repair.dest));
         let named = |error: io::Error| DiskError::io(&path, &error);
         self.mark(files)?;
         let mut shared = false;
         let open = self.make_part(files, *file, &repair.dest)?;
-        if !matches!(part, Part::There(_)) {
-            if self.keeper().is_none_or(|keeper| keeper.file(work.name()).is_none()) {
+        if !matches!(part, PartFile::There(_)) {
+            if self.preserver().is_none_or(|preserver| preserver.file(work.name()).is_none()) {
                 // Nobody says how it should look, so it stays as it was.
                 let inode = open.meta().map_err(named)?.inode;
                 self.fs().keep_mode(&path, inode, before).map_err(named)?;
@@ -143,7 +143,7 @@ impl Storage {
     }
 
     /// The pieces of the base that are as they must be: as its known hashes say, or by reading it.
-    fn right_pieces(&self, work: &Work<'_>, base: &Path) -> Result<Bitfield, DiskError> {
+    fn right_pieces(&self, work: &RepairWork<'_>, base: &Path) -> Result<Bitfield, DiskError> {
         match work.compare() {
             Some(right) => Ok(right),
             None => self.hash_again(work, base, &work.had),
@@ -153,7 +153,7 @@ impl Storage {
     /// `known` and all other pieces of the file at `path` that have the right hash.
     fn hash_again(
         &self,
-        work: &Work<'_>,
+        work: &RepairWork<'_>,
         path: &Path,
         known: &Bitfield,
     ) -> Result<Bitfield, DiskError> {
@@ -161,7 +161,7 @@ impl Storage {
         let open = self.fs().open_read(path).map_err(named)?;
         let length = open.len().map_err(named)?.min(work.length());
         let piece_length = work.files.geometry.piece_length();
-        let check = Check { piece_length, length, stop: &self.config.stop };
+        let check = PartCheck { piece_length, length, stop: &self.config.stop };
         let right = check.rescue(&*open, &work.expected, known).map_err(named)?;
         self.read.fetch_add(length, Ordering::Relaxed);
         Ok(right)
@@ -170,7 +170,7 @@ impl Storage {
     /// Copies the data of pieces that are right in the base and not here yet.
     fn copy_right(
         &self,
-        work: &Work<'_>,
+        work: &RepairWork<'_>,
         right: &Bitfield,
         part: &Path,
         to: &dyn FsFile,
@@ -213,7 +213,7 @@ impl Storage {
     /// Makes holes of the pieces that must be zeros and are not among the right ones.
     fn punch_zeros(
         &self,
-        work: &Work<'_>,
+        work: &RepairWork<'_>,
         path: &Path,
         open: &dyn FsFile,
         mut right: Bitfield,
@@ -236,7 +236,7 @@ impl Storage {
     }
 
     /// The pieces are here, and claimed after the next sync.
-    fn keep_pieces(&self, work: &Work<'_>, right: &Bitfield) {
+    fn keep_pieces(&self, work: &RepairWork<'_>, right: &Bitfield) {
         let mut inner = work.files.inner();
         for piece in right.ones().map(|piece| work.piece(piece)) {
             if !inner.durable.has(piece) {
@@ -247,7 +247,7 @@ impl Storage {
     }
 }
 
-impl Work<'_> {
+impl RepairWork<'_> {
     fn length(&self) -> u64 {
         self.files.geometry.file_length(self.file)
     }

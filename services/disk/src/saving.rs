@@ -62,16 +62,16 @@ impl Last {
 }
 
 /// What is kept of a torrent for the next run.
-enum Kept {
+enum Record {
     Set(Resume),
     Torrent(State),
 }
 
-impl Kept {
+impl Record {
     fn encode(&self) -> Vec<u8> {
         match self {
-            Kept::Set(resume) => resume.encode(),
-            Kept::Torrent(state) => state.encode(),
+            Record::Set(resume) => resume.encode(),
+            Record::Torrent(state) => state.encode(),
         }
     }
 }
@@ -105,11 +105,11 @@ impl Storage {
         young || files.weight().is_none_or(|weight| weight > LIGHT)
     }
 
-    fn kept(&self, files: &TorrentFiles, ending: Ending) -> Option<Kept> {
+    fn kept(&self, files: &TorrentFiles, ending: Ending) -> Option<Record> {
         let (fs, root) = (self.fs(), &self.config.root);
         match &files.plan {
-            Some(_) => files.state(fs, root, ending).map(Kept::Torrent),
-            None => files.resume(fs, root, ending).map(Kept::Set),
+            Some(_) => files.state(fs, root, ending).map(Record::Torrent),
+            None => files.resume(fs, root, ending).map(Record::Set),
         }
     }
 

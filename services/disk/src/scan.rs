@@ -35,9 +35,9 @@ pub struct PartClaim {
 
 /// All that earlier runs left in a root.
 #[derive(Debug, Default)]
-pub(crate) struct Leavings {
+pub(crate) struct Leftovers {
     /// What stands in the part file of a final path.
-    pub(crate) parts: BTreeMap<PathBuf, Found>,
+    pub(crate) parts: BTreeMap<PathBuf, FoundPart>,
     /// The resume files and the final paths that each speaks of.
     pub(crate) files: Vec<(PathBuf, Vec<PathBuf>)>,
     /// The highest sequence number of them.
@@ -46,7 +46,7 @@ pub(crate) struct Leavings {
 
 /// A part file that is there.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub(crate) struct FoundPart {
     pub(crate) file: ResumeFile,
     /// Claimed by the resume file, so synced.
     pub(crate) durable: Bitfield,
@@ -56,7 +56,7 @@ pub(crate) struct Found {
     pub(crate) stamp: Stamp,
 }
 
-impl Leavings {
+impl Leftovers {
     /// Reads the resume files in the state folder `state` of `root` and looks at the part files
     /// that they name. Ends with `Interrupted` soon after `stop` is set.
     pub(crate) fn load(
@@ -64,12 +64,12 @@ impl Leavings {
         root: &Path,
         state: &Path,
         stop: &AtomicBool,
-    ) -> Result<Leavings, DiskError> {
+    ) -> Result<Leftovers, DiskError> {
         let entries = match fs.read_dir(state) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             listed => listed.map_err(|error| DiskError::io(state, &error))?,
         };
-        let mut leavings = Leavings::default();
+        let mut leftovers = Leftovers::default();
         let mut newest: BTreeMap<PathBuf, (u64, Ending, ResumeFile)> = BTreeMap::new();
         for entry in entries {
             let name = entry.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -77,9 +77,9 @@ impl Leavings {
                 continue;
             }
             let Some(resume) = read(fs, &entry.path)? else { continue };
-            leavings.sequence = leavings.sequence.max(resume.sequence);
+            leftovers.sequence = leftovers.sequence.max(resume.sequence);
             let dests = resume.files.iter().map(|file| root.join(&file.dest)).collect();
-            leavings.files.push((entry.path, dests));
+            leftovers.files.push((entry.path, dests));
             for file in resume.files {
                 let dest = root.join(&file.dest);
                 if newest.get(&dest).is_none_or(|(sequence, ..)| *sequence < resume.sequence) {
@@ -89,19 +89,19 @@ impl Leavings {
         }
         for (dest, (_, ending, file)) in newest {
             match look_at(fs, &dest, file, ending, stop) {
-                Ok(Some(found)) => _ = leavings.parts.insert(dest, found),
+                Ok(Some(found)) => _ = leftovers.parts.insert(dest, found),
                 Ok(None) => {}
                 Err(error) if error.kind == DiskErrorKind::Interrupted => return Err(error),
                 Err(error) => tracing::warn!("{error} (its pieces are fetched again)"),
             }
         }
-        Ok(leavings)
+        Ok(leftovers)
     }
 
     /// The claims with at least one piece.
     pub(crate) fn claims(&self) -> Vec<PartClaim> {
         let with_data = self.parts.values().filter(|found| found.pieces.count() > 0);
-        let claim = |found: &Found| PartClaim {
+        let claim = |found: &FoundPart| PartClaim {
             name: found.file.name.clone(),
             length: found.file.length,
             piece_length: found.file.piece_length,
@@ -142,7 +142,7 @@ fn look_at(
     file: ResumeFile,
     ending: Ending,
     stop: &AtomicBool,
-) -> Result<Option<Found>, DiskError> {
+) -> Result<Option<FoundPart>, DiskError> {
     let part = part_path(dest);
     let named = |error: io::Error| DiskError::io(&part, &error);
     let look = match fs.look(&part) {
@@ -156,20 +156,20 @@ fn look_at(
     let none = Bitfield::new(file.claimed.len());
     let durable = if ours { file.claimed.clone() } else { none };
     let opened = fs.open_read(&part).map_err(named)?;
-    let check = Check { piece_length: file.piece_length, length: file.length, stop };
+    let check = PartCheck { piece_length: file.piece_length, length: file.length, stop };
     let pieces = check.rescue(&*opened, &file.hashes, &durable).map_err(named)?;
-    Ok(Some(Found { file, durable, pieces, stamp }))
+    Ok(Some(FoundPart { file, durable, pieces, stamp }))
 }
 
 /// The shape of a file that begins at a piece boundary and is padded to whole pieces (BEP 47).
-pub(crate) struct Check<'a> {
+pub(crate) struct PartCheck<'a> {
     pub(crate) piece_length: u32,
     pub(crate) length: u64,
     /// Set when nobody needs the result any more.
     pub(crate) stop: &'a AtomicBool,
 }
 
-impl Check<'_> {
+impl PartCheck<'_> {
     /// `known` and every other piece that has data in the file and the right hash.
     pub(crate) fn rescue(
         &self,

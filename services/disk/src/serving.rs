@@ -77,9 +77,9 @@ impl Storage {
             return None;
         }
         let extent = files.geometry.extents(block).next().filter(|part| part.len == block.len)?;
-        let (home, offset) = files.home(&files.inner(), extent);
-        let (file, from) = self.readable(&files, home).ok()?;
-        if !is_still(true, &from, &*file).unwrap_or(false) {
+        let (location, offset) = files.location(&files.inner(), extent);
+        let (file, from) = self.readable(&files, location).ok()?;
+        if !is_unchanged(true, &from, &*file).unwrap_or(false) {
             return None;
         }
         let file = file.system_file()?;
@@ -114,13 +114,13 @@ impl Storage {
         for extent in files.geometry.extents(block) {
             let at = (files.geometry.file_start(extent.file) + extent.offset - start) as usize;
             let end = at + extent.len as usize;
-            let (home, offset) = files.home(&files.inner(), extent);
+            let (location, offset) = files.location(&files.inner(), extent);
             // What no file covers is padding, and padding is zeros (BEP 47).
             if let Some(padding) = buffer.bytes_mut().get_mut(filled..at) {
                 padding.fill(0);
             }
             let Some(place) = buffer.bytes_mut().get_mut(at..end) else { break };
-            self.read_home(files, home, offset, place, true)?;
+            self.read_location(files, location, offset, place, true)?;
             filled = end;
         }
         if let Some(padding) = buffer.bytes_mut().get_mut(filled..) {
@@ -131,20 +131,20 @@ impl Storage {
     }
 
     /// Reads from one file, or the store; `to_give` if whoever gets the bytes hashes them.
-    pub(crate) fn read_home(
+    pub(crate) fn read_location(
         &self,
         files: &TorrentFiles,
-        home: FileIndex,
+        location: FileIndex,
         offset: u64,
         place: &mut [u8],
         to_give: bool,
     ) -> Result<(), DiskError> {
-        let (file, from) = self.readable(files, home)?;
+        let (file, from) = self.readable(files, location)?;
         let named = |error: io::Error| DiskError::io(&from.path, &error);
         file.read_at(place, offset).map_err(named)?;
         // Looked at after the read: what was written before it shows.
-        if !is_still(to_give, &from, &*file).map_err(named)? {
-            self.files.remove((files.id, home));
+        if !is_unchanged(to_give, &from, &*file).map_err(named)? {
+            self.files.remove((files.id, location));
             return Err(DiskError::new(from.path, DiskErrorKind::Changed));
         }
         Ok(())
@@ -199,7 +199,7 @@ impl Storage {
         let opened = match inode {
             // Another thread may give it its final name just now: it must not be made again.
             Some(inode) => match self.fs().open_update(path, inode) {
-                // A run that was killed had given it its looks already.
+                // A run that was killed had set its metadata already.
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                     let again = || self.fs().open_update(path, inode);
                     let mode = self.fs().set_mode_of(path, inode, &|_| 0o600);
@@ -225,7 +225,7 @@ impl Storage {
 /// Whether a file is what it was when its hashes were taken. Rights are set, and a backup or a neighbour
 /// gives it further names, while it is served: there the time of writing must do, since whoever gets the
 /// bytes hashes them.
-fn is_still(to_give: bool, from: &Readable, file: &dyn FsFile) -> io::Result<bool> {
+fn is_unchanged(to_give: bool, from: &Readable, file: &dyn FsFile) -> io::Result<bool> {
     let Some(seen) = from.seen else { return Ok(true) };
     let now = file.look()?.seen();
     Ok(if to_give { now.meta == seen.meta } else { now == seen })

@@ -45,7 +45,7 @@ pub(crate) struct State {
     /// The pieces that are durable.
     pub(crate) claimed: Bitfield,
     /// Where the bytes of each file are, in order.
-    pub(crate) files: Vec<Kept>,
+    pub(crate) files: Vec<FileRecord>,
     /// The store, if there is one.
     pub(crate) store: Option<Stamp>,
     /// How the run ended that saved this.
@@ -56,7 +56,7 @@ pub(crate) struct State {
 
 /// Where the bytes of a file are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kept {
+pub(crate) enum FileRecord {
     /// Nowhere.
     Nowhere,
     /// In its part file.
@@ -72,22 +72,22 @@ pub(crate) enum Kept {
     Done(Stamp),
 }
 
-impl Kept {
+impl FileRecord {
     /// What the file that holds the bytes looked like, unless that is the store.
     pub(crate) fn stamp(&self) -> Option<&Stamp> {
         match self {
-            Kept::Part { stamp, .. } | Kept::Done(stamp) => Some(stamp),
-            Kept::Nowhere | Kept::Store => None,
+            FileRecord::Part { stamp, .. } | FileRecord::Done(stamp) => Some(stamp),
+            FileRecord::Nowhere | FileRecord::Store => None,
         }
     }
 
     fn encode(self) -> [u8; RECORD] {
         let (kind, stamp) = match self {
-            Kept::Nowhere => (0, None),
-            Kept::Part { stamp, replaces: false } => (1, Some(stamp)),
-            Kept::Store => (2, None),
-            Kept::Done(stamp) => (3, Some(stamp)),
-            Kept::Part { stamp, replaces: true } => (4, Some(stamp)),
+            FileRecord::Nowhere => (0, None),
+            FileRecord::Part { stamp, replaces: false } => (1, Some(stamp)),
+            FileRecord::Store => (2, None),
+            FileRecord::Done(stamp) => (3, Some(stamp)),
+            FileRecord::Part { stamp, replaces: true } => (4, Some(stamp)),
         };
         let mut record = [0; RECORD];
         record[0] = kind;
@@ -95,14 +95,14 @@ impl Kept {
         record
     }
 
-    fn decode(record: &[u8; RECORD]) -> Option<Kept> {
+    fn decode(record: &[u8; RECORD]) -> Option<FileRecord> {
         let (kind, rest) = record.split_first()?;
-        let kept = Kept::of(*kind, Stamp::decode(rest.first_chunk()?))?;
+        let kept = FileRecord::of(*kind, Stamp::decode(rest.first_chunk()?))?;
         (kept.encode() == *record).then_some(kept)
     }
 
     /// A record of version 1. Its stamp is not whole, so that no file is ever taken for the same.
-    fn decode_old(record: &[u8; OLD_RECORD]) -> Option<Kept> {
+    fn decode_old(record: &[u8; OLD_RECORD]) -> Option<FileRecord> {
         let (kind, rest) = record.split_first()?;
         let (numbers, _) = rest.as_chunks::<8>();
         let [inode, length, modified] = numbers else { return None };
@@ -112,16 +112,16 @@ impl Kept {
             modified: i64::from_le_bytes(*modified),
             changed: 0,
         };
-        Kept::of(*kind, stamp)
+        FileRecord::of(*kind, stamp)
     }
 
-    fn of(kind: u8, stamp: Stamp) -> Option<Kept> {
+    fn of(kind: u8, stamp: Stamp) -> Option<FileRecord> {
         Some(match kind {
-            0 => Kept::Nowhere,
-            1 => Kept::Part { stamp, replaces: false },
-            2 => Kept::Store,
-            3 => Kept::Done(stamp),
-            4 => Kept::Part { stamp, replaces: true },
+            0 => FileRecord::Nowhere,
+            1 => FileRecord::Part { stamp, replaces: false },
+            2 => FileRecord::Store,
+            3 => FileRecord::Done(stamp),
+            4 => FileRecord::Part { stamp, replaces: true },
             _ => return None,
         })
     }
@@ -131,7 +131,7 @@ impl State {
     /// Whether nothing is under way: no file is in a part file, and there is no store. Files that would
     /// be in it are no sign: padding never is anywhere else.
     pub(crate) fn is_finished(&self) -> bool {
-        let under_way = |file: &Kept| matches!(file, Kept::Part { .. });
+        let under_way = |file: &FileRecord| matches!(file, FileRecord::Part { .. });
         self.store.is_none() && !self.files.iter().any(under_way)
     }
 
@@ -175,7 +175,7 @@ impl State {
 
     fn decode_now(root: &Dict<'_>) -> Result<State, SealError> {
         let (records, rest) = bytes(root, "files")?.as_chunks::<RECORD>();
-        let files: Option<Vec<_>> = records.iter().map(Kept::decode).collect();
+        let files: Option<Vec<_>> = records.iter().map(FileRecord::decode).collect();
         let store = match bytes(root, "store")? {
             [] => None,
             store => Some(store.try_into().map_err(|_| SealError::Field("store"))?),
@@ -193,7 +193,7 @@ impl State {
     /// Version 1: where bytes are is believed, what they are is not.
     fn decode_old(root: &Dict<'_>) -> Result<State, SealError> {
         let (records, rest) = bytes(root, "files")?.as_chunks::<OLD_RECORD>();
-        let files: Option<Vec<_>> = records.iter().map(Kept::decode_old).collect();
+        let files: Option<Vec<_>> = records.iter().map(FileRecord::decode_old).collect();
         let inode = Some(number(root, "store")?).filter(|inode| *inode != 0);
         let (length, modified, changed) = (0, 0, 0);
         Ok(State {
@@ -231,13 +231,13 @@ mod tests {
     use dunlin_base::PieceIndex;
     use proptest::prelude::*;
 
-    fn kept(kind: u8, stamp: Stamp) -> Kept {
+    fn kept(kind: u8, stamp: Stamp) -> FileRecord {
         match kind % 5 {
-            0 => Kept::Nowhere,
-            1 => Kept::Store,
-            2 => Kept::Part { stamp, replaces: false },
-            3 => Kept::Part { stamp, replaces: true },
-            _ => Kept::Done(stamp),
+            0 => FileRecord::Nowhere,
+            1 => FileRecord::Store,
+            2 => FileRecord::Part { stamp, replaces: false },
+            3 => FileRecord::Part { stamp, replaces: true },
+            _ => FileRecord::Done(stamp),
         }
     }
 
@@ -245,7 +245,7 @@ mod tests {
         Stamp { inode, length, modified, changed }
     }
 
-    fn state(pieces: u32, files: Vec<Kept>) -> State {
+    fn state(pieces: u32, files: Vec<FileRecord>) -> State {
         let mut claimed = Bitfield::new(pieces);
         (0..pieces).step_by(3).for_each(|piece| _ = claimed.set(PieceIndex(piece)));
         let ending = Ending { clean: false, saved: -4, window: 1000 };
@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn the_format() {
-        let files = vec![Kept::Store, Kept::Done(stamp(1, 2, -1, 3))];
+        let files = vec![FileRecord::Store, FileRecord::Done(stamp(1, 2, -1, 3))];
         let expected = [
             &b"d7:claimed1:\x905:cleani0e5:files66:\x02"[..],
             &[0; 32],
@@ -273,11 +273,11 @@ mod tests {
         let old = State::decode(include_bytes!("../tests/formats/torrent-1.state")).unwrap();
         assert!(old.old && old.claimed.count() == 0 && old.claimed.len() == 7);
         let kinds = |state: &State| -> String {
-            let kind = |kept: &Kept| match kept {
-                Kept::Nowhere => '-',
-                Kept::Part { .. } => 'p',
-                Kept::Store => 's',
-                Kept::Done(_) => 'd',
+            let kind = |kept: &FileRecord| match kept {
+                FileRecord::Nowhere => '-',
+                FileRecord::Part { .. } => 'p',
+                FileRecord::Store => 's',
+                FileRecord::Done(_) => 'd',
             };
             state.files.iter().map(kind).collect()
         };
@@ -293,7 +293,7 @@ mod tests {
 
     #[test]
     fn faults_are_named() {
-        let good = state(9, vec![Kept::Store]).encode_body();
+        let good = state(9, vec![FileRecord::Store]).encode_body();
         let text = String::from_utf8_lossy(&good).into_owned();
         let cases = [
             ("7:versioni2e", "7:versioni3e", SealError::Version(3)),
@@ -340,7 +340,7 @@ mod tests {
 
         #[test]
         fn a_damaged_file_is_survived(at in 0..240_usize, byte: u8, cut in 0..240_usize) {
-            let files = vec![Kept::Store, Kept::Done(stamp(1, 2, 3, 4))];
+            let files = vec![FileRecord::Store, FileRecord::Done(stamp(1, 2, 3, 4))];
             let mut body = state(99, files).encode_body();
             if let Some(place) = body.get_mut(at) { *place = byte; }
             crate::fuzzing::state(&body);

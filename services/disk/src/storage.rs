@@ -17,10 +17,10 @@ use crate::mutex::lock;
 use crate::open_files::OpenFiles;
 use crate::places::FilePlace;
 use crate::reports::{Counters, SyncReport};
-use crate::scan::{Leavings, PartClaim};
+use crate::scan::{Leftovers, PartClaim};
 use crate::state_folders::state_folder;
-use crate::torrent_files::{Part, TorrentFiles};
-use crate::tree::TreeKeeper;
+use crate::torrent_files::{PartFile, TorrentFiles};
+use crate::tree::MetadataPreserver;
 use dunlin_base::{FileIndex, TorrentId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -45,7 +45,7 @@ pub struct StorageConfig {
     pub sync_bytes: u64,
     /// Where blocks that are read get their buffers: the budget's, where there is one.
     pub buffers: Arc<BufferPool>,
-    /// Whether files keep the looks of a tree ([`Storage::keep`]), and one that cannot be written fails
+    /// Whether files keep the metadata of a tree ([`Storage::preserve`]), and one that cannot be written fails
     /// by itself instead of its torrent.
     pub placing: bool,
     /// Set by the owner when what earlier runs left need not be checked to the end.
@@ -89,9 +89,9 @@ pub struct Storage {
     state_dir: OnceLock<PathBuf>,
     pub(crate) files: OpenFiles,
     pub(crate) torrents: Mutex<BTreeMap<TorrentId, Arc<TorrentFiles>>>,
-    pub(crate) leavings: Mutex<Option<Leavings>>,
+    pub(crate) leftovers: Mutex<Option<Leftovers>>,
     pub(crate) sequence: AtomicU64,
-    pub(crate) pace: Mutex<Pace>,
+    pub(crate) pending: Mutex<PendingSync>,
     /// One sync at a time.
     pub(crate) syncing: Mutex<()>,
     /// What syncs did of which nobody has heard yet.
@@ -105,7 +105,7 @@ pub struct Storage {
     /// Checks under way.
     pub(crate) checking: Checking,
     /// How files look in the end.
-    pub(crate) keeper: Mutex<Option<Arc<TreeKeeper>>>,
+    pub(crate) preserver: Mutex<Option<Arc<MetadataPreserver>>>,
     pub(crate) read: AtomicU64,
     pub(crate) wrote: AtomicU64,
     pub(crate) shared: AtomicU64,
@@ -114,7 +114,7 @@ pub struct Storage {
 
 /// What waits for the next sync.
 #[derive(Debug, Default)]
-pub(crate) struct Pace {
+pub(crate) struct PendingSync {
     pub(crate) bytes: u64,
     pub(crate) since: Option<Instant>,
     pub(crate) finish: Vec<(TorrentId, FileIndex)>,
@@ -131,16 +131,16 @@ impl Storage {
             state_dir: OnceLock::new(),
             config,
             torrents: Mutex::default(),
-            leavings: Mutex::default(),
+            leftovers: Mutex::default(),
             sequence: AtomicU64::new(0),
-            pace: Mutex::default(),
+            pending: Mutex::default(),
             syncing: Mutex::default(),
             unreported: Mutex::default(),
             saving: Mutex::default(),
             said: Mutex::default(),
             held: Mutex::default(),
             checking: Checking::default(),
-            keeper: Mutex::default(),
+            preserver: Mutex::default(),
             read: AtomicU64::new(0),
             wrote: AtomicU64::new(0),
             shared: AtomicU64::new(0),
@@ -148,14 +148,14 @@ impl Storage {
         }
     }
 
-    /// Files of this tree's names get their looks with their names from now on; until then nobody but
+    /// Files of this tree's names get their metadata with their names from now on; until then nobody but
     /// the owner may read them.
-    pub fn keep(&self, keeper: Arc<TreeKeeper>) {
-        *lock(&self.keeper) = Some(keeper);
+    pub fn preserve(&self, preserver: Arc<MetadataPreserver>) {
+        *lock(&self.preserver) = Some(preserver);
     }
 
-    pub(crate) fn keeper(&self) -> Option<Arc<TreeKeeper>> {
-        lock(&self.keeper).clone()
+    pub(crate) fn preserver(&self) -> Option<Arc<MetadataPreserver>> {
+        lock(&self.preserver).clone()
     }
 
     /// The file system below the root: no link is followed there.
@@ -176,8 +176,8 @@ impl Storage {
     /// nobody else can write. A run of root's that was killed may have given it its owner already.
     pub(crate) fn is_own_part(&self, part: &Path, look: &Look, name: &str) -> bool {
         let given = || {
-            let keeper = self.keeper().filter(|_| self.fs().is_root());
-            let owner = keeper.and_then(|keeper| Some(keeper.file(name)?.meta.uid));
+            let preserver = self.preserver().filter(|_| self.fs().is_root());
+            let owner = preserver.and_then(|preserver| Some(preserver.file(name)?.meta.uid));
             look.kind == FileKind::File && look.links == 1 && owner == Some(look.uid)
         };
         self.fs().check_own(part, look).is_ok() || given()
@@ -212,21 +212,21 @@ impl Storage {
     /// # Errors
     /// If the state folder cannot be read; `Interrupted` if the storage is told to stop meanwhile.
     pub fn unfinished(&self) -> Result<Vec<PartClaim>, DiskError> {
-        self.with_leavings(|leavings| leavings.claims())
+        self.with_leftovers(|leftovers| leftovers.claims())
     }
 
-    pub(crate) fn with_leavings<T>(
+    pub(crate) fn with_leftovers<T>(
         &self,
-        look: impl FnOnce(&mut Leavings) -> T,
+        look: impl FnOnce(&mut Leftovers) -> T,
     ) -> Result<T, DiskError> {
-        let mut leavings = lock(&self.leavings);
-        if leavings.is_none() {
+        let mut leftovers = lock(&self.leftovers);
+        if leftovers.is_none() {
             let (root, state) = (&self.config.root, self.state_dir());
-            let loaded = Leavings::load(self.fs(), root, &state, &self.config.stop)?;
+            let loaded = Leftovers::load(self.fs(), root, &state, &self.config.stop)?;
             self.sequence.store(loaded.sequence, Ordering::Relaxed);
-            *leavings = Some(loaded);
+            *leftovers = Some(loaded);
         }
-        Ok(look(leavings.get_or_insert_default()))
+        Ok(look(leftovers.get_or_insert_default()))
     }
 
     pub(crate) fn sync_paths(&self, paths: &[PathBuf]) -> Vec<(usize, io::Error)> {
@@ -262,7 +262,7 @@ impl Storage {
             }
             FilePlace::Blocked { error, .. } => return Err(error),
             FilePlace::Copy { source, dest } => {
-                if matches!(part, Part::None | Part::Stale) {
+                if matches!(part, PartFile::None | PartFile::Stale) {
                     self.copy(&files, file, &source, &dest)?;
                 }
             }
@@ -284,21 +284,21 @@ impl Storage {
                 let named = files.content.files.get(file.index());
                 let link = named.is_some_and(|file| file.link.is_some());
                 // Of an empty file, or one that is all holes, nothing was written yet.
-                if matches!(part, Part::None | Part::Stale) && !link {
+                if matches!(part, PartFile::None | PartFile::Stale) && !link {
                     self.make_part(&files, file, &dest)?;
                 }
             }
         }
-        let mut pace = lock(&self.pace);
-        pace.finish.push((torrent, file));
-        pace.finish_since.get_or_insert_with(Instant::now);
+        let mut pending = lock(&self.pending);
+        pending.finish.push((torrent, file));
+        pending.finish_since.get_or_insert_with(Instant::now);
         Ok(())
     }
 
     pub(crate) fn note_written(&self, bytes: u64) {
-        let mut pace = lock(&self.pace);
-        pace.bytes = pace.bytes.saturating_add(bytes);
-        pace.since.get_or_insert_with(Instant::now);
+        let mut pending = lock(&self.pending);
+        pending.bytes = pending.bytes.saturating_add(bytes);
+        pending.since.get_or_insert_with(Instant::now);
     }
 
     /// The files of a torrent that were written here and have their final names.
@@ -307,22 +307,22 @@ impl Storage {
         let Ok(files) = self.torrent(torrent) else { return Vec::new() };
         let inner = files.inner();
         let slots = inner.slots.iter().zip((0..).map(FileIndex));
-        slots.filter(|(slot, _)| slot.part == Part::Done).map(|(_, file)| file).collect()
+        slots.filter(|(slot, _)| slot.part == PartFile::Done).map(|(_, file)| file).collect()
     }
 
     /// When the next [`Storage::sync`] is due; `None` if nothing waits for one. A finished file is
     /// due after a quarter of the interval, so that small files gather in one batch.
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
-        let pace = lock(&self.pace);
-        let wait = if pace.bytes >= self.config.sync_bytes {
+        let pending = lock(&self.pending);
+        let wait = if pending.bytes >= self.config.sync_bytes {
             Duration::ZERO
         } else {
             // With room for the sync of the last write to begin within the interval.
             self.config.sync_interval / 4 * 3
         };
-        let data = pace.since.map(|since| since + wait);
-        let finish = pace.finish_since.map(|since| since + self.config.sync_interval / 4);
+        let data = pending.since.map(|since| since + wait);
+        let finish = pending.finish_since.map(|since| since + self.config.sync_interval / 4);
         data.into_iter().chain(finish).min()
     }
 

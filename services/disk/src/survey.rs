@@ -1,7 +1,7 @@
 //! What stands in the folder of a torrent before it is opened: finished files, part files, the store;
 //! which of them the last run has vouched for, and which are in the way.
 
-use crate::check::Home;
+use crate::check::Location;
 use crate::claiming::Right;
 use crate::error::{DiskError, DiskErrorKind, FileFault};
 use crate::fs::{FileKind, Fs, Look};
@@ -11,9 +11,9 @@ use crate::names::{folder_of, is_part_name, own_part_path, part_path};
 use crate::other_parts::OtherParts;
 use crate::places::{Existing, FilePlace, SourceFile, TorrentPlan};
 use crate::stamp::{Ending, Stamp};
-use crate::state::{Kept, State};
+use crate::state::{FileRecord, State};
 use crate::storage::Storage;
-use crate::torrent_files::{Part, Replaces, Slot};
+use crate::torrent_files::{PartFile, Replaces, Slot};
 use crate::unchanged::Since;
 use dunlin_base::{Bitfield, BlockRef, FileIndex, PieceIndex};
 use dunlin_metainfo::{Extent, Geometry};
@@ -33,19 +33,19 @@ const SMALL: u64 = 64 * 1024;
 pub(crate) struct Survey {
     pub(crate) slots: Vec<Slot>,
     /// Where the bytes can be read now.
-    pub(crate) homes: Vec<Option<Home>>,
+    pub(crate) locations: Vec<Option<Location>>,
     /// Whether what the last run claimed of the file holds.
     trusted: Vec<bool>,
     /// What files were that stand under their final names.
     finals: Vec<Option<Look>>,
     /// Files of another length than they must have, where they are wanted.
-    misfits: BTreeSet<FileIndex>,
+    unmatched: BTreeSet<FileIndex>,
     /// Files that are not wanted and of which other content stands there: nothing of them is here.
     pub(crate) demoted: BTreeSet<FileIndex>,
     /// Files that were found under one name and may be right under another one.
     pub(crate) elsewhere: BTreeSet<FileIndex>,
     /// The store.
-    pub(crate) store: Part,
+    pub(crate) store: PartFile,
     /// Whether something is not as the state says.
     pub(crate) news: bool,
     /// What is wrong with files that are only read.
@@ -56,15 +56,15 @@ pub(crate) struct Survey {
 pub(crate) type Tried = BTreeMap<FileIndex, usize>;
 
 /// The way to files below a folder, on which there may be no links.
-pub(crate) struct Way<'a> {
+pub(crate) struct FolderChain<'a> {
     fs: &'a dyn Fs,
     /// Folders that were looked at, and whether they are there.
     seen: BTreeMap<PathBuf, bool>,
 }
 
-impl Way<'_> {
-    pub(crate) fn new(fs: &dyn Fs) -> Way<'_> {
-        Way { fs, seen: BTreeMap::new() }
+impl FolderChain<'_> {
+    pub(crate) fn new(fs: &dyn Fs) -> FolderChain<'_> {
+        FolderChain { fs, seen: BTreeMap::new() }
     }
 
     /// Whether all folders between `top` and a file are there.
@@ -96,7 +96,7 @@ pub(crate) struct Looking {
     pub(crate) dest: PathBuf,
     pub(crate) length: u64,
     pub(crate) wanted: bool,
-    pub(crate) kept: Kept,
+    pub(crate) kept: FileRecord,
     pub(crate) ending: Ending,
     pub(crate) right: Right,
 }
@@ -112,15 +112,15 @@ impl Looking {
 /// The store while files are looked at.
 struct Store {
     path: PathBuf,
-    part: Part,
+    part: PartFile,
     /// Whether what the last run claimed of it holds.
     trusted: bool,
 }
 
 impl Store {
-    fn home(&self, geometry: &Geometry, file: FileIndex) -> Option<Home> {
-        let there = matches!(self.part, Part::There(_));
-        there.then(|| Home { path: self.path.clone(), base: geometry.file_start(file) })
+    fn location(&self, geometry: &Geometry, file: FileIndex) -> Option<Location> {
+        let there = matches!(self.part, PartFile::There(_));
+        there.then(|| Location { path: self.path.clone(), base: geometry.file_start(file) })
     }
 }
 
@@ -139,7 +139,7 @@ impl Storage {
         let store = self.look_at_store(plan, state);
         let mut survey = Survey::new(store.part, state.is_none_or(|state| state.old));
         let ending = state.map_or(Ending::CLEAN, |state| state.ending);
-        let mut way = Way::new(self.fs());
+        let mut way = FolderChain::new(self.fs());
         let others = OtherParts::new(self, plan.content.info_hash);
         let listed = plan.content.files.iter().zip(&plan.wanted);
         for ((file, wanted), index) in listed.zip((0..).map(FileIndex)) {
@@ -150,7 +150,7 @@ impl Storage {
                 wanted: *wanted,
                 kept: state
                     .and_then(|state| state.files.get(index.index()).copied())
-                    .unwrap_or(Kept::Nowhere),
+                    .unwrap_or(FileRecord::Nowhere),
                 ending,
                 right: rights.get(index.index()).cloned().unwrap_or(Right::Ours),
             };
@@ -189,14 +189,14 @@ impl Storage {
         let geometry = &plan.content.geometry;
         let length = u64::from(geometry.pieces()) * u64::from(geometry.piece_length());
         let Ok(look) = self.fs().look(&path) else {
-            return Store { path, part: Part::None, trusted: false };
+            return Store { path, part: PartFile::None, trusted: false };
         };
         let kept = state.and_then(|state| Some((state.store?, state.ending)));
         let own = self.is_own_part(&path, &look, "");
         let now = Stamp::of(&look).filter(|now| own && now.length == length);
         let known = kept.zip(now).filter(|((then, _), now)| then.inode == now.inode);
         let trusted = known.is_some_and(|((then, ending), now)| ending.vouches(&then, &now));
-        let part = known.map_or(Part::Stale, |(_, now)| Part::There(now.inode));
+        let part = known.map_or(PartFile::Stale, |(_, now)| PartFile::There(now.inode));
         Store { path, part, trusted }
     }
 
@@ -229,7 +229,7 @@ impl Storage {
         // One that is not our own is replaced by one that is, like one of another length.
         let own = |look: &Look| self.is_own_part(&part_path(dest), look, "");
         let whole = part.filter(|look| look.meta.len == *length && own(look));
-        let ours = |look: &Look| matches!(kept, Kept::Part { stamp, replaces: true } if stamp.inode == look.meta.inode);
+        let ours = |look: &Look| matches!(kept, FileRecord::Part { stamp, replaces: true } if stamp.inode == look.meta.inode);
         // Whoever is not asked to replace what stands there now does not, though an earlier run was.
         let goes_on = plan.existing == Existing::Replace && whole.as_ref().is_some_and(ours);
         let replaces = self.replaces(plan, looking, stands);
@@ -245,25 +245,25 @@ impl Storage {
             false => FilePlace::Skipped { dest: dest.clone() },
         };
         let mut slot = Slot { replaces, own_part, ..Slot::new(place) };
-        let stored = *kept == Kept::Store;
+        let stored = *kept == FileRecord::Store;
         if let Some(look) = whole.filter(|_| *wanted || !stored) {
-            slot.part = Part::There(look.meta.inode);
+            slot.part = PartFile::There(look.meta.inode);
         } else if part.is_some() {
-            slot.part = Part::Stale;
+            slot.part = PartFile::Stale;
         }
-        let in_store = store.home(&plan.content.geometry, *index);
-        let (home, trusted) = match slot.part {
+        let in_store = store.location(&plan.content.geometry, *index);
+        let (location, trusted) = match slot.part {
             // What came while it was not wanted is moved to the file when all is known.
             _ if stored => (in_store, store.trusted),
-            Part::There(_) => {
+            PartFile::There(_) => {
                 let trusted = whole.as_ref().is_some_and(|look| looking.trusts(look));
-                (Some(Home { path: part_at, base: 0 }), trusted)
+                (Some(Location { path: part_at, base: 0 }), trusted)
             }
             _ if !wanted => (in_store, false),
             _ => (None, false),
         };
-        let trusted = trusted && home.is_some();
-        survey.add(slot, home, trusted);
+        let trusted = trusted && location.is_some();
+        survey.add(slot, location, trusted);
         Ok(())
     }
 
@@ -300,7 +300,7 @@ impl Storage {
         let own = own_part_path(&looking.dest, plan.content.info_hash, self.fs().user());
         let is_kept = |path: &Path| {
             let kept = looking.kept.stamp().map(|stamp| stamp.inode);
-            let part = matches!(looking.kept, Kept::Part { .. });
+            let part = matches!(looking.kept, FileRecord::Part { .. });
             part && self.fs().look(path).is_ok_and(|look| Some(look.meta.inode) == kept)
         };
         let is_begun = || self.fs().look(&own).is_ok_and(|look| look.kind == FileKind::File);
@@ -325,13 +325,13 @@ impl Storage {
 }
 
 impl Survey {
-    pub(crate) fn new(store: Part, news: bool) -> Survey {
+    pub(crate) fn new(store: PartFile, news: bool) -> Survey {
         Survey {
             slots: Vec::new(),
-            homes: Vec::new(),
+            locations: Vec::new(),
             trusted: Vec::new(),
             finals: Vec::new(),
-            misfits: BTreeSet::new(),
+            unmatched: BTreeSet::new(),
             demoted: BTreeSet::new(),
             elsewhere: BTreeSet::new(),
             store,
@@ -340,9 +340,9 @@ impl Survey {
         }
     }
 
-    pub(crate) fn add(&mut self, slot: Slot, home: Option<Home>, trusted: bool) {
+    pub(crate) fn add(&mut self, slot: Slot, location: Option<Location>, trusted: bool) {
         self.slots.push(slot);
-        self.homes.push(home);
+        self.locations.push(location);
         self.trusted.push(trusted);
         self.finals.push(None);
     }
@@ -370,17 +370,17 @@ impl Survey {
             _ if !wanted => FilePlace::Skipped { dest: dest.clone() },
             _ => FilePlace::Wanted { dest: dest.clone(), replace },
         };
-        self.news |= stamp.is_none_or(|stamp| *kept != Kept::Done(stamp));
-        let (part, seen) = (Part::Done, Some(look.seen()));
+        self.news |= stamp.is_none_or(|stamp| *kept != FileRecord::Done(stamp));
+        let (part, seen) = (PartFile::Done, Some(look.seen()));
         let slot = Slot { part, replaces, seen, stamp, ..Slot::new(place) };
-        let home = Home { path: dest.clone(), base: 0 };
+        let location = Location { path: dest.clone(), base: 0 };
         // A run that was killed may just have given the part its name.
-        self.add(slot, Some(home), fits && looking.trusts(&look));
+        self.add(slot, Some(location), fits && looking.trusts(&look));
         if let Some(place) = self.finals.last_mut() {
             *place = Some(look);
         }
         if !fits {
-            self.misfits.insert(*index);
+            self.unmatched.insert(*index);
         }
     }
 
@@ -418,10 +418,10 @@ impl Survey {
     /// One that was touched counts as looked at now.
     pub(crate) fn since(&mut self, fs: &dyn Fs) -> Vec<Since> {
         let looked = self.finals.iter_mut().zip(&mut self.slots);
-        let listed = looked.zip(self.trusted.iter().zip(&self.homes));
-        let since = listed.map(|((seen, slot), (trusted, home))| match (seen, home) {
-            (Some(seen), Some(home)) if !*trusted => {
-                let since = Since::of(fs, &home.path, seen);
+        let listed = looked.zip(self.trusted.iter().zip(&self.locations));
+        let since = listed.map(|((seen, slot), (trusted, location))| match (seen, location) {
+            (Some(seen), Some(location)) if !*trusted => {
+                let since = Since::of(fs, &location.path, seen);
                 if since == Since::Touched {
                     slot.saw(seen);
                 }
@@ -434,7 +434,7 @@ impl Survey {
 
     /// Files of other content, as far as pieces that are `wrong` tell.
     fn bad(&self, geometry: &Geometry, wrong: &Bitfield) -> BTreeSet<FileIndex> {
-        let mut bad = self.misfits.clone();
+        let mut bad = self.unmatched.clone();
         let files = |piece| extents(geometry, piece).map(|part| part.file);
         let whole: Vec<_> = wrong.ones().filter(|piece| self.is_whole(geometry, *piece)).collect();
         for piece in &whole {
@@ -508,7 +508,7 @@ impl Survey {
         let (bad, unwanted): (Vec<_>, Vec<_>) = bad.into_iter().partition(wanted);
         for file in unwanted {
             if let Some(slot) = self.slots.get_mut(file.index()) {
-                (slot.part, slot.seen, slot.stamp) = (Part::None, None, None);
+                (slot.part, slot.seen, slot.stamp) = (PartFile::None, None, None);
             }
             self.demoted.insert(file);
         }
@@ -553,18 +553,20 @@ impl<'a> Data<'a> {
     pub(crate) fn has_some(&mut self, geometry: &Geometry, piece: PieceIndex) -> bool {
         let mut some = false;
         for part in extents(geometry, piece) {
-            let Some(Some(home)) = self.survey.homes.get(part.file.index()) else { return false };
+            let Some(Some(location)) = self.survey.locations.get(part.file.index()) else {
+                return false;
+            };
             let small = geometry.file_length(part.file) <= SMALL;
             let small = small && self.survey.is_final(part.file);
-            let start = home.base + part.offset;
-            some = some || small || self.is_data(home, start..start + u64::from(part.len));
+            let start = location.base + part.offset;
+            some = some || small || self.is_data(location, start..start + u64::from(part.len));
         }
         some
     }
 
-    fn is_data(&mut self, home: &'a Home, range: Range<u64>) -> bool {
-        let ask = || Some(self.fs.open_read(&home.path).ok()?.data_ranges().ok()?.into());
-        let data = self.known.entry(&home.path).or_insert_with(ask);
+    fn is_data(&mut self, location: &'a Location, range: Range<u64>) -> bool {
+        let ask = || Some(self.fs.open_read(&location.path).ok()?.data_ranges().ok()?.into());
+        let data = self.known.entry(&location.path).or_insert_with(ask);
         data.as_ref().is_none_or(|data| !is_hole(data, &range))
     }
 }

@@ -10,7 +10,7 @@ use crate::names::{folder_of, is_part_name, part_path};
 use crate::reports::SyncReport;
 use crate::saving::Last;
 use crate::storage::Storage;
-use crate::torrent_files::{Part, Slot, TorrentFiles};
+use crate::torrent_files::{PartFile, Slot, TorrentFiles};
 use crate::unchanged::is_unchanged;
 use dunlin_base::{Bitfield, FileIndex, PieceIndex, TorrentId};
 use dunlin_hash::PieceCheck;
@@ -59,9 +59,9 @@ impl Storage {
         let _one = lock(&self.syncing);
         // Taken before the batch: what is to be finished was written before.
         let queue = {
-            let mut pace = lock(&self.pace);
-            (pace.bytes, pace.since, pace.finish_since) = (0, None, None);
-            std::mem::take(&mut pace.finish)
+            let mut pending = lock(&self.pending);
+            (pending.bytes, pending.since, pending.finish_since) = (0, None, None);
+            std::mem::take(&mut pending.finish)
         };
         let mut torrents = self.all_torrents();
         torrents.retain(|files| !self.checking.is_reopened(files.id));
@@ -78,7 +78,7 @@ impl Storage {
         for (torrent, file) in &queue {
             let Ok(files) = self.torrent(*torrent) else { continue };
             let part = files.inner().slots.get(file.index()).map(|slot| slot.part);
-            if matches!(part, Some(Part::There(_)))
+            if matches!(part, Some(PartFile::There(_)))
                 && let Err(error) = self.mark(&files)
             {
                 self.warn(error.to_string());
@@ -90,7 +90,7 @@ impl Storage {
         let left = torrents.iter().any(|files| files.inner().suspect.count() > 0);
         if left {
             // They are tried again after an interval, not at once.
-            lock(&self.pace).since.get_or_insert_with(Instant::now);
+            lock(&self.pending).since.get_or_insert_with(Instant::now);
         }
         report
     }
@@ -222,7 +222,7 @@ impl Storage {
         let Some(slot) = inner.slots.get_mut(file.index()) else { return Ok(None) };
         let Some(dest) = slot.dest().map(PathBuf::from) else { return Ok(None) };
         let folder = folder_of(&dest).to_owned();
-        if slot.part == Part::Done {
+        if slot.part == PartFile::Done {
             return Ok(Some(folder));
         }
         let part = slot.part_path();
@@ -233,15 +233,16 @@ impl Storage {
             let lost = DiskError::new(&part, DiskErrorKind::Io("a sync failed".to_owned()));
             return Err(slot.fault.clone().unwrap_or(lost));
         }
-        // A further name of it would be somebody's who may not have these looks.
+        // A further name of it would be somebody's who may not have this metadata.
         let alone = || self.fs().look(&part).is_ok_and(|look| look.links == 1);
-        if let (Some(keeper), Some(set)) = (self.keeper(), files.content.files.get(file.index()))
+        if let (Some(preserver), Some(set)) =
+            (self.preserver(), files.content.files.get(file.index()))
             && alone()
         {
-            keeper.dress(&set.name, &part);
+            preserver.apply_metadata(&set.name, &part);
         }
         let named = files.content.files.get(file.index());
-        if let Part::There(inode) = slot.part
+        if let PartFile::There(inode) = slot.part
             && named.is_some_and(|file| file.executable)
             && !slot.in_place
         {
@@ -251,23 +252,25 @@ impl Storage {
         let renamed = match (link, slot.part) {
             (Some(text), _) => self.make_link(text, &dest, slot.may_replace(self.fs())),
             (None, _) if slot.in_place => Ok(()),
-            (None, Part::There(inode)) => {
+            (None, PartFile::There(inode)) => {
                 let replace = slot.own_part.is_none() && slot.may_replace(self.fs());
                 self.fs().settle(&part, &dest, inode, replace)
             }
-            (None, Part::None | Part::Stale | Part::Done) => Err(io::ErrorKind::NotFound.into()),
+            (None, PartFile::None | PartFile::Stale | PartFile::Done) => {
+                Err(io::ErrorKind::NotFound.into())
+            }
         };
         renamed.map_err(|error| DiskError::io(&dest, &error))?;
         if files.plan.is_some() {
             let now = self.fs().look(&dest).map_err(|error| DiskError::io(&dest, &error))?;
             // What came in its place meanwhile was never ours.
-            if matches!(slot.part, Part::There(inode) if inode != now.meta.inode) {
+            if matches!(slot.part, PartFile::There(inode) if inode != now.meta.inode) {
                 return Err(DiskError::new(dest, DiskErrorKind::Changed));
             }
             // From now on it must stay what it is.
             slot.saw(&now);
         }
-        slot.part = Part::Done;
+        slot.part = PartFile::Done;
         inner.changed = true;
         Ok(Some(folder))
     }
@@ -285,7 +288,7 @@ impl Storage {
             return Err(error);
         }
         let (dest, part, replace, number) = match files.inner().slots.get(file.index()) {
-            Some(slot @ Slot { part: Part::There(number), .. }) => {
+            Some(slot @ Slot { part: PartFile::There(number), .. }) => {
                 (slot.shown(), slot.part_path(), slot.may_replace(self.fs()), *number)
             }
             _ => return Err(error),
@@ -318,7 +321,7 @@ impl Storage {
         }
         let mut inner = files.inner();
         if let Some(slot) = inner.slots.get_mut(file.index()) {
-            slot.part = Part::Done;
+            slot.part = PartFile::Done;
             slot.saw(&now);
         }
         inner.changed = true;
@@ -345,12 +348,12 @@ impl Storage {
         let mut ours = BTreeSet::new();
         for files in &torrents {
             let inner = files.inner();
-            let told = |slot: &&Slot| inner.marked.is_some() || slot.part == Part::Done;
+            let told = |slot: &&Slot| inner.marked.is_some() || slot.part == PartFile::Done;
             let dests = inner.slots.iter().filter(told).filter_map(|slot| slot.dest());
             ours.extend(dests.map(PathBuf::from));
         }
-        if let Some(leavings) = &*lock(&self.leavings) {
-            for (path, dests) in &leavings.files {
+        if let Some(leftovers) = &*lock(&self.leftovers) {
+            for (path, dests) in &leftovers.files {
                 let dead = |dest: &PathBuf| {
                     ours.contains(dest) || self.fs().metadata(&part_path(dest)).is_err()
                 };
@@ -402,13 +405,13 @@ impl Batch {
         let dirty = std::mem::take(&mut inner.dirty);
         let part = |file: u32| {
             let slot = inner.slots.get(file as usize)?;
-            let there = matches!(slot.part, Part::There(_));
+            let there = matches!(slot.part, PartFile::There(_));
             there.then(|| (file, slot.part_path()))
         };
         let parts = dirty.union(&new_names).filter_map(|file| part(*file)).collect();
         let stands = |file: &u32| {
             let slot = inner.slots.get(*file as usize)?;
-            let done = files.plan.is_some() && !matches!(slot.part, Part::There(_));
+            let done = files.plan.is_some() && !matches!(slot.part, PartFile::There(_));
             done.then(|| slot.readable().ok()).flatten().map(|from| from.path)
         };
         let stands = dirty.iter().filter_map(stands).collect();
@@ -436,12 +439,12 @@ impl Batch {
                 slot.fault = Some(error.clone());
                 // A copy is not kept by the piece: it is made once more.
                 if !slot.is_wanted() {
-                    slot.part = Part::Stale;
+                    slot.part = PartFile::Stale;
                 }
             }
         }
         for piece in self.pieces.ones() {
-            if files.any_home(&inner, piece, |file| fault(file).is_some()) {
+            if files.any_location(&inner, piece, |file| fault(file).is_some()) {
                 inner.suspect.set(piece);
             } else {
                 inner.durable.set(piece);

@@ -6,7 +6,7 @@ use crate::names::part_path;
 use crate::places::{Existing, FilePlace, TorrentPlan};
 use crate::resume::{Resume, ResumeFile, relative};
 use crate::stamp::{Ending, Stamp};
-use crate::state::{Kept, State};
+use crate::state::{FileRecord, State};
 use dunlin_base::{Bitfield, BlockRef, FileIndex, PieceIndex, TorrentId};
 use dunlin_metainfo::{Content, Extent, Geometry, PieceHashes};
 use std::collections::BTreeSet;
@@ -37,7 +37,7 @@ pub(crate) struct TorrentFiles {
     /// Pieces that are zeros: of files that are written they need nothing but a hole.
     pub(crate) zero_pieces: Bitfield,
     /// Held while a part file is made, so that it is made once. Taken before `inner`, never after.
-    pub(crate) gate: Mutex<()>,
+    pub(crate) create_lock: Mutex<()>,
     pub(crate) inner: Mutex<Inner>,
 }
 
@@ -78,7 +78,7 @@ pub(crate) struct Inner {
 #[derive(Debug)]
 pub(crate) struct Slot {
     pub(crate) place: FilePlace,
-    pub(crate) part: Part,
+    pub(crate) part: PartFile,
     /// What is replaced under the final name.
     pub(crate) replaces: Replaces,
     /// The part file was made empty, so where nothing was written there are zeros.
@@ -110,7 +110,7 @@ pub(crate) enum Replaces {
 
 /// The part file of a file that is written here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
+pub(crate) enum PartFile {
     /// There is none yet.
     None,
     /// One stands there with other content; it is removed before ours is made.
@@ -163,7 +163,7 @@ impl Inner {
     /// has written waits for us, and says so afterwards.
     fn look_again(&mut self, fs: &dyn Fs) {
         for slot in self.slots.iter_mut().filter(|slot| slot.stamp.is_none()) {
-            if let Part::There(inode) = slot.part {
+            if let PartFile::There(inode) = slot.part {
                 let now = fs.look(&slot.part_path()).ok().as_ref().and_then(Stamp::of);
                 // Another file under its name was never ours.
                 slot.stamp = now.filter(|now| now.inode == inode);
@@ -177,7 +177,7 @@ impl Slot {
     pub(crate) fn new(place: FilePlace) -> Slot {
         Slot {
             place,
-            part: Part::None,
+            part: PartFile::None,
             replaces: Replaces::Nothing,
             fresh: false,
             in_place: false,
@@ -245,13 +245,13 @@ impl Slot {
     /// Whether the file's bytes are in the store.
     pub(crate) fn is_stored(&self) -> bool {
         matches!(self.place, FilePlace::Skipped { .. })
-            && matches!(self.part, Part::None | Part::Stale)
+            && matches!(self.part, PartFile::None | PartFile::Stale)
     }
 
     fn unfinished(&self) -> Option<&Path> {
         match &self.place {
             // Of a file that is changed where it stands nobody knows what a crash leaves of it.
-            FilePlace::Wanted { dest, .. } if self.part != Part::Done && !self.in_place => {
+            FilePlace::Wanted { dest, .. } if self.part != PartFile::Done && !self.in_place => {
                 Some(dest)
             }
             _ => None,
@@ -267,10 +267,10 @@ impl Slot {
                 | FilePlace::Blocked { source: Some(source), .. },
                 _,
             ) => Ok(Readable { path: source.path.clone(), inode: None, seen: source.seen }),
-            (FilePlace::Wanted { .. } | FilePlace::Skipped { .. }, Part::There(inode)) => {
+            (FilePlace::Wanted { .. } | FilePlace::Skipped { .. }, PartFile::There(inode)) => {
                 Ok(Readable { path: self.part_path(), inode: Some(inode), seen: None })
             }
-            (FilePlace::Wanted { dest, .. } | FilePlace::Skipped { dest }, Part::Done) => {
+            (FilePlace::Wanted { dest, .. } | FilePlace::Skipped { dest }, PartFile::Done) => {
                 Ok(Readable { path: dest.clone(), inode: None, seen: self.seen })
             }
             (FilePlace::Blocked { source: None, error, .. }, _) => Err(error.clone()),
@@ -292,7 +292,7 @@ impl TorrentFiles {
     /// Whether a piece is a hole of a wanted file that is not made yet.
     pub(crate) fn is_unmade_hole(&self, piece: PieceIndex) -> bool {
         let unmade =
-            |slot: &Slot| slot.is_wanted() && matches!(slot.part, Part::None | Part::Stale);
+            |slot: &Slot| slot.is_wanted() && matches!(slot.part, PartFile::None | PartFile::Stale);
         let inner = self.zero_pieces.has(piece).then(|| self.inner());
         inner.is_some_and(|inner| {
             let slot = |file: u32| inner.slots.get(file as usize);
@@ -331,7 +331,7 @@ impl TorrentFiles {
     }
 
     /// Where a part of a file is now: in which file, or the store, and where in that.
-    pub(crate) fn home(&self, inner: &Inner, extent: Extent) -> (FileIndex, u64) {
+    pub(crate) fn location(&self, inner: &Inner, extent: Extent) -> (FileIndex, u64) {
         match inner.slots.get(extent.file.index()) {
             Some(slot) if slot.is_stored() => {
                 (self.store(), self.geometry.file_start(extent.file) + extent.offset)
@@ -347,13 +347,13 @@ impl TorrentFiles {
     }
 
     /// Whether `test` holds of any file, or the store, that holds bytes of `piece`.
-    pub(crate) fn any_home(
+    pub(crate) fn any_location(
         &self,
         inner: &Inner,
         piece: PieceIndex,
         test: impl Fn(u32) -> bool,
     ) -> bool {
-        self.geometry.extents(self.whole(piece)).any(|part| test(self.home(inner, part).0.0))
+        self.geometry.extents(self.whole(piece)).any(|part| test(self.location(inner, part).0.0))
     }
 
     /// Whether every piece of `file` is in one of the sets that `held` looks at.
@@ -368,15 +368,15 @@ impl TorrentFiles {
         inner.look_again(fs);
         let (store, slots) = inner.slots.split_last()?;
         let kept = |slot: &Slot| match (slot.part, slot.stamp) {
-            (Part::There(_), Some(stamp)) => {
-                Kept::Part { stamp, replaces: slot.replaces != Replaces::Nothing }
+            (PartFile::There(_), Some(stamp)) => {
+                FileRecord::Part { stamp, replaces: slot.replaces != Replaces::Nothing }
             }
-            (Part::Done, Some(stamp)) => Kept::Done(stamp),
-            _ if slot.is_stored() => Kept::Store,
-            _ => Kept::Nowhere,
+            (PartFile::Done, Some(stamp)) => FileRecord::Done(stamp),
+            _ if slot.is_stored() => FileRecord::Store,
+            _ => FileRecord::Nowhere,
         };
         let files: Vec<_> = slots.iter().map(kept).collect();
-        let store = store.stamp.filter(|_| matches!(store.part, Part::There(_)));
+        let store = store.stamp.filter(|_| matches!(store.part, PartFile::There(_)));
         let folder = relative(root, &plan.folder);
         let claimed = inner.durable.clone();
         inner.moved = false;
@@ -429,7 +429,7 @@ impl TorrentFiles {
             }
         }
         let slot = inner.slots.get(index)?;
-        let part = slot.stamp.filter(|_| matches!(slot.part, Part::There(_)));
+        let part = slot.stamp.filter(|_| matches!(slot.part, PartFile::There(_)));
         Some(ResumeFile {
             name: file.name.clone(),
             dest: relative(root, dest),

@@ -5,7 +5,7 @@
 //!                                                                      └──▶ other content: refused
 //! ```
 
-use crate::check::{Check, Progress};
+use crate::check::{Progress, TorrentCheck};
 use crate::checking::CheckGuard;
 use crate::checksum::SealError;
 use crate::error::{DiskError, DiskErrorKind};
@@ -20,7 +20,7 @@ use crate::saving::Last;
 use crate::state::{MAX_STATE, PARTS_SUFFIX, STATE_SUFFIX, State};
 use crate::storage::Storage;
 use crate::survey::{Data, Survey, Tried};
-use crate::torrent_files::{Inner, Part, Slot, TorrentFiles};
+use crate::torrent_files::{Inner, PartFile, Slot, TorrentFiles};
 use crate::unchanged::Since;
 use dunlin_base::{Bitfield, FileIndex, PieceIndex, TorrentId};
 use dunlin_metainfo::{Content, HashKind};
@@ -35,7 +35,7 @@ use std::time::Instant;
 const CHECKS: u32 = 3;
 
 /// What the check of an opening came to.
-struct Found {
+struct CheckOutcome {
     /// Right, and claimed by the last run: durable.
     claimed: Bitfield,
     /// Right, as hashing has shown.
@@ -166,7 +166,7 @@ impl Storage {
         let report = self.sync_all(Last::Pause(torrent));
         if report != SyncReport::default() {
             lock(&self.unreported).add(report);
-            lock(&self.pace).finish_since.get_or_insert_with(Instant::now);
+            lock(&self.pending).finish_since.get_or_insert_with(Instant::now);
         }
     }
 
@@ -304,12 +304,12 @@ impl Storage {
             sequence,
             keeps,
             zero_pieces: zeros,
-            gate: Mutex::default(),
+            create_lock: Mutex::default(),
             inner: Mutex::new(inner),
         };
         for file in bad {
             // What was lost is fetched with what is missing.
-            self.take_over(&files, file)?;
+            self.demote_to_part(&files, file)?;
         }
         self.empty_store(&files, state.as_ref())?;
         if !reads {
@@ -335,11 +335,11 @@ impl Storage {
         state: Option<&State>,
         zeros: &Bitfield,
         (check, progress): (&CheckGuard<'_>, Progress<'_>),
-    ) -> Result<Found, DiskError> {
+    ) -> Result<CheckOutcome, DiskError> {
         let geometry = &plan.content.geometry;
         let none = || Bitfield::new(geometry.pieces());
         let (claimed, hashed, wrong) = (none(), none(), none());
-        let mut found = Found { claimed, hashed, wrong, bytes: 0, failed: Vec::new() };
+        let mut found = CheckOutcome { claimed, hashed, wrong, bytes: 0, failed: Vec::new() };
         let mut data = Data::new(self.fs(), survey);
         let mut open = Vec::new();
         for piece in (0..geometry.pieces()).map(PieceIndex) {
@@ -373,7 +373,7 @@ impl Storage {
         plan: &TorrentPlan,
         survey: &mut Survey,
         open: Vec<PieceIndex>,
-        found: &mut Found,
+        found: &mut CheckOutcome,
         (guard, progress): (&CheckGuard<'_>, Progress<'_>),
     ) -> Result<(), DiskError> {
         let geometry = &plan.content.geometry;
@@ -384,10 +384,10 @@ impl Storage {
         let (mut again, mut right) = (open.clone(), Bitfield::new(geometry.pieces()));
         let mut since = Vec::new();
         for _ in 0..CHECKS {
-            let check = Check {
+            let check = TorrentCheck {
                 fs: self.fs(),
                 content: &plan.content,
-                homes: &survey.homes,
+                locations: &survey.locations,
                 threads: self.config.threads,
                 budget: self.config.budget.as_ref(),
                 buffers: &self.config.buffers,
@@ -422,9 +422,9 @@ impl Storage {
         }
         for piece in open {
             found.bytes += u64::from(geometry.data_len(piece));
-            let still =
+            let unchanged =
                 files(piece).all(|file| since.get(file.index()).is_none_or(|s| *s == Since::Same));
-            let set = match right.has(piece) && still {
+            let set = match right.has(piece) && unchanged {
                 true => &mut found.hashed,
                 false => &mut found.wrong,
             };
@@ -439,7 +439,7 @@ impl Storage {
         &self,
         plan: &TorrentPlan,
         survey: Survey,
-        found: &Found,
+        found: &CheckOutcome,
         ended: bool,
     ) -> Result<Inner, DiskError> {
         let geometry = &plan.content.geometry;
@@ -464,9 +464,9 @@ impl Storage {
             // What is only read was synced, or not, by whoever wrote it.
             for part in parts.filter(|_| plan.existing != Existing::Read) {
                 let stored = inner.slots.get(part.file.index()).is_some_and(Slot::is_stored);
-                let home = if stored { geometry.files() } else { part.file.0 };
-                inner.dirty.insert(home);
-                inner.new_names.insert(home);
+                let location = if stored { geometry.files() } else { part.file.0 };
+                inner.dirty.insert(location);
+                inner.new_names.insert(location);
             }
         }
         inner.ended = ended;
@@ -504,9 +504,9 @@ impl Storage {
         have.union_with(&inner.written);
         let unfinished = |file: u32| {
             let slot = inner.slots.get(file as usize);
-            slot.is_some_and(|slot| matches!(slot.part, Part::There(_)))
+            slot.is_some_and(|slot| matches!(slot.part, PartFile::There(_)))
         };
-        let resumed = have.ones().filter(|piece| files.any_home(&inner, *piece, unfinished));
+        let resumed = have.ones().filter(|piece| files.any_location(&inner, *piece, unfinished));
         let resumed = resumed.count() as u32;
         Opened { resumed, have: have.clone(), checked, faults: Vec::new() }
     }

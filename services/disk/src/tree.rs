@@ -2,11 +2,11 @@
 //! how that is made at a destination. Links inside a tree are kept as links and never followed;
 //! nothing is removed here, and no content of a file is read or written.
 
-mod dress;
 mod finish;
+mod metadata;
 mod walk;
 
-pub use finish::TreeKeeper;
+pub use finish::MetadataPreserver;
 pub use walk::{list_files, scan_tree};
 
 use dunlin_metainfo::TreeEntry;

@@ -6,7 +6,7 @@ use crate::holes::{UNIT, without_zeros};
 use crate::mutex::lock;
 use crate::places::{Existing, FilePlace};
 use crate::storage::Storage;
-use crate::torrent_files::{Part, Slot, TorrentFiles};
+use crate::torrent_files::{PartFile, Slot, TorrentFiles};
 use bytes::Bytes;
 use dunlin_base::{BlockRef, FileIndex, PieceIndex, TorrentId};
 use std::io;
@@ -82,14 +82,14 @@ impl Storage {
                     let other = |file: &u32| {
                         let inner = files.inner();
                         let slot = inner.slots.get(*file as usize);
-                        let done = slot.filter(|slot| slot.part == Part::Done);
+                        let done = slot.filter(|slot| slot.part == PartFile::Done);
                         done.is_some_and(|slot| slot.dest() == Some(&error.path))
                     };
                     let file = files.geometry.piece_files(block.piece).find(other);
                     let file = FileIndex(file.ok_or(error)?);
-                    // Taken before the gate, as a sync takes it.
+                    // Taken before the lock for making part files, as a sync takes it.
                     let _one = lock(&self.syncing);
-                    let lost = self.take_over(files, file)?;
+                    let lost = self.demote_to_part(files, file)?;
                     if lost > 0 {
                         // They were said to be here.
                         let path = files.inner().slots.get(file.index()).map(Slot::shown);
@@ -114,7 +114,7 @@ impl Storage {
         }
         let faulty =
             |file: u32| inner.slots.get(file as usize).is_some_and(|slot| slot.fault.is_some());
-        if files.any_home(&inner, piece, faulty) {
+        if files.any_location(&inner, piece, faulty) {
             inner.suspect.set(piece);
         } else {
             inner.written.set(piece);
@@ -149,9 +149,9 @@ impl Storage {
                 cut_parts = cut(parts, at, extent.len as usize);
                 &cut_parts
             };
-            let (home, offset) = files.home(&files.inner(), extent);
-            let Some(Writable { file, path, fresh }) = self.writable(files, home)? else {
-                self.compare(files, home, offset, own)?;
+            let (location, offset) = files.location(&files.inner(), extent);
+            let Some(Writable { file, path, fresh }) = self.writable(files, location)? else {
+                self.compare(files, location, offset, own)?;
                 continue;
             };
             let written = if first && fresh && u64::from(extent.len) >= UNIT {
@@ -160,7 +160,7 @@ impl Storage {
                 file.write_at(own, offset)
             };
             written.map_err(|error: io::Error| DiskError::io(&path, &error))?;
-            files.inner().wrote(home);
+            files.inner().wrote(location);
         }
         self.wrote.fetch_add(given, Ordering::Relaxed);
         self.note_written(given);
@@ -179,7 +179,8 @@ impl Storage {
         let mut at = offset;
         for part in parts {
             let mut buffer = self.config.buffers.take(part.len());
-            let read = self.read_home(files, file, at, buffer.bytes_mut(), files.plan.is_none());
+            let read =
+                self.read_location(files, file, at, buffer.bytes_mut(), files.plan.is_none());
             read?;
             if buffer.bytes_mut() != &part[..] {
                 let shown = files.inner().slots.get(file.index()).map(Slot::shown);
@@ -216,17 +217,17 @@ impl Storage {
         };
         let mut fresh = slot.fresh;
         drop(inner);
-        if part != Part::Done {
+        if part != PartFile::Done {
             self.mark(files)?;
         }
         let open = match part {
-            Part::There(inode) => self.open_file(files, file, &path, Some(inode))?,
-            Part::None | Part::Stale => {
+            PartFile::There(inode) => self.open_file(files, file, &path, Some(inode))?,
+            PartFile::None | PartFile::Stale => {
                 fresh = true;
                 self.make_part(files, file, &dest)?
             }
-            Part::Done if files.plan.is_some() => return Ok(None),
-            Part::Done => return Err(DiskError::misuse(dest, "a write to a finished file")),
+            PartFile::Done if files.plan.is_some() => return Ok(None),
+            PartFile::Done => return Err(DiskError::misuse(dest, "a write to a finished file")),
         };
         Ok(Some(Writable { file: open, path, fresh }))
     }
@@ -239,14 +240,14 @@ impl Storage {
         file: FileIndex,
         dest: &Path,
     ) -> Result<Arc<dyn FsFile>, DiskError> {
-        let _one = lock(&files.gate);
+        let _one = lock(&files.create_lock);
         let path = match files.inner().slots.get(file.index()) {
             Some(slot) => slot.part_path(),
             None => return Err(DiskError::misuse(dest, "a file that the torrent has not")),
         };
         let named = |error: io::Error| DiskError::io(&path, &error);
         let name = files.content.files.get(file.index()).map_or("", |file| file.name.as_str());
-        let private = self.keeper().is_some_and(|keeper| keeper.file(name).is_some());
+        let private = self.preserver().is_some_and(|preserver| preserver.file(name).is_some());
         let create = || match private {
             true => self.fs().create_private(&path),
             false => self.fs().create_new(&path),
@@ -255,7 +256,7 @@ impl Storage {
             Some(slot) => (slot.is_wanted(), slot.part),
             None => return Err(DiskError::misuse(dest, "a file that the torrent has not")),
         };
-        if let Part::There(inode) = part {
+        if let PartFile::There(inode) = part {
             return self.open_file(files, file, &path, Some(inode));
         }
         self.mark(files)?;
@@ -277,7 +278,7 @@ impl Storage {
         inner.wrote(file);
         inner.new_names.insert(file.0);
         if let Some(slot) = inner.slots.get_mut(file.index()) {
-            (slot.part, slot.fresh) = (Part::There(meta.inode), true);
+            (slot.part, slot.fresh) = (PartFile::There(meta.inode), true);
         }
         drop(inner);
         // Blocks of a copy are read from its source: its part must not be found as the open file.

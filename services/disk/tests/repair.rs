@@ -7,8 +7,8 @@ use bytes::Bytes;
 use common::{PIECE, Set, T, hashes_of, storage};
 use dunlin_base::{Bitfield, FileIndex};
 use dunlin_disk::{
-    DiskErrorKind, FilePlace, Fs, KnownHashes, MemFs, RealFs, Repair, SourceFile, Storage,
-    StorageConfig, TreeKeeper, part_path,
+    DiskErrorKind, FilePlace, Fs, KnownHashes, MemFs, MetadataPreserver, RealFs, Repair,
+    SourceFile, Storage, StorageConfig, part_path,
 };
 use dunlin_metainfo::{EntryKind, EntryMeta, PieceHashes, TreeEntry};
 use std::path::Path;
@@ -266,9 +266,9 @@ fn too_little_room_is_found_before_the_copy() {
 fn placing(fs: &MemFs, root: &Path, entries: Vec<TreeEntry>) -> Storage {
     let config = StorageConfig::new(Arc::new(fs.clone()), root.to_owned());
     let store = Storage::new(StorageConfig { placing: true, ..config });
-    let keeper = TreeKeeper::new(Arc::new(fs.clone()), root.to_owned(), entries.into());
-    assert_eq!(keeper.make_folders(), []);
-    store.keep(Arc::new(keeper));
+    let preserver = MetadataPreserver::new(Arc::new(fs.clone()), root.to_owned(), entries.into());
+    assert_eq!(preserver.make_folders(), []);
+    store.preserve(Arc::new(preserver));
     store
 }
 

@@ -26,7 +26,7 @@ const SUM: usize = 20;
 
 /// What a file must still be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Key {
+pub(crate) struct CacheKey {
     device: u64,
     inode: u64,
     size: u64,
@@ -38,8 +38,8 @@ pub(crate) struct Key {
 
 /// What is kept of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
-    pub(crate) key: Key,
+pub(crate) struct CacheEntry {
+    pub(crate) key: CacheKey,
     pub(crate) hashes: Arc<[[u8; 20]]>,
     pub(crate) sha256: Option<[u8; 32]>,
 }
@@ -57,10 +57,10 @@ pub(crate) enum CacheError {
     Entry(usize),
 }
 
-impl Key {
+impl CacheKey {
     /// The key of a file that looks like this; `None` where a number is beyond all reason.
-    pub(crate) fn of(look: &Look, piece_length: u32) -> Option<Key> {
-        Some(Key {
+    pub(crate) fn of(look: &Look, piece_length: u32) -> Option<CacheKey> {
+        Some(CacheKey {
             device: look.meta.device,
             inode: look.meta.inode,
             size: look.meta.len,
@@ -83,20 +83,20 @@ impl Key {
     }
 }
 
-impl Entry {
+impl CacheEntry {
     /// An entry whose hashes are as many as its pieces.
     pub(crate) fn new(
-        key: Key,
+        key: CacheKey,
         hashes: Arc<[[u8; 20]]>,
         sha256: Option<[u8; 32]>,
-    ) -> Option<Entry> {
-        (key.pieces() == Some(hashes.len())).then_some(Entry { key, hashes, sha256 })
+    ) -> Option<CacheEntry> {
+        (key.pieces() == Some(hashes.len())).then_some(CacheEntry { key, hashes, sha256 })
     }
 }
 
 /// The bytes of a cache file of at most about `most` bytes: what does not fit is left out.
 pub(crate) fn encode<'a>(
-    entries: impl Iterator<Item = (&'a [u8], &'a Entry)>,
+    entries: impl Iterator<Item = (&'a [u8], &'a CacheEntry)>,
     most: u64,
 ) -> Vec<u8> {
     let mut bytes = encode_body(entries, most.saturating_sub(SUM as u64));
@@ -106,7 +106,7 @@ pub(crate) fn encode<'a>(
 }
 
 pub(crate) fn encode_body<'a>(
-    entries: impl Iterator<Item = (&'a [u8], &'a Entry)>,
+    entries: impl Iterator<Item = (&'a [u8], &'a CacheEntry)>,
     most: u64,
 ) -> Vec<u8> {
     let mut bytes = MARK.to_vec();
@@ -116,7 +116,7 @@ pub(crate) fn encode_body<'a>(
         if (bytes.len() + size) as u64 > most {
             continue;
         }
-        let Key { device, inode, size, modified, changed, piece_length } = entry.key;
+        let CacheKey { device, inode, size, modified, changed, piece_length } = entry.key;
         bytes.extend_from_slice(&length.to_le_bytes());
         bytes.extend_from_slice(path);
         [device, inode, size].iter().for_each(|n| bytes.extend_from_slice(&n.to_le_bytes()));
@@ -130,7 +130,7 @@ pub(crate) fn encode_body<'a>(
 }
 
 /// Reads the bytes of a cache file.
-pub(crate) fn decode(bytes: &[u8]) -> Result<BTreeMap<Vec<u8>, Entry>, CacheError> {
+pub(crate) fn decode(bytes: &[u8]) -> Result<BTreeMap<Vec<u8>, CacheEntry>, CacheError> {
     let at = bytes.len().checked_sub(SUM).ok_or(CacheError::Checksum)?;
     let (body, sum) = bytes.split_at(at);
     if Sha1::digest(body).as_slice() != sum {
@@ -139,7 +139,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<BTreeMap<Vec<u8>, Entry>, CacheErro
     decode_body(body)
 }
 
-pub(crate) fn decode_body(body: &[u8]) -> Result<BTreeMap<Vec<u8>, Entry>, CacheError> {
+pub(crate) fn decode_body(body: &[u8]) -> Result<BTreeMap<Vec<u8>, CacheEntry>, CacheError> {
     let mut rest = body.strip_prefix(MARK).ok_or_else(|| other_mark(body))?;
     let mut entries = BTreeMap::new();
     while !rest.is_empty() {
@@ -159,10 +159,10 @@ fn other_mark(body: &[u8]) -> CacheError {
     version.map_or(CacheError::Mark, CacheError::Newer)
 }
 
-fn read_entry(rest: &mut &[u8]) -> Option<(Vec<u8>, Entry)> {
+fn read_entry(rest: &mut &[u8]) -> Option<(Vec<u8>, CacheEntry)> {
     let length = u16::from_le_bytes(take(rest)?);
     let path = take_slice(rest, usize::from(length))?.to_vec();
-    let key = Key {
+    let key = CacheKey {
         device: u64::from_le_bytes(take(rest)?),
         inode: u64::from_le_bytes(take(rest)?),
         size: u64::from_le_bytes(take(rest)?),
@@ -177,7 +177,7 @@ fn read_entry(rest: &mut &[u8]) -> Option<(Vec<u8>, Entry)> {
     };
     let hashes = take_slice(rest, key.pieces()?.checked_mul(20)?)?;
     let hashes = hashes.as_chunks::<20>().0.into();
-    Some((path, Entry { key, hashes, sha256 }))
+    Some((path, CacheEntry { key, hashes, sha256 }))
 }
 
 fn take_slice<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {

@@ -1,4 +1,4 @@
-use super::format::{CacheError, Entry, Key, decode, encode};
+use super::format::{CacheEntry, CacheError, CacheKey, decode, encode};
 use super::*;
 use crate::{MemFs, Meta, RealFs};
 use bytes::Bytes;
@@ -166,8 +166,8 @@ fn look(size: u64, seed: u64) -> Look {
 
 #[test]
 fn faults_are_named() {
-    let key = Key::of(&look(5, 3), 4).unwrap();
-    let entry = Entry::new(key, [[7; 20], [8; 20]].into(), Some([6; 32])).unwrap();
+    let key = CacheKey::of(&look(5, 3), 4).unwrap();
+    let entry = CacheEntry::new(key, [[7; 20], [8; 20]].into(), Some([6; 32])).unwrap();
     let good = encode([(&b"a"[..], &entry)].into_iter(), u64::MAX);
     assert_eq!(decode(&good).unwrap().get(&b"a"[..]), Some(&entry));
     let body = &good[..good.len() - 20];
@@ -180,7 +180,7 @@ fn faults_are_named() {
     huge[16 + 3 + 16..][..8].copy_from_slice(&[0xff; 8]);
     assert_eq!(format::decode_body(&huge), Err(CacheError::Entry(16)));
     assert!(encode([(&b"a"[..], &entry)].into_iter(), 100).len() < 100, "a bound is kept");
-    assert_eq!(Key::of(&look(5, 3), 0), None);
+    assert_eq!(CacheKey::of(&look(5, 3), 0), None);
 }
 
 proptest! {
@@ -193,11 +193,11 @@ proptest! {
     ) {
         let mut entries = BTreeMap::new();
         for (path, size, piece_length, seed) in files {
-            let key = Key::of(&look(size, seed), piece_length).unwrap();
+            let key = CacheKey::of(&look(size, seed), piece_length).unwrap();
             let count = size.div_ceil(u64::from(piece_length));
             let hashes = (0..count).map(|n| [n as u8; 20]).collect();
             let sha256 = (seed % 2 == 0).then_some([seed as u8; 32]);
-            entries.insert(path, Entry::new(key, hashes, sha256).unwrap());
+            entries.insert(path, CacheEntry::new(key, hashes, sha256).unwrap());
         }
         let listed = entries.iter().map(|(path, entry)| (path.as_slice(), entry));
         prop_assert_eq!(decode(&encode(listed, u64::MAX)), Ok(entries));

@@ -6,7 +6,7 @@
 //!   entry: 20 bytes of SHA-1 of the path │ u8 kind │ u64 length │ u8 proofs │ 32 root │ 20 pieces
 //! ```
 
-use super::{Entry, Key, Proof};
+use super::{ClaimEntry, PathHash, Proof};
 use crate::checksum::{SealError, open, seal};
 use dunlin_bencode::{Limits, Mode, Writer, decode};
 use std::collections::BTreeMap;
@@ -33,7 +33,7 @@ pub(crate) struct ClaimList {
     /// Who made them, for people.
     pub(super) holder: String,
     /// The paths.
-    pub(super) entries: BTreeMap<Key, Entry>,
+    pub(super) entries: BTreeMap<PathHash, ClaimEntry>,
 }
 
 impl ClaimList {
@@ -49,8 +49,8 @@ impl ClaimList {
         for (key, entry) in &self.entries {
             entries.extend_from_slice(key);
             let (kind, proof) = match entry {
-                Entry::File(proof) => (0, *proof),
-                Entry::Folder => (1, Proof::default()),
+                ClaimEntry::File(proof) => (0, *proof),
+                ClaimEntry::Folder => (1, Proof::default()),
             };
             entries.push(kind);
             entries.extend_from_slice(&proof.length.to_le_bytes());
@@ -103,7 +103,7 @@ impl ClaimList {
     }
 }
 
-fn decode_entry(record: &[u8; ENTRY]) -> Option<(Key, Entry)> {
+fn decode_entry(record: &[u8; ENTRY]) -> Option<(PathHash, ClaimEntry)> {
     let (key, rest) = record.split_first_chunk()?;
     let (kind, rest) = rest.split_first()?;
     let (length, rest) = rest.split_first_chunk()?;
@@ -116,8 +116,8 @@ fn decode_entry(record: &[u8; ENTRY]) -> Option<(Key, Entry)> {
         pieces: (has & 2 != 0).then_some(*pieces),
     };
     let entry = match kind {
-        0 => Entry::File(proof),
-        1 => Entry::Folder,
+        0 => ClaimEntry::File(proof),
+        1 => ClaimEntry::Folder,
         _ => return None,
     };
     Some((*key, entry))
@@ -130,9 +130,9 @@ mod tests {
 
     fn list(count: u8) -> ClaimList {
         let entry = |n: u8| match n % 3 {
-            0 => Entry::Folder,
-            1 => Entry::File(Proof { length: 7, root: Some([n; 32]), pieces: None }),
-            _ => Entry::File(Proof { length: u64::MAX, root: None, pieces: Some([n; 20]) }),
+            0 => ClaimEntry::Folder,
+            1 => ClaimEntry::File(Proof { length: 7, root: Some([n; 32]), pieces: None }),
+            _ => ClaimEntry::File(Proof { length: u64::MAX, root: None, pieces: Some([n; 20]) }),
         };
         let entries = (0..count).map(|n| ([n; 20], entry(n))).collect();
         ClaimList { settled: false, time: -3, holder: "process 1".into(), entries }

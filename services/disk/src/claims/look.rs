@@ -5,7 +5,7 @@
 //! what it claims.
 
 use super::format::{ClaimList, SETTLED};
-use super::{CLAIMS_SUFFIX, Claimant, Clash, Found, Key, Wish};
+use super::{CLAIMS_SUFFIX, Claimant, Clash, FoundClaims, PathHash, Wish};
 use crate::fs::{Fs, FsFile, Look, Unfit};
 use crate::lock_file::{LOCK_NAME, holder_of, is_kept, is_named};
 use crate::names::{folder_of, part_path};
@@ -153,10 +153,10 @@ pub(super) fn others(
     mine: &Path,
     time: i64,
     patience: Duration,
-) -> io::Result<Found> {
+) -> io::Result<FoundClaims> {
     let (fs, root) = (&**who.fs, who.root);
-    let reader = Reader { fs, root, until: Instant::now() + patience };
-    let mut search = Search { who, wish, mine, time, reader, found: Found::default() };
+    let reader = ClaimReader { fs, root, until: Instant::now() + patience };
+    let mut search = Search { who, wish, mine, time, reader, found: FoundClaims::default() };
     for above in root.ancestors() {
         // What is not text is nobody's name in a torrent.
         let Some(prefix) = root.strip_prefix(above).ok().and_then(Path::to_str) else { continue };
@@ -188,7 +188,7 @@ pub(super) fn others(
 /// # Errors
 /// If claims are there that cannot be read.
 pub(crate) fn writer_from_above(fs: &dyn Fs, root: &Path) -> io::Result<Option<String>> {
-    let reader = Reader { fs, root, until: Instant::now() };
+    let reader = ClaimReader { fs, root, until: Instant::now() };
     for above in root.ancestors().skip(1) {
         let Some(name) = root.strip_prefix(above).ok().and_then(Path::to_str) else { continue };
         let key = super::key(name.as_bytes(), false);
@@ -228,13 +228,13 @@ impl Theirs {
 }
 
 /// Reads claims of others.
-struct Reader<'a> {
+struct ClaimReader<'a> {
     fs: &'a dyn Fs,
     root: &'a Path,
     until: Instant,
 }
 
-impl Reader<'_> {
+impl ClaimReader<'_> {
     /// The files of claims in a state folder, and how many bytes of it are read that are strangers'.
     fn files(&self, state: &Path) -> io::Result<(Vec<PathBuf>, u64)> {
         let stranger = !self.fs.look(state).is_ok_and(|look| self.fs.trusts(look.uid, self.root));
@@ -320,8 +320,8 @@ struct Search<'a> {
     wish: &'a Wish,
     mine: &'a Path,
     time: i64,
-    reader: Reader<'a>,
-    found: Found,
+    reader: ClaimReader<'a>,
+    found: FoundClaims,
 }
 
 impl Search<'_> {
@@ -362,7 +362,7 @@ impl Search<'_> {
             let (list, same) = (&theirs.list, is_of(self.who.torrent, file));
             // The state of a torrent is written by one.
             let twice = same && file.parent() == Some(self.who.folder);
-            let found = |key: &Key| {
+            let found = |key: &PathHash| {
                 let entry = list.entries.get(key).copied();
                 entry.map(|entry| (entry, list.holder.clone())).into_iter().collect()
             };

@@ -39,7 +39,7 @@ impl Strange {
     }
 
     /// What we find of a wish for these files.
-    fn find(&self, names: &[&str], patience: Duration) -> Found {
+    fn find(&self, names: &[&str], patience: Duration) -> FoundClaims {
         let fs: Arc<dyn Fs> = Arc::new(RealFs);
         let (root, torrent) = (self.root.path(), InfoHash([7; 20]));
         let holder = "us".to_owned();
@@ -81,7 +81,7 @@ fn what_strangers_lay_there_is_read_within_bounds() {
     strange.lay("b.1.claims", bytes(list(&many, true)));
     strange.lay("c.1.claims", |file| file.set_len(500 << 20).unwrap());
     let found = strange.find(&["f1", "y"], look::PATIENCE);
-    assert_eq!(found, Found::default());
+    assert_eq!(found, FoundClaims::default());
     for number in 0..400 {
         strange.lay(&format!("d.{number}.claims"), bytes(list(&[&format!("d{number}")], true)));
     }
@@ -161,7 +161,8 @@ fn a_claim_of_other_content_hides_behind_none_of_the_same() {
     let item = |n| Item { file: FileIndex(0), name: "x".into(), proof: proof(n) };
     let wish = Wish::new(vec![item(1)], false);
     for order in [[1, 2], [2, 1]] {
-        let found = |_: &Key| order.map(|n| (Entry::File(proof(n)), n.to_string())).to_vec();
+        let found =
+            |_: &PathHash| order.map(|n| (ClaimEntry::File(proof(n)), n.to_string())).to_vec();
         let clashes = wish.clashes(|name| Some(name.to_owned()), found);
         let expected = Clash { same: false, holder: "2".into() };
         assert_eq!(clashes.get(&FileIndex(0)), Some(&expected));

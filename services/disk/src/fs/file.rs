@@ -1,6 +1,6 @@
 //! An open file of this machine.
 
-use super::looks::{self, meta_of};
+use super::metadata::{self, meta_of};
 use super::{FsFile, Look, Meta};
 use bytes::Bytes;
 use std::fs::{File, TryLockError};
@@ -71,11 +71,11 @@ impl FsFile for RealFile {
     }
 
     fn look(&self) -> io::Result<Look> {
-        Ok(looks::look_of(&self.0.metadata()?))
+        Ok(metadata::look_of(&self.0.metadata()?))
     }
 
     fn punch(&self, range: Range<u64>) -> io::Result<()> {
-        if range.is_empty() || looks::punch(&self.0, &range).is_ok() {
+        if range.is_empty() || metadata::punch(&self.0, &range).is_ok() {
             return Ok(());
         }
         let zeros = Bytes::from_static(&dunlin_hash::ZEROS);

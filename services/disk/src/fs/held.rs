@@ -1,7 +1,7 @@
 //! Something that is held by a descriptor while it is looked at and changed, whatever becomes of its
 //! name.
 
-use super::looks::{self, look_of_stat};
+use super::metadata::{self, look_of_stat};
 use super::place::Place;
 use super::shortage::with_room;
 use super::{FileKind, Look};
@@ -16,7 +16,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-/// What stands under a name, a file, a folder or a link, held so that its looks can be read and set.
+/// What stands under a name, a file, a folder or a link, held so that its metadata can be read and set.
 ///
 /// # Errors
 /// Every method fails with what the operating system says.
@@ -123,7 +123,7 @@ impl Held for RealHeld {
     }
 
     fn attribute_names(&self) -> io::Result<Vec<String>> {
-        looks::attribute_names(|bytes| match self.name_only {
+        metadata::attribute_names(|bytes| match self.name_only {
             true => Ok(listxattr(self.itself(), bytes)?),
             false => Ok(flistxattr(&self.file, bytes)?),
         })
@@ -131,7 +131,7 @@ impl Held for RealHeld {
 
     fn attribute(&self, name: &str) -> io::Result<Vec<u8>> {
         let name = unescape_name(name);
-        looks::attribute(|bytes| match self.name_only {
+        metadata::attribute(|bytes| match self.name_only {
             true => Ok(getxattr(self.itself(), &*name, bytes)?),
             false => Ok(fgetxattr(&self.file, &*name, bytes)?),
         })

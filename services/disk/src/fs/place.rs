@@ -92,7 +92,7 @@ pub(super) fn here(path: &Path) -> &Path {
 }
 
 /// A way to look up names.
-pub trait Way: Clone + Send + Sync + Debug + 'static {
+pub trait Resolver: Clone + Send + Sync + Debug + 'static {
     /// Finds the folder of a name.
     ///
     /// # Errors
@@ -130,7 +130,7 @@ impl Inside {
     }
 }
 
-impl Way for Inside {
+impl Resolver for Inside {
     fn root(&self) -> Option<&Path> {
         Some(&self.root)
     }

@@ -2,8 +2,8 @@
 
 use super::file::RealFile;
 use super::held::{Held, RealHeld};
-use super::looks::{self, look_of_stat};
-use super::place::{Inside, Place, Way, here};
+use super::metadata::{self, look_of_stat};
+use super::place::{Inside, Place, Resolver, here};
 use super::{DirEntry, FileKind, Fs, FsFile, Look, Meta, Unfit, copy_by_hand};
 use rustix::fs::{
     Access, AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, accessat, linkat, mkdirat,
@@ -34,7 +34,7 @@ const PRIVATE_MODE: u32 = 0o600;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealFs;
 
-impl Way for RealFs {
+impl Resolver for RealFs {
     fn place<'a>(&self, path: &'a Path) -> io::Result<Place<'a>> {
         Ok(Place::free(path))
     }
@@ -61,7 +61,7 @@ fn both(from: &dyn FsFile, to: &dyn FsFile) -> io::Result<(Arc<File>, Arc<File>)
     }
 }
 
-impl<W: Way> Fs for W {
+impl<W: Resolver> Fs for W {
     fn inside(&self, root: &Path) -> Arc<dyn Fs> {
         Arc::new(Inside::new(root))
     }
@@ -82,7 +82,7 @@ impl<W: Way> Fs for W {
         let place = self.place(path)?;
         let file = open(&place, OFlags::RDWR | OFlags::CREATE, FILE_MODE)?;
         if place.bound {
-            self.check_own(path, &looks::look_of(&file.metadata()?))?;
+            self.check_own(path, &metadata::look_of(&file.metadata()?))?;
         }
         Ok(shared(file))
     }
@@ -225,7 +225,7 @@ impl<W: Way> Fs for W {
         let place = self.place(path)?;
         let mut file = open(&place, OFlags::WRONLY | OFlags::APPEND, 0)?;
         if place.bound {
-            self.check_own(path, &looks::look_of(&file.metadata()?))?;
+            self.check_own(path, &metadata::look_of(&file.metadata()?))?;
         }
         file.write_all(bytes)
     }
@@ -252,12 +252,12 @@ impl<W: Way> Fs for W {
 
     fn share(&self, from: &dyn FsFile, to: &dyn FsFile) -> io::Result<()> {
         let (from, to) = both(from, to)?;
-        looks::share(&from, &to)
+        metadata::share(&from, &to)
     }
 
     fn copy_range(&self, from: &dyn FsFile, to: &dyn FsFile, range: Range<u64>) -> io::Result<()> {
         let (read, write) = both(from, to)?;
-        copy_by_hand(from, to, looks::copy_range(&read, &write, range)?)
+        copy_by_hand(from, to, metadata::copy_range(&read, &write, range)?)
     }
 
     fn user(&self) -> u32 {
@@ -302,29 +302,29 @@ pub fn create_output(path: &Path) -> io::Result<File> {
     if meta.file_type().is_char_device() {
         return Ok(file);
     }
-    RealFs.check_own(path, &looks::look_of(&meta))?;
+    RealFs.check_own(path, &metadata::look_of(&meta))?;
     file.set_len(0)?;
     Ok(file)
 }
 
 /// Whether something is there, and we have no right to use it so.
-fn is_refused(way: &impl Way, path: &Path, asked: Access) -> bool {
+fn is_refused(way: &impl Resolver, path: &Path, asked: Access) -> bool {
     let Ok(place) = way.place(path) else { return false };
     let answer = accessat(place.folder(), place.name, asked, AtFlags::EACCESS);
     answer == Err(Errno::ACCESS)
 }
 
 /// Opens a file or a folder to sync it.
-fn open_any(way: &impl Way, path: &Path) -> io::Result<File> {
+fn open_any(way: &impl Resolver, path: &Path) -> io::Result<File> {
     Ok(File::from(way.place(path)?.open(OFlags::RDONLY, 0)?))
 }
 
-fn sync_one(way: &impl Way, path: &Path) -> io::Result<()> {
+fn sync_one(way: &impl Resolver, path: &Path) -> io::Result<()> {
     open_any(way, path)?.sync_all()
 }
 
 /// Syncs every file system that one of `paths` is on, once.
-fn sync_file_systems(way: &impl Way, paths: &[PathBuf]) -> io::Result<()> {
+fn sync_file_systems(way: &impl Resolver, paths: &[PathBuf]) -> io::Result<()> {
     let mut synced = Vec::new();
     for path in paths {
         let file = open_any(way, path)?;

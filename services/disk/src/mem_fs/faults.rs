@@ -16,7 +16,7 @@ impl MemFs {
         self.disk().freeze_at = Some(sync);
     }
 
-    /// So many more changes of names, content or looks are made, at least one; then all operations
+    /// So many more changes of names, content or metadata are made, at least one; then all operations
     /// fail, as they never happen to a process that is killed there. [`MemFs::reopen`] is what it
     /// leaves.
     pub fn freeze_after_changes(&self, changes: u64) {
@@ -115,9 +115,9 @@ impl MemFs {
             let mut kept: Vec<_> = torn.filter(|_| rng.chance(share, 4)).collect();
             rng.shuffle(&mut kept);
             kept.iter().for_each(|change| change.apply(&mut left));
-            let looks = content.looks.clone();
+            let metadata = content.metadata.clone();
             let (durable, modified) = (left.clone(), content.modified);
-            let content = Content { durable, now: left, modified, looks, ..Content::default() };
+            let content = Content { durable, now: left, modified, metadata, ..Content::default() };
             files.insert(*inode, content);
         }
         let next_inode = disk.next_inode;

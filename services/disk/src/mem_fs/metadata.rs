@@ -13,7 +13,7 @@ const MAX_LINKS: usize = 8;
 
 /// What is known of a file, folder or link beside its content.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Looks {
+pub(super) struct NodeMetadata {
     pub(super) mode: u32,
     pub(super) uid: u32,
     pub(super) gid: u32,
@@ -40,7 +40,7 @@ impl Disk {
         for _ in 0..MAX_LINKS {
             let Some(Node::Symlink(inode)) = self.names.get(&at) else { break };
             let Some(content) = self.files.get(inode) else { break };
-            at = at.parent().unwrap_or(Path::new("")).join(&content.looks.target);
+            at = at.parent().unwrap_or(Path::new("")).join(&content.metadata.target);
         }
         at
     }
@@ -58,12 +58,17 @@ impl Disk {
     }
 
     /// Adds a name for something new; returns its number.
-    pub(super) fn add(&mut self, path: &Path, node: fn(u64) -> Node, mut looks: Looks) -> u64 {
+    pub(super) fn add(
+        &mut self,
+        path: &Path,
+        node: fn(u64) -> Node,
+        mut metadata: NodeMetadata,
+    ) -> u64 {
         self.next_inode += 1;
         self.clock += 1;
         let (inode, modified) = (self.next_inode, self.clock);
-        looks.changed = modified;
-        self.files.insert(inode, Content { modified, looks, ..Content::default() });
+        metadata.changed = modified;
+        self.files.insert(inode, Content { modified, metadata, ..Content::default() });
         self.change_names(NameChange::Add(path.to_owned(), node(inode)));
         inode
     }
@@ -73,10 +78,10 @@ impl Disk {
         &mut self,
         path: &Path,
         node: fn(u64) -> Node,
-        looks: Looks,
+        metadata: NodeMetadata,
     ) -> io::Result<()> {
         self.check_new(path)?;
-        self.add(path, node, looks);
+        self.add(path, node, metadata);
         Ok(())
     }
 
@@ -97,7 +102,7 @@ impl Disk {
         self.clock += 1;
         let now = self.clock;
         if let Some(content) = self.files.get_mut(&node.inode()) {
-            (content.looks.linked, content.looks.changed) = (true, now);
+            (content.metadata.linked, content.metadata.changed) = (true, now);
         }
         self.change_names(NameChange::Add(to.to_owned(), node));
         Ok(())
@@ -107,23 +112,23 @@ impl Disk {
         self.check(path)?;
         match self.node(path)? {
             Node::Symlink(inode) => {
-                Ok(self.files.get(&inode).map(|c| c.looks.target.clone()).unwrap_or_default())
+                Ok(self.files.get(&inode).map(|c| c.metadata.target.clone()).unwrap_or_default())
             }
             _ => Err(io::ErrorKind::InvalidInput.into()),
         }
     }
 
-    pub(super) fn looks(&self, path: &Path) -> io::Result<Looks> {
+    pub(super) fn metadata_of(&self, path: &Path) -> io::Result<NodeMetadata> {
         self.check(path)?;
         let inode = self.node(path)?.inode();
-        Ok(self.files.get(&inode).map(|content| content.looks.clone()).unwrap_or_default())
+        Ok(self.files.get(&inode).map(|content| content.metadata.clone()).unwrap_or_default())
     }
 
-    /// Changes the looks of what stands under this very name, and its time of writing.
+    /// Changes the metadata of what stands under this very name, and its time of writing.
     pub(super) fn set(
         &mut self,
         path: &Path,
-        change: impl FnOnce(&mut i128, &mut Looks),
+        change: impl FnOnce(&mut i128, &mut NodeMetadata),
     ) -> io::Result<()> {
         self.check(path)?;
         let inode = self.node(path)?.inode();
@@ -131,15 +136,15 @@ impl Disk {
         self.changed();
         let now = self.clock;
         if let Some(content) = self.files.get_mut(&inode) {
-            change(&mut content.modified, &mut content.looks);
-            content.looks.changed = now;
+            change(&mut content.modified, &mut content.metadata);
+            content.metadata.changed = now;
         }
         Ok(())
     }
 
     pub(super) fn look_at(&self, path: &Path) -> io::Result<Look> {
         self.check(path)?;
-        let above = path.parent().and_then(|above| self.looks(above).ok());
+        let above = path.parent().and_then(|above| self.metadata_of(above).ok());
         if self.common && above.is_some_and(|above| above.mode & 0o100 == 0) {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
@@ -163,7 +168,7 @@ impl Disk {
             Node::Symlink(_) => FileKind::Symlink,
             Node::File(_) => FileKind::File,
         };
-        let links = match content.looks.linked {
+        let links = match content.metadata.linked {
             true => self.names.values().filter(|node| node.inode() == inode).count() as u64,
             false => 1,
         };
@@ -172,8 +177,9 @@ impl Disk {
             is_dir: kind == FileKind::Directory,
             ..self.meta(inode)
         };
-        let looks = &content.looks;
-        let (changed, mode, uid, gid) = (looks.changed, looks.mode, looks.uid, looks.gid);
+        let metadata = &content.metadata;
+        let (changed, mode, uid, gid) =
+            (metadata.changed, metadata.mode, metadata.uid, metadata.gid);
         Ok(Look { kind, meta, changed, links, mode, uid, gid })
     }
 

@@ -1,14 +1,14 @@
 //! Making at a destination what a tree is beside the bytes of its files.
 //!
 //! ```text
-//!   make_folders ──▶ (files come and get their names) ──▶ finish: links, then looks, the deepest first
+//!   make_folders ──▶ (files come and get their names) ──▶ finish: links, then metadata, deepest first
 //! ```
 //!
 //! A link or a file that stands where a folder must be is neither followed nor removed: what would go
 //! below it is refused, by name.
 
 use super::Unkept;
-use super::dress::dress;
+use super::metadata::apply_metadata;
 use crate::error::{DiskError, DiskErrorKind};
 use crate::fs::{FileKind, Fs, Look};
 use crate::mutex::lock;
@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex};
 
 /// A tree that is made and kept in a folder. All methods may be called from several threads.
 #[derive(Debug)]
-pub struct TreeKeeper {
+pub struct MetadataPreserver {
     fs: Arc<dyn Fs>,
     root: PathBuf,
     entries: Arc<[TreeEntry]>,
@@ -31,11 +31,11 @@ pub struct TreeKeeper {
     grown: Mutex<BTreeSet<PathBuf>>,
 }
 
-impl TreeKeeper {
+impl MetadataPreserver {
     /// The tree of `entries` in the folder `root`. Touches nothing. An entry that breaks the rules of
     /// entries is none.
     #[must_use]
-    pub fn new(fs: Arc<dyn Fs>, root: PathBuf, mut entries: Arc<[TreeEntry]>) -> TreeKeeper {
+    pub fn new(fs: Arc<dyn Fs>, root: PathBuf, mut entries: Arc<[TreeEntry]>) -> MetadataPreserver {
         let sound = |entry: &TreeEntry| entry.check().is_ok();
         if !entries.is_sorted_by(|a, b| a.name < b.name) || !entries.iter().all(sound) {
             let mut sorted: Vec<_> = entries.iter().filter(|entry| sound(entry)).cloned().collect();
@@ -44,7 +44,7 @@ impl TreeKeeper {
             entries = sorted.into();
         }
         let fs = fs.inside(&root);
-        TreeKeeper { fs, root, entries, ways: Mutex::default(), grown: Mutex::default() }
+        MetadataPreserver { fs, root, entries, ways: Mutex::default(), grown: Mutex::default() }
     }
 
     /// What the tree has under a name. Binary search.
@@ -60,7 +60,7 @@ impl TreeKeeper {
         &self.entries
     }
 
-    /// Makes the folders that are not there. They get their modes with [`TreeKeeper::finish`]. Returns
+    /// Makes the folders that are not there. They get their modes with [`MetadataPreserver::finish`]. Returns
     /// those that cannot be made.
     #[must_use]
     pub fn make_folders(&self) -> Vec<Unkept> {
@@ -95,12 +95,12 @@ impl TreeKeeper {
     }
 
     /// Gives a file that is about to get its name what is kept of it. What fails here is told by
-    /// [`TreeKeeper::finish`].
-    pub fn dress(&self, name: &str, path: &Path) {
+    /// [`MetadataPreserver::finish`].
+    pub fn apply_metadata(&self, name: &str, path: &Path) {
         if let Some(entry) = self.file(name)
             && let Ok(look) = self.fs.look(path)
         {
-            dress(&*self.fs, path, &look, &entry.meta);
+            apply_metadata(&*self.fs, path, &look, &entry.meta);
         }
     }
 
@@ -128,7 +128,7 @@ impl TreeKeeper {
         self.settle();
         // The deepest first: what is made in a folder changes its time, and its mode may forbid it.
         for entry in self.entries.iter().rev() {
-            for reason in self.looks(entry) {
+            for reason in self.set_metadata(entry) {
                 failed.push(Unkept { name: entry.name.clone(), reason });
             }
         }
@@ -136,12 +136,12 @@ impl TreeKeeper {
         failed
     }
 
-    fn looks(&self, entry: &TreeEntry) -> Vec<String> {
+    fn set_metadata(&self, entry: &TreeEntry) -> Vec<String> {
         let kind = match entry.kind {
             EntryKind::File => FileKind::File,
             EntryKind::Directory => FileKind::Directory,
             EntryKind::Symlink { .. } => FileKind::Symlink,
-            // Its looks are those of the file.
+            // Its metadata is that of the file.
             EntryKind::HardLink { .. } => return Vec::new(),
         };
         if self.way_to(&entry.name).is_err() {
@@ -149,7 +149,7 @@ impl TreeKeeper {
         }
         let path = path_of(&self.root, &entry.name);
         match self.look(&path) {
-            Ok(look) if look.kind == kind => dress(&*self.fs, &path, &look, &entry.meta),
+            Ok(look) if look.kind == kind => apply_metadata(&*self.fs, &path, &look, &entry.meta),
             // It could not be made, and that was said.
             _ => Vec::new(),
         }

@@ -58,7 +58,12 @@ fn is_kept(name: &str, root: bool) -> bool {
 
 /// Makes what stands at `path`, which is known to be `look`, look like `meta`. Returns what could
 /// not be done, for people. Owners are set as root only.
-pub(super) fn dress(fs: &dyn Fs, path: &Path, look: &Look, meta: &EntryMeta) -> Vec<String> {
+pub(super) fn apply_metadata(
+    fs: &dyn Fs,
+    path: &Path,
+    look: &Look,
+    meta: &EntryMeta,
+) -> Vec<String> {
     let held = match hold(fs, path, look) {
         Ok(held) => held,
         Err(error) => return vec![format!("its looks cannot be kept: {error}")],

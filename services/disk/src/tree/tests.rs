@@ -21,8 +21,12 @@ fn scan(fs: &dyn Fs, path: &Path, prefix: &str) -> Tree {
     scan_tree(fs, path, prefix, &AtomicBool::new(false)).unwrap()
 }
 
-fn keeper(fs: &(impl Fs + Clone + 'static), root: &Path, entries: Vec<TreeEntry>) -> TreeKeeper {
-    TreeKeeper::new(Arc::new(fs.clone()), root.to_owned(), entries.into())
+fn preserver(
+    fs: &(impl Fs + Clone + 'static),
+    root: &Path,
+    entries: Vec<TreeEntry>,
+) -> MetadataPreserver {
+    MetadataPreserver::new(Arc::new(fs.clone()), root.to_owned(), entries.into())
 }
 
 fn entry(name: &str, kind: EntryKind) -> TreeEntry {
@@ -69,7 +73,7 @@ fn carry(fs: &dyn Fs, tree: &Tree, to: &Path) {
     }
 }
 
-fn looks(fs: &dyn Fs, root: &Path, tree: &Tree) -> Vec<Look> {
+fn all_metadata(fs: &dyn Fs, root: &Path, tree: &Tree) -> Vec<Look> {
     tree.entries.iter().map(|entry| fs.look(&root.join(&entry.name)).unwrap()).collect()
 }
 
@@ -93,18 +97,18 @@ fn a_tree_is_kept(fs: &(impl Fs + Clone + 'static), top: &Path) {
     assert_eq!(names, [("model/a-b", 0), ("model/a/also z", 2), ("model/a/run.sh", 10)]);
     assert_eq!((&tree.unreadable, &tree.notes), (&Vec::new(), &Vec::new()));
 
-    let keeper = keeper(fs, &to, tree.entries.clone());
-    assert_eq!(keeper.make_folders(), []);
+    let preserver = preserver(fs, &to, tree.entries.clone());
+    assert_eq!(preserver.make_folders(), []);
     carry(fs, &tree, &to);
-    assert_eq!(keeper.finish(), []);
+    assert_eq!(preserver.finish(), []);
     let there = scan(fs, &to.join("model"), "model");
     assert_eq!(there.entries, tree.entries);
     let (z, also) = (to.join("model/z"), to.join("model/a/also z"));
     assert_eq!(fs.look(&z).unwrap().meta.inode, fs.look(&also).unwrap().meta.inode);
 
-    let before = looks(fs, &to, &tree);
-    assert_eq!(keeper.finish(), []);
-    assert_eq!(looks(fs, &to, &tree), before, "a second time nothing is touched");
+    let before = all_metadata(fs, &to, &tree);
+    assert_eq!(preserver.finish(), []);
+    assert_eq!(all_metadata(fs, &to, &tree), before, "a second time nothing is touched");
 
     // What differs is put right, and only that.
     fs.set_mode(&to.join("model/a/run.sh"), 0o700).unwrap();
@@ -114,9 +118,9 @@ fn a_tree_is_kept(fs: &(impl Fs + Clone + 'static), top: &Path) {
     put(fs, &z, b"zz");
     fs.remove_file(&to.join("model/a/link")).unwrap();
     fs.symlink(Path::new("elsewhere"), &to.join("model/a/link")).unwrap();
-    assert_eq!(keeper.finish(), []);
+    assert_eq!(preserver.finish(), []);
     assert_eq!(scan(fs, &to.join("model"), "model").entries, tree.entries);
-    let after = looks(fs, &to, &tree);
+    let after = all_metadata(fs, &to, &tree);
     let still = |name: &str| {
         let at = tree.entries.iter().position(|entry| entry.name == name).unwrap();
         before[at] == after[at]
@@ -152,7 +156,7 @@ fn attributes_of_users_are_kept_where_there_are_any() {
     RealFs.set_mode(&to, 0o400).unwrap();
     let tree = scan(&RealFs, &from, "to");
     assert_eq!(tree.entries[0].meta.attributes, [("user.a".to_owned(), b"1".to_vec())]);
-    assert_eq!(keeper(&RealFs, folder.path(), tree.entries.clone()).finish(), []);
+    assert_eq!(preserver(&RealFs, folder.path(), tree.entries.clone()).finish(), []);
     assert_eq!(scan(&RealFs, &to, "to").entries, tree.entries);
 }
 
@@ -174,13 +178,13 @@ fn trusted_attributes_are_kept_by_root_and_named_by_others() {
         assert_eq!(entry.meta.attributes, [("trusted.x\\xff".to_owned(), b"1".to_vec())]);
     }
     put(&RealFs, &to.join("f"), b"x");
-    assert_eq!(keeper(&RealFs, folder.path(), tree.entries.clone()).finish(), []);
+    assert_eq!(preserver(&RealFs, folder.path(), tree.entries.clone()).finish(), []);
     assert_eq!(scan(&RealFs, &to, "to").entries, tree.entries);
 
     let fs = MemFs::new();
     fs.set_common(true);
     put(&fs, Path::new("/d/to/f"), b"x");
-    let unkept = keeper(&fs, Path::new("/d"), tree.entries).finish();
+    let unkept = preserver(&fs, Path::new("/d"), tree.entries).finish();
     assert_eq!(unkept.len(), 3, "{unkept:?}");
     assert!(unkept.iter().all(|one| one.reason.contains("trusted.x\\xff")), "{unkept:?}");
 }
@@ -260,7 +264,7 @@ fn what_stands_in_the_way_is_neither_followed_nor_removed() {
     fs.symlink(Path::new("/out"), Path::new("/to/link")).unwrap();
     let link = |target: &str| EntryKind::Symlink { target: target.into() };
     let hard = |to: &str| EntryKind::HardLink { to: to.into() };
-    let keeper = keeper(
+    let preserver = preserver(
         &fs,
         Path::new("/to"),
         vec![
@@ -275,20 +279,20 @@ fn what_stands_in_the_way_is_neither_followed_nor_removed() {
             entry("z", hard("nothing")),
         ],
     );
-    let made: Vec<_> = keeper.make_folders().into_iter().map(|one| one.name).collect();
+    let made: Vec<_> = preserver.make_folders().into_iter().map(|one| one.name).collect();
     assert_eq!(made, ["file", "link"]);
     for name in ["file/x", "link/secret", "link/deep/er"] {
-        let error = keeper.clear_way(name).unwrap_err().to_string();
+        let error = preserver.clear_way(name).unwrap_err().to_string();
         assert!(error.contains("not a folder, but one must stand there"), "{error}");
     }
-    assert!(keeper.clear_way("new/deep/file").is_ok());
-    let failed: Vec<_> = keeper.finish().into_iter().map(|one| one.name).collect();
+    assert!(preserver.clear_way("new/deep/file").is_ok());
+    let failed: Vec<_> = preserver.finish().into_iter().map(|one| one.name).collect();
     assert_eq!(failed, ["file", "file/x", "folder", "link", "link/y", "plain", "z"]);
     assert_eq!(fs.read_link(Path::new("/to/good")).unwrap(), Path::new("a"));
     assert_eq!(fs.look(Path::new("/to/folder")).unwrap().kind, FileKind::Directory);
     assert_eq!(fs.read_all(Path::new("/to/plain"), 9).unwrap(), b"3");
     let secret = fs.look(Path::new("/out/secret")).unwrap();
-    assert_eq!(secret.mode, 0o644, "not even its looks are touched through a link");
+    assert_eq!(secret.mode, 0o644, "not even its metadata is touched through a link");
 }
 
 #[test]
@@ -299,7 +303,7 @@ fn owners_are_for_root() {
         fs.set_common(!root);
         let mut wanted = entry("f", EntryKind::File);
         (wanted.meta.uid, wanted.meta.gid, wanted.meta.mode) = (5, 6, 0o4755);
-        let unkept = keeper(&fs, Path::new("/to"), vec![wanted]).finish();
+        let unkept = preserver(&fs, Path::new("/to"), vec![wanted]).finish();
         let look = fs.look(Path::new("/to/f")).unwrap();
         let expected = if root { (5, 6, 0o4755) } else { (0, 0, 0o755) };
         assert_eq!((look.uid, look.gid, look.mode), expected);
@@ -312,19 +316,19 @@ fn owners_are_for_root() {
 fn what_the_disk_refuses_is_told_by_name() {
     let fs = MemFs::new();
     put(&fs, Path::new("/to/f"), b"1");
-    let keeper = keeper(
+    let preserver = preserver(
         &fs,
         Path::new("/to"),
         vec![entry("f", EntryKind::File), entry("g", EntryKind::Symlink { target: "x".into() })],
     );
     fs.set_broken(&part_path(Path::new("/to/g")), true);
-    let failed = keeper.finish();
+    let failed = preserver.finish();
     assert_eq!(failed.len(), 1);
     assert!(failed[0].name == "g" && failed[0].reason.contains("input/output error"));
     fs.set_broken(&part_path(Path::new("/to/g")), false);
     // Left by a run that was killed.
     fs.symlink(Path::new("old"), &part_path(Path::new("/to/g"))).unwrap();
-    assert_eq!(keeper.finish(), []);
+    assert_eq!(preserver.finish(), []);
     assert_eq!(fs.read_link(Path::new("/to/g")).unwrap(), Path::new("x"));
 }
 
@@ -336,14 +340,14 @@ fn folders_that_are_closed_to_us_are_opened_only_while_something_is_made_in_them
     fs.set_mode(Path::new("/to/d"), 0o500).unwrap();
     let mut folder = entry("d", EntryKind::Directory);
     folder.meta.mode = 0o500;
-    let keeper = keeper(&fs, Path::new("/to"), vec![folder]);
+    let preserver = preserver(&fs, Path::new("/to"), vec![folder]);
     let mode = || fs.look(Path::new("/to/d")).unwrap().mode;
-    assert_eq!((keeper.make_folders(), mode()), (vec![], 0o500));
-    keeper.clear_way("d/new").unwrap();
+    assert_eq!((preserver.make_folders(), mode()), (vec![], 0o500));
+    preserver.clear_way("d/new").unwrap();
     assert_eq!(mode(), 0o700);
-    assert_eq!((keeper.finish(), mode()), (vec![], 0o500));
+    assert_eq!((preserver.finish(), mode()), (vec![], 0o500));
     let before = fs.look(Path::new("/to/d")).unwrap();
-    assert_eq!(keeper.finish(), []);
+    assert_eq!(preserver.finish(), []);
     assert_eq!(fs.look(Path::new("/to/d")).unwrap(), before);
 }
 
@@ -355,7 +359,7 @@ fn a_folder_that_nobody_may_enter_gets_its_mode_last() {
     let mut tree = vec![entry("d", EntryKind::Directory), entry("d/f", EntryKind::File)];
     (tree[0].meta.mode, tree[1].meta.mode) = (0o400, 0o640);
     for _ in 0..2 {
-        assert_eq!(keeper(&fs, Path::new("/to"), tree.clone()).finish(), []);
+        assert_eq!(preserver(&fs, Path::new("/to"), tree.clone()).finish(), []);
         fs.set_common(false);
         let mode = |path: &str| fs.look(Path::new(path)).unwrap().mode;
         assert_eq!((mode("/to/d"), mode("/to/d/f")), (0o400, 0o640));
@@ -369,9 +373,9 @@ fn names_that_lead_out_of_the_tree_are_none() {
     fs.create_dir_all(Path::new("/to")).unwrap();
     let link = EntryKind::Symlink { target: "x".into() };
     let bad = ["../out", "/out", "a/../../out"].map(|name| entry(name, link.clone()));
-    let keeper = keeper(&fs, Path::new("/to"), bad.to_vec());
+    let preserver = preserver(&fs, Path::new("/to"), bad.to_vec());
     assert_eq!(
-        (keeper.entries().len(), keeper.make_folders(), keeper.finish()),
+        (preserver.entries().len(), preserver.make_folders(), preserver.finish()),
         (0, vec![], vec![])
     );
     assert!(fs.look(Path::new("/out")).is_err());

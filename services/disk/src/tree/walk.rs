@@ -1,6 +1,6 @@
 //! Looking at a tree. Folders are read one at a time, so that memory is bounded by what is found.
 
-use super::dress::kept_attributes;
+use super::metadata::kept_attributes;
 use super::{Tree, TreeFile, Unkept};
 use crate::error::{DiskError, DiskErrorKind};
 use crate::fs::{FileKind, Fs, Look};

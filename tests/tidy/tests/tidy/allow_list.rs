@@ -6,7 +6,6 @@ const LEFT: &[(&str, &str, usize)] = &[
     ("circles", "engine", 21),
     ("circles", "worlds/cluster", 15),
     ("names", "engine", 17),
-    ("names", "services/disk", 14),
     ("names", "worlds/cluster", 2),
     ("names", "worlds/net", 3),
     ("parts", "engine", 6),

@@ -2,7 +2,7 @@
 //! it keeps for the next run.
 
 use dunlin_base::TorrentId;
-use dunlin_disk::{HashCache, Look, Meta, Seen, SourceFile, TreeKeeper};
+use dunlin_disk::{HashCache, Look, Meta, MetadataPreserver, Seen, SourceFile};
 use dunlin_metainfo::{PieceHashes, SetInfo};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -33,7 +33,7 @@ pub(super) struct HashedFile {
 #[derive(Default)]
 pub(super) struct DestinationState {
     /// The trees that are wanted.
-    pub(super) keeper: Option<Arc<TreeKeeper>>,
+    pub(super) preserver: Option<Arc<MetadataPreserver>>,
     /// The torrents that were opened, and whether they are wanted.
     pub(super) sets: BTreeMap<TorrentId, (Arc<SetInfo>, bool)>,
     /// What was linked, by name.

@@ -6,8 +6,8 @@ use crate::config::{FoundFile, Placement};
 use crate::lock::lock;
 use dunlin_base::{Bitfield, FileIndex, TorrentId};
 use dunlin_disk::{
-    DiskError, FileKind, FilePlace, Fs, HashCache, KnownHashes, Repair, Storage, StorageConfig,
-    TreeKeeper,
+    DiskError, FileKind, FilePlace, Fs, HashCache, KnownHashes, MetadataPreserver, Repair, Storage,
+    StorageConfig,
 };
 use dunlin_metainfo::{PieceHashes, SetInfo, TreeEntry, cluster_block_length};
 use dunlin_plan::{Have, Pattern};
@@ -102,13 +102,13 @@ impl FileContent {
             return;
         }
         let dest = self.lists.dest.clone();
-        let keeper = Arc::new(TreeKeeper::new(Arc::clone(&shared.fs), dest, entries));
+        let preserver = Arc::new(MetadataPreserver::new(Arc::clone(&shared.fs), dest, entries));
         // A folder that cannot be made is reported in the end, by name.
-        for unkept in keeper.make_folders() {
+        for unkept in preserver.make_folders() {
             tracing::debug!(name = unkept.name, "{}", unkept.reason);
         }
-        self.storage.keep(Arc::clone(&keeper));
-        lock(&self.placed).keeper = Some(keeper);
+        self.storage.preserve(Arc::clone(&preserver));
+        lock(&self.placed).preserver = Some(preserver);
     }
 
     pub(super) fn open(

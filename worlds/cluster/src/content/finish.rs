@@ -5,7 +5,7 @@ use super::SharedResources;
 use super::files::FileContent;
 use crate::lock::lock;
 use dunlin_control::FailedFile;
-use dunlin_disk::{DiskError, Fs, TreeKeeper, Unkept, path_of};
+use dunlin_disk::{DiskError, Fs, MetadataPreserver, Unkept, path_of};
 use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
@@ -17,32 +17,32 @@ impl FileContent {
     }
 
     pub(super) fn finish_tree(&self, shared: &SharedResources) -> Vec<FailedFile> {
-        let Some(keeper) = lock(&self.placed).keeper.clone() else { return Vec::new() };
+        let Some(preserver) = lock(&self.placed).preserver.clone() else { return Vec::new() };
         let fs = &*shared.fs.inside(&self.lists.dest);
         let unsynced = std::mem::take(&mut lock(&self.placed).unsynced);
         let unsynced: Vec<PathBuf> = unsynced.into_iter().collect();
         for (_, error) in fs.sync_many(&unsynced) {
             tracing::warn!("the folder of a link cannot be synced: {error}");
         }
-        let right = self.right_files(fs, &keeper);
+        let right = self.right_files(fs, &preserver);
         let mut unkept = match self.mirrors() {
             // The rank that writes there finishes it.
             true => Vec::new(),
-            false => keeper.finish(),
+            false => preserver.finish(),
         };
         if unkept.is_empty() && self.may_delete.load(Ordering::Relaxed) {
-            unkept = self.delete(fs, &keeper);
+            unkept = self.delete(fs, &preserver);
         }
-        self.keep_hashes(shared, &keeper, right);
+        self.keep_hashes(shared, &preserver, right);
         let failed = |Unkept { name, reason }| FailedFile { name, reason };
         unkept.into_iter().map(failed).collect()
     }
 
     /// Removes what the patterns match and no rank has.
-    fn delete(&self, fs: &dyn Fs, keeper: &TreeKeeper) -> Vec<Unkept> {
+    fn delete(&self, fs: &dyn Fs, preserver: &MetadataPreserver) -> Vec<Unkept> {
         let asked = self.lists.placement.as_ref().is_some_and(|placement| placement.delete);
         // A source that went away looks like a tree of nothing.
-        if !asked || self.mirrors() || keeper.entries().is_empty() {
+        if !asked || self.mirrors() || preserver.entries().is_empty() {
             return Vec::new();
         }
         let placed = lock(&self.placed);
@@ -52,7 +52,7 @@ impl FileContent {
             .flat_map(|(info, _)| info.files.iter().map(|file| file.name.as_str()))
             .collect();
         let kept = |name: &str| {
-            keeper.entry(name).is_some()
+            preserver.entry(name).is_some()
                 || in_sets.contains(name)
                 || placed.linked.contains_key(name)
         };
@@ -63,7 +63,7 @@ impl FileContent {
         let mut unkept = Vec::new();
         let mut folders = BTreeSet::new();
         for file in found.iter().filter(|file| self.wanted(&file.name) && !kept(&file.name)) {
-            if keeper.clear_way(&file.name).is_err() {
+            if preserver.clear_way(&file.name).is_err() {
                 continue;
             }
             match fs.remove_file(&path_of(&self.lists.dest, &file.name)) {
@@ -75,13 +75,13 @@ impl FileContent {
                 _ => tracing::info!("{} is removed: nobody has it", file.name),
             }
             let above = file.name.match_indices('/').map(|(at, _)| file.name[..at].to_owned());
-            folders.extend(above.filter(|folder| keeper.entry(folder).is_none()));
+            folders.extend(above.filter(|folder| preserver.entry(folder).is_none()));
         }
         // The deepest first. A folder that is not empty stays.
         for folder in folders.iter().rev() {
             let _ = fs.remove_dir(&path_of(&self.lists.dest, folder));
         }
         // The folders that something was removed from have other times now.
-        if unkept.is_empty() { keeper.finish() } else { unkept }
+        if unkept.is_empty() { preserver.finish() } else { unkept }
     }
 }

@@ -17,14 +17,18 @@ use super::copies::{HashedFile, KeptAtEnd, KeptHashes};
 use super::files::FileContent;
 use crate::lock::lock;
 use dunlin_base::FileIndex;
-use dunlin_disk::{FileKind, Fs, HashCache, Look, Meta, TreeKeeper, name_of, path_of};
+use dunlin_disk::{FileKind, Fs, HashCache, Look, Meta, MetadataPreserver, name_of, path_of};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 impl FileContent {
     /// The files at the destination whose hashes are known, before their metadata is set.
-    pub(super) fn right_files(&self, fs: &dyn Fs, keeper: &TreeKeeper) -> Vec<HashedFile> {
+    pub(super) fn right_files(
+        &self,
+        fs: &dyn Fs,
+        preserver: &MetadataPreserver,
+    ) -> Vec<HashedFile> {
         if !self.keeps_hashes() {
             return Vec::new();
         }
@@ -42,7 +46,7 @@ impl FileContent {
                 let path = path_of(&self.lists.dest, &named.name);
                 // A file without an entry has the time of just now, so that a later write could not be
                 // told from ours.
-                let Some(entry) = keeper.entry(&named.name) else { continue };
+                let Some(entry) = preserver.entry(&named.name) else { continue };
                 let modified = i128::from(entry.meta.modified);
                 let Ok(look) = fs.look(&path) else { continue };
                 let ours = look.meta.modified == modified && look.meta.len == named.length;
@@ -68,7 +72,7 @@ impl FileContent {
     pub(super) fn keep_hashes(
         &self,
         shared: &SharedResources,
-        keeper: &TreeKeeper,
+        preserver: &MetadataPreserver,
         right: Vec<HashedFile>,
     ) {
         let caches = self.caches(&shared.fs);
@@ -76,7 +80,7 @@ impl FileContent {
         let mut later = Vec::new();
         let mut note = |path: &Path, then: &Meta, hashes: KeptHashes| {
             let name = path.strip_prefix(&self.lists.dest).map(|below| name_of(below.as_os_str()));
-            let entry = name.ok().and_then(|name| keeper.entry(&name));
+            let entry = name.ok().and_then(|name| preserver.entry(&name));
             let modified = entry.map(|entry| i128::from(entry.meta.modified));
             let Ok(seen) = shared.fs.look(path) else { return };
             if is_still(&seen, then, modified) {

@@ -12,17 +12,17 @@ impl FileContent {
     /// shares its bytes where the file system can; or else it is one more name of the same file,
     /// which is what read-only data needs; or else a copy.
     pub(super) fn link(&self, fs: &dyn Fs, name: &str, from: &Path) -> Result<u64, DiskError> {
-        let keeper = lock(&self.placed).keeper.clone();
+        let preserver = lock(&self.placed).preserver.clone();
         let dest = path_of(&self.lists.dest, name);
         let fs = &*fs.inside(&self.lists.dest);
-        let keeper = keeper.ok_or_else(|| {
+        let preserver = preserver.ok_or_else(|| {
             DiskError::new(&dest, DiskErrorKind::Misuse("a link outside of a tree"))
         })?;
         let first = fs.look(from).map_err(|error| DiskError::io(from, &error))?;
         if first.kind != FileKind::File {
             return Err(DiskError::new(from, DiskErrorKind::Changed));
         }
-        keeper.clear_way(name)?;
+        preserver.clear_way(name)?;
         let replace = match fs.look(&dest) {
             Ok(there) if same_file(&there, &first) => {
                 let linked =
@@ -38,9 +38,9 @@ impl FileContent {
         let part = part_path(&dest);
         let made = make(fs, from, &part, &first, (!replace).then_some(&dest)).and_then(|made| {
             match made {
-                Made::Named => keeper.dress(name, &dest),
+                Made::Named => preserver.apply_metadata(name, &dest),
                 Made::Part(inode) => {
-                    keeper.dress(name, &part);
+                    preserver.apply_metadata(name, &part);
                     let settled = fs.settle(&part, &dest, inode, replace);
                     settled.map_err(|error| DiskError::io(&dest, &error))?;
                 }
