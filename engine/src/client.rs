@@ -22,6 +22,8 @@ mod connections;
 mod ending;
 mod extensions;
 mod files;
+mod hash_service;
+mod hash_trees;
 mod internet;
 mod internet_peer;
 mod internet_torrent;
@@ -45,7 +47,7 @@ use crate::swarm::session::Session;
 pub use config::NodeConfig;
 use dunlin_base::{Rng, Time, TorrentId};
 use internet_torrent::InternetPeers;
-use part::Part;
+use part::TorrentEntry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -66,7 +68,7 @@ pub struct Node {
     internet: Internet,
     /// What is kept of each peer besides what the core does.
     peers: InternetPeers,
-    parts: BTreeMap<TorrentId, Part>,
+    parts: BTreeMap<TorrentId, TorrentEntry>,
     /// Torrents that halt, and whose files are closed when they are quiet.
     ending: BTreeSet<TorrentId>,
     /// Until when trackers may still answer, once we stop.
@@ -170,7 +172,7 @@ impl Node {
     /// way. Payload is never here.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.parts.values().map(Part::held_bytes).sum()
+        self.parts.values().map(TorrentEntry::held_bytes).sum()
     }
 
     /// All torrents, in the order of their numbers.

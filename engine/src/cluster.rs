@@ -3,6 +3,8 @@
 
 pub mod coordinator;
 mod course;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod member;
 mod order;
 mod planner;

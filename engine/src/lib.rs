@@ -39,8 +39,6 @@
 pub mod client;
 pub mod cluster;
 pub mod config;
-#[doc(hidden)]
-pub mod fuzzing;
 pub mod io;
 pub mod stats;
 pub mod swarm;

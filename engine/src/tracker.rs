@@ -6,6 +6,8 @@
 //! keyed hashes whose key nobody else knows. There is no clock and no lock here.
 
 mod access;
+#[doc(hidden)]
+pub mod fuzzing;
 mod index;
 mod peers;
 mod shard;

@@ -16,17 +16,17 @@ fn replay(folder: &str, check: fn(&[u8])) {
 #[test]
 fn registrations() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/control");
-    replay(folder, dunlin_engine::fuzzing::control);
+    replay(folder, dunlin_engine::cluster::fuzzing::control);
 }
 
 #[test]
 fn swarms() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/swarms");
-    replay(folder, dunlin_engine::fuzzing::swarms);
+    replay(folder, dunlin_engine::tracker::fuzzing::swarms);
 }
 
 #[test]
 fn lists_of_hashes() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/announce");
-    replay(folder, dunlin_engine::fuzzing::hash_list);
+    replay(folder, dunlin_engine::tracker::fuzzing::hash_list);
 }

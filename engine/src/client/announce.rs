@@ -3,7 +3,7 @@
 
 use super::Node;
 use super::candidates::{MAX_KNOWN, PeerSource};
-use crate::client::announcer::{Announcer, Identity, Rules};
+use crate::client::announcer::{AnnounceRules, Announcer, Identity};
 use crate::io::{AddTorrent, AnnounceNews, Event, HangUpReason, Output, Reason, TrackerIndex};
 use dunlin_base::{Rng, Time, TorrentId};
 use dunlin_metainfo::InfoHashes;
@@ -24,7 +24,7 @@ impl Node {
         private: bool,
     ) -> Vec<Announcer> {
         let config = &self.internet.config;
-        let rules = Rules { floor: config.min_announce_interval, private };
+        let rules = AnnounceRules { floor: config.min_announce_interval, private };
         let seed = config.seed;
         hashes
             .wire()

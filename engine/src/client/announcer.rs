@@ -31,7 +31,7 @@ const MAX_TRACKERS: usize = 200;
 
 /// What has been moved since the torrent was started, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
+pub struct AnnounceTotals {
     /// Given.
     pub uploaded: u64,
     /// Taken and kept.
@@ -57,7 +57,7 @@ pub struct Identity {
 
 /// What holds for all trackers of a swarm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rules {
+pub struct AnnounceRules {
     /// No interval is shorter.
     pub floor: Duration,
     /// One tracker at a time: peers of one are none of another (BEP 27).
@@ -101,7 +101,7 @@ struct Tracker {
     /// Never again in this run.
     never: bool,
     /// The totals when it heard `started`.
-    base: Option<Totals>,
+    base: Option<AnnounceTotals>,
     id: Option<Bytes>,
     /// Announces without an answer, the oldest first, and since when.
     waiting: VecDeque<AnnounceEvent>,
@@ -114,7 +114,7 @@ struct Tracker {
 #[derive(Clone, Debug)]
 pub struct Announcer {
     identity: Identity,
-    rules: Rules,
+    rules: AnnounceRules,
     trackers: Vec<Tracker>,
     tiers: Vec<Vec<usize>>,
     rng: Rng,
@@ -129,7 +129,12 @@ impl Announcer {
     /// The trackers in `tiers`; each tier is shuffled once (BEP 12). Empty and repeated addresses count
     /// for nothing. It waits for [`Announcer::start`].
     #[must_use]
-    pub fn new(identity: Identity, tiers: &[Vec<String>], rules: Rules, mut rng: Rng) -> Announcer {
+    pub fn new(
+        identity: Identity,
+        tiers: &[Vec<String>],
+        rules: AnnounceRules,
+        mut rng: Rng,
+    ) -> Announcer {
         let mut trackers: Vec<Tracker> = Vec::new();
         let mut order = Vec::new();
         for tier in tiers {
@@ -241,7 +246,7 @@ impl Announcer {
     pub fn due(
         &mut self,
         now: Time,
-        totals: Totals,
+        totals: AnnounceTotals,
         port: u16,
         num_want: Option<u32>,
     ) -> Option<Asked> {
@@ -282,7 +287,7 @@ impl Announcer {
         now: Time,
         index: usize,
         event: AnnounceEvent,
-        totals: Totals,
+        totals: AnnounceTotals,
         port: u16,
         num_want: Option<u32>,
     ) -> Option<Asked> {

@@ -47,7 +47,7 @@ impl PeerSource {
 
 /// What is kept of a peer that may be dialled, besides what the core does.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Candidate {
+pub(super) struct DialCandidate {
     /// Dials in a row that came to nothing.
     failures: u32,
     /// It had everything when it was connected last.
@@ -63,7 +63,7 @@ pub(super) struct Candidate {
 /// All candidates of one torrent. The core's peer list has an entry for each of them.
 #[derive(Debug, Default)]
 pub(super) struct Candidates {
-    peers: BTreeMap<Endpoint, Candidate>,
+    peers: BTreeMap<Endpoint, DialCandidate>,
     /// Dials in a row that a torrent without anybody made, and when the next one may be.
     lone: (u32, Time),
 }
@@ -81,7 +81,7 @@ pub(super) struct Ended {
 
 impl Candidates {
     /// What is kept of a peer.
-    pub(super) fn get(&self, remote: Endpoint) -> Candidate {
+    pub(super) fn get(&self, remote: Endpoint) -> DialCandidate {
         self.peers.get(&remote).copied().unwrap_or_default()
     }
 
@@ -169,7 +169,7 @@ impl Candidates {
             candidate.source = candidate.source.max(source);
             return false;
         }
-        let of_source = |one: &&Candidate| one.source == source;
+        let of_source = |one: &&DialCandidate| one.source == source;
         if source.is_peer()
             && self.peers.values().filter(of_source).count() >= MAX_SAID_PER_SOURCE
             && !self.give_up(known, |one| one.source == source)
@@ -177,7 +177,7 @@ impl Candidates {
             return false;
         }
         if known.len() >= MAX_KNOWN {
-            let may = |one: &Candidate| {
+            let may = |one: &DialCandidate| {
                 one.source.is_peer()
                     || one.source <= source
                     || one.failures > 0 && one.source != PeerSource::User
@@ -187,13 +187,13 @@ impl Candidates {
             }
         }
         known.entry(remote).place = place;
-        self.peers.insert(remote, Candidate { source, ..Candidate::default() });
+        self.peers.insert(remote, DialCandidate { source, ..DialCandidate::default() });
         true
     }
 
     /// Forgets the peer that is worth least among those that `may` go; false if there is none. Who is
     /// connected, being dialled, or ourselves stays.
-    fn give_up(&mut self, list: &mut PeerList, may: impl Fn(&Candidate) -> bool) -> bool {
+    fn give_up(&mut self, list: &mut PeerList, may: impl Fn(&DialCandidate) -> bool) -> bool {
         let worst = list
             .iter()
             .map(|(remote, known)| (remote, known, self.get(remote)))

@@ -4,15 +4,14 @@ use super::Node;
 use super::announce::named;
 use super::candidates::PeerSource;
 use super::layers::LayerFetch;
-use super::part::{After, Part, Storage};
+use super::part::{After, Storage, TorrentEntry};
 use crate::client::announcer::Announcer;
 use crate::config::PieceOrder;
 use crate::io::{
     AddTorrent, Command, HangUpReason, Output, Priority, SeedGoal, Source, TorrentState,
 };
-use crate::swarm::context::{SwarmName, TorrentParams};
-use crate::swarm::policy::Requests;
 use crate::swarm::priorities::PiecePriorities;
+use crate::swarm::torrent::{Requests, SwarmName, TorrentParams};
 use dunlin_base::{Bitfield, Time, TorrentId};
 use dunlin_metainfo::Geometry;
 use dunlin_wire::Reserved;
@@ -62,7 +61,7 @@ impl Node {
             Source::Magnet { hashes, .. } => (*hashes, false),
         };
         let announcers = self.announcers(add, hashes, private);
-        let mut part = Part::new(add, hashes, announcers);
+        let mut part = TorrentEntry::new(add, hashes, announcers);
         match &add.source {
             Source::Metainfo(torrent) => {
                 part.name = Some(torrent.name.clone());
@@ -190,7 +189,7 @@ pub(super) fn order(sequential: bool) -> PieceOrder {
     if sequential { PieceOrder::Sequential } else { PieceOrder::Rarest }
 }
 
-impl Part {
+impl TorrentEntry {
     /// What the swarm of this torrent begins with.
     pub(super) fn params(
         &self,

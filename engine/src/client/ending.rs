@@ -2,8 +2,8 @@
 //! are told, under one deadline.
 
 use super::Node;
-use super::part::{After, Part, Storage};
-use crate::client::announcer::{Announcer, Totals};
+use super::part::{After, Storage, TorrentEntry};
+use crate::client::announcer::{AnnounceTotals, Announcer};
 use crate::io::{Event, HangUpReason, Output, Reason};
 use dunlin_base::{Endpoint, Time, TorrentId};
 use std::time::Duration;
@@ -52,7 +52,7 @@ impl Node {
         let swarm = self.session.torrent(id);
         let Some(part) = self.parts.get_mut(&id) else { return };
         let totals = part.totals(swarm);
-        part.before = Totals { left: 0, ..totals };
+        part.before = AnnounceTotals { left: 0, ..totals };
         let internet = std::mem::take(&mut part.internet);
         let sockets =
             swarm.into_iter().flat_map(|swarm| swarm.known.iter()).filter_map(
@@ -151,7 +151,7 @@ impl Node {
     }
 }
 
-impl Part {
+impl TorrentEntry {
     /// What is known of its files counts for nothing: they are closed, or checked again.
     fn forget_files(&mut self) {
         self.unfinished.clear();

@@ -1,7 +1,7 @@
 //! Files of a torrent: opening, finishing, and what becomes of the torrent with them.
 
 use super::Node;
-use super::part::{After, Part, Storage};
+use super::part::{After, Storage, TorrentEntry};
 use crate::io::{
     Event, HangUpReason, LocalError, Output, Priority, Reason, SeedGoal, TorrentState,
 };
@@ -327,7 +327,7 @@ impl Node {
     }
 }
 
-impl Part {
+impl TorrentEntry {
     /// Bytes that are to be given in all until this goal is reached, if it is one of payload.
     fn needs(&self, goal: SeedGoal) -> Option<u64> {
         let total = u128::from(self.geometry.as_ref().map_or(0, Geometry::total_len));

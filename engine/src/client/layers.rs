@@ -18,7 +18,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 const REST: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Debug)]
-struct Wanted {
+struct WantedLayer {
     root: TreeNode,
     length: u64,
     span: HashSpan,
@@ -30,7 +30,7 @@ struct Wanted {
 #[derive(Clone, Debug)]
 pub(super) struct LayerFetch {
     layers: Vec<MissingLayer>,
-    wanted: Vec<Wanted>,
+    wanted: Vec<WantedLayer>,
     /// No span before it is open.
     cursor: usize,
     missing: usize,
@@ -68,11 +68,11 @@ pub(super) fn nodes(hashes: &[u8]) -> Vec<TreeNode> {
 impl LayerFetch {
     /// Everything that is missing, of a torrent with pieces of this length.
     pub(super) fn new(layers: Vec<MissingLayer>, piece_length: u32) -> LayerFetch {
-        let wanted: Vec<Wanted> = layers
+        let wanted: Vec<WantedLayer> = layers
             .iter()
             .flat_map(|layer| {
                 let (root, length) = (layer.root, layer.length);
-                HashSpan::of_piece_layer(length, piece_length).map(move |span| Wanted {
+                HashSpan::of_piece_layer(length, piece_length).map(move |span| WantedLayer {
                     root,
                     length,
                     span,
@@ -100,7 +100,7 @@ impl LayerFetch {
         if rests || under_way.filter(|(to, _)| *to == conn).count() >= MAX_ASKED {
             return None;
         }
-        let open = |wanted: &&mut Wanted| wanted.asked.is_none() && wanted.nodes.is_none();
+        let open = |wanted: &&mut WantedLayer| wanted.asked.is_none() && wanted.nodes.is_none();
         let wanted = self.wanted.iter_mut().skip(self.cursor).find(open)?;
         wanted.asked = Some((conn, now + DEADLINE));
         Some(range(wanted.root, wanted.span))
@@ -115,7 +115,8 @@ impl LayerFetch {
     /// A connection is gone.
     pub(super) fn gone(&mut self, conn: ConnId) {
         self.rests.remove(&conn);
-        let theirs = |wanted: &&mut Wanted| wanted.asked.is_some_and(|(asked, _)| asked == conn);
+        let theirs =
+            |wanted: &&mut WantedLayer| wanted.asked.is_some_and(|(asked, _)| asked == conn);
         self.wanted.iter_mut().filter(theirs).for_each(|wanted| wanted.asked = None);
     }
 

@@ -1,34 +1,17 @@
 //! Torrents that are known by their name alone: metadata, and for version 2 the piece layers, come from
-//! peers. And hashes for peers that ask us (BEP 52).
+//! peers.
 
 use super::Node;
-use super::layers::{self, Answer, LayerFetch};
+use super::layers::{Answer, LayerFetch};
 use super::metadata::Fetch;
-use super::part::{After, Part};
+use super::part::After;
 use crate::io::{Event, HangUpReason, Output, Reason, TorrentState};
 use bytes::Bytes;
-use dunlin_base::{ConnId, PieceIndex, Time, TorrentId};
-use dunlin_metainfo::merkle::{FileTree, Node as TreeNode};
+use dunlin_base::{ConnId, Time, TorrentId};
 use dunlin_metainfo::{PathRules, Torrent};
 use dunlin_wire::extended::MetadataMessage;
 use dunlin_wire::{HashRange, Message};
-use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// Requests for hashes of blocks that wait for the disk; more are rejected.
-const MAX_WAITING: usize = 64;
-/// Those of one peer: so one cannot have the disk to itself.
-const MAX_WAITING_PER_PEER: usize = 4;
-/// Trees of files that are kept for answers.
-const MAX_TREES: usize = 16;
-
-/// Hashes for others.
-#[derive(Debug, Default)]
-pub(super) struct HashService {
-    trees: BTreeMap<TreeNode, FileTree>,
-    /// Requests that wait for the hashes of a piece's blocks.
-    waiting: BTreeMap<PieceIndex, Vec<(ConnId, HashRange)>>,
-}
 
 impl Node {
     /// A peer has said what it can do.
@@ -205,90 +188,10 @@ impl Node {
         self.ask_around(now, id);
     }
 
-    /// A peer asks us for hashes.
-    pub(super) fn hash_request(&mut self, id: TorrentId, conn: ConnId, range: HashRange) {
-        let Some(part) = self.parts.get_mut(&id) else { return };
-        let span = layers::span(&range);
-        let piece = part.tree(range.root).and_then(|tree| tree.needs_leaves(span));
-        let Some(piece) = piece else {
-            let nodes = part.tree(range.root).and_then(|tree| tree.answer(span, &[]));
-            self.answer(id, conn, range, nodes);
-            return;
-        };
-        let have = self.session.torrent(id).map(|swarm| &swarm.have);
-        let piece = part.piece_of(range.root, piece);
-        let piece = piece.filter(|piece| have.is_some_and(|have| have.has(*piece)));
-        let service = &mut part.service;
-        let waiting = || service.waiting.values().flatten();
-        let own = waiting().filter(|(of, _)| *of == conn).count();
-        let room = waiting().count() < MAX_WAITING && own < MAX_WAITING_PER_PEER;
-        let Some(piece) = piece.filter(|_| room) else {
-            self.answer(id, conn, range, None);
-            return;
-        };
-        let askers = service.waiting.entry(piece).or_default();
-        askers.push((conn, range));
-        if askers.len() == 1 {
-            self.session.push(Output::HashBlocks { torrent: id, piece });
-        }
-    }
-
-    /// The hashes of a piece's blocks are there.
-    pub(super) fn block_hashes(&mut self, id: TorrentId, piece: PieceIndex, leaves: &[TreeNode]) {
-        let Some(part) = self.parts.get_mut(&id) else { return };
-        for (conn, range) in part.service.waiting.remove(&piece).unwrap_or_default() {
-            let Some(part) = self.parts.get_mut(&id) else { return };
-            let span = layers::span(&range);
-            let nodes = part.tree(range.root).filter(|_| !leaves.is_empty());
-            let nodes = nodes.and_then(|tree| tree.answer(span, leaves));
-            self.answer(id, conn, range, nodes);
-        }
-    }
-
-    /// Answers a peer that is still there.
-    fn answer(
-        &mut self,
-        id: TorrentId,
-        conn: ConnId,
-        range: HashRange,
-        nodes: Option<Vec<TreeNode>>,
-    ) {
-        if !self.session.torrent(id).is_some_and(|swarm| swarm.peers.contains_key(&conn)) {
-            return;
-        }
-        let message = match nodes {
-            Some(nodes) => Message::Hashes { range, hashes: nodes.concat().into() },
-            None => Message::HashReject(range),
-        };
-        self.session.push(Output::Send { conn, message });
-    }
-
     pub(super) fn ask_around_all(&mut self, now: Time) {
         let ids: Vec<TorrentId> = self.parts.keys().copied().collect();
         for id in ids {
             self.ask_around(now, id);
         }
-    }
-}
-
-impl Part {
-    /// The tree of the files with this root, made once.
-    fn tree(&mut self, root: TreeNode) -> Option<&FileTree> {
-        let metainfo = self.metainfo.as_ref()?;
-        if !self.service.trees.contains_key(&root) {
-            let tree = metainfo.tree(&root)?;
-            if self.service.trees.len() >= MAX_TREES {
-                self.service.trees.pop_first();
-            }
-            self.service.trees.insert(root, tree);
-        }
-        self.service.trees.get(&root)
-    }
-
-    /// The piece that is the `index`th of the first file with this root.
-    fn piece_of(&self, root: TreeNode, index: u32) -> Option<PieceIndex> {
-        let file = self.metainfo.as_ref()?.files_with_root(&root).next()?;
-        let mut pieces = self.geometry.as_ref()?.file_pieces(file);
-        pieces.nth(index as usize).map(PieceIndex)
     }
 }

@@ -42,7 +42,7 @@ const MAX_SIZES: usize = 128;
 const MAX_CHANGES: u32 = 3;
 
 #[derive(Clone, Debug)]
-struct Source {
+struct MetadataSource {
     size: u32,
     /// The piece that was asked for, and until when.
     asked: Option<(u32, Time)>,
@@ -58,9 +58,9 @@ struct Source {
     failed: u32,
 }
 
-impl Source {
-    fn new(size: u32) -> Source {
-        Source {
+impl MetadataSource {
+    fn new(size: u32) -> MetadataSource {
+        MetadataSource {
             size,
             asked: None,
             late: Vec::new(),
@@ -113,7 +113,7 @@ impl Assembly {
 /// Metadata on its way.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Fetch {
-    sources: BTreeMap<ConnId, Source>,
+    sources: BTreeMap<ConnId, MetadataSource>,
     sizes: BTreeMap<u32, Assembly>,
     /// Several peers gave a wrong one together.
     alone: bool,
@@ -139,7 +139,7 @@ impl Fetch {
             None => (0, 0, Time::ZERO),
         };
         self.gone(conn);
-        let source = Source { rests, changes, failed, ..Source::new(size) };
+        let source = MetadataSource { rests, changes, failed, ..MetadataSource::new(size) };
         self.sources.insert(conn, source);
     }
 

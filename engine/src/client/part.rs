@@ -1,10 +1,10 @@
 //! One torrent of a node: what it was added with, where it stands, what it still lacks.
 
+use super::hash_trees::HashTrees;
 use super::internet_torrent::InternetTorrent;
 use super::layers::LayerFetch;
-use super::magnet::HashService;
 use super::metadata::Fetch;
-use crate::client::announcer::{Announcer, Totals};
+use crate::client::announcer::{AnnounceTotals, Announcer};
 use crate::client::candidates::PeerSource;
 use crate::io::{AddTorrent, Limits, Priority, SeedGoal, TorrentState};
 use crate::swarm::priorities::PiecePriorities;
@@ -41,7 +41,7 @@ pub(super) enum Storage {
 
 /// A torrent of a node.
 #[derive(Debug)]
-pub(super) struct Part {
+pub(super) struct TorrentEntry {
     pub(super) state: Option<TorrentState>,
     pub(super) reason: Option<String>,
     pub(super) hashes: InfoHashes,
@@ -95,16 +95,20 @@ pub(super) struct Part {
     /// Piece layers on their way.
     pub(super) layers: Option<LayerFetch>,
     /// Hashes for others.
-    pub(super) service: HashService,
+    pub(super) hash_trees: HashTrees,
     /// What is kept of its swarm.
     pub(super) internet: InternetTorrent,
-    /// Totals of swarms that this one took the place of.
-    pub(super) before: Totals,
+    /// AnnounceTotals of swarms that this one took the place of.
+    pub(super) before: AnnounceTotals,
 }
 
-impl Part {
-    pub(super) fn new(add: &AddTorrent, hashes: InfoHashes, announcers: Vec<Announcer>) -> Part {
-        Part {
+impl TorrentEntry {
+    pub(super) fn new(
+        add: &AddTorrent,
+        hashes: InfoHashes,
+        announcers: Vec<Announcer>,
+    ) -> TorrentEntry {
+        TorrentEntry {
             state: None,
             reason: None,
             hashes,
@@ -139,9 +143,9 @@ impl Part {
             checked: None,
             fetch: Fetch::default(),
             layers: None,
-            service: HashService::default(),
+            hash_trees: HashTrees::default(),
             internet: InternetTorrent::default(),
-            before: Totals::default(),
+            before: AnnounceTotals::default(),
         }
     }
 
@@ -234,10 +238,10 @@ impl Part {
     }
 
     /// What trackers are told, from the swarm as it stands.
-    pub(super) fn totals(&self, swarm: Option<&Swarm>) -> Totals {
+    pub(super) fn totals(&self, swarm: Option<&Swarm>) -> AnnounceTotals {
         let now = swarm.map(|swarm| &swarm.traffic);
-        let Totals { uploaded, downloaded, corrupt, redundant, .. } = self.before;
-        Totals {
+        let AnnounceTotals { uploaded, downloaded, corrupt, redundant, .. } = self.before;
+        AnnounceTotals {
             uploaded: uploaded + now.map_or(0, |traffic| traffic.sent.total()),
             downloaded: downloaded + now.map_or(0, |traffic| traffic.kept),
             corrupt: corrupt + now.map_or(0, |traffic| traffic.corrupt),

@@ -131,7 +131,7 @@ enum Life {
 
 /// What is known of a rank.
 #[derive(Clone, Debug)]
-struct Peer {
+struct RankState {
     life: Life,
     /// When it last said anything.
     heard: Time,
@@ -157,7 +157,7 @@ pub struct Coordinator {
     config: CoordinatorConfig,
     phase: Phase,
     /// From the first rank on.
-    peers: Vec<Peer>,
+    peers: Vec<RankState>,
     /// How many ranks are [`Life::Expected`].
     expected: u32,
     /// How many ranks are [`Life::Registered`].
@@ -179,7 +179,7 @@ impl Coordinator {
     /// A coordinator at [`Time::ZERO`]. Without any peers it is finished at once.
     #[must_use]
     pub fn new(config: CoordinatorConfig) -> Coordinator {
-        let peer = Peer {
+        let peer = RankState {
             life: Life::Expected,
             heard: Time::ZERO,
             progress: Time::ZERO,
@@ -315,11 +315,11 @@ impl Coordinator {
         }
     }
 
-    fn peer(&self, rank: Rank) -> Option<&Peer> {
+    fn peer(&self, rank: Rank) -> Option<&RankState> {
         self.peers.get(rank.0.checked_sub(self.config.first.0)? as usize)
     }
 
-    fn peer_mut(&mut self, rank: Rank) -> Option<&mut Peer> {
+    fn peer_mut(&mut self, rank: Rank) -> Option<&mut RankState> {
         self.peers.get_mut(rank.0.checked_sub(self.config.first.0)? as usize)
     }
 
@@ -381,7 +381,7 @@ impl Coordinator {
         self.queue.push_back(CoordinatorOutput::Send { to, message });
     }
 
-    fn deadline(&self, peer: &Peer) -> Option<Time> {
+    fn deadline(&self, peer: &RankState) -> Option<Time> {
         match peer.life {
             Life::Expected => Some(peer.progress + self.config.start_timeout),
             Life::Registered | Life::Complete => Some(peer.heard + self.config.silence),

@@ -8,10 +8,9 @@ use crate::swarm::context::SessionContext;
 use crate::swarm::partials::Stage;
 use crate::swarm::peer::{AskState, Peer};
 use crate::swarm::peer_list::Known;
-use crate::swarm::policy::RequestPolicy;
 use crate::swarm::requests::MIN_DEADLINE;
 use crate::swarm::sources::{Source, choose};
-use crate::swarm::torrent::Torrent;
+use crate::swarm::torrent::{RequestPolicy, Torrent};
 use dunlin_base::{ConnId, Endpoint, PieceIndex, Rate, Time};
 
 /// The classic way to ask for the blocks of one torrent.

@@ -19,9 +19,10 @@ use super::profile::MemberRules;
 use crate::config::Config;
 use crate::io::{Command, Event, Input, Limits, LocalError, Output, Reason, Wake};
 use crate::stats::{Progress, Stats};
-use crate::swarm::context::{SwarmEvent, SwarmName, TorrentParams};
+use crate::swarm::context::SwarmEvent;
 use crate::swarm::priorities::PiecePriorities;
 use crate::swarm::session::Session;
+use crate::swarm::torrent::{SwarmName, TorrentParams};
 use dunlin_base::{Bitfield, Endpoint, FileIndex, PieceIndex, Rng, Time, TorrentId};
 use dunlin_control::{Control, FailedFile, Go, Load, Outline, Register, Swarm, Want};
 use dunlin_metainfo::{Geometry, SetInfo, cluster_block_length};
@@ -35,7 +36,7 @@ pub const ALIVE: Duration = Duration::from_secs(1);
 
 /// Where a torrent of ours is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum TorrentPhase {
     Waiting,
     /// A rank of the same host fetches it; what it has is linked.
     Linking,
@@ -47,9 +48,9 @@ enum Phase {
 
 /// A torrent that this rank takes part in.
 #[derive(Debug)]
-struct Part {
+struct MemberTorrent {
     outline: Outline,
-    phase: Phase,
+    phase: TorrentPhase,
     info: Option<Arc<SetInfo>>,
     geometry: Option<Geometry>,
     /// The swarm of the lookup, until the storage is open.
@@ -58,7 +59,7 @@ struct Part {
     lacks: Vec<u32>,
     /// Files that are neither finished nor failed.
     unfinished: unfinished::Unfinished,
-    refresh: refresh::Pace,
+    refresh: refresh::RefreshPace,
     linking: link::Linking,
     /// Since when the disk is full, and what it said.
     disk_full: Option<(Time, String)>,
@@ -76,10 +77,10 @@ pub struct Member {
     running: bool,
     complete: bool,
     stopped: bool,
-    parts: BTreeMap<TorrentId, Part>,
+    parts: BTreeMap<TorrentId, MemberTorrent>,
     queue: VecDeque<TorrentId>,
     failed: Vec<FailedFile>,
-    tree: link::Tree,
+    tree: link::TreeState,
     /// Verified pieces of all torrents (refresh scope `all`).
     verified: u64,
     /// Answers to refreshes that are still to come.
@@ -103,7 +104,7 @@ impl Member {
             parts: BTreeMap::new(),
             queue: VecDeque::new(),
             failed: Vec::new(),
-            tree: link::Tree::default(),
+            tree: link::TreeState::default(),
             verified: 0,
             awaited: 0,
             last_sent: Time::ZERO,
@@ -166,7 +167,9 @@ impl Member {
             let pieces = u64::from(part.outline.pieces);
             progress.pieces_wanted += pieces;
             progress.pieces_have += match (part.phase, self.session.torrent(*id)) {
-                (Phase::Running | Phase::Done, Some(torrent)) => u64::from(torrent.have.count()),
+                (TorrentPhase::Running | TorrentPhase::Done, Some(torrent)) => {
+                    u64::from(torrent.have.count())
+                }
                 _ => 0,
             };
         }
@@ -179,9 +182,11 @@ impl Member {
     pub fn waits_for_files(&self) -> bool {
         let wanted = self.parts.iter().filter(|(_, part)| part.outline.wants);
         wanted.into_iter().all(|(id, part)| match part.phase {
-            Phase::LookingUp | Phase::Opening => false,
-            Phase::Running => self.session.torrent(*id).is_none_or(|torrent| !torrent.downloads()),
-            Phase::Waiting | Phase::Linking | Phase::Done => true,
+            TorrentPhase::LookingUp | TorrentPhase::Opening => false,
+            TorrentPhase::Running => {
+                self.session.torrent(*id).is_none_or(|torrent| !torrent.downloads())
+            }
+            TorrentPhase::Waiting | TorrentPhase::Linking | TorrentPhase::Done => true,
         })
     }
 
@@ -261,14 +266,14 @@ impl Member {
                 wanted.push((self.place_of(&outline), id));
             }
             let unfinished = unfinished::Unfinished::new(outline.names.len(), outline.wants);
-            let part = Part {
-                phase: if links { Phase::Linking } else { Phase::Waiting },
+            let part = MemberTorrent {
+                phase: if links { TorrentPhase::Linking } else { TorrentPhase::Waiting },
                 info: None,
                 geometry: None,
                 swarm: None,
                 lacks: Vec::new(),
                 unfinished,
-                refresh: refresh::Pace::default(),
+                refresh: refresh::RefreshPace::default(),
                 linking: link::Linking::default(),
                 disk_full: None,
                 withdrawn: false,
@@ -304,7 +309,7 @@ impl Member {
     fn open(&mut self, id: TorrentId, info: Arc<SetInfo>, wants: bool) {
         let block_length = self.block_length(&info);
         let Some(part) = self.parts.get_mut(&id) else { return };
-        part.phase = Phase::Opening;
+        part.phase = TorrentPhase::Opening;
         part.geometry = Some(info.geometry(block_length));
         part.info = Some(info.clone());
         self.session.push(Output::Open { torrent: id, info, wants });
@@ -313,15 +318,18 @@ impl Member {
     /// Looks up as many torrents as may run at a time: one under the course profile.
     fn look_up_next(&mut self, now: Time) {
         let limit = self.rules.active_torrents;
-        let busy = |part: &&Part| {
+        let busy = |part: &&MemberTorrent| {
             part.outline.wants
-                && matches!(part.phase, Phase::LookingUp | Phase::Opening | Phase::Running)
+                && matches!(
+                    part.phase,
+                    TorrentPhase::LookingUp | TorrentPhase::Opening | TorrentPhase::Running
+                )
         };
         let mut active = self.parts.values().filter(busy).count();
         while active < limit {
             let Some(id) = self.queue.pop_front() else { return };
             let Some(part) = self.parts.get_mut(&id) else { continue };
-            part.phase = Phase::LookingUp;
+            part.phase = TorrentPhase::LookingUp;
             active += 1;
             let name = part.outline.names[0].clone();
             self.tell(now, Control::Lookup { name });
@@ -338,11 +346,11 @@ impl Member {
             self.awaited = self.awaited.saturating_sub(1);
         }
         match (part.phase, swarm.info.take()) {
-            (Phase::LookingUp, Some(info)) => {
+            (TorrentPhase::LookingUp, Some(info)) => {
                 part.swarm = Some(swarm);
                 self.open(id, info, true);
             }
-            (Phase::Running, _) => self.refreshed(now, id, &swarm),
+            (TorrentPhase::Running, _) => self.refreshed(now, id, &swarm),
             _ => {}
         }
         if refreshed && self.awaited == 0 {
@@ -355,7 +363,7 @@ impl Member {
             .parts
             .iter()
             .find(|(_, part)| {
-                let waits = matches!(part.phase, Phase::LookingUp | Phase::Running);
+                let waits = matches!(part.phase, TorrentPhase::LookingUp | TorrentPhase::Running);
                 waits && part.outline.names.iter().any(|n| n == name)
             })
             .map(|(id, _)| *id);
@@ -365,14 +373,15 @@ impl Member {
     }
 
     fn opened(&mut self, now: Time, id: TorrentId, have: Bitfield, resumed: u32) {
-        let Some(part) = self.parts.get_mut(&id).filter(|part| part.phase == Phase::Opening) else {
+        let Some(part) = self.parts.get_mut(&id).filter(|part| part.phase == TorrentPhase::Opening)
+        else {
             return;
         };
         let (Some(info), Some(geometry)) = (&part.info, &part.geometry) else { return };
         if have.len() != geometry.pieces() {
             return;
         }
-        part.phase = Phase::Running;
+        part.phase = TorrentPhase::Running;
         part.lacks = (0..geometry.files())
             .map(|file| {
                 let pieces = geometry.file_pieces(FileIndex(file));
@@ -525,8 +534,8 @@ impl Member {
     /// A torrent of which every file is finished or failed makes room for the next.
     fn close_part(&mut self, now: Time, id: TorrentId) {
         let Some(part) = self.parts.get_mut(&id) else { return };
-        if part.phase != Phase::Done && !part.unfinished.any() {
-            part.phase = Phase::Done;
+        if part.phase != TorrentPhase::Done && !part.unfinished.any() {
+            part.phase = TorrentPhase::Done;
             self.look_up_next(now);
         }
     }

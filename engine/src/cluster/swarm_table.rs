@@ -20,7 +20,7 @@ pub type DumpRow = (String, Vec<Rank>);
 #[derive(Clone, Debug)]
 pub struct SwarmTable {
     map: TrackerMap,
-    torrents: Vec<Torrent>,
+    torrents: Vec<SwarmEntry>,
     /// (torrent, file), in the order of the files' names.
     names: Vec<(TorrentId, FileIndex)>,
     loose: Vec<Loose>,
@@ -41,7 +41,7 @@ pub struct Listing {
 }
 
 #[derive(Clone, Debug)]
-struct Torrent {
+struct SwarmEntry {
     info: Arc<SetInfo>,
     geometry: Geometry,
     seats: BTreeMap<Rank, Seat>,
@@ -140,7 +140,7 @@ impl SwarmTable {
         let mut names = Vec::new();
         for (number, set) in (0..).map(TorrentId).zip(&sets.torrents) {
             let (info, geometry) = (Arc::clone(&set.info), set.info.geometry(1));
-            table.torrents.push(Torrent {
+            table.torrents.push(SwarmEntry {
                 info,
                 geometry,
                 seats: BTreeMap::new(),
@@ -194,11 +194,11 @@ impl SwarmTable {
         files.and_then(|files| files.get(file.index())).map_or("", |file| file.name.as_str())
     }
 
-    fn torrent(&self, torrent: TorrentId) -> Option<&Torrent> {
+    fn torrent(&self, torrent: TorrentId) -> Option<&SwarmEntry> {
         self.torrents.get(torrent.0 as usize)
     }
 
-    fn torrent_mut(&mut self, torrent: TorrentId) -> Option<&mut Torrent> {
+    fn torrent_mut(&mut self, torrent: TorrentId) -> Option<&mut SwarmEntry> {
         self.torrents.get_mut(torrent.0 as usize)
     }
 
@@ -269,7 +269,7 @@ impl SwarmTable {
     /// The torrents of which `rank` has anything.
     #[must_use]
     pub fn held_by(&self, rank: Rank) -> Vec<TorrentId> {
-        let has = |torrent: &Torrent| {
+        let has = |torrent: &SwarmEntry| {
             torrent.seats.get(&rank).is_some_and(|seat| !matches!(seat.have, Have::Nothing))
         };
         let torrents = (0..).map(TorrentId).zip(&self.torrents);
@@ -451,7 +451,7 @@ impl SwarmTable {
     }
 }
 
-impl Torrent {
+impl SwarmEntry {
     fn is_member(&self, rank: Rank) -> bool {
         self.seats.get(&rank).is_some_and(|seat| seat.is_member)
     }

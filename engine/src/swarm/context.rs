@@ -1,23 +1,16 @@
-//! What all torrents of a session share, what a torrent begins with, and what the core reports to its driver.
+//! What all torrents of a session share, and what the core reports to its driver.
 
-use crate::config::PieceOrder;
-use crate::io::{Event, Limits, LocalError, Output};
+use crate::io::{Event, LocalError, Output};
 use crate::stats::Stats;
 use crate::swarm::address::ban_key;
 use crate::swarm::bans::Bans;
 use crate::swarm::config::SwarmConfig;
 use crate::swarm::peer::Peer;
-use crate::swarm::policy::Requests;
-use crate::swarm::priorities::PiecePriorities;
 use crate::swarm::rate_limit::RateLimits;
 use crate::swarm::slot_memory::SlotMemory;
 use crate::swarm::timer::Timers;
 use crate::swarm::upload_scheduler::UploadScheduler;
-use dunlin_base::{
-    Bitfield, ConnId, Endpoint, InfoHash, PeerId, PieceIndex, RateMeter, Rng, TorrentId,
-};
-use dunlin_metainfo::Geometry;
-use dunlin_wire::Reserved;
+use dunlin_base::{ConnId, Endpoint, PieceIndex, RateMeter, Rng, TorrentId};
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -93,33 +86,6 @@ pub(crate) enum SwarmEvent {
     ServeFailed { torrent: TorrentId, error: LocalError },
     /// A connection is gone, with the peer as it was last.
     Gone { torrent: TorrentId, conn: ConnId, peer: Box<Peer> },
-}
-
-/// A name of a torrent on the wire, and what our handshake announces for it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SwarmName {
-    pub(crate) info_hash: InfoHash,
-    pub(crate) reserved: Reserved,
-}
-
-/// What a torrent begins with.
-#[derive(Debug)]
-pub(crate) struct TorrentParams {
-    pub(crate) id: TorrentId,
-    /// Its names, the first one first; at least one. A hybrid torrent has two (BEP 52).
-    pub(crate) names: Vec<SwarmName>,
-    /// Who we are in its swarm.
-    pub(crate) peer_id: PeerId,
-    pub(crate) geometry: Geometry,
-    pub(crate) have: Bitfield,
-    /// Pieces that are wanted, here or not.
-    pub(crate) wanted: Bitfield,
-    pub(crate) order: PieceOrder,
-    pub(crate) priorities: PiecePriorities,
-    pub(crate) limits: Limits,
-    /// Its metadata comes later (BEP 9).
-    pub(crate) awaits_metadata: bool,
-    pub(crate) requests: Requests,
 }
 
 /// Payload that moved, in bytes.

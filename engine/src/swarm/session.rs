@@ -9,12 +9,12 @@ use crate::io::{Event, HangUpReason, Limits, LocalError, Output, Reason, Wake};
 use crate::stats::Stats;
 use crate::swarm::bans::Bans;
 use crate::swarm::config::SwarmConfig;
-use crate::swarm::context::{SessionContext, SwarmEvent, TorrentParams};
+use crate::swarm::context::{SessionContext, SwarmEvent};
 use crate::swarm::peer::{AskState, Pieces};
 use crate::swarm::rate_limit::RateLimits;
 use crate::swarm::slot_memory::SlotMemory;
 use crate::swarm::timer::Timers;
-use crate::swarm::torrent::Torrent;
+use crate::swarm::torrent::{Torrent, TorrentParams};
 use crate::swarm::upload_scheduler::UploadScheduler;
 use dunlin_base::{
     Bitfield, BlockRef, ConnId, Endpoint, FileIndex, InfoHash, PieceIndex, Rng, Time, TorrentId,

@@ -17,6 +17,7 @@ mod connect;
 mod fill;
 mod idle_messages;
 mod limits;
+mod params;
 mod policy;
 mod serve;
 mod slots;
@@ -28,12 +29,11 @@ use crate::io::{HangUpReason, Output, Reason};
 use crate::swarm::address::ban_key;
 use crate::swarm::choker::Choker;
 use crate::swarm::config::Availability;
-use crate::swarm::context::{SessionContext, SwarmEvent, SwarmName, TorrentParams, Traffic};
+use crate::swarm::context::{SessionContext, SwarmEvent, Traffic};
 use crate::swarm::partials::{Block, Partials, Stage};
 use crate::swarm::peer::{AskState, Peer, Pieces};
 use crate::swarm::peer_list::PeerList;
 use crate::swarm::picker::Picker;
-use crate::swarm::policy::Requests;
 use crate::swarm::priorities::PiecePriorities;
 use crate::swarm::rate_limit::RateLimits;
 use crate::swarm::smart_ban::SmartBan;
@@ -43,6 +43,8 @@ use dunlin_base::{Bitfield, ConnId, Endpoint, FileIndex, PeerId, PieceIndex, Tim
 use dunlin_metainfo::Geometry;
 pub(crate) use idle_messages::spend;
 pub(crate) use limits::Giving;
+pub(crate) use params::{SwarmName, TorrentParams};
+pub(crate) use policy::{RequestPolicy, Requests};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -96,7 +98,7 @@ pub(crate) struct Torrent {
     pub(crate) giving: Giving,
     pub(crate) traffic: Traffic,
     /// What is given in a round of the choker.
-    pace: slots::Pace,
+    pace: slots::UploadPace,
 }
 
 impl Torrent {
@@ -140,7 +142,7 @@ impl Torrent {
             rates: RateLimits::new(params.limits),
             giving: Giving::default(),
             traffic: Traffic::default(),
-            pace: slots::Pace::default(),
+            pace: slots::UploadPace::default(),
         }
     }
 

@@ -34,21 +34,21 @@ pub struct Ticket {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Destination {
+struct ScheduledPeer {
     open: u32,
     ahead: u32,
 }
 
-impl Default for Destination {
-    fn default() -> Destination {
-        Destination { open: 0, ahead: AHEAD }
+impl Default for ScheduledPeer {
+    fn default() -> ScheduledPeer {
+        ScheduledPeer { open: 0, ahead: AHEAD }
     }
 }
 
 /// The turns of all destinations.
 #[derive(Clone, Debug)]
 pub struct UploadScheduler {
-    destinations: BTreeMap<Endpoint, Destination>,
+    destinations: BTreeMap<Endpoint, ScheduledPeer>,
     waiting: VecDeque<Endpoint>,
     queued: BTreeSet<Endpoint>,
     open: BTreeSet<Ticket>,

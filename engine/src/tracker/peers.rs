@@ -14,7 +14,7 @@ const RUN: usize = 4;
 
 /// One peer. `N` is 6 or 18: address and port as they are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Peer<const N: usize> {
+pub(super) struct PeerRecord<const N: usize> {
     /// Address and port, in network order.
     pub(super) at: [u8; N],
     pub(super) flags: u8,
@@ -24,7 +24,7 @@ pub(super) struct Peer<const N: usize> {
     pub(super) seen: u32,
 }
 
-impl<const N: usize> Peer<N> {
+impl<const N: usize> PeerRecord<N> {
     /// Where it is.
     pub(super) fn ip(&self) -> IpAddr {
         if let Some(ip) = self.at.first_chunk::<16>() {
@@ -47,7 +47,7 @@ pub(super) const KNOWS: u8 = 8;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Peers<const N: usize> {
     /// Leechers, then seeds.
-    list: Vec<Peer<N>>,
+    list: Vec<PeerRecord<N>>,
     leechers: usize,
     paused: usize,
     /// Used as long as there are more than [`SMALL`], or half of it once it is there.
@@ -91,7 +91,7 @@ impl<const N: usize> Peers<N> {
     }
 
     /// The hash of whoever stands at a position.
-    fn hash_at(list: &[Peer<N>], key: SipKey, position: usize) -> u64 {
+    fn hash_at(list: &[PeerRecord<N>], key: SipKey, position: usize) -> u64 {
         list.get(position).map_or(0, |peer| Peers::hash(key, &peer.at))
     }
 
@@ -104,12 +104,12 @@ impl<const N: usize> Peers<N> {
     }
 
     /// What is known of the peer at an address.
-    pub(super) fn get(&self, key: SipKey, at: &[u8; N]) -> Option<Peer<N>> {
+    pub(super) fn get(&self, key: SipKey, at: &[u8; N]) -> Option<PeerRecord<N>> {
         self.find(key, at).and_then(|position| self.list.get(position)).copied()
     }
 
     /// Adds a peer, or puts it in the place of what was known of it.
-    pub(super) fn put(&mut self, key: SipKey, peer: Peer<N>) {
+    pub(super) fn put(&mut self, key: SipKey, peer: PeerRecord<N>) {
         let seed = peer.flags & SEED != 0;
         match self.find(key, &peer.at) {
             Some(position) => {
@@ -129,14 +129,14 @@ impl<const N: usize> Peers<N> {
     }
 
     /// Writes over a record; its place stays.
-    fn write(&mut self, position: usize, peer: Peer<N>) {
+    fn write(&mut self, position: usize, peer: PeerRecord<N>) {
         if let Some(old) = self.list.get_mut(position) {
             self.paused -= usize::from(old.flags & PAUSED != 0);
             *old = peer;
         }
     }
 
-    fn add(&mut self, key: SipKey, peer: Peer<N>, seed: bool) {
+    fn add(&mut self, key: SipKey, peer: PeerRecord<N>, seed: bool) {
         let last = self.list.len();
         self.list.push(peer);
         let list = &self.list;
@@ -210,7 +210,7 @@ impl<const N: usize> Peers<N> {
     }
 
     /// Any one of them.
-    pub(super) fn any(&self, rng: &mut Rng) -> Option<Peer<N>> {
+    pub(super) fn any(&self, rng: &mut Rng) -> Option<PeerRecord<N>> {
         if self.list.is_empty() {
             return None;
         }
@@ -218,7 +218,7 @@ impl<const N: usize> Peers<N> {
     }
 
     /// All of them.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Peer<N>> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &PeerRecord<N>> {
         self.list.iter()
     }
 
@@ -254,7 +254,7 @@ impl<const N: usize> Peers<N> {
     /// Bytes of memory.
     pub(super) fn memory(&self) -> usize {
         let index = self.index.as_ref().map_or(0, Index::memory);
-        self.list.capacity() * size_of::<Peer<N>>() + index
+        self.list.capacity() * size_of::<PeerRecord<N>>() + index
     }
 
     /// Asserts that everything fits together.
@@ -279,7 +279,7 @@ impl<const N: usize> Peers<N> {
 /// one run of neighbours from each of as many equal parts. The parts begin at a random place, so that
 /// everybody is as likely as everybody else.
 fn take<const N: usize>(
-    pool: &[Peer<N>],
+    pool: &[PeerRecord<N>],
     count: usize,
     end: usize,
     asker: &Asker<N>,

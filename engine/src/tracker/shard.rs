@@ -1,7 +1,7 @@
 //! A part of the swarm table: all torrents whose info-hash falls into it.
 
 use super::index::Index;
-use super::peers::{Asker, COUNTED, KNOWS, PAUSED, Peer, Peers, SEED};
+use super::peers::{Asker, COUNTED, KNOWS, PAUSED, PeerRecord, Peers, SEED};
 use super::shares::{MAX_PER_SOURCE, Shares};
 use super::sip::SipKey;
 use dunlin_base::{InfoHash, PeerId, Rng, Time};
@@ -483,7 +483,7 @@ impl Visit<'_> {
         if knows {
             flags |= KNOWS;
         }
-        peers.put(self.key, Peer { at, flags, tag, seen: self.now });
+        peers.put(self.key, PeerRecord { at, flags, tag, seen: self.now });
         let seeds = match (seed, knows) {
             (false, _) => usize::MAX,
             (true, false) => FEW_SEEDS,

@@ -10,15 +10,15 @@ fn tiers(drawing: &str) -> Vec<Vec<String>> {
     drawing.split(' ').filter(|tier| !tier.is_empty()).map(tier).collect()
 }
 
-fn rules(private: bool) -> Rules {
-    Rules { floor: Duration::from_secs(300), private }
+fn rules(private: bool) -> AnnounceRules {
+    AnnounceRules { floor: Duration::from_secs(300), private }
 }
 
 /// An announcer that is asked as its clock says, with the answers that a test gives.
 struct Bench {
     announcer: Announcer,
     now: Time,
-    totals: Totals,
+    totals: AnnounceTotals,
 }
 
 impl Bench {
@@ -26,7 +26,7 @@ impl Bench {
         let identity = Identity { info_hash: InfoHash([1; 20]), peer_id: PeerId([2; 20]), key: 3 };
         let mut announcer = Announcer::new(identity, &tiers(drawing), rules(private), Rng::new(1));
         announcer.start(Time::ZERO);
-        let totals = Totals { left: 1000, ..Totals::default() };
+        let totals = AnnounceTotals { left: 1000, ..AnnounceTotals::default() };
         Bench { announcer, now: Time::ZERO, totals }
     }
 
@@ -203,7 +203,7 @@ fn completed_and_stopped_go_to_whoever_heard_started() {
     bench.wait();
     bench.due();
     bench.answers("a", Some(600));
-    bench.totals = Totals { left: 0, ..bench.totals };
+    bench.totals = AnnounceTotals { left: 0, ..bench.totals };
     bench.announcer.completed();
     assert_eq!(bench.due(), [("a".into(), Completed), ("b".into(), Completed)]);
     bench.answers("a", Some(600));
@@ -235,7 +235,7 @@ fn who_never_heard_started_hears_nothing() {
 #[test]
 fn counters_begin_with_started_and_a_partial_seed_says_so() {
     let mut bench = Bench::new("a", false);
-    bench.totals = Totals { uploaded: 100, downloaded: 50, ..bench.totals };
+    bench.totals = AnnounceTotals { uploaded: 100, downloaded: 50, ..bench.totals };
     let first = bench.asked().remove(0).request;
     assert_eq!((first.uploaded, first.downloaded, first.left), (0, 0, 1000));
     assert_eq!(
@@ -243,7 +243,8 @@ fn counters_begin_with_started_and_a_partial_seed_says_so() {
         (6881, 3, Some(50), None)
     );
     bench.answers("a", Some(600));
-    bench.totals = Totals { uploaded: 300, downloaded: 60, corrupt: 7, redundant: 8, left: 0 };
+    bench.totals =
+        AnnounceTotals { uploaded: 300, downloaded: 60, corrupt: 7, redundant: 8, left: 0 };
     bench.announcer.set_partial_seed(true);
     bench.wait();
     let next = bench.asked().remove(0).request;

@@ -1,13 +1,13 @@
 //! The start barrier: who is awaited, and what happens when nobody is any more.
 
-use super::{Coordinator, Life, Peer, Phase, PlannedMove, Refusal, RefusalKind};
+use super::{Coordinator, Life, Phase, PlannedMove, RankState, Refusal, RefusalKind};
 use crate::cluster::{Conflict, OnConflict, Rules, Sets, SwarmTable, make_sets};
 use dunlin_base::{Rank, Time, TorrentId, format_size};
 use dunlin_control::{Control, ControlError, Go, Outline, Register, ShutdownReason, Space};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-impl Peer {
+impl RankState {
     /// Only progress keeps the barrier waiting: a rank that repeats itself is stuck.
     pub(super) fn checking(&mut self, now: Time, done: u64, total: u64) {
         if self.life == Life::Expected && self.checked.replace((done, total)) != Some((done, total))

@@ -6,7 +6,7 @@
 //!      └── the last (the neighbour has no more) ┴─▶ Waiting: looked up and fetched like any other
 //! ```
 
-use super::{Member, Phase};
+use super::{Member, TorrentPhase};
 use crate::io::{LocalError, Output};
 use dunlin_base::{FileIndex, Time, TorrentId};
 use dunlin_control::FailedFile;
@@ -23,7 +23,7 @@ pub(super) struct Linking {
 
 /// Where the end of the trees is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Tree {
+pub(super) enum TreeState {
     #[default]
     Unfinished,
     Asked,
@@ -33,7 +33,8 @@ pub(super) enum Tree {
 impl Member {
     /// A neighbour has files; this may be the last that it has.
     pub(super) fn linkable(&mut self, now: Time, id: TorrentId, files: &[FileIndex], last: bool) {
-        let Some(part) = self.parts.get_mut(&id).filter(|part| part.phase == Phase::Linking) else {
+        let Some(part) = self.parts.get_mut(&id).filter(|part| part.phase == TorrentPhase::Linking)
+        else {
             return;
         };
         let Some(from) = part.outline.link.clone() else { return };
@@ -79,9 +80,9 @@ impl Member {
     fn fetch_the_rest(&mut self, now: Time, id: TorrentId) {
         let Some(part) = self.parts.get_mut(&id) else { return };
         let rest = part.unfinished.any();
-        let idle = part.phase == Phase::Linking && part.linking.asked.is_empty();
+        let idle = part.phase == TorrentPhase::Linking && part.linking.asked.is_empty();
         if idle && part.linking.over && rest {
-            part.phase = Phase::Waiting;
+            part.phase = TorrentPhase::Waiting;
             self.queue.push_back(id);
             self.look_up_next(now);
         }
@@ -92,16 +93,16 @@ impl Member {
         if !self.config.placing {
             return true;
         }
-        if self.tree == Tree::Unfinished {
-            self.tree = Tree::Asked;
+        if self.tree == TreeState::Unfinished {
+            self.tree = TreeState::Asked;
             self.session.push(Output::FinishTree);
         }
-        self.tree == Tree::Finished
+        self.tree == TreeState::Finished
     }
 
     pub(super) fn tree_finished(&mut self, failed: Vec<FailedFile>) {
-        if self.tree == Tree::Asked {
-            self.tree = Tree::Finished;
+        if self.tree == TreeState::Asked {
+            self.tree = TreeState::Finished;
             failed.into_iter().for_each(|failed| self.fail(failed));
         }
     }

@@ -1,7 +1,7 @@
 //! When to ask the tracker for a fresh swarm: after every N verified pieces, or at once when nobody in the
 //! swarm gives a wanted piece, then with a bounded back-off.
 
-use super::{Member, Phase};
+use super::{Member, TorrentPhase};
 use crate::config::RefreshScope;
 use crate::io::{Event, Reason};
 use dunlin_base::{PieceIndex, Time, TorrentId};
@@ -15,7 +15,7 @@ const MAX_BACKOFF: Duration = Duration::from_millis(500);
 
 /// The pace of one torrent's refreshes.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Pace {
+pub(super) struct RefreshPace {
     verified: u64,
     gained: Vec<PieceIndex>,
     /// Refreshes on their way. While there is one nobody asks out of turn: its answer may change all.
@@ -28,7 +28,7 @@ pub(super) struct Pace {
     vain: u32,
 }
 
-impl Pace {
+impl RefreshPace {
     /// The swarm is fresh: whether somebody in it gives a wanted piece is asked anew.
     pub(super) fn answered(&mut self) {
         self.asked = self.asked.saturating_sub(1);
@@ -59,7 +59,7 @@ impl Member {
         if every > 0 && count.is_multiple_of(every) {
             let targets = self.refresh_targets(id);
             let lacks = |id: &TorrentId| match (self.parts.get(id), self.session.torrent(*id)) {
-                (Some(part), _) if part.phase == Phase::Done => false,
+                (Some(part), _) if part.phase == TorrentPhase::Done => false,
                 (_, Some(torrent)) => torrent.downloads(),
                 _ => true,
             };
@@ -82,7 +82,7 @@ impl Member {
             RefreshScope::All => self
                 .parts
                 .iter()
-                .filter(|(_, part)| part.unfinished.any() && part.phase != Phase::Linking)
+                .filter(|(_, part)| part.unfinished.any() && part.phase != TorrentPhase::Linking)
                 .map(|(id, _)| *id)
                 .collect(),
         }
@@ -138,7 +138,8 @@ impl Member {
     pub(super) fn starved(&mut self, now: Time, id: TorrentId) {
         // Whatever was asked for since is the end of starving.
         let still = self.session.torrent(id).is_some_and(|torrent| torrent.starves());
-        let Some(part) = self.parts.get_mut(&id).filter(|part| part.phase == Phase::Running) else {
+        let Some(part) = self.parts.get_mut(&id).filter(|part| part.phase == TorrentPhase::Running)
+        else {
             return;
         };
         let pace = &mut part.refresh;
@@ -173,7 +174,7 @@ impl Member {
         let starved: Vec<TorrentId> = self
             .parts
             .iter()
-            .filter(|(_, part)| part.refresh.starved && part.phase == Phase::Running)
+            .filter(|(_, part)| part.refresh.starved && part.phase == TorrentPhase::Running)
             .map(|(id, _)| *id)
             .collect();
         for id in starved {

@@ -1,6 +1,6 @@
 //! Nothing waits for ever: a file that no live source can give for the stall timeout has failed.
 
-use super::{Member, Phase};
+use super::{Member, TorrentPhase};
 use crate::io::Reason;
 use dunlin_base::{FileIndex, Time, TorrentId};
 use std::time::Duration;
@@ -17,7 +17,7 @@ impl Member {
     }
 
     pub(super) fn watch_for_stalls(&mut self, now: Time) {
-        let running = self.parts.iter().filter(|(_, part)| part.phase == Phase::Running);
+        let running = self.parts.iter().filter(|(_, part)| part.phase == TorrentPhase::Running);
         let next = running.filter_map(|(id, _)| self.stall_deadline(*id)).min();
         if let Some(at) = next {
             let soonest = now + Duration::from_millis(1);
@@ -29,7 +29,7 @@ impl Member {
         let stalled: Vec<TorrentId> = self
             .parts
             .iter()
-            .filter(|(_, part)| part.phase == Phase::Running)
+            .filter(|(_, part)| part.phase == TorrentPhase::Running)
             .filter(|(id, _)| self.stall_deadline(**id).is_some_and(|at| at <= now))
             .map(|(id, _)| *id)
             .collect();

@@ -15,12 +15,12 @@ use std::collections::BTreeMap;
 const MAX_DIFFERENCES: usize = 1000;
 
 #[derive(Default)]
-struct Lists {
+struct DifferingLists {
     of: BTreeMap<Rank, Vec<FailedFile>>,
     more: BTreeMap<Rank, u64>,
 }
 
-impl Lists {
+impl DifferingLists {
     fn push(&mut self, rank: Rank, name: &str, reason: &str) {
         let list = self.of.entry(rank).or_default();
         if list.len() < MAX_DIFFERENCES {
@@ -41,7 +41,7 @@ pub(super) fn differs(
     by_rank: &[(Rank, &Register)],
     sets: &Sets,
 ) -> BTreeMap<Rank, Vec<FailedFile>> {
-    let mut lists = Lists::default();
+    let mut lists = DifferingLists::default();
     for (index, (named, ruling)) in names.iter().zip(rulings).enumerate() {
         let Ruling::File(verdict) = ruling else { continue };
         let wanters = wishes.ranks(wishes.wanters(index));

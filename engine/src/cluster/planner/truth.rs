@@ -281,10 +281,10 @@ impl<'a> Verdict<'a> {
     }
 }
 
-type Pieces<'a> = Option<&'a dunlin_base::Bitfield>;
+type HeldPieces<'a> = Option<&'a dunlin_base::Bitfield>;
 
 /// The fuller of two; `None` is all.
-fn more<'a>(one: Pieces<'a>, other: Pieces<'a>) -> Pieces<'a> {
+fn more<'a>(one: HeldPieces<'a>, other: HeldPieces<'a>) -> HeldPieces<'a> {
     match (one, other) {
         (Some(one), Some(other)) if one.count() >= other.count() => Some(one),
         (Some(_), Some(other)) => Some(other),

@@ -1,6 +1,6 @@
 //! Which members of a large swarm are named to somebody, so that answers stay small.
 
-use super::{SwarmTable, Torrent};
+use super::{SwarmEntry, SwarmTable};
 use dunlin_base::{Rank, Rng};
 use std::collections::BTreeSet;
 
@@ -25,7 +25,7 @@ impl SwarmTable {
     /// joins is told of members that were drawn evenly from all before it.
     pub(super) fn choose(
         &self,
-        torrent: &Torrent,
+        torrent: &SwarmEntry,
         asker: Rank,
         limit: usize,
         rng: &mut Rng,

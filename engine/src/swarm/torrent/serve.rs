@@ -1,7 +1,7 @@
 //! Requests of others, and choking (BEP 3, "choking"; BEP 6: every request gets exactly one answer).
 
 use super::connect::Violation;
-use super::slots::{Room, judge, uses_slot};
+use super::slots::{SlotRoom, judge, uses_slot};
 use super::{SessionContext, Torrent};
 use crate::io::{Output, Reason};
 use crate::swarm::address::source_of;
@@ -28,8 +28,8 @@ impl Torrent {
         }
         let choked = interested && peer.am_choking && shared.config.shares;
         match self.room_for(shared, now, conn).filter(|_| choked) {
-            Some(Room::Slot) => self.gives_slot(shared, now, conn),
-            Some(Room::Trial) => {
+            Some(SlotRoom::Slot) => self.gives_slot(shared, now, conn),
+            Some(SlotRoom::Trial) => {
                 self.end_a_trial(shared, now, conn);
                 self.gives_slot(shared, now, conn);
             }

@@ -22,7 +22,7 @@ const FADES: u64 = 8;
 
 /// What a peer that wants something may have at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Room {
+pub(super) enum SlotRoom {
     /// A slot.
     Slot,
     /// One on trial, beside the slots.
@@ -31,7 +31,7 @@ pub(super) enum Room {
 
 /// What a torrent gives in a round of the choker.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Pace {
+pub(crate) struct UploadPace {
     /// The most that all peers took in a round, less the longer ago that was.
     most: u64,
     /// What had been given when the last round began.
@@ -105,10 +105,10 @@ impl Torrent {
         shared: &SessionContext,
         now: Time,
         conn: ConnId,
-    ) -> Option<Room> {
+    ) -> Option<SlotRoom> {
         let peer = self.peers.get(&conn)?;
         if shared.config.choker == ChokerKind::Cooperative {
-            return Some(Room::Slot);
+            return Some(SlotRoom::Slot);
         }
         let holders = || {
             let open = self.peers.iter().filter(|(other, _)| **other != conn);
@@ -116,14 +116,14 @@ impl Torrent {
         };
         if slow_so_far(shared, peer, now) {
             let slow = holders().filter(|other| slow_so_far(shared, other, now));
-            return (slow.count() < SLOW_SLOTS).then_some(Room::Slot);
+            return (slow.count() < SLOW_SLOTS).then_some(SlotRoom::Slot);
         }
         // Who let its last slot pass and has another one because nobody waited keeps nobody out, and
         // who is slow has one besides.
         let taken =
             holders().filter(|other| other.slot.unused == 0 && !slow_so_far(shared, other, now));
         if taken.clone().count() < shared.config.uploads.slots {
-            return Some(Room::Slot);
+            return Some(SlotRoom::Slot);
         }
         if self.downloads() || wasted_so_far(shared, peer, now) > 0 {
             return None;
@@ -136,7 +136,7 @@ impl Torrent {
         let free = taken.filter(|other| uses_slot(other)).count() < shared.config.uploads.slots
             && on_trial().count() < TRIALS
             && !on_trial().any(|other| source_of(other.remote) == source);
-        free.then_some(Room::Trial)
+        free.then_some(SlotRoom::Trial)
     }
 
     /// Before one more slot on trial is given: where that would be one too many, of the newcomer's source or

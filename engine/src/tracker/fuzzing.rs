@@ -1,34 +1,12 @@
-//! Checks that hold for any input. Fuzz targets and the replay of their corpus call them.
+//! Checks of a public tracker that hold for any input. Fuzz targets and the replay of their corpus call
+//! them.
 
-use crate::cluster::{OnConflict, Rules, Settled, SwarmTable, TrackerMap, admit, make_sets};
-use crate::tracker::{Announce, HashList, Room, Shard};
-use dunlin_base::{InfoHash, PeerId, Rank, Time};
-use dunlin_control::{Control, Register};
+use super::access::HashList;
+use super::shard::{Announce, Room, Shard};
+use dunlin_base::{InfoHash, PeerId, Time};
 use dunlin_tracker::AnnounceEvent;
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
-
-/// Any bytes as a control message: a registration makes sets, and the sets a table that holds together;
-/// and who comes late with it is taken in.
-///
-/// # Panics
-/// If a property does not hold.
-pub fn control(data: &[u8]) {
-    let Some(Control::Register(register)) = dunlin_control::fuzzing::control(data) else { return };
-    let pins = register.files.iter().step_by(2);
-    let pins: BTreeMap<String, [u8; 32]> =
-        pins.filter_map(|file| Some((file.name.clone(), file.sha256?))).collect();
-    for on_conflict in [OnConflict::Refuse, OnConflict::LowestRank, OnConflict::FailName] {
-        for placing in [false, true] {
-            let owners_only = placing && register.shares;
-            let compare = placing;
-            let rules =
-                Rules { on_conflict, force: !placing, placing, owners_only, compare, pins: &pins };
-            registered(&register, &rules);
-        }
-    }
-}
 
 /// Any bytes of which the first is 9 modulo 10, as in the check of announces: the text of a list of hashes.
 ///
@@ -43,32 +21,6 @@ pub fn hash_list(data: &[u8]) {
     if let Ok(list) = HashList::parse(&text) {
         assert!(list.len() <= text.lines().count());
     }
-}
-
-/// The same registration of three ranks, and of one that comes late.
-fn registered(register: &Register, rules: &Rules<'_>) {
-    let (first, second, third) = (Rank(0), Rank(1), Rank(2));
-    let other = Register { wants: Vec::new(), node: None, ..register.clone() };
-    let sets = make_sets(&[(first, register), (second, &other), (third, register)], rules);
-    sets.check();
-    if rules.placing && rules.on_conflict == OnConflict::FailName {
-        assert!(sets.conflicts.is_empty() && sets.obstacles.is_empty(), "nobody is refused");
-    }
-    for (rank, list) in &sets.entries {
-        assert!(list.len() <= sets.tree.entries().len(), "{rank:?}");
-    }
-    let mut table = SwarmTable::new(&sets, TrackerMap::Pieces);
-    table.check();
-    assert!(table.dump().len() <= register.files.len());
-    let (infos, loose) = (table.infos(), table.loose());
-    let settled = Settled { torrents: &infos, loose: &loose, tree: &sets.tree };
-    let late = admit(Rank(3), register, rules, settled);
-    for part in late.parts {
-        if let Some(held) = &part.holding {
-            table.seat(part.torrent, held, held.whole || !part.wants);
-        }
-    }
-    table.check();
 }
 
 /// Any bytes as steps of peers, seven each: the table stays whole, and counts whom it has.
