@@ -2,17 +2,18 @@
 //! looks at numbers. Nothing here waits for the network.
 
 use crate::bind::Bind;
+use crate::datagrams::DatagramSockets;
 use crate::disk::{Disk, Reporter};
+use crate::listener::{self, ListenError, Listener, Port};
 use crate::messages::{Mailbox, NetEvent, NewTorrent, WorldMessage};
 use crate::tracker_client::{TrackerClient, TrackerConfig};
-use crate::world::{Parts, WAKER, World};
+use crate::world::{FIRST_UDP, Parts, WAKER, World};
 use dunlin_base::{Rng, TorrentId};
 use dunlin_disk::{Budget, Fs};
 use dunlin_engine::client::{Node, NodeConfig};
 use dunlin_engine::io::{Command, TorrentView};
 use dunlin_hash::HashPool;
 use mio::{Poll, Waker};
-use socket2::Type;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -20,10 +21,6 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 
-/// Connections that the system holds for us until we take them.
-const BACKLOG: i32 = 256;
-/// Ports that are tried from the wanted one on, where any will do.
-const PORTS: u16 = 10;
 /// Descriptors that are kept for files, trackers and the rest.
 const SPARE_FILES: usize = 128;
 
@@ -44,17 +41,6 @@ pub struct NetConfig {
     pub trackers: TrackerConfig,
 }
 
-/// Where to listen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Port {
-    /// Nowhere.
-    None,
-    /// Here or nowhere; 0 is any.
-    Exactly(u16),
-    /// Here, or at one of the next ports.
-    From(u16),
-}
-
 /// Why nothing could be started.
 #[derive(Debug, thiserror::Error)]
 pub enum NetError {
@@ -69,6 +55,12 @@ pub enum NetError {
     /// The system gives no thread, no runtime, or no way to watch sockets.
     #[error("the system does not give what is needed: {0}")]
     System(#[from] io::Error),
+}
+
+impl From<ListenError> for NetError {
+    fn from(ListenError { address, error }: ListenError) -> NetError {
+        NetError::Listen { address, error }
+    }
 }
 
 /// What to do when nobody can listen there.
@@ -106,8 +98,12 @@ impl Net {
         let NetConfig { mut node, bind, port, fs, hash_threads, mut trackers } = config;
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;
-        let (listeners, addresses) = listen(&bind, port)?;
+        let listeners = listener::listen(&bind, port)?;
+        let addresses: Vec<SocketAddr> = listeners.iter().map(Listener::local_addr).collect();
         node.port = addresses.first().map_or(0, SocketAddr::port);
+        let mut datagrams = DatagramSockets::open(&bind, node.port)?;
+        datagrams.register(poll.registry(), FIRST_UDP)?;
+        let datagrams = Arc::new(datagrams);
         trackers.bind = bind.clone();
         let (sender, messages) = channel();
         let (events, heard) = channel();
@@ -136,7 +132,8 @@ impl Net {
             pool: HashPool::new(hash_threads),
             disk: Disk::start(Arc::clone(&report))?,
             report,
-            trackers: TrackerClient::start(trackers)?,
+            trackers: TrackerClient::start(trackers, datagrams.clone())?,
+            datagrams,
             messages,
             events,
             mailbox: Arc::clone(&mailbox),
@@ -192,67 +189,6 @@ impl Net {
             tracing::error!("the thread `net` has panicked");
         }
     }
-}
-
-/// Opens the ears: at one port for all addresses.
-fn listen(
-    bind: &Bind,
-    port: Port,
-) -> Result<(Vec<mio::net::TcpListener>, Vec<SocketAddr>), NetError> {
-    let (first, last) = match port {
-        Port::None => return Ok((Vec::new(), Vec::new())),
-        Port::Exactly(port) => (port, port),
-        Port::From(port) => (port, port.saturating_add(PORTS)),
-    };
-    let mut failed = None;
-    for port in first..=last {
-        match listen_at(bind, port) {
-            Ok(found) => return Ok(found),
-            Err(error) => {
-                let lost = matches!(&error, NetError::Listen { error, .. }
-                    if error.kind() == io::ErrorKind::AddrNotAvailable);
-                failed = Some(error);
-                if lost {
-                    // No port makes it an address of this host.
-                    break;
-                }
-            }
-        }
-    }
-    Err(failed.unwrap_or_else(|| NetError::System(io::ErrorKind::AddrInUse.into())))
-}
-
-fn listen_at(
-    bind: &Bind,
-    port: u16,
-) -> Result<(Vec<mio::net::TcpListener>, Vec<SocketAddr>), NetError> {
-    let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
-    let mut port = port;
-    for at in bind.listen_at(port) {
-        let at = SocketAddr::new(at.ip(), port);
-        let opened = bind.socket_at(at, Type::STREAM).and_then(|socket| {
-            socket.listen(BACKLOG)?;
-            let address = socket.local_addr()?.as_socket();
-            Ok((socket, address.unwrap_or(at)))
-        });
-        match opened {
-            Ok((socket, address)) => {
-                port = address.port();
-                addresses.push(address);
-                listeners.push(mio::net::TcpListener::from_std(socket.into()));
-            }
-            // A host without IPv6 listens for IPv4 alone.
-            Err(error) if at.is_ipv6() && !listeners.is_empty() && lacks_family(&error) => {}
-            Err(error) => return Err(NetError::Listen { address: at, error }),
-        }
-    }
-    Ok((listeners, addresses))
-}
-
-fn lacks_family(error: &io::Error) -> bool {
-    let kind = error.kind();
-    error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
-        || matches!(kind, io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
 }
 
 /// How many connections there may be, and how many files may be kept open, where the process may have

@@ -18,24 +18,25 @@ mod views;
 
 use crate::bind::Bind;
 use crate::buffers::Buffers;
+use crate::datagrams::DatagramSockets;
 use crate::disk::{Disk, DiskDone, Reporter, local};
+use crate::listener::Listener;
 use crate::messages::{Mailbox, NetEvent, WorldMessage};
 use crate::outbox::Outbox;
 use crate::reads::Reads;
 use crate::receive::Receiver as Incoming;
+use crate::stream::Stream;
 use crate::tracker_client::TrackerClient;
-use dunlin_base::{BlockRef, ConnId, Endpoint, InfoHash, Time, TorrentId};
+use dunlin_base::{BlockRef, ConnId, InfoHash, Time, TorrentId};
 use dunlin_disk::pieces::{self, Report};
 use dunlin_disk::{Budget, Existing, Fs, Opened, PathClaims, Storage};
 use dunlin_engine::client::Node;
 use dunlin_engine::io::Input;
 use dunlin_hash::HashPool;
 use held::Pace;
-use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Poll, Token};
 use payload::Hot;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Weak};
@@ -45,8 +46,9 @@ use views::ViewSchedule;
 
 /// Wakes the loop when something else than a socket has news.
 pub(crate) const WAKER: Token = Token(0);
-/// Listeners come behind the waker, connections behind the listeners.
+/// Listeners come behind the waker, UDP sockets behind the listeners, and then connections.
 const FIRST_LISTENER: usize = 1;
+pub(crate) const FIRST_UDP: Token = Token(8);
 const FIRST_CONN: usize = 16;
 /// Bytes that are read without knowing where they go.
 const SCRATCH: usize = 64 << 10;
@@ -58,8 +60,7 @@ const STARVING: Duration = Duration::from_secs(1);
 
 /// One connection.
 struct Conn {
-    stream: TcpStream,
-    remote: SocketAddr,
+    stream: Stream,
     receiver: Incoming,
     outbox: Outbox,
     /// The dial has not come through yet: until then at the latest.
@@ -82,13 +83,16 @@ pub(crate) struct World {
     poll: Poll,
     bind: Bind,
     start: Instant,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
+    datagrams: Arc<DatagramSockets>,
     conns: BTreeMap<ConnId, Conn>,
     next_conn: u64,
     /// Connections that have something to do though no event says so.
     ready: BTreeSet<ConnId>,
     /// Listeners at which more may wait.
     knocking: BTreeSet<usize>,
+    /// UDP sockets at which more datagrams may wait.
+    udp_ready: BTreeSet<usize>,
     /// Bytes of memory that all connections hold.
     held: usize,
     /// Connections that hold too much: they are closed as soon as the engine has been heard out.
@@ -137,7 +141,8 @@ pub(crate) struct Parts {
     pub(crate) node: Node,
     pub(crate) poll: Poll,
     pub(crate) bind: Bind,
-    pub(crate) listeners: Vec<TcpListener>,
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) datagrams: Arc<DatagramSockets>,
     pub(crate) max_conns: usize,
     /// Files that the storage of a folder keeps open.
     pub(crate) open_files: usize,
@@ -163,10 +168,12 @@ impl World {
             bind: parts.bind,
             start: Instant::now(),
             listeners: parts.listeners,
+            datagrams: parts.datagrams,
             conns: BTreeMap::new(),
             next_conn: 0,
             ready: BTreeSet::new(),
             knocking: BTreeSet::new(),
+            udp_ready: BTreeSet::new(),
             held: 0,
             doomed: BTreeSet::new(),
             max_conns: parts.max_conns,
@@ -227,6 +234,7 @@ impl World {
                 self.socket_event(event);
             }
             self.hear();
+            self.receive_datagrams();
             self.turns();
             self.overdue();
             self.count_held();
@@ -237,7 +245,7 @@ impl World {
 
     /// How long nothing needs to be done unless something happens.
     fn patience(&self) -> Duration {
-        if !self.ready.is_empty() || !self.knocking.is_empty() {
+        if !(self.ready.is_empty() && self.knocking.is_empty() && self.udp_ready.is_empty()) {
             return Duration::ZERO;
         }
         let now = self.now();
@@ -263,7 +271,8 @@ impl World {
                 }
             }
             let Some(conn) = self.doomed.pop_first() else { return };
-            if self.forget(conn).is_some() {
+            if let Some(closed) = self.forget(conn) {
+                closed.stream.shutdown(self.poll.registry());
                 self.inputs.push_back(Input::Disconnected { conn });
             }
         }
@@ -378,9 +387,5 @@ impl World {
             self.starving = Some(now);
             self.inputs.push_back(Input::MemoryWanted);
         }
-    }
-
-    fn endpoint(remote: SocketAddr) -> Endpoint {
-        Endpoint::Socket(remote)
     }
 }

@@ -15,10 +15,12 @@ mod work;
 mod tests;
 
 use crate::bind::Bind;
+pub use crate::datagrams::DatagramSender;
 use dunlin_base::TorrentId;
 use dunlin_engine::io::TrackerIndex;
 use dunlin_tracker::{AnnounceFailure, AnnounceReply, AnnounceRequest};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -29,6 +31,10 @@ use tokio::sync::mpsc;
 const MAX_WAITING: usize = 100_000;
 /// Names that are looked up at a time; each takes a thread while the system's resolver waits.
 const RESOLVERS: usize = 4;
+
+/// Datagrams that wait for the thread: what a flood brings beyond that is lost, as it may be on its
+/// way, and honest replies are asked for again.
+const MAX_DATAGRAMS: usize = 1024;
 
 /// How to speak to trackers.
 #[derive(Clone, Debug)]
@@ -108,8 +114,25 @@ enum Told {
     Finish(Instant),
 }
 
+/// A datagram that was received, and who sent it.
+struct Datagram {
+    from: SocketAddr,
+    bytes: Vec<u8>,
+}
+
+/// The way of datagrams to the thread.
+#[derive(Clone)]
+struct DatagramQueue(mpsc::Sender<Datagram>);
+
+impl DatagramQueue {
+    fn push(&self, from: SocketAddr, datagram: &[u8]) {
+        let _ = self.0.try_send(Datagram { from, bytes: datagram.to_vec() });
+    }
+}
+
 /// The thread that speaks to trackers. Dropping it gives up whatever is not done, at once.
 pub struct TrackerClient {
+    datagrams: DatagramQueue,
     to: mpsc::UnboundedSender<Told>,
     waiting: Arc<()>,
     thread: Option<JoinHandle<()>>,
@@ -122,19 +145,30 @@ impl std::fmt::Debug for TrackerClient {
 }
 
 impl TrackerClient {
-    /// Starts the thread.
+    /// Starts the thread. Its datagrams go through `sender`; those that come in return are given to
+    /// [`TrackerClient::receive`].
     ///
     /// # Errors
     /// If the system gives no thread or no runtime, or a certificate in `roots` is none.
-    pub fn start(config: TrackerConfig) -> io::Result<TrackerClient> {
+    pub fn start(
+        config: TrackerConfig,
+        sender: Arc<dyn DatagramSender>,
+    ) -> io::Result<TrackerClient> {
         let (to, told) = mpsc::unbounded_channel();
-        let tools = work::Tools::new(config)?;
+        let (datagrams, received) = mpsc::channel(MAX_DATAGRAMS);
+        let tools = work::Tools::new(config, sender, received)?;
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_all().max_blocking_threads(RESOLVERS).build()?;
         let thread = std::thread::Builder::new()
             .name("trackers".to_owned())
             .spawn(move || work::run(runtime, tools, told))?;
-        Ok(TrackerClient { to, waiting: Arc::new(()), thread: Some(thread) })
+        let datagrams = DatagramQueue(datagrams);
+        Ok(TrackerClient { datagrams, to, waiting: Arc::new(()), thread: Some(thread) })
+    }
+
+    /// Receives a datagram from `from` that may be the reply of a tracker. It does not wait.
+    pub fn receive(&self, from: SocketAddr, datagram: &[u8]) {
+        self.datagrams.push(from, datagram);
     }
 
     /// Announces `torrent` to `url`. `reply` is called exactly once, on the thread `trackers`, and must

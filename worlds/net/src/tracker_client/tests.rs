@@ -5,6 +5,7 @@
 //! and whose key is gone. They are good until 2100 and mean nothing to anybody else.
 
 use super::*;
+use crate::datagrams::{DatagramSockets, MAX_DATAGRAM};
 use crate::tracker_server::{TrackerLimits, TrackerServer, TrackerServerConfig};
 use dunlin_base::{InfoHash, PeerId};
 use dunlin_engine::tracker::Access;
@@ -12,10 +13,12 @@ use dunlin_tracker::udp::{UdpRequest, announce_reply, connect_reply, error_reply
 use dunlin_tracker::{AnnounceEvent, RetryIn, ScrapeCounts};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use mio::{Events, Poll, Token};
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -35,7 +38,46 @@ fn config() -> TrackerConfig {
 }
 
 fn client() -> TrackerClient {
-    TrackerClient::start(config()).unwrap()
+    start(config()).unwrap()
+}
+
+/// A client with sockets of its own, and a thread that receives for it as long as it lives.
+fn start(config: TrackerConfig) -> io::Result<TrackerClient> {
+    let mut poll = Poll::new()?;
+    let mut sockets = DatagramSockets::open(&config.bind, 0)?;
+    sockets.register(poll.registry(), Token(0))?;
+    let sockets = Arc::new(sockets);
+    let client = TrackerClient::start(config, sockets.clone())?;
+    let queue = client.datagrams.clone();
+    std::thread::spawn(move || {
+        let mut events = Events::with_capacity(8);
+        let mut buffer = vec![0; MAX_DATAGRAM];
+        while !queue.0.is_closed() {
+            poll.poll(&mut events, Some(Duration::from_millis(50))).unwrap();
+            for socket in 0..2 {
+                while sockets.receive(socket, &mut buffer, |_, from, datagram| {
+                    queue.push(from, datagram);
+                }) {}
+            }
+        }
+    });
+    Ok(client)
+}
+
+/// A network without sockets: the test receives what the client sends, and gives it what it likes.
+struct FakeNetwork(Mutex<Sender<(SocketAddr, Vec<u8>)>>);
+
+impl DatagramSender for FakeNetwork {
+    fn send_to(&self, datagram: &[u8], to: SocketAddr) -> io::Result<()> {
+        let sent = self.0.lock().unwrap().send((to, datagram.to_vec()));
+        sent.map_err(|_| io::ErrorKind::NetworkUnreachable.into())
+    }
+}
+
+fn without_sockets() -> (TrackerClient, Receiver<(SocketAddr, Vec<u8>)>) {
+    let (sender, sent) = channel();
+    let network = Arc::new(FakeNetwork(Mutex::new(sender)));
+    (TrackerClient::start(config(), network).unwrap(), sent)
 }
 
 fn request(n: u16) -> AnnounceRequest {
@@ -303,7 +345,7 @@ fn redirects_are_followed_so_far() {
 fn a_tracker_that_never_answers_holds_nobody() {
     // Only what is sent ends these: nothing is silent, and there is all the time in the world.
     let timeouts = TrackerTimeouts { http: 2 * LONG, silent: LONG, ..config().timeouts };
-    let client = TrackerClient::start(TrackerConfig { timeouts, ..config() }).unwrap();
+    let client = start(TrackerConfig { timeouts, ..config() }).unwrap();
     let forever = |head: &'static [u8], again: &'static [u8]| {
         let at = scripted(move |_, stream| {
             let again = again.repeat(1000);
@@ -365,7 +407,7 @@ fn https_is_checked() {
     });
     let port = told.recv().unwrap();
     let roots = vec![include_bytes!("tests/authority.der").to_vec()];
-    let trusting = TrackerClient::start(TrackerConfig { roots, ..config() }).unwrap();
+    let trusting = start(TrackerConfig { roots, ..config() }).unwrap();
     for host in ["localhost", "127.0.0.1"] {
         let reply = announce(&trusting, &format!("https://{host}:{port}/announce"), request(1));
         assert_eq!(reply.map(|reply| reply.peers.len()), Ok(1), "{host}");
@@ -377,27 +419,29 @@ fn https_is_checked() {
     let plain = fixed(page("200 OK", BODY)).replace("http://", "https://");
     assert!(failure(&trusting, &plain).contains("agree on TLS"));
     let broken = TrackerConfig { roots: vec![b"nonsense".to_vec()], ..config() };
-    assert!(TrackerClient::start(broken).is_err());
+    assert!(start(broken).is_err());
 }
 
 #[test]
 fn lost_and_foreign_packets() {
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let url = format!("udp://{}/announce", socket.local_addr().unwrap());
+    let (client, sent) = without_sockets();
+    let queue = client.datagrams.clone();
+    let tracker: SocketAddr = "192.0.2.7:6969".parse().unwrap();
+    let url = format!("udp://{tracker}/announce");
     let server = std::thread::spawn(move || {
-        let mut packet = [0; 2048];
-        let mut next = || {
-            let (len, from) = socket.recv_from(&mut packet).unwrap();
-            (packet[..len].to_vec(), from)
+        let next = || {
+            let (to, packet) = sent.recv_timeout(LONG).unwrap();
+            assert_eq!(to, tracker);
+            packet
         };
         let send = |from, write: &dyn Fn(&mut Vec<u8>)| {
             let mut out = Vec::new();
             write(&mut out);
-            socket.send_to(&out, from).unwrap();
+            queue.push(from, &out);
         };
         // The first one is lost.
-        let (first, _) = next();
-        let (again, from) = next();
+        let first = next();
+        let again = next();
         let number = |packet: &[u8]| match parse_request(packet) {
             Some(UdpRequest::Connect { transaction }) => transaction,
             other => panic!("{other:?}"),
@@ -405,15 +449,14 @@ fn lost_and_foreign_packets() {
         assert_ne!(number(&first), number(&again), "each packet has a number of its own");
         let transaction = number(&again);
         // Another number, another kind, too short, and from somewhere else.
-        send(from, &|out| connect_reply(transaction ^ 1, 13, out));
-        send(from, &|out| announce_reply(transaction, 7, &ScrapeCounts::default(), out));
-        send(from, &|out| out.extend_from_slice(&[0; 10]));
-        let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let mut out = Vec::new();
-        connect_reply(transaction, 13, &mut out);
-        stranger.send_to(&out, from).unwrap();
-        send(from, &|out| connect_reply(transaction, 42, out));
-        let (packet, from) = next();
+        send(tracker, &|out| connect_reply(transaction ^ 1, 13, out));
+        send(tracker, &|out| announce_reply(transaction, 7, &ScrapeCounts::default(), out));
+        send(tracker, &|out| out.extend_from_slice(&[0; 10]));
+        for stranger in ["192.0.2.7:6970", "192.0.2.8:6969"] {
+            send(stranger.parse().unwrap(), &|out| connect_reply(transaction, 13, out));
+        }
+        send(tracker, &|out| connect_reply(transaction, 42, out));
+        let packet = next();
         let Some(UdpRequest::Announce { connection, transaction, request: found, options }) =
             parse_request(&packet)
         else {
@@ -421,18 +464,18 @@ fn lost_and_foreign_packets() {
         };
         assert_eq!((connection, found), (42, request(1)));
         assert_eq!(dunlin_tracker::udp::url_data(options).as_deref(), Some(&b"/announce"[..]));
-        send(from, &|out| announce_reply(transaction, 77, &ScrapeCounts::default(), out));
+        send(tracker, &|out| announce_reply(transaction, 77, &ScrapeCounts::default(), out));
         // The next one uses the id again, and is refused; after that it is forgotten.
-        let (packet, from) = next();
+        let packet = next();
         let Some(UdpRequest::Announce { connection: 42, transaction, .. }) = parse_request(&packet)
         else {
             panic!()
         };
-        send(from, &|out| error_reply(transaction, "no such\nid", out));
-        let (packet, _) = next();
+        send(tracker, &|out| error_reply(transaction, "no such\nid", out));
+        let packet = next();
         number(&packet);
+        sent
     });
-    let client = client();
     let reply = announce(&client, &url, request(1)).unwrap();
     assert_eq!(reply.interval, Some(Duration::from_secs(77)));
     let refused = AnnounceFailure::Refused { reason: "no such id".to_owned(), retry: None };
@@ -443,7 +486,9 @@ fn lost_and_foreign_packets() {
     let failed = announce(&client, &url, stopped).unwrap_err();
     assert!(failed.to_string().contains("in time"), "{failed}");
     assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
-    server.join().unwrap();
+    // What the system refuses to send is a failure at once.
+    drop(server.join().unwrap());
+    assert!(failure(&client, &url).contains("cannot send to 192.0.2.7:6969"));
 }
 
 #[test]
@@ -466,7 +511,7 @@ fn addresses_that_are_not_asked() {
 fn every_socket_is_bound() {
     let tracker = tracker();
     let bind = Bind::parse("127.0.0.77").unwrap();
-    let client = TrackerClient::start(TrackerConfig { bind, ..config() }).unwrap();
+    let client = start(TrackerConfig { bind, ..config() }).unwrap();
     let reply = announce(&client, &format!("http://{}/announce", tracker.http()[0]), request(1));
     assert_eq!(reply.unwrap().external_ip, Some([127, 0, 0, 77].into()));
     announce(&client, &format!("udp://{}", tracker.udp()[0]), request(2)).unwrap();
@@ -494,7 +539,7 @@ fn only_so_many_at_a_time() {
         there.fetch_sub(1, Ordering::SeqCst);
         stream.write_all(&page("200 OK", BODY)).unwrap();
     });
-    let client = TrackerClient::start(TrackerConfig { at_once: 3, ..config() }).unwrap();
+    let client = start(TrackerConfig { at_once: 3, ..config() }).unwrap();
     let url = format!("http://{at}/announce");
     let waiting: Vec<_> = (0..20).map(|n| begin(&client, &url, request(n))).collect();
     for answer in waiting {
@@ -512,7 +557,7 @@ fn the_end_keeps_its_deadline_and_answers_everybody() {
     config.timeouts.http = LONG;
     config.at_once = 2;
     let start = Instant::now();
-    let client = TrackerClient::start(config).unwrap();
+    let client = self::start(config).unwrap();
     let url = format!("http://{mute}/announce");
     let waiting: Vec<_> = (0..5).map(|n| begin(&client, &url, request(n))).collect();
     // One has a time of its own.

@@ -5,8 +5,9 @@ use super::answer::merge;
 use super::hosts::Hosts;
 use super::http::HttpClient;
 use super::udp::UdpClient;
-use super::{AnnounceResult, Job, Reply, Told, TrackerConfig, TrackerTimeouts};
+use super::{AnnounceResult, Datagram, Job, Reply, Told, TrackerConfig, TrackerTimeouts};
 use crate::bind::Bind;
+use crate::datagrams::DatagramSender;
 use dunlin_tracker::{
     AnnounceEvent, AnnounceFailure, AnnounceReply, AnnounceRequest, Scheme, TrackerUrl,
 };
@@ -30,15 +31,22 @@ const SECOND_FAMILY: Duration = Duration::from_secs(3);
 pub(super) struct Tools {
     bind: Bind,
     http: HttpClient,
+    udp: UdpClient,
+    received: mpsc::Receiver<Datagram>,
     timeouts: TrackerTimeouts,
     at_once: usize,
 }
 
 impl Tools {
-    pub(super) fn new(config: TrackerConfig) -> io::Result<Tools> {
+    pub(super) fn new(
+        config: TrackerConfig,
+        sender: Arc<dyn DatagramSender>,
+        received: mpsc::Receiver<Datagram>,
+    ) -> io::Result<Tools> {
         let TrackerConfig { bind, user_agent, timeouts, at_once, roots } = config;
         let http = HttpClient::new(bind.clone(), &user_agent, timeouts.silent, roots)?;
-        Ok(Tools { bind, http, timeouts, at_once: at_once.max(1) })
+        let udp = UdpClient::new(sender);
+        Ok(Tools { bind, http, udp, received, timeouts, at_once: at_once.max(1) })
     }
 }
 
@@ -58,10 +66,16 @@ pub(super) fn run(runtime: Runtime, tools: Tools, told: mpsc::UnboundedReceiver<
 }
 
 async fn serve(tools: Tools, mut told: mpsc::UnboundedReceiver<Told>) {
-    let Tools { bind, http, timeouts, at_once } = tools;
+    let Tools { bind, http, udp, mut received, timeouts, at_once } = tools;
     let turns = Rc::new(Semaphore::new(at_once));
-    let (hosts, udp) = (Hosts::new(bind.clone()), UdpClient::new(bind));
-    let worker = Rc::new(Worker { hosts, http, udp, timeouts });
+    let worker = Rc::new(Worker { hosts: Hosts::new(bind), http, udp, timeouts });
+    let receiver = worker.clone();
+    // It ends with the runtime.
+    tokio::task::spawn_local(async move {
+        while let Some(Datagram { from, bytes }) = received.recv().await {
+            receiver.udp.receive(from, &bytes);
+        }
+    });
     let mut jobs = JoinSet::new();
     let deadline = loop {
         match next_message(&mut told, &mut jobs).await {

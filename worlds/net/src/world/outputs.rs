@@ -86,7 +86,7 @@ impl World {
     /// A breach of the protocol is something that people can ask others about; the rest is every day's.
     fn report_hang_up(&self, conn: ConnId, reason: HangUpReason) {
         let known = self.conns.get(&conn);
-        let remote = known.filter(|conn| !conn.explained).map(|conn| conn.remote);
+        let remote = known.filter(|conn| !conn.explained).map(|conn| conn.stream.peer_addr());
         match (reason, remote) {
             (HangUpReason::Violation(what), Some(remote)) => {
                 tracing::info!(%remote, "hung up on a peer that breaks the protocol: {what}");

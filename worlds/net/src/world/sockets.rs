@@ -2,17 +2,16 @@
 //! only so much before the next one.
 
 use super::held::Pace;
-use super::{Conn, FIRST_CONN, FIRST_LISTENER, World};
+use super::{Conn, FIRST_CONN, FIRST_LISTENER, FIRST_UDP, World};
+use crate::datagrams::Protocol;
 use crate::outbox::{MAX_ANSWERS, Outbox};
 use crate::receive::{Arrived, Broken, Receiver};
+use crate::stream::Stream;
 use dunlin_base::{BlockRef, ConnId, Endpoint, PieceIndex, TorrentId};
 use dunlin_engine::io::Input;
 use dunlin_wire::{Message, WireError};
-use mio::net::TcpStream;
-use mio::{Interest, Token};
-use socket2::Type;
+use mio::Token;
 use std::io;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// A dial takes no longer (the field's practice).
@@ -39,7 +38,7 @@ impl World {
     pub(super) fn listen(&mut self) {
         for (index, listener) in self.listeners.iter_mut().enumerate() {
             let token = Token(FIRST_LISTENER + index);
-            if let Err(error) = self.poll.registry().register(listener, token, Interest::READABLE) {
+            if let Err(error) = listener.register(self.poll.registry(), token) {
                 tracing::error!(%error, "a listener hears nothing");
             }
         }
@@ -49,6 +48,9 @@ impl World {
     pub(super) fn socket_event(&mut self, event: &mio::event::Event) {
         match event.token().0 {
             0 => {}
+            token if (FIRST_UDP.0..FIRST_CONN).contains(&token) => {
+                self.udp_ready.insert(token - FIRST_UDP.0);
+            }
             token if token < FIRST_CONN => {
                 self.knocking.insert(token - FIRST_LISTENER);
             }
@@ -70,13 +72,13 @@ impl World {
         for _ in 0..ACCEPTS_PER_TURN {
             let Some(listener) = self.listeners.get(number) else { return };
             match listener.accept() {
-                Ok((stream, remote)) => {
+                Ok(stream) => {
                     if self.conns.len() >= self.max_conns && !self.make_room() {
                         // Closed at once: who comes later may have more luck.
                         continue;
                     }
-                    let Some(conn) = self.connection(stream, remote, false) else { continue };
-                    let remote = Self::endpoint(remote);
+                    let remote = Endpoint::Socket(stream.peer_addr());
+                    let Some(conn) = self.connection(stream, false) else { continue };
                     self.inputs.push_back(Input::Incoming { conn, remote });
                     self.drain();
                 }
@@ -102,25 +104,16 @@ impl World {
         oldest.map(|id| self.gone(id)).is_some()
     }
 
-    fn connection(
-        &mut self,
-        mut stream: TcpStream,
-        remote: SocketAddr,
-        dialling: bool,
-    ) -> Option<ConnId> {
+    fn connection(&mut self, mut stream: Stream, dialling: bool) -> Option<ConnId> {
         self.next_conn += 1;
         let id = ConnId(self.next_conn);
-        // Messages are put together here, not by the system.
-        let _ = stream.set_nodelay(true);
         let token = Token(FIRST_CONN + id.0 as usize);
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) = self.poll.registry().register(&mut stream, token, interest) {
+        if let Err(error) = stream.register(self.poll.registry(), token) {
             tracing::warn!(%error, "a connection could not be watched");
             return None;
         }
         let conn = Conn {
             stream,
-            remote,
             receiver: Receiver::new(id),
             outbox: Outbox::default(),
             dialling: dialling.then(|| Instant::now() + DIAL_TIMEOUT),
@@ -141,15 +134,8 @@ impl World {
             self.inputs.push_back(failed);
             return;
         };
-        let stream = self.bind.socket(address.ip(), Type::STREAM).and_then(|socket| {
-            match socket.connect(&address.into()) {
-                Ok(()) => Ok(socket),
-                Err(error) if in_progress(&error) => Ok(socket),
-                Err(error) => Err(error),
-            }
-        });
-        let conn = match stream {
-            Ok(socket) => self.connection(TcpStream::from_std(socket.into()), address, true),
+        let conn = match Stream::connect(&self.bind, address) {
+            Ok(stream) => self.connection(stream, true),
             Err(error) => {
                 tracing::debug!(%error, %address, "cannot be dialled");
                 None
@@ -168,30 +154,34 @@ impl World {
     /// A dial came through, or did not.
     fn dialled(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
-        match (conn.stream.take_error(), conn.stream.peer_addr()) {
-            (Ok(None), Ok(_)) => {
+        match conn.stream.is_connected() {
+            Ok(true) => {
                 conn.dialling = None;
                 conn.readable = true;
                 self.ready.insert(id);
                 let Some(torrent) = conn.receiver.torrent() else { return };
-                let remote = Self::endpoint(conn.remote);
+                let remote = Endpoint::Socket(conn.stream.peer_addr());
                 self.inputs.push_back(Input::Connected { torrent, conn: id, remote });
                 self.drain();
             }
-            (Ok(None), Err(error)) if error.kind() == io::ErrorKind::NotConnected => {}
-            _ => self.dial_failed(id),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::debug!(%error, %id, "a dial failed");
+                self.dial_failed(id);
+            }
         }
     }
 
     pub(super) fn dial_failed(&mut self, id: ConnId) {
         let Some(conn) = self.forget(id) else { return };
+        let remote = Endpoint::Socket(conn.stream.peer_addr());
+        conn.stream.shutdown(self.poll.registry());
         let Some(torrent) = conn.receiver.torrent() else { return };
-        let remote = Self::endpoint(conn.remote);
         self.inputs.push_back(Input::DialFailed { torrent, remote });
         self.drain();
     }
 
-    /// Takes a connection out, with all that hangs on it.
+    /// Takes a connection out, with all that hangs on it. The caller shuts its stream down.
     pub(super) fn forget(&mut self, id: ConnId) -> Option<Conn> {
         let mut conn = self.conns.remove(&id)?;
         if let Some(torrent) = conn.receiver.torrent() {
@@ -211,7 +201,6 @@ impl World {
         for key in loose {
             self.loose.remove(&key);
         }
-        let _ = self.poll.registry().deregister(&mut conn.stream);
         Some(conn)
     }
 
@@ -219,14 +208,31 @@ impl World {
     pub(super) fn hang_up(&mut self, id: ConnId) {
         if let Some(mut conn) = self.forget(id) {
             let _ = conn.outbox.flush(&mut conn.stream, QUOTA);
+            conn.stream.shutdown(self.poll.registry());
         }
     }
 
     /// The other side is gone.
     pub(super) fn gone(&mut self, id: ConnId) {
-        if self.forget(id).is_some() {
+        if let Some(conn) = self.forget(id) {
+            conn.stream.shutdown(self.poll.registry());
             self.inputs.push_back(Input::Disconnected { conn: id });
             self.drain();
+        }
+    }
+
+    /// Receives what has come over UDP. Tracker replies go to the tracker client; the other protocols
+    /// are not spoken yet.
+    pub(super) fn receive_datagrams(&mut self) {
+        for socket in std::mem::take(&mut self.udp_ready) {
+            let trackers = &self.trackers;
+            let receive = |protocol, from, datagram: &[u8]| match protocol {
+                Protocol::Tracker => trackers.receive(from, datagram),
+                Protocol::Dht | Protocol::Utp => {}
+            };
+            if self.datagrams.receive(socket, &mut self.scratch, receive) {
+                self.udp_ready.insert(socket);
+            }
         }
     }
 
@@ -283,7 +289,7 @@ impl World {
     fn report_nonsense(&mut self, id: ConnId, error: &WireError) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
         conn.explained = true;
-        let remote = conn.remote;
+        let remote = conn.stream.peer_addr();
         if matches!(error, WireError::Protocol { .. }) {
             tracing::info!(
                 %remote,
@@ -301,12 +307,12 @@ impl World {
         // Of a stranger who has not greeted the torrent is not known.
         if conn.receiver.awaits_handshake() && conn.receiver.torrent().is_some() {
             tracing::info!(
-                remote = %conn.remote,
+                remote = %conn.stream.peer_addr(),
                 "the peer closed the connection before its handshake: it may accept encrypted \
                  connections only, which are not supported, or not share this torrent"
             );
         } else {
-            tracing::debug!(%error, remote = %conn.remote, "the connection is over");
+            tracing::debug!(%error, remote = %conn.stream.peer_addr(), "the connection is over");
         }
     }
 
@@ -361,9 +367,4 @@ impl World {
             }
         }
     }
-}
-
-fn in_progress(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::WouldBlock
-        || error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error())
 }
