@@ -1,5 +1,5 @@
-//! Which addresses and interface every socket of this world is bound to, without exception. It opens
-//! no connection.
+//! Which addresses and interface every socket of this world is bound to, without exception. It
+//! opens no connection.
 
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
@@ -56,11 +56,10 @@ impl Bind {
         }
     }
 
-    /// A socket that speaks to the family of `remote`, non-blocking and bound as it must be, at any
-    /// port.
+    /// A socket of the family of `remote`, non-blocking and bound as it must be, at any port.
     ///
     /// # Errors
-    /// If the system does not give it; `AddrNotAvailable` if the family is not the address's.
+    /// If the system gives none; `AddrNotAvailable` if the family is not the address's.
     pub fn socket(&self, remote: IpAddr, kind: Type) -> io::Result<Socket> {
         let socket = self.raw(remote, kind)?;
         if let Some(address) = self.address {
@@ -69,11 +68,11 @@ impl Bind {
         Ok(socket)
     }
 
-    /// A socket that is bound to `at`, which [`Bind::listen_at`] gave: non-blocking, and of IPv6 for
-    /// IPv6 alone.
+    /// A socket that is bound to `at`, which [`Bind::listen_at`] gave: non-blocking, and of IPv6
+    /// for IPv6 alone.
     ///
     /// # Errors
-    /// If the system does not give it: the port is in use, or the address is not here.
+    /// If the system gives none: the port is in use, or the address is not one of this host.
     pub fn socket_at(&self, at: SocketAddr, kind: Type) -> io::Result<Socket> {
         let socket = self.raw(at.ip(), kind)?;
         if at.is_ipv6() {

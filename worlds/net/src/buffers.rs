@@ -1,6 +1,6 @@
-//! Pieces that are being received, each in one buffer, so that payload goes from the socket straight to
-//! its place. It owns the memory while blocks come; from the start of hashing it only shares it. It knows no
-//! socket, and decides nothing.
+//! Pieces that are being received, each in one buffer, so that payload goes from the socket
+//! straight to its place. This module owns the memory while blocks are received; from the start of
+//! hashing it shares it. It has no socket, and decides nothing.
 //!
 //! ```text
 //!   Empty ── claim ─▶ Claimed ── arrived ─▶ Parked ── keep ─▶ Full
@@ -8,7 +8,7 @@
 //!     └──── unclaim ─────┴─────── drop ────────┘
 //! ```
 //!
-//! A block's place has one writer at a time: who cannot claim it receives elsewhere.
+//! A block's place has one writer at a time: a connection that cannot claim it receives elsewhere.
 
 use bytes::Bytes;
 use dunlin_base::{BlockRef, ConnId, PieceIndex, TorrentId};
@@ -16,9 +16,9 @@ use dunlin_disk::{Buffer, BufferPool, Charge};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Where a block of a piece stands.
+/// The state of a block in a piece's buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum BlockState {
     Empty,
     Claimed(ConnId),
     Parked(ConnId),
@@ -26,7 +26,7 @@ enum Place {
 }
 
 /// The memory of a piece: still being filled, or shared.
-enum Memory {
+enum PieceMemory {
     Filling(Buffer),
     Frozen(Bytes),
     /// On loan to a read of several blocks at once.
@@ -34,9 +34,9 @@ enum Memory {
 }
 
 /// One piece.
-struct Piece {
-    memory: Memory,
-    places: Vec<Place>,
+struct PieceBuffer {
+    memory: PieceMemory,
+    places: Vec<BlockState>,
     block_length: u32,
     /// Given back when the piece is forgotten.
     _charge: Charge,
@@ -44,10 +44,10 @@ struct Piece {
     streamed: bool,
 }
 
-/// All pieces that are on their way.
+/// All pieces that are being received.
 pub(crate) struct Buffers {
     pool: Arc<BufferPool>,
-    pieces: BTreeMap<(TorrentId, PieceIndex), Piece>,
+    pieces: BTreeMap<(TorrentId, PieceIndex), PieceBuffer>,
     /// Pieces without memory, and the blocks of theirs that lie in part files.
     spilled: BTreeMap<(TorrentId, PieceIndex), Vec<BlockRef>>,
 }
@@ -55,18 +55,18 @@ pub(crate) struct Buffers {
 /// Blocks that leave memory.
 pub(crate) type Spilled = Vec<(BlockRef, Bytes)>;
 
-impl Piece {
+impl PieceBuffer {
     fn index(&self, block: BlockRef) -> usize {
         (block.begin / self.block_length.max(1)) as usize
     }
 
-    fn place(&mut self, block: BlockRef) -> Option<&mut Place> {
+    fn place(&mut self, block: BlockRef) -> Option<&mut BlockState> {
         let index = self.index(block);
         self.places.get_mut(index)
     }
 
     fn bytes_mut(&mut self, block: BlockRef) -> Option<&mut [u8]> {
-        let Memory::Filling(buffer) = &mut self.memory else { return None };
+        let PieceMemory::Filling(buffer) = &mut self.memory else { return None };
         let begin = block.begin as usize;
         buffer.bytes_mut().get_mut(begin..begin.checked_add(block.len as usize)?)
     }
@@ -78,8 +78,8 @@ impl Buffers {
         Buffers { pool, pieces: BTreeMap::new(), spilled: BTreeMap::new() }
     }
 
-    /// A piece of `bytes` bytes in `blocks` blocks got its memory. Returns the blocks that must be read
-    /// back from its part file first.
+    /// Gives a piece of `bytes` bytes its memory. Returns the blocks that must be read back from
+    /// its part file first.
     pub(crate) fn reserve(
         &mut self,
         key: (TorrentId, PieceIndex),
@@ -92,9 +92,9 @@ impl Buffers {
             true => (0, 0),
             false => (bytes as usize, bytes.div_ceil(block_length.max(1))),
         };
-        let piece = Piece {
-            memory: Memory::Filling(self.pool.take(len)),
-            places: vec![Place::Empty; blocks as usize],
+        let piece = PieceBuffer {
+            memory: PieceMemory::Filling(self.pool.take(len)),
+            places: vec![BlockState::Empty; blocks as usize],
             block_length,
             _charge: charge,
             streamed,
@@ -115,35 +115,41 @@ impl Buffers {
             return false;
         }
         match piece.place(block) {
-            Some(place) if *place == Place::Empty => {
-                *place = Place::Claimed(conn);
+            Some(place) if *place == BlockState::Empty => {
+                *place = BlockState::Claimed(conn);
                 true
             }
             _ => false,
         }
     }
 
-    /// The claim is given up.
+    /// Gives a claim up.
     pub(crate) fn unclaim(&mut self, torrent: TorrentId, block: BlockRef, conn: ConnId) {
-        self.turn(torrent, block, Place::Claimed(conn), Place::Empty);
+        self.change_state(torrent, block, BlockState::Claimed(conn), BlockState::Empty);
     }
 
-    /// All of a claimed block has come.
+    /// All of a claimed block was received.
     pub(crate) fn arrived(&mut self, torrent: TorrentId, block: BlockRef, conn: ConnId) -> bool {
-        self.turn(torrent, block, Place::Claimed(conn), Place::Parked(conn))
+        self.change_state(torrent, block, BlockState::Claimed(conn), BlockState::Parked(conn))
     }
 
-    /// The parked block is wanted; false if it is not there.
+    /// Keeps the parked block; false if it is not there.
     pub(crate) fn keep(&mut self, torrent: TorrentId, block: BlockRef, conn: ConnId) -> bool {
-        self.turn(torrent, block, Place::Parked(conn), Place::Full)
+        self.change_state(torrent, block, BlockState::Parked(conn), BlockState::Full)
     }
 
-    /// The parked block is not wanted.
+    /// Drops the parked block.
     pub(crate) fn discard(&mut self, torrent: TorrentId, block: BlockRef, conn: ConnId) {
-        self.turn(torrent, block, Place::Parked(conn), Place::Empty);
+        self.change_state(torrent, block, BlockState::Parked(conn), BlockState::Empty);
     }
 
-    fn turn(&mut self, torrent: TorrentId, block: BlockRef, from: Place, to: Place) -> bool {
+    fn change_state(
+        &mut self,
+        torrent: TorrentId,
+        block: BlockRef,
+        from: BlockState,
+        to: BlockState,
+    ) -> bool {
         let piece = self.pieces.get_mut(&(torrent, block.piece));
         match piece.and_then(|piece| piece.place(block)) {
             Some(place) if *place == from => {
@@ -162,48 +168,50 @@ impl Buffers {
         conn: ConnId,
     ) -> Option<&mut [u8]> {
         let piece = self.pieces.get_mut(&(torrent, block.piece))?;
-        if piece.place(block) != Some(&mut Place::Claimed(conn)) {
+        if piece.place(block) != Some(&mut BlockState::Claimed(conn)) {
             return None;
         }
         piece.bytes_mut(block)
     }
 
-    /// Puts a block that was received elsewhere, or read back, into its place; false if that is not free.
+    /// Puts a block that was received elsewhere, or read back, into its place; false if that is not
+    /// free.
     pub(crate) fn put(&mut self, torrent: TorrentId, block: BlockRef, data: &[u8]) -> bool {
         let Some(piece) = self.pieces.get_mut(&(torrent, block.piece)) else { return false };
-        let free = piece.place(block).is_some_and(|place| *place == Place::Empty);
+        let free = piece.place(block).is_some_and(|place| *place == BlockState::Empty);
         match piece.bytes_mut(block) {
             Some(bytes) if free && bytes.len() == data.len() => bytes.copy_from_slice(data),
             _ => return false,
         }
         if let Some(place) = piece.place(block) {
-            *place = Place::Full;
+            *place = BlockState::Full;
         }
         true
     }
 
-    /// Frees the place of a block that another copy has come for first. What has come of a claimed one
-    /// is returned: the rest of it goes elsewhere. One that is parked has come after the other copy, and
-    /// nobody has asked what to do with it yet: it is forgotten, and so will be told to be dropped.
-    pub(crate) fn displace(&mut self, torrent: TorrentId, block: BlockRef) -> Option<Lost> {
+    /// Frees the place of a block of which another copy was received first. What was received of a
+    /// claimed one is returned: the rest of it goes elsewhere. A parked one was received after the
+    /// other copy, and the engine has not decided about it: it is forgotten, and the engine will
+    /// have it dropped.
+    pub(crate) fn evict(&mut self, torrent: TorrentId, block: BlockRef) -> Option<Evicted> {
         let piece = self.pieces.get_mut(&(torrent, block.piece))?;
         let conn = match piece.place(block).copied()? {
-            Place::Claimed(conn) => Some(conn),
-            Place::Parked(_) => None,
-            Place::Empty | Place::Full => return None,
+            BlockState::Claimed(conn) => Some(conn),
+            BlockState::Parked(_) => None,
+            BlockState::Empty | BlockState::Full => return None,
         };
         let bytes = piece.bytes_mut(block)?.to_vec();
         if let Some(place) = piece.place(block) {
-            *place = Place::Empty;
+            *place = BlockState::Empty;
         }
-        conn.map(|conn| Lost { conn, bytes })
+        conn.map(|conn| Evicted { conn, bytes })
     }
 
     /// Takes the memory of a piece for a read of several blocks at once.
     pub(crate) fn lend(&mut self, key: (TorrentId, PieceIndex)) -> Option<Buffer> {
         let piece = self.pieces.get_mut(&key)?;
-        match std::mem::replace(&mut piece.memory, Memory::Lent) {
-            Memory::Filling(buffer) => Some(buffer),
+        match std::mem::replace(&mut piece.memory, PieceMemory::Lent) {
+            PieceMemory::Filling(buffer) => Some(buffer),
             other => {
                 piece.memory = other;
                 None
@@ -211,98 +219,101 @@ impl Buffers {
         }
     }
 
-    /// Gives it back.
+    /// Takes the memory of a piece back after such a read.
     pub(crate) fn give_back(&mut self, key: (TorrentId, PieceIndex), buffer: Buffer) {
         if let Some(piece) = self.pieces.get_mut(&key)
-            && matches!(piece.memory, Memory::Lent)
+            && matches!(piece.memory, PieceMemory::Lent)
         {
-            piece.memory = Memory::Filling(buffer);
+            piece.memory = PieceMemory::Filling(buffer);
         }
     }
 
-    /// The bytes of a complete piece. From now on nothing lands in it.
+    /// The bytes of a complete piece. From now on nothing is received into it.
     pub(crate) fn freeze(&mut self, key: (TorrentId, PieceIndex)) -> Option<Bytes> {
         let piece = self.pieces.get_mut(&key)?;
-        if piece.streamed || piece.places.iter().any(|place| *place != Place::Full) {
+        if piece.streamed || piece.places.iter().any(|place| *place != BlockState::Full) {
             return None;
         }
-        let memory = std::mem::replace(&mut piece.memory, Memory::Lent);
+        let memory = std::mem::replace(&mut piece.memory, PieceMemory::Lent);
         let bytes = match memory {
-            Memory::Filling(buffer) => buffer.freeze(),
-            Memory::Frozen(bytes) => bytes,
-            Memory::Lent => return None,
+            PieceMemory::Filling(buffer) => buffer.freeze(),
+            PieceMemory::Frozen(bytes) => bytes,
+            PieceMemory::Lent => return None,
         };
-        piece.memory = Memory::Frozen(bytes.clone());
+        piece.memory = PieceMemory::Frozen(bytes.clone());
         Some(bytes)
     }
 
-    /// Takes the blocks that are here out of memory, to be written; the piece is remembered. Claims that
-    /// go with it are in `lost`.
-    pub(crate) fn spill(&mut self, key: (TorrentId, PieceIndex)) -> Option<(Spilled, Vec<Lost>)> {
-        let lost = self.claims(key);
+    /// Takes the received blocks out of memory, to be written; the piece is remembered. The second
+    /// part are the claims on it that are gone.
+    pub(crate) fn spill(
+        &mut self,
+        key: (TorrentId, PieceIndex),
+    ) -> Option<(Spilled, Vec<Evicted>)> {
+        let evicted = self.claims(key);
         let piece = self.pieces.remove(&key)?;
-        let Memory::Filling(buffer) = piece.memory else { return None };
+        let PieceMemory::Filling(buffer) = piece.memory else { return None };
         let bytes = buffer.freeze();
         let mut blocks = Vec::new();
         for (index, place) in (0u32..).zip(&piece.places) {
             let begin = index * piece.block_length;
             let len = (bytes.len() as u32).saturating_sub(begin).min(piece.block_length);
-            if *place == Place::Full && len > 0 {
+            if *place == BlockState::Full && len > 0 {
                 let block = BlockRef { piece: key.1, begin, len };
                 blocks.push((block, bytes.slice(begin as usize..(begin + len) as usize)));
             }
         }
         self.spilled.insert(key, blocks.iter().map(|(block, _)| *block).collect());
-        Some((blocks, lost))
+        Some((blocks, evicted))
     }
 
-    /// Forgets a piece and gives its memory back. Claims that go with it are returned: the rest of those
-    /// blocks goes elsewhere.
-    pub(crate) fn release(&mut self, key: (TorrentId, PieceIndex)) -> Vec<Lost> {
-        let lost = self.claims(key);
+    /// Forgets a piece and gives its memory back. Returns the claims on it that are gone: the rest
+    /// of those blocks goes elsewhere.
+    pub(crate) fn release(&mut self, key: (TorrentId, PieceIndex)) -> Vec<Evicted> {
+        let evicted = self.claims(key);
         self.pieces.remove(&key);
         self.spilled.remove(&key);
-        lost
+        evicted
     }
 
     /// Forgets all pieces of a torrent.
-    pub(crate) fn forget(&mut self, torrent: TorrentId) -> Vec<Lost> {
+    pub(crate) fn forget(&mut self, torrent: TorrentId) -> Vec<Evicted> {
         let keys: Vec<_> = self.pieces.keys().filter(|(of, _)| *of == torrent).copied().collect();
-        let lost = keys.into_iter().flat_map(|key| self.release(key)).collect();
+        let evicted = keys.into_iter().flat_map(|key| self.release(key)).collect();
         self.spilled.retain(|(of, _), _| *of != torrent);
-        lost
+        evicted
     }
 
     /// The claims on a piece, with the bytes of their places.
-    fn claims(&mut self, key: (TorrentId, PieceIndex)) -> Vec<Lost> {
+    fn claims(&mut self, key: (TorrentId, PieceIndex)) -> Vec<Evicted> {
         let Some(piece) = self.pieces.get_mut(&key) else { return Vec::new() };
         let claimed: Vec<(u32, ConnId)> = (0u32..)
             .zip(&piece.places)
             .filter_map(|(index, place)| match place {
-                Place::Claimed(conn) => Some((index, *conn)),
+                BlockState::Claimed(conn) => Some((index, *conn)),
                 _ => None,
             })
             .collect();
         let length = piece.block_length;
-        let Memory::Filling(buffer) = &mut piece.memory else { return Vec::new() };
+        let PieceMemory::Filling(buffer) = &mut piece.memory else { return Vec::new() };
         let bytes = buffer.bytes_mut();
         claimed
             .into_iter()
             .map(|(index, conn)| {
                 let begin = index as usize * length as usize;
                 let end = bytes.len().min(begin + length as usize);
-                Lost { conn, bytes: bytes.get(begin..end).unwrap_or_default().to_vec() }
+                Evicted { conn, bytes: bytes.get(begin..end).unwrap_or_default().to_vec() }
             })
             .collect()
     }
 }
 
-/// A claim on memory that is gone: the bytes of the block's place, as far as they have come.
+/// A claim on memory that is gone, and the bytes that were received so far.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Lost {
-    /// Whose block it was.
+pub(crate) struct Evicted {
+    /// The connection that had the claim.
     pub(crate) conn: ConnId,
-    /// The whole place; what has come of it stands at its beginning.
+    /// The whole place; the received bytes stand at its beginning.
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -351,9 +362,12 @@ mod tests {
         let mut buffers = piece();
         assert!(buffers.claim(KEY.0, block(4, 4), A));
         buffers.bytes_mut(KEY.0, block(4, 4), A).unwrap()[..2].copy_from_slice(b"ef");
-        let lost = buffers.release(KEY);
-        assert_eq!(lost.len(), 1);
-        assert_eq!((lost[0].conn, lost[0].bytes.len(), &lost[0].bytes[..2]), (A, 4, &b"ef"[..]));
+        let evicted = buffers.release(KEY);
+        assert_eq!(evicted.len(), 1);
+        assert_eq!(
+            (evicted[0].conn, evicted[0].bytes.len(), &evicted[0].bytes[..2]),
+            (A, 4, &b"ef"[..])
+        );
         assert!(!buffers.arrived(KEY.0, block(4, 4), A), "there is no such place");
     }
 
@@ -363,11 +377,11 @@ mod tests {
         assert!(buffers.claim(KEY.0, block(4, 4), A));
         buffers.bytes_mut(KEY.0, block(4, 4), A).unwrap()[..2].copy_from_slice(b"ef");
         assert!(!buffers.put(KEY.0, block(4, 4), b"efgh"), "the place is taken");
-        let lost = buffers.displace(KEY.0, block(4, 4)).unwrap();
-        assert_eq!((lost.conn, &lost.bytes[..2]), (A, &b"ef"[..]));
+        let evicted = buffers.evict(KEY.0, block(4, 4)).unwrap();
+        assert_eq!((evicted.conn, &evicted.bytes[..2]), (A, &b"ef"[..]));
         assert!(buffers.put(KEY.0, block(4, 4), b"efgh"));
         assert!(!buffers.arrived(KEY.0, block(4, 4), A) && !buffers.claim(KEY.0, block(4, 4), A));
-        assert_eq!(buffers.displace(KEY.0, block(4, 4)), None, "nobody is on the way any more");
+        assert_eq!(buffers.evict(KEY.0, block(4, 4)), None, "no copy is being received any more");
     }
 
     #[test]
@@ -376,7 +390,7 @@ mod tests {
         assert!(buffers.claim(KEY.0, block(4, 4), A));
         // B's copy has come elsewhere by now, and then all of A's comes.
         assert!(buffers.arrived(KEY.0, block(4, 4), A));
-        assert_eq!(buffers.displace(KEY.0, block(4, 4)), None);
+        assert_eq!(buffers.evict(KEY.0, block(4, 4)), None);
         assert!(buffers.put(KEY.0, block(4, 4), b"efgh"), "B's is kept, because it was first");
         buffers.discard(KEY.0, block(4, 4), A);
         assert!(!buffers.put(KEY.0, block(4, 4), b"efgh"), "dropping A's takes nothing away");
@@ -386,8 +400,8 @@ mod tests {
     fn spilled_blocks_are_read_back() {
         let mut buffers = piece();
         assert!(buffers.put(KEY.0, block(8, 2), b"ij"));
-        let (blocks, lost) = buffers.spill(KEY).unwrap();
-        assert_eq!((blocks.len(), &blocks[0].1[..], lost.len()), (1, &b"ij"[..], 0));
+        let (blocks, evicted) = buffers.spill(KEY).unwrap();
+        assert_eq!((blocks.len(), &blocks[0].1[..], evicted.len()), (1, &b"ij"[..], 0));
         let charge = Budget::new(100).reserve(0, 10).unwrap();
         assert_eq!(buffers.reserve(KEY, charge, 10, 4, false), [block(8, 2)]);
         buffers.release(KEY);

@@ -1,5 +1,5 @@
-//! What the thread `net` and the others send each other: torrents and commands from the app, results
-//! from the other threads, events for the app. A sender never waits.
+//! What the thread `net` and the others send each other: torrents and commands from the app,
+//! results from the other threads, events for the app. A sender never waits.
 
 use crate::disk::DiskDone;
 use crate::tracker_client::AnnounceResult;
@@ -52,8 +52,8 @@ pub enum NetEvent {
         /// Why.
         error: DiskError,
     },
-    /// A torrent that was to be removed is gone: its files are closed, trackers were told, and nothing
-    /// is kept of it.
+    /// A torrent that was to be removed is gone: its files are closed, trackers know it, and
+    /// nothing is kept of it.
     Removed {
         /// The torrent.
         torrent: TorrentId,

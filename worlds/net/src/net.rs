@@ -1,5 +1,5 @@
-//! How the app speaks to the loop: it starts it, adds torrents, gives commands, hears what happens and
-//! looks at numbers. Nothing here waits for the network.
+//! The app's way to the loop: it starts it, adds torrents, gives commands, receives events and
+//! takes views. Nothing here waits for the network.
 
 use crate::bind::Bind;
 use crate::datagrams::DatagramSockets;
@@ -7,7 +7,7 @@ use crate::disk::{Disk, Reporter};
 use crate::listener::{self, ListenError, Listener, Port};
 use crate::messages::{Mailbox, NetEvent, NewTorrent, WorldMessage};
 use crate::tracker_client::{TrackerClient, TrackerConfig};
-use crate::world::{FIRST_UDP, Parts, WAKER, World};
+use crate::world::{FIRST_UDP, WAKER, World, WorldSetup};
 use dunlin_base::{Rng, TorrentId};
 use dunlin_disk::{Budget, Fs};
 use dunlin_engine::client::{Node, NodeConfig};
@@ -24,7 +24,7 @@ use std::thread::JoinHandle;
 /// Descriptors that are kept for files, trackers and the rest.
 const SPARE_FILES: usize = 128;
 
-/// What everything is told once.
+/// How the loop is started.
 #[derive(Clone, Debug)]
 pub struct NetConfig {
     /// How the engine works. Its port is filled in.
@@ -37,14 +37,14 @@ pub struct NetConfig {
     pub fs: Arc<dyn Fs>,
     /// Threads that hash pieces.
     pub hash_threads: usize,
-    /// How to speak to trackers. Its bind is filled in.
+    /// How announces are made. Its bind is filled in.
     pub trackers: TrackerConfig,
 }
 
 /// Why nothing could be started.
 #[derive(Debug, thiserror::Error)]
 pub enum NetError {
-    /// An address or a port could not be had.
+    /// Nothing can listen at an address or port.
     #[error("cannot listen at {address}: {error}; {}", remedy(.error))]
     Listen {
         /// Where.
@@ -63,7 +63,7 @@ impl From<ListenError> for NetError {
     }
 }
 
-/// What to do when nobody can listen there.
+/// What people can do when nothing can listen there.
 fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrNotAvailable => "give --bind an address of this host",
@@ -74,7 +74,7 @@ fn remedy(error: &io::Error) -> &'static str {
     }
 }
 
-/// The running loop. Dropping it stops it without a word to anybody.
+/// The running loop. Dropping it stops nothing: send [`Command::Stop`] first.
 pub struct Net {
     mailbox: Arc<Mailbox>,
     budget: Arc<Budget>,
@@ -106,7 +106,7 @@ impl Net {
         let datagrams = Arc::new(datagrams);
         trackers.bind = bind.clone();
         let (sender, messages) = channel();
-        let (events, heard) = channel();
+        let (events, receiver) = channel();
         let mailbox = Arc::new(Mailbox::new(sender, waker));
         let budget = Budget::new(node.memory);
         let report: Reporter = {
@@ -120,7 +120,7 @@ impl Net {
         let allowed = dunlin_disk::allow_descriptors(usize::MAX)?;
         let (max_conns, open_files) = shares(allowed);
         node.connections = node.connections.min(max_conns);
-        let parts = Parts {
+        let setup = WorldSetup {
             open_files,
             max_conns: max_conns.min(node.connections * 2 + 64),
             node: Node::new(node),
@@ -139,10 +139,10 @@ impl Net {
             mailbox: Arc::clone(&mailbox),
             digest_key,
         };
-        let world = World::new(parts);
+        let world = World::new(setup);
         let thread =
             std::thread::Builder::new().name("net".to_owned()).spawn(move || world.run())?;
-        Ok((Net { mailbox, budget, port, addresses, thread: Some(thread) }, heard))
+        Ok((Net { mailbox, budget, port, addresses, thread: Some(thread) }, receiver))
     }
 
     /// Where others reach us; 0 if we do not listen.
@@ -157,8 +157,8 @@ impl Net {
         &self.addresses
     }
 
-    /// The most bytes of the memory budget that were ever in use: pieces that are received, and what
-    /// connections hold.
+    /// The most bytes of the memory budget that were ever in use: pieces that are received, and
+    /// what connections hold.
     #[must_use]
     pub fn memory_peak(&self) -> u64 {
         self.budget.peak()
@@ -181,7 +181,7 @@ impl Net {
         self.mailbox.take_views()
     }
 
-    /// Waits until the loop has ended, as [`Command::Stop`] tells it to.
+    /// Waits until the loop has ended, after [`Command::Stop`].
     pub fn join(mut self) {
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
@@ -191,9 +191,9 @@ impl Net {
     }
 }
 
-/// How many connections there may be, and how many files may be kept open, where the process may have
-/// so many descriptors: files, trackers, folders and the rest get [`SPARE_FILES`], or half where there
-/// are few, and half of these are for files that stay open.
+/// How many connections there may be, and how many files may be kept open, where the process may
+/// have so many descriptors: files, trackers, folders and the rest get [`SPARE_FILES`], or half
+/// where there are few, and half of these are for files that stay open.
 fn shares(allowed: usize) -> (usize, usize) {
     let spare = SPARE_FILES.min(allowed / 2);
     ((allowed - spare).max(1), (spare / 2).max(1))

@@ -1,5 +1,5 @@
-//! What waits to be sent on one connection. Payload is never copied here: it goes from whoever read it
-//! to the system. It knows no torrent, and decides nothing.
+//! What waits to be sent on one connection. Payload is passed from its reader to the system, and
+//! not copied here. This module knows no torrent, and decides nothing.
 
 use bytes::Bytes;
 use dunlin_base::BlockRef;
@@ -11,32 +11,33 @@ use std::io::{self, IoSlice, Write};
 const MAX_SLICES: usize = 64;
 /// Messages are put together up to so many bytes.
 const CHUNK: usize = 16 << 10;
-/// Bytes of messages that may wait on one connection: over 400 000 HAVEs. Who takes so few of them is
-/// dead.
+/// Bytes of messages that may wait on one connection: over 400 000 HAVEs. A peer that takes so few
+/// of them is dead.
 pub(crate) const MAX_MESSAGES: usize = 4 << 20;
-/// Bytes of answers that may wait before a connection is read from again: whoever does not take what
-/// it asked for asks for nothing more. It is far above what honest peers owe one another, or two of
-/// them could wait for each other; what nobody asked for (HAVEs) does not count for the same reason.
+/// Bytes of answers above which a connection is not read: a peer that does not take the answers to
+/// its requests can request nothing more. It is far above what honest peers owe one another, or two
+/// of them could wait for each other; messages that are no answers (HAVEs) do not count for the
+/// same reason.
 pub(crate) const MAX_ANSWERS: usize = 256 << 10;
 
 /// What was read at a time, of which a block is a part: the torrent's piece and the window in it.
 pub(crate) type Window = (u32, u32);
 
 /// One thing to send.
-enum Part {
+enum Segment {
     /// Messages, and how many bytes of them answer something.
     Messages(Vec<u8>, usize),
-    /// The data of a block; its header stands in the messages before it. And the window that it keeps
-    /// in memory, unless it is a copy.
+    /// The data of a block; its header stands in the messages before it. And the window that it
+    /// keeps in memory, unless it is a copy.
     Data(BlockRef, Bytes, Option<Window>),
 }
 
 /// The queue of one connection.
 #[derive(Default)]
 pub(crate) struct Outbox {
-    parts: VecDeque<Part>,
+    segments: VecDeque<Segment>,
     /// Bytes of the first part that are gone already.
-    gone: usize,
+    sent: usize,
     /// Bytes of messages that wait.
     messages: usize,
     /// Bytes of answers among them.
@@ -51,21 +52,21 @@ pub(crate) struct Outbox {
     copied: usize,
 }
 
-/// How far a flush came.
+/// What a flush did.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Flushed {
     /// Bytes that the system took.
     pub(crate) bytes: usize,
     /// Blocks of which it took the last byte.
     pub(crate) blocks: Vec<BlockRef>,
-    /// It takes no more now.
-    pub(crate) full: bool,
+    /// The system takes no more now.
+    pub(crate) would_block: bool,
 }
 
 impl Outbox {
     /// Whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
-        self.parts.is_empty()
+        self.segments.is_empty()
     }
 
     /// Bytes of messages that wait.
@@ -78,8 +79,8 @@ impl Outbox {
         self.answers
     }
 
-    /// Bytes of memory that it keeps: messages, and for payload everything that was read together with
-    /// it.
+    /// Bytes of memory that it keeps: messages, and for payload everything that was read together
+    /// with it.
     pub(crate) fn held(&self) -> usize {
         self.messages + self.copied + self.pinned
     }
@@ -122,29 +123,28 @@ impl Outbox {
             (0, whole)
         });
         *blocks += 1;
-        self.parts.push_back(Part::Data(block, data, Some(window)));
+        self.segments.push_back(Segment::Data(block, data, Some(window)));
     }
 
     /// The messages at the end of the queue, and how many bytes of them are answers.
     fn chunk(&mut self) -> (&mut Vec<u8>, &mut usize) {
         // The first part may have begun to go; more may still be put behind it.
-        let room =
-            matches!(self.parts.back(), Some(Part::Messages(chunk, _)) if chunk.len() < CHUNK);
+        let room = matches!(self.segments.back(), Some(Segment::Messages(chunk, _)) if chunk.len() < CHUNK);
         if !room {
-            self.parts.push_back(Part::Messages(Vec::new(), 0));
+            self.segments.push_back(Segment::Messages(Vec::new(), 0));
         }
-        match self.parts.back_mut() {
-            Some(Part::Messages(chunk, answers)) => (chunk, answers),
+        match self.segments.back_mut() {
+            Some(Segment::Messages(chunk, answers)) => (chunk, answers),
             // Not reached: what was pushed last holds messages.
             _ => unreachable!("the last part holds messages"),
         }
     }
 
-    /// Keeps no more of the payload in memory than what is to be sent: whoever takes it slowly must not
-    /// keep all of what was read with it.
+    /// Copies the payload, so that no more of it stays in memory than what is to be sent: a slow
+    /// peer must not keep all of what was read with its blocks.
     pub(crate) fn compact(&mut self) {
-        for part in &mut self.parts {
-            if let Part::Data(_, data, window @ Some(_)) = part {
+        for part in &mut self.segments {
+            if let Segment::Data(_, data, window @ Some(_)) = part {
                 *data = Bytes::copy_from_slice(data);
                 *window = None;
                 self.copied += data.len();
@@ -154,7 +154,7 @@ impl Outbox {
         self.pinned = 0;
     }
 
-    /// A block is no longer here.
+    /// Notes that a block has left the queue.
     fn unpin(&mut self, bytes: usize, window: Option<Window>) {
         self.payload -= bytes;
         let Some(window) = window else {
@@ -172,11 +172,13 @@ impl Outbox {
 
     /// Takes a block back that has not begun to go. Its header goes with it.
     pub(crate) fn cancel(&mut self, block: BlockRef) -> bool {
-        let found =
-            self.parts.iter().position(|part| matches!(part, Part::Data(of, ..) if *of == block));
+        let found = self
+            .segments
+            .iter()
+            .position(|part| matches!(part, Segment::Data(of, ..) if *of == block));
         let Some(index) = found.filter(|index| *index > 0) else { return false };
-        let before_gone = if index == 1 { self.gone } else { 0 };
-        let Some(Part::Messages(chunk, answers)) = self.parts.get_mut(index - 1) else {
+        let before_gone = if index == 1 { self.sent } else { 0 };
+        let Some(Segment::Messages(chunk, answers)) = self.segments.get_mut(index - 1) else {
             return false;
         };
         if chunk.len() < before_gone + PIECE_HEADER_LEN {
@@ -190,13 +192,13 @@ impl Outbox {
             self.messages -= chunk.len();
             self.answers -= *answers;
         }
-        if let Some(Part::Data(_, data, window)) = self.parts.remove(index) {
+        if let Some(Segment::Data(_, data, window)) = self.segments.remove(index) {
             self.unpin(data.len(), window);
         }
         if empty {
-            self.parts.remove(index - 1);
+            self.segments.remove(index - 1);
             if index == 1 {
-                self.gone = 0;
+                self.sent = 0;
             }
         }
         true
@@ -208,15 +210,15 @@ impl Outbox {
     /// If the connection is broken.
     pub(crate) fn flush(&mut self, to: &mut impl Write, quota: usize) -> io::Result<Flushed> {
         let mut flushed = Flushed::default();
-        while !self.parts.is_empty() && flushed.bytes < quota {
+        while !self.segments.is_empty() && flushed.bytes < quota {
             let mut slices = [IoSlice::new(&[]); MAX_SLICES];
             let mut count = 0;
-            for (slice, part) in slices.iter_mut().zip(&self.parts) {
+            for (slice, part) in slices.iter_mut().zip(&self.segments) {
                 let bytes: &[u8] = match part {
-                    Part::Messages(chunk, _) => chunk,
-                    Part::Data(_, data, _) => data,
+                    Segment::Messages(chunk, _) => chunk,
+                    Segment::Data(_, data, _) => data,
                 };
-                let gone = if count == 0 { self.gone } else { 0 };
+                let gone = if count == 0 { self.sent } else { 0 };
                 *slice = IoSlice::new(bytes.get(gone..).unwrap_or_default());
                 count += 1;
             }
@@ -227,7 +229,7 @@ impl Outbox {
                     self.taken(taken, &mut flushed.blocks);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    flushed.full = true;
+                    flushed.would_block = true;
                     break;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -238,24 +240,24 @@ impl Outbox {
     }
 
     fn taken(&mut self, mut taken: usize, blocks: &mut Vec<BlockRef>) {
-        while let Some(part) = self.parts.front() {
+        while let Some(part) = self.segments.front() {
             let length = match part {
-                Part::Messages(chunk, _) => chunk.len(),
-                Part::Data(_, data, _) => data.len(),
+                Segment::Messages(chunk, _) => chunk.len(),
+                Segment::Data(_, data, _) => data.len(),
             };
-            let left = length - self.gone;
+            let left = length - self.sent;
             if taken < left {
-                self.gone += taken;
+                self.sent += taken;
                 return;
             }
             taken -= left;
-            self.gone = 0;
-            match self.parts.pop_front() {
-                Some(Part::Messages(chunk, answers)) => {
+            self.sent = 0;
+            match self.segments.pop_front() {
+                Some(Segment::Messages(chunk, answers)) => {
                     self.messages -= chunk.len();
                     self.answers -= answers;
                 }
-                Some(Part::Data(block, data, window)) => {
+                Some(Segment::Data(block, data, window)) => {
                     self.unpin(data.len(), window);
                     blocks.push(block);
                 }
@@ -376,7 +378,7 @@ mod tests {
         let (mut outbox, expected) = filled();
         let mut to = Narrow { calls: vec![5 + 13 + 2], got: Vec::new() };
         let flushed = outbox.flush(&mut to, usize::MAX).unwrap();
-        assert!(flushed.blocks.is_empty() && flushed.full);
+        assert!(flushed.blocks.is_empty() && flushed.would_block);
         assert!(!outbox.cancel(block(1)), "it has begun to go");
         assert!(outbox.cancel(block(2)), "this one has not");
         let mut rest = Narrow { calls: vec![100; 9], got: to.got };

@@ -1,11 +1,11 @@
-//! Reads for others: who waits for which block, and what is being read. A read that has begun stays
-//! under way until the disk has answered, whoever took a request back meanwhile; so reads under way
-//! are bounded for each connection and in all, and connections take turns. It knows no file and no
-//! socket.
+//! Reads for peers: which connection waits for which block, and what is being read. A read that has
+//! begun stays under way until the disk has answered, even if its request is cancelled; so reads
+//! under way are bounded for each connection and for all together, and connections take turns. It
+//! has no file and no socket.
 //!
 //! ```text
-//!   want ─▶ waits ── start ─▶ its part is being read ── done ─▶ given to all who wait
-//!             └───────── cancel, forget ─────▶ nothing; the read goes on without it
+//!   request ─▶ waits ── start ─▶ its window is read ── done ─▶ given to all that wait
+//!                └──────── cancel, forget ─────▶ nothing; the read goes on without it
 //! ```
 
 use dunlin_base::{BlockRef, ConnId, PieceIndex, TorrentId};
@@ -17,44 +17,44 @@ pub(crate) const MAX_READS: usize = 16;
 /// connection leaves most of them to the others.
 pub(crate) const MAX_READS_PER_CONN: usize = 4;
 
-/// A part of a piece: the torrent, the piece, and which window of it.
-pub(crate) type Part = (TorrentId, PieceIndex, u32);
+/// A window of a piece: the torrent, the piece, and the window's index.
+pub(crate) type PieceWindow = (TorrentId, PieceIndex, u32);
 
 /// A block that a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Want {
-    part: Part,
+struct BlockRequest {
+    part: PieceWindow,
     block: BlockRef,
 }
 
-/// Who waits, and what is under way.
+/// Requests that wait, and reads under way.
 #[derive(Default)]
 pub(crate) struct Reads {
-    wants: BTreeMap<ConnId, VecDeque<Want>>,
-    /// Parts that are being read, and who asked for them.
-    running: BTreeMap<Part, ConnId>,
-    /// Who had the last turn.
+    waiting: BTreeMap<ConnId, VecDeque<BlockRequest>>,
+    /// Windows that are being read, and the connection that each is read for first.
+    running: BTreeMap<PieceWindow, ConnId>,
+    /// The connection that had the last turn.
     last: ConnId,
 }
 
 impl Reads {
     /// A connection waits for a block.
-    pub(crate) fn want(&mut self, conn: ConnId, part: Part, block: BlockRef) {
-        self.wants.entry(conn).or_default().push_back(Want { part, block });
+    pub(crate) fn request(&mut self, conn: ConnId, part: PieceWindow, block: BlockRef) {
+        self.waiting.entry(conn).or_default().push_back(BlockRequest { part, block });
     }
 
-    /// The next part to read, and the block for which it is read first; call it until `None`.
-    pub(crate) fn start(&mut self) -> Option<(Part, BlockRef)> {
+    /// The next window to read, and the block for which it is read first; call it until `None`.
+    pub(crate) fn start(&mut self) -> Option<(PieceWindow, BlockRef)> {
         if self.running.len() >= MAX_READS {
             return None;
         }
         let (conn, want) = {
             let after = (std::ops::Bound::Excluded(self.last), std::ops::Bound::Unbounded);
-            let mut turns = self.wants.range(after).chain(self.wants.range(..=self.last));
-            turns.find_map(|(conn, wants)| {
+            let mut turns = self.waiting.range(after).chain(self.waiting.range(..=self.last));
+            turns.find_map(|(conn, waiting)| {
                 let own = self.running.values().filter(|of| *of == conn).count();
-                let waits = |want: &&Want| !self.running.contains_key(&want.part);
-                let want = wants.iter().find(waits).filter(|_| own < MAX_READS_PER_CONN)?;
+                let waits = |want: &&BlockRequest| !self.running.contains_key(&want.part);
+                let want = waiting.iter().find(waits).filter(|_| own < MAX_READS_PER_CONN)?;
                 Some((*conn, *want))
             })?
         };
@@ -63,35 +63,35 @@ impl Reads {
         Some((want.part, want.block))
     }
 
-    /// A read has ended: who waits for it.
-    pub(crate) fn done(&mut self, part: Part) -> Vec<(ConnId, BlockRef)> {
+    /// Ends a read; returns the requests that wait for it.
+    pub(crate) fn done(&mut self, part: PieceWindow) -> Vec<(ConnId, BlockRef)> {
         self.running.remove(&part);
         let mut found = Vec::new();
-        self.wants.retain(|conn, wants| {
-            wants.retain(|want| {
+        self.waiting.retain(|conn, waiting| {
+            waiting.retain(|want| {
                 let of = want.part == part;
                 found.extend(of.then_some((*conn, want.block)));
                 !of
             });
-            !wants.is_empty()
+            !waiting.is_empty()
         });
         found
     }
 
-    /// A request is taken back; whether it waited.
+    /// Cancels a request; whether it waited.
     pub(crate) fn cancel(&mut self, conn: ConnId, block: BlockRef) -> bool {
-        let Some(wants) = self.wants.get_mut(&conn) else { return false };
-        let Some(at) = wants.iter().position(|want| want.block == block) else { return false };
-        wants.remove(at);
-        if wants.is_empty() {
-            self.wants.remove(&conn);
+        let Some(waiting) = self.waiting.get_mut(&conn) else { return false };
+        let Some(at) = waiting.iter().position(|want| want.block == block) else { return false };
+        waiting.remove(at);
+        if waiting.is_empty() {
+            self.waiting.remove(&conn);
         }
         true
     }
 
-    /// A connection is gone.
+    /// Forgets the requests of a connection that is gone.
     pub(crate) fn forget(&mut self, conn: ConnId) {
-        self.wants.remove(&conn);
+        self.waiting.remove(&conn);
     }
 
     /// How many reads are under way.
@@ -107,7 +107,7 @@ impl Reads {
             let own = self.running.values().filter(|of| *of == conn).count();
             assert!(own <= MAX_READS_PER_CONN, "{own} reads for {conn}");
         }
-        assert!(self.wants.values().all(|wants| !wants.is_empty()));
+        assert!(self.waiting.values().all(|waiting| !waiting.is_empty()));
     }
 }
 
@@ -119,7 +119,7 @@ mod tests {
         BlockRef { piece: PieceIndex(piece), begin: 0, len: 16 << 10 }
     }
 
-    fn part(piece: u32) -> Part {
+    fn part(piece: u32) -> PieceWindow {
         (TorrentId(0), PieceIndex(piece), 0)
     }
 
@@ -134,12 +134,12 @@ mod tests {
     fn a_request_that_is_taken_back_leaves_no_second_read() {
         let mut reads = Reads::default();
         for n in 0..10_000_u32 {
-            reads.want(ConnId(1), part(n % 100), block(n % 100));
+            reads.request(ConnId(1), part(n % 100), block(n % 100));
             start_all(&mut reads);
             assert!(reads.cancel(ConnId(1), block(n % 100)));
             assert!(reads.under_way() <= MAX_READS_PER_CONN);
         }
-        assert!(reads.wants.is_empty(), "what was taken back is not remembered");
+        assert!(reads.waiting.is_empty(), "what was taken back is not remembered");
         assert!(!reads.cancel(ConnId(1), block(1)), "nothing waits");
     }
 
@@ -147,7 +147,7 @@ mod tests {
     fn a_part_is_read_once_for_all_who_wait() {
         let mut reads = Reads::default();
         for conn in 1..4 {
-            reads.want(ConnId(conn), part(7), block(7));
+            reads.request(ConnId(conn), part(7), block(7));
         }
         assert_eq!(start_all(&mut reads), [7]);
         let all = [1, 2, 3].map(|conn| (ConnId(conn), block(7)));
@@ -159,14 +159,14 @@ mod tests {
     fn connections_take_turns_and_leave_room() {
         let mut reads = Reads::default();
         for n in 0..100 {
-            reads.want(ConnId(1), part(n), block(n));
+            reads.request(ConnId(1), part(n), block(n));
         }
         assert_eq!(start_all(&mut reads).len(), MAX_READS_PER_CONN);
-        reads.want(ConnId(2), part(500), block(500));
+        reads.request(ConnId(2), part(500), block(500));
         assert_eq!(start_all(&mut reads), [500], "the other one does not wait");
         for conn in 3..100 {
             let n = 1000 + conn as u32;
-            reads.want(ConnId(conn), part(n), block(n));
+            reads.request(ConnId(conn), part(n), block(n));
         }
         assert_eq!(start_all(&mut reads).len(), MAX_READS - MAX_READS_PER_CONN - 1);
         reads.done(part(0));
@@ -177,9 +177,9 @@ mod tests {
     #[test]
     fn who_is_gone_waits_for_nothing() {
         let mut reads = Reads::default();
-        reads.want(ConnId(1), part(1), block(1));
+        reads.request(ConnId(1), part(1), block(1));
         start_all(&mut reads);
-        reads.want(ConnId(1), part(2), block(2));
+        reads.request(ConnId(1), part(2), block(2));
         reads.forget(ConnId(1));
         assert_eq!(start_all(&mut reads), [] as [u32; 0]);
         assert_eq!(reads.done(part(1)), []);

@@ -1,17 +1,19 @@
-//! What comes on a connection: bytes become handshakes, messages and blocks, and payload goes from the
-//! socket straight to its place in the piece's buffer.
+//! The receiving side of a connection: bytes become handshakes, messages and blocks, and payload
+//! goes from the stream straight to its place in the piece's buffer.
 //!
-//! Peers answer requests in order, so the next headers are known before they come. One read therefore
-//! takes many blocks at once, each to its own place, with room for the header between them:
+//! Peers answer requests in order, so the next headers are known before they are received. One read
+//! therefore takes many blocks at once, each to its own place, with room for the header between
+//! them:
 //!
 //! ```text
 //!   read ─▶ [rest of this block][13][next block][13][the one after] …
 //! ```
 //!
-//! A header that is not the expected one ends the guess: what came behind it is copied out of the places
-//! where it does not belong, and read as it is. It decides nothing, and keeps nothing but the place in the stream.
+//! A header that is not the expected one ends the run: what was received behind it is copied out of
+//! the places where it does not belong, and parsed as it is. This module decides nothing, and keeps
+//! nothing but its position in the stream.
 
-use crate::buffers::{Buffers, Lost};
+use crate::buffers::{Buffers, Evicted};
 use bytes::Bytes;
 use dunlin_base::{BlockRef, ConnId, PieceIndex, TorrentId};
 use dunlin_wire::{
@@ -24,13 +26,13 @@ use std::io::{self, IoSliceMut, Read};
 const MAX_RUN: usize = 64;
 /// Pieces that one read may fill.
 const MAX_PIECES: usize = 8;
-/// Messages that are taken at a time from what has come: what they cause is looked at before the next
+/// Messages that are taken at a time from received bytes: the engine handles them before the next
 /// ones are taken.
 pub(crate) const MESSAGES_PER_READ: usize = 16;
 /// The longest message but extensions and hashes, in bytes: the bitfield of the largest torrent.
 const MAX_FRAME: u32 = dunlin_metainfo::MAX_PIECES.div_ceil(8) + 1;
 
-/// Something that came.
+/// Something that was received.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Arrived {
     /// The other side's handshake.
@@ -39,26 +41,26 @@ pub(crate) enum Arrived {
     Message(Message),
     /// A block, in its place.
     Block(BlockRef),
-    /// A block that has no place: it could not be claimed.
-    Loose(BlockRef, Vec<u8>),
+    /// A block without a place in a buffer: it could not be claimed.
+    Unplaced(BlockRef, Vec<u8>),
 }
 
 /// Why a connection is over.
 #[derive(Debug)]
-pub(crate) enum Broken {
-    /// The other side has hung up, or the way is cut.
-    Gone(io::Error),
-    /// What it sends makes no sense.
+pub(crate) enum ReceiveError {
+    /// The peer has closed the connection, or it broke.
+    Closed(io::Error),
+    /// The peer's bytes are malformed.
     Malformed(WireError),
 }
 
-/// Where the block goes that is coming now.
+/// Where the block goes that is being received.
 #[derive(Debug)]
-enum Landing {
+enum Destination {
     /// Its place in the piece's buffer is claimed.
     Place(BlockRef),
-    /// Nowhere yet.
-    Loose(BlockRef, Vec<u8>),
+    /// Into memory of its own.
+    Unplaced(BlockRef, Vec<u8>),
 }
 
 /// One direction of a connection.
@@ -66,26 +68,26 @@ pub(crate) struct Receiver {
     conn: ConnId,
     torrent: Option<TorrentId>,
     framer: Framer,
-    landing: Option<Landing>,
-    /// What was asked for and has not come, in the order in which it was asked.
-    asked: VecDeque<BlockRef>,
-    /// Bytes that have come and were not looked at yet: a read takes no more than so many messages.
+    destination: Option<Destination>,
+    /// Blocks that were requested and not received, in the order of the requests.
+    requested: VecDeque<BlockRef>,
+    /// Received bytes that were not parsed yet: a read takes a bounded number of messages.
     rest: Bytes,
 }
 
 /// What one read brought.
 #[derive(Debug, Default)]
 pub(crate) struct Received {
-    /// What came, in order.
+    /// What was received, in order.
     pub(crate) arrived: Vec<Arrived>,
     /// Bytes.
     pub(crate) bytes: usize,
-    /// Nothing more is there now.
-    pub(crate) dry: bool,
+    /// The system has no more bytes now.
+    pub(crate) drained: bool,
 }
 
 impl Received {
-    /// How many messages came, blocks left out: what blocks cost is counted in bytes.
+    /// The number of messages without blocks: what blocks cost is counted in bytes.
     pub(crate) fn messages(&self) -> usize {
         let block = |arrived: &&Arrived| matches!(arrived, Arrived::Block(_));
         self.arrived.len() - self.arrived.iter().filter(block).count()
@@ -97,30 +99,30 @@ impl Receiver {
     pub(crate) fn new(conn: ConnId) -> Receiver {
         let limits = FramerLimits { max_frame: MAX_FRAME, ..FramerLimits::default() };
         let framer = Framer::new(limits, PieceMode::Direct);
-        let (asked, rest) = (VecDeque::new(), Bytes::new());
-        Receiver { conn, torrent: None, framer, landing: None, asked, rest }
+        let (requested, rest) = (VecDeque::new(), Bytes::new());
+        Receiver { conn, torrent: None, framer, destination: None, requested, rest }
     }
 
-    /// Whether something has come that was not looked at yet.
+    /// Whether received bytes were not parsed yet.
     pub(crate) fn has_rest(&self) -> bool {
         !self.rest.is_empty()
     }
 
-    /// Bytes of memory that what has come takes, places in pieces left out.
+    /// Bytes of memory that it holds, without places in pieces' buffers.
     pub(crate) fn held(&self) -> usize {
-        let loose = match &self.landing {
-            Some(Landing::Loose(_, bytes)) => bytes.capacity(),
+        let loose = match &self.destination {
+            Some(Destination::Unplaced(_, bytes)) => bytes.capacity(),
             _ => 0,
         };
         self.framer.held() + self.rest.len() + loose
     }
 
-    /// The torrent that the connection is for.
-    pub(crate) fn belongs_to(&mut self, torrent: TorrentId) {
+    /// Sets the torrent that the connection is for.
+    pub(crate) fn set_torrent(&mut self, torrent: TorrentId) {
         self.torrent = Some(torrent);
     }
 
-    /// Whether the other side has not greeted yet.
+    /// Whether the peer's handshake was not received yet.
     pub(crate) fn awaits_handshake(&self) -> bool {
         self.framer.awaits_handshake()
     }
@@ -130,31 +132,33 @@ impl Receiver {
         self.torrent
     }
 
-    /// A request goes out.
-    pub(crate) fn asks(&mut self, block: BlockRef) {
-        self.asked.push_back(block);
+    /// A request for the block is sent.
+    pub(crate) fn request_sent(&mut self, block: BlockRef) {
+        self.requested.push_back(block);
     }
 
-    /// A request will not be answered.
-    pub(crate) fn unasked(&mut self, block: BlockRef) {
-        if let Some(at) = self.asked.iter().position(|asked| *asked == block) {
-            self.asked.remove(at);
+    /// The request for the block is answered, or will not be.
+    pub(crate) fn request_ended(&mut self, block: BlockRef) {
+        if let Some(at) = self.requested.iter().position(|requested| *requested == block) {
+            self.requested.remove(at);
         }
     }
 
-    /// The memory that the coming block was to land in is gone.
-    pub(crate) fn displaced(&mut self, lost: Lost) {
-        if let Some(Landing::Place(block)) = &self.landing {
+    /// The memory into which a block is being received is gone; the rest goes elsewhere.
+    pub(crate) fn evicted(&mut self, evicted: Evicted) {
+        if let Some(Destination::Place(block)) = &self.destination {
             let block = *block;
-            let mut bytes = lost.bytes;
+            let mut bytes = evicted.bytes;
             bytes.resize(block.len as usize, 0);
-            self.landing = Some(Landing::Loose(block, bytes));
+            self.destination = Some(Destination::Unplaced(block, bytes));
         }
     }
 
-    /// Gives up what it has claimed.
+    /// Gives up its claim.
     pub(crate) fn close(&mut self, buffers: &mut Buffers) {
-        if let (Some(Landing::Place(block)), Some(torrent)) = (self.landing.take(), self.torrent) {
+        if let (Some(Destination::Place(block)), Some(torrent)) =
+            (self.destination.take(), self.torrent)
+        {
             buffers.unclaim(torrent, block, self.conn);
         }
     }
@@ -162,13 +166,13 @@ impl Receiver {
     /// Reads once from `from`: into places where blocks are expected, otherwise through `scratch`.
     ///
     /// # Errors
-    /// If the connection is over, or its bytes are none of the protocol.
+    /// If the connection is over, or the peer's bytes are malformed.
     pub(crate) fn read(
         &mut self,
         from: &mut impl Read,
         buffers: &mut Buffers,
         scratch: &mut [u8],
-    ) -> Result<Received, Broken> {
+    ) -> Result<Received, ReceiveError> {
         let mut received = Received::default();
         if self.has_rest() {
             let rest = std::mem::take(&mut self.rest);
@@ -177,22 +181,22 @@ impl Receiver {
             return Ok(received);
         }
         let run = self.expected(buffers);
-        let coming = matches!(self.landing, Some(Landing::Place(_)));
+        let coming = matches!(self.destination, Some(Destination::Place(_)));
         let result = if run.is_empty() && !coming {
             self.read_plain(from, buffers, scratch, &mut received)
         } else {
             self.read_run(from, buffers, run, &mut received)
         };
         match result {
-            Ok(0) => Err(Broken::Gone(io::ErrorKind::UnexpectedEof.into())),
+            Ok(0) => Err(ReceiveError::Closed(io::ErrorKind::UnexpectedEof.into())),
             Ok(bytes) => {
                 received.bytes = bytes;
                 Ok(received)
             }
-            Err(Broken::Gone(error)) => match error.kind() {
-                io::ErrorKind::WouldBlock => Ok(Received { dry: true, ..received }),
+            Err(ReceiveError::Closed(error)) => match error.kind() {
+                io::ErrorKind::WouldBlock => Ok(Received { drained: true, ..received }),
                 io::ErrorKind::Interrupted => Ok(received),
-                _ => Err(Broken::Gone(error)),
+                _ => Err(ReceiveError::Closed(error)),
             },
             Err(malformed) => Err(malformed),
         }
@@ -202,18 +206,18 @@ impl Receiver {
     fn expected(&mut self, buffers: &mut Buffers) -> Vec<BlockRef> {
         let Some(torrent) = self.torrent else { return Vec::new() };
         let at_head = self.framer.at_message_start();
-        let in_place = matches!(self.landing, Some(Landing::Place(_)));
+        let in_place = matches!(self.destination, Some(Destination::Place(_)));
         if !at_head && !in_place {
             return Vec::new();
         }
-        let coming = match &self.landing {
-            Some(Landing::Place(block)) => Some(*block),
+        let coming = match &self.destination {
+            Some(Destination::Place(block)) => Some(*block),
             _ => None,
         };
         let mut run: Vec<BlockRef> = Vec::new();
         let mut last = coming;
         let mut pieces = usize::from(coming.is_some());
-        for block in self.asked.iter().filter(|block| Some(**block) != coming).take(MAX_RUN) {
+        for block in self.requested.iter().filter(|block| Some(**block) != coming).take(MAX_RUN) {
             // Places are cut from the buffers from front to back.
             match last {
                 Some(last) if last.piece == block.piece && block.begin < last.begin + last.len => {
@@ -239,13 +243,13 @@ impl Receiver {
         buffers: &mut Buffers,
         scratch: &mut [u8],
         received: &mut Received,
-    ) -> Result<usize, Broken> {
-        // With blocks to come, a header that was cut is completed by itself, so that the payload behind
-        // it goes to its place.
-        let cut = !self.asked.is_empty() && self.framer.in_message_head();
+    ) -> Result<usize, ReceiveError> {
+        // With blocks to come, a header that was cut is completed by itself, so that the payload
+        // behind it goes to its place.
+        let cut = !self.requested.is_empty() && self.framer.in_message_head();
         let most = if cut { PIECE_HEADER_LEN.min(scratch.len()) } else { scratch.len() };
         let scratch = scratch.get_mut(..most).unwrap_or_default();
-        let bytes = from.read(scratch).map_err(Broken::Gone)?;
+        let bytes = from.read(scratch).map_err(ReceiveError::Closed)?;
         self.take(scratch.get(..bytes).unwrap_or_default(), buffers, received)?;
         Ok(bytes)
     }
@@ -257,10 +261,10 @@ impl Receiver {
         buffers: &mut Buffers,
         run: Vec<BlockRef>,
         received: &mut Received,
-    ) -> Result<usize, Broken> {
+    ) -> Result<usize, ReceiveError> {
         let Some(torrent) = self.torrent else { return Ok(0) };
-        let coming = match &self.landing {
-            Some(Landing::Place(block)) => {
+        let coming = match &self.destination {
+            Some(Destination::Place(block)) => {
                 let left = self.framer.payload_left();
                 Some((*block, block.len.saturating_sub(left)))
             }
@@ -270,7 +274,7 @@ impl Receiver {
         let mut lent = lend(buffers, torrent, coming.map(|(block, _)| block).iter().chain(&run));
         let result = {
             let mut slices = Vec::with_capacity(1 + 2 * run.len());
-            let mut places = Places::new(&mut lent);
+            let mut places = BlockSlices::new(&mut lent);
             if let Some((block, done)) = coming {
                 slices.extend(places.cut(block, done).map(IoSliceMut::new));
             }
@@ -285,15 +289,15 @@ impl Receiver {
             Ok(bytes) => bytes,
             Err(error) => {
                 run.iter().for_each(|block| buffers.unclaim(torrent, *block, self.conn));
-                return Err(Broken::Gone(error));
+                return Err(ReceiveError::Closed(error));
             }
         };
-        self.sort_out(buffers, torrent, &run, &headers, bytes, received)?;
+        self.process_run(buffers, torrent, &run, &headers, bytes, received)?;
         Ok(bytes)
     }
 
-    /// Goes through what a run brought.
-    fn sort_out(
+    /// Processes the bytes that a run has received.
+    fn process_run(
         &mut self,
         buffers: &mut Buffers,
         torrent: TorrentId,
@@ -301,20 +305,20 @@ impl Receiver {
         headers: &[[u8; PIECE_HEADER_LEN]],
         bytes: usize,
         received: &mut Received,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), ReceiveError> {
         let mut left = bytes;
-        if matches!(self.landing, Some(Landing::Place(_))) {
+        if matches!(self.destination, Some(Destination::Place(_))) {
             let took = left.min(self.framer.payload_left() as usize);
             self.framer.payload_received(took as u32);
             left -= took;
-            self.land(buffers, received);
+            self.complete_block(buffers, received);
         }
         for (index, (block, header)) in run.iter().zip(headers).enumerate() {
             let came = header.get(..left.min(PIECE_HEADER_LEN)).unwrap_or_default();
             if !self.is_header(came, *block) {
                 // Not what was expected: the rest is read as it is.
                 let rest =
-                    leavings(buffers, torrent, self.conn, &run[index..], &headers[index..], left);
+                    bytes_from(buffers, torrent, self.conn, &run[index..], &headers[index..], left);
                 run[index..].iter().for_each(|block| buffers.unclaim(torrent, *block, self.conn));
                 return self.take(&rest, buffers, received);
             }
@@ -324,12 +328,12 @@ impl Receiver {
                 return self.take(came, buffers, received);
             }
             let mut input = came;
-            self.framer.next_frame(&mut input).map_err(Broken::Malformed)?;
-            self.landing = Some(Landing::Place(*block));
+            self.framer.next_frame(&mut input).map_err(ReceiveError::Malformed)?;
+            self.destination = Some(Destination::Place(*block));
             let took = left.min(self.framer.payload_left() as usize);
             self.framer.payload_received(took as u32);
             left -= took;
-            self.land(buffers, received);
+            self.complete_block(buffers, received);
             if left == 0 {
                 run[index + 1..]
                     .iter()
@@ -347,33 +351,33 @@ impl Receiver {
         header.starts_with(came)
     }
 
-    /// If all of the coming block is here, it has arrived.
-    fn land(&mut self, buffers: &mut Buffers, received: &mut Received) {
+    /// Adds the block to what was received, if all of it is here.
+    fn complete_block(&mut self, buffers: &mut Buffers, received: &mut Received) {
         if self.framer.payload_left() > 0 {
             return;
         }
-        match self.landing.take() {
-            Some(Landing::Place(block)) => {
-                self.unasked(block);
+        match self.destination.take() {
+            Some(Destination::Place(block)) => {
+                self.request_ended(block);
                 let torrent = self.torrent.unwrap_or_default();
                 buffers.arrived(torrent, block, self.conn);
                 received.arrived.push(Arrived::Block(block));
             }
-            Some(Landing::Loose(block, bytes)) => {
-                self.unasked(block);
-                received.arrived.push(Arrived::Loose(block, bytes));
+            Some(Destination::Unplaced(block, bytes)) => {
+                self.request_ended(block);
+                received.arrived.push(Arrived::Unplaced(block, bytes));
             }
             None => {}
         }
     }
 
-    /// Takes bytes as they are; those that are too many for now wait.
+    /// Parses bytes; those beyond the messages of one read wait.
     fn take(
         &mut self,
         input: &[u8],
         buffers: &mut Buffers,
         received: &mut Received,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), ReceiveError> {
         let left = self.feed(input, buffers, received)?;
         if left > 0 {
             self.rest = Bytes::copy_from_slice(input.get(input.len() - left..).unwrap_or_default());
@@ -381,16 +385,16 @@ impl Receiver {
         Ok(())
     }
 
-    /// Takes messages from bytes as they are; returns how many bytes are left.
+    /// Parses messages of one read from bytes; returns how many bytes are left.
     fn feed(
         &mut self,
         mut input: &[u8],
         buffers: &mut Buffers,
         received: &mut Received,
-    ) -> Result<usize, Broken> {
+    ) -> Result<usize, ReceiveError> {
         let most = received.arrived.len() + MESSAGES_PER_READ;
         while received.arrived.len() < most {
-            let frame = self.framer.next_frame(&mut input).map_err(Broken::Malformed)?;
+            let frame = self.framer.next_frame(&mut input).map_err(ReceiveError::Malformed)?;
             match frame {
                 None => return Ok(0),
                 Some(Frame::Handshake(handshake)) => {
@@ -398,8 +402,8 @@ impl Receiver {
                 }
                 Some(Frame::Message(message)) => {
                     match &message {
-                        Message::RejectRequest(block) => self.unasked(*block),
-                        Message::Choke => self.asked.clear(),
+                        Message::RejectRequest(block) => self.request_ended(*block),
+                        Message::Choke => self.requested.clear(),
                         _ => {}
                     }
                     let large = has_large_answer(&message);
@@ -409,30 +413,30 @@ impl Receiver {
                     }
                 }
                 Some(Frame::PieceHeader { range: block }) => {
-                    let known = self.torrent.filter(|_| self.asked.contains(&block));
+                    let known = self.torrent.filter(|_| self.requested.contains(&block));
                     let claimed =
                         known.is_some_and(|torrent| buffers.claim(torrent, block, self.conn));
-                    self.landing = Some(match claimed {
-                        true => Landing::Place(block),
-                        false => Landing::Loose(block, vec![0; block.len as usize]),
+                    self.destination = Some(match claimed {
+                        true => Destination::Place(block),
+                        false => Destination::Unplaced(block, vec![0; block.len as usize]),
                     });
                 }
                 Some(Frame::Payload { offset, data }) => {
                     let at = offset as usize..offset as usize + data.len();
-                    let place = match &mut self.landing {
-                        Some(Landing::Place(block)) => {
+                    let place = match &mut self.destination {
+                        Some(Destination::Place(block)) => {
                             let torrent = self.torrent.unwrap_or_default();
                             buffers
                                 .bytes_mut(torrent, *block, self.conn)
                                 .and_then(|all| all.get_mut(at))
                         }
-                        Some(Landing::Loose(_, all)) => all.get_mut(at),
+                        Some(Destination::Unplaced(_, all)) => all.get_mut(at),
                         None => None,
                     };
                     if let Some(place) = place {
                         place.copy_from_slice(data);
                     }
-                    self.land(buffers, received);
+                    self.complete_block(buffers, received);
                 }
                 // Not in this mode.
                 Some(Frame::Piece { .. }) => {}
@@ -442,8 +446,8 @@ impl Receiver {
     }
 }
 
-/// Whether the answer to this message may be thousands of times as long: nothing behind it is looked
-/// at before it is queued.
+/// Whether the answer to this message may be thousands of times as long: nothing behind it is
+/// parsed before the answer is queued.
 fn has_large_answer(message: &Message) -> bool {
     matches!(message, Message::HashRequest(_) | Message::Extended { .. })
 }
@@ -477,16 +481,16 @@ fn give_back(
 }
 
 /// Cuts places from buffers, from front to back.
-struct Places<'l> {
+struct BlockSlices<'l> {
     rest: std::slice::IterMut<'l, (PieceIndex, dunlin_disk::Buffer)>,
     piece: Option<PieceIndex>,
     at: usize,
     bytes: &'l mut [u8],
 }
 
-impl<'l> Places<'l> {
-    fn new(lent: &'l mut [(PieceIndex, dunlin_disk::Buffer)]) -> Places<'l> {
-        Places { rest: lent.iter_mut(), piece: None, at: 0, bytes: &mut [] }
+impl<'l> BlockSlices<'l> {
+    fn new(lent: &'l mut [(PieceIndex, dunlin_disk::Buffer)]) -> BlockSlices<'l> {
+        BlockSlices { rest: lent.iter_mut(), piece: None, at: 0, bytes: &mut [] }
     }
 
     /// The place of a block, but for the `done` bytes at its beginning.
@@ -511,8 +515,8 @@ impl<'l> Places<'l> {
     }
 }
 
-/// The bytes of a run from its first header on, as they came.
-fn leavings(
+/// The bytes of a run from its first header on, in the order in which they were received.
+fn bytes_from(
     buffers: &mut Buffers,
     torrent: TorrentId,
     conn: ConnId,

@@ -1,15 +1,16 @@
-//! The loop: one thread, named `net`, that owns every socket and the engine. It hears what happened
-//! (sockets, disk, trackers, the app, time), tells the engine, and does what the engine asks. It decides
-//! nothing but how much of one connection is read before the next one has its turn.
+//! The loop: one thread, named `net`, that owns every socket and the engine. It receives what
+//! happened (sockets, disk, trackers, the app, time), passes it to the engine, and does what the
+//! engine asks. It decides nothing but how much of one connection is read before the next one has
+//! its turn.
 //!
 //! - `sockets`: listening, dialling, reading and writing;
 //! - `outputs`: what the engine asks for;
 //! - `payload`: pieces that come, and blocks that go;
-//! - `held`: memory that connections hold, counted and bounded;
+//! - `memory`: memory that connections hold, counted and bounded;
 //! - `torrents`: the torrents, and what is forgotten with one;
 //! - `views`: what people see of them.
 
-mod held;
+mod memory;
 mod outputs;
 mod payload;
 mod sockets;
@@ -24,7 +25,7 @@ use crate::listener::Listener;
 use crate::messages::{Mailbox, NetEvent, WorldMessage};
 use crate::outbox::Outbox;
 use crate::reads::Reads;
-use crate::receive::Receiver as Incoming;
+use crate::receive::Receiver;
 use crate::stream::Stream;
 use crate::tracker_client::TrackerClient;
 use dunlin_base::{BlockRef, ConnId, InfoHash, Time, TorrentId};
@@ -33,18 +34,18 @@ use dunlin_disk::{Budget, Existing, Fs, Opened, PathClaims, Storage};
 use dunlin_engine::client::Node;
 use dunlin_engine::io::Input;
 use dunlin_hash::HashPool;
-use held::Pace;
+use memory::SendProgress;
 use mio::{Events, Poll, Token};
-use payload::Hot;
+use payload::ReadCache;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use torrents::TorrentEntry;
 use views::ViewSchedule;
 
-/// Wakes the loop when something else than a socket has news.
+/// The token of wake-ups by other threads: a message waits.
 pub(crate) const WAKER: Token = Token(0);
 /// Listeners come behind the waker, UDP sockets behind the listeners, and then connections.
 const FIRST_LISTENER: usize = 1;
@@ -52,29 +53,29 @@ pub(crate) const FIRST_UDP: Token = Token(8);
 const FIRST_CONN: usize = 16;
 /// Bytes that are read without knowing where they go.
 const SCRATCH: usize = 64 << 10;
-/// The loop wakes up once in this time though nothing happens: connections that have stalled are closed
-/// then.
+/// The loop wakes up once in this time though nothing happens: connections that have stalled are
+/// closed then.
 const IDLE_WAKE_UP: Duration = Duration::from_secs(1);
-/// Who waits for memory so long asks the others to move over.
-const STARVING: Duration = Duration::from_secs(1);
+/// When a piece has waited for memory for so long, the engine is asked to free some.
+const MEMORY_WAIT: Duration = Duration::from_secs(1);
 
 /// One connection.
-struct Conn {
+struct Connection {
     stream: Stream,
-    receiver: Incoming,
+    receiver: Receiver,
     outbox: Outbox,
-    /// The dial has not come through yet: until then at the latest.
-    dialling: Option<Instant>,
-    /// There may be something to read.
+    /// The connection is being dialled; the dial fails at this time.
+    dial_deadline: Option<Instant>,
+    /// The system may have bytes to read.
     readable: bool,
-    /// The system may take something.
+    /// The system may take bytes.
     writable: bool,
-    /// Whether it takes what is sent to it.
-    pace: Pace,
-    /// Bytes of memory that it holds, as they were counted last.
+    /// When the peer last took something of what is sent to it.
+    send_progress: SendProgress,
+    /// Bytes of memory that it held when they were counted last.
     held: usize,
-    /// Why it is hung up on was said.
-    explained: bool,
+    /// The reason of its end is in the log.
+    reason_logged: bool,
 }
 
 /// Everything that the thread owns.
@@ -85,32 +86,33 @@ pub(crate) struct World {
     start: Instant,
     listeners: Vec<Listener>,
     datagrams: Arc<DatagramSockets>,
-    conns: BTreeMap<ConnId, Conn>,
+    conns: BTreeMap<ConnId, Connection>,
     next_conn: u64,
-    /// Connections that have something to do though no event says so.
+    /// Connections that can be read or written, without a further event of the system.
     ready: BTreeSet<ConnId>,
     /// Listeners at which more may wait.
-    knocking: BTreeSet<usize>,
+    ready_listeners: BTreeSet<usize>,
     /// UDP sockets at which more datagrams may wait.
     udp_ready: BTreeSet<usize>,
     /// Bytes of memory that all connections hold.
     held: usize,
-    /// Connections that hold too much: they are closed as soon as the engine has been heard out.
-    doomed: BTreeSet<ConnId>,
+    /// Connections that hold too much memory. They are closed when the engine has no more outputs.
+    closing_conns: BTreeSet<ConnId>,
     max_conns: usize,
     open_files: usize,
-    /// Listeners that could not accept for want of a descriptor; they go on when one is free.
-    held_off: BTreeSet<usize>,
+    /// Listeners that could not accept because no descriptor was free. They are tried again when a
+    /// connection is closed.
+    blocked_listeners: BTreeSet<usize>,
     buffers: Buffers,
     fs: Arc<dyn Fs>,
     budget: Arc<Budget>,
-    /// Since when somebody waits for memory.
-    starving: Option<Instant>,
+    /// Since when a piece waits for memory.
+    out_of_memory_since: Option<Instant>,
     pool: Arc<HashPool>,
     /// Where the pool reports to.
     report: pieces::Reporter,
     disk: Disk,
-    hot: Hot,
+    read_cache: ReadCache,
     reads: Reads,
     trackers: TrackerClient,
     torrents: BTreeMap<TorrentId, TorrentEntry>,
@@ -122,22 +124,22 @@ pub(crate) struct World {
     storages: BTreeMap<PathBuf, Weak<Storage>>,
     /// Which torrent writes which path.
     claims: PathClaims,
-    /// Blocks that have come and for which there was no place.
-    loose: BTreeMap<(ConnId, BlockRef), Vec<u8>>,
+    /// Blocks that were received and had no place in a piece's buffer.
+    unplaced_blocks: BTreeMap<(ConnId, BlockRef), Vec<u8>>,
     inputs: VecDeque<Input>,
-    messages: Receiver<WorldMessage>,
+    messages: mpsc::Receiver<WorldMessage>,
     events: Sender<NetEvent>,
     mailbox: Arc<Mailbox>,
     views: ViewSchedule,
     scratch: Vec<u8>,
     digest_key: u64,
-    /// Nobody has to be told any more; what is left is to close files.
+    /// The engine has stopped; files are still being closed.
     stopped: bool,
     closing: BTreeSet<TorrentId>,
 }
 
-/// What the loop is made of.
-pub(crate) struct Parts {
+/// What the loop is given at its start.
+pub(crate) struct WorldSetup {
     pub(crate) node: Node,
     pub(crate) poll: Poll,
     pub(crate) bind: Bind,
@@ -152,56 +154,56 @@ pub(crate) struct Parts {
     pub(crate) report: Reporter,
     pub(crate) disk: Disk,
     pub(crate) trackers: TrackerClient,
-    pub(crate) messages: Receiver<WorldMessage>,
+    pub(crate) messages: mpsc::Receiver<WorldMessage>,
     pub(crate) events: Sender<NetEvent>,
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) digest_key: u64,
 }
 
 impl World {
-    pub(crate) fn new(parts: Parts) -> World {
-        let buffers = Buffers::new(Arc::clone(parts.budget.buffers()));
-        let hot = Hot::new(parts.budget.total() / 8);
+    pub(crate) fn new(setup: WorldSetup) -> World {
+        let buffers = Buffers::new(Arc::clone(setup.budget.buffers()));
+        let read_cache = ReadCache::new(setup.budget.total() / 8);
         World {
-            node: parts.node,
-            poll: parts.poll,
-            bind: parts.bind,
+            node: setup.node,
+            poll: setup.poll,
+            bind: setup.bind,
             start: Instant::now(),
-            listeners: parts.listeners,
-            datagrams: parts.datagrams,
+            listeners: setup.listeners,
+            datagrams: setup.datagrams,
             conns: BTreeMap::new(),
             next_conn: 0,
             ready: BTreeSet::new(),
-            knocking: BTreeSet::new(),
+            ready_listeners: BTreeSet::new(),
             udp_ready: BTreeSet::new(),
             held: 0,
-            doomed: BTreeSet::new(),
-            max_conns: parts.max_conns,
-            open_files: parts.open_files,
-            held_off: BTreeSet::new(),
+            closing_conns: BTreeSet::new(),
+            max_conns: setup.max_conns,
+            open_files: setup.open_files,
+            blocked_listeners: BTreeSet::new(),
             buffers,
-            fs: parts.fs,
-            budget: parts.budget,
-            starving: None,
-            pool: parts.pool,
-            report: Arc::new(move |done| (parts.report)(DiskDone::Pieces(done))),
-            disk: parts.disk,
-            hot,
+            fs: setup.fs,
+            budget: setup.budget,
+            out_of_memory_since: None,
+            pool: setup.pool,
+            report: Arc::new(move |done| (setup.report)(DiskDone::Pieces(done))),
+            disk: setup.disk,
+            read_cache,
             reads: Reads::default(),
-            trackers: parts.trackers,
+            trackers: setup.trackers,
             torrents: BTreeMap::new(),
             removing: BTreeSet::new(),
             by_hash: BTreeMap::new(),
             storages: BTreeMap::new(),
             claims: PathClaims::default(),
-            loose: BTreeMap::new(),
+            unplaced_blocks: BTreeMap::new(),
             inputs: VecDeque::new(),
-            messages: parts.messages,
-            events: parts.events,
-            mailbox: parts.mailbox,
+            messages: setup.messages,
+            events: setup.events,
+            mailbox: setup.mailbox,
             views: ViewSchedule::new(Instant::now()),
             scratch: vec![0; SCRATCH],
-            digest_key: parts.digest_key,
+            digest_key: setup.digest_key,
             stopped: false,
             closing: BTreeSet::new(),
         }
@@ -224,35 +226,36 @@ impl World {
             if self.stopped && self.closing.is_empty() {
                 break;
             }
-            if let Err(error) = self.poll.poll(&mut events, Some(self.patience()))
+            if let Err(error) = self.poll.poll(&mut events, Some(self.poll_timeout()))
                 && error.kind() != std::io::ErrorKind::Interrupted
             {
-                tracing::error!(%error, "the system does not say what its sockets do");
+                tracing::error!(%error, "sockets cannot be watched any more");
                 break;
             }
             for event in &events {
                 self.socket_event(event);
             }
-            self.hear();
+            self.receive_messages();
             self.receive_datagrams();
-            self.turns();
-            self.overdue();
-            self.count_held();
+            self.serve_connections();
+            self.handle_timeouts();
+            self.report_memory();
         }
         self.publish_views(true);
         let _ = self.events.send(NetEvent::Stopped);
     }
 
-    /// How long nothing needs to be done unless something happens.
-    fn patience(&self) -> Duration {
-        if !(self.ready.is_empty() && self.knocking.is_empty() && self.udp_ready.is_empty()) {
+    /// How long the loop may wait for an event.
+    fn poll_timeout(&self) -> Duration {
+        if !(self.ready.is_empty() && self.ready_listeners.is_empty() && self.udp_ready.is_empty())
+        {
             return Duration::ZERO;
         }
         let now = self.now();
         let engine = self.node.next_timeout().map(|(at, _)| at.since(now));
-        let dials = self.conns.values().filter_map(|conn| conn.dialling).min();
+        let dials = self.conns.values().filter_map(|conn| conn.dial_deadline).min();
         let dials = dials.map(|at| at.saturating_duration_since(Instant::now()));
-        let memory = self.starving.map(|_| STARVING);
+        let memory = self.out_of_memory_since.map(|_| MEMORY_WAIT);
         // Rounded up: a wake-up that is too early finds nothing to do.
         let views = self.views.wait().map(|wait| wait.max(Duration::from_millis(1)));
         let soonest = [engine, dials, memory, views].into_iter().flatten().min();
@@ -270,16 +273,16 @@ impl World {
                     self.output(output);
                 }
             }
-            let Some(conn) = self.doomed.pop_first() else { return };
-            if let Some(closed) = self.forget(conn) {
+            let Some(conn) = self.closing_conns.pop_first() else { return };
+            if let Some(closed) = self.remove_conn(conn) {
                 closed.stream.shutdown(self.poll.registry());
                 self.inputs.push_back(Input::Disconnected { conn });
             }
         }
     }
 
-    /// What the app and the other threads have said.
-    fn hear(&mut self) {
+    /// Receives the messages of the app and the other threads.
+    fn receive_messages(&mut self) {
         while let Ok(message) = self.messages.try_recv() {
             match message {
                 WorldMessage::Add(new) => self.add(*new),
@@ -289,7 +292,7 @@ impl World {
                     self.inputs.push_back(Input::Announced { torrent, tracker, result });
                 }
                 WorldMessage::MemoryFree => {
-                    self.starving = None;
+                    self.out_of_memory_since = None;
                     self.inputs.push_back(Input::MemoryFree);
                 }
             }
@@ -297,7 +300,7 @@ impl World {
         }
     }
 
-    /// What a disk thread has done.
+    /// Receives what a disk thread has done.
     fn done(&mut self, done: DiskDone) {
         let input = match done {
             DiskDone::Checking { torrent, done, total } => {
@@ -306,9 +309,9 @@ impl World {
             }
             DiskDone::Opened { torrent, result } => match result {
                 Ok(Opened { have, resumed, faults, .. }) => {
-                    if let Some(known) = self.torrents.get_mut(&torrent) {
-                        known.open = true;
-                        if known.existing == Existing::Read {
+                    if let Some(entry) = self.torrents.get_mut(&torrent) {
+                        entry.open = true;
+                        if entry.existing == Existing::Read {
                             let _ = self.events.send(NetEvent::Faults { torrent, faults });
                         }
                     }
@@ -324,8 +327,8 @@ impl World {
             DiskDone::Closed { torrent, report } => {
                 self.closing.remove(&torrent);
                 self.synced(report);
-                if let Some(known) = self.torrents.get_mut(&torrent) {
-                    known.open = false;
+                if let Some(entry) = self.torrents.get_mut(&torrent) {
+                    entry.open = false;
                 }
                 Input::Closed { torrent }
             }
@@ -373,18 +376,18 @@ impl World {
         }
     }
 
-    /// What is due for the world's own reasons.
-    fn overdue(&mut self) {
+    /// Does what is due by time and is not the engine's.
+    fn handle_timeouts(&mut self) {
         let now = Instant::now();
-        let late = |conn: &Conn| conn.dialling.is_some_and(|until| until <= now);
+        let late = |conn: &Connection| conn.dial_deadline.is_some_and(|until| until <= now);
         let late: Vec<ConnId> =
             self.conns.iter().filter(|(_, conn)| late(conn)).map(|(id, _)| *id).collect();
         for conn in late {
             self.dial_failed(conn);
         }
         self.close_stalled(now);
-        if self.starving.is_some_and(|since| since.elapsed() >= STARVING) {
-            self.starving = Some(now);
+        if self.out_of_memory_since.is_some_and(|since| since.elapsed() >= MEMORY_WAIT) {
+            self.out_of_memory_since = Some(now);
             self.inputs.push_back(Input::MemoryWanted);
         }
     }

@@ -7,7 +7,6 @@ const LEFT: &[(&str, &str, usize)] = &[
     ("circles", "worlds/cluster", 15),
     ("names", "engine", 1),
     ("names", "worlds/cluster", 2),
-    ("names", "worlds/net", 3),
 ];
 
 /// Which complaints of a crate the list does not cover.

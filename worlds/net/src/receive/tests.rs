@@ -29,7 +29,7 @@ impl Read for Drip {
         }
         let mut most = 1 + self.rng.below(700) as usize;
         if self.at < HANDSHAKE_LEN {
-            // Nobody sends a block before it was asked for one.
+            // A peer sends no block before it was asked for one.
             most = most.min(HANDSHAKE_LEN - self.at);
         }
         let mut taken = 0;
@@ -84,8 +84,8 @@ fn drawn(word: &str) -> BlockRef {
     block(piece.parse().unwrap(), index.parse().unwrap())
 }
 
-/// Asks for `asked`, receives `comes`, and returns the blocks that arrived in place and loose, and the
-/// other messages.
+/// Asks for `asked`, receives `comes`, and returns the blocks that arrived in place and loose, and
+/// the other messages.
 fn receive(asked: &str, comes: &str, seed: u64) -> (Vec<BlockRef>, Vec<BlockRef>, Vec<Message>) {
     let budget = Budget::new(1 << 20);
     let mut buffers = Buffers::new(Arc::clone(budget.buffers()));
@@ -105,15 +105,15 @@ fn receive(asked: &str, comes: &str, seed: u64) -> (Vec<BlockRef>, Vec<BlockRef>
             match arrived {
                 Arrived::Handshake(found) => {
                     assert_eq!(found, handshake());
-                    receiver.belongs_to(TORRENT);
-                    asked.split_whitespace().for_each(|word| receiver.asks(drawn(word)));
+                    receiver.set_torrent(TORRENT);
+                    asked.split_whitespace().for_each(|word| receiver.request_sent(drawn(word)));
                 }
                 Arrived::Message(message) => messages.push(message),
                 Arrived::Block(block) => {
                     assert!(buffers.keep(TORRENT, block, CONN), "{block:?} is parked");
                     placed.push(block);
                 }
-                Arrived::Loose(block, bytes) => {
+                Arrived::Unplaced(block, bytes) => {
                     assert_eq!(bytes, data(block));
                     loose.push(block);
                 }
@@ -171,8 +171,8 @@ fn a_place_that_goes_away_while_its_block_comes_is_no_loss() {
     let key = (TORRENT, PieceIndex(0));
     buffers.reserve(key, budget.reserve(0, 256).unwrap(), PIECE, BLOCK, false);
     let mut receiver = Receiver::new(CONN);
-    receiver.belongs_to(TORRENT);
-    receiver.asks(block(0, 1));
+    receiver.set_torrent(TORRENT);
+    receiver.request_sent(block(0, 1));
     let bytes = stream("0.1");
     let mut scratch = [0; 68];
     let begun = 68 + PIECE_HEADER_LEN + 20;
@@ -181,14 +181,14 @@ fn a_place_that_goes_away_while_its_block_comes_is_no_loss() {
     while (first.position() as usize) < begun || receiver.has_rest() {
         arrived.extend(receiver.read(&mut first, &mut buffers, &mut scratch).unwrap().arrived);
     }
-    for lost in buffers.release(key) {
-        receiver.displaced(lost);
+    for evicted in buffers.release(key) {
+        receiver.evicted(evicted);
     }
     let mut rest = io::Cursor::new(bytes[begun..].to_vec());
     while (rest.position() as usize) < bytes.len() - begun || receiver.has_rest() {
         arrived.extend(receiver.read(&mut rest, &mut buffers, &mut scratch).unwrap().arrived);
     }
-    assert_eq!(arrived.last(), Some(&Arrived::Loose(block(0, 1), data(block(0, 1)))));
+    assert_eq!(arrived.last(), Some(&Arrived::Unplaced(block(0, 1), data(block(0, 1)))));
 }
 
 #[test]
@@ -198,9 +198,9 @@ fn the_end_and_nonsense_are_told_apart() {
     let mut scratch = [0; 300];
     let mut receiver = Receiver::new(CONN);
     let end = receiver.read(&mut io::empty(), &mut buffers, &mut scratch);
-    assert!(matches!(end, Err(Broken::Gone(_))), "{end:?}");
+    assert!(matches!(end, Err(ReceiveError::Closed(_))), "{end:?}");
     let nonsense = receiver.read(&mut &b"GET / HTTP/1.1\r\n\r\n"[..], &mut buffers, &mut scratch);
-    assert!(matches!(nonsense, Err(Broken::Malformed(_))), "{nonsense:?}");
+    assert!(matches!(nonsense, Err(ReceiveError::Malformed(_))), "{nonsense:?}");
 }
 
 #[test]
@@ -258,5 +258,5 @@ fn a_long_message_keeps_no_memory_and_one_that_is_too_long_is_none() {
     assert_eq!(receiver.held(), 0);
     let mut long = &[&(MAX_FRAME + 1).to_be_bytes()[..], &[5]].concat()[..];
     let broken = receiver.read(&mut long, &mut buffers, &mut scratch);
-    assert!(matches!(broken, Err(Broken::Malformed(_))), "{broken:?}");
+    assert!(matches!(broken, Err(ReceiveError::Malformed(_))), "{broken:?}");
 }

@@ -19,16 +19,16 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
 /// Bytes that are read for one answer: its head, its body, and as much again for how it is cut up.
 const MAX_READ: usize = 3 << 20;
 
-/// How to be sure of whom we speak to.
+/// Which certificates are trusted.
 #[derive(Clone)]
-pub(super) struct Trust(TlsConnector);
+pub(super) struct TlsTrust(TlsConnector);
 
-impl Trust {
+impl TlsTrust {
     /// The authorities that browsers trust, and those in `more`, in DER.
     ///
     /// # Errors
     /// If one of `more` is no certificate.
-    pub(super) fn new(more: Vec<Vec<u8>>) -> io::Result<Trust> {
+    pub(super) fn new(more: Vec<Vec<u8>>) -> io::Result<TlsTrust> {
         let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         for root in more {
             roots.add(CertificateDer::from(root)).map_err(io::Error::other)?;
@@ -38,27 +38,28 @@ impl Trust {
             .map_err(io::Error::other)?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Trust(TlsConnector::from(Arc::new(config))))
+        Ok(TlsTrust(TlsConnector::from(Arc::new(config))))
     }
 }
 
-/// A connection, sealed or open, from which so much is read and no more: what a tracker sends before
-/// its answer (`100 Continue`, again and again) and around it (chunks of a byte) counts, too.
-pub(super) struct Stream {
-    kind: Kind,
+/// A connection, with TLS or without, from which a bounded number of bytes is read: what a tracker
+/// sends before its answer (`100 Continue`, again and again) and around it (chunks of a byte)
+/// counts as well.
+pub(super) struct TrackerStream {
+    transport: Transport,
     /// Bytes that may still be read.
     left: usize,
 }
 
-enum Kind {
-    Open(TcpStream),
-    Sealed(Box<TlsStream<TcpStream>>),
+enum Transport {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
-impl Stream {
-    /// A connection that is not sealed.
-    pub(super) fn open(stream: TcpStream) -> Stream {
-        Stream { kind: Kind::Open(stream), left: MAX_READ }
+impl TrackerStream {
+    /// A connection without TLS.
+    pub(super) fn plain(stream: TcpStream) -> TrackerStream {
+        TrackerStream { transport: Transport::Plain(stream), left: MAX_READ }
     }
 }
 
@@ -85,30 +86,30 @@ pub(super) async fn connect(
     Err(failure)
 }
 
-/// Seals a connection for the host of this name.
-pub(super) async fn seal(
-    trust: &Trust,
+/// Starts TLS with the host of this name.
+pub(super) async fn start_tls(
+    trust: &TlsTrust,
     host: &str,
     stream: TcpStream,
     silent: Duration,
-) -> io::Result<Stream> {
+) -> io::Result<TrackerStream> {
     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-    let sealed = timeout(silent, trust.0.connect(name, stream)).await;
-    let sealed = sealed.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-    Ok(Stream { kind: Kind::Sealed(Box::new(sealed)), left: MAX_READ })
+    let tls = timeout(silent, trust.0.connect(name, stream)).await;
+    let tls = tls.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    Ok(TrackerStream { transport: Transport::Tls(Box::new(tls)), left: MAX_READ })
 }
 
-impl AsyncRead for Stream {
+impl AsyncRead for TrackerStream {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let Stream { kind, left } = self.get_mut();
+        let TrackerStream { transport, left } = self.get_mut();
         let before = into.filled().len();
-        let read = match kind {
-            Kind::Open(stream) => Pin::new(stream).poll_read(context, into),
-            Kind::Sealed(stream) => Pin::new(stream.as_mut()).poll_read(context, into),
+        let read = match transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_read(context, into),
+            Transport::Tls(stream) => Pin::new(stream.as_mut()).poll_read(context, into),
         };
         match left.checked_sub(into.filled().len() - before) {
             Some(rest) => *left = rest,
@@ -121,29 +122,29 @@ impl AsyncRead for Stream {
     }
 }
 
-impl AsyncWrite for Stream {
+impl AsyncWrite for TrackerStream {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().kind {
-            Kind::Open(stream) => Pin::new(stream).poll_write(context, bytes),
-            Kind::Sealed(stream) => Pin::new(stream.as_mut()).poll_write(context, bytes),
+        match &mut self.get_mut().transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
+            Transport::Tls(stream) => Pin::new(stream.as_mut()).poll_write(context, bytes),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().kind {
-            Kind::Open(stream) => Pin::new(stream).poll_flush(context),
-            Kind::Sealed(stream) => Pin::new(stream.as_mut()).poll_flush(context),
+        match &mut self.get_mut().transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_flush(context),
+            Transport::Tls(stream) => Pin::new(stream.as_mut()).poll_flush(context),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().kind {
-            Kind::Open(stream) => Pin::new(stream).poll_shutdown(context),
-            Kind::Sealed(stream) => Pin::new(stream.as_mut()).poll_shutdown(context),
+        match &mut self.get_mut().transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            Transport::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(context),
         }
     }
 }

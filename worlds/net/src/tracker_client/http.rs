@@ -1,8 +1,8 @@
 //! Announces over HTTP and HTTPS: one connection each, with limits on time, size and redirects.
 
-use super::connect::{Stream, Trust, connect, seal};
-use super::hosts::Hosts;
+use super::connect::{TlsTrust, TrackerStream, connect, start_tls};
 use super::redirect::{self, MAX_REDIRECTS};
+use super::resolver::Resolver;
 use crate::bind::Bind;
 use dunlin_tracker::http::{MAX_BODY, announce_query, read_announce};
 use dunlin_tracker::{AnnounceFailure, AnnounceReply, AnnounceRequest, Scheme, TrackerUrl};
@@ -35,7 +35,7 @@ pub(super) struct HttpClient {
     bind: Bind,
     agent: HeaderValue,
     silent: Duration,
-    trust: Trust,
+    trust: TlsTrust,
 }
 
 impl HttpClient {
@@ -48,13 +48,13 @@ impl HttpClient {
         let shown = |c: &char| c.is_ascii_graphic() || *c == ' ';
         let agent: String = agent.chars().filter(shown).take(MAX_AGENT).collect();
         let agent = HeaderValue::from_str(&agent).map_err(io::Error::other)?;
-        Ok(HttpClient { bind, agent, silent, trust: Trust::new(roots)? })
+        Ok(HttpClient { bind, agent, silent, trust: TlsTrust::new(roots)? })
     }
 
     /// Announces to `url` at one of `ips`; also says which address answered in the end.
     pub(super) async fn announce(
         &self,
-        hosts: &Hosts,
+        resolver: &Resolver,
         url: &TrackerUrl,
         ips: &[IpAddr],
         request: &AnnounceRequest,
@@ -69,7 +69,7 @@ impl HttpClient {
             };
             let v4 = ip.is_ipv4();
             (url, target) = redirect::next(&url, &target, &location)?;
-            ips = hosts.find(url.host()).await?;
+            ips = resolver.resolve(url.host()).await?;
             ips.retain(|ip| ip.is_ipv4() == v4);
             redirect::check(ip, &url, &ips)?;
         }
@@ -92,10 +92,10 @@ impl HttpClient {
             .await
             .map_err(|error| failed("connect to", &error))?;
         let stream = match url.scheme() {
-            Scheme::Https => seal(&self.trust, url.host(), stream, self.silent)
+            Scheme::Https => start_tls(&self.trust, url.host(), stream, self.silent)
                 .await
                 .map_err(|error| failed("agree on TLS with", &error))?,
-            _ => Stream::open(stream),
+            _ => TrackerStream::plain(stream),
         };
         let mut builder = http1::Builder::new();
         builder.max_buf_size(MAX_HEAD).max_headers(MAX_HEADERS).title_case_headers(true);
@@ -103,7 +103,7 @@ impl HttpClient {
         let (mut sender, connection) =
             builder.handshake(TokioIo::new(stream)).await.map_err(|error| failed("ask", &error))?;
         tasks.spawn_local(async move {
-            // What went wrong is said to who waits for the answer.
+            // The request that waits for the answer gets the error.
             let _ = connection.await;
         });
         let request = self.request(url, target).map_err(|error| failed("ask", &error))?;
@@ -141,7 +141,7 @@ impl HttpClient {
         let body = unpack(body, encoding.as_ref())?;
         let read = read_announce(&body);
         match (&read, status) {
-            // Its own words say more than the number.
+            // The tracker's own message says more than the status.
             (_, StatusCode::OK) | (Err(AnnounceFailure::Refused { .. }), _) => read,
             _ => Err(AnnounceFailure::Unreachable(format!("the tracker answers {status}"))),
         }

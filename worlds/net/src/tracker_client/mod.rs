@@ -1,13 +1,13 @@
 //! Announces over HTTP, HTTPS and UDP: one thread named `trackers` with a small runtime of its own.
 //!
-//! It sends what it is told to whom it is told, and says what came of it. When to announce, to which
+//! It sends the announces that it is given, and returns their results. When to announce, to which
 //! tracker, and what to do with the answer is decided elsewhere.
 
-mod answer;
 mod connect;
-mod hosts;
 mod http;
 mod redirect;
+mod replies;
+mod resolver;
 mod udp;
 mod work;
 
@@ -26,8 +26,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
-/// Announces that may wait or run at a time. Each torrent has at most a few trackers that are due, so
-/// more than this is a fault of whoever asks; the next one is refused at once.
+/// Announces that may wait or run at a time. Each torrent has at most a few trackers that are due,
+/// so more than this is a fault of the caller; the next one is refused at once.
 const MAX_WAITING: usize = 100_000;
 /// Names that are looked up at a time; each takes a thread while the system's resolver waits.
 const RESOLVERS: usize = 4;
@@ -36,7 +36,7 @@ const RESOLVERS: usize = 4;
 /// way, and honest replies are asked for again.
 const MAX_DATAGRAMS: usize = 1024;
 
-/// How to speak to trackers.
+/// How announces are made.
 #[derive(Clone, Debug)]
 pub struct TrackerConfig {
     /// Where every socket is bound, without exception.
@@ -90,27 +90,27 @@ impl Default for TrackerConfig {
     }
 }
 
-/// What becomes of an announce.
+/// The result of an announce.
 pub type AnnounceResult = Result<Box<AnnounceReply>, AnnounceFailure>;
 
-/// Who hears of it. It is called once, on the thread `trackers`: it must not wait.
-type Reply = Box<dyn FnOnce(AnnounceResult) + Send>;
+/// Receives the result. It is called once, on the thread `trackers`: it must not wait.
+type ReplyFn = Box<dyn FnOnce(AnnounceResult) + Send>;
 
 /// An announce on its way to the thread.
-struct Job {
+struct AnnounceJob {
     torrent: TorrentId,
     tracker: TrackerIndex,
     url: Arc<str>,
     request: AnnounceRequest,
     /// When it has failed at the latest, whether its turn has come or not.
     until: Option<Instant>,
-    reply: Reply,
+    reply: ReplyFn,
 }
 
-/// What the thread is told.
-enum Told {
-    Announce(Box<Job>),
-    /// Take nothing more; what is not done by then has failed.
+/// What the thread receives.
+enum ClientMessage {
+    Announce(Box<AnnounceJob>),
+    /// Take no more announces; those that are not done by then have failed.
     Finish(Instant),
 }
 
@@ -130,10 +130,10 @@ impl DatagramQueue {
     }
 }
 
-/// The thread that speaks to trackers. Dropping it gives up whatever is not done, at once.
+/// The thread that announces to trackers. Dropping it gives up all announces under way, at once.
 pub struct TrackerClient {
     datagrams: DatagramQueue,
-    to: mpsc::UnboundedSender<Told>,
+    to: mpsc::UnboundedSender<ClientMessage>,
     waiting: Arc<()>,
     thread: Option<JoinHandle<()>>,
 }
@@ -154,14 +154,14 @@ impl TrackerClient {
         config: TrackerConfig,
         sender: Arc<dyn DatagramSender>,
     ) -> io::Result<TrackerClient> {
-        let (to, told) = mpsc::unbounded_channel();
+        let (to, messages) = mpsc::unbounded_channel();
         let (datagrams, received) = mpsc::channel(MAX_DATAGRAMS);
-        let tools = work::Tools::new(config, sender, received)?;
+        let setup = work::ClientSetup::new(config, sender, received)?;
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_all().max_blocking_threads(RESOLVERS).build()?;
         let thread = std::thread::Builder::new()
             .name("trackers".to_owned())
-            .spawn(move || work::run(runtime, tools, told))?;
+            .spawn(move || work::run(runtime, setup, messages))?;
         let datagrams = DatagramQueue(datagrams);
         Ok(TrackerClient { datagrams, to, waiting: Arc::new(()), thread: Some(thread) })
     }
@@ -171,9 +171,9 @@ impl TrackerClient {
         self.datagrams.push(from, datagram);
     }
 
-    /// Announces `torrent` to `url`. `reply` is called exactly once, on the thread `trackers`, and must
-    /// not wait. That is at the latest when `within` is over, and the time that the configuration gives
-    /// the event and the kind of tracker, which counts from its turn.
+    /// Announces `torrent` to `url`. `reply` is called exactly once, on the thread `trackers`, and
+    /// must not wait. That is at the latest when `within` is over, and the time that the
+    /// configuration gives the event and the kind of tracker, which counts from its turn.
     pub fn announce(
         &self,
         torrent: TorrentId,
@@ -190,15 +190,15 @@ impl TrackerClient {
             ))));
         }
         let counted = self.waiting.clone();
-        let reply: Reply = Box::new(move |result| {
+        let reply: ReplyFn = Box::new(move |result| {
             drop(counted);
             reply(result);
         });
-        let job = Box::new(Job { torrent, tracker, url, request, until, reply });
-        if let Err(lost) = self.to.send(Told::Announce(job))
-            && let Told::Announce(job) = lost.0
+        let job = Box::new(AnnounceJob { torrent, tracker, url, request, until, reply });
+        if let Err(lost) = self.to.send(ClientMessage::Announce(job))
+            && let ClientMessage::Announce(job) = lost.0
         {
-            (job.reply)(Err(work::over()));
+            (job.reply)(Err(work::ended_early()));
         }
     }
 
@@ -208,10 +208,10 @@ impl TrackerClient {
         Arc::strong_count(&self.waiting) - 1
     }
 
-    /// Takes no more announces, waits until those at hand are done, at most for `within`, and ends the
-    /// thread. Whatever is not done then has failed, and its `reply` was called.
+    /// Takes no more announces, waits until those at hand are done, at most for `within`, and ends
+    /// the thread. Whatever is not done then has failed, and its `reply` was called.
     pub fn finish(mut self, within: Duration) {
-        let _ = self.to.send(Told::Finish(Instant::now() + within));
+        let _ = self.to.send(ClientMessage::Finish(Instant::now() + within));
         self.join();
     }
 
@@ -219,14 +219,14 @@ impl TrackerClient {
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
-            tracing::error!("the thread that speaks to trackers ended by a fault of its own");
+            tracing::error!("the thread `trackers` has panicked");
         }
     }
 }
 
 impl Drop for TrackerClient {
     fn drop(&mut self) {
-        let _ = self.to.send(Told::Finish(Instant::now()));
+        let _ = self.to.send(ClientMessage::Finish(Instant::now()));
         self.join();
     }
 }

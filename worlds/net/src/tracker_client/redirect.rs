@@ -1,4 +1,5 @@
-//! Where a tracker may send us to (BEP 3 leaves it to HTTP; the limits are libtorrent's and ours).
+//! Where a tracker may redirect to (BEP 3 leaves it to HTTP; the limits are libtorrent's and our
+//! own).
 
 use dunlin_tracker::{AnnounceFailure, TrackerUrl, is_public};
 use std::net::IpAddr;
@@ -6,8 +7,8 @@ use std::net::IpAddr;
 /// Redirects that are followed, one after another.
 pub(super) const MAX_REDIRECTS: usize = 5;
 
-/// The next address. A `Location` without a query gets ours: what moves is the tracker, not the
-/// announce.
+/// The next address. A `Location` without a query gets that of the announce: what moves is the
+/// tracker, not the announce.
 pub(super) fn next(
     url: &TrackerUrl,
     target: &str,
@@ -24,9 +25,9 @@ pub(super) fn next(
     Ok((next, target))
 }
 
-/// Whether the one that sent us may send us to `url` at these addresses: a host that everybody can reach
-/// has no business with hosts that only we can, and nobody may make us ask our own host, or our link,
-/// for anything but an announce.
+/// Checks that the host at `from` may redirect to `url` at the addresses `to`: a public host may
+/// not redirect into a private network, and none may have us request anything but an announce of
+/// our own host or link.
 pub(super) fn check(from: IpAddr, url: &TrackerUrl, to: &[IpAddr]) -> Result<(), AnnounceFailure> {
     if is_public(from) && !to.iter().all(|ip| is_public(*ip)) {
         let why = "the tracker redirects into a private network, which is not allowed";

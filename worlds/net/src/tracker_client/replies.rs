@@ -1,14 +1,14 @@
-//! What is made of answers: the one over IPv4 and the one over IPv6 are one answer, and a tracker out
-//! there cannot send us to ourselves.
+//! Replies of trackers: those over IPv4 and IPv6 become one, and a tracker elsewhere cannot name
+//! peers on our own host.
 
 use dunlin_tracker::{AnnounceFailure, AnnounceReply};
 use std::net::{IpAddr, SocketAddr};
 
-type Answer = Result<AnnounceReply, AnnounceFailure>;
+type AnnounceOutcome = Result<AnnounceReply, AnnounceFailure>;
 
-/// One answer of two: all peers, and the longer waits. A tracker that answers over one family answers;
-/// of two failures its own words count before ours.
-pub(super) fn merge(one: Answer, other: Answer) -> Answer {
+/// One answer of two: all peers, and the longer waits. An answer over one family is enough; of two
+/// failures the tracker's own message comes first.
+pub(super) fn merge(one: AnnounceOutcome, other: AnnounceOutcome) -> AnnounceOutcome {
     match (one, other) {
         (Ok(one), Ok(other)) => Ok(both(one, other)),
         (Ok(one), Err(_)) | (Err(_), Ok(one)) => Ok(one),
@@ -39,9 +39,9 @@ fn both(one: AnnounceReply, other: AnnounceReply) -> AnnounceReply {
     }
 }
 
-/// Takes in the peers that were given by name, and leaves out those on our own host, unless the
-/// tracker, at `ip`, is there, too.
-pub(super) fn tidy(
+/// Adds the peers that were given by name, and leaves out those on our own host, unless the
+/// tracker, at `tracker`, is there, too.
+pub(super) fn add_named_peers(
     mut reply: AnnounceReply,
     named: Vec<SocketAddr>,
     tracker: IpAddr,
@@ -86,9 +86,9 @@ mod tests {
             ..AnnounceReply::default()
         };
         let named = vec!["[::1]:7".parse().unwrap()];
-        let far = tidy(reply.clone(), named.clone(), [198, 51, 100, 1].into());
+        let far = add_named_peers(reply.clone(), named.clone(), [198, 51, 100, 1].into());
         assert_eq!(far.peers, ["192.0.2.1:1".parse().unwrap()]);
-        let near = tidy(reply, named, [127, 0, 0, 1].into());
+        let near = add_named_peers(reply, named, [127, 0, 0, 1].into());
         assert_eq!((near.peers.len(), near.named_peers.len()), (3, 0));
     }
 }

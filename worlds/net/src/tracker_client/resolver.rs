@@ -1,5 +1,5 @@
-//! Names of hosts, looked up by the system on threads of their own, and remembered for a while. It asks
-//! nobody itself: where questions for names go is the system's configuration.
+//! Names of hosts, looked up by the system's resolver on threads of their own, and remembered for a
+//! while. Which name servers are asked is the system's configuration.
 
 use crate::bind::Bind;
 use dunlin_tracker::AnnounceFailure;
@@ -9,8 +9,8 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
-/// How long an address is believed. The system does not say how long it is good; trackers move rarely,
-/// and one that has moved is found after this.
+/// How long an address is used without a new look-up. The system does not say how long it is valid;
+/// trackers move rarely, and one that has moved is found after this.
 const REMEMBERED: Duration = Duration::from_secs(600);
 /// Names that are remembered.
 const MAX_NAMES: usize = 1000;
@@ -22,18 +22,18 @@ const MAX_NAMED: usize = 10;
 const NAMED_WAIT: Duration = Duration::from_secs(3);
 
 /// Looks up names.
-pub(super) struct Hosts {
+pub(super) struct Resolver {
     bind: Bind,
     known: RefCell<BTreeMap<String, (Instant, Vec<IpAddr>)>>,
 }
 
-impl Hosts {
-    pub(super) fn new(bind: Bind) -> Hosts {
-        Hosts { bind, known: RefCell::default() }
+impl Resolver {
+    pub(super) fn new(bind: Bind) -> Resolver {
+        Resolver { bind, known: RefCell::default() }
     }
 
     /// The addresses of a host that can be reached from ours, in the system's order.
-    pub(super) async fn find(&self, host: &str) -> Result<Vec<IpAddr>, AnnounceFailure> {
+    pub(super) async fn resolve(&self, host: &str) -> Result<Vec<IpAddr>, AnnounceFailure> {
         let mut ips = match host.parse() {
             Ok(ip) => vec![ip],
             Err(_) => self.look_up(host).await?,
@@ -76,12 +76,13 @@ impl Hosts {
         Ok(ips)
     }
 
-    /// The addresses of peers that were given by name; who is not found in time is left out.
-    pub(super) async fn named(&self, peers: &[(String, u16)]) -> Vec<SocketAddr> {
+    /// The addresses of peers that were given by name; those that are not found in time are left
+    /// out.
+    pub(super) async fn resolve_peers(&self, peers: &[(String, u16)]) -> Vec<SocketAddr> {
         let until = Instant::now() + NAMED_WAIT;
         let mut found = Vec::new();
         for (host, port) in peers.iter().take(MAX_NAMED) {
-            let Ok(ips) = timeout_at(until, self.find(host)).await else { break };
+            let Ok(ips) = timeout_at(until, self.resolve(host)).await else { break };
             let ips = ips.unwrap_or_default();
             found.extend(ips.into_iter().map(|ip| SocketAddr::new(ip, *port)));
         }

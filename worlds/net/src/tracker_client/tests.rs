@@ -1,8 +1,8 @@
-//! The client against a real tracker in the same process, and against sockets that answer garbage, too
-//! much, in circles, late, or nothing.
+//! The client against a real tracker in the same process, and against sockets that answer garbage,
+//! too much, in circles, late, or nothing.
 //!
-//! `tests/` holds a certificate for `localhost` with its key, and that of the authority which signed it
-//! and whose key is gone. They are good until 2100 and mean nothing to anybody else.
+//! `tests/` holds a certificate for `localhost` with its key, and that of the authority which
+//! signed it and whose key is gone. They are good until 2100 and mean nothing to anybody else.
 
 use super::*;
 use crate::datagrams::{DatagramSockets, MAX_DATAGRAM};
@@ -101,13 +101,13 @@ fn request(n: u16) -> AnnounceRequest {
 
 /// Announces, and gives where the answer will be.
 fn begin(client: &TrackerClient, url: &str, request: AnnounceRequest) -> Receiver<AnnounceResult> {
-    let (tell, told) = channel();
+    let (sender, results) = channel();
     let reply = move |result| {
         assert_eq!(std::thread::current().name(), Some("trackers"));
-        tell.send(result).unwrap();
+        sender.send(result).unwrap();
     };
     client.announce(TorrentId(1), TrackerIndex(0), url.into(), request, None, reply);
-    told
+    results
 }
 
 fn announce(client: &TrackerClient, url: &str, request: AnnounceRequest) -> AnnounceResult {
@@ -135,11 +135,11 @@ fn tracker() -> TrackerServer {
 
 /// A server that answers every connection by `script`, with what was asked; its address.
 fn scripted(script: impl Fn(&str, &mut dyn Write) + Send + Sync + 'static) -> SocketAddr {
-    let door = TcpListener::bind("127.0.0.1:0").unwrap();
-    let at = door.local_addr().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = listener.local_addr().unwrap();
     let script = Arc::new(script);
     std::thread::spawn(move || {
-        for stream in door.incoming() {
+        for stream in listener.incoming() {
             let (mut stream, script) = (stream.unwrap(), script.clone());
             std::thread::spawn(move || {
                 let mut asked = Vec::new();
@@ -206,15 +206,15 @@ fn a_real_tracker_over_everything() {
 
 #[test]
 fn requests_are_as_trackers_know_them() {
-    let (tell, told) = channel();
+    let (sender, results) = channel();
     let at = scripted(move |asked, stream| {
-        tell.send(asked.to_owned()).unwrap();
+        sender.send(asked.to_owned()).unwrap();
         stream.write_all(&page("200 OK", BODY)).unwrap();
     });
     let client = client();
     let reply = announce(&client, &format!("http://{at}/announce?k=%41#x"), request(1)).unwrap();
     assert_eq!(reply.peers, ["192.0.2.1:6881".parse().unwrap()]);
-    let asked = told.recv().unwrap();
+    let asked = results.recv().unwrap();
     let mut lines = asked.lines();
     let first = lines.next().unwrap();
     assert!(first.starts_with("GET /announce?k=%41&info_hash=%E9%E9"), "{first}");
@@ -278,7 +278,7 @@ fn answers_that_are_none() {
         let found = failure(&client, &fixed(answer));
         assert!(found.contains(expected), "{shown}: {found}");
     }
-    // A body that never ends, one without its end, and nobody who answers at all.
+    // A body that never ends, one without its end, and a tracker that never answers.
     let endless = scripted(|_, stream| {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
         while stream.write_all(&[b'x'; 4096]).is_ok() {}
@@ -380,7 +380,7 @@ fn https_is_checked() {
     use tokio_rustls::TlsAcceptor;
     use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
     use tokio_rustls::rustls::{ServerConfig, crypto::ring};
-    let (tell, told) = channel();
+    let (sender, results) = channel();
     std::thread::spawn(move || {
         let certificate = CertificateDer::from(&include_bytes!("tests/localhost.der")[..]);
         let key = PrivatePkcs8KeyDer::from(&include_bytes!("tests/localhost-key.der")[..]);
@@ -394,10 +394,10 @@ fn https_is_checked() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async move {
             use tokio::io::{AsyncReadExt, AsyncWriteExt};
-            let door = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-            tell.send(door.local_addr().unwrap().port()).unwrap();
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            sender.send(listener.local_addr().unwrap().port()).unwrap();
             loop {
-                let (stream, _) = door.accept().await.unwrap();
+                let (stream, _) = listener.accept().await.unwrap();
                 let Ok(mut stream) = acceptor.accept(stream).await else { continue };
                 let _ = stream.read(&mut [0; 4096]).await;
                 let _ = stream.write_all(&page("200 OK", BODY)).await;
@@ -405,7 +405,7 @@ fn https_is_checked() {
             }
         });
     });
-    let port = told.recv().unwrap();
+    let port = results.recv().unwrap();
     let roots = vec![include_bytes!("tests/authority.der").to_vec()];
     let trusting = start(TrackerConfig { roots, ..config() }).unwrap();
     for host in ["localhost", "127.0.0.1"] {
@@ -480,7 +480,7 @@ fn lost_and_foreign_packets() {
     assert_eq!(reply.interval, Some(Duration::from_secs(77)));
     let refused = AnnounceFailure::Refused { reason: "no such id".to_owned(), retry: None };
     assert_eq!(announce(&client, &url, request(1)), Err(refused));
-    // Nobody answers any more, and `stopped` does not wait as long as others do.
+    // No answer comes any more, and `stopped` does not wait as long as others do.
     let start = Instant::now();
     let stopped = AnnounceRequest { event: AnnounceEvent::Stopped, ..request(1) };
     let failed = announce(&client, &url, stopped).unwrap_err();
@@ -561,11 +561,11 @@ fn the_end_keeps_its_deadline_and_answers_everybody() {
     let url = format!("http://{mute}/announce");
     let waiting: Vec<_> = (0..5).map(|n| begin(&client, &url, request(n))).collect();
     // One has a time of its own.
-    let (tell, told) = channel();
+    let (sender, results) = channel();
     let within = Some(Duration::from_millis(50));
-    let reply = move |result: AnnounceResult| tell.send(result).unwrap();
+    let reply = move |result: AnnounceResult| sender.send(result).unwrap();
     client.announce(TorrentId(1), TrackerIndex(0), url.as_str().into(), request(9), within, reply);
-    assert!(told.recv_timeout(LONG).unwrap().unwrap_err().to_string().contains("in time"));
+    assert!(results.recv_timeout(LONG).unwrap().unwrap_err().to_string().contains("in time"));
     assert_eq!(client.waiting(), 5);
     client.finish(Duration::from_millis(200));
     for answer in waiting {

@@ -1,11 +1,13 @@
 //! The thread `trackers`: takes announces, runs a bounded number of them at a time, each over every
 //! family of addresses that reaches the tracker, and answers each once, whatever happens.
 
-use super::answer::merge;
-use super::hosts::Hosts;
 use super::http::HttpClient;
+use super::replies::merge;
+use super::resolver::Resolver;
 use super::udp::UdpClient;
-use super::{AnnounceResult, Datagram, Job, Reply, Told, TrackerConfig, TrackerTimeouts};
+use super::{
+    AnnounceJob, AnnounceResult, ClientMessage, Datagram, ReplyFn, TrackerConfig, TrackerTimeouts,
+};
 use crate::bind::Bind;
 use crate::datagrams::DatagramSender;
 use dunlin_tracker::{
@@ -23,12 +25,12 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// How long the answer over one family waits for the one over the other, so that both can be told as
-/// one.
+/// How long the answer over one family waits for the one over the other, so that both are returned
+/// as one.
 const SECOND_FAMILY: Duration = Duration::from_secs(3);
 
 /// What the thread begins with: everything that may be wrong is made before it.
-pub(super) struct Tools {
+pub(super) struct ClientSetup {
     bind: Bind,
     http: HttpClient,
     udp: UdpClient,
@@ -37,38 +39,42 @@ pub(super) struct Tools {
     at_once: usize,
 }
 
-impl Tools {
+impl ClientSetup {
     pub(super) fn new(
         config: TrackerConfig,
         sender: Arc<dyn DatagramSender>,
         received: mpsc::Receiver<Datagram>,
-    ) -> io::Result<Tools> {
+    ) -> io::Result<ClientSetup> {
         let TrackerConfig { bind, user_agent, timeouts, at_once, roots } = config;
         let http = HttpClient::new(bind.clone(), &user_agent, timeouts.silent, roots)?;
         let udp = UdpClient::new(sender);
-        Ok(Tools { bind, http, udp, received, timeouts, at_once: at_once.max(1) })
+        Ok(ClientSetup { bind, http, udp, received, timeouts, at_once: at_once.max(1) })
     }
 }
 
 /// What all announces share.
-struct Worker {
-    hosts: Hosts,
+struct TrackerWorker {
+    resolver: Resolver,
     http: HttpClient,
     udp: UdpClient,
     timeouts: TrackerTimeouts,
 }
 
-/// Runs until it is told to finish.
-pub(super) fn run(runtime: Runtime, tools: Tools, told: mpsc::UnboundedReceiver<Told>) {
-    LocalSet::new().block_on(&runtime, serve(tools, told));
-    // A resolver that hangs must not hold us.
+/// Runs until it is to finish.
+pub(super) fn run(
+    runtime: Runtime,
+    setup: ClientSetup,
+    messages: mpsc::UnboundedReceiver<ClientMessage>,
+) {
+    LocalSet::new().block_on(&runtime, serve(setup, messages));
+    // A look-up that hangs must not delay the end.
     runtime.shutdown_background();
 }
 
-async fn serve(tools: Tools, mut told: mpsc::UnboundedReceiver<Told>) {
-    let Tools { bind, http, udp, mut received, timeouts, at_once } = tools;
+async fn serve(setup: ClientSetup, mut messages: mpsc::UnboundedReceiver<ClientMessage>) {
+    let ClientSetup { bind, http, udp, mut received, timeouts, at_once } = setup;
     let turns = Rc::new(Semaphore::new(at_once));
-    let worker = Rc::new(Worker { hosts: Hosts::new(bind), http, udp, timeouts });
+    let worker = Rc::new(TrackerWorker { resolver: Resolver::new(bind), http, udp, timeouts });
     let receiver = worker.clone();
     // It ends with the runtime.
     tokio::task::spawn_local(async move {
@@ -78,64 +84,65 @@ async fn serve(tools: Tools, mut told: mpsc::UnboundedReceiver<Told>) {
     });
     let mut jobs = JoinSet::new();
     let deadline = loop {
-        match next_message(&mut told, &mut jobs).await {
-            Some(Told::Announce(job)) => {
+        match next_message(&mut messages, &mut jobs).await {
+            Some(ClientMessage::Announce(job)) => {
                 jobs.spawn_local(answer(worker.clone(), turns.clone(), *job));
             }
-            Some(Told::Finish(at)) => break Instant::from_std(at),
+            Some(ClientMessage::Finish(at)) => break Instant::from_std(at),
             None => break Instant::now(),
         }
     };
-    told.close();
+    messages.close();
     let _ = timeout_at(deadline, async { while jobs.join_next().await.is_some() {} }).await;
-    // Whoever is still at work is dropped here, and answers by that.
+    // Announces under way are dropped here, and reply by that.
     jobs.shutdown().await;
-    while let Ok(left) = told.try_recv() {
-        if let Told::Announce(job) = left {
-            (job.reply)(Err(over()));
+    while let Ok(left) = messages.try_recv() {
+        if let ClientMessage::Announce(job) = left {
+            (job.reply)(Err(ended_early()));
         }
     }
 }
 
-/// The next message; `None` if none can come. What is left of announces that are done is dropped at once.
+/// The next message; `None` if none can come. What is left of announces that are done is dropped at
+/// once.
 async fn next_message(
-    told: &mut mpsc::UnboundedReceiver<Told>,
+    messages: &mut mpsc::UnboundedReceiver<ClientMessage>,
     jobs: &mut JoinSet<()>,
-) -> Option<Told> {
+) -> Option<ClientMessage> {
     poll_fn(|context| {
         while let Poll::Ready(Some(_)) = jobs.poll_join_next(context) {}
-        told.poll_recv(context)
+        messages.poll_recv(context)
     })
     .await
 }
 
-/// What is said when there is no time left for it.
-pub(super) fn over() -> AnnounceFailure {
+/// The failure of an announce that is given up because the client ends.
+pub(super) fn ended_early() -> AnnounceFailure {
     AnnounceFailure::Unreachable("stopped before the tracker answered".to_owned())
 }
 
-/// A reply that is given when nobody else gives one.
-struct Owed(Option<Reply>);
+/// A reply that is sent as a failure if it is dropped unsent.
+struct PendingReply(Option<ReplyFn>);
 
-impl Owed {
-    fn pay(mut self, result: AnnounceResult) {
+impl PendingReply {
+    fn send(mut self, result: AnnounceResult) {
         if let Some(reply) = self.0.take() {
             reply(result);
         }
     }
 }
 
-impl Drop for Owed {
+impl Drop for PendingReply {
     fn drop(&mut self) {
         if let Some(reply) = self.0.take() {
-            reply(Err(over()));
+            reply(Err(ended_early()));
         }
     }
 }
 
-async fn answer(worker: Rc<Worker>, turns: Rc<Semaphore>, job: Job) {
-    let Job { torrent, tracker, url, request, until, reply } = job;
-    let owed = Owed(Some(reply));
+async fn answer(worker: Rc<TrackerWorker>, turns: Rc<Semaphore>, job: AnnounceJob) {
+    let AnnounceJob { torrent, tracker, url, request, until, reply } = job;
+    let pending = PendingReply(Some(reply));
     let whole = async {
         // It is never closed.
         let turn = turns.acquire().await;
@@ -144,20 +151,20 @@ async fn answer(worker: Rc<Worker>, turns: Rc<Semaphore>, job: Job) {
         result
     };
     let result = match until {
-        Some(until) => timeout_at(until.into(), whole).await.unwrap_or_else(|_| Err(silence())),
+        Some(until) => timeout_at(until.into(), whole).await.unwrap_or_else(|_| Err(timed_out())),
         None => whole.await,
     };
     let failure = result.as_ref().err().map(ToString::to_string);
     tracing::debug!(%torrent, tracker = tracker.0, event = ?request.event, failure, "announced");
-    owed.pay(result.map(Box::new));
+    pending.send(result.map(Box::new));
 }
 
-fn silence() -> AnnounceFailure {
+fn timed_out() -> AnnounceFailure {
     AnnounceFailure::Unreachable("the tracker did not answer in time".to_owned())
 }
 
 async fn attempt(
-    worker: &Rc<Worker>,
+    worker: &Rc<TrackerWorker>,
     url: &Arc<str>,
     request: &AnnounceRequest,
 ) -> Result<AnnounceReply, AnnounceFailure> {
@@ -165,17 +172,17 @@ async fn attempt(
     let url = url.map_err(|error| AnnounceFailure::Unsupported(error.to_string()))?;
     let usual = worker.timeouts.of(url.scheme(), request.event);
     let both = over_families(worker, &url, request, usual);
-    timeout(usual, both).await.unwrap_or_else(|_| Err(silence()))
+    timeout(usual, both).await.unwrap_or_else(|_| Err(timed_out()))
 }
 
 /// Over IPv4 and IPv6 at the same time, where the tracker has both and we can reach both (BEP 7).
 async fn over_families(
-    worker: &Rc<Worker>,
+    worker: &Rc<TrackerWorker>,
     url: &TrackerUrl,
     request: &AnnounceRequest,
     usual: Duration,
 ) -> Result<AnnounceReply, AnnounceFailure> {
-    let ips = worker.hosts.find(url.host()).await?;
+    let ips = worker.resolver.resolve(url.host()).await?;
     for ip in &ips {
         url.check_host(*ip).map_err(|error| AnnounceFailure::Unsupported(error.to_string()))?;
     }
@@ -192,7 +199,7 @@ async fn over_families(
             _ => ways.join_next().await,
         };
         let Some(next) = next else { break };
-        let next = next.unwrap_or_else(|_| Err(over()));
+        let next = next.unwrap_or_else(|_| Err(ended_early()));
         found = Some(match found {
             Some(found) => merge(found, next),
             None => next,
@@ -205,7 +212,7 @@ async fn over_families(
 }
 
 async fn over_one(
-    worker: &Worker,
+    worker: &TrackerWorker,
     url: &TrackerUrl,
     ips: &[IpAddr],
     request: &AnnounceRequest,
@@ -213,16 +220,16 @@ async fn over_one(
 ) -> Result<AnnounceReply, AnnounceFailure> {
     let (reply, ip) = match url.scheme() {
         Scheme::Http | Scheme::Https => {
-            worker.http.announce(&worker.hosts, url, ips, request).await?
+            worker.http.announce(&worker.resolver, url, ips, request).await?
         }
         Scheme::Udp => {
-            let Some(ip) = ips.first().copied() else { return Err(silence()) };
+            let Some(ip) = ips.first().copied() else { return Err(timed_out()) };
             let again = worker.timeouts.udp_again.min(usual / 3);
             (worker.udp.announce(url, ip, request, again).await?, ip)
         }
     };
-    let named = worker.hosts.named(&reply.named_peers).await;
-    Ok(super::answer::tidy(reply, named, ip))
+    let named = worker.resolver.resolve_peers(&reply.named_peers).await;
+    Ok(super::replies::add_named_peers(reply, named, ip))
 }
 
 impl TrackerTimeouts {

@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// One number that goes up.
+/// A number that only grows.
 #[derive(Debug, Default)]
-pub(super) struct Count(AtomicU64);
+pub(super) struct Counter(AtomicU64);
 
-impl Count {
-    pub(super) fn up(&self) {
+impl Counter {
+    pub(super) fn increment(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -22,19 +22,19 @@ impl Count {
 /// What happened since the start.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
-    pub(super) connections: Count,
-    pub(super) turned_away: Count,
-    pub(super) http_announces: Count,
-    pub(super) http_scrapes: Count,
-    pub(super) http_others: Count,
-    pub(super) http_wrong: Count,
-    pub(super) udp_connects: Count,
-    pub(super) udp_announces: Count,
-    pub(super) udp_scrapes: Count,
-    pub(super) udp_wrong: Count,
-    pub(super) udp_dropped: Count,
-    pub(super) udp_unsent: Count,
-    pub(super) refused: Count,
+    pub(super) connections: Counter,
+    pub(super) turned_away: Counter,
+    pub(super) http_announces: Counter,
+    pub(super) http_scrapes: Counter,
+    pub(super) http_others: Counter,
+    pub(super) http_wrong: Counter,
+    pub(super) udp_connects: Counter,
+    pub(super) udp_announces: Counter,
+    pub(super) udp_scrapes: Counter,
+    pub(super) udp_wrong: Counter,
+    pub(super) udp_dropped: Counter,
+    pub(super) udp_unsent: Counter,
+    pub(super) refused: Counter,
 }
 
 impl Counters {
@@ -66,27 +66,27 @@ pub struct TrackerStats {
     pub uptime: Duration,
     /// What is in its table now.
     pub totals: Totals,
-    /// Connections that were taken.
+    /// Connections that were accepted.
     pub connections: u64,
     /// Connections that were closed to make room for others.
     pub turned_away: u64,
-    /// Announces over HTTP that were understood.
+    /// Valid announces over HTTP.
     pub http_announces: u64,
-    /// Scrapes over HTTP that were understood.
+    /// Valid scrapes over HTTP.
     pub http_scrapes: u64,
     /// Other pages.
     pub http_others: u64,
-    /// Requests over HTTP that make no sense.
+    /// Malformed requests over HTTP.
     pub http_wrong: u64,
-    /// Connection ids that were given.
+    /// Connection ids that were sent.
     pub udp_connects: u64,
-    /// Announces over UDP with a good connection id.
+    /// Announces over UDP with a valid connection id.
     pub udp_announces: u64,
-    /// Scrapes over UDP with a good connection id.
+    /// Scrapes over UDP with a valid connection id.
     pub udp_scrapes: u64,
-    /// Packets with a good connection id that break a rule, and were told so.
+    /// Packets with a valid connection id that break a rule, and got an error.
     pub udp_wrong: u64,
-    /// Packets without an answer: they have no good connection id.
+    /// Packets without an answer: they have no valid connection id.
     pub udp_dropped: u64,
     /// Answers that the system did not take.
     pub udp_unsent: u64,

@@ -1,8 +1,9 @@
-//! Answers over HTTP (BEP 3, 7, 23, 48), and two pages for who runs the tracker. A connection is read
-//! no further than the head of a request, within a time that does not begin again with every byte.
+//! Answers over HTTP (BEP 3, 7, 23, 48), and two pages for operators of the tracker. A connection
+//! is read no further than the head of a request, within a time that does not begin again with
+//! every byte.
 
-use super::Shared;
-use super::swarms::Refused;
+use super::TrackerState;
+use super::swarms::AnnounceRefusal;
 use dunlin_engine::tracker::{DEFAULT_WANTED, MAX_WANTED_HTTP};
 use dunlin_links::{Place, Places};
 use dunlin_tracker::RetryIn;
@@ -18,62 +19,66 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 
-/// After a fault of the door (no more descriptors, say), until the next look.
+/// The pause after an error of the listener, such as a lack of descriptors.
 const FAULT_PAUSE: Duration = Duration::from_millis(50);
 /// Bytes that are read at a time: most requests are shorter.
 const READ: usize = 1024;
 
-/// Takes connections for ever.
-pub(super) async fn serve(shared: Arc<Shared>, door: std::net::TcpListener, places: Arc<Places>) {
-    let door = match TcpListener::from_std(door) {
-        Ok(door) => door,
+/// Accepts connections for ever.
+pub(super) async fn serve(
+    tracker: Arc<TrackerState>,
+    listener: std::net::TcpListener,
+    places: Arc<Places>,
+) {
+    let listener = match TcpListener::from_std(listener) {
+        Ok(listener) => listener,
         Err(error) => {
             tracing::error!(%error, "a socket of the tracker cannot be used");
             return;
         }
     };
     loop {
-        let (stream, from) = match door.accept().await {
+        let (stream, from) = match listener.accept().await {
             Ok(taken) => taken,
             Err(error) => {
                 tracing::debug!(%error, "a connection could not be taken");
-                // Descriptors are short, most likely: who waits makes room.
+                // Most likely no descriptor is free: a connection that waits makes room.
                 places.make_room();
                 sleep(FAULT_PAUSE).await;
                 continue;
             }
         };
-        shared.counters.connections.up();
+        tracker.counters.connections.increment();
         let _ = stream.set_nodelay(true);
         let from = from.ip().to_canonical();
-        // A proxy speaks for many.
-        let exempt = shared.trusted.contains(&from);
-        let ours = shared.clone();
+        // A proxy sends the requests of many peers.
+        let exempt = tracker.trusted.contains(&from);
+        let state = tracker.clone();
         let crowded = places.spawn(from, exempt, |mut place| async move {
-            // A connection that ends in any way is over; nobody has to be told.
-            let _ = talk(&ours, stream, from, Some(&mut place)).await;
+            // However a connection ends, nothing follows from it.
+            let _ = serve_connection(&state, stream, from, Some(&mut place)).await;
         });
         if crowded {
-            shared.counters.turned_away.up();
+            tracker.counters.turned_away.increment();
         }
     }
 }
 
 /// Answers one request after another, until one side ends it. A whole request is worth its place.
-pub(super) async fn talk(
-    shared: &Shared,
+pub(super) async fn serve_connection(
+    tracker: &TrackerState,
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     from: IpAddr,
     mut place: Option<&mut Place>,
 ) -> io::Result<()> {
-    let patience = shared.limits.patience;
+    let patience = tracker.limits.patience;
     let mut requests = Requests::default();
     loop {
         let next = next_request(&mut stream, &mut requests, |head| match head {
-            Ok(head) => respond(shared, from, &head),
+            Ok(head) => respond(tracker, from, &head),
             Err(error) => {
-                shared.counters.http_wrong.up();
-                Page::wrong(error)
+                tracker.counters.http_wrong.increment();
+                HttpResponse::wrong(error)
             }
         });
         let Some(page) = timeout(patience, next).await?? else { return Ok(()) };
@@ -87,8 +92,8 @@ pub(super) async fn talk(
     }
 }
 
-/// Ends a connection so that the answer arrives: what still comes is read for a moment, since the
-/// system takes back what was sent when something unread is thrown away.
+/// Ends a connection so that the answer arrives: further bytes are read for a moment, since the
+/// system discards what was sent when a connection is closed with unread bytes.
 async fn bye(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     patience: Duration,
@@ -108,13 +113,13 @@ async fn bye(
     timeout(patience, rest).await.unwrap_or(Ok(()))
 }
 
-/// Reads until a head is whole or can never be, and gives the answer to it; `None` if the other side
-/// ended the connection.
+/// Reads until a head is complete or invalid, and returns the answer to it; `None` if the peer
+/// closed the connection.
 async fn next_request(
     stream: &mut (impl AsyncRead + Unpin),
     requests: &mut Requests,
-    answer: impl Fn(Result<Head<'_>, HeadError>) -> Page,
-) -> io::Result<Option<Page>> {
+    answer: impl Fn(Result<Head<'_>, HeadError>) -> HttpResponse,
+) -> io::Result<Option<HttpResponse>> {
     loop {
         if let Some(page) = requests.next(&answer) {
             return Ok(Some(page));
@@ -129,34 +134,34 @@ async fn next_request(
 }
 
 /// An answer.
-struct Page {
+struct HttpResponse {
     status: &'static str,
     kind: &'static str,
     body: Vec<u8>,
     keep_alive: bool,
 }
 
-impl Default for Page {
-    fn default() -> Page {
-        Page { status: "200 OK", kind: "text/plain", body: Vec::new(), keep_alive: false }
+impl Default for HttpResponse {
+    fn default() -> HttpResponse {
+        HttpResponse { status: "200 OK", kind: "text/plain", body: Vec::new(), keep_alive: false }
     }
 }
 
-impl Page {
-    fn wrong(error: HeadError) -> Page {
+impl HttpResponse {
+    fn wrong(error: HeadError) -> HttpResponse {
         let status = match error {
             HeadError::TooLong | HeadError::TooMany => "431 Request Header Fields Too Large",
             HeadError::NotHttp | HeadError::NoHeader | HeadError::Length => "400 Bad Request",
         };
-        Page { status, body: format!("{error}\n").into_bytes(), ..Page::default() }
+        HttpResponse { status, body: format!("{error}\n").into_bytes(), ..HttpResponse::default() }
     }
 
-    fn text(status: &'static str, text: &str) -> Page {
-        Page { status, body: text.as_bytes().to_vec(), ..Page::default() }
+    fn text(status: &'static str, text: &str) -> HttpResponse {
+        HttpResponse { status, body: text.as_bytes().to_vec(), ..HttpResponse::default() }
     }
 
     fn bytes(&self) -> Vec<u8> {
-        let Page { status, kind, body, keep_alive } = self;
+        let HttpResponse { status, kind, body, keep_alive } = self;
         let connection = if *keep_alive { "keep-alive" } else { "close" };
         let head = format!(
             "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\
@@ -169,66 +174,68 @@ impl Page {
     }
 }
 
-fn respond(shared: &Shared, from: IpAddr, head: &Head<'_>) -> Page {
-    // Behind a body we would have to look for the next request in what a stranger says.
+fn respond(tracker: &TrackerState, from: IpAddr, head: &Head<'_>) -> HttpResponse {
+    // The next request behind a body would have to be looked for in what a peer made up.
     let keep_alive = head.keep_alive && !head.body;
     let page = if head.method == b"GET" {
-        route(shared, from, head)
+        route(tracker, from, head)
     } else {
-        shared.counters.http_wrong.up();
-        Page::text("405 Method Not Allowed", "only GET is answered\n")
+        tracker.counters.http_wrong.increment();
+        HttpResponse::text("405 Method Not Allowed", "only GET is answered\n")
     };
-    Page { keep_alive, ..page }
+    HttpResponse { keep_alive, ..page }
 }
 
 /// `/announce` and `/scrape`, with or without a passkey before them, which an open tracker ignores.
-fn route(shared: &Shared, from: IpAddr, head: &Head<'_>) -> Page {
+fn route(tracker: &TrackerState, from: IpAddr, head: &Head<'_>) -> HttpResponse {
     let path = head.path.strip_prefix(b"/").unwrap_or_default();
     let mut parts = path.split(|byte| *byte == b'/');
     match (parts.next(), parts.next(), parts.next()) {
         (Some(b"announce"), None, _) | (Some(_), Some(b"announce"), None) => {
-            announce(shared, source(shared, from, head), head.query)
+            announce(tracker, source(tracker, from, head), head.query)
         }
-        (Some(b"scrape"), None, _) | (Some(_), Some(b"scrape"), None) => scrape(shared, head.query),
+        (Some(b"scrape"), None, _) | (Some(_), Some(b"scrape"), None) => {
+            scrape(tracker, head.query)
+        }
         (Some(b"stats"), None, _) => {
-            shared.counters.http_others.up();
-            let body = format!("{:#}\n", shared.stats().to_json()).into_bytes();
-            Page { kind: "application/json", body, ..Page::default() }
+            tracker.counters.http_others.increment();
+            let body = format!("{:#}\n", tracker.stats().to_json()).into_bytes();
+            HttpResponse { kind: "application/json", body, ..HttpResponse::default() }
         }
         (Some(b"healthz"), None, _) => {
-            shared.counters.http_others.up();
-            Page::text("200 OK", "ok\n")
+            tracker.counters.http_others.increment();
+            HttpResponse::text("200 OK", "ok\n")
         }
         _ => {
-            shared.counters.http_wrong.up();
-            Page::text("404 Not Found", "a tracker answers /announce and /scrape\n")
+            tracker.counters.http_wrong.increment();
+            HttpResponse::text("404 Not Found", "a tracker answers /announce and /scrape\n")
         }
     }
 }
 
-/// Where a request comes from: a host that we trust says for whom it speaks.
-fn source(shared: &Shared, from: IpAddr, head: &Head<'_>) -> IpAddr {
-    let speaks = shared.trusted.contains(&from);
-    head.forwarded.filter(|_| speaks).map_or(from, |ip| ip.to_canonical())
+/// The address that a request comes from: a trusted proxy names its client.
+fn source(tracker: &TrackerState, from: IpAddr, head: &Head<'_>) -> IpAddr {
+    let is_proxy = tracker.trusted.contains(&from);
+    head.forwarded.filter(|_| is_proxy).map_or(from, |ip| ip.to_canonical())
 }
 
-fn announce(shared: &Shared, from: IpAddr, query: &[u8]) -> Page {
-    let mut page = Page::default();
+fn announce(tracker: &TrackerState, from: IpAddr, query: &[u8]) -> HttpResponse {
+    let mut page = HttpResponse::default();
     let query = match AnnounceQuery::parse(query) {
         Ok(query) => query,
         Err(error) => {
-            shared.counters.http_wrong.up();
+            tracker.counters.http_wrong.increment();
             write_failure(&error.to_string(), None, &mut page.body);
             return page;
         }
     };
-    shared.counters.http_announces.up();
+    tracker.counters.http_announces.increment();
     let wanted = query.request.num_want.map_or(DEFAULT_WANTED, |wanted| wanted as usize);
     let mut peers = Vec::new();
     let wanted = wanted.min(MAX_WANTED_HTTP);
-    match shared.swarms.announce(from, &query.request, wanted, &mut peers) {
+    match tracker.swarms.announce(from, &query.request, wanted, &mut peers) {
         Ok(counts) => {
-            let interval = shared.swarms.interval();
+            let interval = tracker.swarms.interval();
             let (four, six) =
                 if from.is_ipv4() { (&peers[..], &[][..]) } else { (&[][..], &peers[..]) };
             let answer = AnnounceAnswer {
@@ -245,11 +252,11 @@ fn announce(shared: &Shared, from: IpAddr, query: &[u8]) -> Page {
             write_announce(&answer, &mut page.body);
         }
         Err(refused) => {
-            shared.counters.refused.up();
-            let wait = Duration::from_secs(shared.swarms.interval().into());
+            tracker.counters.refused.increment();
+            let wait = Duration::from_secs(tracker.swarms.interval().into());
             let retry = match refused {
-                Refused::Full(_) => Some(RetryIn::After(wait)),
-                Refused::NotServed => None,
+                AnnounceRefusal::Full(_) => Some(RetryIn::After(wait)),
+                AnnounceRefusal::NotServed => None,
             };
             write_failure(&refused.reason(), retry, &mut page.body);
         }
@@ -257,18 +264,18 @@ fn announce(shared: &Shared, from: IpAddr, query: &[u8]) -> Page {
     page
 }
 
-fn scrape(shared: &Shared, query: &[u8]) -> Page {
-    let mut page = Page::default();
+fn scrape(tracker: &TrackerState, query: &[u8]) -> HttpResponse {
+    let mut page = HttpResponse::default();
     match parse_scrape_query(query) {
         Ok(torrents) => {
-            shared.counters.http_scrapes.up();
-            let access = shared.swarms.access();
-            let known = |torrent| Some((torrent, shared.swarms.scrape(&access, &torrent)?));
+            tracker.counters.http_scrapes.increment();
+            let access = tracker.swarms.access();
+            let known = |torrent| Some((torrent, tracker.swarms.scrape(&access, &torrent)?));
             let files: Vec<_> = torrents.into_iter().filter_map(known).collect();
-            write_scrape(&files, (shared.swarms.interval() / 2).max(1), &mut page.body);
+            write_scrape(&files, (tracker.swarms.interval() / 2).max(1), &mut page.body);
         }
         Err(error) => {
-            shared.counters.http_wrong.up();
+            tracker.counters.http_wrong.increment();
             write_failure(&error.to_string(), None, &mut page.body);
         }
     }

@@ -1,6 +1,7 @@
 //! A public tracker: HTTP and UDP at any number of addresses, on one swarm table.
 //!
-//! It decides nothing about swarms: who is told about whom is the table's rule (`dunlin_tracker`).
+//! It decides nothing about swarms: which peers an answer has is the table's rule
+//! (`dunlin_engine::tracker`).
 
 mod counters;
 mod http;
@@ -25,44 +26,43 @@ use swarms::Swarms;
 use thiserror::Error;
 use tokio::sync::oneshot;
 
-/// How long the end waits for what is still being worked on. Nothing takes that long but a machine
-/// that hardly runs.
+/// How long the end waits for requests that are being answered. Only on a stalled machine they take
+/// so long.
 const SHUTDOWN: Duration = Duration::from_secs(5);
 
 /// Sources that together may have all connections: several hundred for one are more than a network
 /// behind one address needs, since connections that wait make room.
 const SHARES_PER_TRACKER: usize = 8;
 
-/// What a tracker is to do.
+/// How a tracker is set up.
 #[derive(Clone, Debug)]
 pub struct TrackerServerConfig {
     /// Where it listens for HTTP. Port 0 takes any. `[::]` is IPv6 alone.
     pub http: Vec<SocketAddr>,
     /// Where it listens for UDP.
     pub udp: Vec<SocketAddr>,
-    /// Time between two regular announces, from a second to a day. Who was not heard for twice that is
-    /// gone.
+    /// Time between two regular announces, from a second to a day. A peer that has not announced
+    /// for twice that is removed.
     pub interval: Duration,
     /// Which torrents it serves.
     pub access: Access,
-    /// Whose `X-Forwarded-For` and `X-Real-IP` are believed.
+    /// Proxies whose `X-Forwarded-For` and `X-Real-IP` count.
     pub trusted: Vec<IpAddr>,
-    /// What it may take.
+    /// What it may use.
     pub limits: TrackerLimits,
 }
 
-/// What a tracker may take. Each limit is reached by many strangers together; none of them alone may
-/// hold much.
+/// What a tracker may use. Each limit is for all peers together; none of them alone may hold much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TrackerLimits {
     /// Torrents in the table: about 250 bytes each.
     pub torrents: usize,
     /// Peers in the table: 24 to 70 bytes each.
     pub peers: usize,
-    /// Connections over HTTP at a time. An eighth of them is what one source (an IPv4 address, a /64 of
-    /// IPv6) may have; who was idle for longest makes room.
+    /// Connections over HTTP at a time. An eighth of them is what one source (an IPv4 address, a
+    /// /64 of IPv6) may have; the one that was idle for longest makes room.
     pub connections: usize,
-    /// How long a connection may take to say what it wants, and to take the answer.
+    /// How long a connection may take to send a request, and to receive the answer.
     pub patience: Duration,
 }
 
@@ -83,7 +83,7 @@ pub enum TrackerServerError {
     /// Nowhere to listen.
     #[error("a tracker needs an address for HTTP or for UDP")]
     NoAddress,
-    /// An address that it does not get.
+    /// An address at which it cannot listen.
     #[error("cannot listen at {0}: {1}")]
     Listen(SocketAddr, io::Error),
     /// The system gives no thread, no runtime or no random numbers.
@@ -92,7 +92,7 @@ pub enum TrackerServerError {
 }
 
 /// What all sockets of a tracker share.
-struct Shared {
+struct TrackerState {
     swarms: Swarms,
     counters: Counters,
     trusted: Vec<IpAddr>,
@@ -101,7 +101,7 @@ struct Shared {
 
 /// A tracker that runs. Dropping it stops it.
 pub struct TrackerServer {
-    shared: Arc<Shared>,
+    tracker: Arc<TrackerState>,
     http: Vec<SocketAddr>,
     udp: Vec<SocketAddr>,
     stop: Option<oneshot::Sender<()>>,
@@ -122,40 +122,42 @@ impl TrackerServer {
     /// Binds all addresses and starts to serve.
     ///
     /// # Errors
-    /// If an address is not to be had, or the system gives no more threads.
+    /// If it cannot listen at an address, or the system gives no more threads.
     pub fn start(config: TrackerServerConfig) -> Result<TrackerServer, TrackerServerError> {
         let TrackerServerConfig { http, udp, interval, access, trusted, limits } = config;
         if http.is_empty() && udp.is_empty() {
             return Err(TrackerServerError::NoAddress);
         }
         let listen = |at: SocketAddr| move |error| TrackerServerError::Listen(at, error);
-        let doors = http.into_iter().map(|at| sockets::door(at).map_err(listen(at)));
-        let doors = doors.collect::<Result<Vec<_>, _>>()?;
+        let listeners = http.into_iter().map(|at| sockets::listener(at).map_err(listen(at)));
+        let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
         let workers = std::thread::available_parallelism().map_or(1, usize::from);
-        let boxes = udp.into_iter().map(|at| sockets::boxes(at, workers).map_err(listen(at)));
-        let boxes = boxes.collect::<Result<Vec<_>, _>>()?;
+        let udp_sockets =
+            udp.into_iter().map(|at| sockets::udp_sockets(at, workers).map_err(listen(at)));
+        let udp_sockets = udp_sockets.collect::<Result<Vec<_>, _>>()?;
 
-        // Connections beyond what the system gives wait at the door.
+        // Connections for which the system has no descriptor wait to be accepted.
         let _ = dunlin_disk::allow_descriptors(usize::MAX);
         let swarms = Swarms::new(interval, access, &limits)?;
         let trusted = trusted.into_iter().map(|ip| ip.to_canonical()).collect();
-        let shared = Arc::new(Shared { swarms, counters: Counters::default(), trusted, limits });
+        let tracker =
+            Arc::new(TrackerState { swarms, counters: Counters::default(), trusted, limits });
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(workers)
             .thread_name("tracker")
             .enable_all()
             .build()?;
-        let http = addresses(doors.iter().map(|door| door.local_addr()))?;
-        let udp = addresses(boxes.iter().flatten().map(|socket| socket.local_addr()))?;
+        let http = addresses(listeners.iter().map(|listener| listener.local_addr()))?;
+        let udp = addresses(udp_sockets.iter().flatten().map(|socket| socket.local_addr()))?;
         let (stop, stopped) = oneshot::channel();
-        let ours = shared.clone();
+        let state = tracker.clone();
         let thread = std::thread::Builder::new().name("tracker".to_owned()).spawn(move || {
-            runtime.block_on(serve(ours, doors, boxes, stopped));
-            // Whoever waits for the end may listen at the same addresses next, so all sockets are
-            // closed by then.
+            runtime.block_on(serve(state, listeners, udp_sockets, stopped));
+            // The caller that waits for the end may listen at the same addresses next, so all
+            // sockets are closed by then.
             runtime.shutdown_timeout(SHUTDOWN);
         })?;
-        Ok(TrackerServer { shared, http, udp, stop: Some(stop), thread: Some(thread) })
+        Ok(TrackerServer { tracker, http, udp, stop: Some(stop), thread: Some(thread) })
     }
 
     /// Where it listens for HTTP, with the ports that it got.
@@ -170,16 +172,15 @@ impl TrackerServer {
         &self.udp
     }
 
-    /// Serves other torrents from now on. Who takes part in one that is not served any more is
-    /// forgotten in time.
+    /// Serves other torrents from now on. Peers of torrents that are not served any more expire.
     pub fn set_access(&self, access: Access) {
-        self.shared.swarms.set_access(access);
+        self.tracker.swarms.set_access(access);
     }
 
     /// What happened so far, and what is in the table.
     #[must_use]
     pub fn stats(&self) -> TrackerStats {
-        self.shared.stats()
+        self.tracker.stats()
     }
 
     /// Stops: no more answers from now on, and its addresses are free again.
@@ -205,7 +206,7 @@ impl Drop for TrackerServer {
     }
 }
 
-impl Shared {
+impl TrackerState {
     fn stats(&self) -> TrackerStats {
         self.counters.read(self.swarms.uptime(), self.swarms.totals())
     }
@@ -220,31 +221,31 @@ fn addresses(
     Ok(all)
 }
 
-/// Runs all of it until it is told to stop.
+/// Serves until it is stopped.
 async fn serve(
-    shared: Arc<Shared>,
-    doors: Vec<std::net::TcpListener>,
-    boxes: Vec<Vec<std::net::UdpSocket>>,
+    tracker: Arc<TrackerState>,
+    listeners: Vec<std::net::TcpListener>,
+    udp_sockets: Vec<Vec<std::net::UdpSocket>>,
     stopped: oneshot::Receiver<()>,
 ) {
-    let most = shared.limits.connections;
+    let most = tracker.limits.connections;
     let places = Places::new(most, most.div_ceil(SHARES_PER_TRACKER));
-    for door in doors {
-        tokio::spawn(http::serve(shared.clone(), door, places.clone()));
+    for listener in listeners {
+        tokio::spawn(http::serve(tracker.clone(), listener, places.clone()));
     }
-    for socket in boxes.into_iter().flatten() {
-        tokio::spawn(udp::serve(shared.clone(), socket));
+    for socket in udp_sockets.into_iter().flatten() {
+        tokio::spawn(udp::serve(tracker.clone(), socket));
     }
-    tokio::spawn(sweep(shared));
-    // Whether it is said or the sayer is gone: that is the end.
+    tokio::spawn(sweep(tracker));
+    // A message and a dropped sender both mean the end.
     let _ = stopped.await;
 }
 
-/// Forgets the dead, a little at a time.
-async fn sweep(shared: Arc<Shared>) {
-    let mut tick = tokio::time::interval(shared.swarms.tick());
+/// Removes peers that have expired, a bounded number at a time.
+async fn sweep(tracker: Arc<TrackerState>) {
+    let mut tick = tokio::time::interval(tracker.swarms.tick());
     loop {
         tick.tick().await;
-        shared.swarms.expire();
+        tracker.swarms.expire();
     }
 }

@@ -12,30 +12,30 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-/// Shards: many more than there are ever workers, so that two rarely want the same.
+/// Shards: many more than workers, so that two of them rarely need the same one.
 const SHARDS: usize = 256;
 /// The shortest and the longest interval.
 const INTERVALS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(86_400));
-/// Time between two looks for the dead, if the interval is not shorter.
+/// Time between two searches for expired peers, if the interval is not shorter.
 const TICK: Duration = Duration::from_secs(1);
-/// Peers of one shard that are looked at in one go, with its lock held: well below a millisecond.
+/// Peers of one shard that are checked while its lock is held: well below a millisecond.
 const SWEEP: usize = 20_000;
 
-/// Why an announce is not taken.
+/// Why an announce is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refused {
+pub(super) enum AnnounceRefusal {
     /// The torrent is not served here.
     NotServed,
     /// There is no room.
     Full(Full),
 }
 
-impl Refused {
+impl AnnounceRefusal {
     /// For the peer.
     pub(super) fn reason(self) -> String {
         match self {
-            Refused::NotServed => "this tracker does not serve this torrent".to_owned(),
-            Refused::Full(full) => full.to_string(),
+            AnnounceRefusal::NotServed => "this tracker does not serve this torrent".to_owned(),
+            AnnounceRefusal::Full(full) => full.to_string(),
         }
     }
 }
@@ -108,18 +108,20 @@ impl Swarms {
         self.shards.get(shard_of(torrent, self.shards.len()))
     }
 
-    /// Takes in an announce from `ip`, and appends at most `wanted` peers to `out`.
+    /// Enters an announce from `ip`, and appends at most `wanted` peers to `out`.
     pub(super) fn announce(
         &self,
         ip: IpAddr,
         request: &AnnounceRequest,
         wanted: usize,
         out: &mut Vec<u8>,
-    ) -> Result<ScrapeCounts, Refused> {
+    ) -> Result<ScrapeCounts, AnnounceRefusal> {
         if !self.access().permits(&request.info_hash) {
-            return Err(Refused::NotServed);
+            return Err(AnnounceRefusal::NotServed);
         }
-        let Some(shard) = self.shard(&request.info_hash) else { return Err(Refused::NotServed) };
+        let Some(shard) = self.shard(&request.info_hash) else {
+            return Err(AnnounceRefusal::NotServed);
+        };
         let stopped = request.event == AnnounceEvent::Stopped;
         let announce = Announce {
             info_hash: request.info_hash,
@@ -138,8 +140,8 @@ impl Swarms {
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
         let before = shard.totals();
         let result = shard.announce(now, &announce, room, out);
-        self.settle(before, shard.totals());
-        result.map_err(Refused::Full)
+        self.update_totals(before, shard.totals());
+        result.map_err(AnnounceRefusal::Full)
     }
 
     /// What is known of a torrent that is served; `None` if nothing.
@@ -151,8 +153,8 @@ impl Swarms {
         shard.lock().unwrap_or_else(PoisonError::into_inner).scrape(torrent)
     }
 
-    /// The numbers of all shards, after one of them has changed.
-    fn settle(&self, before: Totals, after: Totals) {
+    /// Updates the numbers of all shards after one of them has changed.
+    fn update_totals(&self, before: Totals, after: Totals) {
         let change = |sum: &AtomicUsize, before: usize, after: usize| {
             if after >= before {
                 sum.fetch_add(after - before, Ordering::Relaxed);
@@ -170,14 +172,14 @@ impl Swarms {
         TICK.min(self.interval / 2)
     }
 
-    /// Forgets some of the dead.
+    /// Removes some of the peers that have expired.
     pub(super) fn expire(&self) {
         for shard in &self.shards {
             let now = self.now();
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
             let before = shard.totals();
             shard.expire(now, SWEEP);
-            self.settle(before, shard.totals());
+            self.update_totals(before, shard.totals());
         }
     }
 

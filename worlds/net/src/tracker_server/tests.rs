@@ -13,7 +13,7 @@ use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
 use std::time::Instant;
 
-/// No answer of a tracker next door takes that long.
+/// No answer of a tracker on this host takes that long.
 const LONG: Duration = Duration::from_secs(20);
 /// How long it is waited for an answer that must not come.
 const SHORT: Duration = Duration::from_millis(150);
@@ -153,7 +153,7 @@ fn http_and_udp_are_one_tracker() {
     let again = http(at, &AnnounceRequest { event: AnnounceEvent::None, ..request(1) }).unwrap();
     assert_eq!(again.peers, ["127.0.0.1:10002".parse().unwrap()]);
     let done = AnnounceRequest { event: AnnounceEvent::Completed, left: 0, ..request(1) };
-    assert_eq!(http(at, &done).unwrap().peers, [], "a seed hears of no seed");
+    assert_eq!(http(at, &done).unwrap().peers, [], "a seed gets no seeds");
 
     let hash = request(1).info_hash;
     let unknown = InfoHash([9; 20]);
@@ -284,7 +284,7 @@ fn packets_that_make_no_sense_get_no_answer() {
     let asker = Asker::new(tracker.udp()[0]);
     let good = announce_request(asker.id, 1, &request(1), "");
     let mut packets: Vec<Vec<u8>> = (0..16).map(|len| good[..len].to_vec()).collect();
-    // Whoever has no good id is told nothing, whatever else is wrong.
+    // A packet without a valid id gets no answer, whatever else is wrong.
     let foreign = announce_request(asker.id ^ 1, 1, &request(1), "");
     packets.extend((16..98).map(|len| foreign[..len].to_vec()));
     packets.push(vec![0; 2000]);
@@ -336,7 +336,7 @@ fn it_answers_from_the_address_that_was_asked() {
         config.udp = vec!["0.0.0.0:0".parse().unwrap()];
     });
     let port = tracker.udp()[0].port();
-    // A connected socket hears from that address alone.
+    // A connected socket receives from that address alone.
     for ip in ["127.0.0.1", "127.0.0.2", "127.7.7.7"] {
         let asker = Asker::new(SocketAddr::new(ip.parse().unwrap(), port));
         assert_eq!(asker.announce(&request(1)).incomplete, Some(1), "{ip}");
@@ -438,7 +438,7 @@ fn one_host_cannot_have_all_connections() {
         (0..100).filter(|index| flood.get_mut(*index).is_some_and(lives)).collect();
     assert_eq!(living, [96, 97, 98, 99]);
     assert!(lives(&mut honest), "another host keeps what it has");
-    // With all places taken by many, whoever was idle for longest makes room.
+    // With all places taken by many, the one that was idle for longest makes room.
     let mut many: Vec<TcpStream> =
         (10..40).map(|host| connect_from([127, 0, 1, host], at)).collect();
     assert!(many.iter_mut().all(lives), "everybody is answered");
@@ -508,7 +508,7 @@ fn one_host_cannot_fill_the_table() {
 fn answers(data: &[u8], piece: impl Fn(usize) -> usize) -> Vec<u8> {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let limits = TrackerLimits { patience: LONG, ..TrackerLimits::default() };
-    let shared = Shared {
+    let tracker = TrackerState {
         swarms: Swarms::new(Duration::from_secs(1800), Access::Open, &limits).unwrap(),
         counters: Counters::default(),
         trusted: Vec::new(),
@@ -516,10 +516,11 @@ fn answers(data: &[u8], piece: impl Fn(usize) -> usize) -> Vec<u8> {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        // Room for every answer, so that nobody waits for the other.
+        // Room for every answer, so that neither side waits for the other.
         let (mut ours, theirs) = tokio::io::duplex(1 << 20);
         let server = tokio::spawn(async move {
-            let _ = super::http::talk(&shared, theirs, [192, 0, 2, 1].into(), None).await;
+            let _ =
+                super::http::serve_connection(&tracker, theirs, [192, 0, 2, 1].into(), None).await;
         });
         let mut at = 0;
         while at < data.len() {
@@ -527,7 +528,7 @@ fn answers(data: &[u8], piece: impl Fn(usize) -> usize) -> Vec<u8> {
             if ours.write_all(&data[at..end]).await.is_err() {
                 break;
             }
-            // Whoever reads has read this piece before the next one comes.
+            // The reader has read this piece before the next one comes.
             tokio::task::yield_now().await;
             at = end;
         }
@@ -584,7 +585,7 @@ fn lists_and_limits() {
     http(at, &AnnounceRequest { event: AnnounceEvent::Stopped, ..request(2) }).unwrap();
     http(at, &request(3)).unwrap();
     assert_eq!((tracker.stats().totals.peers_v4, tracker.stats().refused), (2, 5));
-    // What is not served any more is not told about, either.
+    // A scrape does not show what is not served any more, either.
     tracker.set_access(Access::Except(list(7)));
     let Some(UdpReply::Scraped(counts)) = udp.ask(&scrape_request(udp.id, 1, &[InfoHash([7; 20])]))
     else {

@@ -1,4 +1,4 @@
-//! What the engine asks for, done: each output has its line here.
+//! Does what the engine asks for: each output has its arm here.
 
 use super::World;
 use crate::disk::DiskJob;
@@ -22,36 +22,36 @@ impl World {
             Output::Close { torrent } => self.close(torrent),
             Output::Dial { torrent, remote } => self.dial(torrent, remote),
             Output::HangUp { conn, reason } => {
-                self.report_hang_up(conn, reason);
+                self.log_hang_up(conn, reason);
                 self.hang_up(conn);
             }
             Output::SendHandshake { conn, handshake } => {
                 let torrent = self.by_hash.get(&handshake.info_hash).copied();
                 if let Some(known) = self.conns.get_mut(&conn) {
                     if let Some(torrent) = torrent {
-                        known.receiver.belongs_to(torrent);
+                        known.receiver.set_torrent(torrent);
                         self.views.mark(torrent);
                     }
                     known.outbox.push_bytes(&handshake.encode());
                     self.ready.insert(conn);
-                    self.weigh(conn);
+                    self.count_memory(conn);
                 }
             }
             Output::Send { conn, message } => {
                 let Some(known) = self.conns.get_mut(&conn) else { return };
                 match &message {
-                    Message::Request(range) => known.receiver.asks(*range),
+                    Message::Request(range) => known.receiver.request_sent(*range),
                     Message::Cancel(range) => {
-                        known.receiver.unasked(*range);
+                        known.receiver.request_ended(*range);
                     }
                     _ => {}
                 }
-                if self.doomed.contains(&conn) {
+                if self.closing_conns.contains(&conn) {
                     return;
                 }
                 known.outbox.push(&message);
                 self.ready.insert(conn);
-                self.weigh(conn);
+                self.count_memory(conn);
             }
             Output::Reserve { torrent, piece, bytes, streamed } => {
                 self.reserve(torrent, piece, bytes, streamed);
@@ -83,10 +83,11 @@ impl World {
         }
     }
 
-    /// A breach of the protocol is something that people can ask others about; the rest is every day's.
-    fn report_hang_up(&self, conn: ConnId, reason: HangUpReason) {
+    /// Logs why the engine closes a connection. People can act on a breach of the protocol;
+    /// everything else is for debugging.
+    fn log_hang_up(&self, conn: ConnId, reason: HangUpReason) {
         let known = self.conns.get(&conn);
-        let remote = known.filter(|conn| !conn.explained).map(|conn| conn.stream.peer_addr());
+        let remote = known.filter(|conn| !conn.reason_logged).map(|conn| conn.stream.peer_addr());
         match (reason, remote) {
             (HangUpReason::Violation(what), Some(remote)) => {
                 tracing::info!(%remote, "hung up on a peer that breaks the protocol: {what}");

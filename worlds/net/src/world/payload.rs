@@ -1,10 +1,10 @@
-//! Pieces that come and blocks that go: memory, hashing, writing, and what others ask for. It decides
-//! nothing; which block is kept and who is served the engine has said.
+//! Payload: memory for pieces, hashing, writing, and blocks that peers request. It decides nothing:
+//! the engine has decided which block is kept and which peer is served.
 
 use super::World;
 use crate::disk::serve::{ReadDone, ReadJob};
 use crate::disk::{DiskJob, local};
-use crate::reads::Part;
+use crate::reads::PieceWindow;
 use bytes::Bytes;
 use dunlin_base::{BlockRef, ConnId, PieceIndex, TorrentId};
 use dunlin_disk::DiskErrorKind;
@@ -15,20 +15,20 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// What is read for others at a time.
+/// Bytes of a piece that are read for peers at a time.
 pub(super) const WINDOW: u32 = 256 << 10;
 
-/// What was read for others lately.
-pub(super) struct Hot {
+/// What was read for peers lately.
+pub(super) struct ReadCache {
     limit: u64,
     bytes: u64,
-    parts: BTreeMap<Part, Bytes>,
-    order: VecDeque<Part>,
+    windows: BTreeMap<PieceWindow, Bytes>,
+    order: VecDeque<PieceWindow>,
 }
 
-impl Hot {
-    pub(super) fn new(limit: u64) -> Hot {
-        Hot { limit, bytes: 0, parts: BTreeMap::new(), order: VecDeque::new() }
+impl ReadCache {
+    pub(super) fn new(limit: u64) -> ReadCache {
+        ReadCache { limit, bytes: 0, windows: BTreeMap::new(), order: VecDeque::new() }
     }
 
     /// Bytes that are kept.
@@ -36,9 +36,9 @@ impl Hot {
         self.bytes
     }
 
-    fn keep(&mut self, part: Part, data: Bytes) {
+    fn keep(&mut self, part: PieceWindow, data: Bytes) {
         self.bytes += data.len() as u64;
-        if let Some(old) = self.parts.insert(part, data) {
+        if let Some(old) = self.windows.insert(part, data) {
             self.bytes -= old.len() as u64;
         } else {
             self.order.push_back(part);
@@ -46,27 +46,27 @@ impl Hot {
         while self.bytes > self.limit
             && let Some(oldest) = self.order.pop_front()
         {
-            if let Some(old) = self.parts.remove(&oldest) {
+            if let Some(old) = self.windows.remove(&oldest) {
                 self.bytes -= old.len() as u64;
             }
         }
     }
 
-    /// A torrent's files are not what they were, or are closed.
+    /// Drops what was read of a torrent: its files have changed, or are closed.
     pub(super) fn forget_torrent(&mut self, torrent: TorrentId) {
         let bytes = &mut self.bytes;
-        self.parts.retain(|(of, ..), data| {
+        self.windows.retain(|(of, ..), data| {
             let stays = *of != torrent;
             *bytes -= if stays { 0 } else { data.len() as u64 };
             stays
         });
-        let parts = &self.parts;
-        self.order.retain(|part| parts.contains_key(part));
+        let windows = &self.windows;
+        self.order.retain(|part| windows.contains_key(part));
     }
 }
 
 impl World {
-    /// Memory for a piece.
+    /// Reserves memory for a piece.
     pub(super) fn reserve(
         &mut self,
         torrent: TorrentId,
@@ -75,11 +75,11 @@ impl World {
         streamed: bool,
     ) {
         let Ok(charge) = self.budget.reserve(0, u64::from(bytes)) else {
-            self.starving.get_or_insert_with(Instant::now);
+            self.out_of_memory_since.get_or_insert_with(Instant::now);
             self.inputs.push_back(Input::NoMemory { torrent, piece });
             return;
         };
-        self.starving = None;
+        self.out_of_memory_since = None;
         let known = self.torrents.get(&torrent);
         let Some((content, storage)) =
             known.and_then(|known| Some((known.content.as_ref()?, &known.storage)))
@@ -97,26 +97,26 @@ impl World {
         }
     }
 
-    /// The memory of a piece is given back.
+    /// Gives the memory of a piece back.
     pub(super) fn release(&mut self, torrent: TorrentId, piece: PieceIndex) {
         if self.buffers.is_streamed((torrent, piece)) {
             self.pieces(Job::StreamForget { torrent, piece });
         }
-        for lost in self.buffers.release((torrent, piece)) {
-            self.displaced(lost);
+        for evicted in self.buffers.release((torrent, piece)) {
+            self.evicted(evicted);
         }
     }
 
-    /// What a piece holds goes to its part file.
+    /// Moves what a piece holds to its part file.
     pub(super) fn spill(&mut self, torrent: TorrentId, piece: PieceIndex) {
-        let Some((blocks, lost)) = self.buffers.spill((torrent, piece)) else { return };
-        lost.into_iter().for_each(|lost| self.displaced(lost));
+        let Some((blocks, evicted)) = self.buffers.spill((torrent, piece)) else { return };
+        evicted.into_iter().for_each(|evicted| self.evicted(evicted));
         self.pieces(Job::Spill { torrent, piece, blocks, charge: None });
     }
 
-    pub(super) fn displaced(&mut self, lost: crate::buffers::Lost) {
-        if let Some(conn) = self.conns.get_mut(&lost.conn) {
-            conn.receiver.displaced(lost);
+    pub(super) fn evicted(&mut self, evicted: crate::buffers::Evicted) {
+        if let Some(conn) = self.conns.get_mut(&evicted.conn) {
+            conn.receiver.evicted(evicted);
         }
     }
 
@@ -136,10 +136,10 @@ impl World {
         self.conns.get(&conn)?.receiver.torrent()
     }
 
-    /// The parked block is wanted.
+    /// Keeps the parked block.
     pub(super) fn keep(&mut self, conn: ConnId, block: BlockRef) {
         let Some(torrent) = self.torrent_of(conn) else { return };
-        let kept = match self.loose.remove(&(conn, block)) {
+        let kept = match self.unplaced_blocks.remove(&(conn, block)) {
             None => self.buffers.keep(torrent, block, conn),
             Some(data) if self.buffers.is_streamed((torrent, block.piece)) => {
                 let data = data.into();
@@ -147,9 +147,9 @@ impl World {
                 true
             }
             Some(data) => {
-                // Another copy may be on its way to the place: this one is whole first.
-                if let Some(lost) = self.buffers.displace(torrent, block) {
-                    self.displaced(lost);
+                // Another copy may be on its way to the place; this one is complete first.
+                if let Some(evicted) = self.buffers.evict(torrent, block) {
+                    self.evicted(evicted);
                 }
                 self.buffers.put(torrent, block, &data)
             }
@@ -160,16 +160,17 @@ impl World {
         }
     }
 
-    /// The parked block is not wanted.
+    /// Drops the parked block.
     pub(super) fn discard(&mut self, conn: ConnId, block: BlockRef) {
-        if self.loose.remove(&(conn, block)).is_none()
+        if self.unplaced_blocks.remove(&(conn, block)).is_none()
             && let Some(torrent) = self.torrent_of(conn)
         {
             self.buffers.discard(torrent, block, conn);
         }
     }
 
-    /// The bytes of a complete piece. A hole in it is a defect of ours, and nobody is blamed.
+    /// The bytes of a complete piece. A hole in it is a defect of the program, and no peer is
+    /// blamed.
     fn whole(&mut self, torrent: TorrentId, piece: PieceIndex) -> Option<Bytes> {
         let data = self.buffers.freeze((torrent, piece));
         if data.is_none() {
@@ -215,17 +216,17 @@ impl World {
         }
     }
 
-    /// Reads a block and sends it: from what is hot, or with what is read next.
+    /// Sends a block from the read cache, or has it read first.
     pub(super) fn serve(&mut self, conn: ConnId, block: BlockRef) {
         let Some(torrent) = self.torrent_of(conn) else { return };
         let window = block.begin / WINDOW;
         let part = (torrent, block.piece, window);
-        let hot = self.hot.parts.get(&part);
-        if let Some((data, whole)) = hot.and_then(|data| cut(data, window * WINDOW, block)) {
+        let cached = self.read_cache.windows.get(&part);
+        if let Some((data, whole)) = cached.and_then(|data| cut(data, window * WINDOW, block)) {
             self.send_block(conn, block, data, whole);
             return;
         }
-        self.reads.want(conn, part, block);
+        self.reads.request(conn, part, block);
         self.start_reads();
     }
 
@@ -249,14 +250,14 @@ impl World {
     }
 
     fn send_block(&mut self, id: ConnId, block: BlockRef, data: Bytes, whole: usize) {
-        if let Some(conn) = self.conns.get_mut(&id).filter(|_| !self.doomed.contains(&id)) {
+        if let Some(conn) = self.conns.get_mut(&id).filter(|_| !self.closing_conns.contains(&id)) {
             conn.outbox.push_block(block, data, block.begin / WINDOW, whole);
             self.ready.insert(id);
-            self.weigh(id);
+            self.count_memory(id);
         }
     }
 
-    /// Something was read for others.
+    /// Sends what was read to the peers that wait for it.
     pub(super) fn read(&mut self, read: ReadDone) {
         let ReadDone { torrent, piece, begin, result } = read;
         let part = (torrent, piece, begin / WINDOW);
@@ -266,18 +267,18 @@ impl World {
                 for (conn, block) in waiting {
                     match cut(&data, begin, block) {
                         Some((data, whole)) => self.send_block(conn, block, data, whole),
-                        // It crosses the window of whoever asked first.
-                        None => self.reads.want(conn, part, block),
+                        // It crosses the end of the window that was read for another request.
+                        None => self.reads.request(conn, part, block),
                     }
                 }
                 // What was read of a torrent that is closed meanwhile is not kept.
                 if self.torrents.get(&torrent).is_some_and(|entry| entry.open) {
-                    self.hot.keep(part, data);
+                    self.read_cache.keep(part, data);
                 }
             }
             Err(error) => {
                 if error.kind == DiskErrorKind::Changed {
-                    self.hot.forget_torrent(torrent);
+                    self.read_cache.forget_torrent(torrent);
                 }
                 for (conn, block) in waiting {
                     let error = local(&error);
@@ -288,16 +289,16 @@ impl World {
         self.start_reads();
     }
 
-    /// Takes a block back that has not begun to go.
+    /// Cancels a block of which nothing was sent yet; whether that was possible.
     pub(super) fn take_back(&mut self, id: ConnId, block: BlockRef) -> bool {
         let queued = self.conns.get_mut(&id).is_some_and(|conn| conn.outbox.cancel(block));
         if queued {
-            self.weigh(id);
+            self.count_memory(id);
         }
         queued || self.reads.cancel(id, block)
     }
 
-    /// Has the blocks of a piece hashed that is on disk (BEP 52).
+    /// Has the blocks of a piece on disk hashed (BEP 52).
     pub(super) fn hash_blocks(&mut self, torrent: TorrentId, piece: PieceIndex) {
         if let Some(known) = self.torrents.get(&torrent) {
             let storage = Arc::clone(&known.storage);

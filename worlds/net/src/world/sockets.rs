@@ -1,11 +1,11 @@
-//! Listening, dialling, and turns: who can be read is read, who can be written to is written to, each
-//! only so much before the next one.
+//! Listening, dialling, and turns: connections that can be read or written are, each for a bounded
+//! number of bytes and messages before the next one.
 
-use super::held::Pace;
-use super::{Conn, FIRST_CONN, FIRST_LISTENER, FIRST_UDP, World};
+use super::memory::SendProgress;
+use super::{Connection, FIRST_CONN, FIRST_LISTENER, FIRST_UDP, World};
 use crate::datagrams::Protocol;
 use crate::outbox::{MAX_ANSWERS, Outbox};
-use crate::receive::{Arrived, Broken, Receiver};
+use crate::receive::{Arrived, ReceiveError, Receiver};
 use crate::stream::Stream;
 use dunlin_base::{BlockRef, ConnId, Endpoint, PieceIndex, TorrentId};
 use dunlin_engine::io::Input;
@@ -14,37 +14,37 @@ use mio::Token;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// A dial takes no longer (the field's practice).
+/// A dial that takes longer has failed (the field's practice).
 const DIAL_TIMEOUT: Duration = Duration::from_secs(15);
 /// Bytes that one connection may be read or written in one turn.
 const QUOTA: usize = 4 << 20;
-/// Messages of one connection that are looked at in one turn: a flood of tiny ones must not cost the
-/// others more than a millisecond or so. An honest peer's requests of a turn fit.
+/// Messages of one connection that are handled in one turn: a flood of tiny ones must not cost the
+/// others more than about a millisecond. An honest peer's requests of a turn fit.
 const MESSAGES_PER_TURN: usize = 512;
-/// Connections that one listener takes in one turn: those that stand wait no longer than for that.
+/// Connections that one listener accepts in one turn: other connections wait for no more than that.
 const ACCEPTS_PER_TURN: usize = 64;
 
-impl Conn {
-    /// Whether there may be something to look at, and it may be looked at now: not while the other side
-    /// takes none of the answers it has caused.
+impl Connection {
+    /// Whether the connection is to be read now. A connection whose answers wait unsent is not
+    /// read: its peer would cause more of them.
     fn may_read(&self) -> bool {
         let comes = self.readable || self.receiver.has_rest();
-        comes && self.dialling.is_none() && self.outbox.answers() <= MAX_ANSWERS
+        comes && self.dial_deadline.is_none() && self.outbox.answers() <= MAX_ANSWERS
     }
 }
 
 impl World {
-    /// Opens the ears.
+    /// Watches the listeners.
     pub(super) fn listen(&mut self) {
         for (index, listener) in self.listeners.iter_mut().enumerate() {
             let token = Token(FIRST_LISTENER + index);
             if let Err(error) = listener.register(self.poll.registry(), token) {
-                tracing::error!(%error, "a listener hears nothing");
+                tracing::error!(%error, "a listener cannot be watched");
             }
         }
     }
 
-    /// Something can be done with a socket.
+    /// Notes what the system reports of a socket.
     pub(super) fn socket_event(&mut self, event: &mio::event::Event) {
         match event.token().0 {
             0 => {}
@@ -52,13 +52,13 @@ impl World {
                 self.udp_ready.insert(token - FIRST_UDP.0);
             }
             token if token < FIRST_CONN => {
-                self.knocking.insert(token - FIRST_LISTENER);
+                self.ready_listeners.insert(token - FIRST_LISTENER);
             }
             token => {
                 let id = ConnId((token - FIRST_CONN) as u64);
                 let Some(conn) = self.conns.get_mut(&id) else { return };
-                if conn.dialling.is_some() {
-                    self.dialled(id);
+                if conn.dial_deadline.is_some() {
+                    self.dial_ended(id);
                     return;
                 }
                 conn.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
@@ -74,7 +74,7 @@ impl World {
             match listener.accept() {
                 Ok(stream) => {
                     if self.conns.len() >= self.max_conns && !self.make_room() {
-                        // Closed at once: who comes later may have more luck.
+                        // The connection is closed at once; a later one may find a place.
                         continue;
                     }
                     let remote = Endpoint::Socket(stream.peer_addr());
@@ -86,25 +86,27 @@ impl World {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    // Out of descriptors, say: it goes on when a connection ends, or the next comes.
-                    self.held_off.insert(number);
+                    // No descriptor is free, for example. The next try is when a connection ends,
+                    // or another one comes.
+                    self.blocked_listeners.insert(number);
                     tracing::warn!(%error, "a connection could not be accepted");
                     return;
                 }
             }
         }
-        self.knocking.insert(number);
+        self.ready_listeners.insert(number);
     }
 
-    /// Closes the oldest connection of a stranger who has not said what it is for; false if there is none.
-    /// A crowd that says nothing must not keep out who does.
+    /// Closes the oldest connection that has sent no handshake; false if there is none. Peers that
+    /// send none must not keep out those that do.
     fn make_room(&mut self) -> bool {
-        let silent = |conn: &Conn| conn.receiver.torrent().is_none() && conn.dialling.is_none();
+        let silent =
+            |conn: &Connection| conn.receiver.torrent().is_none() && conn.dial_deadline.is_none();
         let oldest = self.conns.iter().find(|(_, conn)| silent(conn)).map(|(id, _)| *id);
-        oldest.map(|id| self.gone(id)).is_some()
+        oldest.map(|id| self.disconnected(id)).is_some()
     }
 
-    fn connection(&mut self, mut stream: Stream, dialling: bool) -> Option<ConnId> {
+    fn connection(&mut self, mut stream: Stream, is_dialled: bool) -> Option<ConnId> {
         self.next_conn += 1;
         let id = ConnId(self.next_conn);
         let token = Token(FIRST_CONN + id.0 as usize);
@@ -112,16 +114,16 @@ impl World {
             tracing::warn!(%error, "a connection could not be watched");
             return None;
         }
-        let conn = Conn {
+        let conn = Connection {
             stream,
             receiver: Receiver::new(id),
             outbox: Outbox::default(),
-            dialling: dialling.then(|| Instant::now() + DIAL_TIMEOUT),
+            dial_deadline: is_dialled.then(|| Instant::now() + DIAL_TIMEOUT),
             readable: false,
             writable: true,
-            pace: Pace::new(Instant::now()),
+            send_progress: SendProgress::new(Instant::now()),
             held: 0,
-            explained: false,
+            reason_logged: false,
         };
         self.conns.insert(id, conn);
         Some(id)
@@ -144,19 +146,19 @@ impl World {
         match conn {
             Some(id) => {
                 if let Some(conn) = self.conns.get_mut(&id) {
-                    conn.receiver.belongs_to(torrent);
+                    conn.receiver.set_torrent(torrent);
                 }
             }
             None => self.inputs.push_back(failed),
         }
     }
 
-    /// A dial came through, or did not.
-    fn dialled(&mut self, id: ConnId) {
+    /// Notes that a dial came through or failed.
+    fn dial_ended(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
         match conn.stream.is_connected() {
             Ok(true) => {
-                conn.dialling = None;
+                conn.dial_deadline = None;
                 conn.readable = true;
                 self.ready.insert(id);
                 let Some(torrent) = conn.receiver.torrent() else { return };
@@ -173,7 +175,7 @@ impl World {
     }
 
     pub(super) fn dial_failed(&mut self, id: ConnId) {
-        let Some(conn) = self.forget(id) else { return };
+        let Some(conn) = self.remove_conn(id) else { return };
         let remote = Endpoint::Socket(conn.stream.peer_addr());
         conn.stream.shutdown(self.poll.registry());
         let Some(torrent) = conn.receiver.torrent() else { return };
@@ -181,8 +183,8 @@ impl World {
         self.drain();
     }
 
-    /// Takes a connection out, with all that hangs on it. The caller shuts its stream down.
-    pub(super) fn forget(&mut self, id: ConnId) -> Option<Conn> {
+    /// Removes a connection and everything that is kept of it. The caller shuts its stream down.
+    pub(super) fn remove_conn(&mut self, id: ConnId) -> Option<Connection> {
         let mut conn = self.conns.remove(&id)?;
         if let Some(torrent) = conn.receiver.torrent() {
             self.views.mark(torrent);
@@ -190,39 +192,39 @@ impl World {
         conn.receiver.close(&mut self.buffers);
         self.held -= conn.held;
         self.ready.remove(&id);
-        self.doomed.remove(&id);
+        self.closing_conns.remove(&id);
         // A descriptor is free now.
-        self.knocking.append(&mut self.held_off);
+        self.ready_listeners.append(&mut self.blocked_listeners);
         self.reads.forget(id);
         let first = BlockRef { piece: PieceIndex(0), begin: 0, len: 0 };
-        let behind = self.loose.range((id, first)..);
-        let loose: Vec<_> =
+        let behind = self.unplaced_blocks.range((id, first)..);
+        let unplaced_blocks: Vec<_> =
             behind.take_while(|(key, _)| key.0 == id).map(|(key, _)| *key).collect();
-        for key in loose {
-            self.loose.remove(&key);
+        for key in unplaced_blocks {
+            self.unplaced_blocks.remove(&key);
         }
         Some(conn)
     }
 
-    /// The engine hangs up: what waits is handed over as far as the system takes it.
+    /// Closes a connection on behalf of the engine. Of what waits the system takes what it can.
     pub(super) fn hang_up(&mut self, id: ConnId) {
-        if let Some(mut conn) = self.forget(id) {
+        if let Some(mut conn) = self.remove_conn(id) {
             let _ = conn.outbox.flush(&mut conn.stream, QUOTA);
             conn.stream.shutdown(self.poll.registry());
         }
     }
 
-    /// The other side is gone.
-    pub(super) fn gone(&mut self, id: ConnId) {
-        if let Some(conn) = self.forget(id) {
+    /// The peer has closed the connection, or it broke.
+    pub(super) fn disconnected(&mut self, id: ConnId) {
+        if let Some(conn) = self.remove_conn(id) {
             conn.stream.shutdown(self.poll.registry());
             self.inputs.push_back(Input::Disconnected { conn: id });
             self.drain();
         }
     }
 
-    /// Receives what has come over UDP. Tracker replies go to the tracker client; the other protocols
-    /// are not spoken yet.
+    /// Receives what has come over UDP. Tracker replies go to the tracker client; the other
+    /// protocols are not supported yet.
     pub(super) fn receive_datagrams(&mut self) {
         for socket in std::mem::take(&mut self.udp_ready) {
             let trackers = &self.trackers;
@@ -236,16 +238,17 @@ impl World {
         }
     }
 
-    /// Everybody who can do something has a turn.
-    pub(super) fn turns(&mut self) {
-        for listener in std::mem::take(&mut self.knocking) {
+    /// Gives a turn to each listener and connection that is ready.
+    pub(super) fn serve_connections(&mut self) {
+        for listener in std::mem::take(&mut self.ready_listeners) {
             self.accept(listener);
         }
         let ready = std::mem::take(&mut self.ready);
         for id in ready {
             self.receive(id);
             self.send(id);
-            let again = |conn: &Conn| conn.may_read() || conn.writable && !conn.outbox.is_empty();
+            let again =
+                |conn: &Connection| conn.may_read() || conn.writable && !conn.outbox.is_empty();
             if self.conns.get(&id).is_some_and(again) {
                 self.ready.insert(id);
             }
@@ -258,42 +261,42 @@ impl World {
             let Some(conn) = self.conns.get_mut(&id).filter(|conn| conn.may_read()) else { return };
             match conn.receiver.read(&mut conn.stream, &mut self.buffers, &mut self.scratch) {
                 Ok(received) => {
-                    if received.dry {
+                    if received.drained {
                         conn.readable = false;
                     }
                     bytes = bytes.saturating_sub(received.bytes);
                     messages = messages.saturating_sub(received.messages());
-                    self.weigh(id);
+                    self.count_memory(id);
                     for arrived in received.arrived {
                         self.arrived(id, arrived);
                     }
                 }
-                Err(Broken::Gone(error)) => {
-                    self.report_end(id, &error);
-                    self.gone(id);
+                Err(ReceiveError::Closed(error)) => {
+                    self.log_end(id, &error);
+                    self.disconnected(id);
                     return;
                 }
-                Err(Broken::Malformed(error)) => {
-                    self.report_nonsense(id, &error);
+                Err(ReceiveError::Malformed(error)) => {
+                    self.log_malformed(id, &error);
                     self.inputs.push_back(Input::Malformed { conn: id });
                     self.drain();
-                    // The engine has hung up; if it did not, there is still nothing to read.
-                    self.gone(id);
+                    // The engine has hung up; if it has not, nothing more can be read.
+                    self.disconnected(id);
                     return;
                 }
             }
         }
     }
 
-    /// Says what made no sense, which the engine does not know.
-    fn report_nonsense(&mut self, id: ConnId, error: &WireError) {
+    /// Logs what is malformed in a peer's bytes, which the engine does not know.
+    fn log_malformed(&mut self, id: ConnId, error: &WireError) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
-        conn.explained = true;
+        conn.reason_logged = true;
         let remote = conn.stream.peer_addr();
         if matches!(error, WireError::Protocol { .. }) {
             tracing::info!(
                 %remote,
-                "hung up on a peer that greets otherwise than BEP 3 says: it may try encryption \
+                "hung up on a peer whose handshake is not that of BEP 3: it may try encryption \
                  first, which is not supported ({error})"
             );
         } else {
@@ -301,10 +304,10 @@ impl World {
         }
     }
 
-    /// Says why a connection ended, as far as it can be known.
-    fn report_end(&self, id: ConnId, error: &io::Error) {
+    /// Logs why a connection ended, as far as that is known.
+    fn log_end(&self, id: ConnId, error: &io::Error) {
         let Some(conn) = self.conns.get(&id) else { return };
-        // Of a stranger who has not greeted the torrent is not known.
+        // The torrent of a connection without a handshake is known only if it was dialled.
         if conn.receiver.awaits_handshake() && conn.receiver.torrent().is_some() {
             tracing::info!(
                 remote = %conn.stream.peer_addr(),
@@ -335,27 +338,27 @@ impl World {
                 }
             }
             Arrived::Block(block) => self.inputs.push_back(Input::BlockArrived { conn: id, block }),
-            Arrived::Loose(block, bytes) => {
-                self.loose.insert((id, block), bytes);
+            Arrived::Unplaced(block, bytes) => {
+                self.unplaced_blocks.insert((id, block), bytes);
                 self.inputs.push_back(Input::BlockArrived { conn: id, block });
             }
         }
         self.drain();
     }
 
-    /// Hands what waits to the system.
+    /// Sends what waits, as far as the system takes it.
     pub(super) fn send(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
-        if !conn.writable || conn.outbox.is_empty() || conn.dialling.is_some() {
+        if !conn.writable || conn.outbox.is_empty() || conn.dial_deadline.is_some() {
             return;
         }
         match conn.outbox.flush(&mut conn.stream, QUOTA) {
             Ok(flushed) => {
-                conn.writable = !flushed.full;
+                conn.writable = !flushed.would_block;
                 if flushed.bytes > 0 {
-                    conn.pace.took(Instant::now());
+                    conn.send_progress.took(Instant::now());
                 }
-                self.weigh(id);
+                self.count_memory(id);
                 for block in flushed.blocks {
                     self.inputs.push_back(Input::BlockSent { conn: id, block });
                 }
@@ -363,7 +366,7 @@ impl World {
             }
             Err(error) => {
                 tracing::debug!(%error, %id, "the connection is over");
-                self.gone(id);
+                self.disconnected(id);
             }
         }
     }

@@ -1,5 +1,5 @@
-//! The torrents of the world: each has names on the wire, and shares the storage of its folder. What
-//! is kept of a torrent anywhere is gone when the engine has removed it.
+//! The torrents of the world: each has names on the wire, and shares the storage of its folder.
+//! What is kept of a torrent anywhere is gone when the engine has removed it.
 
 use super::World;
 use crate::disk::DiskJob;
@@ -97,9 +97,9 @@ impl World {
 
     /// Forgets what was read of a torrent, and pieces that are received.
     fn forget_payload(&mut self, torrent: TorrentId) {
-        self.hot.forget_torrent(torrent);
-        for lost in self.buffers.forget(torrent) {
-            self.displaced(lost);
+        self.read_cache.forget_torrent(torrent);
+        for evicted in self.buffers.forget(torrent) {
+            self.evicted(evicted);
         }
     }
 
