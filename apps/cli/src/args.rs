@@ -7,25 +7,24 @@
 )]
 
 use crate::clean::CleanArgs;
+#[cfg(feature = "course")]
 use crate::cluster::args::place::{CastArgs, PlaceArgs};
+#[cfg(feature = "course")]
 use crate::cluster::args::{JoinArgs, RunArgs, SwarmArgs};
 use crate::console::{self, json, out};
 use crate::exit::{Exit, Failure};
-use crate::manual::{CompletionsArgs, ManArgs};
-use crate::torrents::args::transfer::{GetArgs, SeedArgs};
-use crate::torrents::args::verify::VerifyArgs;
-use crate::torrents::args::{CreateArgs, EditArgs, MagnetArgs, ShowArgs};
-use crate::trace::TraceArgs;
-use crate::tracker::args::TrackerArgs;
-#[cfg(feature = "course")]
-#[cfg(feature = "course")]
-#[cfg(feature = "course")]
 #[cfg(feature = "manual")]
+use crate::manual::{CompletionsArgs, ManArgs};
 #[cfg(feature = "internet")]
+use crate::torrents::args::transfer::{GetArgs, SeedArgs};
 #[cfg(feature = "internet")]
+use crate::torrents::args::verify::VerifyArgs;
 #[cfg(feature = "internet")]
+use crate::torrents::args::{CreateArgs, EditArgs, MagnetArgs, ShowArgs};
 #[cfg(feature = "course")]
+use crate::trace::TraceArgs;
 #[cfg(feature = "internet")]
+use crate::tracker::args::TrackerArgs;
 use clap::{Parser, Subcommand, error::ErrorKind};
 use dunlin_base::{is_disguise, plain};
 use std::ffi::OsString;
