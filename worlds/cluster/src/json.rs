@@ -78,3 +78,39 @@ pub(crate) mod text_path {
         Option::<PathBuf>::deserialize(from)
     }
 }
+
+/// A path in JSON: as text if it is UTF-8, else as an array of its bytes.
+pub(crate) mod any_path {
+    use super::*;
+    use serde::Serialize;
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    use std::path::PathBuf;
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum PathForm {
+        Text(String),
+        Bytes(Vec<u8>),
+    }
+
+    pub(crate) fn serialize<S: Serializer>(
+        path: &Option<PathBuf>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        let form = |path: &PathBuf| match path.to_str() {
+            Some(text) => PathForm::Text(text.to_owned()),
+            None => PathForm::Bytes(path.as_os_str().as_bytes().to_vec()),
+        };
+        path.as_ref().map(form).serialize(to)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<PathBuf>, D::Error> {
+        let path = |form| match form {
+            PathForm::Text(text) => PathBuf::from(text),
+            PathForm::Bytes(bytes) => PathBuf::from(std::ffi::OsString::from_vec(bytes)),
+        };
+        Ok(Option::<PathForm>::deserialize(from)?.map(path))
+    }
+}

@@ -15,7 +15,6 @@ use ends::Waker;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::thread::JoinHandle;
@@ -38,7 +37,7 @@ pub fn host_name() -> String {
 pub struct Neighbour {
     /// The folder where its wanted files go, absolute: the run mark is in the state folder there.
     /// `None` if its mark, if any, is a temporary one.
-    #[serde(with = "any_path")]
+    #[serde(with = "json::any_path")]
     pub mark: Option<PathBuf>,
     /// Its number, in its own namespace.
     pub pid: u32,
@@ -48,40 +47,6 @@ pub struct Neighbour {
     /// When it started, in clock ticks since the system did: together with its number it is never
     /// used again. 0 where that is not known; then it is not watched.
     pub started: u64,
-}
-
-/// A path in JSON: as text if it is UTF-8, else as an array of its bytes.
-mod any_path {
-    use super::*;
-    use serde::{Deserializer, Serializer};
-
-    #[derive(Serialize, Deserialize)]
-    #[serde(untagged)]
-    enum PathForm {
-        Text(String),
-        Bytes(Vec<u8>),
-    }
-
-    pub(super) fn serialize<S: Serializer>(
-        path: &Option<PathBuf>,
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
-        let form = |path: &PathBuf| match path.to_str() {
-            Some(text) => PathForm::Text(text.to_owned()),
-            None => PathForm::Bytes(path.as_os_str().as_bytes().to_vec()),
-        };
-        path.as_ref().map(form).serialize(to)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Option<PathBuf>, D::Error> {
-        let path = |form| match form {
-            PathForm::Text(text) => PathBuf::from(text),
-            PathForm::Bytes(bytes) => PathBuf::from(std::ffi::OsString::from_vec(bytes)),
-        };
-        Ok(Option::<PathForm>::deserialize(from)?.map(path))
-    }
 }
 
 impl Neighbour {
