@@ -296,7 +296,7 @@ impl World {
         if matches!(error, WireError::Protocol { .. }) {
             tracing::info!(
                 %remote,
-                "hung up on a peer whose handshake is not that of BEP 3: it may try encryption \
+                "hung up on a peer that greets otherwise than BEP 3 says: it may try encryption \
                  first, which is not supported ({error})"
             );
         } else {
