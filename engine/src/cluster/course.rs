@@ -9,7 +9,7 @@ use crate::swarm::partials::Stage;
 use crate::swarm::peer::{AskState, Peer};
 use crate::swarm::peer_list::Known;
 use crate::swarm::requests::MIN_DEADLINE;
-use crate::swarm::sources::{Source, choose};
+use crate::swarm::sources::{SourceView, choose};
 use crate::swarm::torrent::{RequestPolicy, Torrent};
 use dunlin_base::{ConnId, Endpoint, PieceIndex, Rate, Time};
 
@@ -256,7 +256,7 @@ fn choose_member(
 ) -> Option<Endpoint> {
     let count = torrent.known.members();
     let order = shared.config.sources;
-    let (members, sources): (Vec<Endpoint>, Vec<Source>) = candidates(torrent, shared, piece)
+    let (members, sources): (Vec<Endpoint>, Vec<SourceView>) = candidates(torrent, shared, piece)
         .map(|(remote, known, peer)| {
             let timed = peer.filter(|_| order == SourceOrder::Fastest);
             let rate = timed.map_or(Rate(0), |peer| peer.window.rate_at(now));

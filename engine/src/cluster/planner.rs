@@ -20,6 +20,7 @@ mod late;
 mod links;
 mod moves;
 mod names;
+mod sites;
 mod space;
 mod tree;
 mod truth;
@@ -274,7 +275,7 @@ pub fn make_sets(registers: &[(Rank, &Register)], rules: &Rules<'_>) -> Sets {
     by_rank.sort_by_key(|(rank, _)| *rank);
     let lists = names::Lists::new(&by_rank);
     let names = lists.names(rules);
-    let sites = links::Sites::new(&by_rank);
+    let sites = sites::Sites::new(&by_rank);
     let mut wishes = wishes::Wishes::new(&by_rank, &names, rules.pins);
     let mut sets = Sets::default();
     let mut judge = truth::Judge { rules, names: &names, sites: &sites, sets: &mut sets };

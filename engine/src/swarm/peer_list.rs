@@ -1,7 +1,7 @@
 //! Peers that are known for a torrent, connected or not: what the tracker says of them, what they
 //! refused, and when they may be dialled again.
 
-use crate::swarm::sources::Source;
+use crate::swarm::sources::SourceView;
 use dunlin_base::{Bitfield, ConnId, Endpoint, PieceIndex, Rate, Time};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,8 +34,8 @@ impl Known {
     /// The peer as the choice of a source sees it, in a swarm of `members`. Everybody is told the same
     /// loads and turns to the same source: so what we asked of it since counts for all of them.
     #[must_use]
-    pub fn source(&self, members: u64, in_flight: u64, rate: Rate) -> Source {
-        Source {
+    pub fn source(&self, members: u64, in_flight: u64, rate: Rate) -> SourceView {
+        SourceView {
             place: self.place,
             load: self.load,
             asked: self.asked.saturating_mul(members.max(1)),

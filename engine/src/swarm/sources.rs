@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 
 /// A source as the choice sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Source {
+pub struct SourceView {
     /// Its place in the tracker's order.
     pub place: u32,
     /// Its load as the tracker last reported it.
@@ -25,7 +25,7 @@ pub struct Source {
 /// that was chosen last: round robin takes the next in the tracker's order.
 pub fn choose(
     order: SourceOrder,
-    sources: &[Source],
+    sources: &[SourceView],
     last: Option<u32>,
     rng: &mut Rng,
 ) -> Option<usize> {
@@ -37,7 +37,7 @@ pub fn choose(
         SourceOrder::Fastest => best(sources, soonest),
         SourceOrder::RoundRobin => {
             let turn =
-                |source: &Source| (last.is_some_and(|last| source.place <= last), source.place);
+                |source: &SourceView| (last.is_some_and(|last| source.place <= last), source.place);
             best(sources, |a, b| turn(a).cmp(&turn(b)))
         }
         SourceOrder::Random => Some(at_random(rng)),
@@ -56,20 +56,23 @@ pub fn choose(
     }
 }
 
-fn best(sources: &[Source], compare: impl Fn(&Source, &Source) -> Ordering) -> Option<usize> {
+fn best(
+    sources: &[SourceView],
+    compare: impl Fn(&SourceView, &SourceView) -> Ordering,
+) -> Option<usize> {
     (0..sources.len()).min_by(|a, b| compare(&sources[*a], &sources[*b]))
 }
 
 /// Whoever was chosen longest ago; before the first round in the tracker's order.
-fn rotation(source: &Source) -> (u64, u32) {
+fn rotation(source: &SourceView) -> (u64, u32) {
     (source.last_chosen, source.place)
 }
 
 /// Who would answer first: (in flight + 1) / rate. A source that was never measured comes first while
 /// it owes nothing, so that everybody is tried; then it counts as the slower one.
-fn soonest(a: &Source, b: &Source) -> Ordering {
-    let untried = |source: &Source| source.rate.0 == 0 && source.in_flight == 0;
-    let time = |source: &Source, other: &Source| {
+fn soonest(a: &SourceView, b: &SourceView) -> Ordering {
+    let untried = |source: &SourceView| source.rate.0 == 0 && source.in_flight == 0;
+    let time = |source: &SourceView, other: &SourceView| {
         u128::from(source.in_flight + 1) * u128::from(other.rate.0.max(1))
     };
     untried(b)
@@ -83,13 +86,13 @@ mod tests {
     use super::*;
 
     /// One source a word: load/asked/in-flight/rate/last-chosen.
-    fn sources(drawing: &str) -> Vec<Source> {
+    fn sources(drawing: &str) -> Vec<SourceView> {
         drawing
             .split_whitespace()
             .enumerate()
             .map(|(place, word)| {
                 let n: Vec<u64> = word.split('/').map(|n| n.parse().unwrap()).collect();
-                Source {
+                SourceView {
                     place: place as u32,
                     load: n[0],
                     asked: n[1],
@@ -126,7 +129,7 @@ mod tests {
     #[test]
     fn round_robin_goes_down_the_list_and_begins_again() {
         let mut three = sources("0/0/0/0/9 0/0/0/0/0 0/0/0/0/5");
-        let next = |three: &[Source], last| {
+        let next = |three: &[SourceView], last| {
             choose(SourceOrder::RoundRobin, three, last, &mut Rng::new(1)).map(|i| three[i].place)
         };
         assert_eq!(next(&three, None), Some(0));

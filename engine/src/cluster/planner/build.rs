@@ -1,8 +1,8 @@
 //! Files with equal holders and wanters become one set.
 
-use super::links::Sites;
 use super::moves::{Tally, Zeros, has_any};
 use super::names::Named;
+use super::sites::Sites;
 use super::truth::{Ruling, Verdict};
 use super::wishes::{ClassId, Wishes, nobody_has};
 use super::{Found, Holding, LooseFile, MAX_SET_PIECES, Move, SetPlan, Sets};

@@ -2,8 +2,8 @@
 
 use super::Found;
 use super::Sets;
-use super::links::Sites;
 use super::names::Named;
+use super::sites::Sites;
 use super::truth::{Ruling, why_other};
 use super::wishes::Wishes;
 use dunlin_base::Rank;

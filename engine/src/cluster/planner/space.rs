@@ -1,7 +1,7 @@
 //! Whether what ranks want fits where it goes, when placing: who lacks space fails alone.
 
 use super::build::Plan;
-use super::links::Sites;
+use super::sites::Sites;
 use super::wishes::Wishes;
 use dunlin_base::{Rank, format_size};
 use dunlin_control::{Register, Space};

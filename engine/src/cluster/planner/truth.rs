@@ -1,7 +1,7 @@
 //! What a name truly holds, who says otherwise, and what that means.
 
-use super::links::Sites;
 use super::names::{Claim, Named, find};
+use super::sites::Sites;
 use super::wishes::Wishes;
 use super::{Conflict, Copy, Found, Held, Obstacle, OnConflict, Rules, Sets};
 use dunlin_base::{Rank, hex};

@@ -14,7 +14,7 @@ use crate::swarm::config::Availability;
 use crate::swarm::partials::{Block, Partial, Stage};
 use crate::swarm::peer::{AskState, Peer, Pieces};
 use crate::swarm::picker::RANDOM_FIRST_PIECES;
-use crate::swarm::sources::{Source, choose};
+use crate::swarm::sources::{SourceView, choose};
 use dunlin_base::{ConnId, PieceIndex, Time};
 use std::time::Duration;
 
@@ -84,8 +84,8 @@ impl Torrent {
         })
     }
 
-    fn source(&mut self, conn: ConnId, now: Time) -> Source {
-        let Some(peer) = self.peers.get_mut(&conn) else { return Source::default() };
+    fn source(&mut self, conn: ConnId, now: Time) -> SourceView {
+        let Some(peer) = self.peers.get_mut(&conn) else { return SourceView::default() };
         let (in_flight, rate) = (peer.window.in_flight() + peer.planned, peer.rate(now));
         let members = self.known.members();
         self.known.entry(peer.remote).source(members, in_flight, rate)
@@ -98,7 +98,7 @@ impl Torrent {
         now: Time,
         conns: &[ConnId],
     ) -> Option<ConnId> {
-        let sources: Vec<Source> = conns.iter().map(|conn| self.source(*conn, now)).collect();
+        let sources: Vec<SourceView> = conns.iter().map(|conn| self.source(*conn, now)).collect();
         let conn =
             conns[choose(shared.config.sources, &sources, self.last_place, &mut shared.rng)?];
         Some(conn)
