@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-pub(crate) use thread::{Report, download_loop};
+pub(crate) use thread::{SendDone, download_loop};
 
 /// Something for the download side to do.
 #[derive(Debug)]

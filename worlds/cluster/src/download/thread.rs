@@ -11,26 +11,30 @@ use std::time::{Duration, Instant};
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 /// Where the download thread reports to. The pool's callbacks report for it.
-pub(crate) type Report = Arc<dyn Fn(DownloadDone) + Send + Sync>;
+pub(crate) type SendDone = Arc<dyn Fn(DownloadDone) + Send + Sync>;
 
 /// The thread `r<R>-download`: runs until its rank has all that it wants or the run is over, which
 /// closes it, or until its jobs end.
-pub(crate) fn download_loop(downloader: Downloader, jobs: &Receiver<DownloadJob>, report: &Report) {
+pub(crate) fn download_loop(
+    downloader: Downloader,
+    jobs: &Receiver<DownloadJob>,
+    report: &SendDone,
+) {
     let of_pieces: pieces::Reporter = {
         let report = Arc::clone(report);
         Arc::new(move |done| report(DownloadDone::Pieces(done)))
     };
-    pieces::work(&mut Downloads { downloader, report: Arc::clone(report), of_pieces }, jobs);
+    pieces::work(&mut DownloadChores { downloader, report: Arc::clone(report), of_pieces }, jobs);
 }
 
-struct Downloads {
+struct DownloadChores {
     downloader: Downloader,
-    report: Report,
+    report: SendDone,
     /// The same for pieces.
     of_pieces: pieces::Reporter,
 }
 
-impl Downloads {
+impl DownloadChores {
     fn flush(&mut self) {
         self.downloader.pieces.flush(self.downloader.content.pool(), &self.of_pieces);
     }
@@ -40,7 +44,7 @@ impl Downloads {
     }
 }
 
-impl Chores for Downloads {
+impl Chores for DownloadChores {
     type Job = DownloadJob;
 
     fn run(&mut self, job: DownloadJob) -> ControlFlow<()> {
@@ -74,7 +78,7 @@ impl Chores for Downloads {
 }
 
 /// Reports progress now and then.
-fn throttled(report: &Report) -> impl FnMut(u64, u64) {
+fn throttled(report: &SendDone) -> impl FnMut(u64, u64) {
     let report = Arc::clone(report);
     let mut last = None::<Instant>;
     move |done, total| {

@@ -2,7 +2,7 @@
 //! `r3-upload`. What carries frames is the driver's business: here it is an [`Outbound`].
 
 use crate::content::Content;
-use crate::download::{DownloadDone, DownloadJob, Downloader, Report, download_loop};
+use crate::download::{DownloadDone, DownloadJob, Downloader, SendDone, download_loop};
 use crate::frame::{Frame, Sent};
 use crate::peer::{Arrival, Effect, Peer, RankSetup};
 use crate::report::PeerReport;
@@ -104,7 +104,7 @@ pub(crate) fn start_rank<P: Outbound>(
     );
     let thread = |name: String| Builder::new().name(name).stack_size(STACK);
     let guard = || PanicGuard { rank, outbound: Arc::clone(outbound) };
-    let report: Report = {
+    let report: SendDone = {
         let outbound = Arc::clone(outbound);
         Arc::new(move |done| outbound.deliver(rank, Arrival::Downloaded(done)))
     };
