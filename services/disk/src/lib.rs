@@ -105,7 +105,7 @@ pub use names::{
     PART_SUFFIX, RUN_MARK, STATE_DIR, is_part_name, is_state_name, name_of, part_path, path_of,
 };
 pub use places::{Existing, FilePlace, KnownHashes, Repair, SourceFile, TorrentPlan};
-pub use reports::{Counters, Opened, SyncReport};
+pub use reports::{Counters, OpenStep, Opened, SyncReport};
 pub use scan::PartClaim;
 pub use serving::FileRange;
 pub use state_folders::state_folder;

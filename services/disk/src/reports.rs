@@ -3,6 +3,20 @@
 use crate::error::{DiskError, FileFault};
 use dunlin_base::{Bitfield, FileIndex, TorrentId};
 
+/// How far the opening of a torrent of the internet is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenStep {
+    /// The paths that it writes are claimed: a torrent that claims one of them later is refused.
+    Claimed,
+    /// Bytes that were hashed, and bytes to be hashed in all.
+    Hashed {
+        /// Bytes that were hashed.
+        done: u64,
+        /// Bytes to be hashed in all.
+        total: u64,
+    },
+}
+
 /// What is there when a torrent is opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opened {

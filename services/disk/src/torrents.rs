@@ -14,7 +14,7 @@ use crate::mutex::lock;
 use crate::opening::zero_pieces;
 use crate::places::{Existing, FilePlace, TorrentPlan};
 use crate::reading::is_any_right;
-use crate::reports::{Opened, SyncReport};
+use crate::reports::{OpenStep, Opened, SyncReport};
 use crate::resume::relative;
 use crate::saving::Last;
 use crate::state::{MAX_STATE, PARTS_SUFFIX, STATE_SUFFIX, State};
@@ -34,6 +34,9 @@ use std::time::Instant;
 /// How often a file is hashed that is touched meanwhile: whoever does so again and again may be writing.
 const CHECKS: u32 = 3;
 
+/// Receives each step, and returns whether to go on.
+type Steps<'a> = &'a mut dyn FnMut(OpenStep) -> ControlFlow<()>;
+
 /// What the check of an opening came to.
 struct CheckOutcome {
     /// Right, and claimed by the last run: durable.
@@ -51,7 +54,7 @@ struct CheckOutcome {
 impl Storage {
     /// Opens a torrent of the internet. Finished files that look as they did in the last run, and pieces
     /// that it has synced, are taken as they are; all else that has data is hashed, on all threads.
-    /// `progress` hears of the bytes hashed and to be hashed, and ends the work by `Break`.
+    /// `progress` receives each step, and ends the work by `Break`.
     ///
     /// # Errors
     /// `Claimed` where another torrent writes something else to one of its paths, `Newer` if a later
@@ -63,7 +66,7 @@ impl Storage {
         &self,
         torrent: TorrentId,
         plan: TorrentPlan,
-        progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+        progress: Steps<'_>,
     ) -> Result<Opened, DiskError> {
         self.check_open(torrent, &plan.content, plan.wanted.len())?;
         let (content, folder) = (Arc::clone(&plan.content), plan.folder.clone());
@@ -87,11 +90,7 @@ impl Storage {
     ///
     /// # Errors
     /// As [`Storage::open_torrent`]; the torrent is closed then.
-    pub fn recheck(
-        &self,
-        torrent: TorrentId,
-        progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
-    ) -> Result<Opened, DiskError> {
+    pub fn recheck(&self, torrent: TorrentId, progress: Steps<'_>) -> Result<Opened, DiskError> {
         let plan = self.plan_of(torrent)?;
         self.sync_quietly(torrent);
         let _reopened = self.reopen(torrent);
@@ -113,7 +112,12 @@ impl Storage {
     ///
     /// # Errors
     /// As [`Storage::open_torrent`]; what was wanted before still is then.
-    pub fn set_wanted(&self, torrent: TorrentId, wanted: &[bool]) -> Result<Opened, DiskError> {
+    pub fn set_wanted(
+        &self,
+        torrent: TorrentId,
+        wanted: &[bool],
+        progress: Steps<'_>,
+    ) -> Result<Opened, DiskError> {
         let old = self.plan_of(torrent)?;
         if wanted.len() != old.wanted.len() {
             return Err(DiskError::misuse(
@@ -124,11 +128,10 @@ impl Storage {
         self.sync_quietly(torrent);
         let plan = TorrentPlan { wanted: wanted.to_vec(), ..old };
         let state = self.load_state(&plan)?;
-        let mut go_on = |_, _| ControlFlow::Continue(());
         let reopened = self.reopen(torrent);
         // What it wrote before, it goes on writing.
         let opened = self
-            .open_with(torrent, plan, state, &mut go_on)
+            .open_with(torrent, plan, state, progress)
             .inspect_err(|_| self.keep_first_claim(torrent))?;
         drop(reopened);
         // The bytes are in files of their own now, and the state says so.
@@ -245,7 +248,7 @@ impl Storage {
         torrent: TorrentId,
         plan: TorrentPlan,
         state: Option<State>,
-        progress: Progress<'_>,
+        progress: Steps<'_>,
     ) -> Result<Opened, DiskError> {
         let content = Arc::clone(&plan.content);
         if content.hashes.kind() == HashKind::Token {
@@ -261,6 +264,10 @@ impl Storage {
         let zeros = zero_pieces(&content);
         let reads = plan.existing == Existing::Read;
         let rights = self.claim(torrent, &plan)?;
+        if progress(OpenStep::Claimed).is_break() {
+            return Err(DiskError::new(&plan.folder, DiskErrorKind::Interrupted));
+        }
+        let mut hashed = |done, total| progress(OpenStep::Hashed { done, total });
         let (mut misled, mut round) = (Tried::new(), 0);
         let (mut survey, mut found) = loop {
             let mut survey = match reads {
@@ -268,7 +275,7 @@ impl Storage {
                 false => self.survey(&plan, state.as_ref(), &rights, &misled)?,
             };
             let found =
-                self.find(&plan, &mut survey, state.as_ref(), &zeros, (&check, &mut *progress))?;
+                self.find(&plan, &mut survey, state.as_ref(), &zeros, (&check, &mut hashed))?;
             let more = survey.misled(&content.geometry, &found.wrong);
             round += 1;
             // Twice is enough for what is not made on purpose: a file has three names at most.

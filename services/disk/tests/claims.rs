@@ -7,8 +7,8 @@ use common::torrent::{Kind, Torrent, put};
 use common::{PIECE, Set, T};
 use dunlin_base::InfoHash;
 use dunlin_disk::{
-    DiskError, DiskErrorKind, Existing, Fs, MemFs, OutputLock, PathClaims, RealFs, Storage,
-    StorageConfig, TorrentPlan,
+    DiskError, DiskErrorKind, Existing, Fs, MemFs, OpenStep, OutputLock, PathClaims, RealFs,
+    Storage, StorageConfig, TorrentPlan,
 };
 use dunlin_metainfo::Aliases;
 use std::ops::ControlFlow;
@@ -39,7 +39,7 @@ fn names(fs: &dyn Fs, folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-fn go_on(_: u64, _: u64) -> ControlFlow<()> {
+fn go_on(_: OpenStep) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
@@ -226,7 +226,10 @@ fn files_that_are_not_wanted_are_nobodys_until_they_are() {
         also.have.zeros().for_each(|piece| second.write(&others, piece.0).unwrap());
         second.finish(&others, 1).unwrap();
         let all = second.wanted(|_| true);
-        assert_eq!(refused(&others.set_wanted(T, &all).unwrap_err()), Path::new("/o/t/cover"));
+        assert_eq!(
+            refused(&others.set_wanted(T, &all, &mut go_on).unwrap_err()),
+            Path::new("/o/t/cover")
+        );
         assert_eq!(others.close_torrent(T, true).failed, []);
         second.assert_file(&*fs, 1);
         first.fetch(&store, &opened);
@@ -340,7 +343,7 @@ fn folders_of_whole_runs_are_claimed_too() {
     assert_eq!(refused(&error), Path::new("/o/t/x/in/file"));
     torrent.open(&store, torrent.plan_for(Existing::Refuse, |file| file == 1)).unwrap();
     drop(lock);
-    store.set_wanted(T, &torrent.wanted(|_| true)).unwrap();
+    store.set_wanted(T, &torrent.wanted(|_| true), &mut go_on).unwrap();
     for (path, free) in [("/o/t/x", false), ("/o/t", false), ("/o/t/z", true), ("/o/t/x/i", true)] {
         let lock = whole(path);
         assert_eq!(lock.is_ok(), free, "{path}");

@@ -9,6 +9,7 @@ use common::{T, storage};
 use dunlin_base::{Bitfield, PieceIndex, Rng};
 use dunlin_disk::{DiskError, Existing, Fs, MemFs, Opened, Storage};
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -127,7 +128,7 @@ fn download(
         run.storage.sync();
     }
     run.wanted = torrent.wanted(|_| true);
-    let opened = run.storage.set_wanted(T, &run.wanted)?;
+    let opened = run.storage.set_wanted(T, &run.wanted, &mut |_| ControlFlow::Continue(()))?;
     run.opened(opened)?;
     run.download(finished)?;
     let report = run.storage.close_torrent(T, true);

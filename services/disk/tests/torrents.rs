@@ -8,7 +8,7 @@ use common::torrent::{KINDS, Kind, Torrent, flip, put};
 use common::{PIECE, T, storage};
 use dunlin_base::{Bitfield, BlockRef, FileIndex, PieceIndex};
 use dunlin_disk::{
-    Budget, CheckFiles, DiskError, DiskErrorKind, Existing, Fs, MemFs, RealFs, Storage,
+    Budget, CheckFiles, DiskError, DiskErrorKind, Existing, Fs, MemFs, OpenStep, RealFs, Storage,
     StorageConfig,
 };
 use dunlin_hash::leaf_hashes;
@@ -69,7 +69,7 @@ fn a_download_is_written_named_and_never_read_again() {
         assert_eq!(names(&fs, root()), Vec::<PathBuf>::new(), "opening makes folders only");
         torrent.fetch(&store, &opened);
         // A sync on the way tells nobody; the next one does.
-        store.set_wanted(T, &torrent.wanted(|_| true)).unwrap();
+        store.set_wanted(T, &torrent.wanted(|_| true), &mut |_| ControlFlow::Continue(())).unwrap();
         assert!(store.due().is_some());
         let report = store.sync();
         assert_eq!((report.finished.len(), report.failed), (FILES.len(), vec![]));
@@ -109,8 +109,10 @@ fn files_that_stand_there_are_hashed_once() {
         let (mut told, mut of) = (0, 0);
         let store = storage(&fs, root());
         let opened = store
-            .open_torrent(T, torrent.plan(existing), &mut |done, total| {
-                (told, of) = (done, total);
+            .open_torrent(T, torrent.plan(existing), &mut |step| {
+                if let OpenStep::Hashed { done, total } = step {
+                    (told, of) = (done, total);
+                }
                 ControlFlow::Continue(())
             })
             .unwrap();
@@ -145,9 +147,12 @@ fn a_file_that_is_touched_while_it_is_hashed_is_hashed_again() {
         let (fs, torrent) = (MemFs::new(), torrent(Kind::Shared));
         torrent.put(&fs);
         let (path, store, mut left) = (torrent.dest(0), storage(&fs, root()), times);
-        let mut touch = |done: u64, all: u64| {
+        let mut touch = |step| {
             // Somebody gives it one more name when a round has ended.
-            if done == all && left > 0 {
+            if let OpenStep::Hashed { done, total } = step
+                && done == total
+                && left > 0
+            {
                 left -= 1;
                 fs.hard_link(&path, Path::new(&format!("/other{left}"))).unwrap();
             }
@@ -158,8 +163,10 @@ fn a_file_that_is_touched_while_it_is_hashed_is_hashed_again() {
         store.close_torrent(T, true);
         // Not without an end: who never leaves it alone may be writing, so the next run looks again.
         let (store, mut hashed) = (storage(&fs, root()), 0);
-        let mut count = |_, all| {
-            hashed = all;
+        let mut count = |step| {
+            if let OpenStep::Hashed { total, .. } = step {
+                hashed = total;
+            }
             ControlFlow::Continue(())
         };
         store.open_torrent(T, torrent.plan(existing), &mut count).unwrap();
@@ -244,7 +251,7 @@ fn what_changes_behind_our_back_is_not_served() {
         // Any piece of it, since nobody knows which.
         let refused = store.read_block(T, torrent.whole(PieceIndex(0))).unwrap_err();
         assert_eq!(refused.kind, DiskErrorKind::Changed);
-        let mut go_on = |_, _| ControlFlow::Continue(());
+        let mut go_on = |_| ControlFlow::Continue(());
         let opened = store.recheck(T, &mut go_on);
         match existing {
             Existing::Refuse => {
@@ -282,7 +289,7 @@ fn a_time_that_is_set_back_hides_nothing_from_the_next_run_or_a_recheck() {
     assert_eq!(missing(&opened.have), [0]);
     flip_unseen(1);
     flip_unseen(20_000);
-    let opened = store.recheck(T, &mut |_, _| ControlFlow::Continue(())).unwrap();
+    let opened = store.recheck(T, &mut |_| ControlFlow::Continue(())).unwrap();
     assert_eq!(missing(&opened.have), [1]);
     store.close_torrent(T, true);
     let store = storage(&fs, root());
@@ -359,7 +366,9 @@ fn unwanted_files_stay_out_of_sight() {
         assert_eq!((found, opened.checked), (all, 0), "{kind:?}");
 
         // And so does who wants them after all.
-        let opened = store.set_wanted(T, &torrent.wanted(|_| true)).unwrap();
+        let opened = store
+            .set_wanted(T, &torrent.wanted(|_| true), &mut |_| ControlFlow::Continue(()))
+            .unwrap();
         assert_eq!((opened.have.count(), opened.checked), (all_of(&pieces), 0));
         torrent.assert_have(&store, &opened).unwrap();
         torrent.fetch(&store, &opened);
@@ -384,7 +393,7 @@ fn what_is_moved_is_claimed_after_a_sync_alone() {
         torrent.pieces_of(a).for_each(|piece| torrent.write(&store, piece).unwrap());
         store.sync();
         fs.break_next_sync(&dunlin_disk::part_path(&torrent.dest(b)));
-        store.set_wanted(T, &torrent.wanted(|_| true)).unwrap();
+        store.set_wanted(T, &torrent.wanted(|_| true), &mut |_| ControlFlow::Continue(())).unwrap();
         // Power fails now: `open` looks at every piece that is claimed.
         let fs = fs.crash(seed);
         let store = storage(&fs, root());
@@ -399,7 +408,9 @@ fn what_is_not_wanted_any_more_keeps_its_part() {
     torrent.open(&store, torrent.plan(Existing::Refuse)).unwrap();
     torrent.write(&store, 0).unwrap();
     let d = index(&torrent, "d/e");
-    let opened = store.set_wanted(T, &torrent.wanted(|file| file == d)).unwrap();
+    let opened = store
+        .set_wanted(T, &torrent.wanted(|file| file == d), &mut |_| ControlFlow::Continue(()))
+        .unwrap();
     assert_eq!((opened.have.count(), opened.checked), (1, 0));
     torrent.write(&store, 1).unwrap();
     torrent.pieces_of(d).for_each(|piece| torrent.write(&store, piece).unwrap());
@@ -501,7 +512,10 @@ fn a_check_can_be_stopped() {
     let (fs, torrent) = (MemFs::new(), torrent(Kind::Shared));
     torrent.put(&fs);
     let store = storage(&fs, root());
-    let mut stop = |_, _| ControlFlow::Break(());
+    let mut stop = |step| match step {
+        OpenStep::Claimed => ControlFlow::Continue(()),
+        OpenStep::Hashed { .. } => ControlFlow::Break(()),
+    };
     let stopped = store.open_torrent(T, torrent.plan(Existing::Refuse), &mut stop).unwrap_err();
     assert_eq!(stopped.kind, DiskErrorKind::Interrupted);
     assert!(torrent.open(&store, torrent.plan(Existing::Refuse)).unwrap().have.is_full());

@@ -128,7 +128,7 @@ impl Torrent {
     }
 
     pub fn open(&self, storage: &Storage, plan: TorrentPlan) -> Result<Opened, DiskError> {
-        let opened = storage.open_torrent(T, plan, &mut |_, _| ControlFlow::Continue(()))?;
+        let opened = storage.open_torrent(T, plan, &mut |_| ControlFlow::Continue(()))?;
         self.assert_have(storage, &opened)?;
         Ok(opened)
     }

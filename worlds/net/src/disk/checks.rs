@@ -1,9 +1,12 @@
 //! The threads `check-N`: they open torrents, and check what is there. A check reads and hashes on threads
 //! of its own ([`Storage::open_torrent`]); its buffers are charged to the budget that all share.
+//!
+//! Of two torrents that write one path, the one that was added first keeps it. So checks claim their
+//! paths in the order in which they were pushed: the next one begins when the one before has claimed.
 
 use super::{DiskDone, Reporter};
 use dunlin_base::TorrentId;
-use dunlin_disk::{DiskError, DiskErrorKind, Opened, Storage, TorrentPlan};
+use dunlin_disk::{DiskError, DiskErrorKind, OpenStep, Opened, Storage, TorrentPlan};
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -65,6 +68,8 @@ struct Shared {
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<Check>,
+    /// A check has begun and has not claimed its paths yet.
+    claiming: bool,
     ended: bool,
 }
 
@@ -134,7 +139,9 @@ impl Shared {
             if queue.ended {
                 return None;
             }
-            if let Some(check) = queue.waiting.pop_front() {
+            let next = if queue.claiming { None } else { queue.waiting.pop_front() };
+            if let Some(check) = next {
+                queue.claiming = true;
                 if queue.waiting.is_empty() {
                     // Thousands may have waited.
                     queue.waiting.shrink_to_fit();
@@ -145,21 +152,33 @@ impl Shared {
         }
     }
 
+    /// The check that has begun last has claimed its paths, or has ended without.
+    fn claimed(&self) {
+        self.queue().claiming = false;
+        self.news.notify_one();
+    }
+
     fn run(&self, check: Check, report: &Reporter) -> Result<Opened, DiskError> {
         let Check { torrent, storage, kind, cancel, .. } = check;
         let ends = || cancel.load(Ordering::Relaxed) || self.stop.load(Ordering::Relaxed);
         let mut last = None::<Instant>;
-        let mut progress = |done, total| {
+        let mut claiming = true;
+        let mut progress = |step| {
+            if std::mem::take(&mut claiming) {
+                self.claimed();
+            }
             if ends() {
                 return ControlFlow::Break(());
             }
-            if last.is_none_or(|last| last.elapsed() >= PROGRESS_EVERY) {
+            if let OpenStep::Hashed { done, total } = step
+                && last.is_none_or(|last| last.elapsed() >= PROGRESS_EVERY)
+            {
                 last = Some(Instant::now());
                 report(DiskDone::Checking { torrent, done, total });
             }
             ControlFlow::Continue(())
         };
-        match kind {
+        let result = match kind {
             CheckKind::Open(plan) if ends() => {
                 Err(DiskError::new(plan.folder, DiskErrorKind::Interrupted))
             }
@@ -168,7 +187,11 @@ impl Shared {
                 Err(DiskError::new(PathBuf::new(), DiskErrorKind::Interrupted))
             }
             CheckKind::Again => storage.recheck(torrent, &mut progress),
-            CheckKind::Want(wanted) => storage.set_wanted(torrent, &wanted),
+            CheckKind::Want(wanted) => storage.set_wanted(torrent, &wanted, &mut progress),
+        };
+        if claiming {
+            self.claimed();
         }
+        result
     }
 }

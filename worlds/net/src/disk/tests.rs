@@ -3,7 +3,7 @@
 use super::*;
 use bytes::Bytes;
 use dunlin_base::Bitfield;
-use dunlin_disk::{Existing, Fs, MemFs, PathClaims, StorageConfig};
+use dunlin_disk::{DiskErrorKind, Existing, Fs, MemFs, PathClaims, StorageConfig};
 use dunlin_metainfo::{Content, Torrent};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
@@ -46,7 +46,14 @@ impl Setup {
 
     /// Two pieces of one file, which stands there if it is `whole`.
     fn plan(&self, name: &str, whole: bool) -> Box<TorrentPlan> {
-        let bytes = bytes_of(name);
+        if whole {
+            let file = self.fs.open_write(&path_of(name)).unwrap();
+            file.write_at(&[Bytes::from(bytes_of(name))], 0).unwrap();
+        }
+        self.plan_of(name, &bytes_of(name))
+    }
+
+    fn plan_of(&self, name: &str, bytes: &[u8]) -> Box<TorrentPlan> {
         let mut writer = dunlin_bencode::Writer::new();
         writer.dict().key("info").dict();
         writer.key("length").integer(bytes.len() as u64).key("name").bytes(name);
@@ -56,19 +63,19 @@ impl Setup {
         let torrent = Torrent::parse(&writer.finish().unwrap()).unwrap();
         let content: Arc<Content> =
             Arc::new(torrent.content(dunlin_metainfo::BLOCK_LENGTH).unwrap());
-        if whole {
-            let file = self.fs.open_write(&path_of(name)).unwrap();
-            file.write_at(&[Bytes::from(bytes)], 0).unwrap();
-        }
         let (folder, wanted) = ("/f".into(), vec![true]);
         let (existing, roots) = (Existing::Refuse, vec![None]);
         Box::new(TorrentPlan { content, folder, wanted, existing, roots })
     }
 
     fn hold(&self, name: &str) -> Hold {
+        self.hold_path(&path_of(name))
+    }
+
+    fn hold_path(&self, path: &Path) -> Hold {
         let (send, arrived) = channel();
         let (gate, wait) = channel::<()>();
-        self.fs.before_open(&path_of(name), move || {
+        self.fs.before_open(path, move || {
             send.send(()).unwrap();
             // Until the other end is dropped.
             let _ = wait.recv();
@@ -173,6 +180,34 @@ fn an_open_that_has_not_begun_is_taken_back_by_a_close() {
     }
     setup.disk.submit(&setup.storage, DiskJob::Close { torrent: ONE });
     setup.is_closed(ONE);
+}
+
+#[test]
+fn of_two_torrents_with_one_path_the_first_keeps_it() {
+    let setup = Setup::new();
+    let third = TorrentId(3);
+    setup.open(third, &setup.plan("third", false));
+    assert_eq!(setup.is_opened(third).count(), 0);
+    let (plan, other) = (setup.plan("one", false), setup.plan_of("one", b"other content"));
+    // What an earlier run left is read before the paths are claimed.
+    let left = format!("/f/.dunlin/{}.state", plan.content.info_hash);
+    setup.fs.create_dir_all(Path::new("/f/.dunlin")).unwrap();
+    setup.fs.open_write(Path::new(&left)).unwrap();
+    let hold = setup.hold_path(Path::new(&left));
+    setup.open(ONE, &plan);
+    hold.arrived.recv_timeout(LIMIT).expect("the opening has begun");
+    setup.open(OTHER, &other);
+    // If the second one did not wait, it would be open before these are done.
+    (0..100).for_each(|_| setup.write(third, "third"));
+    drop(hold);
+    // The second one is refused as soon as the first one has claimed the path.
+    let mut results = [0, 1].map(|_| match setup.next() {
+        DiskDone::Opened { torrent, result } => (torrent, result.map_err(|error| error.kind)),
+        other => panic!("{other:?}"),
+    });
+    results.sort_by_key(|(torrent, _)| *torrent);
+    assert!(matches!(results[0], (ONE, Ok(_))), "{results:?}");
+    assert!(matches!(results[1], (OTHER, Err(DiskErrorKind::Claimed { .. }))), "{results:?}");
 }
 
 #[test]
