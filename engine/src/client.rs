@@ -42,10 +42,10 @@ use crate::stats::Stats;
 use crate::swarm::config::{
     Availability, HaveRule, PeerRules, RejectRule, SwarmConfig, UploadRules,
 };
-use crate::swarm::context::SwarmEvent;
+use crate::swarm::context::DriverEvent;
 use crate::swarm::session::Session;
 pub use config::NodeConfig;
-use dunlin_base::{Rng, Time, TorrentId};
+use dunlin_base::{PieceKey, Rng, Time, TorrentId};
 use internet_torrent::InternetPeers;
 use part::TorrentEntry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -131,7 +131,7 @@ impl Node {
                 self.announced(now, torrent, tracker, result);
             }
             Input::Closed { torrent } => self.closed(now, torrent),
-            Input::BlockHashes { torrent, piece, hashes } => {
+            Input::BlockHashes { key: PieceKey { torrent, piece }, hashes } => {
                 self.block_hashes(torrent, piece, &hashes);
             }
             Input::Connected { torrent, conn, remote } => {
@@ -195,18 +195,18 @@ impl Node {
     fn drain(&mut self, now: Time) {
         while let Some(event) = self.session.next_event() {
             match event {
-                SwarmEvent::PieceDone { torrent, piece } => self.piece_done(now, torrent, piece),
-                SwarmEvent::DiskFailed { torrent, error, .. } => {
+                DriverEvent::PieceDone { torrent, piece } => self.piece_done(now, torrent, piece),
+                DriverEvent::DiskFailed { torrent, error, .. } => {
                     self.disk_failed(now, torrent, &error);
                 }
-                SwarmEvent::ServeFailed { torrent, error } => {
+                DriverEvent::ServeFailed { torrent, error } => {
                     self.serve_failed(now, torrent, &error.message);
                 }
-                SwarmEvent::Gone { torrent, conn, peer } => {
+                DriverEvent::Gone { torrent, conn, peer } => {
                     self.peer_gone(now, torrent, conn, &peer);
                 }
                 // Trackers are asked when it is time: nothing else brings new peers.
-                SwarmEvent::Starved { .. } => {}
+                DriverEvent::Starved { .. } => {}
             }
         }
     }

@@ -23,22 +23,20 @@
 //! ```
 
 mod internet;
-mod why;
 
-use dunlin_base::{
-    Bitfield, BlockRef, ConnId, Endpoint, FileIndex, PieceIndex, Rank, Time, TorrentId,
-};
+pub use crate::swarm::rate_limit::Limits;
+pub use crate::wake::{Reason, Wake};
+use dunlin_base::{Bitfield, BlockRef, ConnId, Endpoint, FileIndex, PieceKey, Rank, TorrentId};
 use dunlin_control::{Control, FailedFile, LinkFrom, Register, ShutdownReason};
 use dunlin_metainfo::{SetInfo, Torrent};
 use dunlin_tracker::{AnnounceFailure, AnnounceReply, AnnounceRequest};
 use dunlin_wire::{Handshake, Message};
 pub use internet::{
-    AddTorrent, AnnounceNews, Limits, PeerTotal, Priority, SeedGoal, Source, TorrentState,
-    TorrentView, TrackerIndex,
+    AddTorrent, AnnounceNews, PeerTotal, Priority, SeedGoal, Source, TorrentState, TorrentView,
+    TrackerIndex,
 };
 use std::net::SocketAddr;
 use std::sync::Arc;
-pub use why::{HangUpReason, Reason};
 
 /// What the world tells the engine.
 #[derive(Clone, Debug)]
@@ -124,19 +122,9 @@ pub enum Input {
 
     // Memory.
     /// The memory that [`Output::Reserve`] asked for is reserved.
-    Reserved {
-        /// The torrent.
-        torrent: TorrentId,
-        /// The piece.
-        piece: PieceIndex,
-    },
+    Reserved(PieceKey),
     /// There is no memory now. The world has queued us and will say [`Input::MemoryFree`].
-    NoMemory {
-        /// The torrent.
-        torrent: TorrentId,
-        /// The piece.
-        piece: PieceIndex,
-    },
+    NoMemory(PieceKey),
     /// There is memory again, after [`Input::NoMemory`]: ask again.
     MemoryFree,
     /// Others starve for memory: spill partial pieces that make no progress.
@@ -176,35 +164,24 @@ pub enum Input {
     },
     /// A piece has been hashed.
     PieceHashed {
-        /// The torrent.
-        torrent: TorrentId,
-        /// The piece.
-        piece: PieceIndex,
+        /// Which piece.
+        key: PieceKey,
         /// Whether the hash is the expected one.
         matches: bool,
     },
     /// The keyed digests of a piece's blocks, in order, as [`Output::Digest`] asked for.
     BlockDigests {
-        /// The torrent.
-        torrent: TorrentId,
-        /// The piece.
-        piece: PieceIndex,
+        /// Which piece.
+        key: PieceKey,
         /// One a block.
         digests: Vec<u64>,
     },
     /// A piece is on disk (handed to the operating system; durable comes later).
-    PieceWritten {
-        /// The torrent.
-        torrent: TorrentId,
-        /// The piece.
-        piece: PieceIndex,
-    },
+    PieceWritten(PieceKey),
     /// A piece could not be written or hashed for a reason of our own. Nobody is blamed.
     DiskFailed {
-        /// The torrent.
-        torrent: TorrentId,
-        /// The piece.
-        piece: PieceIndex,
+        /// Which piece.
+        key: PieceKey,
         /// Why, for people.
         error: LocalError,
     },
@@ -253,10 +230,8 @@ pub enum Input {
     /// The hashes of a piece's blocks of 16 KiB that [`Output::HashBlocks`] asked for (BEP 52); none if
     /// they could not be read.
     BlockHashes {
-        /// The torrent.
-        torrent: TorrentId,
-        /// The piece.
-        piece: PieceIndex,
+        /// Which piece.
+        key: PieceKey,
         /// SHA-256 of each block, in order.
         hashes: Vec<[u8; 32]>,
     },
@@ -350,10 +325,8 @@ pub enum Output {
     },
     /// Reserve memory for a piece, answered by [`Input::Reserved`] or [`Input::NoMemory`].
     Reserve {
-        /// The torrent.
-        torrent: TorrentId,
-        /// The piece.
-        piece: PieceIndex,
+        /// Which piece.
+        key: PieceKey,
         /// Bytes.
         bytes: u32,
         /// True if the piece is too large for the budget: it is hashed in order as blocks arrive and
@@ -361,20 +334,10 @@ pub enum Output {
         streamed: bool,
     },
     /// Give back the memory of a piece, and drop what it holds.
-    Release {
-        /// The torrent.
-        torrent: TorrentId,
-        /// The piece.
-        piece: PieceIndex,
-    },
+    Release(PieceKey),
     /// Move the blocks that a reserved piece holds to its part file and give the memory back. When the
     /// piece is reserved again they are there again.
-    Spill {
-        /// The torrent.
-        torrent: TorrentId,
-        /// The piece.
-        piece: PieceIndex,
-    },
+    Spill(PieceKey),
     /// The parked block is wanted: put it into its piece.
     Keep {
         /// The connection it came from.
@@ -391,26 +354,11 @@ pub enum Output {
     },
     /// Hash this piece, whose blocks are all kept, answered by [`Input::PieceHashed`]. From now until
     /// the release its buffer is frozen.
-    Hash {
-        /// The torrent.
-        torrent: TorrentId,
-        /// The piece.
-        piece: PieceIndex,
-    },
+    Hash(PieceKey),
     /// Digest the blocks of this piece, answered by [`Input::BlockDigests`].
-    Digest {
-        /// The torrent.
-        torrent: TorrentId,
-        /// The piece.
-        piece: PieceIndex,
-    },
+    Digest(PieceKey),
     /// Write this verified piece, answered by [`Input::PieceWritten`] or [`Input::DiskFailed`].
-    Write {
-        /// The torrent.
-        torrent: TorrentId,
-        /// The piece.
-        piece: PieceIndex,
-    },
+    Write(PieceKey),
     /// Every piece of this file is written: make it durable and give it its final name, answered by
     /// [`Input::FileFinished`] or [`Input::FileFailed`].
     FinishFile {
@@ -477,12 +425,7 @@ pub enum Output {
         request: Box<AnnounceRequest>,
     },
     /// Hash the blocks of a piece that is on disk, answered by [`Input::BlockHashes`] (BEP 52).
-    HashBlocks {
-        /// The torrent.
-        torrent: TorrentId,
-        /// The piece.
-        piece: PieceIndex,
-    },
+    HashBlocks(PieceKey),
     /// Something the app or a test wants to know.
     Event(Event),
 }
@@ -499,19 +442,15 @@ pub enum Event {
     },
     /// A piece matched its hash. `from` gave most of it.
     Verified {
-        /// The torrent.
-        torrent: TorrentId,
-        /// The piece.
-        piece: PieceIndex,
+        /// Which piece.
+        key: PieceKey,
         /// Who gave most of it.
         from: Endpoint,
     },
     /// A piece did not match its hash.
     BadPiece {
-        /// The torrent.
-        torrent: TorrentId,
-        /// The piece.
-        piece: PieceIndex,
+        /// Which piece.
+        key: PieceKey,
         /// Everyone who gave a block of it.
         from: Vec<Endpoint>,
     },
@@ -593,5 +532,27 @@ pub enum CoordinatorOutput {
     Finished,
 }
 
-/// A timeout and its reason.
-pub type Wake = Option<(Time, Reason)>;
+/// Why a connection is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HangUpReason {
+    /// Its bytes are wrong, or it broke the protocol.
+    Violation(&'static str),
+    /// The peer is banned.
+    Banned,
+    /// We do not have the torrent that it asked for.
+    UnknownTorrent,
+    /// A second connection to the same peer for the same torrent.
+    Duplicate,
+    /// Neither side wants anything of the other.
+    Useless,
+    /// The peer answers nothing.
+    Dead,
+    /// We stop.
+    Stopping,
+    /// It is connected already, under another address.
+    SamePeer,
+    /// It is ourselves.
+    Ourselves,
+    /// There are as many connections as there may be.
+    Crowded,
+}

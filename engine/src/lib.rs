@@ -43,3 +43,4 @@ pub mod io;
 pub mod stats;
 pub mod swarm;
 pub mod tracker;
+mod wake;

@@ -7,6 +7,7 @@ mod bans;
 pub mod choker;
 pub mod config;
 pub(crate) mod context;
+pub mod io;
 pub mod partials;
 pub(crate) mod patience;
 pub mod peer;

@@ -145,7 +145,7 @@ fn order(world: &World, host: usize) -> Vec<u32> {
     let events = world.hosts[host].events.iter();
     events
         .filter_map(|event| match event {
-            Event::Verified { piece, .. } => Some(piece.0),
+            Event::Verified { key, .. } => Some(key.piece.0),
             _ => None,
         })
         .collect()

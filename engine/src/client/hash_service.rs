@@ -4,7 +4,7 @@ use super::Node;
 use super::layers;
 use super::part::TorrentEntry;
 use crate::io::Output;
-use dunlin_base::{ConnId, PieceIndex, TorrentId};
+use dunlin_base::{ConnId, PieceIndex, PieceKey, TorrentId};
 use dunlin_metainfo::merkle::{FileTree, Node as TreeNode};
 use dunlin_wire::{HashRange, Message};
 
@@ -38,7 +38,7 @@ impl Node {
         let askers = service.waiting.entry(piece).or_default();
         askers.push((conn, range));
         if askers.len() == 1 {
-            self.session.push(Output::HashBlocks { torrent: id, piece });
+            self.session.push(Output::HashBlocks(PieceKey { torrent: id, piece }));
         }
     }
 

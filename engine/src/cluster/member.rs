@@ -19,7 +19,7 @@ use super::profile::MemberRules;
 use crate::config::Config;
 use crate::io::{Command, Event, Input, Limits, LocalError, Output, Reason, Wake};
 use crate::stats::{Progress, Stats};
-use crate::swarm::context::SwarmEvent;
+use crate::swarm::context::DriverEvent;
 use crate::swarm::priorities::PiecePriorities;
 use crate::swarm::session::Session;
 use crate::swarm::torrent::{SwarmName, TorrentParams};
@@ -430,13 +430,13 @@ impl Member {
     fn drain(&mut self, now: Time) {
         while let Some(event) = self.session.next_event() {
             match event {
-                SwarmEvent::PieceDone { torrent, piece } => self.piece_done(now, torrent, piece),
-                SwarmEvent::Starved { torrent } => self.starved(now, torrent),
-                SwarmEvent::DiskFailed { torrent, piece, error } => {
+                DriverEvent::PieceDone { torrent, piece } => self.piece_done(now, torrent, piece),
+                DriverEvent::Starved { torrent } => self.starved(now, torrent),
+                DriverEvent::DiskFailed { torrent, piece, error } => {
                     self.disk_failed(now, torrent, piece, &error);
                 }
-                SwarmEvent::ServeFailed { torrent, .. } => self.withdraw(now, torrent),
-                SwarmEvent::Gone { torrent, peer, .. } => {
+                DriverEvent::ServeFailed { torrent, .. } => self.withdraw(now, torrent),
+                DriverEvent::Gone { torrent, peer, .. } => {
                     self.peer_gone(now, torrent, peer.remote);
                 }
             }

@@ -1,6 +1,7 @@
 //! The part of the contract that only the internet needs: torrents that people add, trackers, limits
 //! and goals. See the page above for the rest.
 
+use crate::swarm::rate_limit::Limits;
 use dunlin_base::{PeerId, PieceIndex, Rate, TorrentId};
 use dunlin_metainfo::{InfoHashes, Torrent};
 use dunlin_tracker::AnnounceEvent;
@@ -20,15 +21,6 @@ pub enum Priority {
     Normal,
     /// Before all others.
     High,
-}
-
-/// Bytes of payload a second; `None` means no limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Limits {
-    /// What we take.
-    pub down: Option<Rate>,
-    /// What we give.
-    pub up: Option<Rate>,
 }
 
 /// When a torrent that is complete is done. Whatever is reached first; with nothing set it seeds until

@@ -1,10 +1,10 @@
 //! What all torrents of a session share, and what the core reports to its driver.
 
-use crate::io::{Event, LocalError, Output};
 use crate::stats::Stats;
 use crate::swarm::address::ban_key;
 use crate::swarm::bans::Bans;
 use crate::swarm::config::SwarmConfig;
+use crate::swarm::io::{LocalError, SwarmEvent, SwarmOutput};
 use crate::swarm::peer::Peer;
 use crate::swarm::rate_limit::RateLimits;
 use crate::swarm::slot_memory::SlotMemory;
@@ -19,8 +19,8 @@ use std::time::Duration;
 pub(crate) struct SessionContext {
     pub(crate) config: SwarmConfig,
     pub(crate) rng: Rng,
-    pub(crate) out: VecDeque<Output>,
-    pub(crate) events: VecDeque<SwarmEvent>,
+    pub(crate) out: VecDeque<SwarmOutput>,
+    pub(crate) events: VecDeque<DriverEvent>,
     pub(crate) stats: Stats,
     pub(crate) timers: Timers,
     pub(crate) banned: Bans,
@@ -59,23 +59,23 @@ impl SessionContext {
     }
 
     pub(crate) fn send(&mut self, conn: ConnId, message: dunlin_wire::Message) {
-        self.out.push_back(Output::Send { conn, message });
+        self.out.push_back(SwarmOutput::Send { conn, message });
     }
 
     /// What the app may show.
-    pub(crate) fn event(&mut self, event: Event) {
-        self.out.push_back(Output::Event(event));
+    pub(crate) fn event(&mut self, event: SwarmEvent) {
+        self.out.push_back(SwarmOutput::Event(event));
     }
 
     /// What the driver acts on.
-    pub(crate) fn notify(&mut self, event: SwarmEvent) {
+    pub(crate) fn notify(&mut self, event: DriverEvent) {
         self.events.push_back(event);
     }
 }
 
 /// What the core reports to whoever drives it.
 #[derive(Clone, Debug)]
-pub(crate) enum SwarmEvent {
+pub(crate) enum DriverEvent {
     /// A piece is verified and on disk.
     PieceDone { torrent: TorrentId, piece: PieceIndex },
     /// Nobody in the swarm gives a wanted piece.

@@ -2,7 +2,6 @@
 //! one block; then nothing passes until it has paid. So the average is right to the byte, however large
 //! a block is beside the rate, and a burst is never longer than a tenth of a second.
 
-use crate::io::Limits;
 use dunlin_base::{Rate, Time};
 use std::time::Duration;
 
@@ -12,6 +11,15 @@ const BURST: Duration = Duration::from_millis(100);
 const REOPEN: Duration = Duration::from_millis(25);
 /// Nanoseconds of a second: credit is counted in billionths of a byte, so that no time is lost.
 const NANOS: i128 = 1_000_000_000;
+
+/// Bytes of payload a second; `None` means no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// What we take.
+    pub down: Option<Rate>,
+    /// What we give.
+    pub up: Option<Rate>,
+}
 
 /// A limit of bytes a second; without a rate everything passes.
 #[derive(Clone, Debug, Default)]

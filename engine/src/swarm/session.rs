@@ -5,19 +5,22 @@ mod connections;
 mod inputs;
 mod superseed;
 
-use crate::io::{Event, HangUpReason, Limits, LocalError, Output, Reason, Wake};
 use crate::stats::Stats;
 use crate::swarm::bans::Bans;
 use crate::swarm::config::SwarmConfig;
-use crate::swarm::context::{SessionContext, SwarmEvent};
+use crate::swarm::context::{DriverEvent, SessionContext};
+use crate::swarm::io::{HangUpReason, LocalError, SwarmEvent, SwarmOutput};
 use crate::swarm::peer::{AskState, Pieces};
+use crate::swarm::rate_limit::Limits;
 use crate::swarm::rate_limit::RateLimits;
 use crate::swarm::slot_memory::SlotMemory;
 use crate::swarm::timer::Timers;
 use crate::swarm::torrent::{Torrent, TorrentParams};
 use crate::swarm::upload_scheduler::UploadScheduler;
+use crate::wake::{Reason, Wake};
 use dunlin_base::{
-    Bitfield, BlockRef, ConnId, Endpoint, FileIndex, InfoHash, PieceIndex, Rng, Time, TorrentId,
+    Bitfield, BlockRef, ConnId, Endpoint, FileIndex, InfoHash, PieceIndex, PieceKey, Rng, Time,
+    TorrentId,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -132,11 +135,11 @@ impl Session {
         &mut self.shared.timers
     }
 
-    pub(crate) fn push(&mut self, output: Output) {
+    pub(crate) fn push(&mut self, output: SwarmOutput) {
         self.shared.out.push_back(output);
     }
 
-    pub(crate) fn next_event(&mut self) -> Option<SwarmEvent> {
+    pub(crate) fn next_event(&mut self) -> Option<DriverEvent> {
         pop(&mut self.shared.events)
     }
 
@@ -151,7 +154,7 @@ impl Session {
     }
 
     /// The next thing to do, until `None`.
-    pub fn poll(&mut self) -> Option<Output> {
+    pub fn poll(&mut self) -> Option<SwarmOutput> {
         pop(&mut self.shared.out)
     }
 
@@ -191,7 +194,7 @@ impl Session {
                 self.shared.timers.by(Reason::Dial, ends);
             }
             self.shared.stats.ban(remote);
-            self.shared.event(Event::Banned { remote });
+            self.shared.event(SwarmEvent::Banned { remote });
             for torrent in self.torrents.values_mut() {
                 torrent.ban(&mut self.shared, now, remote);
             }
@@ -230,7 +233,7 @@ impl Session {
         tracing::debug!(%error, ?block, "a block could not be served");
         if let Some(torrent) = self.conns.get(&conn).copied() {
             let error = error.clone();
-            self.shared.notify(SwarmEvent::ServeFailed { torrent, error });
+            self.shared.notify(DriverEvent::ServeFailed { torrent, error });
         }
         self.not_served(now, conn, block);
     }
@@ -247,7 +250,7 @@ impl Session {
         let waited = std::mem::take(&mut self.shared.out_of_memory);
         let known = self.with(now, id, |torrent, shared| torrent.reserved(shared, now, piece));
         if known.is_none() {
-            self.push(Output::Release { torrent: id, piece });
+            self.push(SwarmOutput::Release(PieceKey { torrent: id, piece }));
         }
         if waited {
             self.memory_free(now);

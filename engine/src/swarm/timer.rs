@@ -1,7 +1,7 @@
 //! All the reasons to wake up, on one page: one slot a reason, each the earliest time it may be due. A
 //! slot may be early (the work then finds nothing to do and sets it again), never late.
 
-use crate::io::{Reason, Wake};
+use crate::wake::{Reason, Wake};
 use dunlin_base::Time;
 
 const REASONS: [Reason; 14] = [

@@ -25,11 +25,11 @@ mod superseed;
 mod verify;
 mod wishes;
 
-use crate::io::{HangUpReason, Output, Reason};
 use crate::swarm::address::ban_key;
 use crate::swarm::choker::Choker;
 use crate::swarm::config::Availability;
-use crate::swarm::context::{SessionContext, SwarmEvent, Traffic};
+use crate::swarm::context::{DriverEvent, SessionContext, Traffic};
+use crate::swarm::io::{HangUpReason, SwarmOutput};
 use crate::swarm::partials::{Block, Partials, Stage};
 use crate::swarm::peer::{AskState, Peer, Pieces};
 use crate::swarm::peer_list::PeerList;
@@ -38,8 +38,11 @@ use crate::swarm::priorities::PiecePriorities;
 use crate::swarm::rate_limit::RateLimits;
 use crate::swarm::smart_ban::SmartBan;
 use crate::swarm::superseed::Offers;
+use crate::wake::Reason;
 pub(crate) use connect::Violation;
-use dunlin_base::{Bitfield, ConnId, Endpoint, FileIndex, PeerId, PieceIndex, Time, TorrentId};
+use dunlin_base::{
+    Bitfield, ConnId, Endpoint, FileIndex, PeerId, PieceIndex, PieceKey, Time, TorrentId,
+};
 use dunlin_metainfo::Geometry;
 pub(crate) use idle_messages::spend;
 pub(crate) use limits::Giving;
@@ -86,7 +89,7 @@ pub(crate) struct Torrent {
     paused_until: Time,
     /// The last pause after a full disk; zero since a piece was written.
     full_pause: Duration,
-    /// [`SwarmEvent::Starved`] was reported, and nothing was asked for or refreshed since.
+    /// [`DriverEvent::Starved`] was reported, and nothing was asked for or refreshed since.
     starved: bool,
     /// Nothing is asked for or served: what is under way is brought to an end.
     pub(crate) halted: bool,
@@ -202,7 +205,7 @@ impl Torrent {
     /// Nobody in the swarm gives a wanted piece. Said once, until something changes.
     pub(crate) fn starve(&mut self, shared: &mut SessionContext) {
         if !std::mem::replace(&mut self.starved, true) {
-            shared.notify(SwarmEvent::Starved { torrent: self.id });
+            shared.notify(DriverEvent::Starved { torrent: self.id });
         }
     }
 
@@ -281,7 +284,7 @@ impl Torrent {
                 return;
             }
             Stage::Spilled => {}
-            _ => shared.out.push_back(Output::Release { torrent: self.id, piece }),
+            _ => shared.out.push_back(SwarmOutput::Release(PieceKey { torrent: self.id, piece })),
         }
         self.reopen_piece(piece);
     }
@@ -311,7 +314,7 @@ impl Torrent {
             self.unplan(piece);
             if self.partials.get(piece).is_some_and(|partial| partial.held() > 0) {
                 self.partials.set_stage(piece, Stage::Spilled);
-                shared.out.push_back(Output::Spill { torrent: self.id, piece });
+                shared.out.push_back(SwarmOutput::Spill(PieceKey { torrent: self.id, piece }));
             } else {
                 self.drop_partial(shared, piece);
             }
@@ -336,7 +339,7 @@ impl Torrent {
                 self.cancel_piece(shared, piece);
                 self.unplan(piece);
                 self.partials.set_stage(piece, Stage::Spilled);
-                shared.out.push_back(Output::Spill { torrent: self.id, piece });
+                shared.out.push_back(SwarmOutput::Spill(PieceKey { torrent: self.id, piece }));
             } else {
                 self.drop_partial(shared, piece);
             }
@@ -353,7 +356,7 @@ impl Torrent {
     ) {
         // Whoever is gone already is not hung up on again, whatever is still told of it.
         if self.peers.contains_key(&conn) {
-            shared.out.push_back(Output::HangUp { conn, reason });
+            shared.out.push_back(SwarmOutput::HangUp { conn, reason });
             self.disconnected(shared, now, conn);
         }
     }

@@ -31,7 +31,8 @@
 pub mod trace_text;
 
 use dunlin_base::{
-    Bitfield, BlockRef, ConnId, Endpoint, PeerId, PieceIndex, Rank, Rate, Rng, Time, TorrentId,
+    Bitfield, BlockRef, ConnId, Endpoint, PeerId, PieceIndex, PieceKey, Rank, Rate, Rng, Time,
+    TorrentId,
 };
 use dunlin_control::{Control, OwnedFile, Register, Standing, Want};
 use dunlin_engine::cluster::coordinator::{Coordinator, CoordinatorConfig, CoordinatorInput};
@@ -499,28 +500,28 @@ impl World {
         let disk_full = self.disk_full;
         let node = self.nodes.get_mut(&rank).unwrap();
         match output {
-            Output::Reserve { torrent, piece, bytes, .. } => {
+            Output::Reserve { key: PieceKey { torrent, piece }, bytes, .. } => {
                 let used: u64 = node.reserved.values().sum();
                 if used > 0 && used + u64::from(bytes) > memory {
                     node.queued = true;
-                    node.inputs.push_back(Input::NoMemory { torrent, piece });
+                    node.inputs.push_back(Input::NoMemory(PieceKey { torrent, piece }));
                 } else {
                     // Whoever gets memory no longer stands in the queue for it.
                     node.queued = false;
                     node.reserved.insert((torrent, piece), u64::from(bytes));
                     node.peak_memory = node.peak_memory.max(used + u64::from(bytes));
                     node.storage(torrent).blocks.entry(piece).or_default();
-                    node.inputs.push_back(Input::Reserved { torrent, piece });
+                    node.inputs.push_back(Input::Reserved(PieceKey { torrent, piece }));
                 }
             }
-            Output::Release { torrent, piece } => {
+            Output::Release(PieceKey { torrent, piece }) => {
                 node.reserved.remove(&(torrent, piece)).expect("released without a reservation");
                 node.storage(torrent).blocks.remove(&piece);
                 if std::mem::take(&mut node.queued) {
                     node.inputs.push_back(Input::MemoryFree);
                 }
             }
-            Output::Spill { torrent, piece } => {
+            Output::Spill(PieceKey { torrent, piece }) => {
                 node.reserved.remove(&(torrent, piece)).expect("spilled without a reservation");
             }
             Output::Keep { conn, block } => {
@@ -535,31 +536,38 @@ impl World {
             Output::Drop { conn, block } => {
                 node.parked.remove(&(conn, block)).expect("dropped and never parked");
             }
-            Output::Hash { torrent, piece } => {
+            Output::Hash(PieceKey { torrent, piece }) => {
                 let storage = node.storage(torrent);
                 let blocks = &storage.blocks[&piece];
                 assert_eq!(blocks.len() as u32, storage.geometry.blocks(piece), "{piece:?}");
                 let matches = blocks.values().all(|good| *good);
-                self.disk_says(rank, Input::PieceHashed { torrent, piece, matches });
+                self.disk_says(
+                    rank,
+                    Input::PieceHashed { key: PieceKey { torrent, piece }, matches },
+                );
             }
-            Output::Digest { torrent, piece } => {
+            Output::Digest(PieceKey { torrent, piece }) => {
                 let blocks = &node.storage(torrent).blocks[&piece];
                 let digests = blocks.values().map(|good| if *good { 1 } else { 666 }).collect();
-                self.disk_says(rank, Input::BlockDigests { torrent, piece, digests });
-            }
-            Output::Write { torrent, piece } => {
-                let storage = node.storage(torrent);
-                assert!(
-                    storage.blocks[&piece].values().all(|good| *good),
-                    "a bad piece is written"
+                self.disk_says(
+                    rank,
+                    Input::BlockDigests { key: PieceKey { torrent, piece }, digests },
                 );
+            }
+            Output::Write(PieceKey { torrent, piece }) => {
+                let storage = node.storage(torrent);
+                let good = storage.blocks[&piece].values().all(|good| *good);
+                assert!(good, "a bad piece is written");
                 if disk_full {
                     let error = LocalError { message: "disk full".into(), disk_full: true };
                     self.vain += 1;
-                    self.disk_says(rank, Input::DiskFailed { torrent, piece, error });
+                    self.disk_says(
+                        rank,
+                        Input::DiskFailed { key: PieceKey { torrent, piece }, error },
+                    );
                 } else {
                     storage.written.insert(piece);
-                    self.disk_says(rank, Input::PieceWritten { torrent, piece });
+                    self.disk_says(rank, Input::PieceWritten(PieceKey { torrent, piece }));
                 }
             }
             Output::FinishFile { torrent, file } => {

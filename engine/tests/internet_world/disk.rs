@@ -1,6 +1,6 @@
 //! The disk and the memory of a host, without bytes.
 
-use dunlin_base::{Bitfield, BlockRef, ConnId, FileIndex, PieceIndex, TorrentId};
+use dunlin_base::{Bitfield, BlockRef, ConnId, FileIndex, PieceIndex, PieceKey, TorrentId};
 use dunlin_engine::io::{Input, LocalError, Output};
 use dunlin_metainfo::Geometry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -112,9 +112,9 @@ impl Disk {
                 }
                 vec![Input::Closed { torrent }]
             }
-            Output::HashBlocks { torrent, piece } => {
+            Output::HashBlocks(PieceKey { torrent, piece }) => {
                 assert!(self.stores[&torrent].have.has(piece));
-                vec![Input::BlockHashes { torrent, piece, hashes: Vec::new() }]
+                vec![Input::BlockHashes { key: PieceKey { torrent, piece }, hashes: Vec::new() }]
             }
             other => self.perform_on_pieces(other),
         }
@@ -122,25 +122,25 @@ impl Disk {
 
     fn perform_on_pieces(&mut self, output: Output) -> Vec<Input> {
         match output {
-            Output::Reserve { torrent, piece, bytes, .. } => {
+            Output::Reserve { key: PieceKey { torrent, piece }, bytes, .. } => {
                 let held: u64 = self.reserved.values().sum::<u64>() + u64::from(bytes);
                 if self.budget.is_some_and(|budget| held > budget) {
                     self.starving = true;
-                    return vec![Input::NoMemory { torrent, piece }];
+                    return vec![Input::NoMemory(PieceKey { torrent, piece })];
                 }
                 self.peak_bytes = self.peak_bytes.max(held);
                 let old = self.reserved.insert((torrent, piece), u64::from(bytes));
                 assert!(old.is_none(), "{piece:?} is reserved twice");
                 self.peak = self.peak.max(self.reserved.len());
                 self.store(torrent).blocks.entry(piece).or_default();
-                vec![Input::Reserved { torrent, piece }]
+                vec![Input::Reserved(PieceKey { torrent, piece })]
             }
-            Output::Release { torrent, piece } => {
+            Output::Release(PieceKey { torrent, piece }) => {
                 self.give_back(torrent, piece);
                 self.store(torrent).blocks.remove(&piece);
                 self.freed()
             }
-            Output::Spill { torrent, piece } => {
+            Output::Spill(PieceKey { torrent, piece }) => {
                 self.give_back(torrent, piece);
                 self.store(torrent).spilled.insert(piece);
                 self.freed()
@@ -159,29 +159,29 @@ impl Disk {
                 self.parked.remove(&(conn, block)).expect("dropped and never parked");
                 Vec::new()
             }
-            Output::Hash { torrent, piece } => {
+            Output::Hash(PieceKey { torrent, piece }) => {
                 let store = self.store(torrent);
                 let blocks = &store.blocks[&piece];
                 assert_eq!(blocks.len() as u32, store.geometry.blocks(piece), "{piece:?}");
                 let matches = blocks.values().all(|good| *good);
-                vec![Input::PieceHashed { torrent, piece, matches }]
+                vec![Input::PieceHashed { key: PieceKey { torrent, piece }, matches }]
             }
-            Output::Digest { torrent, piece } => {
+            Output::Digest(PieceKey { torrent, piece }) => {
                 let blocks = &self.store(torrent).blocks[&piece];
                 let digests = blocks.values().map(|good| if *good { 1 } else { 666 }).collect();
-                vec![Input::BlockDigests { torrent, piece, digests }]
+                vec![Input::BlockDigests { key: PieceKey { torrent, piece }, digests }]
             }
-            Output::Write { torrent, piece } if self.full => {
-                vec![Input::DiskFailed { torrent, piece, error: full() }]
+            Output::Write(PieceKey { torrent, piece }) if self.full => {
+                vec![Input::DiskFailed { key: PieceKey { torrent, piece }, error: full() }]
             }
-            Output::Write { torrent, piece } if self.broken => {
-                vec![Input::DiskFailed { torrent, piece, error: broken() }]
+            Output::Write(PieceKey { torrent, piece }) if self.broken => {
+                vec![Input::DiskFailed { key: PieceKey { torrent, piece }, error: broken() }]
             }
-            Output::Write { torrent, piece } => {
+            Output::Write(PieceKey { torrent, piece }) => {
                 let store = self.store(torrent);
                 assert!(store.blocks[&piece].values().all(|good| *good), "a bad piece is written");
                 store.have.set(piece);
-                vec![Input::PieceWritten { torrent, piece }]
+                vec![Input::PieceWritten(PieceKey { torrent, piece })]
             }
             Output::FinishFile { torrent, file } if self.full => {
                 vec![Input::FileFailed { torrent, file, error: full() }]

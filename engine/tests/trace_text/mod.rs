@@ -4,7 +4,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
-use dunlin_base::{Bitfield, BlockRef, Endpoint};
+use dunlin_base::{Bitfield, BlockRef, Endpoint, PieceKey};
 use dunlin_control::{Control, FailedFile, ShutdownReason};
 use dunlin_engine::io::{
     Command, CoordinatorOutput, Event, HangUpReason, Input, LocalError, Output,
@@ -160,8 +160,12 @@ pub fn input(input: &Input) -> String {
         Input::Handshake { conn, handshake: said } => format!("c{} {}", conn.0, handshake(said)),
         Input::Message { conn, message: said } => format!("c{} {}", conn.0, message(said)),
         Input::Malformed { conn } => format!("malformed c{}", conn.0),
-        Input::Reserved { torrent, piece } => format!("reserved t{} {}", torrent.0, piece.0),
-        Input::NoMemory { torrent, piece } => format!("no-memory t{} {}", torrent.0, piece.0),
+        Input::Reserved(PieceKey { torrent, piece }) => {
+            format!("reserved t{} {}", torrent.0, piece.0)
+        }
+        Input::NoMemory(PieceKey { torrent, piece }) => {
+            format!("no-memory t{} {}", torrent.0, piece.0)
+        }
         Input::MemoryFree => "memory-free".into(),
         Input::MemoryWanted => "memory-wanted".into(),
         Input::BlockArrived { conn, block: at } => format!("arrived c{} {}", conn.0, block(*at)),
@@ -172,14 +176,16 @@ pub fn input(input: &Input) -> String {
         Input::ServeFailed { conn, block: at, error } => {
             format!("serve-failed c{} {} {}", conn.0, block(*at), fault(error))
         }
-        Input::PieceHashed { torrent, piece, matches } => {
+        Input::PieceHashed { key: PieceKey { torrent, piece }, matches } => {
             format!("hashed t{} {} {matches}", torrent.0, piece.0)
         }
-        Input::BlockDigests { torrent, piece, digests } => {
+        Input::BlockDigests { key: PieceKey { torrent, piece }, digests } => {
             format!("digests t{} {} {digests:?}", torrent.0, piece.0)
         }
-        Input::PieceWritten { torrent, piece } => format!("written t{} {}", torrent.0, piece.0),
-        Input::DiskFailed { torrent, piece, error } => {
+        Input::PieceWritten(PieceKey { torrent, piece }) => {
+            format!("written t{} {}", torrent.0, piece.0)
+        }
+        Input::DiskFailed { key: PieceKey { torrent, piece }, error } => {
             format!("disk-failed t{} {} {}", torrent.0, piece.0, fault(error))
         }
         Input::FileFinished { torrent, file } => format!("finished t{} f{}", torrent.0, file.0),
@@ -194,7 +200,7 @@ pub fn input(input: &Input) -> String {
             Ok(reply) => format!("announced t{} #{} {:?}", torrent.0, tracker.0, reply.peers),
             Err(_) => format!("announce-failed t{} #{}", torrent.0, tracker.0),
         },
-        Input::BlockHashes { torrent, piece, hashes } => {
+        Input::BlockHashes { key: PieceKey { torrent, piece }, hashes } => {
             format!("block-hashes t{} {} {}", torrent.0, piece.0, bytes(hashes.as_flattened()))
         }
         Input::Closed { torrent } => format!("closed t{}", torrent.0),
@@ -228,16 +234,18 @@ pub fn output(output: &Output) -> String {
             format!("c{} {}", conn.0, handshake(said))
         }
         Output::Send { conn, message: said } => format!("c{} {}", conn.0, message(said)),
-        Output::Reserve { torrent, piece, bytes, streamed } => {
+        Output::Reserve { key: PieceKey { torrent, piece }, bytes, streamed } => {
             format!("reserve t{} {} {bytes} {streamed}", torrent.0, piece.0)
         }
-        Output::Release { torrent, piece } => format!("release t{} {}", torrent.0, piece.0),
-        Output::Spill { torrent, piece } => format!("spill t{} {}", torrent.0, piece.0),
+        Output::Release(PieceKey { torrent, piece }) => {
+            format!("release t{} {}", torrent.0, piece.0)
+        }
+        Output::Spill(PieceKey { torrent, piece }) => format!("spill t{} {}", torrent.0, piece.0),
         Output::Keep { conn, block: at } => format!("keep c{} {}", conn.0, block(*at)),
         Output::Drop { conn, block: at } => format!("drop c{} {}", conn.0, block(*at)),
-        Output::Hash { torrent, piece } => format!("hash t{} {}", torrent.0, piece.0),
-        Output::Digest { torrent, piece } => format!("digest t{} {}", torrent.0, piece.0),
-        Output::Write { torrent, piece } => format!("write t{} {}", torrent.0, piece.0),
+        Output::Hash(PieceKey { torrent, piece }) => format!("hash t{} {}", torrent.0, piece.0),
+        Output::Digest(PieceKey { torrent, piece }) => format!("digest t{} {}", torrent.0, piece.0),
+        Output::Write(PieceKey { torrent, piece }) => format!("write t{} {}", torrent.0, piece.0),
         Output::FinishFile { torrent, file } => format!("finish t{} f{}", torrent.0, file.0),
         Output::Link { torrent, file, from, .. } => {
             format!("link t{} f{} rank {}", torrent.0, file.0, from.rank.0)
@@ -256,7 +264,9 @@ pub fn output(output: &Output) -> String {
             request.uploaded,
             request.downloaded
         ),
-        Output::HashBlocks { torrent, piece } => format!("hash-blocks t{} {}", torrent.0, piece.0),
+        Output::HashBlocks(PieceKey { torrent, piece }) => {
+            format!("hash-blocks t{} {}", torrent.0, piece.0)
+        }
         Output::Event(happened) => format!("event {}", event(happened)),
     }
 }
@@ -264,10 +274,10 @@ pub fn output(output: &Output) -> String {
 fn event(event: &Event) -> String {
     match event {
         Event::Started { wanted, missing } => format!("started {wanted} {missing:?}"),
-        Event::Verified { torrent, piece, from } => {
+        Event::Verified { key: PieceKey { torrent, piece }, from } => {
             format!("verified t{} {} {}", torrent.0, piece.0, remote(*from))
         }
-        Event::BadPiece { torrent, piece, from } => {
+        Event::BadPiece { key: PieceKey { torrent, piece }, from } => {
             let from: Vec<String> = from.iter().map(|from| remote(*from)).collect();
             format!("bad-piece t{} {} {}", torrent.0, piece.0, from.join(","))
         }

@@ -142,6 +142,21 @@ impl FileIndex {
     }
 }
 
+/// A piece of a torrent: what memory, jobs and files of a piece are kept by.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PieceKey {
+    /// The torrent.
+    pub torrent: TorrentId,
+    /// The piece of it.
+    pub piece: PieceIndex,
+}
+
+impl fmt::Debug for PieceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {:?}", self.torrent, self.piece)
+    }
+}
+
 /// A range of a piece, in bytes (in segments for a token file): the unit of a request. What came from
 /// the wire is in the torrent only when its geometry says so.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -29,7 +29,7 @@ mod time;
 pub use bitfield::{Bitfield, BitfieldError};
 pub use hex::{hex, parse_hex};
 pub use ids::{
-    BlockRef, ConnId, Endpoint, FileIndex, InfoHash, PeerId, PieceIndex, Rank, TorrentId,
+    BlockRef, ConnId, Endpoint, FileIndex, InfoHash, PeerId, PieceIndex, PieceKey, Rank, TorrentId,
 };
 pub use rate::{Rate, RateMeter, TokenBucket};
 pub use rng::Rng;

@@ -28,7 +28,7 @@ use crate::reads::Reads;
 use crate::receive::Receiver;
 use crate::stream::Stream;
 use crate::tracker_client::TrackerClient;
-use dunlin_base::{BlockRef, ConnId, InfoHash, Time, TorrentId};
+use dunlin_base::{BlockRef, ConnId, InfoHash, PieceKey, Time, TorrentId};
 use dunlin_disk::pieces::{self, Report};
 use dunlin_disk::{Budget, Existing, Fs, Opened, PathClaims, Storage};
 use dunlin_engine::client::Node;
@@ -334,7 +334,7 @@ impl World {
             }
             DiskDone::Read(read) => return self.read(read),
             DiskDone::BlockHashes { torrent, piece, hashes } => {
-                Input::BlockHashes { torrent, piece, hashes }
+                Input::BlockHashes { key: PieceKey { torrent, piece }, hashes }
             }
         };
         self.inputs.push_back(input);
@@ -344,20 +344,20 @@ impl World {
     fn reported(&mut self, report: Report) {
         let input = match report {
             Report::Hashed { torrent, piece, matches } => {
-                Input::PieceHashed { torrent, piece, matches }
+                Input::PieceHashed { key: PieceKey { torrent, piece }, matches }
             }
             Report::Digested { torrent, piece, digests } => {
-                Input::BlockDigests { torrent, piece, digests }
+                Input::BlockDigests { key: PieceKey { torrent, piece }, digests }
             }
-            Report::Written { torrent, piece } => Input::PieceWritten { torrent, piece },
+            Report::Written { torrent, piece } => Input::PieceWritten(PieceKey { torrent, piece }),
             Report::Loaded { torrent, piece, blocks } => {
                 for (block, data) in blocks {
                     self.buffers.put(torrent, block, &data);
                 }
-                Input::Reserved { torrent, piece }
+                Input::Reserved(PieceKey { torrent, piece })
             }
             Report::Failed { torrent, piece, error } => {
-                Input::DiskFailed { torrent, piece, error: local(&error) }
+                Input::DiskFailed { key: PieceKey { torrent, piece }, error: local(&error) }
             }
             Report::FinishFailed { torrent, file, error } => {
                 Input::FileFailed { torrent, file, error: local(&error) }

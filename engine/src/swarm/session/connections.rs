@@ -2,8 +2,8 @@
 //! it is, and what a breach of the protocol leads to.
 
 use super::Session;
-use crate::io::{HangUpReason, Output};
 use crate::swarm::context::SessionContext;
+use crate::swarm::io::{HangUpReason, SwarmOutput};
 use crate::swarm::torrent::{Torrent, Violation};
 use dunlin_base::{BlockRef, ConnId, Endpoint, InfoHash, Time, TorrentId};
 use dunlin_wire::{Handshake, Message};
@@ -33,7 +33,7 @@ impl Session {
         }
         let banned = self.shuts_out(remote).then_some(HangUpReason::Banned);
         if let Some(reason) = banned.or(halted.then_some(HangUpReason::Stopping)) {
-            self.shared.out.push_back(Output::HangUp { conn, reason });
+            self.shared.out.push_back(SwarmOutput::HangUp { conn, reason });
             return false;
         }
         let stays = self.with(now, id, |torrent, shared| {
@@ -48,7 +48,7 @@ impl Session {
             Some(false) => {}
             None => {
                 let reason = HangUpReason::UnknownTorrent;
-                self.shared.out.push_back(Output::HangUp { conn, reason });
+                self.shared.out.push_back(SwarmOutput::HangUp { conn, reason });
             }
         }
         stays == Some(true)
@@ -65,7 +65,7 @@ impl Session {
             self.pending.insert(conn, (remote, now));
             return true;
         };
-        self.shared.out.push_back(Output::HangUp { conn, reason });
+        self.shared.out.push_back(SwarmOutput::HangUp { conn, reason });
         false
     }
 
@@ -81,7 +81,7 @@ impl Session {
         reason: HangUpReason,
     ) -> Option<Endpoint> {
         let (remote, _) = self.pending.remove(&conn)?;
-        self.shared.out.push_back(Output::HangUp { conn, reason });
+        self.shared.out.push_back(SwarmOutput::HangUp { conn, reason });
         Some(remote)
     }
 
@@ -197,7 +197,7 @@ impl Session {
             Ok(())
         });
         result.unwrap_or_else(|| {
-            self.shared.out.push_back(Output::Drop { conn, block });
+            self.shared.out.push_back(SwarmOutput::Drop { conn, block });
             Ok(())
         })
     }

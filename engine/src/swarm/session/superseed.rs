@@ -2,8 +2,8 @@
 //! swarm of each still needs.
 
 use super::Session;
-use crate::io::Reason;
 use crate::swarm::torrent::Torrent;
+use crate::wake::Reason;
 use dunlin_base::{Endpoint, Time};
 
 impl Session {

@@ -2,12 +2,13 @@
 
 use super::connect::Violation;
 use super::{SessionContext, Torrent};
-use crate::io::{Event, Output, Reason};
 use crate::swarm::config::RejectRule;
+use crate::swarm::io::{SwarmEvent, SwarmOutput};
 use crate::swarm::partials::{Block, Stage, index_of};
 use crate::swarm::peer::{Ask, AskState};
 use crate::swarm::requests::MIN_DEADLINE;
-use dunlin_base::{BlockRef, ConnId, PieceIndex, Time};
+use crate::wake::Reason;
+use dunlin_base::{BlockRef, ConnId, PieceIndex, PieceKey, Time};
 use dunlin_wire::Message;
 
 impl Torrent {
@@ -42,7 +43,7 @@ impl Torrent {
         self.takes(shared, block.len);
         shared.timers.by(Reason::Request, deadline);
         let message = Message::Request(block);
-        shared.out.push_back(Output::Send { conn, message });
+        shared.out.push_back(SwarmOutput::Send { conn, message });
     }
 
     /// Plans every open block of a piece for one peer.
@@ -104,12 +105,12 @@ impl Torrent {
         block: BlockRef,
     ) -> Result<(), Violation> {
         let Some(peer) = self.peers.get_mut(&conn) else {
-            shared.out.push_back(Output::Drop { conn, block });
+            shared.out.push_back(SwarmOutput::Drop { conn, block });
             return Ok(());
         };
         let remote = peer.remote;
         let Some(ask) = peer.take_ask(block) else {
-            shared.out.push_back(Output::Drop { conn, block });
+            shared.out.push_back(SwarmOutput::Drop { conn, block });
             let what = "a block that was never asked for";
             if shared.config.peers.strict {
                 return Err(what);
@@ -146,7 +147,7 @@ impl Torrent {
         }
         let (Some(index), Some(Block::Open | Block::Asked(..))) = (index, state) else {
             self.traffic.redundant += u64::from(block.len);
-            shared.out.push_back(Output::Drop { conn, block });
+            shared.out.push_back(SwarmOutput::Drop { conn, block });
             return Ok(());
         };
         if state == Some(Block::Open) {
@@ -158,13 +159,16 @@ impl Torrent {
             }
         }
         self.partials.set_block(block.piece, index, Block::Held(remote));
-        shared.out.push_back(Output::Keep { conn, block });
+        shared.out.push_back(SwarmOutput::Keep { conn, block });
         shared.stats.bytes_received += u64::from(block.len);
         if let Some(partial) = self.partials.get_mut(block.piece) {
             partial.progress = now;
             if partial.held() as usize == partial.blocks.len() {
                 self.partials.set_stage(block.piece, Stage::Hashing);
-                shared.out.push_back(Output::Hash { torrent: self.id, piece: block.piece });
+                shared.out.push_back(SwarmOutput::Hash(PieceKey {
+                    torrent: self.id,
+                    piece: block.piece,
+                }));
             }
         }
         Ok(())
@@ -194,7 +198,7 @@ impl Torrent {
         ask.state = AskState::Cancelled;
         peer.window.gave_up(block.len);
         let message = Message::Cancel(block);
-        shared.out.push_back(Output::Send { conn, message });
+        shared.out.push_back(SwarmOutput::Send { conn, message });
     }
 
     /// Takes every request for a piece back; its asked blocks are open again.
@@ -250,7 +254,7 @@ impl Torrent {
             self.known.entry(remote).rejected.insert(block.piece);
         }
         shared.stats.rejected += 1;
-        shared.event(Event::Rejected { torrent: self.id, remote });
+        shared.event(SwarmEvent::Rejected { torrent: self.id, remote });
         self.reopen(conn, block);
         if self.partials.get(block.piece).is_some_and(|partial| partial.planned == Some(conn)) {
             self.unplan(block.piece);

@@ -1,12 +1,13 @@
 //! Connections of a torrent: handshakes, who has what, interest (BEP 3, "peer messages"; BEP 6).
 
-use super::{SessionContext, SwarmEvent, Torrent};
-use crate::io::{HangUpReason, Output, Reason};
+use super::{DriverEvent, SessionContext, Torrent};
 use crate::swarm::choker::ChokerKind;
 use crate::swarm::config::{Availability, HaveRule};
+use crate::swarm::io::{HangUpReason, SwarmOutput};
 use crate::swarm::patience::Patience;
 use crate::swarm::peer::{AskState, Peer, Pieces};
 use crate::swarm::requests::{MIN_DEADLINE, Window};
+use crate::wake::Reason;
 use dunlin_base::{Bitfield, ConnId, Endpoint, PieceIndex, Time};
 use dunlin_wire::{Handshake, Message, Reserved};
 
@@ -26,7 +27,7 @@ impl Torrent {
         self.dial_is_over(shared, remote);
         let known = self.known.entry(remote);
         if known.conn.is_some() {
-            shared.out.push_back(Output::HangUp { conn, reason: HangUpReason::Duplicate });
+            shared.out.push_back(SwarmOutput::HangUp { conn, reason: HangUpReason::Duplicate });
             return false;
         }
         known.conn = Some(conn);
@@ -62,7 +63,7 @@ impl Torrent {
         let name = self.names.iter().find(|name| name.info_hash == info_hash);
         let reserved = name.map_or(Reserved::OURS, |name| name.reserved);
         let handshake = Handshake { reserved, info_hash, peer_id: self.peer_id };
-        shared.out.push_back(Output::SendHandshake { conn, handshake });
+        shared.out.push_back(SwarmOutput::SendHandshake { conn, handshake });
     }
 
     /// The other side's handshake: answer it, and say what we have.
@@ -93,7 +94,7 @@ impl Torrent {
             message => Some(message),
         };
         if let Some(message) = message {
-            shared.out.push_back(Output::Send { conn, message });
+            shared.out.push_back(SwarmOutput::Send { conn, message });
         }
         self.begin_offers(shared, conn);
         match shared.config.availability {
@@ -274,7 +275,7 @@ impl Torrent {
         if peer.handshaken && interested != peer.am_interested {
             peer.am_interested = interested;
             let message = if interested { Message::Interested } else { Message::NotInterested };
-            shared.out.push_back(Output::Send { conn, message });
+            shared.out.push_back(SwarmOutput::Send { conn, message });
         }
     }
 
@@ -303,7 +304,7 @@ impl Torrent {
     pub(crate) fn dial(&mut self, shared: &mut SessionContext, remote: Endpoint) {
         self.known.entry(remote).dialling = true;
         shared.dialling += 1;
-        shared.out.push_back(Output::Dial { torrent: self.id, remote });
+        shared.out.push_back(SwarmOutput::Dial { torrent: self.id, remote });
     }
 
     /// A dial has come to its end, one way or the other.
@@ -353,7 +354,7 @@ impl Torrent {
             known.conn = None;
         }
         self.unreachable(peer.remote);
-        shared.notify(SwarmEvent::Gone { torrent: self.id, conn, peer: Box::new(peer) });
+        shared.notify(DriverEvent::Gone { torrent: self.id, conn, peer: Box::new(peer) });
         self.fill(shared, now);
         self.may_give_again(shared, now);
     }

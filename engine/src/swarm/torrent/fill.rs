@@ -8,14 +8,15 @@
 
 use super::{SessionContext, Torrent};
 use crate::config::{PieceOrder, SourceOrder};
-use crate::io::{Output, Reason};
 use crate::swarm::choker::ChokerKind;
 use crate::swarm::config::Availability;
+use crate::swarm::io::SwarmOutput;
 use crate::swarm::partials::{Block, Partial, Stage};
 use crate::swarm::peer::{AskState, Peer, Pieces};
 use crate::swarm::picker::RANDOM_FIRST_PIECES;
 use crate::swarm::sources::{SourceView, choose};
-use dunlin_base::{ConnId, PieceIndex, Time};
+use crate::wake::Reason;
+use dunlin_base::{ConnId, PieceIndex, PieceKey, Time};
 use std::time::Duration;
 
 /// A peer that gives a piece in this time gets whole pieces; slower ones share (practice of the field:
@@ -337,9 +338,8 @@ impl Torrent {
         let streamed = self.partials.get(piece).and_then(|partial| partial.stream_blocks);
         // A streamed piece holds its window twice: what is asked for, and what waits to be written.
         let window = |blocks: u32| blocks.saturating_mul(2 * self.geometry.block_length());
-        shared.out.push_back(Output::Reserve {
-            torrent: self.id,
-            piece,
+        shared.out.push_back(SwarmOutput::Reserve {
+            key: PieceKey { torrent: self.id, piece },
             bytes: streamed.map_or(bytes, |blocks| bytes.min(window(blocks))),
             streamed: streamed.is_some(),
         });
@@ -356,15 +356,17 @@ impl Torrent {
                 });
                 if full {
                     self.partials.set_stage(piece, Stage::Hashing);
-                    shared.out.push_back(Output::Hash { torrent: self.id, piece });
+                    shared.out.push_back(SwarmOutput::Hash(PieceKey { torrent: self.id, piece }));
                 }
             }
             // The piece was taken back while the world was at it.
             Some(Stage::Abandoned) => {
-                shared.out.push_back(Output::Release { torrent: self.id, piece });
+                shared.out.push_back(SwarmOutput::Release(PieceKey { torrent: self.id, piece }));
                 self.reopen_piece(piece);
             }
-            None => shared.out.push_back(Output::Release { torrent: self.id, piece }),
+            None => {
+                shared.out.push_back(SwarmOutput::Release(PieceKey { torrent: self.id, piece }))
+            }
             Some(_) => {}
         }
         let planned = self.partials.get(piece).and_then(|partial| partial.planned);

@@ -2,8 +2,9 @@
 //! torrents together. Without a limit everything passes.
 
 use super::{SessionContext, Torrent};
-use crate::io::{Limits, Reason};
 use crate::swarm::rate_limit::Bucket;
+use crate::swarm::rate_limit::Limits;
+use crate::wake::Reason;
 use dunlin_base::{ConnId, Time};
 
 /// What a torrent gives besides its rate.

@@ -2,8 +2,8 @@
 
 use super::policy::Requests;
 use crate::config::PieceOrder;
-use crate::io::Limits;
 use crate::swarm::priorities::PiecePriorities;
+use crate::swarm::rate_limit::Limits;
 use dunlin_base::{Bitfield, InfoHash, PeerId, TorrentId};
 use dunlin_metainfo::Geometry;
 use dunlin_wire::Reserved;

@@ -18,7 +18,7 @@ pub(crate) trait RequestPolicy: Debug + Send {
     /// A peer is gone, banned, or could not be reached.
     fn unreachable(&mut self, torrent: &mut Torrent, remote: Endpoint);
 
-    /// A deadline that it set ([`crate::io::Reason::Request`]) may have passed.
+    /// A deadline that it set ([`crate::wake::Reason::Request`]) may have passed.
     fn timeout(&mut self, torrent: &mut Torrent, shared: &mut SessionContext, now: Time);
 }
 

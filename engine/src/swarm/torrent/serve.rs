@@ -3,13 +3,14 @@
 use super::connect::Violation;
 use super::slots::{SlotRoom, judge, uses_slot};
 use super::{SessionContext, Torrent};
-use crate::io::{Output, Reason};
 use crate::swarm::address::source_of;
 use crate::swarm::choker::{
     Candidate, ChokerKind, ROUND, SEED_QUANTUM_PIECES, SEED_QUANTUM_ROUNDS,
 };
 use crate::swarm::config::RejectRule;
+use crate::swarm::io::SwarmOutput;
 use crate::swarm::peer::{AskState, MAX_QUEUED};
+use crate::wake::Reason;
 use dunlin_base::{BlockRef, ConnId, PieceIndex, Time};
 use dunlin_wire::Message;
 
@@ -51,7 +52,7 @@ impl Torrent {
         peer.am_choking = false;
         (peer.slot.given, peer.slot.given_before, peer.slot.since) = (0, 0, None);
         peer.slot.since_round = round;
-        shared.out.push_back(Output::Send { conn, message: Message::Unchoke });
+        shared.out.push_back(SwarmOutput::Send { conn, message: Message::Unchoke });
     }
 
     /// Chokes a peer: with the fast extension every waiting request is rejected, after the choke.
@@ -60,12 +61,12 @@ impl Torrent {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         peer.am_choking = true;
         peer.slot.since_round = round;
-        shared.out.push_back(Output::Send { conn, message: Message::Choke });
+        shared.out.push_back(SwarmOutput::Send { conn, message: Message::Choke });
         let queue = std::mem::take(&mut peer.queue);
         if peer.fast {
             for block in queue {
                 let message = Message::RejectRequest(block);
-                shared.out.push_back(Output::Send { conn, message });
+                shared.out.push_back(SwarmOutput::Send { conn, message });
             }
         }
     }
@@ -148,7 +149,7 @@ impl Torrent {
             }
             _ if peer.fast => {
                 let message = Message::RejectRequest(asked);
-                shared.out.push_back(Output::Send { conn, message });
+                shared.out.push_back(SwarmOutput::Send { conn, message });
             }
             // Without the fast extension there is no answer (BEP 3).
             None if !fits => peer.tolerate("request outside the piece")?,
@@ -164,7 +165,7 @@ impl Torrent {
         peer.queue.remove(index);
         if peer.fast {
             let message = Message::RejectRequest(block);
-            shared.out.push_back(Output::Send { conn, message });
+            shared.out.push_back(SwarmOutput::Send { conn, message });
         }
     }
 
@@ -180,7 +181,7 @@ impl Torrent {
             let Some(block) = peer.queue.pop_front() else { return };
             peer.serving.push(block);
             self.gives(shared, block.len);
-            shared.out.push_back(Output::Serve { conn, block });
+            shared.out.push_back(SwarmOutput::Serve { conn, block });
         }
     }
 
@@ -223,7 +224,7 @@ impl Torrent {
         self.not_given(shared, block.len);
         if fast {
             let message = Message::RejectRequest(block);
-            shared.out.push_back(Output::Send { conn, message });
+            shared.out.push_back(SwarmOutput::Send { conn, message });
         }
         self.pump(shared, now, conn);
         self.may_give_again(shared, now);

@@ -13,10 +13,11 @@
 //! Which torrent's turn it is, is the session's business.
 
 use super::{SessionContext, Torrent};
-use crate::io::{Output, Reason};
 use crate::swarm::choker::ChokerKind;
+use crate::swarm::io::SwarmOutput;
 use crate::swarm::requests::MIN_DEADLINE;
 use crate::swarm::superseed::{Destination, Offer};
+use crate::wake::Reason;
 use dunlin_base::{Bitfield, BlockRef, ConnId, Endpoint, PieceIndex, Time};
 use dunlin_wire::Message;
 use std::collections::BTreeMap;
@@ -167,7 +168,7 @@ impl Torrent {
         destination.open.insert(piece, offer);
         shared.timers.by(Reason::Request, until);
         let message = Message::SuggestPiece { piece: piece.0 };
-        shared.out.push_back(Output::Send { conn, message });
+        shared.out.push_back(SwarmOutput::Send { conn, message });
         true
     }
 

@@ -1,12 +1,13 @@
 //! Pieces that are complete: hashing, blame, writing, and what follows once they are ours.
 
-use super::{DISK_FULL_PAUSE, MAX_FULL_PAUSE, SessionContext, SwarmEvent, Torrent};
-use crate::io::{Event, LocalError, Output, Reason};
+use super::{DISK_FULL_PAUSE, DriverEvent, MAX_FULL_PAUSE, SessionContext, Torrent};
 use crate::stats::Stats;
 use crate::swarm::address::ban_key;
 use crate::swarm::config::HaveRule;
+use crate::swarm::io::{LocalError, SwarmEvent, SwarmOutput};
 use crate::swarm::partials::{Block, Stage};
-use dunlin_base::{Endpoint, PieceIndex, Time};
+use crate::wake::Reason;
+use dunlin_base::{Endpoint, PieceIndex, PieceKey, Time};
 use dunlin_wire::Message;
 use std::time::Duration;
 
@@ -38,9 +39,9 @@ impl Torrent {
             let digested = !self.smart_ban.waits_for(piece);
             self.partials.set_stage(piece, Stage::Storing { written: false, digested });
             if !digested {
-                shared.out.push_back(Output::Digest { torrent: self.id, piece });
+                shared.out.push_back(SwarmOutput::Digest(PieceKey { torrent: self.id, piece }));
             }
-            shared.out.push_back(Output::Write { torrent: self.id, piece });
+            shared.out.push_back(SwarmOutput::Write(PieceKey { torrent: self.id, piece }));
         } else {
             self.failed(shared, now, piece);
         }
@@ -54,10 +55,13 @@ impl Torrent {
         for sender in &senders {
             Stats::count(&mut shared.stats.bad_from, *sender);
         }
-        shared.event(Event::BadPiece { torrent: self.id, piece, from: senders.clone() });
+        shared.event(SwarmEvent::BadPiece {
+            key: PieceKey { torrent: self.id, piece },
+            from: senders.clone(),
+        });
         if senders.len() > 1 {
             self.partials.set_stage(piece, Stage::Failed);
-            shared.out.push_back(Output::Digest { torrent: self.id, piece });
+            shared.out.push_back(SwarmOutput::Digest(PieceKey { torrent: self.id, piece }));
             return;
         }
         // One peer gave every block: there is nobody else to blame.
@@ -69,7 +73,7 @@ impl Torrent {
     fn start_over(&mut self, shared: &mut SessionContext, now: Time, piece: PieceIndex) {
         self.reopen_piece(piece);
         self.alone.insert(piece);
-        shared.out.push_back(Output::Release { torrent: self.id, piece });
+        shared.out.push_back(SwarmOutput::Release(PieceKey { torrent: self.id, piece }));
         self.fill(shared, now);
     }
 
@@ -119,12 +123,12 @@ impl Torrent {
         self.alone.remove(&piece);
         if let Some((from, _)) = most {
             Stats::count(&mut shared.stats.pieces_from, from);
-            shared.event(Event::Verified { torrent: self.id, piece, from });
+            shared.event(SwarmEvent::Verified { key: PieceKey { torrent: self.id, piece }, from });
         }
         // While the piece is being stored it is still in the list of started pieces.
         self.finish_piece(shared, piece);
         self.announce(shared, now, piece);
-        shared.notify(SwarmEvent::PieceDone { torrent: self.id, piece });
+        shared.notify(DriverEvent::PieceDone { torrent: self.id, piece });
         // The last one that was under way: perhaps nobody gives the rest. A policy of a driver goes on
         // when its driver calls it.
         if self.requests.is_pipelined() && !self.is_under_way() {
@@ -136,7 +140,7 @@ impl Torrent {
         let stage = self.partials.get(piece).map(|partial| partial.stage);
         if stage == Some(Stage::Storing { written: true, digested: true }) {
             self.partials.remove(piece);
-            shared.out.push_back(Output::Release { torrent: self.id, piece });
+            shared.out.push_back(SwarmOutput::Release(PieceKey { torrent: self.id, piece }));
         }
         if self.have.has(piece) && self.partials.get(piece).is_none() {
             self.no_longer_missing(shared, piece);
@@ -170,7 +174,7 @@ impl Torrent {
         for (conn, peer) in self.peers.iter().filter(|(_, peer)| peer.handshaken) {
             for piece in pieces.iter().filter(|piece| !peer.pieces.has(**piece)) {
                 let message = Message::Have { piece: piece.0 };
-                shared.out.push_back(Output::Send { conn: *conn, message });
+                shared.out.push_back(SwarmOutput::Send { conn: *conn, message });
             }
         }
     }
@@ -187,7 +191,7 @@ impl Torrent {
             self.cancel_piece(shared, piece);
             self.unplan(piece);
             self.reopen_piece(piece);
-            shared.out.push_back(Output::Release { torrent: self.id, piece });
+            shared.out.push_back(SwarmOutput::Release(PieceKey { torrent: self.id, piece }));
         }
         if error.disk_full {
             // Pieces that were under way fail together; that is one failure.
@@ -197,7 +201,7 @@ impl Torrent {
             }
             shared.timers.by(Reason::Dial, self.paused_until);
         }
-        shared.notify(SwarmEvent::DiskFailed { torrent: self.id, piece, error });
+        shared.notify(DriverEvent::DiskFailed { torrent: self.id, piece, error });
         self.fill(shared, now);
     }
 }

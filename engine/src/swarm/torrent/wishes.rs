@@ -4,7 +4,7 @@
 use super::connect::uncount;
 use super::{SessionContext, Torrent};
 use crate::config::PieceOrder;
-use crate::io::Output;
+use crate::swarm::io::SwarmOutput;
 use crate::swarm::partials::{Partials, Stage};
 use crate::swarm::peer::Pieces;
 use crate::swarm::picker::Picker;
@@ -130,7 +130,7 @@ impl Torrent {
         if self.peers.get(&conn).is_some_and(|peer| peer.handshaken) {
             for piece in self.have.ones() {
                 let message = Message::Have { piece: piece.0 };
-                shared.out.push_back(Output::Send { conn, message });
+                shared.out.push_back(SwarmOutput::Send { conn, message });
             }
         }
     }

@@ -6,7 +6,7 @@ use crate::scan::Source;
 /// The core.
 const CORE: &str = "swarm";
 /// Modules that every part may import.
-const BASE: &[&str] = &["config", "io", "stats"];
+const BASE: &[&str] = &["config", "io", "stats", "wake"];
 /// What tells one world from another: single words, and words in a row.
 const WORLDS: &[&[&str]] = &[
     &["net", ".", "is_some"],

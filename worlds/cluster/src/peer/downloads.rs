@@ -4,7 +4,7 @@ use super::{Downloads, Effect, Peer};
 use crate::content::{CheckError, local};
 use crate::download::DownloadDone;
 use crate::frame::Frame;
-use dunlin_base::Rank;
+use dunlin_base::{PieceKey, Rank};
 use dunlin_control::Control;
 use dunlin_disk::SyncReport;
 use dunlin_disk::pieces::Report;
@@ -67,22 +67,25 @@ impl Peer {
     fn reported(&mut self, report: Report) {
         match report {
             Report::Hashed { torrent, piece, matches } => {
-                self.inputs.push_back(Input::PieceHashed { torrent, piece, matches });
+                self.inputs
+                    .push_back(Input::PieceHashed { key: PieceKey { torrent, piece }, matches });
             }
             Report::Digested { torrent, piece, digests } => {
-                self.inputs.push_back(Input::BlockDigests { torrent, piece, digests });
+                self.inputs
+                    .push_back(Input::BlockDigests { key: PieceKey { torrent, piece }, digests });
             }
             Report::Written { torrent, piece } => {
-                self.inputs.push_back(Input::PieceWritten { torrent, piece });
+                self.inputs.push_back(Input::PieceWritten(PieceKey { torrent, piece }));
             }
             Report::Loaded { torrent, piece, blocks } => {
                 self.loaded(torrent, piece, blocks);
-                self.inputs.push_back(Input::Reserved { torrent, piece });
+                self.inputs.push_back(Input::Reserved(PieceKey { torrent, piece }));
             }
             Report::Failed { torrent, piece, error } => {
                 let error = local(error);
                 self.recorder.error(&error);
-                self.inputs.push_back(Input::DiskFailed { torrent, piece, error });
+                self.inputs
+                    .push_back(Input::DiskFailed { key: PieceKey { torrent, piece }, error });
             }
             Report::FinishFailed { torrent, file, error } => {
                 let error = local(error);

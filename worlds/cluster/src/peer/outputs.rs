@@ -9,7 +9,7 @@ use crate::frame::{Frame, Payload};
 use crate::peer::{Downloads, Effect};
 use crate::upload::{Serve, UploadJob};
 use bytes::Bytes;
-use dunlin_base::{BlockRef, ConnId, Endpoint, PieceIndex, Rank, Time, TorrentId};
+use dunlin_base::{BlockRef, ConnId, Endpoint, PieceIndex, PieceKey, Rank, Time, TorrentId};
 use dunlin_disk::pieces::Job;
 use dunlin_engine::io::{Event, Input, LocalError, Output};
 use std::path::Path;
@@ -51,18 +51,18 @@ impl Peer {
                     );
                 }
             }
-            Output::Reserve { torrent, piece, bytes, streamed } => {
+            Output::Reserve { key: PieceKey { torrent, piece }, bytes, streamed } => {
                 self.reserve(torrent, piece, bytes, streamed);
             }
-            Output::Release { torrent, piece } => self.release(torrent, piece),
-            Output::Spill { torrent, piece } => self.spill(torrent, piece),
+            Output::Release(PieceKey { torrent, piece }) => self.release(torrent, piece),
+            Output::Spill(PieceKey { torrent, piece }) => self.spill(torrent, piece),
             Output::Keep { conn, block } => self.keep(conn, block),
             Output::Drop { conn, block } => {
                 self.parked.remove(&(conn, block));
             }
-            Output::Hash { torrent, piece } => self.hash(torrent, piece),
-            Output::Digest { torrent, piece } => self.digest(torrent, piece),
-            Output::Write { torrent, piece } => self.write(torrent, piece),
+            Output::Hash(PieceKey { torrent, piece }) => self.hash(torrent, piece),
+            Output::Digest(PieceKey { torrent, piece }) => self.digest(torrent, piece),
+            Output::Write(PieceKey { torrent, piece }) => self.write(torrent, piece),
             Output::FinishFile { torrent, file } => {
                 let last = self.member.waits_for_files();
                 self.submit(Job::Finish { torrent, file, last });
@@ -131,7 +131,9 @@ impl Peer {
             Ok(charge) => {
                 self.queued = false;
                 match self.buffers.reserve(torrent, piece, charge, streamed, blocks) {
-                    Reserved::Ready => self.inputs.push_back(Input::Reserved { torrent, piece }),
+                    Reserved::Ready => {
+                        self.inputs.push_back(Input::Reserved(PieceKey { torrent, piece }))
+                    }
                     Reserved::Load(blocks) => {
                         self.submit(Job::Load { torrent, piece, blocks });
                     }
@@ -139,7 +141,7 @@ impl Peer {
             }
             Err(_) => {
                 self.queued = true;
-                self.inputs.push_back(Input::NoMemory { torrent, piece });
+                self.inputs.push_back(Input::NoMemory(PieceKey { torrent, piece }));
             }
         }
     }
@@ -233,7 +235,7 @@ impl Peer {
                 format!("piece {piece} of torrent {torrent} has a hole; please report it");
             let error = LocalError { message, disk_full: false };
             self.recorder.error(&error);
-            self.inputs.push_back(Input::DiskFailed { torrent, piece, error });
+            self.inputs.push_back(Input::DiskFailed { key: PieceKey { torrent, piece }, error });
         }
         parts
     }

@@ -2,7 +2,7 @@
 
 use crate::report::{FileReport, FileState, PeerReport, PeerState, Role};
 use crate::trace::{TraceLine, TraceSink, classic_control, classic_wire, shutdown_reason};
-use dunlin_base::{Endpoint, FileIndex, PieceIndex, Rank, Time, TorrentId};
+use dunlin_base::{Endpoint, FileIndex, PieceIndex, PieceKey, Rank, Time, TorrentId};
 use dunlin_control::{Control, FailedFile, Go, Register, ShutdownReason, Standing, Want};
 use dunlin_engine::io::{Event, LocalError};
 use dunlin_engine::stats::Stats;
@@ -195,10 +195,10 @@ impl Recorder {
     /// Takes in an event of the engine.
     pub(super) fn event(&mut self, now: Time, event: Event) {
         match event {
-            Event::Verified { torrent, piece, from } => {
+            Event::Verified { key: PieceKey { torrent, piece }, from } => {
                 self.trace_local(now, "verified", torrent, piece, ranks([from]));
             }
-            Event::BadPiece { torrent, piece, from } => {
+            Event::BadPiece { key: PieceKey { torrent, piece }, from } => {
                 self.trace_local(now, "bad-piece", torrent, piece, ranks(from));
             }
             Event::Banned { remote } => {

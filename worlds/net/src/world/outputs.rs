@@ -3,7 +3,7 @@
 use super::World;
 use crate::disk::DiskJob;
 use crate::messages::{NetEvent, WorldMessage};
-use dunlin_base::ConnId;
+use dunlin_base::{ConnId, PieceKey};
 use dunlin_disk::pieces::Job;
 use dunlin_engine::io::{Event, HangUpReason, Output};
 use dunlin_wire::Message;
@@ -53,21 +53,21 @@ impl World {
                 self.ready.insert(conn);
                 self.count_memory(conn);
             }
-            Output::Reserve { torrent, piece, bytes, streamed } => {
+            Output::Reserve { key: PieceKey { torrent, piece }, bytes, streamed } => {
                 self.reserve(torrent, piece, bytes, streamed);
             }
-            Output::Release { torrent, piece } => self.release(torrent, piece),
-            Output::Spill { torrent, piece } => self.spill(torrent, piece),
+            Output::Release(PieceKey { torrent, piece }) => self.release(torrent, piece),
+            Output::Spill(PieceKey { torrent, piece }) => self.spill(torrent, piece),
             Output::Keep { conn, block } => self.keep(conn, block),
             Output::Drop { conn, block } => self.discard(conn, block),
-            Output::Hash { torrent, piece } => self.hash(torrent, piece),
-            Output::Digest { torrent, piece } => self.digest(torrent, piece),
-            Output::Write { torrent, piece } => self.write(torrent, piece),
+            Output::Hash(PieceKey { torrent, piece }) => self.hash(torrent, piece),
+            Output::Digest(PieceKey { torrent, piece }) => self.digest(torrent, piece),
+            Output::Write(PieceKey { torrent, piece }) => self.write(torrent, piece),
             Output::FinishFile { torrent, file } => {
                 self.pieces(Job::Finish { torrent, file, last: false });
             }
             Output::Serve { conn, block } => self.serve(conn, block),
-            Output::HashBlocks { torrent, piece } => self.hash_blocks(torrent, piece),
+            Output::HashBlocks(PieceKey { torrent, piece }) => self.hash_blocks(torrent, piece),
             Output::Announce { torrent, tracker, url, request } => {
                 let mailbox = Arc::clone(&self.mailbox);
                 self.trackers.announce(torrent, tracker, url, *request, None, move |result| {

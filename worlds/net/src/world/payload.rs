@@ -6,7 +6,7 @@ use crate::disk::serve::{ReadDone, ReadJob};
 use crate::disk::{DiskJob, local};
 use crate::reads::PieceWindow;
 use bytes::Bytes;
-use dunlin_base::{BlockRef, ConnId, PieceIndex, TorrentId};
+use dunlin_base::{BlockRef, ConnId, PieceIndex, PieceKey, TorrentId};
 use dunlin_disk::DiskErrorKind;
 use dunlin_disk::pieces::{Job, verify};
 use dunlin_engine::io::{Input, LocalError};
@@ -76,7 +76,7 @@ impl World {
     ) {
         let Ok(charge) = self.budget.reserve(0, u64::from(bytes)) else {
             self.out_of_memory_since.get_or_insert_with(Instant::now);
-            self.inputs.push_back(Input::NoMemory { torrent, piece });
+            self.inputs.push_back(Input::NoMemory(PieceKey { torrent, piece }));
             return;
         };
         self.out_of_memory_since = None;
@@ -90,7 +90,7 @@ impl World {
         let (len, block) = (content.geometry.data_len(piece), content.geometry.block_length());
         let blocks = self.buffers.reserve(key, charge, len, block, streamed);
         if blocks.is_empty() {
-            self.inputs.push_back(Input::Reserved { torrent, piece });
+            self.inputs.push_back(Input::Reserved(PieceKey { torrent, piece }));
         } else {
             let job = DiskJob::Pieces(Job::Load { torrent, piece, blocks });
             self.disk.submit(storage, job);
@@ -156,7 +156,10 @@ impl World {
         };
         if !kept {
             let error = defect(format!("block {block:?} of torrent {torrent} has no place"));
-            self.inputs.push_back(Input::DiskFailed { torrent, piece: block.piece, error });
+            self.inputs.push_back(Input::DiskFailed {
+                key: PieceKey { torrent, piece: block.piece },
+                error,
+            });
         }
     }
 
@@ -175,7 +178,7 @@ impl World {
         let data = self.buffers.freeze((torrent, piece));
         if data.is_none() {
             let error = defect(format!("piece {piece} of torrent {torrent} has a hole"));
-            self.inputs.push_back(Input::DiskFailed { torrent, piece, error });
+            self.inputs.push_back(Input::DiskFailed { key: PieceKey { torrent, piece }, error });
         }
         data
     }

@@ -2,7 +2,7 @@
 //! whose rates are not zero, at most ten times a second, and it is moved to the app, not copied.
 
 use super::World;
-use dunlin_base::{Rate, TorrentId};
+use dunlin_base::{PieceKey, Rate, TorrentId};
 use dunlin_engine::io::{Command, Input};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -81,16 +81,16 @@ impl World {
             | Input::OpenFailed { torrent, .. }
             | Input::Connected { torrent, .. }
             | Input::DialFailed { torrent, .. }
-            | Input::Reserved { torrent, .. }
-            | Input::NoMemory { torrent, .. }
-            | Input::PieceHashed { torrent, .. }
-            | Input::BlockDigests { torrent, .. }
-            | Input::PieceWritten { torrent, .. }
-            | Input::DiskFailed { torrent, .. }
+            | Input::Reserved(PieceKey { torrent, .. })
+            | Input::NoMemory(PieceKey { torrent, .. })
+            | Input::PieceHashed { key: PieceKey { torrent, .. }, .. }
+            | Input::BlockDigests { key: PieceKey { torrent, .. }, .. }
+            | Input::PieceWritten(PieceKey { torrent, .. })
+            | Input::DiskFailed { key: PieceKey { torrent, .. }, .. }
             | Input::FileFinished { torrent, .. }
             | Input::FileFailed { torrent, .. }
             | Input::Announced { torrent, .. }
-            | Input::BlockHashes { torrent, .. }
+            | Input::BlockHashes { key: PieceKey { torrent, .. }, .. }
             | Input::Closed { torrent } => return Some(*torrent),
             Input::Command(command) => return torrent_of_command(command),
             Input::Disconnected { conn }

@@ -1,29 +1,9 @@
-//! Why connections are closed, and why the engine wants to be woken.
+//! When the engine wants to be called for the time's sake, and why.
 
-/// Why a connection is closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HangUpReason {
-    /// Its bytes are wrong, or it broke the protocol.
-    Violation(&'static str),
-    /// The peer is banned.
-    Banned,
-    /// We do not have the torrent that it asked for.
-    UnknownTorrent,
-    /// A second connection to the same peer for the same torrent.
-    Duplicate,
-    /// Neither side wants anything of the other.
-    Useless,
-    /// The peer answers nothing.
-    Dead,
-    /// We stop.
-    Stopping,
-    /// It is connected already, under another address.
-    SamePeer,
-    /// It is ourselves.
-    Ourselves,
-    /// There are as many connections as there may be.
-    Crowded,
-}
+use dunlin_base::Time;
+
+/// A timeout and its reason.
+pub type Wake = Option<(Time, Reason)>;
 
 /// Why the engine wants to be woken: for people who ask why it does not idle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
