@@ -20,6 +20,7 @@ mod commands;
 mod config;
 mod connections;
 mod ending;
+mod eviction;
 mod extensions;
 mod files;
 mod hash_service;
@@ -30,8 +31,7 @@ mod internet_torrent;
 mod layers;
 mod magnet;
 mod metadata;
-mod part;
-mod places;
+mod torrent_entry;
 mod transfers;
 mod view;
 
@@ -44,12 +44,12 @@ use crate::swarm::config::{
 };
 use crate::swarm::context::DriverEvent;
 use crate::swarm::session::Session;
-pub use config::NodeConfig;
+pub use config::ClientConfig;
 use dunlin_base::{PieceKey, Rng, Time, TorrentId};
 use internet_torrent::InternetPeers;
-use part::TorrentEntry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use torrent_entry::TorrentEntry;
 
 /// The block of the internet (BEP 3, practice).
 const BLOCK_LENGTH: u32 = dunlin_metainfo::BLOCK_LENGTH;
@@ -57,18 +57,18 @@ const BLOCK_LENGTH: u32 = dunlin_metainfo::BLOCK_LENGTH;
 const DEFAULT_QUEUE: usize = 250;
 /// A peer that gives nothing for so long is snubbed (practice).
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Which of the streams of random numbers of one seed a node draws from; ranks of a cluster draw from the
+/// Which of the streams of random numbers of one seed a client draws from; ranks of a cluster draw from the
 /// others.
 const RANDOM_STREAM: u64 = u32::MAX as u64;
 
 /// A peer of the internet.
 #[derive(Debug)]
-pub struct Node {
+pub struct Client {
     session: Session,
     internet: Internet,
     /// What is kept of each peer besides what the core does.
     peers: InternetPeers,
-    parts: BTreeMap<TorrentId, TorrentEntry>,
+    torrents: BTreeMap<TorrentId, TorrentEntry>,
     /// Torrents that halt, and whose files are closed when they are quiet.
     ending: BTreeSet<TorrentId>,
     /// Until when trackers may still answer, once we stop.
@@ -76,10 +76,10 @@ pub struct Node {
     stopped: bool,
 }
 
-impl Node {
-    /// A node without torrents.
+impl Client {
+    /// A client without torrents.
     #[must_use]
-    pub fn new(config: NodeConfig) -> Node {
+    pub fn new(config: ClientConfig) -> Client {
         let swarm = SwarmConfig {
             sources: SourceOrder::Fastest,
             choker: ChokerKind::TitForTat,
@@ -102,18 +102,18 @@ impl Node {
             memory: config.memory,
         };
         let rng = Rng::fork(config.seed, RANDOM_STREAM);
-        Node {
+        Client {
             session: Session::new(swarm, config.limits, rng),
             internet: Internet::new(config),
             peers: InternetPeers::new(),
-            parts: BTreeMap::new(),
+            torrents: BTreeMap::new(),
             ending: BTreeSet::new(),
             stopping: None,
             stopped: false,
         }
     }
 
-    /// One input. Drain [`Node::poll`] before the next.
+    /// One input. Drain [`Client::poll`] before the next.
     pub fn handle(&mut self, now: Time, input: Input) {
         if self.stopped {
             return;
@@ -147,7 +147,7 @@ impl Node {
             other => self.session.handle(now, other),
         }
         self.drain(now);
-        self.wind_up(now);
+        self.close_halted(now);
         self.dial(now);
     }
 
@@ -172,12 +172,12 @@ impl Node {
     /// way. Payload is never here.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.parts.values().map(TorrentEntry::held_bytes).sum()
+        self.torrents.values().map(TorrentEntry::held_bytes).sum()
     }
 
     /// All torrents, in the order of their numbers.
     pub fn torrents(&self) -> impl Iterator<Item = TorrentId> + '_ {
-        self.parts.keys().copied()
+        self.torrents.keys().copied()
     }
 
     fn event(&mut self, event: Event) {
@@ -185,9 +185,9 @@ impl Node {
     }
 
     fn set_state(&mut self, id: TorrentId, state: TorrentState, reason: Option<String>) {
-        let Some(part) = self.parts.get_mut(&id) else { return };
-        if part.state != Some(state) || part.reason != reason {
-            (part.state, part.reason) = (Some(state), reason.clone());
+        let Some(entry) = self.torrents.get_mut(&id) else { return };
+        if entry.state != Some(state) || entry.reason != reason {
+            (entry.state, entry.reason) = (Some(state), reason.clone());
             self.event(Event::State { torrent: id, state, reason });
         }
     }
@@ -224,7 +224,7 @@ impl Node {
             self.check_goals(now);
         }
         if self.session.timers().take(Reason::Refresh, now) {
-            self.ask_around_all(now);
+            self.request_all_metadata(now);
         }
         if self.session.timers().take(Reason::Stall, now) {
             self.finish_again(now);
@@ -241,9 +241,9 @@ impl Node {
         self.internet.check();
         self.peers.values().for_each(internet_peer::InternetPeer::check);
         assert_eq!(self.peers.len(), self.session.standing());
-        for (id, part) in &self.parts {
-            part.check(self.session.torrent(*id));
+        for (id, entry) in &self.torrents {
+            entry.check(self.session.torrent(*id));
         }
-        assert!(self.ending.iter().all(|id| self.parts.contains_key(id)));
+        assert!(self.ending.iter().all(|id| self.torrents.contains_key(id)));
     }
 }

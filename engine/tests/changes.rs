@@ -4,7 +4,7 @@
 mod internet_world;
 
 use dunlin_base::{FileIndex, PieceIndex, Rate, Rng, Time};
-use dunlin_engine::client::NodeConfig;
+use dunlin_engine::client::ClientConfig;
 use dunlin_engine::io::{
     AddTorrent, Command, Event, Limits, Priority, SeedGoal, Source, TorrentState, TorrentView,
 };
@@ -23,11 +23,11 @@ fn some() -> Arc<Torrent> {
 }
 
 fn view(world: &World, host: usize) -> TorrentView {
-    world.node(host).view(world.now(), T).unwrap()
+    world.client(host).view(world.now(), T).unwrap()
 }
 
-fn config(seed: u64) -> NodeConfig {
-    NodeConfig { seed, ..NodeConfig::default() }
+fn config(seed: u64) -> ClientConfig {
+    ClientConfig { seed, ..ClientConfig::default() }
 }
 
 fn finished(world: &World, host: usize) -> Vec<u32> {
@@ -76,7 +76,7 @@ fn a_torrent_may_be_added_paused_and_removed() {
     world.pass(Duration::from_millis(60));
     world.command(host, Command::Remove(T));
     world.pass(Duration::from_secs(10));
-    assert_eq!(world.node(host).torrents().count(), 0);
+    assert_eq!(world.client(host).torrents().count(), 0);
     assert!(!world.hosts[host].disk.is_open(T));
     assert_eq!(world.hosts[host].disk.reserved(), 0);
     world.add(host, add);
@@ -192,10 +192,10 @@ fn limits_are_kept_within_five_percent() {
         (down(50_000), none, none, 50_000),
     ] {
         let mut world = World::new();
-        let seed = world.host(NodeConfig { limits: given, ..config(1) });
+        let seed = world.host(ClientConfig { limits: given, ..config(1) });
         world.hosts[seed].disk.full_copy = true;
         world.add(seed, adding(Source::Metainfo(large.clone()), seed));
-        let host = world.host(NodeConfig { limits: all, ..config(2) });
+        let host = world.host(ClientConfig { limits: all, ..config(2) });
         let add = adding(Source::Metainfo(large.clone()), host);
         world.add(host, AddTorrent { limits: own, ..add });
         world.set_uplink(seed, 20_000_000);

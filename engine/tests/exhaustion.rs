@@ -5,7 +5,7 @@
 mod internet_world;
 
 use dunlin_base::{ConnId, InfoHash, PeerId, PieceIndex};
-use dunlin_engine::client::NodeConfig;
+use dunlin_engine::client::ClientConfig;
 use dunlin_engine::io::{AddTorrent, Command, HangUpReason, Input, Source};
 use dunlin_metainfo::{Format, Torrent};
 use dunlin_wire::extended::ExtendedHandshake;
@@ -211,7 +211,7 @@ fn what_is_taken_back_uses_up_no_limit() {
     let torrent = some();
     let mut world = World::new();
     let limits = dunlin_engine::io::Limits { up: Some(dunlin_base::Rate(1 << 20)), down: None };
-    let seed = world.host(NodeConfig { limits, ..NodeConfig::default() });
+    let seed = world.host(ClientConfig { limits, ..ClientConfig::default() });
     world.hosts[seed].disk.full_copy = true;
     world.add(seed, adding(Source::Metainfo(torrent.clone()), seed));
     let peer = world.scripted();
@@ -227,7 +227,7 @@ fn what_is_taken_back_uses_up_no_limit() {
         }
         world.input(seed, Input::ServeCancelled { conn: end.conn, block });
     }
-    let honest = world.host(NodeConfig::default());
+    let honest = world.host(ClientConfig::default());
     let add = adding(Source::Metainfo(torrent.clone()), honest);
     world.add(honest, AddTorrent { peers: vec![address(seed)], ..add });
     let served = world.run(Duration::from_secs(20), |world| world.seeds(honest));
@@ -319,7 +319,7 @@ fn strangers_that_dial_again_at_once_keep_no_newcomer_from_greeting() {
 fn strangers_that_dial_again_at_once_keep_no_newcomer_from_a_place() {
     let torrent = some();
     let mut world = World::new();
-    let host = world.host(NodeConfig { connections_per_torrent: 10, ..NodeConfig::default() });
+    let host = world.host(ClientConfig { connections_per_torrent: 10, ..ClientConfig::default() });
     world.hosts[host].disk.full_copy = true;
     world.add(host, adding(Source::Metainfo(torrent.clone()), host));
     let strangers: Vec<usize> = (0..20).map(|_| world.scripted()).collect();

@@ -5,7 +5,7 @@ mod cluster_world;
 mod internet_world;
 
 use cluster_world::{Setup, World};
-use dunlin_engine::client::NodeConfig;
+use dunlin_engine::client::ClientConfig;
 use dunlin_engine::config::{PieceOrder, Profile, SourceOrder};
 use dunlin_metainfo::Format;
 use expect_test::{ExpectFile, expect_file};
@@ -43,7 +43,7 @@ fn nodes_of_the_internet() {
     let torrent = torrent(Format::Hybrid, PIECE, &[3 * u64::from(PIECE) + 123, 0, 20_000]);
     let mut world = internet_world::World::new();
     let mut hosts = world.swarm(&torrent, 1, 1);
-    let third = world.host(NodeConfig { seed: 9, ..NodeConfig::default() });
+    let third = world.host(ClientConfig { seed: 9, ..ClientConfig::default() });
     world.add(third, adding(magnet(torrent.hashes), third));
     hosts.push(third);
     world.hosts[hosts[1]].lies = true;

@@ -3,7 +3,7 @@
 mod internet_world;
 
 use dunlin_base::{ConnId, InfoHash, PieceIndex};
-use dunlin_engine::client::NodeConfig;
+use dunlin_engine::client::ClientConfig;
 use dunlin_engine::io::{HangUpReason, Input, Source, TorrentState};
 use dunlin_metainfo::Format;
 use dunlin_wire::Message;
@@ -17,17 +17,17 @@ use std::time::Duration;
 const PIECE: u32 = 64 << 10;
 const LENGTH: u64 = 40 * PIECE as u64 + 1234;
 
-/// A node that leeches (nobody seeds), and a scripted peer.
+/// A client that leeches (nobody seeds), and a scripted peer.
 fn leecher() -> (World, usize, usize, InfoHash) {
     let torrent = torrent(Format::V1, PIECE, &[LENGTH]);
     let mut world = World::new();
-    let host = world.host(NodeConfig::default());
+    let host = world.host(ClientConfig::default());
     world.add(host, adding(Source::Metainfo(torrent.clone()), host));
     let peer = world.scripted();
     (world, host, peer, torrent.hashes.first())
 }
 
-/// A node that seeds, and a scripted peer.
+/// A client that seeds, and a scripted peer.
 fn seed() -> (World, usize, usize, InfoHash) {
     let torrent = torrent(Format::V1, PIECE, &[LENGTH]);
     let mut world = World::new();
@@ -138,7 +138,7 @@ fn another_torrent_and_ourselves_are_sent_away() {
     let conn = world.dial(peer, host);
     world.send_handshake(peer, conn, handshake(host, hash));
     assert!(world.is_closed(peer, conn) && has(&world, host, HangUpReason::Ourselves));
-    // A node that is told of its own address finds out, once.
+    // A client that is told of its own address finds out, once.
     world.command(host, dunlin_engine::io::Command::AddPeers(T, vec![address(host)]));
     world.pass(Duration::from_secs(600));
     let times = world.hosts[host].hang_ups.iter().filter(|r| **r == HangUpReason::Ourselves);
@@ -158,7 +158,7 @@ fn the_same_peer_has_one_connection() {
 fn two_nodes_that_dial_each_other_keep_one_connection() {
     let torrent = torrent(Format::V1, PIECE, &[LENGTH]);
     let mut world = World::new();
-    let hosts = [1, 2].map(|seed| world.host(NodeConfig { seed, ..NodeConfig::default() }));
+    let hosts = [1, 2].map(|seed| world.host(ClientConfig { seed, ..ClientConfig::default() }));
     for (host, other) in [(hosts[0], hosts[1]), (hosts[1], hosts[0])] {
         let add = adding(Source::Metainfo(torrent.clone()), host);
         let peers = vec![address(other)];
@@ -166,7 +166,7 @@ fn two_nodes_that_dial_each_other_keep_one_connection() {
     }
     world.pass(Duration::from_secs(300));
     for host in hosts {
-        assert_eq!(world.node(host).view(world.now(), T).unwrap().peers, 1);
+        assert_eq!(world.client(host).view(world.now(), T).unwrap().peers, 1);
         assert_eq!(world.hosts[host].ends.len(), 1);
     }
     let twice: usize = hosts.iter().map(|host| world.hosts[*host].hang_ups.len()).sum();
@@ -213,7 +213,7 @@ fn a_flood_of_connections_leaves_room_for_others() {
     }
     let open = conns.iter().filter(|(peer, conn)| !world.is_closed(*peer, *conn)).count();
     assert!(open <= 400, "{open} of 1000 connections are kept");
-    let third = world.host(NodeConfig::default());
+    let third = world.host(ClientConfig::default());
     world.add(third, adding(Source::Metainfo(torrent), third));
     assert!(world.run(HOUR, |w| w.seeds(hosts[1]) && w.seeds(third)));
 }
@@ -224,14 +224,14 @@ fn a_liar_is_banned_and_nobody_else() {
         let torrent = torrent(Format::V1, PIECE, &[LENGTH]);
         let mut world = World::new();
         let hosts = world.swarm(&torrent, 4, seed);
-        let liar = world.host(NodeConfig { seed, ..NodeConfig::default() });
+        let liar = world.host(ClientConfig { seed, ..ClientConfig::default() });
         (world.hosts[liar].disk.full_copy, world.hosts[liar].lies) = (true, true);
         world.add(liar, adding(Source::Metainfo(torrent), liar));
         world.set_uplink(hosts[0], 500_000);
         world.set_uplink(liar, 500_000);
         assert!(world.run(HOUR, |w| hosts.iter().all(|h| w.seeds(*h))), "seed {seed}");
         for host in &hosts {
-            for banned in &world.node(*host).stats().banned {
+            for banned in &world.client(*host).stats().banned {
                 let dunlin_base::Endpoint::Socket(banned) = banned else { panic!() };
                 assert_eq!(banned.ip(), address(liar).ip(), "seed {seed}");
             }
@@ -245,11 +245,11 @@ fn a_liar_is_banned_and_nobody_else() {
 fn a_piece_that_is_wrong_from_everybody_is_named_until_it_is_right() {
     let torrent = torrent(Format::V1, PIECE, &[LENGTH]);
     let mut world = World::new();
-    let host = world.host(NodeConfig::default());
+    let host = world.host(ClientConfig::default());
     world.add(host, adding(Source::Metainfo(Arc::clone(&torrent)), host));
-    let named = |world: &World| world.node(host).view(world.now(), T).unwrap().bad_piece;
+    let named = |world: &World| world.client(host).view(world.now(), T).unwrap().bad_piece;
     let seed_of = |world: &mut World, lies: bool, seed: u64| {
-        let peer = world.host(NodeConfig { seed, ..NodeConfig::default() });
+        let peer = world.host(ClientConfig { seed, ..ClientConfig::default() });
         (world.hosts[peer].disk.full_copy, world.hosts[peer].lies) = (true, lies);
         world.add(peer, adding(Source::Metainfo(Arc::clone(&torrent)), peer));
     };
@@ -301,7 +301,7 @@ fn wrong_metadata_bans_whoever_gave_it_and_the_right_one_still_comes() {
     let torrent = torrent(Format::V1, PIECE, &[LENGTH]);
     let (hash, size) = (torrent.hashes.first(), torrent.info().len() as u32);
     let mut world = World::new();
-    let host = world.host(NodeConfig::default());
+    let host = world.host(ClientConfig::default());
     world.add(host, adding(magnet(torrent.hashes), host));
     let liar = world.scripted();
     let conn = offers_metadata(&mut world, liar, host, hash, size);
@@ -314,7 +314,7 @@ fn wrong_metadata_bans_whoever_gave_it_and_the_right_one_still_comes() {
     );
     assert!(world.is_closed(liar, conn));
     assert_eq!(world.banned(host), 1);
-    let seed = world.host(NodeConfig { seed: 4, ..NodeConfig::default() });
+    let seed = world.host(ClientConfig { seed: 4, ..ClientConfig::default() });
     world.hosts[seed].disk.full_copy = true;
     world.add(seed, adding(Source::Metainfo(torrent), seed));
     assert!(world.run(HOUR, |w| w.seeds(host)));
@@ -325,7 +325,7 @@ fn metadata_that_never_ends_keeps_nobody() {
     let torrent = torrent(Format::V1, PIECE, &[LENGTH]);
     let hash = torrent.hashes.first();
     let mut world = World::new();
-    let host = world.host(NodeConfig::default());
+    let host = world.host(ClientConfig::default());
     world.add(host, adding(magnet(torrent.hashes), host));
     let peers: Vec<usize> = (0..3).map(|_| world.scripted()).collect();
     for (number, peer) in peers.iter().enumerate() {
@@ -337,7 +337,7 @@ fn metadata_that_never_ends_keeps_nobody() {
         }
     }
     assert_eq!(world.state(host), Some(TorrentState::Metadata));
-    let seed = world.host(NodeConfig { seed: 4, ..NodeConfig::default() });
+    let seed = world.host(ClientConfig { seed: 4, ..ClientConfig::default() });
     world.hosts[seed].disk.full_copy = true;
     world.add(seed, adding(Source::Metainfo(torrent), seed));
     let done = world.run(HOUR, |w| w.seeds(host));
@@ -349,7 +349,7 @@ fn a_node_that_gives_nothing_does_not_stop_others() {
     let torrent = torrent(Format::V1, PIECE, &[LENGTH]);
     let mut world = World::new();
     let hosts = world.swarm(&torrent, 2, 3);
-    let mute = world.host(NodeConfig::default());
+    let mute = world.host(ClientConfig::default());
     (world.hosts[mute].disk.full_copy, world.hosts[mute].mute) = (true, true);
     world.add(mute, adding(Source::Metainfo(torrent), mute));
     assert!(world.run(HOUR, |w| hosts.iter().all(|host| w.seeds(*host))));

@@ -2,7 +2,7 @@
 
 mod internet_world;
 
-use dunlin_engine::client::NodeConfig;
+use dunlin_engine::client::ClientConfig;
 use dunlin_engine::io::{Event, HangUpReason, Source, TorrentState};
 use dunlin_metainfo::Format;
 use dunlin_tracker::AnnounceEvent;
@@ -23,7 +23,7 @@ fn a_pair_and_a_crowd_complete() {
         assert!(world.run(HOUR, |w| hosts.iter().all(|host| w.seeds(*host))), "{format:?}");
         world.pass(Duration::from_secs(60));
         for host in &hosts {
-            let view = world.node(*host).view(world.now(), T).unwrap();
+            let view = world.client(*host).view(world.now(), T).unwrap();
             assert_eq!((view.have, view.peers), (view.wanted, 0), "seeds have hung up");
             assert_eq!(world.hosts[*host].disk.reserved(), 0);
             let expected = if *host == hosts[0] {
@@ -46,7 +46,7 @@ fn a_magnet_link_is_enough() {
         let torrent = torrent(format, 16384, &long);
         let mut world = World::new();
         let seed = world.swarm(&torrent, 0, 3)[0];
-        let host = world.host(NodeConfig { seed: 9, ..NodeConfig::default() });
+        let host = world.host(ClientConfig { seed: 9, ..ClientConfig::default() });
         world.add(host, adding(magnet(torrent.hashes), host));
         assert_eq!(world.state(host), Some(TorrentState::Metadata));
         assert!(world.run(HOUR, |w| w.seeds(host)), "{format:?} {:?}", world.state(host));
@@ -57,7 +57,7 @@ fn a_magnet_link_is_enough() {
         let known = known.unwrap();
         assert_eq!(known.info(), torrent.info());
         // And it gives it on, with what it got itself.
-        let third = world.host(NodeConfig { seed: 10, ..NodeConfig::default() });
+        let third = world.host(ClientConfig { seed: 10, ..ClientConfig::default() });
         world.hosts[seed].dead = true;
         world.add(third, adding(magnet(torrent.hashes), third));
         assert!(world.run(HOUR, |w| w.seeds(third)), "{format:?} {:?}", world.state(third));
@@ -81,7 +81,7 @@ fn a_goal_ends_it_and_trackers_hear_both() {
     let torrent = torrent(Format::V1, PIECE, LONG);
     let mut world = World::new();
     world.swarm(&torrent, 0, 5);
-    let host = world.host(NodeConfig::default());
+    let host = world.host(ClientConfig::default());
     let add = adding(Source::Metainfo(torrent), host);
     world.add(host, dunlin_engine::io::AddTorrent { seed: None, ..add });
     assert!(world.run(HOUR, |w| w.state(host) == Some(TorrentState::Done)));

@@ -1,10 +1,10 @@
-//! How a node behaves towards a single peer, message by message: greetings, extensions, hashes, peers
+//! How a client behaves towards a single peer, message by message: greetings, extensions, hashes, peers
 //! without the fast extension, dials, places.
 
 mod internet_world;
 
 use dunlin_base::{InfoHash, PeerId, TorrentId};
-use dunlin_engine::client::NodeConfig;
+use dunlin_engine::client::ClientConfig;
 use dunlin_engine::io::{AddTorrent, Command, HangUpReason, Source};
 use dunlin_metainfo::Format;
 use dunlin_metainfo::merkle::{HashSpan, check_proof, layers_of};
@@ -263,7 +263,7 @@ fn who_is_the_only_hope_is_tried_soon_and_never_given_up() {
     let hashes = torrent.hashes;
     for source in [Source::Metainfo(torrent), magnet(hashes)] {
         let mut world = World::new();
-        let host = world.host(NodeConfig::default());
+        let host = world.host(ClientConfig::default());
         world.add(host, adding(source, host));
         let nobody = world.scripted();
         world.hosts[nobody].listens = false;
@@ -309,12 +309,12 @@ fn who_promises_and_gives_nothing_takes_no_hope_away() {
 fn places_are_limited_and_some_are_kept_for_our_own_dials() {
     let torrent = torrent(Format::V1, PIECE, &[u64::from(PIECE)]);
     let mut world = World::new();
-    let config = NodeConfig {
+    let config = ClientConfig {
         connections: 12,
         connections_per_torrent: 10,
         dials_per_second: 5,
         half_open: 2,
-        ..NodeConfig::default()
+        ..ClientConfig::default()
     };
     let host = world.host(config);
     world.add(host, adding(Source::Metainfo(torrent.clone()), host));
@@ -329,7 +329,7 @@ fn places_are_limited_and_some_are_kept_for_our_own_dials() {
     world.command(host, Command::AddPeers(T, peers));
     world.pass(Duration::from_secs(10));
     assert_eq!(world.hosts[host].ends.len(), 10);
-    let crowd = NodeConfig { connections_per_ip: 2, ..NodeConfig::default() };
+    let crowd = ClientConfig { connections_per_ip: 2, ..ClientConfig::default() };
     let host = world.host(crowd);
     world.add(host, adding(Source::Metainfo(torrent.clone()), host));
     for number in 0..5 {
@@ -356,7 +356,7 @@ fn another_tracker_of_a_private_torrent_is_another_swarm() {
         ..dunlin_metainfo::NewHashes::default()
     };
     let torrent = Arc::new(new.with_private(true).finish(&hashes).unwrap());
-    let host = world.host(NodeConfig::default());
+    let host = world.host(ClientConfig::default());
     let add = adding(Source::Metainfo(torrent.clone()), host);
     let trackers = vec![vec!["http://a/".into()], vec!["http://b/".into()]];
     world.add(host, AddTorrent { trackers, ..add });
@@ -386,7 +386,7 @@ fn dials_that_outlive_their_torrent_count_for_nothing() {
     let torrent = torrent(Format::V1, PIECE, &[u64::from(PIECE)]);
     let mut world = World::new();
     world.refused_after = Duration::from_secs(15);
-    let host = world.host(NodeConfig { half_open: 3, ..NodeConfig::default() });
+    let host = world.host(ClientConfig { half_open: 3, ..ClientConfig::default() });
     let nowhere: Vec<_> = (200..203).map(address).collect();
     let add = |torrent_id, peers| AddTorrent {
         torrent: torrent_id,

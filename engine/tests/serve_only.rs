@@ -4,7 +4,7 @@
 mod internet_world;
 
 use dunlin_base::PieceIndex;
-use dunlin_engine::client::NodeConfig;
+use dunlin_engine::client::ClientConfig;
 use dunlin_engine::io::{AddTorrent, Event, Source, TorrentState};
 use dunlin_metainfo::{Format, Torrent};
 use dunlin_tracker::AnnounceEvent;
@@ -18,7 +18,7 @@ const FILES: &[u64] = &[0, 10 * PIECE as u64 + 1234, 0, 3 * PIECE as u64, 0];
 
 /// A host that serves all but `lacks`, and what it is called.
 fn server(world: &mut World, torrent: &Arc<Torrent>, lacks: &[u32]) -> usize {
-    let host = world.host(NodeConfig { seed: 77, ..NodeConfig::default() });
+    let host = world.host(ClientConfig { seed: 77, ..ClientConfig::default() });
     world.hosts[host].disk.full_copy = true;
     world.hosts[host].disk.changed = lacks.iter().copied().map(PieceIndex).collect();
     let add = adding(Source::Metainfo(torrent.clone()), host);
@@ -43,7 +43,7 @@ fn what_is_missing_stays_missing_beside_a_whole_seed() {
         assert_eq!(world.state(host), Some(TorrentState::Seeding), "{format:?}");
         assert!(world.run(HOUR, |w| w.seeds(hosts[1])), "{format:?}");
         world.pass(HOUR);
-        let view = world.node(host).view(world.now(), T).unwrap();
+        let view = world.client(host).view(world.now(), T).unwrap();
         assert_eq!(view.wanted - view.have, 2 * u64::from(PIECE));
         assert_only_served(&world, host);
         assert_eq!(world.hosts[host].disk.opened, 1);
@@ -55,7 +55,7 @@ fn what_is_here_is_served_by_a_partial_seed_alone() {
     let mut world = World::new();
     let torrent = torrent(Format::V1, PIECE, FILES);
     let host = server(&mut world, &torrent, &[3]);
-    let leecher = world.host(NodeConfig { seed: 3, ..NodeConfig::default() });
+    let leecher = world.host(ClientConfig { seed: 3, ..ClientConfig::default() });
     world.add(leecher, adding(Source::Metainfo(torrent.clone()), leecher));
     let all_but_one = torrent.geometry(16 << 10).pieces() - 1;
     let has = |w: &World| w.hosts[leecher].disk.have(T).map(|have| have.count());
@@ -73,7 +73,7 @@ fn files_that_go_away_and_come_back_end_nothing() {
     let host = server(&mut world, &torrent, &[]);
     let pieces = torrent.geometry(16 << 10).pieces();
     world.hosts[host].disk.changed = (0..pieces).map(PieceIndex).collect();
-    let leecher = world.host(NodeConfig { seed: 3, ..NodeConfig::default() });
+    let leecher = world.host(ClientConfig { seed: 3, ..ClientConfig::default() });
     world.add(leecher, adding(Source::Metainfo(torrent.clone()), leecher));
     assert!(world.run(HOUR, |w| w.hosts[host].disk.have(T).is_some_and(|have| have.count() == 0)));
     world.pass(Duration::from_secs(10));
@@ -94,7 +94,7 @@ fn a_file_that_is_touched_now_and_then_ends_nothing() {
     let host = server(&mut world, &torrent, &[]);
     for round in 0..12 {
         world.hosts[host].disk.changed = [PieceIndex(round)].into();
-        let leecher = world.host(NodeConfig { seed: 9, ..NodeConfig::default() });
+        let leecher = world.host(ClientConfig { seed: 9, ..ClientConfig::default() });
         world.add(leecher, adding(Source::Metainfo(torrent.clone()), leecher));
         assert!(world.run(HOUR, |w| w.hosts[host].disk.opened == round + 2), "{round}");
         world.pass(Duration::from_secs(120));

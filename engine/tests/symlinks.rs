@@ -4,7 +4,7 @@
 mod internet_world;
 
 use dunlin_base::FileIndex;
-use dunlin_engine::client::NodeConfig;
+use dunlin_engine::client::ClientConfig;
 use dunlin_engine::io::{AddTorrent, Event, Priority, Source};
 use dunlin_metainfo::{Format, NewFile, NewHashes, NewTorrent, Torrent};
 use internet_world::{HOUR, T, World, adding};
@@ -60,7 +60,7 @@ fn fetch(format: Format, wanted: impl Fn(&str) -> bool) -> Vec<String> {
     let mut world = World::new();
     let torrent = torrent(format);
     world.swarm(&torrent, 0, 1);
-    let host = world.host(NodeConfig { seed: 3, ..NodeConfig::default() });
+    let host = world.host(ClientConfig { seed: 3, ..ClientConfig::default() });
     let priority = |name: &str| if wanted(name) { Priority::Normal } else { Priority::Skip };
     let priorities = torrent.files.iter().map(|file| priority(&file.path.join("/"))).collect();
     let add = adding(Source::Metainfo(torrent.clone()), host);

@@ -1,10 +1,10 @@
-//! What a node bears with: messages that programs in use send and that BEP 3, 6 or 10 do not provide for.
+//! What a client bears with: messages that programs in use send and that BEP 3, 6 or 10 do not provide for.
 //! Each costs its sender nothing, unless there is no end of them. And what still ends a connection.
 
 mod internet_world;
 
 use dunlin_base::{BlockRef, ConnId, PieceIndex};
-use dunlin_engine::client::NodeConfig;
+use dunlin_engine::client::ClientConfig;
 use dunlin_engine::io::{Command, Event, HangUpReason};
 use dunlin_engine::swarm::peer::MAX_STRANGE;
 use dunlin_metainfo::{Format, InfoHashes, Torrent};
@@ -26,7 +26,7 @@ fn range(root: u8) -> HashRange {
     HashRange { root: [root; 32], base: 0, index: 0, length: 2, proof: 0 }
 }
 
-/// A node, and a scripted peer that has greeted it.
+/// A client, and a scripted peer that has greeted it.
 fn met(torrent: &Arc<Torrent>, seeds: bool, reserved: Reserved) -> (World, usize, usize, ConnId) {
     let mut world = World::new();
     let (host, peer) = (world.add_node(torrent, seeds), world.scripted());
@@ -143,7 +143,7 @@ fn a_later_bitfield_counts_as_so_many_haves() {
 fn bitfields_that_come_before_the_torrent_is_known_add_up_as_well() {
     let torrent = torrent(Format::V1, PIECE, &[9 * u64::from(PIECE)]);
     let mut world = World::new();
-    let host = world.host(NodeConfig::default());
+    let host = world.host(ClientConfig::default());
     world.add(host, adding(magnet(torrent.hashes), host));
     let peer = world.scripted();
     let conn = world.greet(peer, host, torrent.hashes.first());
@@ -219,7 +219,7 @@ fn a_peer_that_stands_one_metadata_request_at_a_time_gives_all_of_it() {
     for pieces in [1, 2, 3, 40] {
         let torrent = with_metadata(pieces);
         let mut world = World::new();
-        let host = world.host(NodeConfig::default());
+        let host = world.host(ClientConfig::default());
         world.add(host, adding(magnet(torrent.hashes), host));
         let peer = world.scripted();
         let conn = world.greet(peer, host, torrent.hashes.first());
@@ -234,12 +234,12 @@ fn a_peer_that_stands_one_metadata_request_at_a_time_gives_all_of_it() {
 fn a_connection_that_gives_no_more_metadata_is_made_again() {
     let torrent = with_metadata(3);
     let mut world = World::new();
-    let host = world.host(NodeConfig::default());
+    let host = world.host(ClientConfig::default());
     world.add(host, adding(magnet(torrent.hashes), host));
     let peer = world.scripted();
     world.command(host, Command::AddPeers(T, vec![address(peer)]));
     for (round, answers) in [1_usize, 0, usize::MAX].into_iter().enumerate() {
-        // The world takes the dial of the node for the peer's own.
+        // The world takes the dial of the client for the peer's own.
         let dialled = |world: &World| world.hosts[peer].ends.keys().next_back().copied();
         while dialled(&world).is_none() {
             world.pass(Duration::from_secs(1));
@@ -270,7 +270,7 @@ fn hashes_asked_for_on_a_connection_of_version_1_are_rejected() {
     assert!(!world.is_closed(peer, conn));
     // A magnet that names both, before anything is known.
     let mut world = World::new();
-    let host = world.host(NodeConfig::default());
+    let host = world.host(ClientConfig::default());
     let hashes: InfoHashes = torrent.hashes;
     world.add(host, adding(magnet(hashes), host));
     let peer = world.scripted();

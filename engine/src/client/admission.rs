@@ -1,8 +1,8 @@
-//! Who is let in, and whom we dial, within the limits of a node: dials take turns by torrent, incoming
+//! Who is let in, and whom we dial, within the limits of a client: dials take turns by torrent, incoming
 //! connections share the places by source.
 
-use super::Node;
-use super::places;
+use super::Client;
+use super::eviction;
 use crate::io::{HangUpReason, Reason};
 use crate::swarm::address::source_of;
 use crate::swarm::torrent::Torrent;
@@ -21,7 +21,7 @@ const SHARES: usize = 5;
 /// … so many may have come by themselves: nobody can fill all places from outside.
 const INCOMING_SHARES: usize = 4;
 
-impl Node {
+impl Client {
     /// Hangs up on all connections that wait for their handshake.
     pub(super) fn reject_all_pending(&mut self) {
         while let Some(conn) = self.session.pending().keys().next().copied() {
@@ -57,7 +57,7 @@ impl Node {
     /// Whom a torrent dials next.
     fn next_dial(&mut self, now: Time, id: TorrentId) -> Option<Endpoint> {
         let limit = self.internet.config.connections_per_torrent;
-        let internet = &self.parts.get(&id)?.internet;
+        let internet = &self.torrents.get(&id)?.internet;
         let peers = &self.peers;
         self.session.look(id, |torrent, shared| {
             let dialling = torrent.dials();
@@ -144,29 +144,29 @@ impl Node {
         let incoming = torrent.peers.values().filter(|peer| peer.incoming).count();
         let crowded = torrent.peers.len() >= limit || full || incoming >= most;
         // Of its own source's places it may have one, and of others' only when its turn has come.
-        let spare = if places::places_of(torrent, source) >= of_one {
-            places::own_spare(torrent, now, source)
+        let victim = if eviction::incoming_of(torrent, source) >= of_one {
+            eviction::own_victim(torrent, now, source)
         } else if crowded && waits {
             None
         } else if torrent.peers.len() >= limit || full {
-            places::spare(torrent, now, source, false)
-                .or_else(|| self.spare_of_others(now, id, full))
+            eviction::victim(torrent, now, source, false)
+                .or_else(|| self.victim_of_others(now, id, full))
         } else if incoming >= most {
-            places::spare(torrent, now, source, true)
+            eviction::victim(torrent, now, source, true)
         } else {
             return None;
         };
-        let Some(spare) = spare else { return Some(HangUpReason::Crowded) };
-        self.session.hang_up(now, spare, HangUpReason::Crowded);
+        let Some(victim) = victim else { return Some(HangUpReason::Crowded) };
+        self.session.hang_up(now, victim, HangUpReason::Crowded);
         None
     }
 
     /// A connection of another torrent that makes room, where all torrents together are `full`: of the
     /// one that has most of them.
-    fn spare_of_others(&self, now: Time, id: TorrentId, full: bool) -> Option<ConnId> {
+    fn victim_of_others(&self, now: Time, id: TorrentId, full: bool) -> Option<ConnId> {
         let mut others: Vec<&Torrent> =
             self.session.torrents().filter(|torrent| full && torrent.id != id).collect();
         others.sort_by_key(|torrent| (std::cmp::Reverse(torrent.peers.len()), torrent.id));
-        others.into_iter().find_map(|torrent| places::idle_spare(torrent, now))
+        others.into_iter().find_map(|torrent| eviction::idle_victim(torrent, now))
     }
 }

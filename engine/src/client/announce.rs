@@ -1,7 +1,7 @@
 //! Trackers: what the announcers of a torrent say goes out, what trackers answer comes in. A hybrid torrent
 //! is two swarms, each with an announcer of its own (BEP 52).
 
-use super::Node;
+use super::Client;
 use super::candidates::{MAX_KNOWN, PeerSource};
 use crate::client::announcer::{AnnounceRules, Announcer, Identity};
 use crate::io::{AddTorrent, AnnounceNews, Event, HangUpReason, Output, Reason, TrackerIndex};
@@ -15,7 +15,7 @@ const MANY: u32 = 200;
 /// Peers asked for when most places are taken.
 const FEW: u32 = 30;
 
-impl Node {
+impl Client {
     /// An announcer for each name of a torrent.
     pub(super) fn announcers(
         &mut self,
@@ -40,15 +40,15 @@ impl Node {
     /// Sends what is due of one torrent.
     pub(super) fn announce(&mut self, now: Time, id: TorrentId) {
         let port = self.internet.port;
-        let Some(part) = self.parts.get_mut(&id) else { return };
+        let Some(entry) = self.torrents.get_mut(&id) else { return };
         let swarm = self.session.torrent(id);
-        let totals = part.totals(swarm);
+        let totals = entry.totals(swarm);
         let limit = self.internet.config.connections_per_torrent;
         let peers = swarm.map_or(0, |swarm| swarm.peers.len());
         let num_want = Some(if peers * 2 < limit { MANY } else { FEW });
-        let count = part.announcers.len() as u32;
+        let count = entry.announcers.len() as u32;
         let mut outputs = Vec::new();
-        for (number, announcer) in (0..count).zip(&mut part.announcers) {
+        for (number, announcer) in (0..count).zip(&mut entry.announcers) {
             // Who listens nowhere still has to name a port; nobody uses the first one.
             while let Some(asked) = announcer.due(now, totals, port.max(1), num_want) {
                 outputs.push(Output::Announce {
@@ -59,7 +59,7 @@ impl Node {
                 });
             }
         }
-        let next = part.announcers.iter().filter_map(Announcer::next).min();
+        let next = entry.announcers.iter().filter_map(Announcer::next).min();
         outputs.into_iter().for_each(|output| self.session.push(output));
         if let Some(at) = next {
             self.session.timers().by(Reason::Announce, at);
@@ -67,7 +67,7 @@ impl Node {
     }
 
     pub(super) fn announce_all(&mut self, now: Time) {
-        let ids: Vec<TorrentId> = self.parts.keys().copied().collect();
+        let ids: Vec<TorrentId> = self.torrents.keys().copied().collect();
         for id in ids {
             self.announce(now, id);
         }
@@ -81,9 +81,9 @@ impl Node {
         tracker: TrackerIndex,
         result: Result<Box<AnnounceReply>, AnnounceFailure>,
     ) {
-        let Some(part) = self.parts.get_mut(&id) else { return };
-        let count = part.announcers.len().max(1) as u32;
-        let announcer = part.announcers.get_mut((tracker.0 % count) as usize);
+        let Some(entry) = self.torrents.get_mut(&id) else { return };
+        let count = entry.announcers.len().max(1) as u32;
+        let announcer = entry.announcers.get_mut((tracker.0 % count) as usize);
         let Some(answered) =
             announcer.and_then(|announcer| announcer.answered(now, tracker.0 / count, result))
         else {
@@ -108,8 +108,8 @@ impl Node {
     /// Hangs up everywhere, and forgets whom a torrent knows: another tracker of a private torrent is
     /// another swarm (BEP 27).
     fn forget_peers(&mut self, now: Time, id: TorrentId) {
-        let Some(part) = self.parts.get_mut(&id) else { return };
-        let candidates = &mut part.internet.candidates;
+        let Some(entry) = self.torrents.get_mut(&id) else { return };
+        let candidates = &mut entry.internet.candidates;
         self.session.with(now, id, |swarm, shared| {
             swarm.hang_up_all(shared, now, HangUpReason::Useless);
             candidates.forget_all(&mut swarm.known);
@@ -123,15 +123,15 @@ impl Node {
         id: TorrentId,
         peers: &[(SocketAddr, PeerSource)],
     ) {
-        let Some(part) = self.parts.get_mut(&id) else { return };
-        let candidates = &mut part.internet.candidates;
+        let Some(entry) = self.torrents.get_mut(&id) else { return };
+        let candidates = &mut entry.internet.candidates;
         let added = self.session.with(now, id, |swarm, shared| {
             candidates.add_all(swarm, shared, peers);
             shared.dials_possible = true;
         });
         if added.is_none() {
-            let room = MAX_KNOWN.saturating_sub(part.peers.len());
-            part.peers.extend(peers.iter().take(room));
+            let room = MAX_KNOWN.saturating_sub(entry.peers.len());
+            entry.peers.extend(peers.iter().take(room));
         }
     }
 }

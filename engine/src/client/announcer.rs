@@ -66,7 +66,7 @@ pub struct AnnounceRules {
 
 /// An announce to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub struct DueAnnounce {
     /// Which tracker, as the announcer numbers them.
     pub tracker: u32,
     /// Its address.
@@ -77,7 +77,7 @@ pub struct Asked {
 
 /// What came of an announce.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answered {
+pub struct AnnounceAnswer {
     /// The tracker's address.
     pub url: Arc<str>,
     /// Why it was announced.
@@ -215,7 +215,7 @@ impl Announcer {
 
     /// Whether everyone has heard that we left, or cannot be told.
     #[must_use]
-    pub fn is_silent(&self) -> bool {
+    pub fn is_stopped(&self) -> bool {
         !self.running
             && self
                 .trackers
@@ -249,7 +249,7 @@ impl Announcer {
         totals: AnnounceTotals,
         port: u16,
         num_want: Option<u32>,
-    ) -> Option<Asked> {
+    ) -> Option<DueAnnounce> {
         let owes = |tracker: &Tracker| tracker.owed_at().is_some_and(|at| at <= now);
         if let Some(index) = self.trackers.iter().position(owes) {
             let tracker = self.trackers.get_mut(index)?;
@@ -290,7 +290,7 @@ impl Announcer {
         totals: AnnounceTotals,
         port: u16,
         num_want: Option<u32>,
-    ) -> Option<Asked> {
+    ) -> Option<DueAnnounce> {
         let Identity { info_hash, peer_id, key } = self.identity;
         let tracker = self.trackers.get_mut(index)?;
         if event == AnnounceEvent::Started {
@@ -316,7 +316,7 @@ impl Announcer {
             num_want: if event == AnnounceEvent::Stopped { Some(0) } else { num_want },
             tracker_id: tracker.id.clone(),
         };
-        Some(Asked { tracker: index as u32, url: tracker.url.clone(), request })
+        Some(DueAnnounce { tracker: index as u32, url: tracker.url.clone(), request })
     }
 
     /// What a tracker answered, or why it did not. `None` if it was not asked.
@@ -325,7 +325,7 @@ impl Announcer {
         now: Time,
         tracker: u32,
         result: Result<Box<AnnounceReply>, AnnounceFailure>,
-    ) -> Option<Answered> {
+    ) -> Option<AnnounceAnswer> {
         let index = tracker as usize;
         let event = self.trackers.get_mut(index)?.waiting.pop_front()?;
         let switched = match &result {
@@ -336,7 +336,7 @@ impl Announcer {
             }
         };
         let url = self.trackers.get(index)?.url.clone();
-        Some(Answered { url, event, switched, result })
+        Some(AnnounceAnswer { url, event, switched, result })
     }
 
     fn succeeded(

@@ -1,9 +1,9 @@
-//! What a node is told once.
+//! What a client is told once.
 
 use crate::io::Limits;
 use std::time::Duration;
 
-/// Connections of one torrent on the internet, dialled and accepted, unless the node is told otherwise
+/// Connections of one torrent on the internet, dialled and accepted, unless the client is told otherwise
 /// (practice: half of all).
 const CONNECTIONS_PER_TORRENT: usize = 100;
 /// Those that came by themselves from one source: several people behind one address are common, a swarm
@@ -16,9 +16,9 @@ const DIALS_PER_SECOND: u32 = 30;
 /// Peers of one torrent on the internet that are served at a time (practice: 4 to 8).
 const UPLOAD_SLOTS: usize = 8;
 
-/// Everything a node is told once. The defaults are those of the field.
+/// Everything a client is told once. The defaults are those of the field.
 #[derive(Clone, Debug)]
-pub struct NodeConfig {
+pub struct ClientConfig {
     /// The memory budget of the process, in bytes: pieces above a quarter of it are streamed.
     pub memory: u64,
     /// The seed of every random choice.
@@ -48,9 +48,9 @@ pub struct NodeConfig {
     pub min_announce_interval: Duration,
 }
 
-impl Default for NodeConfig {
-    fn default() -> NodeConfig {
-        NodeConfig {
+impl Default for ClientConfig {
+    fn default() -> ClientConfig {
+        ClientConfig {
             memory: 256 << 20,
             seed: 0,
             client: concat!("dunlin ", env!("CARGO_PKG_VERSION")).to_owned(),

@@ -1,7 +1,7 @@
-//! Connections of a node: from the handshake to the end. The core keeps requests and payload; here is who
+//! Connections of a client: from the handshake to the end. The core keeps requests and payload; here is who
 //! is who, who is of no use, and who gives no sign of life.
 
-use super::Node;
+use super::Client;
 use super::candidates::Ended;
 use super::internet_peer::{Early, InternetPeer};
 use super::internet_torrent::{has_all, is_useless};
@@ -28,7 +28,7 @@ const SILENCE: Duration = Duration::from_secs(180);
 /// How often connections are looked at for signs of life.
 const ROUNDS: Duration = Duration::from_secs(5);
 
-impl Node {
+impl Client {
     /// A dial came through.
     pub(super) fn connected(&mut self, now: Time, id: TorrentId, conn: ConnId, remote: Endpoint) {
         if self.session.connected(now, id, conn, remote) {
@@ -39,7 +39,7 @@ impl Node {
 
     /// A dial failed.
     pub(super) fn dial_failed(&mut self, now: Time, id: TorrentId, remote: Endpoint) {
-        let Some(entry) = self.parts.get_mut(&id) else { return };
+        let Some(entry) = self.torrents.get_mut(&id) else { return };
         self.session.with(now, id, |torrent, shared| {
             torrent.dial_failed(shared, remote);
             entry.internet.candidates.dial_failed(&mut torrent.known, now, remote);
@@ -102,7 +102,7 @@ impl Node {
         handshake: &Handshake,
     ) -> Result<(), HangUpReason> {
         let Some(id) = self.session.torrent_of(conn) else { return Ok(()) };
-        let (Some(entry), peers) = (self.parts.get_mut(&id), &self.peers) else { return Ok(()) };
+        let (Some(entry), peers) = (self.torrents.get_mut(&id), &self.peers) else { return Ok(()) };
         let candidates = &mut entry.internet.candidates;
         let result = self.session.with(now, id, |torrent, shared| {
             let Some(peer) = torrent.peers.get(&conn) else { return Ok(()) };
@@ -338,7 +338,7 @@ impl Node {
         if peer.incoming {
             self.internet.goes(now, peer.remote);
         }
-        if let (Some(entry), Some(known)) = (self.parts.get_mut(&id), known) {
+        if let (Some(entry), Some(known)) = (self.torrents.get_mut(&id), known) {
             entry.internet.transfers.add(peer, &known);
             let candidates = &mut entry.internet.candidates;
             self.session.with(now, id, |torrent, _| {

@@ -1,8 +1,8 @@
 //! How a torrent ends, and how all of them do: it halts, comes to rest, and its files are closed; trackers
 //! are told, under one deadline.
 
-use super::Node;
-use super::part::{After, Storage, TorrentEntry};
+use super::Client;
+use super::torrent_entry::{PendingClose, Storage, TorrentEntry};
 use crate::client::announcer::{AnnounceTotals, Announcer};
 use crate::io::{Event, HangUpReason, Output, Reason};
 use dunlin_base::{Endpoint, Time, TorrentId};
@@ -11,30 +11,42 @@ use std::time::Duration;
 /// Trackers that do not answer within this time do not hear that we stop (practice).
 const FAREWELL: Duration = Duration::from_secs(5);
 
-impl Node {
+impl Client {
     /// Ends a torrent: trackers are told.
-    pub(super) fn end(&mut self, now: Time, id: TorrentId, after: After, reason: HangUpReason) {
-        let Some(part) = self.parts.get_mut(&id) else { return };
-        part.announcers.iter_mut().for_each(Announcer::stop);
+    pub(super) fn end(
+        &mut self,
+        now: Time,
+        id: TorrentId,
+        next: PendingClose,
+        reason: HangUpReason,
+    ) {
+        let Some(entry) = self.torrents.get_mut(&id) else { return };
+        entry.announcers.iter_mut().for_each(Announcer::stop);
         self.announce(now, id);
-        self.halt(now, id, after, reason);
+        self.halt(now, id, next, reason);
     }
 
     /// Nothing more is asked for or served; what comes then, comes when it is quiet.
-    pub(super) fn halt(&mut self, now: Time, id: TorrentId, after: After, reason: HangUpReason) {
-        let Some(part) = self.parts.get_mut(&id) else { return };
+    pub(super) fn halt(
+        &mut self,
+        now: Time,
+        id: TorrentId,
+        next: PendingClose,
+        reason: HangUpReason,
+    ) {
+        let Some(entry) = self.torrents.get_mut(&id) else { return };
         // Who is removed stays removed.
-        if part.after != Some(After::Remove) {
-            part.after = Some(after);
+        if entry.pending_close != Some(PendingClose::Remove) {
+            entry.pending_close = Some(next);
         }
-        (part.seeding_since, part.goal_met) = (None, None);
+        (entry.seeding_since, entry.goal_met) = (None, None);
         self.ending.insert(id);
         self.session.with(now, id, |swarm, shared| swarm.halt(shared, now, reason));
         self.session.forget_closed();
     }
 
     /// Closes the files of torrents that have come to rest.
-    pub(super) fn wind_up(&mut self, now: Time) {
+    pub(super) fn close_halted(&mut self, now: Time) {
         let quiet: Vec<TorrentId> = self
             .ending
             .iter()
@@ -45,15 +57,15 @@ impl Node {
             self.ending.remove(&id);
             self.rest(now, id);
         }
-        self.finish_stopping(now);
+        self.finish_shutdown(now);
     }
 
     fn rest(&mut self, now: Time, id: TorrentId) {
         let swarm = self.session.torrent(id);
-        let Some(part) = self.parts.get_mut(&id) else { return };
-        let totals = part.totals(swarm);
-        part.before = AnnounceTotals { left: 0, ..totals };
-        let internet = std::mem::take(&mut part.internet);
+        let Some(entry) = self.torrents.get_mut(&id) else { return };
+        let totals = entry.totals(swarm);
+        entry.before = AnnounceTotals { left: 0, ..totals };
+        let internet = std::mem::take(&mut entry.internet);
         let sockets =
             swarm.into_iter().flat_map(|swarm| swarm.known.iter()).filter_map(
                 |known| match known {
@@ -63,21 +75,21 @@ impl Node {
                     _ => None,
                 },
             );
-        part.peers.extend(sockets);
+        entry.peers.extend(sockets);
         let totals = internet.transfers.totals();
         if !totals.is_empty() {
             self.session.push(Output::Event(Event::PeerTotals { torrent: id, totals }));
         }
         self.session.end_torrent(id);
-        match (part.after, part.storage) {
-            (Some(After::Check), Storage::Open) => {
-                part.after = None;
-                part.forget_files();
+        match (entry.pending_close, entry.storage) {
+            (Some(PendingClose::Check), Storage::Open) => {
+                entry.pending_close = None;
+                entry.forget_files();
                 self.open(id);
             }
             // What is being opened is closed, too: a check of many files takes long.
             (_, Storage::Open | Storage::Opening) => {
-                part.storage = Storage::Closing;
+                entry.storage = Storage::Closing;
                 self.session.push(Output::Close { torrent: id });
             }
             _ => self.closed(now, id),
@@ -86,24 +98,24 @@ impl Node {
 
     /// A torrent's files are closed.
     pub(super) fn closed(&mut self, now: Time, id: TorrentId) {
-        let Some(part) = self.parts.get_mut(&id) else { return };
-        part.storage = Storage::Closed;
-        part.forget_files();
-        let after = part.after;
-        if after == Some(After::Remove) {
+        let Some(entry) = self.torrents.get_mut(&id) else { return };
+        entry.storage = Storage::Closed;
+        entry.forget_files();
+        let next = entry.pending_close;
+        if next == Some(PendingClose::Remove) {
             // Trackers may still have to hear of it; nothing else is left.
-            if part.announcers.iter().all(Announcer::is_silent) || self.stopping.is_some() {
+            if entry.announcers.iter().all(Announcer::is_stopped) || self.stopping.is_some() {
                 self.forget(id);
             }
             return;
         }
-        part.after = None;
+        entry.pending_close = None;
         let _ = now;
     }
 
     fn forget(&mut self, id: TorrentId) {
         if self.stopping.is_none() {
-            self.parts.remove(&id);
+            self.torrents.remove(&id);
             self.ending.remove(&id);
         }
     }
@@ -114,23 +126,23 @@ impl Node {
             return;
         }
         self.stopping = Some(now + FAREWELL);
-        let ids: Vec<TorrentId> = self.parts.keys().copied().collect();
+        let ids: Vec<TorrentId> = self.torrents.keys().copied().collect();
         for id in ids {
-            self.end(now, id, After::Close, HangUpReason::Stopping);
+            self.end(now, id, PendingClose::Close, HangUpReason::Stopping);
         }
         self.reject_all_pending();
         self.session.timers().by(Reason::Announce, now + FAREWELL);
     }
 
-    fn finish_stopping(&mut self, now: Time) {
+    fn finish_shutdown(&mut self, now: Time) {
         let Some(deadline) = self.stopping else {
             let removed: Vec<TorrentId> = self
-                .parts
+                .torrents
                 .iter()
-                .filter(|(_, part)| part.after == Some(After::Remove))
-                .filter(|(_, part)| part.storage == Storage::Closed)
-                .filter(|(id, part)| {
-                    !self.ending.contains(id) && part.announcers.iter().all(Announcer::is_silent)
+                .filter(|(_, entry)| entry.pending_close == Some(PendingClose::Remove))
+                .filter(|(_, entry)| entry.storage == Storage::Closed)
+                .filter(|(id, entry)| {
+                    !self.ending.contains(id) && entry.announcers.iter().all(Announcer::is_stopped)
                 })
                 .map(|(id, _)| *id)
                 .collect();
@@ -139,9 +151,10 @@ impl Node {
         };
         // Whoever comes meanwhile is sent away, too: after the end nobody would do it.
         self.reject_all_pending();
-        let told = self.parts.values().flat_map(|part| &part.announcers).all(Announcer::is_silent);
+        let told =
+            self.torrents.values().flat_map(|entry| &entry.announcers).all(Announcer::is_stopped);
         if told || now >= deadline {
-            self.stopped = self.parts.values().all(|part| part.storage == Storage::Closed);
+            self.stopped = self.torrents.values().all(|entry| entry.storage == Storage::Closed);
             if self.stopped {
                 self.event(Event::Stopped);
             }

@@ -14,13 +14,13 @@ use std::time::Duration;
 const IDLE: Duration = Duration::from_secs(30);
 
 /// Incoming connections of a source.
-pub(super) fn places_of(torrent: &Torrent, source: Option<IpAddr>) -> usize {
+pub(super) fn incoming_of(torrent: &Torrent, source: Option<IpAddr>) -> usize {
     let incoming = torrent.peers.values().filter(|peer| peer.incoming);
     incoming.filter(|peer| source_of(peer.remote) == source).count()
 }
 
 /// The connection of this source that goes when it has as many as it may.
-pub(super) fn own_spare(torrent: &Torrent, now: Time, source: Option<IpAddr>) -> Option<ConnId> {
+pub(super) fn own_victim(torrent: &Torrent, now: Time, source: Option<IpAddr>) -> Option<ConnId> {
     let own = torrent.peers.iter().filter(|(_, peer)| {
         peer.incoming && source_of(peer.remote) == source && idle(peer, now) >= IDLE
     });
@@ -29,7 +29,7 @@ pub(super) fn own_spare(torrent: &Torrent, now: Time, source: Option<IpAddr>) ->
 
 /// The connection that makes room for a newcomer of `source`; of incoming ones alone where those
 /// have taken all that they may.
-pub(super) fn spare(
+pub(super) fn victim(
     torrent: &Torrent,
     now: Time,
     source: Option<IpAddr>,
@@ -54,7 +54,7 @@ pub(super) fn spare(
 }
 
 /// The connection that makes room for a newcomer of another torrent: one that moves nothing.
-pub(super) fn idle_spare(torrent: &Torrent, now: Time) -> Option<ConnId> {
+pub(super) fn idle_victim(torrent: &Torrent, now: Time) -> Option<ConnId> {
     let idle_ones = torrent.peers.iter().filter(|(_, peer)| idle(peer, now) >= IDLE);
     idle_ones.max_by_key(|(conn, peer)| (idle(peer, now), **conn)).map(|(conn, _)| *conn)
 }

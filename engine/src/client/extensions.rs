@@ -2,7 +2,7 @@
 //! nothing (BEP 21), who has lost a piece (BEP 54), and who may ask for hashes (BEP 52). What peers answer
 //! about metadata and hashes goes on to `magnet`.
 
-use super::Node;
+use super::Client;
 use super::candidates::PeerSource;
 use super::internet_torrent::InternetTorrent;
 use crate::io::Output;
@@ -46,12 +46,12 @@ pub(super) enum ExtensionEvent {
     Hashes(HashRange, Option<Bytes>),
 }
 
-impl Node {
+impl Client {
     /// Keeps what a handshake states, and sends ours and that of the extension protocol before anything
     /// else.
     pub(super) fn introduce(&mut self, conn: ConnId, handshake: &Handshake) {
         let Some(id) = self.session.torrent_of(conn) else { return };
-        let v2_name = self.parts.get(&id).and_then(|entry| entry.hashes.v2_short());
+        let v2_name = self.torrents.get(&id).and_then(|entry| entry.hashes.v2_short());
         self.session.greet(conn);
         let Some(peer) = self.peer(conn) else { return };
         let v2 = |name| v2_name.is_some() && v2_name == Some(name);
@@ -66,7 +66,8 @@ impl Node {
 
     /// Sends who we are, what we can do, and what has changed of it.
     pub(super) fn send_extension_handshake(&mut self, id: TorrentId, conn: ConnId) {
-        let (Some(torrent), Some(entry)) = (self.session.torrent(id), self.parts.get(&id)) else {
+        let (Some(torrent), Some(entry)) = (self.session.torrent(id), self.torrents.get(&id))
+        else {
             return;
         };
         let Some(peer) = torrent.peers.get(&conn) else { return };
@@ -95,7 +96,7 @@ impl Node {
 
     /// Everybody receives whether we want anything, when that has changed (BEP 21).
     pub(super) fn send_upload_only(&mut self, id: TorrentId) {
-        let (Some(torrent), Some(entry)) = (self.session.torrent(id), self.parts.get_mut(&id))
+        let (Some(torrent), Some(entry)) = (self.session.torrent(id), self.torrents.get_mut(&id))
         else {
             return;
         };
@@ -224,7 +225,7 @@ impl Node {
         conn: ConnId,
         stated: &ExtendedHandshake,
     ) {
-        let (Some(known), Some(entry)) = (self.peers.get_mut(&conn), self.parts.get_mut(&id))
+        let (Some(known), Some(entry)) = (self.peers.get_mut(&conn), self.torrents.get_mut(&id))
         else {
             return;
         };
@@ -273,7 +274,7 @@ impl Node {
         let MetadataMessage::Request { piece } = message else {
             return Ok(Some(ExtensionEvent::Metadata(message)));
         };
-        let (Some(entry), Some(known)) = (self.parts.get(&id), self.peers.get_mut(&conn)) else {
+        let (Some(entry), Some(known)) = (self.torrents.get(&id), self.peers.get_mut(&conn)) else {
             return Ok(None);
         };
         let number = known.ut_metadata;

@@ -1,7 +1,7 @@
 //! Files of a torrent: opening, finishing, and what becomes of the torrent with them.
 
-use super::Node;
-use super::part::{After, Storage, TorrentEntry};
+use super::Client;
+use super::torrent_entry::{PendingClose, Storage, TorrentEntry};
 use crate::io::{
     Event, HangUpReason, LocalError, Output, Priority, Reason, SeedGoal, TorrentState,
 };
@@ -23,20 +23,20 @@ const CHECKS_APART: Duration = Duration::from_secs(60);
 /// folder that was renamed may get its name back.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
-impl Node {
+impl Client {
     /// A torrent's files are open and checked, or others are wanted of them now.
     pub(super) fn opened(&mut self, now: Time, id: TorrentId, have: &Bitfield, resumed: u32) {
-        let Some(part) = self.parts.get_mut(&id) else { return };
-        let Some(geometry) = part.geometry.clone() else { return };
+        let Some(entry) = self.torrents.get_mut(&id) else { return };
+        let Some(geometry) = entry.geometry.clone() else { return };
         if have.len() != geometry.pieces() {
             return;
         }
-        let first = part.storage == Storage::Opening;
-        if part.storage == Storage::Closed || part.storage == Storage::Closing {
+        let first = entry.storage == Storage::Opening;
+        if entry.storage == Storage::Closed || entry.storage == Storage::Closing {
             return;
         }
-        part.storage = Storage::Open;
-        let (wanted, priorities) = part.wanted_pieces();
+        entry.storage = Storage::Open;
+        let (wanted, priorities) = entry.wanted_pieces();
         // What was verified since the storage looked is not in its answer.
         let mut have = have.clone();
         if let Some(swarm) =
@@ -44,24 +44,25 @@ impl Node {
         {
             have.union_with(&swarm.have);
         }
-        part.count(&have);
+        entry.count(&have);
         let all_there = have.is_full() && resumed == 0;
-        part.begin_files(all_there);
-        part.was_incomplete |= first && !have.is_full() && !part.serve_only;
-        part.look_again = None;
-        if part.serve_only && part.have_bytes == 0 && part.wanted_bytes > 0 {
-            part.look_again = Some(now + LOOK_AGAIN);
+        entry.begin_files(all_there);
+        entry.was_incomplete |= first && !have.is_full() && !entry.serve_only;
+        entry.look_again = None;
+        if entry.serve_only && entry.have_bytes == 0 && entry.wanted_bytes > 0 {
+            entry.look_again = Some(now + LOOK_AGAIN);
             self.session.timers().by(Reason::Stall, now + LOOK_AGAIN);
         }
-        let paused = part.paused;
-        let finish: Vec<FileIndex> = part.whole_files();
+        let paused = entry.paused;
+        let finish: Vec<FileIndex> = entry.whole_files();
         self.session.stats_mut().pieces_resumed += u64::from(resumed);
-        let Some(part) = self.parts.get_mut(&id).filter(|part| part.after.is_none()) else {
+        let Some(entry) = self.torrents.get_mut(&id).filter(|entry| entry.pending_close.is_none())
+        else {
             return;
         };
-        if let Some(metainfo) = &part.metainfo {
-            part.internet.info = Some(metainfo.info().clone());
-            part.internet.private = metainfo.private;
+        if let Some(metainfo) = &entry.metainfo {
+            entry.internet.info = Some(metainfo.info().clone());
+            entry.internet.private = metainfo.private;
         }
         match self.session.torrent(id).map(|swarm| swarm.awaits_metadata) {
             Some(true) => {
@@ -76,8 +77,8 @@ impl Node {
                 });
             }
             None => {
-                let Some(part) = self.parts.get(&id) else { return };
-                let mut params = part.params(id, geometry, have, wanted);
+                let Some(entry) = self.torrents.get(&id) else { return };
+                let mut params = entry.params(id, geometry, have, wanted);
                 (params.awaits_metadata, params.priorities) = (false, priorities);
                 self.session.add(now, params);
                 self.session.with(now, id, |swarm, shared| {
@@ -96,32 +97,32 @@ impl Node {
         if first {
             self.enter_swarm(now, id);
         }
-        self.stand(now, id);
+        self.update_state(now, id);
     }
 
     pub(super) fn open_failed(&mut self, now: Time, id: TorrentId, message: &str) {
-        let Some(part) = self.parts.get_mut(&id) else { return };
-        part.storage = Storage::Closed;
+        let Some(entry) = self.torrents.get_mut(&id) else { return };
+        entry.storage = Storage::Closed;
         self.fail(now, id, message);
     }
 
     /// The torrent cannot go on.
     fn fail(&mut self, now: Time, id: TorrentId, message: &str) {
-        self.end(now, id, After::Close, HangUpReason::Stopping);
+        self.end(now, id, PendingClose::Close, HangUpReason::Stopping);
         self.set_state(id, TorrentState::Failed, Some(message.to_owned()));
     }
 
     /// A piece is verified and on disk.
     pub(super) fn piece_done(&mut self, now: Time, id: TorrentId, piece: PieceIndex) {
-        let Some(part) = self.parts.get_mut(&id) else { return };
-        let Some(geometry) = part.geometry.clone() else { return };
-        part.left = part.left.saturating_sub(u64::from(geometry.data_len(piece)));
-        part.have_bytes += part.wanted_in(piece);
+        let Some(entry) = self.torrents.get_mut(&id) else { return };
+        let Some(geometry) = entry.geometry.clone() else { return };
+        entry.left = entry.left.saturating_sub(u64::from(geometry.data_len(piece)));
+        entry.have_bytes += entry.wanted_in(piece);
         let mut finished = Vec::new();
         for file in geometry.piece_files(piece) {
             let index = file as usize;
             let (Some(lacks), Some(unfinished)) =
-                (part.lacks.get_mut(index), part.unfinished.get(index))
+                (entry.lacks.get_mut(index), entry.unfinished.get(index))
             else {
                 continue;
             };
@@ -132,7 +133,7 @@ impl Node {
                 }
             }
         }
-        let was_full = part.state == Some(TorrentState::DiskFull);
+        let was_full = entry.state == Some(TorrentState::DiskFull);
         for file in finished {
             self.finish(id, file);
         }
@@ -147,34 +148,34 @@ impl Node {
 
     /// Gives a file its name, once.
     fn finish(&mut self, id: TorrentId, file: FileIndex) {
-        if self.parts.get_mut(&id).is_some_and(|part| part.finishing.insert(file)) {
+        if self.torrents.get_mut(&id).is_some_and(|entry| entry.finishing.insert(file)) {
             self.session.push(Output::FinishFile { torrent: id, file });
         }
     }
 
     /// A file stands under its name.
     pub(super) fn file_finished(&mut self, now: Time, id: TorrentId, file: FileIndex) {
-        let Some(part) = self.parts.get_mut(&id) else { return };
-        part.finishing.remove(&file);
+        let Some(entry) = self.torrents.get_mut(&id) else { return };
+        entry.finishing.remove(&file);
         // What failed for lack of space may have been begun anew for another reason meanwhile.
-        part.retry.retain(|other| *other != file);
-        if let Some(finished) = part.finished.get_mut(file.index()) {
+        entry.retry.retain(|other| *other != file);
+        if let Some(finished) = entry.finished.get_mut(file.index()) {
             *finished = true;
         }
-        let news = part.unfinished.get_mut(file.index()).is_some_and(std::mem::take);
+        let news = entry.unfinished.get_mut(file.index()).is_some_and(std::mem::take);
         if news {
             let mut links = Vec::new();
-            if !part.is_link(file.index()) {
-                part.files_left = part.files_left.saturating_sub(1);
-                if part.files_left == 0 {
-                    links = part.whole_files();
+            if !entry.is_link(file.index()) {
+                entry.files_left = entry.files_left.saturating_sub(1);
+                if entry.files_left == 0 {
+                    links = entry.whole_files();
                 }
             }
             self.event(Event::FileComplete { torrent: id, file });
             for link in links {
                 self.finish(id, link);
             }
-            self.stand(now, id);
+            self.update_state(now, id);
         }
     }
 
@@ -185,39 +186,39 @@ impl Node {
         file: FileIndex,
         error: &LocalError,
     ) {
-        let Some(part) = self.parts.get_mut(&id) else { return };
-        part.finishing.remove(&file);
+        let Some(entry) = self.torrents.get_mut(&id) else { return };
+        entry.finishing.remove(&file);
         if !error.disk_full {
             self.fail(now, id, &error.message);
             return;
         }
-        part.retry.push(file);
+        entry.retry.push(file);
         self.session.timers().by(Reason::Stall, now + FINISH_AGAIN);
         self.set_state(id, TorrentState::DiskFull, Some(error.message.clone()));
     }
 
     /// Files that could not be finished because the disk was full: perhaps they can be now.
     pub(super) fn finish_again(&mut self, now: Time) {
-        let ids: Vec<TorrentId> = self.parts.keys().copied().collect();
+        let ids: Vec<TorrentId> = self.torrents.keys().copied().collect();
         for id in ids {
-            let Some(part) = self.parts.get_mut(&id) else { continue };
-            let files = std::mem::take(&mut part.retry);
-            if files.is_empty() || part.after.is_some() {
+            let Some(entry) = self.torrents.get_mut(&id) else { continue };
+            let files = std::mem::take(&mut entry.retry);
+            if files.is_empty() || entry.pending_close.is_some() {
                 continue;
             }
             for file in files {
                 self.finish(id, file);
             }
-            self.stand(now, id);
+            self.update_state(now, id);
         }
     }
 
     /// Looks again for files that are only served, and of which none was there.
     pub(super) fn look_again(&mut self, now: Time) {
         let mut due = Vec::new();
-        for (id, part) in &self.parts {
-            let Some(at) = part.look_again else { continue };
-            if part.storage != Storage::Open || part.after.is_some() || part.paused {
+        for (id, entry) in &self.torrents {
+            let Some(at) = entry.look_again else { continue };
+            if entry.storage != Storage::Open || entry.pending_close.is_some() || entry.paused {
                 continue;
             }
             match at <= now {
@@ -226,12 +227,12 @@ impl Node {
             }
         }
         for id in due {
-            self.halt(now, id, After::Check, HangUpReason::Stopping);
+            self.halt(now, id, PendingClose::Check, HangUpReason::Stopping);
         }
     }
 
     pub(super) fn disk_failed(&mut self, now: Time, id: TorrentId, error: &LocalError) {
-        if self.parts.get(&id).is_none_or(|part| part.after.is_some()) {
+        if self.torrents.get(&id).is_none_or(|entry| entry.pending_close.is_some()) {
             return;
         }
         if error.disk_full {
@@ -244,41 +245,41 @@ impl Node {
     /// A block could not be read: somebody changed the files, or the disk is broken. What is there is
     /// checked again before anything more is served.
     pub(super) fn serve_failed(&mut self, now: Time, id: TorrentId, message: &str) {
-        let Some(part) = self.parts.get_mut(&id) else { return };
-        if part.after.is_some() || part.storage != Storage::Open {
+        let Some(entry) = self.torrents.get_mut(&id) else { return };
+        if entry.pending_close.is_some() || entry.storage != Storage::Open {
             return;
         }
-        let apart = part.checked.is_none_or(|last| now.since(last) >= CHECKS_APART);
-        part.checks = if apart { 1 } else { part.checks + 1 };
-        part.checked = Some(now);
-        if part.checks > MAX_CHECKS {
+        let apart = entry.checked.is_none_or(|last| now.since(last) >= CHECKS_APART);
+        entry.checks = if apart { 1 } else { entry.checks + 1 };
+        entry.checked = Some(now);
+        if entry.checks > MAX_CHECKS {
             self.fail(now, id, message);
             return;
         }
-        self.halt(now, id, After::Check, HangUpReason::Stopping);
+        self.halt(now, id, PendingClose::Check, HangUpReason::Stopping);
         self.set_state(id, TorrentState::Checking, Some(message.to_owned()));
     }
 
     /// Where a torrent stands whose files are open: downloading, seeding, or done.
-    pub(super) fn stand(&mut self, now: Time, id: TorrentId) {
-        let Some(part) = self.parts.get_mut(&id) else { return };
-        if part.storage != Storage::Open || part.after.is_some() || part.paused {
+    pub(super) fn update_state(&mut self, now: Time, id: TorrentId) {
+        let Some(entry) = self.torrents.get_mut(&id) else { return };
+        if entry.storage != Storage::Open || entry.pending_close.is_some() || entry.paused {
             return;
         }
-        let complete = part.is_complete();
-        let whole = part.left == 0;
-        for announcer in &mut part.announcers {
+        let complete = entry.is_complete();
+        let whole = entry.left == 0;
+        for announcer in &mut entry.announcers {
             announcer.set_partial_seed(complete && !whole);
         }
         if !complete {
-            (part.seeding_since, part.goal_met) = (None, None);
+            (entry.seeding_since, entry.goal_met) = (None, None);
             self.set_state(id, TorrentState::Downloading, None);
             self.session.with(now, id, |swarm, shared| swarm.give_at_most(shared, now, None));
             return;
         }
-        part.seeding_since.get_or_insert(now);
-        if whole && std::mem::take(&mut part.was_incomplete) {
-            part.announcers.iter_mut().for_each(crate::client::announcer::Announcer::completed);
+        entry.seeding_since.get_or_insert(now);
+        if whole && std::mem::take(&mut entry.was_incomplete) {
+            entry.announcers.iter_mut().for_each(crate::client::announcer::Announcer::completed);
             self.announce(now, id);
         }
         self.set_state(id, TorrentState::Seeding, None);
@@ -291,19 +292,20 @@ impl Node {
     pub(super) fn check_goals(&mut self, now: Time) {
         let mut reached = Vec::new();
         let mut limits = Vec::new();
-        for (id, part) in &mut self.parts {
-            let seeding = part.state == Some(TorrentState::Seeding) && part.after.is_none();
-            let Some(since) = part.seeding_since.filter(|_| seeding) else { continue };
-            let Some(goal) = part.seed else {
+        for (id, entry) in &mut self.torrents {
+            let seeding =
+                entry.state == Some(TorrentState::Seeding) && entry.pending_close.is_none();
+            let Some(since) = entry.seeding_since.filter(|_| seeding) else { continue };
+            let Some(goal) = entry.seed else {
                 reached.push(*id);
                 continue;
             };
-            let sent = part.totals(self.session.torrent(*id)).uploaded;
-            let needs = part.needs(goal);
-            let most = needs.map(|needs| needs.saturating_sub(part.before.uploaded));
+            let sent = entry.totals(self.session.torrent(*id)).uploaded;
+            let needs = entry.needs(goal);
+            let most = needs.map(|needs| needs.saturating_sub(entry.before.uploaded));
             limits.push((*id, most));
             let ratio = needs.is_some_and(|needs| sent >= needs);
-            let met = ratio.then(|| *part.goal_met.get_or_insert(now));
+            let met = ratio.then(|| *entry.goal_met.get_or_insert(now));
             let rests = needs == Some(0) || met.is_some_and(|met| now.since(met) >= GOAL_REST);
             let time = goal.time.is_some_and(|time| now.since(since) >= time);
             if rests || time {
@@ -321,7 +323,7 @@ impl Node {
             self.session.with(now, id, |swarm, shared| swarm.give_at_most(shared, now, most));
         }
         for id in reached {
-            self.end(now, id, After::Close, HangUpReason::Stopping);
+            self.end(now, id, PendingClose::Close, HangUpReason::Stopping);
             self.set_state(id, TorrentState::Done, None);
         }
     }

@@ -1,8 +1,8 @@
 //! Hashes for peers that ask us (BEP 52).
 
-use super::Node;
+use super::Client;
 use super::layers;
-use super::part::TorrentEntry;
+use super::torrent_entry::TorrentEntry;
 use crate::io::Output;
 use dunlin_base::{ConnId, PieceIndex, PieceKey, TorrentId};
 use dunlin_metainfo::merkle::{FileTree, Node as TreeNode};
@@ -13,21 +13,21 @@ const MAX_WAITING: usize = 64;
 /// Those of one peer: so one cannot have the disk to itself.
 const MAX_WAITING_PER_PEER: usize = 4;
 
-impl Node {
+impl Client {
     /// A peer asks us for hashes.
     pub(super) fn hash_request(&mut self, id: TorrentId, conn: ConnId, range: HashRange) {
-        let Some(part) = self.parts.get_mut(&id) else { return };
+        let Some(entry) = self.torrents.get_mut(&id) else { return };
         let span = layers::span(&range);
-        let piece = part.tree(range.root).and_then(|tree| tree.needs_leaves(span));
+        let piece = entry.tree(range.root).and_then(|tree| tree.needs_leaves(span));
         let Some(piece) = piece else {
-            let nodes = part.tree(range.root).and_then(|tree| tree.answer(span, &[]));
+            let nodes = entry.tree(range.root).and_then(|tree| tree.answer(span, &[]));
             self.answer(id, conn, range, nodes);
             return;
         };
         let have = self.session.torrent(id).map(|swarm| &swarm.have);
-        let piece = part.piece_of(range.root, piece);
+        let piece = entry.piece_of(range.root, piece);
         let piece = piece.filter(|piece| have.is_some_and(|have| have.has(*piece)));
-        let service = &mut part.hash_trees;
+        let service = &mut entry.hash_trees;
         let waiting = || service.waiting.values().flatten();
         let own = waiting().filter(|(of, _)| *of == conn).count();
         let room = waiting().count() < MAX_WAITING && own < MAX_WAITING_PER_PEER;
@@ -44,11 +44,11 @@ impl Node {
 
     /// The hashes of a piece's blocks are there.
     pub(super) fn block_hashes(&mut self, id: TorrentId, piece: PieceIndex, leaves: &[TreeNode]) {
-        let Some(part) = self.parts.get_mut(&id) else { return };
-        for (conn, range) in part.hash_trees.waiting.remove(&piece).unwrap_or_default() {
-            let Some(part) = self.parts.get_mut(&id) else { return };
+        let Some(entry) = self.torrents.get_mut(&id) else { return };
+        for (conn, range) in entry.hash_trees.waiting.remove(&piece).unwrap_or_default() {
+            let Some(entry) = self.torrents.get_mut(&id) else { return };
             let span = layers::span(&range);
-            let nodes = part.tree(range.root).filter(|_| !leaves.is_empty());
+            let nodes = entry.tree(range.root).filter(|_| !leaves.is_empty());
             let nodes = nodes.and_then(|tree| tree.answer(span, leaves));
             self.answer(id, conn, range, nodes);
         }

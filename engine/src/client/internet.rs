@@ -1,7 +1,7 @@
-//! What a node keeps of all its torrents together: how fast it dials, and which sources broke the protocol
+//! What a client keeps of all its torrents together: how fast it dials, and which sources broke the protocol
 //! or wait behind others.
 
-use crate::client::config::NodeConfig;
+use crate::client::config::ClientConfig;
 use crate::swarm::address::source_of;
 use crate::swarm::slot_memory::{MAX_REMEMBERED, forget_one};
 use dunlin_base::{Endpoint, Time, TorrentId};
@@ -20,10 +20,10 @@ const AT_ONCE: Duration = Duration::from_millis(2500);
 /// Breaches that are farther apart are no habit.
 const HABIT: Duration = Duration::from_secs(3600);
 
-/// What concerns all torrents of a node.
+/// What concerns all torrents of a client.
 #[derive(Debug)]
 pub(super) struct Internet {
-    pub(super) config: NodeConfig,
+    pub(super) config: ClientConfig,
     /// Where we listen; 0 if nowhere.
     pub(super) port: u16,
     /// Dials let through in the present second, and when it began.
@@ -69,7 +69,7 @@ impl Away {
 }
 
 impl Internet {
-    pub(super) fn new(config: NodeConfig) -> Internet {
+    pub(super) fn new(config: ClientConfig) -> Internet {
         Internet {
             port: config.port,
             dialled: (Time::ZERO, 0),
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn breaches_become_a_habit_and_memory_is_bounded() {
-        let mut net = Internet::new(NodeConfig::default());
+        let mut net = Internet::new(ClientConfig::default());
         let peer = Endpoint::Socket(at("192.0.2.1:5"));
         let now = Time::ZERO;
         let habits: Vec<bool> = (0..MAX_BREACHES).map(|_| net.breached(now, peer)).collect();
@@ -168,7 +168,7 @@ mod tests {
             &[(1_000, true), (2_000, true), (11_999, true), (12_000, false)],
         ];
         for comes in cases {
-            let mut net = Internet::new(NodeConfig::default());
+            let mut net = Internet::new(ClientConfig::default());
             assert!(
                 !net.has_just_gone(Time::ZERO, peer) && !net.has_just_knocked(Time::ZERO, peer)
             );

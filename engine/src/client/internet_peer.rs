@@ -1,4 +1,4 @@
-//! What a node keeps of a peer besides what the core does: who it is by its own account, what it can do, and
+//! What a client keeps of a peer besides what the core does: who it is by its own account, what it can do, and
 //! what it announced before the torrent's metadata was here.
 
 use crate::swarm::rate_limit::Bucket;

@@ -1,4 +1,4 @@
-//! What a node keeps of a torrent's swarm besides what the core does. It begins anew with each swarm.
+//! What a client keeps of a torrent's swarm besides what the core does. It begins anew with each swarm.
 
 use crate::client::candidates::{Candidates, MAX_LONE_REDIAL};
 use crate::client::internet_peer::InternetPeer;

@@ -41,9 +41,9 @@ pub(super) struct LayerFetch {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     /// Nobody asked for it.
-    Strange,
+    Unrequested,
     /// It is right, or a refusal.
-    Taken,
+    Accepted,
     /// It does not belong to the tree: the sender lies.
     Wrong,
 }
@@ -132,11 +132,11 @@ impl LayerFetch {
             wanted.asked.is_some_and(|(to, _)| to == conn)
                 && range(wanted.root, wanted.span) == *asked
         });
-        let Some(wanted) = wanted else { return Answer::Strange };
+        let Some(wanted) = wanted else { return Answer::Unrequested };
         wanted.asked = None;
         let Some(hashes) = hashes else {
             self.rests.insert(conn, now + REST);
-            return Answer::Taken;
+            return Answer::Accepted;
         };
         let mut nodes = nodes(hashes);
         if !check_proof(&wanted.root, layers_of(wanted.length), wanted.span, &nodes) {
@@ -148,7 +148,7 @@ impl LayerFetch {
         while self.wanted.get(self.cursor).is_some_and(|wanted| wanted.nodes.is_some()) {
             self.cursor += 1;
         }
-        Answer::Taken
+        Answer::Accepted
     }
 
     /// The layers, if all of them are here.

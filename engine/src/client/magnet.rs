@@ -1,10 +1,10 @@
 //! Torrents that are known by their name alone: metadata, and for version 2 the piece layers, come from
 //! peers.
 
-use super::Node;
+use super::Client;
 use super::layers::{Answer, LayerFetch};
-use super::metadata::Fetch;
-use super::part::After;
+use super::metadata::MetadataFetch;
+use super::torrent_entry::PendingClose;
 use crate::io::{Event, HangUpReason, Output, Reason, TorrentState};
 use bytes::Bytes;
 use dunlin_base::{ConnId, Time, TorrentId};
@@ -13,41 +13,41 @@ use dunlin_wire::extended::MetadataMessage;
 use dunlin_wire::{HashRange, Message};
 use std::sync::Arc;
 
-impl Node {
+impl Client {
     /// A peer has said what it can do.
     pub(super) fn introduced(&mut self, now: Time, id: TorrentId, conn: ConnId) {
         let known = self.peers.get(&conn).filter(|known| known.ut_metadata != 0);
         let size = known.and_then(|known| known.metadata_size);
-        if let (Some(part), Some(size)) = (self.parts.get_mut(&id), size)
-            && part.metainfo.is_none()
+        if let (Some(entry), Some(size)) = (self.torrents.get_mut(&id), size)
+            && entry.metainfo.is_none()
         {
-            part.fetch.offers(conn, size);
+            entry.fetch.offers(conn, size);
         }
-        self.ask_around(now, id);
+        self.request_metadata(now, id);
     }
 
     /// A connection is gone: what was asked of it is asked of others.
     pub(super) fn no_longer_asked(&mut self, now: Time, id: TorrentId, conn: ConnId) {
-        let Some(part) = self.parts.get_mut(&id) else { return };
-        part.fetch.gone(conn);
-        if let Some(layers) = &mut part.layers {
+        let Some(entry) = self.torrents.get_mut(&id) else { return };
+        entry.fetch.gone(conn);
+        if let Some(layers) = &mut entry.layers {
             layers.gone(conn);
         }
-        self.ask_around(now, id);
+        self.request_metadata(now, id);
     }
 
     /// Asks peers for what is missing of a torrent that is known by its name.
-    pub(super) fn ask_around(&mut self, now: Time, id: TorrentId) {
-        let Some(part) = self.parts.get_mut(&id) else { return };
-        if part.state != Some(TorrentState::Metadata) || part.after.is_some() {
+    pub(super) fn request_metadata(&mut self, now: Time, id: TorrentId) {
+        let Some(entry) = self.torrents.get_mut(&id) else { return };
+        if entry.state != Some(TorrentState::Metadata) || entry.pending_close.is_some() {
             return;
         }
-        while let Some(conn) = part.fetch.dead(now) {
+        while let Some(conn) = entry.fetch.dead(now) {
             self.session.hang_up(now, conn, HangUpReason::Dead);
         }
         let Some(swarm) = self.session.torrent(id) else { return };
         let mut sends = Vec::new();
-        let wake = match &mut part.layers {
+        let wake = match &mut entry.layers {
             Some(layers) => {
                 for (conn, peer) in &swarm.peers {
                     let v2 = self.peers.get(conn).is_some_and(|known| known.v2);
@@ -61,18 +61,18 @@ impl Node {
                 layers.wake(now)
             }
             None => {
-                while let Some((conn, piece)) = part.fetch.next(now) {
+                while let Some((conn, piece)) = entry.fetch.next(now) {
                     // Closed a moment ago, by us: that it is gone is told in its turn.
                     let known = self.peers.get(&conn).filter(|_| swarm.peers.contains_key(&conn));
                     let Some(known) = known else {
-                        part.fetch.gone(conn);
+                        entry.fetch.gone(conn);
                         continue;
                     };
                     let id = known.ut_metadata;
                     let payload = MetadataMessage::Request { piece }.encode();
                     sends.push((conn, Message::Extended { id, payload }));
                 }
-                part.fetch.wake(now)
+                entry.fetch.wake(now)
             }
         };
         for (conn, message) in sends {
@@ -91,32 +91,33 @@ impl Node {
         conn: ConnId,
         message: &MetadataMessage,
     ) {
-        let Some(part) = self.parts.get_mut(&id).filter(|part| part.metainfo.is_none()) else {
+        let Some(entry) = self.torrents.get_mut(&id).filter(|entry| entry.metainfo.is_none())
+        else {
             return;
         };
         let complete = match message {
             MetadataMessage::Request { .. } => Ok(None),
             MetadataMessage::Reject { piece } => {
-                part.fetch.rejected(now, conn, *piece);
+                entry.fetch.rejected(now, conn, *piece);
                 Ok(None)
             }
             MetadataMessage::Data { piece, total_size, data } => {
-                part.fetch.data(now, conn, *piece, *total_size, data)
+                entry.fetch.data(now, conn, *piece, *total_size, data)
             }
         };
         match complete {
             Ok(None) => {}
-            Ok(Some(complete)) if part.hashes.names(&complete.bytes) => {
+            Ok(Some(complete)) if entry.hashes.names(&complete.bytes) => {
                 self.has_metadata(now, id, &complete.bytes);
             }
             Ok(Some(complete)) => {
-                if let Some(liar) = part.fetch.wrong(&complete.from) {
+                if let Some(liar) = entry.fetch.wrong(&complete.from) {
                     self.ban(now, id, liar);
                 }
             }
             Err(what) => self.tolerate(now, id, conn, what),
         }
-        self.ask_around(now, id);
+        self.request_metadata(now, id);
     }
 
     /// The info dictionary is here, and is the one that was named.
@@ -124,26 +125,26 @@ impl Node {
         match Torrent::parse_info(info, PathRules::default()) {
             Ok(torrent) => {
                 let missing = torrent.layers_missing();
-                let Some(part) = self.parts.get_mut(&id) else { return };
-                part.name = Some(torrent.name.clone());
+                let Some(entry) = self.torrents.get_mut(&id) else { return };
+                entry.name = Some(torrent.name.clone());
                 // What else was taken for metadata is not needed any more.
-                part.fetch = Fetch::default();
-                for announcer in &mut part.announcers {
+                entry.fetch = MetadataFetch::default();
+                for announcer in &mut entry.announcers {
                     announcer.set_private(torrent.private);
                 }
                 // A hybrid torrent is verified by version 1.
                 if torrent.hashes.v1.is_some() || missing.is_empty() {
                     self.is_known(id, torrent);
                 } else {
-                    part.layers = Some(LayerFetch::new(missing, torrent.piece_length));
-                    part.metainfo = Some(Arc::new(torrent));
-                    self.ask_around(now, id);
+                    entry.layers = Some(LayerFetch::new(missing, torrent.piece_length));
+                    entry.metainfo = Some(Arc::new(torrent));
+                    self.request_metadata(now, id);
                 }
             }
             Err(error) => {
                 let message =
                     format!("what the link names is no torrent that can be used: {error}");
-                self.end(now, id, After::Close, HangUpReason::Stopping);
+                self.end(now, id, PendingClose::Close, HangUpReason::Stopping);
                 self.set_state(id, TorrentState::Failed, Some(message));
             }
         }
@@ -151,11 +152,11 @@ impl Node {
 
     /// Everything about a torrent is known.
     fn is_known(&mut self, id: TorrentId, torrent: Torrent) {
-        let Some(part) = self.parts.get_mut(&id) else { return };
+        let Some(entry) = self.torrents.get_mut(&id) else { return };
         let metainfo = Arc::new(torrent);
-        part.layers = None;
-        part.geometry = Some(metainfo.geometry(super::BLOCK_LENGTH));
-        part.metainfo = Some(metainfo.clone());
+        entry.layers = None;
+        entry.geometry = Some(metainfo.geometry(super::BLOCK_LENGTH));
+        entry.metainfo = Some(metainfo.clone());
         self.event(Event::Metadata { torrent: id, metainfo });
         self.open(id);
     }
@@ -169,13 +170,13 @@ impl Node {
         range: &HashRange,
         hashes: Option<&Bytes>,
     ) {
-        let Some(part) = self.parts.get_mut(&id) else { return };
-        let Some(layers) = &mut part.layers else { return };
+        let Some(entry) = self.torrents.get_mut(&id) else { return };
+        let Some(layers) = &mut entry.layers else { return };
         match layers.answered(now, conn, range, hashes) {
-            Answer::Strange => {}
-            Answer::Taken => {
+            Answer::Unrequested => {}
+            Answer::Accepted => {
                 let layers = layers.complete();
-                if let (Some(layers), Some(metainfo)) = (layers, part.metainfo.clone()) {
+                if let (Some(layers), Some(metainfo)) = (layers, entry.metainfo.clone()) {
                     let torrent = Arc::unwrap_or_clone(metainfo);
                     match torrent.with_layers(layers) {
                         Ok(torrent) => self.is_known(id, torrent),
@@ -185,13 +186,13 @@ impl Node {
             }
             Answer::Wrong => self.ban(now, id, conn),
         }
-        self.ask_around(now, id);
+        self.request_metadata(now, id);
     }
 
-    pub(super) fn ask_around_all(&mut self, now: Time) {
-        let ids: Vec<TorrentId> = self.parts.keys().copied().collect();
+    pub(super) fn request_all_metadata(&mut self, now: Time) {
+        let ids: Vec<TorrentId> = self.torrents.keys().copied().collect();
         for id in ids {
-            self.ask_around(now, id);
+            self.request_metadata(now, id);
         }
     }
 }

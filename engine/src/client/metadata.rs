@@ -112,7 +112,7 @@ impl Assembly {
 
 /// Metadata on its way.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Fetch {
+pub(super) struct MetadataFetch {
     sources: BTreeMap<ConnId, MetadataSource>,
     sizes: BTreeMap<u32, Assembly>,
     /// Several peers gave a wrong one together.
@@ -126,7 +126,7 @@ pub(super) struct Complete {
     pub(super) from: BTreeSet<ConnId>,
 }
 
-impl Fetch {
+impl MetadataFetch {
     /// A peer has metadata of this size, as it says.
     pub(super) fn offers(&mut self, conn: ConnId, size: u32) {
         if size == 0 || size > MAX_SIZE {

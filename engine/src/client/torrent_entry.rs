@@ -1,9 +1,9 @@
-//! One torrent of a node: what it was added with, where it stands, what it still lacks.
+//! One torrent of a client: what it was added with, where it stands, what it still lacks.
 
 use super::hash_trees::HashTrees;
 use super::internet_torrent::InternetTorrent;
 use super::layers::LayerFetch;
-use super::metadata::Fetch;
+use super::metadata::MetadataFetch;
 use crate::client::announcer::{AnnounceTotals, Announcer};
 use crate::client::candidates::PeerSource;
 use crate::io::{AddTorrent, Limits, Priority, SeedGoal, TorrentState};
@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 /// What a torrent that halts does when it is quiet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum After {
+pub(super) enum PendingClose {
     /// Its files are closed; it stays on the list.
     Close,
     /// Its files are closed, and it goes.
@@ -39,7 +39,7 @@ pub(super) enum Storage {
     Closing,
 }
 
-/// A torrent of a node.
+/// A torrent of a client.
 #[derive(Debug)]
 pub(super) struct TorrentEntry {
     pub(super) state: Option<TorrentState>,
@@ -64,7 +64,7 @@ pub(super) struct TorrentEntry {
     /// When files are looked for again of which none was there.
     pub(super) look_again: Option<Time>,
     /// What comes when it is quiet.
-    pub(super) after: Option<After>,
+    pub(super) pending_close: Option<PendingClose>,
     /// Pieces each file still lacks.
     pub(super) lacks: Vec<u32>,
     /// Wanted files that do not stand under their names yet.
@@ -91,7 +91,7 @@ pub(super) struct TorrentEntry {
     pub(super) checks: u32,
     pub(super) checked: Option<Time>,
     /// Metadata on its way.
-    pub(super) fetch: Fetch,
+    pub(super) fetch: MetadataFetch,
     /// Piece layers on their way.
     pub(super) layers: Option<LayerFetch>,
     /// Hashes for others.
@@ -126,7 +126,7 @@ impl TorrentEntry {
             paused: add.paused,
             serve_only: add.serve_only,
             look_again: None,
-            after: None,
+            pending_close: None,
             lacks: Vec::new(),
             unfinished: Vec::new(),
             files_left: 0,
@@ -141,7 +141,7 @@ impl TorrentEntry {
             goal_met: None,
             checks: 0,
             checked: None,
-            fetch: Fetch::default(),
+            fetch: MetadataFetch::default(),
             layers: None,
             hash_trees: HashTrees::default(),
             internet: InternetTorrent::default(),

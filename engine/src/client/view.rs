@@ -1,17 +1,17 @@
 //! A torrent at a glance.
 
-use super::Node;
+use super::Client;
 use crate::io::{TorrentState, TorrentView};
 use crate::swarm::peer::Pieces;
 use dunlin_base::{Rate, Time, TorrentId};
 
-impl Node {
+impl Client {
     /// A torrent at a glance; `None` if it is not on the list. `now` is for the rates.
     #[must_use]
     pub fn view(&self, now: Time, id: TorrentId) -> Option<TorrentView> {
-        let part = self.parts.get(&id)?;
+        let entry = self.torrents.get(&id)?;
         let swarm = self.session.torrent(id);
-        let totals = part.totals(swarm);
+        let totals = entry.totals(swarm);
         let traffic = swarm.map(|swarm| &swarm.traffic);
         let rate = |meter: &dunlin_base::RateMeter| meter.clone().rate(now);
         let greeted = || swarm.into_iter().flat_map(|swarm| swarm.peers.values());
@@ -22,19 +22,19 @@ impl Node {
         };
         let seeds = greeted().filter(|peer| peer.handshaken && is_seed(&peer.pieces)).count();
         Some(TorrentView {
-            state: part.state.unwrap_or(TorrentState::Checking),
-            name: part.name.clone(),
-            wanted: part.wanted_bytes,
-            have: part.have_bytes,
+            state: entry.state.unwrap_or(TorrentState::Checking),
+            name: entry.name.clone(),
+            wanted: entry.wanted_bytes,
+            have: entry.have_bytes,
             received: totals.redundant
-                + part.before.downloaded
+                + entry.before.downloaded
                 + traffic.map_or(0, |traffic| traffic.received.total()),
             sent: totals.uploaded,
             rate_down: traffic.map_or(Rate(0), |traffic| rate(&traffic.received)),
             rate_up: traffic.map_or(Rate(0), |traffic| rate(&traffic.sent)),
             peers: greeted().filter(|peer| peer.handshaken).count() as u32,
             seeds: seeds as u32,
-            known: swarm.map_or(part.peers.len(), |swarm| swarm.known.len()) as u32,
+            known: swarm.map_or(entry.peers.len(), |swarm| swarm.known.len()) as u32,
             bad_piece: swarm.and_then(|swarm| swarm.alone.iter().next().copied()),
         })
     }

@@ -1,5 +1,5 @@
-//! Connections that carry bytes: between a node and a stranger, whose bytes are whatever it likes.
-//! Each way there is a socket buffer of fixed size; before the node's stands an outbox that keeps the
+//! Connections that carry bytes: between a client and a stranger, whose bytes are whatever it likes.
+//! Each way there is a socket buffer of fixed size; before the client's stands an outbox that keeps the
 //! rules of `worlds/net`: messages and blocks leave in order, a block counts as sent when the buffer has
 //! taken its last byte, a cancelled block that has not begun to leave is taken out, and who leaves too
 //! much unread is neither read from nor given more.
@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, VecDeque};
 pub const SOCKET: usize = 128 << 10;
 /// Bytes of messages that wait in the outbox from which on nothing more is read from the peer.
 pub const UNREAD: usize = 256 << 10;
-/// Bytes that a node reads from one connection before the next one has its turn.
+/// Bytes that a client reads from one connection before the next one has its turn.
 pub const TURN: usize = 64 << 10;
 
 enum Part {
@@ -32,9 +32,9 @@ impl Part {
     }
 }
 
-/// A connection between a node and a stranger.
+/// A connection between a client and a stranger.
 pub struct Wire {
-    /// The node's host.
+    /// The client's host.
     pub node: usize,
     /// The stranger's host, and its number for the connection.
     pub stranger: usize,
@@ -47,12 +47,12 @@ pub struct Wire {
     reading: Vec<(BlockRef, bool)>,
     /// In the socket buffer towards the stranger.
     down: Vec<u8>,
-    /// In the socket buffer towards the node.
+    /// In the socket buffer towards the client.
     up: VecDeque<u8>,
     framer: Framer,
     /// What was read in this turn and has not been worked off.
     found: VecDeque<Found>,
-    /// Whether the blocks that were sent to the node are right, in order.
+    /// Whether the blocks that were sent to the client are right, in order.
     right: VecDeque<bool>,
     /// It waits for the uplink.
     pub waits: bool,
@@ -62,7 +62,7 @@ pub struct Wire {
     pub peak: usize,
 }
 
-/// Something that the node finds when it reads.
+/// Something that the client finds when it reads.
 pub enum Found {
     Input(Input),
     Block(BlockRef, bool),
@@ -218,7 +218,7 @@ impl Wire {
         self.right.push_back(right);
     }
 
-    /// Whether the node can read something now.
+    /// Whether the client can read something now.
     pub fn is_readable(&self) -> bool {
         (!self.up.is_empty() || !self.found.is_empty()) && self.unread() < UNREAD
     }
@@ -228,7 +228,7 @@ impl Wire {
         self.closed && self.up.is_empty() && self.found.is_empty()
     }
 
-    /// The next thing of a turn, in which the node reads `left` bytes more at most. Who leaves too
+    /// The next thing of a turn, in which the client reads `left` bytes more at most. Who leaves too
     /// much unread is not read from, in the middle of a turn, too.
     pub fn read(&mut self, conn: ConnId, left: &mut usize) -> Option<Found> {
         if !self.is_readable() {
@@ -267,7 +267,7 @@ impl Wire {
     }
 }
 
-/// All such connections, by the node's number.
+/// All such connections, by the client's number.
 #[derive(Default)]
 pub struct Wires {
     pub all: BTreeMap<ConnId, Wire>,

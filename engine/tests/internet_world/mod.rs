@@ -9,10 +9,10 @@
 //! 2. Set what is unusual: `set_uplink`, `set_delay`, and of `hosts[n]` the flags `lies`, `mute`, `dead`,
 //!    `listens` and what `disk` has.
 //! 3. Let a scripted host connect: `greet` with our extensions, `connect` with any handshake, `dial` with
-//!    none. Each returns the number of the connection, and returns when the node has answered.
+//!    none. Each returns the number of the connection, and returns when the client has answered.
 //! 4. One line an event: `send`, `send_block`, `send_handshake`, `close`; `command` is what a person does;
 //!    `run(most, done)` and `pass(time)` let time pass. Each returns when the answers have come.
-//! 5. Ask what came: `received`, `last_received`, `requested`, `handshakes`, `is_closed`; of a node its
+//! 5. Ask what came: `received`, `last_received`, `requested`, `handshakes`, `is_closed`; of a client its
 //!    `state`, `banned`, `announced`, and `hosts[n].events` and `.hang_ups`.
 //!
 //! ```text
@@ -41,7 +41,7 @@ use disk::Disk;
 use dunlin_base::{
     BlockRef, ConnId, Endpoint, InfoHash, PeerId, PieceIndex, Rate, Rng, Time, TorrentId,
 };
-use dunlin_engine::client::{Node, NodeConfig};
+use dunlin_engine::client::{Client, ClientConfig};
 use dunlin_engine::io::{
     AddTorrent, Command, Event, HangUpReason, Input, Limits, Output, Source, TorrentState,
 };
@@ -93,7 +93,7 @@ pub struct End {
 
 pub struct Host {
     /// `None` is a scripted host.
-    pub node: Option<Node>,
+    pub client: Option<Client>,
     pub address: SocketAddr,
     pub listens: bool,
     pub ends: BTreeMap<ConnId, End>,
@@ -210,11 +210,11 @@ impl World {
         World::default()
     }
 
-    /// A host with a node.
-    pub fn host(&mut self, config: NodeConfig) -> usize {
+    /// A host with a client.
+    pub fn host(&mut self, config: ClientConfig) -> usize {
         let index = self.scripted();
-        let config = NodeConfig { port: 6881, ..config };
-        self.hosts[index].node = Some(Node::new(config));
+        let config = ClientConfig { port: 6881, ..config };
+        self.hosts[index].client = Some(Client::new(config));
         index
     }
 
@@ -235,8 +235,10 @@ impl World {
     pub fn swarm(&mut self, torrent: &Arc<Torrent>, leechers: usize, seed: u64) -> Vec<usize> {
         (0..=leechers)
             .map(|number| {
-                let host = self
-                    .host(NodeConfig { seed: seed * 100 + number as u64, ..NodeConfig::default() });
+                let host = self.host(ClientConfig {
+                    seed: seed * 100 + number as u64,
+                    ..ClientConfig::default()
+                });
                 self.hosts[host].disk.full_copy = number == 0;
                 self.add(host, adding(Source::Metainfo(torrent.clone()), host));
                 host
@@ -244,8 +246,8 @@ impl World {
             .collect()
     }
 
-    pub fn node(&self, host: usize) -> &Node {
-        self.hosts[host].node.as_ref().unwrap()
+    pub fn client(&self, host: usize) -> &Client {
+        self.hosts[host].client.as_ref().unwrap()
     }
 
     pub fn add(&mut self, host: usize, add: AddTorrent) {
@@ -262,7 +264,7 @@ impl World {
     }
 
     pub fn state(&self, host: usize) -> Option<TorrentState> {
-        self.node(host).view(self.now(), T).map(|view| view.state)
+        self.client(host).view(self.now(), T).map(|view| view.state)
     }
 
     pub fn seeds(&self, host: usize) -> bool {
@@ -322,7 +324,7 @@ impl World {
     pub fn next_event(&self) -> Option<Time> {
         let mail = self.network.next_at();
         let living = self.hosts.iter().filter(|host| !host.dead);
-        let wakes = living.filter_map(|host| host.node.as_ref()?.next_timeout());
+        let wakes = living.filter_map(|host| host.client.as_ref()?.next_timeout());
         mail.into_iter().chain(wakes.map(|(at, _)| at)).min()
     }
 
@@ -332,7 +334,7 @@ impl World {
         self.deliver_due();
         let now = self.now();
         for host in self.hosts.iter_mut().filter(|host| !host.dead) {
-            let wake = host.node.as_ref().and_then(Node::next_timeout);
+            let wake = host.client.as_ref().and_then(Client::next_timeout);
             if wake.is_some_and(|(at, _)| at <= now) {
                 host.inputs.push_back(Input::Timeout);
             }
@@ -398,7 +400,7 @@ impl World {
             _ => return,
         };
         let host = &mut self.hosts[to];
-        match (&host.node, &parcel) {
+        match (&host.client, &parcel) {
             (Some(_), _) => host.inputs.push_back(input),
             (
                 None,
@@ -433,7 +435,7 @@ impl World {
             self.wires.opened.push((conn, false));
         }
         let host = &mut self.hosts[to];
-        if host.node.is_some() {
+        if host.client.is_some() {
             let remote = Endpoint::Socket(remote);
             host.inputs.push_back(Input::Incoming { conn: theirs, remote });
         }
@@ -455,15 +457,15 @@ impl World {
                         self.log.push(format!("{:?} {index} <- {line}", self.now()));
                     }
                     let (now, host) = (self.now(), &mut self.hosts[index]);
-                    host.node.as_mut().unwrap().handle(now, input);
-                    while let Some(output) = self.hosts[index].node.as_mut().unwrap().poll() {
+                    host.client.as_mut().unwrap().handle(now, input);
+                    while let Some(output) = self.hosts[index].client.as_mut().unwrap().poll() {
                         if self.keeps_log {
                             let line = trace_text::output(&output);
                             self.log.push(format!("{:?} {index} -> {line}", self.now()));
                         }
                         self.perform(index, output);
                     }
-                    self.hosts[index].node.as_ref().unwrap().check();
+                    self.hosts[index].client.as_ref().unwrap().check();
                 }
             }
             if !moved {
@@ -638,7 +640,7 @@ impl World {
         }
     }
 
-    /// One thing that a node read; everything comes to rest before the next.
+    /// One thing that a client read; everything comes to rest before the next.
     fn found(&mut self, node: usize, conn: ConnId, found: Found) {
         if !self.wires.all.contains_key(&conn) || self.hosts[node].dead {
             return;
@@ -659,7 +661,7 @@ impl World {
             Found::Malformed => {
                 self.hosts[node].inputs.push_back(Input::Malformed { conn });
                 self.settle();
-                // The node has hung up; if it did not, there is still nothing to read.
+                // The client has hung up; if it did not, there is still nothing to read.
                 self.wire_ends(conn);
             }
         }
@@ -692,7 +694,7 @@ impl World {
 impl Host {
     fn new(index: usize) -> Host {
         Host {
-            node: None,
+            client: None,
             address: address(index),
             listens: true,
             ends: BTreeMap::new(),

@@ -2,7 +2,7 @@
 
 use super::{Parcel, T, World, adding, handshake};
 use dunlin_base::{BlockRef, ConnId, InfoHash};
-use dunlin_engine::client::NodeConfig;
+use dunlin_engine::client::ClientConfig;
 use dunlin_engine::io::Source;
 use dunlin_metainfo::Torrent;
 use dunlin_tracker::AnnounceEvent;
@@ -33,9 +33,9 @@ impl World {
         conn
     }
 
-    /// A node with the default policies that has the torrent, with all pieces or none.
+    /// A client with the default policies that has the torrent, with all pieces or none.
     pub fn add_node(&mut self, torrent: &Arc<Torrent>, seeds: bool) -> usize {
-        let host = self.host(NodeConfig::default());
+        let host = self.host(ClientConfig::default());
         self.hosts[host].disk.full_copy = seeds;
         self.add(host, adding(Source::Metainfo(torrent.clone()), host));
         host
@@ -129,6 +129,6 @@ impl World {
     }
 
     pub fn banned(&self, host: usize) -> usize {
-        self.node(host).stats().banned.len()
+        self.client(host).stats().banned.len()
     }
 }

@@ -5,7 +5,7 @@ use crate::world::disk::Disk;
 use crate::world::{T, adding, magnet, torrent};
 use bytes::Bytes;
 use dunlin_base::{BlockRef, ConnId, Endpoint, PeerId, PieceIndex, Rate, Time};
-use dunlin_engine::client::{Node, NodeConfig};
+use dunlin_engine::client::{Client, ClientConfig};
 use dunlin_engine::io::{Command, Event, Input, Limits, LocalError, Output, Priority, Source};
 use dunlin_metainfo::{Format, Geometry, Torrent};
 use dunlin_tracker::{AnnounceFailure, AnnounceReply};
@@ -44,9 +44,9 @@ impl Choices<'_> {
     }
 }
 
-/// A node, its disk, and what it waits for.
+/// A client, its disk, and what it waits for.
 struct World {
-    node: Node,
+    client: Client,
     now: Time,
     torrent: Arc<Torrent>,
     geometry: Geometry,
@@ -59,11 +59,11 @@ struct World {
     dials: VecDeque<Endpoint>,
     answers: VecDeque<Input>,
     announces: VecDeque<dunlin_engine::io::TrackerIndex>,
-    /// The node has stopped, and takes nothing more.
+    /// The client has stopped, and takes nothing more.
     stopped: bool,
 }
 
-/// A node and its world, driven by any bytes: connections, handshakes, messages, blocks, answers of the
+/// A client and its world, driven by any bytes: connections, handshakes, messages, blocks, answers of the
 /// disk in any order, acknowledgements, time and commands. After every step all invariants hold, and
 /// nothing is asked of the world that makes no sense.
 ///
@@ -88,7 +88,7 @@ impl World {
         let length = 1 + u64::from(choices.byte()) * 3000;
         let lengths = if flags & 1 == 0 { vec![length] } else { vec![0, length, 5, 0, 70_000] };
         let torrent = torrent(format, 32_768, &lengths);
-        let config = NodeConfig {
+        let config = ClientConfig {
             seed: u64::from(choices.byte()),
             memory: 1 << 20,
             connections: 10,
@@ -97,10 +97,10 @@ impl World {
             slots: 2,
             upload_window: 3,
             port: 6881,
-            ..NodeConfig::default()
+            ..ClientConfig::default()
         };
         let mut world = World {
-            node: Node::new(config),
+            client: Client::new(config),
             now: Time::ZERO,
             geometry: torrent.geometry(dunlin_metainfo::BLOCK_LENGTH),
             disk: Disk::default(),
@@ -131,11 +131,11 @@ impl World {
 
     /// One input, all outputs, all invariants.
     fn input(&mut self, input: Input) {
-        self.node.handle(self.now, input);
-        while let Some(output) = self.node.poll() {
+        self.client.handle(self.now, input);
+        while let Some(output) = self.client.poll() {
             self.output(output);
         }
-        self.node.check();
+        self.client.check();
     }
 
     fn output(&mut self, output: Output) {

@@ -8,7 +8,7 @@ use crate::line::Line;
 use crate::strategy::Target;
 use crate::world::{T, World, adding, byte_streams, magnet, peer_id, torrent};
 use dunlin_base::{ConnId, Endpoint, PieceIndex, Rng, Time};
-use dunlin_engine::client::NodeConfig;
+use dunlin_engine::client::ClientConfig;
 use dunlin_engine::io::{Event, Source, TorrentState};
 use dunlin_metainfo::Torrent;
 use dunlin_simnet::EventQueue;
@@ -102,7 +102,7 @@ impl Siege {
             .map(|member| {
                 let seed = plan.seed * 1000 + world.hosts.len() as u64;
                 let memory = member.memory;
-                let host = world.host(NodeConfig { seed, memory, ..NodeConfig::default() });
+                let host = world.host(ClientConfig { seed, memory, ..ClientConfig::default() });
                 let disk = &mut world.hosts[host].disk;
                 (disk.full_copy, disk.budget) = (member.seeds, Some(memory));
                 disk.delay = member.disk_delay;
@@ -360,7 +360,7 @@ impl Siege {
         for (index, host) in self.members.iter().enumerate() {
             let honest: Vec<SocketAddr> =
                 self.members.iter().map(|host| self.world.hosts[*host].address).collect();
-            for banned in &self.world.node(*host).stats().banned {
+            for banned in &self.world.client(*host).stats().banned {
                 let Endpoint::Socket(banned) = banned else { continue };
                 if honest.iter().any(|address| address.ip() == banned.ip()) {
                     return Err(format!("member {index} has banned honest {banned}"));
@@ -379,7 +379,7 @@ impl Siege {
             match why {
                 Some(why) => self.outcome.excused.push(format!("member {index}: {why}")),
                 None => {
-                    let view = self.world.node(*host).view(self.world.now(), T);
+                    let view = self.world.client(*host).view(self.world.now(), T);
                     let view = view.map(|v| (v.state, v.have, v.wanted, v.peers, v.seeds, v.known));
                     return Err(format!(
                         "member {index} is not complete and names no reason: {view:?} \

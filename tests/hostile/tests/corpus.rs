@@ -1,4 +1,4 @@
-//! Every file of the committed corpus keeps the properties of a node and its world; and so does chance.
+//! Every file of the committed corpus keeps the properties of a client and its world; and so does chance.
 
 use dunlin_base::Rng;
 use dunlin_hostile::fuzzing;

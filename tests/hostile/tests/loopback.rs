@@ -4,7 +4,7 @@
 use dunlin_base::{PeerId, Rate, TorrentId};
 use dunlin_bencode::Writer;
 use dunlin_disk::{Existing, RealFs};
-use dunlin_engine::client::NodeConfig;
+use dunlin_engine::client::ClientConfig;
 use dunlin_engine::io::{AddTorrent, Command, Event, Limits, SeedGoal, Source, TorrentState};
 use dunlin_hostile::sockets::{Attack, Seen};
 use dunlin_hostile::{Flood, Kind, Target};
@@ -49,9 +49,9 @@ struct Program {
 impl Program {
     fn start(folder: &Path, torrent: &Arc<Torrent>, peers: Vec<SocketAddr>, down: u64) -> Program {
         let limits = Limits { down: (down > 0).then_some(Rate(down)), up: None };
-        let node = NodeConfig { memory: BUDGET, limits, ..NodeConfig::default() };
+        let client = ClientConfig { memory: BUDGET, limits, ..ClientConfig::default() };
         let config = NetConfig {
-            node,
+            client,
             bind: Bind::parse("127.0.0.1").unwrap(),
             port: Port::Exactly(0),
             fs: Arc::new(RealFs),

@@ -5,11 +5,11 @@
 //!
 //! ```no_run
 //! use dunlin_engine::io::Command;
-//! use dunlin_engine::client::NodeConfig;
+//! use dunlin_engine::client::ClientConfig;
 //! use dunlin_net::{Bind, Net, NetConfig, NetEvent, Port};
 //!
 //! let config = NetConfig {
-//!     node: NodeConfig::default(),
+//!     client: ClientConfig::default(),
 //!     bind: Bind::parse("127.0.0.1")?,
 //!     port: Port::Exactly(0),
 //!     fs: std::sync::Arc::new(dunlin_disk::RealFs),

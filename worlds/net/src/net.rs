@@ -10,7 +10,7 @@ use crate::tracker_client::{TrackerClient, TrackerConfig};
 use crate::world::{FIRST_UDP, WAKER, World, WorldSetup};
 use dunlin_base::{Rng, TorrentId};
 use dunlin_disk::{Budget, Fs};
-use dunlin_engine::client::{Node, NodeConfig};
+use dunlin_engine::client::{Client, ClientConfig};
 use dunlin_engine::io::{Command, TorrentView};
 use dunlin_hash::HashPool;
 use mio::{Poll, Waker};
@@ -28,7 +28,7 @@ const SPARE_FILES: usize = 128;
 #[derive(Clone, Debug)]
 pub struct NetConfig {
     /// How the engine works. Its port is filled in.
-    pub node: NodeConfig,
+    pub client: ClientConfig,
     /// Where every socket is bound.
     pub bind: Bind,
     /// Where to listen.
@@ -95,35 +95,35 @@ impl Net {
     /// # Errors
     /// [`NetError`]: the port is in use, or the system gives no threads.
     pub fn start(config: NetConfig) -> Result<(Net, Receiver<NetEvent>), NetError> {
-        let NetConfig { mut node, bind, port, fs, hash_threads, mut trackers } = config;
+        let NetConfig { mut client, bind, port, fs, hash_threads, mut trackers } = config;
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;
         let listeners = listener::listen(&bind, port)?;
         let addresses: Vec<SocketAddr> = listeners.iter().map(Listener::local_addr).collect();
-        node.port = addresses.first().map_or(0, SocketAddr::port);
-        let mut datagrams = DatagramSockets::open(&bind, node.port)?;
+        client.port = addresses.first().map_or(0, SocketAddr::port);
+        let mut datagrams = DatagramSockets::open(&bind, client.port)?;
         datagrams.register(poll.registry(), FIRST_UDP)?;
         let datagrams = Arc::new(datagrams);
         trackers.bind = bind.clone();
         let (sender, messages) = channel();
         let (events, receiver) = channel();
         let mailbox = Arc::new(Mailbox::new(sender, waker));
-        let budget = Budget::new(node.memory);
+        let budget = Budget::new(client.memory);
         let report: Reporter = {
             let mailbox = Arc::clone(&mailbox);
             Arc::new(move |done| mailbox.send(WorldMessage::Done(done)))
         };
         let free = Arc::clone(&mailbox);
         budget.set_waker(0, Box::new(move || free.send(WorldMessage::MemoryFree)));
-        let port = node.port;
-        let digest_key = Rng::fork(node.seed, 1).next_u64();
+        let port = client.port;
+        let digest_key = Rng::fork(client.seed, 1).next_u64();
         let allowed = dunlin_disk::allow_descriptors(usize::MAX)?;
         let (max_conns, open_files) = shares(allowed);
-        node.connections = node.connections.min(max_conns);
+        client.connections = client.connections.min(max_conns);
         let setup = WorldSetup {
             open_files,
-            max_conns: max_conns.min(node.connections * 2 + 64),
-            node: Node::new(node),
+            max_conns: max_conns.min(client.connections * 2 + 64),
+            client: Client::new(client),
             poll,
             bind,
             listeners,

@@ -31,7 +31,7 @@ use crate::tracker_client::TrackerClient;
 use dunlin_base::{BlockRef, ConnId, InfoHash, PieceKey, Time, TorrentId};
 use dunlin_disk::pieces::{self, Report};
 use dunlin_disk::{Budget, Existing, Fs, Opened, PathClaims, Storage};
-use dunlin_engine::client::Node;
+use dunlin_engine::client::Client;
 use dunlin_engine::io::Input;
 use dunlin_hash::HashPool;
 use memory::SendProgress;
@@ -80,7 +80,7 @@ struct Connection {
 
 /// Everything that the thread owns.
 pub(crate) struct World {
-    node: Node,
+    client: Client,
     poll: Poll,
     bind: Bind,
     start: Instant,
@@ -140,7 +140,7 @@ pub(crate) struct World {
 
 /// What the loop is given at its start.
 pub(crate) struct WorldSetup {
-    pub(crate) node: Node,
+    pub(crate) client: Client,
     pub(crate) poll: Poll,
     pub(crate) bind: Bind,
     pub(crate) listeners: Vec<Listener>,
@@ -165,7 +165,7 @@ impl World {
         let buffers = Buffers::new(Arc::clone(setup.budget.buffers()));
         let read_cache = ReadCache::new(setup.budget.total() / 8);
         World {
-            node: setup.node,
+            client: setup.client,
             poll: setup.poll,
             bind: setup.bind,
             start: Instant::now(),
@@ -252,7 +252,7 @@ impl World {
             return Duration::ZERO;
         }
         let now = self.now();
-        let engine = self.node.next_timeout().map(|(at, _)| at.since(now));
+        let engine = self.client.next_timeout().map(|(at, _)| at.since(now));
         let dials = self.conns.values().filter_map(|conn| conn.dial_deadline).min();
         let dials = dials.map(|at| at.saturating_duration_since(Instant::now()));
         let memory = self.out_of_memory_since.map(|_| MEMORY_WAIT);
@@ -268,8 +268,8 @@ impl World {
             while let Some(input) = self.inputs.pop_front() {
                 self.mark_view(&input);
                 let now = self.now();
-                self.node.handle(now, input);
-                while let Some(output) = self.node.poll() {
+                self.client.handle(now, input);
+                while let Some(output) = self.client.poll() {
                     self.output(output);
                 }
             }

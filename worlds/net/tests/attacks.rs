@@ -5,7 +5,7 @@
 use dunlin_base::{BlockRef, InfoHash, PeerId, PieceIndex, TorrentId};
 use dunlin_bencode::Writer;
 use dunlin_disk::{Existing, RealFs};
-use dunlin_engine::client::NodeConfig;
+use dunlin_engine::client::ClientConfig;
 use dunlin_engine::io::{AddTorrent, Command, Event, Limits, SeedGoal, Source, TorrentState};
 use dunlin_metainfo::Torrent;
 use dunlin_net::tracker_client::TrackerConfig;
@@ -45,9 +45,9 @@ fn torrent() -> (Arc<Torrent>, Vec<u8>) {
 }
 
 fn start(folder: &Path, torrent: &Arc<Torrent>, peer: Option<SocketAddr>) -> Running {
-    let node = NodeConfig { memory: MEMORY, ..NodeConfig::default() };
+    let client = ClientConfig { memory: MEMORY, ..ClientConfig::default() };
     let config = NetConfig {
-        node,
+        client,
         bind: Bind::parse("127.0.0.1").unwrap(),
         port: Port::Exactly(0),
         fs: Arc::new(RealFs),

@@ -3,7 +3,7 @@
 use dunlin_base::{BlockRef, InfoHash, PeerId, PieceIndex, Rate, TorrentId};
 use dunlin_bencode::Writer;
 use dunlin_disk::{Existing, RealFs};
-use dunlin_engine::client::NodeConfig;
+use dunlin_engine::client::ClientConfig;
 use dunlin_engine::io::{
     AddTorrent, Command, Event, Limits, Priority, SeedGoal, Source, TorrentState,
 };
@@ -92,9 +92,10 @@ struct Setup {
 impl Peer {
     fn start(folder: &Path, torrent: &Arc<Torrent>, setup: Setup) -> Peer {
         let mut id = *b"-DN0100-............";
-        let node = NodeConfig { memory: 8 << 20, limits: setup.limits, ..NodeConfig::default() };
+        let client =
+            ClientConfig { memory: 8 << 20, limits: setup.limits, ..ClientConfig::default() };
         let config = NetConfig {
-            node,
+            client,
             bind: Bind::parse("127.0.0.1").unwrap(),
             port: Port::Exactly(0),
             fs: Arc::new(RealFs),

@@ -5,7 +5,7 @@ use cap::Cap;
 use dunlin_base::{BlockRef, InfoHash, PeerId, PieceIndex, Rng, TorrentId};
 use dunlin_bencode::Writer;
 use dunlin_disk::{Existing, RealFs};
-use dunlin_engine::client::NodeConfig;
+use dunlin_engine::client::ClientConfig;
 use dunlin_engine::io::{AddTorrent, Command, Event, Limits, SeedGoal, Source, TorrentState};
 use dunlin_engine::tracker::Access;
 use dunlin_metainfo::{InfoHashes, Torrent};
@@ -137,7 +137,7 @@ fn tracker_server() -> TrackerServer {
 
 fn start() -> (Net, Receiver<NetEvent>) {
     Net::start(NetConfig {
-        node: NodeConfig { memory: 32 << 20, ..NodeConfig::default() },
+        client: ClientConfig { memory: 32 << 20, ..ClientConfig::default() },
         bind: Bind::parse("127.0.0.1").unwrap(),
         port: Port::Exactly(0),
         fs: Arc::new(RealFs),

@@ -6,7 +6,7 @@ mod gated_fs;
 use dunlin_base::{PeerId, TorrentId};
 use dunlin_bencode::Writer;
 use dunlin_disk::{Existing, Fs, RealFs};
-use dunlin_engine::client::NodeConfig;
+use dunlin_engine::client::ClientConfig;
 use dunlin_engine::io::{AddTorrent, Command, Event, Limits, SeedGoal, Source, TorrentState};
 use dunlin_metainfo::Torrent;
 use dunlin_net::tracker_client::TrackerConfig;
@@ -57,7 +57,7 @@ struct Peer {
 impl Peer {
     fn start(fs: Arc<dyn Fs>) -> Peer {
         let (net, events) = Net::start(NetConfig {
-            node: NodeConfig { memory: 64 << 20, ..NodeConfig::default() },
+            client: ClientConfig { memory: 64 << 20, ..ClientConfig::default() },
             bind: Bind::parse("127.0.0.1").unwrap(),
             port: Port::Exactly(0),
             fs,

@@ -12,7 +12,7 @@ mod source;
 use crate::exit::{Exit, Failure};
 use crate::torrents::args::transfer::{GetArgs, NetArgs, SeedArgs};
 use dunlin_disk::{Existing, Fs, LockError, OutputLock, RealFs};
-use dunlin_engine::client::NodeConfig;
+use dunlin_engine::client::ClientConfig;
 use dunlin_net::{NetConfig, NewTorrent, Port};
 use run::TransferJob;
 use source::TorrentSource;
@@ -110,13 +110,13 @@ fn run(
 
 fn config(options: &NetArgs) -> Result<NetConfig, Failure> {
     let seed = source::random_number()?;
-    let node = NodeConfig {
+    let client = ClientConfig {
         memory: options.memory,
         seed,
         connections: options.max_peers.max(1),
         connections_per_torrent: options.max_peers.div_ceil(2).max(1),
         limits: dunlin_engine::io::Limits { down: options.limit_down, up: options.limit_up },
-        ..NodeConfig::default()
+        ..ClientConfig::default()
     };
     let port = match options.port {
         Some(port) => Port::Exactly(port),
@@ -124,7 +124,7 @@ fn config(options: &NetArgs) -> Result<NetConfig, Failure> {
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     Ok(NetConfig {
-        node,
+        client,
         bind: options.bind.clone().unwrap_or_default(),
         port,
         fs: Arc::new(RealFs),

@@ -35,7 +35,7 @@ impl Bench {
         self.asked().into_iter().map(|asked| (asked.url.to_string(), asked.request.event)).collect()
     }
 
-    fn asked(&mut self) -> Vec<Asked> {
+    fn asked(&mut self) -> Vec<DueAnnounce> {
         self.announcer.check();
         let (now, totals) = (self.now, self.totals);
         std::iter::from_fn(|| self.announcer.due(now, totals, 6881, Some(50))).collect()
@@ -209,13 +209,13 @@ fn completed_and_stopped_go_to_whoever_heard_started() {
     bench.answers("a", Some(600));
     bench.announcer.stop();
     assert_eq!(bench.due(), one("a", Stopped), "b has yet to answer");
-    assert!(!bench.announcer.is_silent());
+    assert!(!bench.announcer.is_stopped());
     bench.wait();
     assert_eq!(bench.due(), one("b", Stopped), "though not for ever");
     for url in ["a", "b", "b"] {
         bench.answers(url, None);
     }
-    assert!(bench.announcer.is_silent());
+    assert!(bench.announcer.is_stopped());
     assert_eq!((bench.due(), bench.announcer.next()), (vec![], None));
     bench.announcer.start(bench.now);
     assert_eq!(bench.due(), one("a", Started));
@@ -229,7 +229,7 @@ fn who_never_heard_started_hears_nothing() {
     bench.announcer.stop();
     bench.is_down("a");
     assert_eq!(bench.due(), []);
-    assert!(bench.announcer.is_silent());
+    assert!(bench.announcer.is_stopped());
 }
 
 #[test]

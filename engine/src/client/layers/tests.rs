@@ -32,8 +32,8 @@ fn layers_come_in_spans_from_several_peers() {
     for (conn, range) in [A, A, B].into_iter().zip(asks) {
         assert_eq!(fetch.complete(), None);
         let hashes = answer(&tree, &range);
-        assert_eq!(fetch.answered(at(0), conn, &range, Some(&hashes)), Answer::Taken);
-        assert_eq!(fetch.answered(at(0), conn, &range, Some(&hashes)), Answer::Strange);
+        assert_eq!(fetch.answered(at(0), conn, &range, Some(&hashes)), Answer::Accepted);
+        assert_eq!(fetch.answered(at(0), conn, &range, Some(&hashes)), Answer::Unrequested);
     }
     assert_eq!(fetch.complete().unwrap()[&missing.root], layer);
 }
@@ -45,10 +45,10 @@ fn lies_refusals_and_silence() {
     let range = fetch.next(at(0), A).unwrap();
     let mut bad = answer(&tree, &range).to_vec();
     bad[40] ^= 1;
-    assert_eq!(fetch.answered(at(0), B, &range, Some(&bad.clone().into())), Answer::Strange);
+    assert_eq!(fetch.answered(at(0), B, &range, Some(&bad.clone().into())), Answer::Unrequested);
     assert_eq!(fetch.answered(at(0), A, &range, Some(&bad.into())), Answer::Wrong);
     assert!(fetch.next(at(0), A).is_some());
-    assert_eq!(fetch.answered(at(0), A, &range, None), Answer::Taken);
+    assert_eq!(fetch.answered(at(0), A, &range, None), Answer::Accepted);
     assert_eq!(fetch.next(at(1), A), None, "who refuses is left alone");
     assert!(fetch.next(at(1), B).is_some());
     assert_eq!(fetch.wake(at(1)), Some(at(6)));

@@ -7,7 +7,7 @@ fn at(seconds: u64) -> Time {
     Time::from_duration(Duration::from_secs(seconds))
 }
 
-fn asks(fetch: &mut Fetch, now: Time) -> Vec<(u64, u32)> {
+fn asks(fetch: &mut MetadataFetch, now: Time) -> Vec<(u64, u32)> {
     std::iter::from_fn(|| fetch.next(now)).map(|(conn, piece)| (conn.0, piece)).collect()
 }
 
@@ -17,7 +17,7 @@ fn bytes(size: usize, byte: u8) -> Bytes {
 
 #[test]
 fn several_peers_share_it_and_each_has_one_request() {
-    let mut fetch = Fetch::default();
+    let mut fetch = MetadataFetch::default();
     let size = 3 * METADATA_PIECE - 100;
     fetch.offers(A, size);
     fetch.offers(B, size);
@@ -36,7 +36,7 @@ fn several_peers_share_it_and_each_has_one_request() {
 
 #[test]
 fn a_wrong_one_convicts_a_single_giver_and_else_one_gives_alone() {
-    let mut fetch = Fetch::default();
+    let mut fetch = MetadataFetch::default();
     let size = 2 * METADATA_PIECE;
     let whole = bytes(METADATA_PIECE as usize, 9);
     fetch.offers(A, size);
@@ -59,7 +59,7 @@ fn a_wrong_one_convicts_a_single_giver_and_else_one_gives_alone() {
 
 #[test]
 fn who_does_not_answer_is_left_for_others() {
-    let mut fetch = Fetch::default();
+    let mut fetch = MetadataFetch::default();
     fetch.offers(A, 100);
     assert_eq!(asks(&mut fetch, at(0)), [(1, 0)]);
     fetch.offers(B, 100);
@@ -74,7 +74,7 @@ fn who_does_not_answer_is_left_for_others() {
 fn a_connection_without_answers_is_closed_and_not_asked_for_ever() {
     // Pieces, those that are answered, and when the connection is closed.
     for (pieces, answers, expected) in [(1, 0, 10), (40, 0, 10), (40, 7, 10), (40, 39, 10)] {
-        let (mut fetch, size) = (Fetch::default(), pieces * METADATA_PIECE);
+        let (mut fetch, size) = (MetadataFetch::default(), pieces * METADATA_PIECE);
         fetch.offers(A, size);
         let (mut asked, mut now) = (Vec::new(), at(0));
         while fetch.dead(now).is_none() {
@@ -94,7 +94,7 @@ fn a_connection_without_answers_is_closed_and_not_asked_for_ever() {
 
 #[test]
 fn who_was_late_comes_after_the_others_and_refusals_rest_longer_and_longer() {
-    let mut fetch = Fetch::default();
+    let mut fetch = MetadataFetch::default();
     fetch.offers(A, 3 * METADATA_PIECE);
     assert_eq!(asks(&mut fetch, at(0)), [(1, 0)]);
     fetch.offers(B, 3 * METADATA_PIECE);
@@ -102,7 +102,7 @@ fn who_was_late_comes_after_the_others_and_refusals_rest_longer_and_longer() {
     let piece = bytes(METADATA_PIECE as usize, 1);
     assert_eq!(fetch.data(at(5), B, 1, 0, &piece), Ok(None), "a total that was not said");
     assert_eq!(asks(&mut fetch, at(5)), [(2, 0), (1, 2)]);
-    let mut fetch = Fetch::default();
+    let mut fetch = MetadataFetch::default();
     fetch.offers(A, 100);
     let mut now = 0;
     for rest in [5, 10, 20, 40, 60, 60] {
@@ -115,13 +115,13 @@ fn who_was_late_comes_after_the_others_and_refusals_rest_longer_and_longer() {
 
 #[test]
 fn sizes_that_differ_do_not_mix() {
-    let mut fetch = Fetch::default();
+    let mut fetch = MetadataFetch::default();
     for (conn, size) in [(1, 100), (2, 200), (3, 0), (4, u32::MAX)] {
         fetch.offers(ConnId(conn), size);
     }
     assert_eq!(asks(&mut fetch, at(0)), [(1, 0), (2, 0)]);
     assert!(fetch.data(at(0), A, 0, 101, &bytes(100, 0)).is_err());
-    let mut fetch = Fetch::default();
+    let mut fetch = MetadataFetch::default();
     fetch.offers(A, 100);
     asks(&mut fetch, at(0));
     assert!(fetch.data(at(0), A, 0, 100, &bytes(99, 0)).is_err());
@@ -130,7 +130,7 @@ fn sizes_that_differ_do_not_mix() {
 
 #[test]
 fn what_is_kept_is_bounded_and_the_small_one_stays() {
-    let mut fetch = Fetch::default();
+    let mut fetch = MetadataFetch::default();
     let piece = bytes(METADATA_PIECE as usize, 1);
     fetch.offers(A, 3 * METADATA_PIECE);
     assert_eq!(asks(&mut fetch, at(0)), [(1, 0)]);
@@ -154,7 +154,7 @@ fn what_is_kept_is_bounded_and_the_small_one_stays() {
 
 #[test]
 fn sizes_that_peers_name_are_remembered_within_bounds() {
-    let mut fetch = Fetch::default();
+    let mut fetch = MetadataFetch::default();
     for size in 1..=200_000 {
         fetch.offers(A, size);
         asks(&mut fetch, at(0));
@@ -180,7 +180,7 @@ fn sizes_that_peers_name_are_remembered_within_bounds() {
 
 #[test]
 fn who_never_answers_is_asked_after_who_was_not_asked() {
-    let mut fetch = Fetch::default();
+    let mut fetch = MetadataFetch::default();
     let size = METADATA_PIECE;
     for n in 1..=20 {
         fetch.offers(ConnId(n), size);

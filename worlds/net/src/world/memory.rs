@@ -130,7 +130,7 @@ impl World {
         #[cfg(debug_assertions)]
         self.check_held();
         let reads = self.reads.under_way() * WINDOW as usize;
-        let held = self.held + reads + self.node.held_bytes();
+        let held = self.held + reads + self.client.held_bytes();
         self.budget.hold(held as u64 + self.read_cache.bytes());
     }
 

@@ -75,7 +75,7 @@ impl World {
                 });
             }
             Output::Event(event) => self.event(event),
-            // Sets of a cluster: a node has none.
+            // Sets of a cluster: a client has none.
             Output::SendControl(_)
             | Output::Open { .. }
             | Output::Link { .. }

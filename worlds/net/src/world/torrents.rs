@@ -109,7 +109,7 @@ impl World {
             return;
         }
         // Both are in order.
-        let mut known = self.node.torrents().peekable();
+        let mut known = self.client.torrents().peekable();
         let mut is_known = |torrent: &TorrentId| {
             while known.next_if(|next| next < torrent).is_some() {}
             known.peek() == Some(torrent)

@@ -65,7 +65,7 @@ impl World {
         let now = self.now();
         let mut views = BTreeMap::new();
         for torrent in changed {
-            let Some(view) = self.node.view(now, torrent) else { continue };
+            let Some(view) = self.client.view(now, torrent) else { continue };
             if view.rate_down != Rate(0) || view.rate_up != Rate(0) {
                 // Rates fall though nothing happens.
                 self.views.mark(torrent);
