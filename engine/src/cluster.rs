@@ -13,7 +13,7 @@ mod swarm_table;
 
 pub use order::{TrackerMap, TrackerOrder, UnknownPolicy};
 pub use planner::{
-    Admission, Conflict, Holding, LatePart, LooseFile, MAX_SET_PIECES, Move, Obstacle, OnConflict,
-    Rules, SetPlan, Sets, Settled, Tree, admit, make_sets,
+    Admission, Conflict, Holding, LateAssignment, MAX_SET_PIECES, Move, Obstacle, OnConflict,
+    PlannedSets, Rules, SetPlan, Sets, Tree, UnwantedFile, admit, make_sets,
 };
 pub use swarm_table::{DumpRow, Listing, SwarmTable};

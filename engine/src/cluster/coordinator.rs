@@ -17,7 +17,7 @@
 //! is open; the dead are in no swarm; after [`CoordinatorOutput::Finished`] nothing follows but
 //! refusals of ranks that come even later.
 
-mod late;
+mod late_join;
 mod life;
 mod links;
 mod loads;
@@ -29,7 +29,7 @@ mod vain;
 use crate::cluster::{OnConflict, Rules, Sets, SwarmTable, TrackerMap, TrackerOrder, Tree};
 use crate::io::{CoordinatorOutput, Reason, Wake};
 use dunlin_base::{Rank, Rng, Time};
-use dunlin_control::{Control, Node, Register, ShutdownReason};
+use dunlin_control::{Control, Location, Register, ShutdownReason};
 pub use loads::LOAD_WAIT;
 pub use outcome::{Outcome, PlannedMove, Refusal, RefusalKind};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -134,7 +134,7 @@ enum Life {
 struct RankState {
     life: Life,
     /// When it last said anything.
-    heard: Time,
+    last_received: Time,
     /// When it last showed progress towards its registration.
     progress: Time,
     /// What it last said of its checking: bytes done and to do.
@@ -144,9 +144,9 @@ struct RankState {
     /// Whether it requests nothing more until it is answered (see [`Register::awaits_answers`]).
     awaits_answers: bool,
     /// What it was asked about its load.
-    queries: loads::Queries,
+    queries: loads::LoadQueries,
     /// Where it runs.
-    node: Option<Box<Node>>,
+    location: Option<Box<Location>>,
     /// Its place in the book of deadlines.
     due: Option<Time>,
 }
@@ -167,7 +167,7 @@ pub struct Coordinator {
     links: links::Links,
     vain: vain::Vain,
     /// Answers that wait for loads, in the order of their deadlines.
-    waiting: VecDeque<loads::Waiting>,
+    waiting: VecDeque<loads::PendingAnswer>,
     /// The deadlines of all ranks that have one.
     due: BTreeSet<(Time, Rank)>,
     rng: Rng,
@@ -181,13 +181,13 @@ impl Coordinator {
     pub fn new(config: CoordinatorConfig) -> Coordinator {
         let peer = RankState {
             life: Life::Expected,
-            heard: Time::ZERO,
+            last_received: Time::ZERO,
             progress: Time::ZERO,
             checked: None,
             register: None,
             awaits_answers: false,
-            queries: loads::Queries::default(),
-            node: None,
+            queries: loads::LoadQueries::default(),
+            location: None,
             due: None,
         };
         let mut coordinator = Coordinator {
@@ -220,9 +220,9 @@ impl Coordinator {
         match input {
             CoordinatorInput::Message { from, message } => self.message(now, from, message),
             CoordinatorInput::Timeout => self.expire(now),
-            CoordinatorInput::Lost { rank } => self.die(rank),
+            CoordinatorInput::Lost { rank } => self.mark_dead(rank),
             CoordinatorInput::Withdrawn { rank } => self.withdraw(rank),
-            CoordinatorInput::Heard { rank } => self.heard(now, rank),
+            CoordinatorInput::Heard { rank } => self.received(now, rank),
             CoordinatorInput::Interrupt => {
                 self.outcome.interrupted = true;
                 self.end(&ShutdownReason::Interrupted);
@@ -234,12 +234,12 @@ impl Coordinator {
     /// The next thing to do; `None` when the input is dealt with.
     pub fn poll(&mut self) -> Option<CoordinatorOutput> {
         let mut output = self.queue.pop_front()?;
-        if let CoordinatorOutput::Send { message: Control::Go(go), .. } = &mut output {
+        if let CoordinatorOutput::Send { message: Control::Start(go), .. } = &mut output {
             // Filled in here and not when queued: names for every rank at once would be a lot.
-            for outline in &mut go.torrents {
-                let info = self.table.info(outline.torrent);
+            for assignment in &mut go.torrents {
+                let info = self.table.info(assignment.torrent);
                 let files = info.map(|info| info.files.as_slice()).unwrap_or_default();
-                outline.names = files.iter().map(|file| file.name.clone()).collect();
+                assignment.names = files.iter().map(|file| file.name.clone()).collect();
             }
         }
         Some(output)
@@ -283,11 +283,11 @@ impl Coordinator {
             // Whoever is given up may come late, but only with a registration.
             Life::Dead | Life::Absent => {
                 if let Control::Register(register) = message {
-                    self.come_late(now, from, register);
+                    self.register_late(now, from, register);
                 }
                 return;
             }
-            Life::Expected | Life::Registered | Life::Complete => peer.heard = now,
+            Life::Expected | Life::Registered | Life::Complete => peer.last_received = now,
         }
         match message {
             Control::Checking { done, total } => peer.checking(now, done, total),
@@ -384,7 +384,7 @@ impl Coordinator {
     fn deadline(&self, peer: &RankState) -> Option<Time> {
         match peer.life {
             Life::Expected => Some(peer.progress + self.config.start_timeout),
-            Life::Registered | Life::Complete => Some(peer.heard + self.config.silence),
+            Life::Registered | Life::Complete => Some(peer.last_received + self.config.silence),
             Life::Absent | Life::Dead => None,
         }
     }

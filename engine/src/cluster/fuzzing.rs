@@ -1,7 +1,7 @@
 //! Checks of registrations that hold for any input. Fuzz targets and the replay of their corpus call them.
 
 use super::order::TrackerMap;
-use super::planner::{OnConflict, Rules, Settled, admit, make_sets};
+use super::planner::{OnConflict, PlannedSets, Rules, admit, make_sets};
 use super::swarm_table::SwarmTable;
 use dunlin_base::Rank;
 use dunlin_control::{Control, Register};
@@ -31,7 +31,7 @@ pub fn control(data: &[u8]) {
 /// The same registration of three ranks, and of one that comes late.
 fn registered(register: &Register, rules: &Rules<'_>) {
     let (first, second, third) = (Rank(0), Rank(1), Rank(2));
-    let other = Register { wants: Vec::new(), node: None, ..register.clone() };
+    let other = Register { wants: Vec::new(), location: None, ..register.clone() };
     let sets = make_sets(&[(first, register), (second, &other), (third, register)], rules);
     sets.check();
     if rules.placing && rules.on_conflict == OnConflict::FailName {
@@ -43,12 +43,12 @@ fn registered(register: &Register, rules: &Rules<'_>) {
     let mut table = SwarmTable::new(&sets, TrackerMap::Pieces);
     table.check();
     assert!(table.dump().len() <= register.files.len());
-    let (infos, loose) = (table.infos(), table.loose());
-    let settled = Settled { torrents: &infos, loose: &loose, tree: &sets.tree };
+    let (infos, unwanted) = (table.infos(), table.unwanted());
+    let settled = PlannedSets { torrents: &infos, unwanted: &unwanted, tree: &sets.tree };
     let late = admit(Rank(3), register, rules, settled);
-    for part in late.parts {
+    for part in late.assignments {
         if let Some(held) = &part.holding {
-            table.seat(part.torrent, held, held.whole || !part.wants);
+            table.set_holding(part.torrent, held, held.whole || !part.wants);
         }
     }
     table.check();

@@ -24,7 +24,7 @@ use crate::swarm::priorities::PiecePriorities;
 use crate::swarm::session::Session;
 use crate::swarm::torrent::{SwarmName, TorrentParams};
 use dunlin_base::{Bitfield, Endpoint, FileIndex, PieceIndex, Rng, Time, TorrentId};
-use dunlin_control::{Control, FailedFile, Go, Load, Outline, Register, Swarm, Want};
+use dunlin_control::{Control, FailedFile, Load, Register, Start, Swarm, TorrentAssignment, Want};
 use dunlin_metainfo::{Geometry, SetInfo, cluster_block_length};
 use dunlin_wire::Reserved;
 use std::collections::{BTreeMap, VecDeque};
@@ -49,7 +49,7 @@ enum TorrentPhase {
 /// A torrent that this rank takes part in.
 #[derive(Debug)]
 struct MemberTorrent {
-    outline: Outline,
+    assignment: TorrentAssignment,
     phase: TorrentPhase,
     info: Option<Arc<SetInfo>>,
     geometry: Option<Geometry>,
@@ -77,7 +77,7 @@ pub struct Member {
     running: bool,
     complete: bool,
     stopped: bool,
-    parts: BTreeMap<TorrentId, MemberTorrent>,
+    torrents: BTreeMap<TorrentId, MemberTorrent>,
     queue: VecDeque<TorrentId>,
     failed: Vec<FailedFile>,
     tree: link::TreeState,
@@ -101,7 +101,7 @@ impl Member {
             running: false,
             complete: false,
             stopped: false,
-            parts: BTreeMap::new(),
+            torrents: BTreeMap::new(),
             queue: VecDeque::new(),
             failed: Vec::new(),
             tree: link::TreeState::default(),
@@ -122,7 +122,7 @@ impl Member {
             Input::Checked(mut register) => {
                 register.awaits_answers = self.rules.awaits_answers;
                 self.register = Some((*register).clone());
-                self.tell(now, Control::Register(register));
+                self.send_control(now, Control::Register(register));
             }
             Input::Control(message) => self.control(now, message),
             Input::Opened { torrent, have, resumed } => self.opened(now, torrent, have, resumed),
@@ -163,10 +163,10 @@ impl Member {
     #[must_use]
     pub fn progress(&self) -> Progress {
         let mut progress = Progress { complete: self.complete, ..Progress::default() };
-        for (id, part) in self.parts.iter().filter(|(_, part)| part.outline.wants) {
-            let pieces = u64::from(part.outline.pieces);
+        for (id, entry) in self.torrents.iter().filter(|(_, entry)| entry.assignment.wants) {
+            let pieces = u64::from(entry.assignment.pieces);
             progress.pieces_wanted += pieces;
-            progress.pieces_have += match (part.phase, self.session.torrent(*id)) {
+            progress.pieces_have += match (entry.phase, self.session.torrent(*id)) {
                 (TorrentPhase::Running | TorrentPhase::Done, Some(torrent)) => {
                     u64::from(torrent.have.count())
                 }
@@ -180,8 +180,8 @@ impl Member {
     /// what waits for its turn is looked up after that.
     #[must_use]
     pub fn waits_for_files(&self) -> bool {
-        let wanted = self.parts.iter().filter(|(_, part)| part.outline.wants);
-        wanted.into_iter().all(|(id, part)| match part.phase {
+        let wanted = self.torrents.iter().filter(|(_, entry)| entry.assignment.wants);
+        wanted.into_iter().all(|(id, entry)| match entry.phase {
             TorrentPhase::LookingUp | TorrentPhase::Opening => false,
             TorrentPhase::Running => {
                 self.session.torrent(*id).is_none_or(|torrent| !torrent.downloads())
@@ -196,7 +196,7 @@ impl Member {
         &self.failed
     }
 
-    fn tell(&mut self, now: Time, message: Control) {
+    fn send_control(&mut self, now: Time, message: Control) {
         self.last_sent = now;
         self.session.push(Output::SendControl(message));
         self.session.timers().set(Reason::Alive, now + ALIVE);
@@ -208,13 +208,13 @@ impl Member {
 
     fn control(&mut self, now: Time, message: Control) {
         match message {
-            Control::Go(go) => self.go(now, *go),
+            Control::Start(go) => self.go(now, *go),
             Control::Swarm(swarm) => self.swarm(now, swarm),
             Control::Refused { name, reason } => self.refused(now, &name, &reason),
             Control::LoadQuery => {
                 let in_flight = self.session.torrents().map(|torrent| torrent.owed()).sum();
                 let served = self.session.stats().pieces_served;
-                self.tell(now, Control::Load(Load { served, in_flight }));
+                self.send_control(now, Control::Load(Load { served, in_flight }));
             }
             Control::Linkable { torrent, files, last } => {
                 self.linkable(now, torrent, &files, last);
@@ -243,7 +243,7 @@ impl Member {
     }
 
     /// The start barrier is open.
-    fn go(&mut self, now: Time, go: Go) {
+    fn go(&mut self, now: Time, go: Start) {
         if self.running || self.register.is_none() {
             return;
         }
@@ -251,22 +251,22 @@ impl Member {
         let wanted = go
             .torrents
             .iter()
-            .filter(|outline| outline.wants)
-            .map(|outline| outline.names.len() as u64)
+            .filter(|assignment| assignment.wants)
+            .map(|assignment| assignment.names.len() as u64)
             .sum();
         let missing = go.missing.iter().map(|missing| missing.name.clone()).collect();
         self.event(Event::Started { wanted, missing });
         go.missing.into_iter().for_each(|missing| self.fail(missing));
         let mut wanted = Vec::new();
-        for outline in go.torrents {
-            let id = outline.torrent;
-            let lookup = outline.wants && !outline.holds_all;
-            let links = lookup && outline.link.is_some();
+        for assignment in go.torrents {
+            let id = assignment.torrent;
+            let lookup = assignment.wants && !assignment.holds_all;
+            let links = lookup && assignment.link.is_some();
             if lookup && !links {
-                wanted.push((self.place_of(&outline), id));
+                wanted.push((self.place_of(&assignment), id));
             }
-            let unfinished = unfinished::Unfinished::new(outline.names.len(), outline.wants);
-            let part = MemberTorrent {
+            let unfinished = unfinished::Unfinished::new(assignment.names.len(), assignment.wants);
+            let entry = MemberTorrent {
                 phase: if links { TorrentPhase::Linking } else { TorrentPhase::Waiting },
                 info: None,
                 geometry: None,
@@ -277,9 +277,9 @@ impl Member {
                 linking: link::Linking::default(),
                 disk_full: None,
                 withdrawn: false,
-                outline,
+                assignment,
             };
-            self.parts.insert(id, part);
+            self.torrents.insert(id, entry);
             if !lookup {
                 self.open_own(now, id);
             }
@@ -291,12 +291,12 @@ impl Member {
 
     /// The place of a torrent in the order of our own wishes: the classic algorithm takes files one
     /// after another in that order.
-    fn place_of(&self, outline: &Outline) -> usize {
+    fn place_of(&self, assignment: &TorrentAssignment) -> usize {
         let wants = self.register.iter().flat_map(|register| &register.wants);
         wants
             .enumerate()
             .find(|(_, want)| match want {
-                Want::Name(name) => outline.names.contains(name),
+                Want::Name(name) => assignment.names.contains(name),
                 Want::Glob(_) => false,
             })
             .map_or(usize::MAX, |(place, _)| place)
@@ -308,46 +308,46 @@ impl Member {
 
     fn open(&mut self, id: TorrentId, info: Arc<SetInfo>, wants: bool) {
         let block_length = self.block_length(&info);
-        let Some(part) = self.parts.get_mut(&id) else { return };
-        part.phase = TorrentPhase::Opening;
-        part.geometry = Some(info.geometry(block_length));
-        part.info = Some(info.clone());
+        let Some(entry) = self.torrents.get_mut(&id) else { return };
+        entry.phase = TorrentPhase::Opening;
+        entry.geometry = Some(info.geometry(block_length));
+        entry.info = Some(info.clone());
         self.session.push(Output::Open { torrent: id, info, wants });
     }
 
     /// Looks up as many torrents as may run at a time: one under the course profile.
     fn look_up_next(&mut self, now: Time) {
         let limit = self.rules.active_torrents;
-        let busy = |part: &&MemberTorrent| {
-            part.outline.wants
+        let busy = |entry: &&MemberTorrent| {
+            entry.assignment.wants
                 && matches!(
-                    part.phase,
+                    entry.phase,
                     TorrentPhase::LookingUp | TorrentPhase::Opening | TorrentPhase::Running
                 )
         };
-        let mut active = self.parts.values().filter(busy).count();
+        let mut active = self.torrents.values().filter(busy).count();
         while active < limit {
             let Some(id) = self.queue.pop_front() else { return };
-            let Some(part) = self.parts.get_mut(&id) else { continue };
-            part.phase = TorrentPhase::LookingUp;
+            let Some(entry) = self.torrents.get_mut(&id) else { continue };
+            entry.phase = TorrentPhase::LookingUp;
             active += 1;
-            let name = part.outline.names[0].clone();
-            self.tell(now, Control::Lookup { name });
+            let name = entry.assignment.names[0].clone();
+            self.send_control(now, Control::Lookup { name });
         }
     }
 
     fn swarm(&mut self, now: Time, mut swarm: Box<Swarm>) {
         let id = swarm.torrent;
-        let Some(part) = self.parts.get_mut(&id) else { return };
+        let Some(entry) = self.torrents.get_mut(&id) else { return };
         // The answer to a lookup has the metainfo, that to a refresh has not.
         let refreshed = swarm.info.is_none();
         if refreshed {
-            part.refresh.answered();
+            entry.refresh.answered();
             self.awaited = self.awaited.saturating_sub(1);
         }
-        match (part.phase, swarm.info.take()) {
+        match (entry.phase, swarm.info.take()) {
             (TorrentPhase::LookingUp, Some(info)) => {
-                part.swarm = Some(swarm);
+                entry.swarm = Some(swarm);
                 self.open(id, info, true);
             }
             (TorrentPhase::Running, _) => self.refreshed(now, id, &swarm),
@@ -360,40 +360,41 @@ impl Member {
 
     fn refused(&mut self, now: Time, name: &str, reason: &str) {
         let id = self
-            .parts
+            .torrents
             .iter()
-            .find(|(_, part)| {
-                let waits = matches!(part.phase, TorrentPhase::LookingUp | TorrentPhase::Running);
-                waits && part.outline.names.iter().any(|n| n == name)
+            .find(|(_, entry)| {
+                let waits = matches!(entry.phase, TorrentPhase::LookingUp | TorrentPhase::Running);
+                waits && entry.assignment.names.iter().any(|n| n == name)
             })
             .map(|(id, _)| *id);
         if let Some(id) = id {
-            self.fail_part(now, id, reason);
+            self.fail_torrent(now, id, reason);
         }
     }
 
     fn opened(&mut self, now: Time, id: TorrentId, have: Bitfield, resumed: u32) {
-        let Some(part) = self.parts.get_mut(&id).filter(|part| part.phase == TorrentPhase::Opening)
+        let Some(entry) =
+            self.torrents.get_mut(&id).filter(|entry| entry.phase == TorrentPhase::Opening)
         else {
             return;
         };
-        let (Some(info), Some(geometry)) = (&part.info, &part.geometry) else { return };
+        let (Some(info), Some(geometry)) = (&entry.info, &entry.geometry) else { return };
         if have.len() != geometry.pieces() {
             return;
         }
-        part.phase = TorrentPhase::Running;
-        part.lacks = (0..geometry.files())
+        entry.phase = TorrentPhase::Running;
+        entry.lacks = (0..geometry.files())
             .map(|file| {
                 let pieces = geometry.file_pieces(FileIndex(file));
                 pieces.filter(|raw| !have.has(PieceIndex(*raw))).count() as u32
             })
             .collect();
         let whole: Vec<FileIndex> = (0u32..)
-            .zip(&part.lacks)
+            .zip(&entry.lacks)
             .filter(|(_, lacks)| **lacks == 0)
             .map(|(file, _)| FileIndex(file))
             .collect();
-        let (wants, swarm) = (part.outline.wants, part.swarm.take());
+        let (wants, swarm) = (entry.assignment.wants, entry.swarm.take());
         let (info_hash, geometry) = (info.info_hash(), geometry.clone());
         self.session.stats_mut().pieces_resumed += u64::from(resumed);
         let pieces = geometry.pieces();
@@ -424,7 +425,7 @@ impl Member {
 
     fn open_failed(&mut self, now: Time, id: TorrentId, error: &LocalError) {
         tracing::warn!(torrent = %id, %error, "storage could not be opened");
-        self.fail_part(now, id, &error.message);
+        self.fail_torrent(now, id, &error.message);
     }
 
     fn drain(&mut self, now: Time) {
@@ -444,17 +445,17 @@ impl Member {
     }
 
     fn piece_done(&mut self, now: Time, id: TorrentId, piece: PieceIndex) {
-        let Some(part) = self.parts.get_mut(&id) else { return };
-        part.disk_full = None;
-        let Some(geometry) = &part.geometry else { return };
+        let Some(entry) = self.torrents.get_mut(&id) else { return };
+        entry.disk_full = None;
+        let Some(geometry) = &entry.geometry else { return };
         let mut finished = Vec::new();
         for file in geometry.piece_files(piece) {
             let index = file as usize;
             if geometry.file_pieces(FileIndex(file)).contains(&piece.0)
-                && let Some(lacks) = part.lacks.get_mut(index)
+                && let Some(lacks) = entry.lacks.get_mut(index)
             {
                 *lacks = lacks.saturating_sub(1);
-                if *lacks == 0 && part.unfinished.has(FileIndex(file)) {
+                if *lacks == 0 && entry.unfinished.has(FileIndex(file)) {
                     finished.push(FileIndex(file));
                 }
             }
@@ -471,17 +472,17 @@ impl Member {
 
     fn disk_failed(&mut self, now: Time, id: TorrentId, piece: PieceIndex, error: &LocalError) {
         let patience = self.config.stall_timeout;
-        let Some(part) = self.parts.get_mut(&id) else { return };
+        let Some(entry) = self.torrents.get_mut(&id) else { return };
         if error.disk_full {
-            let (since, _) = part.disk_full.get_or_insert((now, error.message.clone()));
+            let (since, _) = entry.disk_full.get_or_insert((now, error.message.clone()));
             if now.since(*since) < patience {
                 return;
             }
         }
-        let Some(geometry) = &part.geometry else { return };
+        let Some(geometry) = &entry.geometry else { return };
         let files: Vec<FileIndex> = match error.disk_full {
             // Nothing could be written for so long: there is no room for any of them.
-            true => part.unfinished.iter().collect(),
+            true => entry.unfinished.iter().collect(),
             false => geometry
                 .piece_files(piece)
                 .filter(|file| geometry.file_pieces(FileIndex(*file)).contains(&piece.0))
@@ -499,13 +500,13 @@ impl Member {
         }
         self.linked(now, id, file);
         self.event(Event::FileComplete { torrent: id, file });
-        self.tell(now, Control::FileComplete { torrent: id, files: vec![file] });
+        self.send_control(now, Control::FileComplete { torrent: id, files: vec![file] });
         self.close_part(now, id);
     }
 
     /// Marks a file as finished or failed; false if it was already.
     fn settle(&mut self, id: TorrentId, file: FileIndex) -> bool {
-        self.parts.get_mut(&id).is_some_and(|part| part.unfinished.settle(file))
+        self.torrents.get_mut(&id).is_some_and(|entry| entry.unfinished.settle(file))
     }
 
     fn fail(&mut self, failed: FailedFile) {
@@ -517,14 +518,15 @@ impl Member {
         if !self.settle(id, file) {
             return;
         }
-        let name = self.parts[&id].outline.names.get(file.index()).cloned().unwrap_or_default();
+        let name =
+            self.torrents[&id].assignment.names.get(file.index()).cloned().unwrap_or_default();
         self.fail(FailedFile { name, reason: reason.to_owned() });
         self.session.abandon(now, id, file);
         self.close_part(now, id);
     }
 
-    fn fail_part(&mut self, now: Time, id: TorrentId, reason: &str) {
-        let files = self.parts.get(&id).map_or(0, |part| part.outline.names.len() as u32);
+    fn fail_torrent(&mut self, now: Time, id: TorrentId, reason: &str) {
+        let files = self.torrents.get(&id).map_or(0, |entry| entry.assignment.names.len() as u32);
         for file in (0..files).map(FileIndex) {
             self.fail_file(now, id, file, reason);
         }
@@ -533,9 +535,9 @@ impl Member {
 
     /// A torrent of which every file is finished or failed makes room for the next.
     fn close_part(&mut self, now: Time, id: TorrentId) {
-        let Some(part) = self.parts.get_mut(&id) else { return };
-        if part.phase != TorrentPhase::Done && !part.unfinished.any() {
-            part.phase = TorrentPhase::Done;
+        let Some(entry) = self.torrents.get_mut(&id) else { return };
+        if entry.phase != TorrentPhase::Done && !entry.unfinished.any() {
+            entry.phase = TorrentPhase::Done;
             self.look_up_next(now);
         }
     }
@@ -544,13 +546,13 @@ impl Member {
         if !self.running || self.complete || self.stopped || !self.queue.is_empty() {
             return;
         }
-        if self.parts.values().any(|part| part.unfinished.any()) || !self.tree_is_finished() {
+        if self.torrents.values().any(|entry| entry.unfinished.any()) || !self.tree_is_finished() {
             return;
         }
         self.complete = true;
         let failed = self.failed.clone();
         self.event(Event::AllComplete);
-        self.tell(now, Control::AllComplete { failed });
+        self.send_control(now, Control::AllComplete { failed });
     }
 
     fn timeout(&mut self, now: Time) {
@@ -566,7 +568,7 @@ impl Member {
             self.fail_stalled(now);
         }
         if self.session.timers().take(Reason::Alive, now) {
-            self.tell(now, Control::Alive);
+            self.send_control(now, Control::Alive);
         }
     }
 
@@ -576,9 +578,9 @@ impl Member {
     /// If one does not hold.
     pub fn check(&self) {
         self.session.check();
-        for (id, part) in &self.parts {
+        for (id, entry) in &self.torrents {
             let Some(torrent) = self.session.torrent(*id) else { continue };
-            for (file, lacks) in (0u32..).zip(&part.lacks) {
+            for (file, lacks) in (0u32..).zip(&entry.lacks) {
                 let pieces = torrent.geometry.file_pieces(FileIndex(file));
                 let missing = pieces.filter(|raw| !torrent.have.has(PieceIndex(*raw))).count();
                 assert_eq!(*lacks as usize, missing, "file {file} of {id:?}");

@@ -15,18 +15,18 @@ use std::fmt;
 use std::sync::Arc;
 
 mod build;
+mod conflicts;
 mod differs;
-mod late;
+mod late_join;
 mod links;
 mod moves;
 mod names;
 mod sites;
 mod space;
 mod tree;
-mod truth;
-mod wishes;
+mod want_table;
 
-pub use late::{Admission, LatePart, Settled, admit};
+pub use late_join::{Admission, LateAssignment, PlannedSets, admit};
 pub use tree::Tree;
 
 /// The most pieces of a set. Larger ones are split, so that a torrent's bitfield stays under 256
@@ -150,7 +150,7 @@ impl SetPlan {
 
 /// A file that nobody wants. It does not move, but the tracker knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LooseFile {
+pub struct UnwantedFile {
     /// Its name.
     pub name: String,
     /// The hashes of its pieces.
@@ -179,7 +179,7 @@ pub struct Sets {
     /// The sets, by number: in the order of their first names.
     pub torrents: Vec<SetPlan>,
     /// Files that nobody wants, by name.
-    pub loose: Vec<LooseFile>,
+    pub unwanted: Vec<UnwantedFile>,
     /// Names whose owners disagree. Only under [`OnConflict::Refuse`].
     pub conflicts: Vec<Conflict>,
     /// What stands in the way. Empty with `force`, and when placing.
@@ -208,7 +208,7 @@ impl Sets {
     /// If they do not.
     pub fn check(&self) {
         let mut firsts = Vec::new();
-        let mut names: Vec<&str> = self.loose.iter().map(|file| file.name.as_str()).collect();
+        let mut names: Vec<&str> = self.unwanted.iter().map(|file| file.name.as_str()).collect();
         for set in &self.torrents {
             let pieces = set.info.hashes.len();
             assert!(pieces as u64 <= MAX_SET_PIECES || set.info.files.len() == 1);
@@ -240,7 +240,7 @@ impl Sets {
 
 /// A registered copy of a file.
 #[derive(Clone, Copy)]
-struct Copy<'a> {
+struct RegisteredCopy<'a> {
     rank: Rank,
     file: &'a OwnedFile,
     /// Whether an owner's copy is not where the rank's wanted files go.
@@ -256,12 +256,12 @@ struct Held<'a> {
     /// Whether it is there under its name, and no other content is.
     whole: bool,
     /// What stands where its wanted files go; `None` for nothing.
-    at_dest: Option<Found<'a>>,
+    at_dest: Option<DestContent<'a>>,
 }
 
 /// What stands at a destination.
 #[derive(Clone, Copy)]
-enum Found<'a> {
+enum DestContent<'a> {
     Whole,
     /// Pieces of an unfinished file; `None` means all.
     Part(Option<&'a Bitfield>),
@@ -276,27 +276,28 @@ pub fn make_sets(registers: &[(Rank, &Register)], rules: &Rules<'_>) -> Sets {
     let lists = names::Lists::new(&by_rank);
     let names = lists.names(rules);
     let sites = sites::Sites::new(&by_rank);
-    let mut wishes = wishes::Wishes::new(&by_rank, &names, rules.pins);
+    let mut want_table = want_table::WantTable::new(&by_rank, &names, rules.pins);
     let mut sets = Sets::default();
-    let mut judge = truth::Judge { rules, names: &names, sites: &sites, sets: &mut sets };
-    let rulings = judge.all(&wishes);
-    sets.tree = tree::tree(&names, &rulings, &mut sets.notes);
-    let mut plan = build::build(&rulings, &wishes, &sites, rules.placing);
+    let mut resolver =
+        conflicts::ConflictResolver { rules, names: &names, sites: &sites, sets: &mut sets };
+    let resolutions = resolver.all(&want_table);
+    sets.tree = tree::tree(&names, &resolutions, &mut sets.notes);
+    let mut plan = build::build(&resolutions, &want_table, &sites, rules.placing);
     let differs = rules.compare.then(|| {
         // What is there is no matter of space.
         let mut all = Sets { tree: sets.tree.clone(), ..Sets::default() };
-        let plan = build::build(&rulings, &wishes, &sites, rules.placing);
-        plan.into_sets(&names, &rulings, &wishes, &sites, &mut all);
-        differs::differs(&names, &rulings, &wishes, &sites, &by_rank, &all)
+        let plan = build::build(&resolutions, &want_table, &sites, rules.placing);
+        plan.into_sets(&names, &resolutions, &want_table, &sites, &mut all);
+        differs::differs(&names, &resolutions, &want_table, &sites, &by_rank, &all)
     });
     if rules.placing {
-        let dropped = space::too_small(&plan, &by_rank, &sites, &wishes);
+        let dropped = space::too_small(&plan, &by_rank, &sites, &want_table);
         if !dropped.is_empty() {
-            wishes.drop_ranks(dropped);
-            plan = build::build(&rulings, &wishes, &sites, rules.placing);
+            want_table.drop_ranks(dropped);
+            plan = build::build(&resolutions, &want_table, &sites, rules.placing);
         }
     }
-    plan.into_sets(&names, &rulings, &wishes, &sites, &mut sets);
+    plan.into_sets(&names, &resolutions, &want_table, &sites, &mut sets);
     sets.differs = differs.unwrap_or_default();
     sets
 }

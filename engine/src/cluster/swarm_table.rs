@@ -23,7 +23,7 @@ pub struct SwarmTable {
     torrents: Vec<SwarmEntry>,
     /// (torrent, file), in the order of the files' names.
     names: Vec<(TorrentId, FileIndex)>,
-    loose: Vec<Loose>,
+    unwanted: Vec<UnwantedEntry>,
     loads: BTreeMap<Rank, u64>,
     hidden: BTreeSet<Rank>,
     /// The racks of ranks whose racks are known, by number.
@@ -44,7 +44,7 @@ pub struct Listing {
 struct SwarmEntry {
     info: Arc<SetInfo>,
     geometry: Geometry,
-    seats: BTreeMap<Rank, Seat>,
+    records: BTreeMap<Rank, MemberRecord>,
     /// The members, in the order of their arrival.
     members: Vec<Rank>,
     /// The members that have everything.
@@ -56,7 +56,7 @@ struct SwarmEntry {
 /// What is known of a rank in a torrent. Who has something but has not asked for the swarm yet is
 /// no member: it could not serve, for it does not know the set.
 #[derive(Clone, Debug)]
-struct Seat {
+struct MemberRecord {
     is_member: bool,
     have: Have,
 }
@@ -69,7 +69,7 @@ enum Have {
 }
 
 #[derive(Clone, Debug)]
-struct Loose {
+struct UnwantedEntry {
     name: String,
     hashes: PieceHashes,
     holders: BTreeMap<Rank, Have>,
@@ -114,10 +114,10 @@ impl SwarmTable {
     /// wanting the set, and all who have every file of it whole; but nobody who links it.
     #[must_use]
     pub fn new(sets: &Sets, map: TrackerMap) -> SwarmTable {
-        let loose = sets
-            .loose
+        let unwanted = sets
+            .unwanted
             .iter()
-            .map(|file| Loose {
+            .map(|file| UnwantedEntry {
                 name: file.name.clone(),
                 hashes: file.hashes.clone(),
                 holders: file
@@ -131,7 +131,7 @@ impl SwarmTable {
             map,
             torrents: Vec::new(),
             names: Vec::new(),
-            loose,
+            unwanted,
             loads: BTreeMap::new(),
             hidden: BTreeSet::new(),
             racks: BTreeMap::new(),
@@ -143,14 +143,14 @@ impl SwarmTable {
             table.torrents.push(SwarmEntry {
                 info,
                 geometry,
-                seats: BTreeMap::new(),
+                records: BTreeMap::new(),
                 members: Vec::new(),
                 sources: Vec::new(),
                 racks: BTreeMap::new(),
             });
             for held in &set.holders {
                 let serves = held.whole || !set.wants(held.rank);
-                table.seat(number, held, serves && !set.links.contains_key(&held.rank));
+                table.set_holding(number, held, serves && !set.links.contains_key(&held.rank));
             }
             let files = 0..set.info.files.len() as u32;
             names.extend(files.map(|file| (number, FileIndex(file))));
@@ -162,12 +162,12 @@ impl SwarmTable {
 
     /// Notes down what a rank has of a torrent, in place of what was known; as a member if it can
     /// serve without asking for the swarm.
-    pub fn seat(&mut self, torrent: TorrentId, held: &Holding, is_member: bool) {
+    pub fn set_holding(&mut self, torrent: TorrentId, held: &Holding, is_member: bool) {
         let rack = self.racks.get(&held.rank).copied();
         let Some(torrent) = self.torrent_mut(torrent) else { return };
         torrent.leave(held.rank);
-        let seat = Seat { is_member: false, have: Have::of(held.pieces.as_ref()) };
-        torrent.seats.insert(held.rank, seat);
+        let record = MemberRecord { is_member: false, have: Have::of(held.pieces.as_ref()) };
+        torrent.records.insert(held.rank, record);
         if is_member {
             torrent.join(held.rank, rack);
         }
@@ -223,8 +223,8 @@ impl SwarmTable {
 
     /// Whether the name is known but in no torrent, because nobody wants it.
     #[must_use]
-    pub fn is_loose(&self, name: &str) -> bool {
-        self.loose.binary_search_by(|file| file.name.as_str().cmp(name)).is_ok()
+    pub fn is_unwanted(&self, name: &str) -> bool {
+        self.unwanted.binary_search_by(|file| file.name.as_str().cmp(name)).is_ok()
     }
 
     /// The metainfo of all torrents, by number.
@@ -235,8 +235,8 @@ impl SwarmTable {
 
     /// The names that are known but in no torrent, because nobody wants them.
     #[must_use]
-    pub fn loose(&self) -> Vec<&str> {
-        self.loose.iter().map(|file| file.name.as_str()).collect()
+    pub fn unwanted(&self) -> Vec<&str> {
+        self.unwanted.iter().map(|file| file.name.as_str()).collect()
     }
 
     /// Makes `rank` a member, the last to arrive. Nothing happens if it is one.
@@ -258,7 +258,7 @@ impl SwarmTable {
         for torrent in &mut self.torrents {
             torrent.leave(rank);
         }
-        for file in &mut self.loose {
+        for file in &mut self.unwanted {
             file.holders.remove(&rank);
         }
         self.loads.remove(&rank);
@@ -270,16 +270,16 @@ impl SwarmTable {
     #[must_use]
     pub fn held_by(&self, rank: Rank) -> Vec<TorrentId> {
         let has = |torrent: &SwarmEntry| {
-            torrent.seats.get(&rank).is_some_and(|seat| !matches!(seat.have, Have::Nothing))
+            torrent.records.get(&rank).is_some_and(|record| !matches!(record.have, Have::Nothing))
         };
         let torrents = (0..).map(TorrentId).zip(&self.torrents);
         torrents.filter(|(_, torrent)| has(torrent)).map(|(id, _)| id).collect()
     }
 
     /// Everybody who takes part in a torrent, or has something of it, and whether that is all of it.
-    pub fn seated(&self, torrent: TorrentId) -> impl Iterator<Item = (Rank, bool)> + '_ {
-        let seats = self.torrent(torrent).into_iter().flat_map(|torrent| &torrent.seats);
-        seats.map(|(rank, seat)| (*rank, matches!(seat.have, Have::All)))
+    pub fn holders(&self, torrent: TorrentId) -> impl Iterator<Item = (Rank, bool)> + '_ {
+        let records = self.torrent(torrent).into_iter().flat_map(|torrent| &torrent.records);
+        records.map(|(rank, record)| (*rank, matches!(record.have, Have::All)))
     }
 
     /// Forgets `rank` in one torrent.
@@ -393,10 +393,10 @@ impl SwarmTable {
         let ranks: BTreeSet<Rank> = members.iter().map(|member| member.rank).collect();
         let mut owners = Vec::new();
         for rank in ranks.into_iter().filter(|rank| *rank != asker) {
-            let Some(seat) = torrent.seats.get(&rank).filter(|seat| seat.is_member) else {
+            let Some(record) = torrent.records.get(&rank).filter(|record| record.is_member) else {
                 continue;
             };
-            match &seat.have {
+            match &record.have {
                 Have::Nothing => {}
                 Have::All => owners.push((rank, Bitfield::full(torrent.geometry.pieces()))),
                 Have::Some(pieces) => owners.push((rank, (**pieces).clone())),
@@ -421,16 +421,16 @@ impl SwarmTable {
         };
         let mut dump = Vec::new();
         for torrent in &self.torrents {
-            let shown = |seat: &Seat| seat.is_member || self.map == TrackerMap::Pieces;
-            let seats = torrent.seats.iter().filter(|(_, seat)| shown(seat));
-            let holders = seats.map(|(rank, seat)| (*rank, &seat.have)).collect();
+            let shown = |record: &MemberRecord| record.is_member || self.map == TrackerMap::Pieces;
+            let records = torrent.records.iter().filter(|(_, record)| shown(record));
+            let holders = records.map(|(rank, record)| (*rank, &record.have)).collect();
             for (index, file) in (0..).map(FileIndex).zip(&torrent.info.files) {
                 let pieces = torrent.geometry.file_pieces(index);
                 let hashes = torrent.info.file_hashes(index);
                 dump.push((file.name.clone(), rows(&hashes, pieces.start, &holders)));
             }
         }
-        for file in &self.loose {
+        for file in &self.unwanted {
             let holders = file.holders.iter().map(|(rank, have)| (*rank, have)).collect();
             dump.push((file.name.clone(), rows(&file.hashes, 0, &holders)));
         }
@@ -447,23 +447,23 @@ impl SwarmTable {
             torrent.check();
         }
         assert!(self.names.is_sorted_by(|a, b| self.name(*a) < self.name(*b)));
-        assert!(self.loose.is_sorted_by(|a, b| a.name < b.name));
+        assert!(self.unwanted.is_sorted_by(|a, b| a.name < b.name));
     }
 }
 
 impl SwarmEntry {
     fn is_member(&self, rank: Rank) -> bool {
-        self.seats.get(&rank).is_some_and(|seat| seat.is_member)
+        self.records.get(&rank).is_some_and(|record| record.is_member)
     }
 
     fn join(&mut self, rank: Rank, rack: Option<u32>) {
-        let nothing = Seat { is_member: false, have: Have::Nothing };
-        let seat = self.seats.entry(rank).or_insert(nothing);
-        if std::mem::replace(&mut seat.is_member, true) {
+        let nothing = MemberRecord { is_member: false, have: Have::Nothing };
+        let record = self.records.entry(rank).or_insert(nothing);
+        if std::mem::replace(&mut record.is_member, true) {
             return;
         }
         self.members.push(rank);
-        if matches!(seat.have, Have::All) {
+        if matches!(record.have, Have::All) {
             self.sources.push(rank);
         }
         if let Some(rack) = rack {
@@ -472,7 +472,7 @@ impl SwarmEntry {
     }
 
     fn leave(&mut self, rank: Rank) {
-        if self.seats.remove(&rank).is_some_and(|seat| seat.is_member) {
+        if self.records.remove(&rank).is_some_and(|record| record.is_member) {
             let lists = [&mut self.members, &mut self.sources];
             let lists = lists.into_iter().chain(self.racks.values_mut());
             lists.for_each(|list| list.retain(|other| *other != rank));
@@ -482,10 +482,12 @@ impl SwarmEntry {
     /// A member has these pieces now.
     fn add(&mut self, rank: Rank, pieces: impl Iterator<Item = PieceIndex>) {
         let of = self.geometry.pieces();
-        let Some(seat) = self.seats.get_mut(&rank).filter(|seat| seat.is_member) else { return };
-        let had_all = matches!(seat.have, Have::All);
-        pieces.filter(|piece| piece.0 < of).for_each(|piece| seat.have.add(piece, of));
-        if !had_all && matches!(seat.have, Have::All) {
+        let Some(record) = self.records.get_mut(&rank).filter(|record| record.is_member) else {
+            return;
+        };
+        let had_all = matches!(record.have, Have::All);
+        pieces.filter(|piece| piece.0 < of).for_each(|piece| record.have.add(piece, of));
+        if !had_all && matches!(record.have, Have::All) {
             self.sources.push(rank);
         }
     }
@@ -494,16 +496,16 @@ impl SwarmEntry {
         let unique = |list: &[Rank]| list.iter().collect::<BTreeSet<_>>().len() == list.len();
         assert!(unique(&self.members) && unique(&self.sources));
         assert!(self.members.iter().all(|rank| self.is_member(*rank)));
-        let members = self.seats.values().filter(|seat| seat.is_member);
+        let members = self.records.values().filter(|record| record.is_member);
         assert_eq!(members.count(), self.members.len());
-        let all = |rank: &Rank| self.seats.get(rank).is_some_and(|seat| seat.has_all());
+        let all = |rank: &Rank| self.records.get(rank).is_some_and(|record| record.has_all());
         assert_eq!(self.members.iter().filter(|rank| all(rank)).count(), self.sources.len());
         assert!(self.sources.iter().all(all));
         for list in self.racks.values() {
             assert!(unique(list) && list.iter().all(|rank| self.is_member(*rank)));
         }
-        for seat in self.seats.values() {
-            if let Have::Some(pieces) = &seat.have {
+        for record in self.records.values() {
+            if let Have::Some(pieces) = &record.have {
                 assert_eq!(pieces.len(), self.geometry.pieces());
                 assert!(pieces.count() > 0 && !pieces.is_full());
             }
@@ -511,7 +513,7 @@ impl SwarmEntry {
     }
 }
 
-impl Seat {
+impl MemberRecord {
     fn has_all(&self) -> bool {
         matches!(self.have, Have::All)
     }

@@ -34,7 +34,7 @@ use dunlin_base::{
     Bitfield, BlockRef, ConnId, Endpoint, PeerId, PieceIndex, PieceKey, Rank, Rate, Rng, Time,
     TorrentId,
 };
-use dunlin_control::{Control, OwnedFile, Register, Standing, Want};
+use dunlin_control::{Control, OwnedFile, Provenance, Register, Want};
 use dunlin_engine::cluster::coordinator::{Coordinator, CoordinatorConfig, CoordinatorInput};
 use dunlin_engine::cluster::member::Member;
 use dunlin_engine::cluster::{OnConflict, TrackerMap, TrackerOrder};
@@ -157,7 +157,7 @@ pub fn file(name: &str, pieces: u32, have: Option<Bitfield>) -> OwnedFile {
         piece_length: PIECE as u32,
         hashes: PieceHashes::Sha1(hashes.into()),
         pieces: have,
-        standing: Standing::Owner,
+        provenance: Provenance::Owner,
         bytes: u64::from(pieces) * PIECE,
         sha256: None,
     }

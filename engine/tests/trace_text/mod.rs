@@ -92,7 +92,7 @@ pub fn control(message: &Control) -> String {
         Control::Checking { .. } => "checking",
         Control::Register(_) => "register",
         Control::Alive => "alive",
-        Control::Go(_) => "start",
+        Control::Start(_) => "start",
         Control::Lookup { .. } => "lookup",
         Control::Swarm(_) => "swarm",
         Control::Refused { name, .. } => return format!("refused {name}"),

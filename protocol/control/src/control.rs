@@ -22,7 +22,7 @@ pub enum Control {
     /// Peer → tracker: nothing to say, but alive. Sent when nothing else was for a while.
     Alive,
     /// Tracker → all: the start barrier (classic: ACK, TRACKER_READY).
-    Go(Box<Go>),
+    Start(Box<Start>),
     /// Peer → tracker: which swarm has this file? (classic: FILE_REQUEST, SWARM_REQUEST)
     Lookup {
         /// The file's name.
@@ -92,7 +92,7 @@ pub struct Register {
     /// `files` has.
     pub unreadable: Vec<FailedFile>,
     /// The host it runs on; `None` where ranks of one host do not help each other.
-    pub node: Option<Node>,
+    pub location: Option<Location>,
     /// Whether its own files are not where wanted ones go: what it owns and wants is then copied there,
     /// and a second copy of the name tells what stands there.
     pub elsewhere: bool,
@@ -106,7 +106,7 @@ pub struct Register {
 
 /// Where a peer runs, for whoever shares a host or a rack with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Node {
+pub struct Location {
     /// The same text for ranks that see the same files.
     pub host: String,
     /// The same text for hosts that are near each other; empty if nobody said.
@@ -158,7 +158,7 @@ pub struct OwnedFile {
     /// Which pieces are here; `None` means all.
     pub pieces: Option<Bitfield>,
     /// How the peer came by it.
-    pub standing: Standing,
+    pub provenance: Provenance,
     /// Bytes of the payload (differs from `length` for a token file).
     pub bytes: u64,
     /// The SHA-256 of the whole file, where the plan pins it.
@@ -167,7 +167,7 @@ pub struct OwnedFile {
 
 /// How much a peer's copy of a file counts when copies differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Standing {
+pub enum Provenance {
     /// The plan says that the peer has it: it is an owner.
     Owner,
     /// A whole file that stands at the place where a wanted file goes.
@@ -178,9 +178,9 @@ pub enum Standing {
 
 /// The start of the run, as one rank needs to know it.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Go {
+pub struct Start {
     /// The torrents that this rank takes part in.
-    pub torrents: Vec<Outline>,
+    pub torrents: Vec<TorrentAssignment>,
     /// Names and patterns that this rank wants and cannot get, each with its reason.
     pub missing: Vec<FailedFile>,
     /// Ranks that never registered.
@@ -196,7 +196,7 @@ pub struct Go {
 /// What a rank is told of a torrent at the start: enough for a holder to serve it, and for a wanter
 /// to know what to look up. The file names are the set's, in its order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outline {
+pub struct TorrentAssignment {
     /// Its number.
     pub torrent: TorrentId,
     /// The names of its files, in order.
@@ -295,7 +295,7 @@ impl Control {
             | Control::Load(_)
             | Control::FileComplete { .. }
             | Control::AllComplete { .. } => true,
-            Control::Go(_)
+            Control::Start(_)
             | Control::Swarm(_)
             | Control::Refused { .. }
             | Control::LoadQuery
@@ -312,7 +312,7 @@ impl Control {
             Control::Checking { .. } => "checking",
             Control::Register(_) => "register",
             Control::Alive => "alive",
-            Control::Go(_) => "go",
+            Control::Start(_) => "go",
             Control::Lookup { .. } => "lookup",
             Control::Swarm(_) => "swarm",
             Control::Refused { .. } => "refused",

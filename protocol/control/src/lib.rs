@@ -21,7 +21,7 @@ pub mod fuzzing;
 
 pub use codec::{decode, encode};
 pub use control::{
-    Control, FailedFile, Go, LinkFrom, Load, Member, Node, Outline, OwnedFile, Refresh, Register,
-    ShutdownReason, Space, Standing, Swarm, WITHDRAWN, Want,
+    Control, FailedFile, LinkFrom, Load, Location, Member, OwnedFile, Provenance, Refresh,
+    Register, ShutdownReason, Space, Start, Swarm, TorrentAssignment, WITHDRAWN, Want,
 };
 pub use error::ControlError;

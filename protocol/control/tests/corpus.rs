@@ -52,7 +52,7 @@ fn every_message_has_a_right_sample() {
         Control::Register(register) => {
             !register.files.is_empty()
                 && !register.entries.is_empty()
-                && register.node.is_some()
+                && register.location.is_some()
                 && register.stands.is_some()
         }
         _ => false,
@@ -64,7 +64,7 @@ fn every_message_has_a_right_sample() {
     };
     assert!(right.iter().any(awaits), "a registration of profile course");
     let linked = |message: &Control| match message {
-        Control::Go(go) => go.torrents.iter().any(|outline| outline.link.is_some()),
+        Control::Start(go) => go.torrents.iter().any(|assignment| assignment.link.is_some()),
         _ => false,
     };
     assert!(right.iter().any(linked), "a start with links");

@@ -1,7 +1,7 @@
 //! The configuration of a run's peers: which files each has, and what it wants.
 
 use dunlin_base::Rank;
-use dunlin_control::{FailedFile, Node};
+use dunlin_control::{FailedFile, Location};
 use dunlin_metainfo::TreeEntry;
 use dunlin_plan::{Have, Pattern, TokenFile};
 use std::collections::BTreeSet;
@@ -73,7 +73,7 @@ pub struct Placement {
     /// Files that it should have wanted and cannot take, each with its reason. They count as failed.
     pub refused: Vec<FailedFile>,
     /// Where it runs; `None` where ranks of one host do not help each other.
-    pub node: Option<Node>,
+    pub location: Option<Location>,
     /// A lower rank of this host writes into the same folder: this one neither checks nor writes the
     /// files there.
     pub mirrors: bool,

@@ -425,7 +425,7 @@ impl Peer {
 
     fn control(&mut self, now: Time, control: Control) {
         self.recorder.trace_control(now, &control);
-        if let Control::Go(go) = &control {
+        if let Control::Start(go) = &control {
             self.recorder.started_with(go);
             self.replace = Arc::new(go.replace.iter().cloned().collect());
             if self.mode == Mode::Place {

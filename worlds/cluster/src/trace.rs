@@ -261,7 +261,7 @@ fn numbers(ranks: &[Rank]) -> Vec<u32> {
 pub fn classic_control(control: &Control) -> Option<&'static str> {
     match control {
         Control::Register(_) => Some("INIT"),
-        Control::Go(_) => Some("ACK"),
+        Control::Start(_) => Some("ACK"),
         Control::Lookup { .. } => Some("FILE_REQUEST"),
         Control::Swarm(_) => Some("SWARM"),
         Control::Refused { .. } => Some("NACK"),

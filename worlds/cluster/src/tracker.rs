@@ -90,12 +90,12 @@ impl Tracker {
         while let Some(output) = self.coordinator.poll() {
             match output {
                 CoordinatorOutput::Send { to, message } => {
-                    if let Control::Go(go) = &message
+                    if let Control::Start(go) = &message
                         && self.trace.is_some()
                     {
-                        for outline in &go.torrents {
-                            let names = || outline.names.clone();
-                            self.names.entry(outline.torrent).or_insert_with(names);
+                        for assignment in &go.torrents {
+                            let names = || assignment.names.clone();
+                            self.names.entry(assignment.torrent).or_insert_with(names);
                         }
                     }
                     self.sends.push_back((to, message));

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use dunlin_base::{FileIndex, Rank, TorrentId};
 use dunlin_cluster::content::{Content, SharedResources};
 use dunlin_cluster::{FoundFile, PeerContent, Placement};
-use dunlin_control::{FailedFile, OwnedFile, Register, Standing};
+use dunlin_control::{FailedFile, OwnedFile, Provenance, Register};
 use dunlin_disk::pieces::PieceStore;
 use dunlin_disk::{Budget, DiskError, FileKind, Fs, MemFs, RealFs, list_files, path_of, scan_tree};
 use dunlin_hash::{HashPool, Sha256};
@@ -173,7 +173,7 @@ fn a_tree_arrives_and_a_second_run_reads_only_metadata() {
     assert!(fs.bytes_read() - before < 5_000, "only the two lists of hashes");
     for owned in &source.files {
         let found = file(&there, &owned.name);
-        assert_eq!((&found.hashes, found.standing), (&owned.hashes, Standing::InPlace));
+        assert_eq!((&found.hashes, found.provenance), (&owned.hashes, Provenance::InPlace));
     }
     let stands: Vec<_> = there.stands.unwrap().into_iter().map(|entry| entry.name).collect();
     assert_eq!(stands, ["model", "model/d", "model/link", "model/same", "model/void"]);
@@ -265,9 +265,9 @@ fn who_gives_and_takes_tells_both_copies() {
         .files
         .iter()
         .filter(|file| file.name == "model/a")
-        .map(|file| (file.standing, file.length))
+        .map(|file| (file.provenance, file.length))
         .collect();
-    assert_eq!(copies, [(Standing::Owner, 500_000), (Standing::InPlace, 3)]);
+    assert_eq!(copies, [(Provenance::Owner, 500_000), (Provenance::InPlace, 3)]);
     let source = register(&giver(&fs));
     assert_eq!(cast(&fs, &source, &both), 0, "copied, not fetched");
     assert_eq!(entries(&fs, "/dst/model"), entries(&fs, "/src"));
@@ -289,8 +289,12 @@ fn a_source_that_stands_where_it_goes_is_left_alone() {
     let same = Setup { source: "/top/model", dest: "/top", gives: true, ..setup() };
     let content = content(&fs, same);
     let told = register(&content);
-    let standings: Vec<_> = told.files.iter().map(|file| file.standing).collect();
-    assert_eq!(standings, [Standing::Owner, Standing::InPlace].repeat(3), "it has what it wants");
+    let provenance: Vec<_> = told.files.iter().map(|file| file.provenance).collect();
+    assert_eq!(
+        provenance,
+        [Provenance::Owner, Provenance::InPlace].repeat(3),
+        "it has what it wants"
+    );
     let before = fs.look(Path::new("/top/model/a")).unwrap();
     content.set_tree(told.entries.clone().into());
     for (owned, number) in told.files.iter().step_by(2).zip(0..) {

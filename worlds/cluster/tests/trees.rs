@@ -6,7 +6,7 @@ use dunlin_cluster::{
     FabricKind, FoundFile, Mode, PeerConfig, PeerContent, Placement, Report, RunConfig, RunControl,
     VirtualConfig, run,
 };
-use dunlin_control::Node;
+use dunlin_control::Location;
 use dunlin_disk::{Fs, MemFs, list_files, scan_tree};
 use dunlin_engine::cluster::OnConflict;
 use dunlin_metainfo::TreeEntry;
@@ -89,7 +89,7 @@ impl Cast {
         let (rack, at) = (String::new(), dest(rank).to_str().unwrap().to_owned());
         let placement = Placement {
             entries: source.entries.clone(),
-            node: Some(Node { host, rack, dest: at, device: 1 }),
+            location: Some(Location { host, rack, dest: at, device: 1 }),
             delete: self.delete,
             cache: Some("/cache".into()),
             ..Placement::default()

@@ -1,13 +1,13 @@
 //! Ranks that come when others have given them up: they are taken in, and the run waits for them.
 
 use super::{Coordinator, CoordinatorInput, Life, Phase, PlannedMove};
-use crate::cluster::{Admission, Settled, admit};
+use crate::cluster::{Admission, PlannedSets, admit};
 use dunlin_base::{Rank, Time};
-use dunlin_control::{Control, Go, LinkFrom, Outline, Register, ShutdownReason};
+use dunlin_control::{Control, LinkFrom, Register, ShutdownReason, Start, TorrentAssignment};
 
 impl Coordinator {
     /// A registration of a rank that was absent or dead. Before the start it counts like any other.
-    pub(super) fn come_late(&mut self, now: Time, from: Rank, register: Box<Register>) {
+    pub(super) fn register_late(&mut self, now: Time, from: Rank, register: Box<Register>) {
         if let Err(fault) = register.check() {
             return self.refuse_fault(from, &fault);
         }
@@ -19,7 +19,7 @@ impl Coordinator {
             self.outcome.returned.insert(at, from);
         }
         if let Some(peer) = self.peer_mut(from) {
-            peer.heard = now;
+            peer.last_received = now;
         }
         self.set_life(from, Life::Registered);
         if self.phase == Phase::Collecting {
@@ -28,19 +28,19 @@ impl Coordinator {
             }
             return;
         }
-        self.seat_rank(from, &register);
-        self.take_in(from, &register);
+        self.register_rank(from, &register);
+        self.admit_late(from, &register);
     }
 
     /// Tells a late rank to go: for the sets that it wants as they are, and with what it brings.
-    fn take_in(&mut self, from: Rank, register: &Register) {
-        let (infos, loose) = (self.table.infos(), self.table.loose());
-        let settled = Settled { torrents: &infos, loose: &loose, tree: &self.tree };
+    fn admit_late(&mut self, from: Rank, register: &Register) {
+        let (infos, unwanted) = (self.table.infos(), self.table.unwanted());
+        let settled = PlannedSets { torrents: &infos, unwanted: &unwanted, tree: &self.tree };
         let admission = admit(from, register, &self.rules(), settled);
         self.plan_late(from, &admission);
         let mut torrents = Vec::new();
         let mut wanted = Vec::new();
-        for part in &admission.parts {
+        for part in &admission.assignments {
             let whole = part.holding.as_ref().is_some_and(|held| held.whole);
             let settled = whole && !register.elsewhere;
             let link = match part.wants && !settled {
@@ -48,13 +48,17 @@ impl Coordinator {
                 false => None,
             };
             if let Some(held) = &part.holding {
-                self.table.seat(part.torrent, held, link.is_none() && (whole || !part.wants));
+                self.table.set_holding(
+                    part.torrent,
+                    held,
+                    link.is_none() && (whole || !part.wants),
+                );
             }
             if part.wants {
                 wanted.push((part.torrent, link));
             }
             let pieces = infos.get(part.torrent.0 as usize).map_or(0, |info| info.hashes.len());
-            torrents.push(Outline {
+            torrents.push(TorrentAssignment {
                 torrent: part.torrent,
                 names: Vec::new(),
                 pieces: pieces as u32,
@@ -63,14 +67,14 @@ impl Coordinator {
                 link: link.and_then(|rank| self.link_from(rank)),
             });
         }
-        let go = Go {
+        let go = Start {
             torrents,
             missing: admission.missing,
             absent: self.outcome.absent.clone(),
             replace: admission.replace,
             entries: admission.entries,
         };
-        self.send(from, Control::Go(Box::new(go)));
+        self.send(from, Control::Start(Box::new(go)));
         for (torrent, link) in wanted {
             self.note_late(from, torrent, link);
         }
@@ -80,7 +84,8 @@ impl Coordinator {
     fn plan_late(&mut self, from: Rank, admission: &Admission) {
         let at = self.outcome.plan.partition_point(|planned| planned.rank < from);
         let known = self.outcome.plan.get(at).is_some_and(|planned| planned.rank == from);
-        let wants = !admission.entries.is_empty() || admission.parts.iter().any(|part| part.wants);
+        let wants =
+            !admission.entries.is_empty() || admission.assignments.iter().any(|part| part.wants);
         if !known && wants {
             let planned = PlannedMove::new(from, admission.moved);
             self.outcome.bytes_wanted = self.outcome.bytes_wanted.saturating_add(planned.wanted());
@@ -90,8 +95,8 @@ impl Coordinator {
 
     /// From where others link what `rank` has.
     pub(super) fn link_from(&self, rank: Rank) -> Option<LinkFrom> {
-        let node = self.peer(rank)?.node.as_ref()?;
-        Some(LinkFrom { rank, dest: node.dest.clone() })
+        let location = self.peer(rank)?.location.as_ref()?;
+        Some(LinkFrom { rank, dest: location.dest.clone() })
     }
 
     /// The run is over: whoever registers now has done nothing and must not think so.

@@ -19,16 +19,16 @@ impl Coordinator {
         if !failed.is_empty() {
             self.outcome.failed.insert(from, failed);
         }
-        self.gives_no_more(from);
+        self.finish_links(from);
     }
 
     /// A rank lives. Whoever is given up only comes back by registering, and whoever has yet to come is
     /// expected to make progress.
-    pub(super) fn heard(&mut self, now: Time, rank: Rank) {
+    pub(super) fn received(&mut self, now: Time, rank: Rank) {
         if let Some(peer) = self.peer_mut(rank)
             && matches!(peer.life, Life::Registered | Life::Complete)
         {
-            peer.heard = now;
+            peer.last_received = now;
             self.rearm(rank);
         }
     }
@@ -41,15 +41,15 @@ impl Coordinator {
         self.expire_loads(now);
         for rank in passed {
             match self.peer(rank).map(|peer| peer.life) {
-                Some(Life::Expected) => self.give_up(rank),
-                _ => self.die(rank),
+                Some(Life::Expected) => self.mark_absent(rank),
+                _ => self.mark_dead(rank),
             }
         }
     }
 
     /// A rank is gone: it leaves all swarms, and the others are told. Who is absent or dead already
     /// cannot die.
-    pub(super) fn die(&mut self, rank: Rank) {
+    pub(super) fn mark_dead(&mut self, rank: Rank) {
         match self.peer(rank).map(|peer| peer.life) {
             Some(Life::Expected | Life::Registered | Life::Complete) => {}
             Some(Life::Absent | Life::Dead) | None => return,
@@ -60,7 +60,7 @@ impl Coordinator {
         }
         self.table.leave(rank);
         self.forget_load(rank);
-        self.lose_links(rank);
+        self.drop_links(rank);
         self.forget_vain(rank);
         let at = self.outcome.dead.partition_point(|other| *other < rank);
         self.outcome.dead.insert(at, rank);

@@ -24,7 +24,7 @@ pub(super) struct Links {
     /// Late ranks that want a torrent.
     late: BTreeSet<(Rank, TorrentId)>,
     /// By who waits.
-    follows: BTreeMap<(Rank, TorrentId), Follow>,
+    follows: BTreeMap<(Rank, TorrentId), Follower>,
     /// By who is waited for.
     followed: BTreeMap<(Rank, TorrentId), BTreeSet<Rank>>,
     /// Files that stand in the folders of ranks that somebody may link from.
@@ -34,10 +34,10 @@ pub(super) struct Links {
 }
 
 #[derive(Clone, Debug)]
-struct Follow {
+struct Follower {
     from: Rank,
     /// What has been told.
-    told: Files,
+    sent: Files,
 }
 
 /// Files of a torrent, by index.
@@ -84,13 +84,13 @@ impl Links {
     }
 
     fn follow(&mut self, rank: Rank, torrent: TorrentId, from: Rank, files: u32) {
-        self.follows.insert((rank, torrent), Follow { from, told: Files::new(files) });
+        self.follows.insert((rank, torrent), Follower { from, sent: Files::new(files) });
         self.followed.entry((from, torrent)).or_default().insert(rank);
     }
 
     /// Ends that `rank` waits for somebody.
     fn unfollow(&mut self, rank: Rank, torrent: TorrentId) {
-        let Some(Follow { from, .. }) = self.follows.remove(&(rank, torrent)) else { return };
+        let Some(Follower { from, .. }) = self.follows.remove(&(rank, torrent)) else { return };
         let key = (from, torrent);
         if let Some(others) = self.followed.get_mut(&key) {
             others.remove(&rank);
@@ -110,7 +110,7 @@ impl Links {
         for ((rank, torrent), follow) in &self.follows {
             let others = self.followed.get(&(follow.from, *torrent));
             assert!(others.is_some_and(|others| others.contains(rank)));
-            assert!(!follow.told.0.is_full() || follow.told.0.is_empty());
+            assert!(!follow.sent.0.is_full() || follow.sent.0.is_empty());
         }
         let count = self.followed.values().map(BTreeSet::len).sum::<usize>();
         assert_eq!(count, self.follows.len());
@@ -140,40 +140,40 @@ impl Coordinator {
     }
 
     /// Tells everyone who links what is ready for it, once all have been told to go.
-    pub(super) fn tell_ready(&mut self) {
+    pub(super) fn send_ready_links(&mut self) {
         let followed: Vec<(Rank, TorrentId)> = self.links.followed.keys().copied().collect();
         for (from, torrent) in followed {
             let Some(ready) = self.links.done.get(&(from, torrent)).map(Files::all) else {
                 continue;
             };
-            self.tell_followers(from, torrent, &ready);
+            self.send_to_followers(from, torrent, &ready);
         }
     }
 
     /// A rank has these files under their names.
     pub(super) fn file_complete(&mut self, from: Rank, torrent: TorrentId, files: &[FileIndex]) {
-        let has_node = self.peer(from).is_some_and(|peer| peer.node.is_some());
-        if !has_node || !self.links.wants(from, torrent) {
+        let has_location = self.peer(from).is_some_and(|peer| peer.location.is_some());
+        if !has_location || !self.links.wants(from, torrent) {
             return;
         }
         let count = self.file_count(torrent);
         let done = self.links.done.entry((from, torrent)).or_insert(Files::new(count));
         let fresh: Vec<FileIndex> = files.iter().copied().filter(|file| done.add(*file)).collect();
-        self.tell_followers(from, torrent, &fresh);
+        self.send_to_followers(from, torrent, &fresh);
     }
 
-    fn tell_followers(&mut self, from: Rank, torrent: TorrentId, files: &[FileIndex]) {
+    fn send_to_followers(&mut self, from: Rank, torrent: TorrentId, files: &[FileIndex]) {
         for rank in self.links.followers(from, torrent) {
-            self.tell_linkable(rank, torrent, files);
+            self.send_linkable(rank, torrent, files);
         }
     }
 
     /// Tells a rank of files that it has not heard of; with the last of them it follows nobody.
-    fn tell_linkable(&mut self, rank: Rank, torrent: TorrentId, files: &[FileIndex]) {
+    fn send_linkable(&mut self, rank: Rank, torrent: TorrentId, files: &[FileIndex]) {
         let Some(follow) = self.links.follows.get_mut(&(rank, torrent)) else { return };
         let fresh: Vec<FileIndex> =
-            files.iter().copied().filter(|file| follow.told.add(*file)).collect();
-        let last = follow.told.0.is_full();
+            files.iter().copied().filter(|file| follow.sent.add(*file)).collect();
+        let last = follow.sent.0.is_full();
         if fresh.is_empty() {
             return;
         }
@@ -184,20 +184,20 @@ impl Coordinator {
     }
 
     /// Nothing more comes from where a rank linked.
-    fn tell_last(&mut self, rank: Rank, torrent: TorrentId) {
+    fn send_last_linkable(&mut self, rank: Rank, torrent: TorrentId) {
         self.links.unfollow(rank, torrent);
         self.send(rank, Control::Linkable { torrent, files: Vec::new(), last: true });
     }
 
     /// A rank has all that it will ever have. Who shares its folder need not try what it tried; others
     /// fetch the rest themselves.
-    pub(super) fn gives_no_more(&mut self, from: Rank) {
+    pub(super) fn finish_links(&mut self, from: Rank) {
         let failed = self.outcome.failed.contains_key(&from);
         let followed: Vec<TorrentId> =
             self.links.followed.range(of(from)).map(|((_, torrent), _)| *torrent).collect();
         for torrent in followed {
             for rank in self.links.followers(from, torrent) {
-                self.tell_last(rank, torrent);
+                self.send_last_linkable(rank, torrent);
                 if failed && self.same_folder(from, rank) {
                     self.links.hopeless.insert((rank, torrent), from);
                 }
@@ -207,7 +207,7 @@ impl Coordinator {
 
     /// A rank is gone. One that shares its folder takes over, and the others there wait for that one;
     /// who has a folder of its own fetches the rest itself.
-    pub(super) fn lose_links(&mut self, gone: Rank) {
+    pub(super) fn drop_links(&mut self, gone: Rank) {
         let follows: Vec<TorrentId> =
             self.links.follows.range(of(gone)).map(|((_, torrent), _)| *torrent).collect();
         follows.into_iter().for_each(|torrent| self.links.unfollow(gone, torrent));
@@ -218,20 +218,20 @@ impl Coordinator {
             let mut heir = None;
             for rank in self.links.followers(gone, torrent) {
                 if !self.same_folder(gone, rank) {
-                    self.tell_last(rank, torrent);
+                    self.send_last_linkable(rank, torrent);
                 } else if let Some(heir) = heir {
-                    let told = self.links.follows.get(&(rank, torrent)).map(|f| f.told.clone());
+                    let sent = self.links.follows.get(&(rank, torrent)).map(|f| f.sent.clone());
                     self.links.unfollow(rank, torrent);
                     self.links.follow(rank, torrent, heir, files);
-                    if let (Some(follow), Some(told)) =
-                        (self.links.follows.get_mut(&(rank, torrent)), told)
+                    if let (Some(follow), Some(sent)) =
+                        (self.links.follows.get_mut(&(rank, torrent)), sent)
                     {
-                        follow.told = told;
+                        follow.sent = sent;
                     }
                     let done = self.links.done.get(&(heir, torrent)).map(Files::all);
-                    self.tell_linkable(rank, torrent, &done.unwrap_or_default());
+                    self.send_linkable(rank, torrent, &done.unwrap_or_default());
                 } else {
-                    self.tell_last(rank, torrent);
+                    self.send_last_linkable(rank, torrent);
                     heir = Some(rank);
                 }
             }
@@ -255,8 +255,8 @@ impl Coordinator {
     }
 
     fn same_folder(&self, one: Rank, other: Rank) -> bool {
-        let node = |rank| self.peer(rank).and_then(|peer| peer.node.as_ref());
-        match (node(one), node(other)) {
+        let location = |rank| self.peer(rank).and_then(|peer| peer.location.as_ref());
+        match (location(one), location(other)) {
             (Some(one), Some(other)) => one.host == other.host && one.dest == other.dest,
             _ => false,
         }
@@ -265,11 +265,12 @@ impl Coordinator {
     /// From whom a late rank links a torrent: from who writes into its folder, whoever that is; else,
     /// if it has nothing of it, from the lowest rank of its file system that follows nobody.
     pub(super) fn late_link(&self, rank: Rank, torrent: TorrentId, has_any: bool) -> Option<Rank> {
-        let node = self.peer(rank)?.node.as_ref()?;
+        let location = self.peer(rank)?.location.as_ref()?;
         let near = self.ranks().filter(|other| {
-            let other_node = self.peer(*other).and_then(|peer| peer.node.as_ref());
+            let other_location = self.peer(*other).and_then(|peer| peer.location.as_ref());
             *other != rank
-                && other_node.is_some_and(|of| of.host == node.host && of.device == node.device)
+                && other_location
+                    .is_some_and(|of| of.host == location.host && of.device == location.device)
                 && self.is_living(*other)
                 && self.links.wants(*other, torrent)
                 && self.will_give(*other, torrent)
@@ -298,6 +299,6 @@ impl Coordinator {
         let files = self.file_count(torrent);
         self.links.follow(rank, torrent, from, files);
         let done = self.links.done.get(&(from, torrent)).map(Files::all);
-        self.tell_linkable(rank, torrent, &done.unwrap_or_default());
+        self.send_linkable(rank, torrent, &done.unwrap_or_default());
     }
 }

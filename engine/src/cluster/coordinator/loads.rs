@@ -27,7 +27,7 @@ const MAX_WAITING: usize = 4;
 
 /// The load queries of one rank.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Queries {
+pub(super) struct LoadQueries {
     /// How many were sent.
     sent: u64,
     /// The last one is not answered yet.
@@ -42,7 +42,7 @@ pub(super) struct Queries {
 
 /// An answer that waits for loads.
 #[derive(Clone, Debug)]
-pub(super) struct Waiting {
+pub(super) struct PendingAnswer {
     to: Rank,
     /// The name that was looked up; none if it is the answer to a refresh.
     name: Option<String>,
@@ -53,7 +53,7 @@ pub(super) struct Waiting {
     until: Time,
 }
 
-impl Queries {
+impl LoadQueries {
     /// The number of a query that is sent now, or as soon as the owed one is answered; and whether it
     /// is to be sent now.
     fn ask(&mut self) -> (u64, bool) {
@@ -90,7 +90,7 @@ impl Coordinator {
                 self.query(rank);
             }
         }
-        self.waiting.push_back(Waiting { to, name, swarms, reports, until: now + LOAD_WAIT });
+        self.waiting.push_back(PendingAnswer { to, name, swarms, reports, until: now + LOAD_WAIT });
         if self.waiting.iter().filter(|waiting| waiting.to == to).count() > MAX_WAITING {
             let own = self.waiting.iter_mut().filter(|waiting| waiting.to == to);
             own.for_each(|waiting| waiting.reports.clear());
@@ -131,7 +131,7 @@ impl Coordinator {
         if again {
             self.query(from);
         }
-        let waits_for = |waiting: &mut Waiting| {
+        let waits_for = |waiting: &mut PendingAnswer| {
             waiting.reports.get(&from).is_some_and(|number| *number <= answered)
         };
         for waiting in &mut self.waiting {
@@ -145,7 +145,7 @@ impl Coordinator {
     /// Nothing comes from this rank any more, and nothing is sent to it.
     pub(super) fn forget_load(&mut self, rank: Rank) {
         if let Some(peer) = self.peer_mut(rank) {
-            peer.queries = Queries::default();
+            peer.queries = LoadQueries::default();
         }
         self.waiting.retain(|waiting| waiting.to != rank);
         self.wait_no_more_for(rank);
@@ -186,7 +186,7 @@ impl Coordinator {
                 self.waiting.push_back(waiting);
                 continue;
             }
-            let Waiting { to, name, swarms, .. } = waiting;
+            let PendingAnswer { to, name, swarms, .. } = waiting;
             for (torrent, ranks) in swarms {
                 self.answer(to, torrent, name.clone(), &ranks);
             }

@@ -3,7 +3,9 @@
 use super::{Coordinator, Life, Phase, PlannedMove, RankState, Refusal, RefusalKind};
 use crate::cluster::{Conflict, OnConflict, Rules, Sets, SwarmTable, make_sets};
 use dunlin_base::{Rank, Time, TorrentId, format_size};
-use dunlin_control::{Control, ControlError, Go, Outline, Register, ShutdownReason, Space};
+use dunlin_control::{
+    Control, ControlError, Register, ShutdownReason, Space, Start, TorrentAssignment,
+};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
@@ -25,7 +27,7 @@ impl Coordinator {
             return;
         }
         if let Err(fault) = register.check() {
-            self.give_up(from);
+            self.mark_absent(from);
             return self.refuse_fault(from, &fault);
         }
         self.set_life(from, Life::Registered);
@@ -41,21 +43,21 @@ impl Coordinator {
     }
 
     /// Notes down where a rank is, whether it serves, and whether it awaits its answers.
-    pub(super) fn seat_rank(&mut self, rank: Rank, register: &Register) {
+    pub(super) fn register_rank(&mut self, rank: Rank, register: &Register) {
         if !register.shares {
             self.table.hide(rank);
         }
-        if let Some(node) = &register.node {
-            self.table.set_rack(rank, &node.rack);
+        if let Some(location) = &register.location {
+            self.table.set_rack(rank, &location.rack);
         }
         if let Some(peer) = self.peer_mut(rank) {
-            peer.node = register.node.clone().map(Box::new);
+            peer.location = register.location.clone().map(Box::new);
             peer.awaits_answers = register.awaits_answers;
         }
     }
 
     /// Nobody waits for this rank any more.
-    pub(super) fn give_up(&mut self, rank: Rank) {
+    pub(super) fn mark_absent(&mut self, rank: Rank) {
         self.set_life(rank, Life::Absent);
         let at = self.outcome.absent.partition_point(|other| *other < rank);
         self.outcome.absent.insert(at, rank);
@@ -98,13 +100,13 @@ impl Coordinator {
             return self.end(&ShutdownReason::Checked);
         }
         for (rank, register) in &registers {
-            self.seat_rank(*rank, register);
+            self.register_rank(*rank, register);
         }
         self.note_links(&sets.torrents);
         self.tree = std::mem::take(&mut sets.tree);
         self.phase = Phase::Running;
         self.go(now, sets);
-        self.tell_ready();
+        self.send_ready_links();
     }
 
     fn plan(&mut self, sets: &mut Sets) {
@@ -118,7 +120,7 @@ impl Coordinator {
     }
 
     fn go(&mut self, now: Time, mut sets: Sets) {
-        let mut outlines: BTreeMap<Rank, Vec<Outline>> = BTreeMap::new();
+        let mut assignments: BTreeMap<Rank, Vec<TorrentAssignment>> = BTreeMap::new();
         for (number, set) in (0..).map(TorrentId).zip(&sets.torrents) {
             let mut parts: BTreeMap<Rank, bool> =
                 set.wanters.iter().map(|rank| (*rank, false)).collect();
@@ -129,8 +131,9 @@ impl Coordinator {
                 let pieces = set.info.hashes.len() as u32;
                 let link = set.links.get(&rank).and_then(|from| self.link_from(*from));
                 let holds_all = holds_all && link.is_none();
-                let outline = Outline { torrent: number, names, pieces, holds_all, wants, link };
-                outlines.entry(rank).or_default().push(outline);
+                let assignment =
+                    TorrentAssignment { torrent: number, names, pieces, holds_all, wants, link };
+                assignments.entry(rank).or_default().push(assignment);
             }
         }
         let living: Vec<Rank> = self
@@ -142,17 +145,17 @@ impl Coordinator {
             if let Some(peer) = self.peer_mut(rank) {
                 // The barrier may have taken long for the tracker itself: silence counts from now
                 // on.
-                peer.heard = peer.heard.max(now);
+                peer.last_received = peer.last_received.max(now);
             }
             self.rearm(rank);
-            let go = Go {
-                torrents: outlines.remove(&rank).unwrap_or_default(),
+            let go = Start {
+                torrents: assignments.remove(&rank).unwrap_or_default(),
                 missing: sets.missing.remove(&rank).unwrap_or_default(),
                 absent: self.outcome.absent.clone(),
                 replace: sets.replace.remove(&rank).unwrap_or_default(),
                 entries: sets.entries.remove(&rank).unwrap_or_default(),
             };
-            self.send(rank, Control::Go(Box::new(go)));
+            self.send(rank, Control::Start(Box::new(go)));
         }
     }
 }

@@ -9,7 +9,7 @@ impl Coordinator {
     /// Answers by name with metainfo and swarm, and makes the asker a member at once.
     pub(super) fn lookup(&mut self, now: Time, from: Rank, name: String) {
         let Some(torrent) = self.table.find(&name) else {
-            let reason = match self.table.is_loose(&name) {
+            let reason = match self.table.is_unwanted(&name) {
                 true => "no peer wanted it when the run began, so it has no swarm",
                 false => "no peer has a file of this name",
             };

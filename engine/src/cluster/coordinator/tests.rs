@@ -1,6 +1,6 @@
 use super::*;
 use dunlin_base::{Bitfield, FileIndex, PieceIndex, TorrentId};
-use dunlin_control::{FailedFile, Load, Member, OwnedFile, Refresh, Space, Standing, Want};
+use dunlin_control::{FailedFile, Load, Member, OwnedFile, Provenance, Refresh, Space, Want};
 use dunlin_metainfo::{EntryKind, EntryMeta, PieceHashes, TreeEntry};
 
 mod late;
@@ -103,7 +103,7 @@ impl Run {
 
 /// A registration drawn as text: `a=ABC` owned, `a@ABC` in place, `a~ABC/101` a part, `+a` and
 /// `*a/**` wanted, `!` shares nothing, `%7/100` 100 bytes free on device 7, `-a` unreadable, `:d` a
-/// folder, `elsewhere` owned files elsewhere, `&host:folder` a node, in rack `r`, `awaits` profile
+/// folder, `elsewhere` owned files elsewhere, `&host:folder` a location, in rack `r`, `awaits` profile
 /// course. A letter is a piece of 4 bytes.
 fn registration(text: &str) -> Register {
     let mut register = Register { shares: true, ..Register::default() };
@@ -129,7 +129,7 @@ fn registration(text: &str) -> Register {
             "&" => {
                 let (host, dest) = rest.split_once(':').unwrap();
                 let (host, dest) = (host.to_owned(), dest.to_owned());
-                register.node = Some(Node { host, rack: "r".to_owned(), dest, device: 1 });
+                register.location = Some(Location { host, rack: "r".to_owned(), dest, device: 1 });
             }
             _ if word == "elsewhere" => register.elsewhere = true,
             _ if word == "awaits" => register.awaits_answers = true,
@@ -160,10 +160,10 @@ fn owned(word: &str) -> OwnedFile {
         piece_length,
         hashes: PieceHashes::Sha1(hashes.collect()),
         pieces,
-        standing: match kind {
-            "@" => Standing::InPlace,
-            "~" => Standing::Part,
-            _ => Standing::Owner,
+        provenance: match kind {
+            "@" => Provenance::InPlace,
+            "~" => Provenance::Part,
+            _ => Provenance::Owner,
         },
         bytes: length,
         sha256: None,
@@ -173,14 +173,18 @@ fn owned(word: &str) -> OwnedFile {
 fn draw(output: &CoordinatorOutput) -> String {
     let CoordinatorOutput::Send { to, message } = output else { return "finished".to_owned() };
     let rest = match message {
-        Control::Go(go) => {
-            let torrents = go.torrents.iter().map(|outline| {
-                let holds = if outline.holds_all { "!" } else { "" };
-                let wants = if outline.wants { "?" } else { "" };
-                let link = outline.link.as_ref();
+        Control::Start(go) => {
+            let torrents = go.torrents.iter().map(|assignment| {
+                let holds = if assignment.holds_all { "!" } else { "" };
+                let wants = if assignment.wants { "?" } else { "" };
+                let link = assignment.link.as_ref();
                 let link =
                     link.map_or(String::new(), |link| format!("<{}:{}", link.rank, link.dest));
-                format!(" {:?}({}){holds}{wants}{link}", outline.torrent, outline.names.join(" "))
+                format!(
+                    " {:?}({}){holds}{wants}{link}",
+                    assignment.torrent,
+                    assignment.names.join(" ")
+                )
             });
             let mut text: String = torrents.collect();
             let missing: Vec<String> = go.missing.iter().map(|one| one.name.clone()).collect();
@@ -569,7 +573,7 @@ fn nonsense_changes_nothing() {
         (2, Control::FileComplete { torrent: far, files: vec![FileIndex(0)] }),
         (2, Control::FileComplete { torrent: TorrentId(0), files: vec![FileIndex(9)] }),
         (2, Control::Refresh(Refresh { torrents: vec![(far, vec![])], forced: true, vain: 0 })),
-        (2, Control::Go(Box::default())),
+        (2, Control::Start(Box::default())),
         (2, Control::Shutdown(ShutdownReason::Done)),
         (2, Control::Departed { rank: Rank(1) }),
         (2, Control::LoadQuery),

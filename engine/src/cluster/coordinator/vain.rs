@@ -27,13 +27,13 @@ impl Coordinator {
             let held = self.table.held_by(rank);
             self.vain.withdrawn.extend(held.into_iter().map(|torrent| (torrent, rank)));
         }
-        self.die(rank);
+        self.mark_dead(rank);
     }
 
     /// What a rank has of torrents cannot be read any more.
     pub(super) fn withdraw_from(&mut self, rank: Rank, torrents: &[(TorrentId, Vec<PieceIndex>)]) {
         for (torrent, _) in torrents {
-            if self.table.seated(*torrent).any(|(seated, _)| seated == rank) {
+            if self.table.holders(*torrent).any(|(holder, _)| holder == rank) {
                 self.vain.withdrawn.insert(*torrent, rank);
                 self.table.withdraw(*torrent, rank);
             }
@@ -50,15 +50,15 @@ impl Coordinator {
         }
         asks.insert(from);
         let limit = self.config.members;
-        let mut seated = 0;
-        let hopeless = self.table.seated(torrent).all(|(rank, has_all)| {
-            seated += 1;
+        let mut holder = 0;
+        let hopeless = self.table.holders(torrent).all(|(rank, has_all)| {
+            holder += 1;
             let asks = &self.vain.asks[&torrent];
             let gains = !asks.contains(&rank) && self.life_of(rank) == Some(Life::Registered);
             !has_all && !gains
         });
         // Of a large swarm nobody knows all members.
-        let all_known = limit == 0 || seated <= limit;
+        let all_known = limit == 0 || holder <= limit;
         if !hopeless || !all_known || self.expected > 0 {
             return;
         }

@@ -33,18 +33,19 @@ pub(super) enum TreeState {
 impl Member {
     /// A neighbour has files; this may be the last that it has.
     pub(super) fn linkable(&mut self, now: Time, id: TorrentId, files: &[FileIndex], last: bool) {
-        let Some(part) = self.parts.get_mut(&id).filter(|part| part.phase == TorrentPhase::Linking)
+        let Some(entry) =
+            self.torrents.get_mut(&id).filter(|entry| entry.phase == TorrentPhase::Linking)
         else {
             return;
         };
-        let Some(from) = part.outline.link.clone() else { return };
-        part.linking.over |= last;
+        let Some(from) = entry.assignment.link.clone() else { return };
+        entry.linking.over |= last;
         for file in files {
-            let open = part.unfinished.has(*file);
-            let Some(name) = part.outline.names.get(file.index()).filter(|_| open) else {
+            let open = entry.unfinished.has(*file);
+            let Some(name) = entry.assignment.names.get(file.index()).filter(|_| open) else {
                 continue;
             };
-            if part.linking.asked.insert(*file) {
+            if entry.linking.asked.insert(*file) {
                 let (name, from) = (name.clone(), from.clone());
                 self.session.push(Output::Link { torrent: id, file: *file, name, from });
             }
@@ -54,8 +55,8 @@ impl Member {
 
     /// A file was linked.
     pub(super) fn linked(&mut self, now: Time, id: TorrentId, file: FileIndex) {
-        if let Some(part) = self.parts.get_mut(&id)
-            && part.linking.asked.remove(&file)
+        if let Some(entry) = self.torrents.get_mut(&id)
+            && entry.linking.asked.remove(&file)
         {
             self.fetch_the_rest(now, id);
         }
@@ -68,21 +69,21 @@ impl Member {
         file: FileIndex,
         error: &LocalError,
     ) {
-        let Some(part) = self.parts.get_mut(&id) else { return };
-        if part.linking.asked.remove(&file) {
+        let Some(entry) = self.torrents.get_mut(&id) else { return };
+        if entry.linking.asked.remove(&file) {
             tracing::info!(torrent = %id, file = file.0, %error, "it is fetched instead of linked");
-            part.linking.over = true;
+            entry.linking.over = true;
             self.fetch_the_rest(now, id);
         }
     }
 
     /// Where nothing more can be linked, the rest is looked up.
     fn fetch_the_rest(&mut self, now: Time, id: TorrentId) {
-        let Some(part) = self.parts.get_mut(&id) else { return };
-        let rest = part.unfinished.any();
-        let idle = part.phase == TorrentPhase::Linking && part.linking.asked.is_empty();
-        if idle && part.linking.over && rest {
-            part.phase = TorrentPhase::Waiting;
+        let Some(entry) = self.torrents.get_mut(&id) else { return };
+        let rest = entry.unfinished.any();
+        let idle = entry.phase == TorrentPhase::Linking && entry.linking.asked.is_empty();
+        if idle && entry.linking.over && rest {
+            entry.phase = TorrentPhase::Waiting;
             self.queue.push_back(id);
             self.look_up_next(now);
         }

@@ -43,23 +43,23 @@ impl Member {
             let config = &self.config;
             (u64::from(config.refresh_every), config.refresh_scope, config.tracker_pieces)
         };
-        let Some(part) = self.parts.get_mut(&id) else { return };
-        part.refresh.verified += 1;
-        (part.refresh.backoff, part.refresh.vain) = (None, 0);
-        part.refresh.not_before = Time::ZERO;
-        let starved = part.refresh.starved;
+        let Some(entry) = self.torrents.get_mut(&id) else { return };
+        entry.refresh.verified += 1;
+        (entry.refresh.backoff, entry.refresh.vain) = (None, 0);
+        entry.refresh.not_before = Time::ZERO;
+        let starved = entry.refresh.starved;
         if reports {
-            part.refresh.gained.push(piece);
+            entry.refresh.gained.push(piece);
         }
         self.verified += 1;
         let count = match scope {
-            RefreshScope::File => part.refresh.verified,
+            RefreshScope::File => entry.refresh.verified,
             RefreshScope::All => self.verified,
         };
         if every > 0 && count.is_multiple_of(every) {
             let targets = self.refresh_targets(id);
-            let lacks = |id: &TorrentId| match (self.parts.get(id), self.session.torrent(*id)) {
-                (Some(part), _) if part.phase == TorrentPhase::Done => false,
+            let lacks = |id: &TorrentId| match (self.torrents.get(id), self.session.torrent(*id)) {
+                (Some(entry), _) if entry.phase == TorrentPhase::Done => false,
                 (_, Some(torrent)) => torrent.downloads(),
                 _ => true,
             };
@@ -80,9 +80,9 @@ impl Member {
         match self.config.refresh_scope {
             RefreshScope::File => vec![id],
             RefreshScope::All => self
-                .parts
+                .torrents
                 .iter()
-                .filter(|(_, part)| part.unfinished.any() && part.phase != TorrentPhase::Linking)
+                .filter(|(_, entry)| entry.unfinished.any() && entry.phase != TorrentPhase::Linking)
                 .map(|(id, _)| *id)
                 .collect(),
         }
@@ -94,11 +94,11 @@ impl Member {
         let mut asked = Vec::new();
         let mut vain = 0;
         for id in torrents {
-            let Some(part) = self.parts.get_mut(id) else { continue };
-            vain = part.refresh.vain;
-            part.refresh.asked += 1;
+            let Some(entry) = self.torrents.get_mut(id) else { continue };
+            vain = entry.refresh.vain;
+            entry.refresh.asked += 1;
             self.awaited += 1;
-            asked.push((*id, std::mem::take(&mut part.refresh.gained)));
+            asked.push((*id, std::mem::take(&mut entry.refresh.gained)));
         }
         if self.rules.awaits_answers {
             self.session.hold_requests();
@@ -107,7 +107,7 @@ impl Member {
         stats.refreshes += 1;
         stats.refreshes_forced += u64::from(forced);
         self.event(Event::Refreshed { forced });
-        self.tell(
+        self.send_control(
             now,
             Control::Refresh(Refresh {
                 vain: if asked.len() == 1 { vain } else { 0 },
@@ -119,30 +119,31 @@ impl Member {
 
     /// What this rank has of a torrent cannot be read any more: nobody must wait for it.
     pub(super) fn withdraw(&mut self, now: Time, id: TorrentId) {
-        let Some(part) = self.parts.get_mut(&id) else { return };
+        let Some(entry) = self.torrents.get_mut(&id) else { return };
         // What it downloads itself it may still get from others, and give to them; and of several files
         // the others can still be read.
         let gives = self
             .session
             .torrent(id)
             .is_some_and(|torrent| torrent.downloads() || torrent.geometry.files() > 1);
-        if gives || std::mem::replace(&mut part.withdrawn, true) {
+        if gives || std::mem::replace(&mut entry.withdrawn, true) {
             return;
         }
         let torrents = vec![(id, Vec::new())];
         let refresh = Refresh { torrents, forced: false, vain: dunlin_control::WITHDRAWN };
-        self.tell(now, Control::Refresh(refresh));
+        self.send_control(now, Control::Refresh(refresh));
     }
 
     /// Nobody in the swarm gives a wanted piece.
     pub(super) fn starved(&mut self, now: Time, id: TorrentId) {
         // Whatever was asked for since is the end of starving.
         let still = self.session.torrent(id).is_some_and(|torrent| torrent.starves());
-        let Some(part) = self.parts.get_mut(&id).filter(|part| part.phase == TorrentPhase::Running)
+        let Some(entry) =
+            self.torrents.get_mut(&id).filter(|entry| entry.phase == TorrentPhase::Running)
         else {
             return;
         };
-        let pace = &mut part.refresh;
+        let pace = &mut entry.refresh;
         pace.starved = still;
         if !still {
             return;
@@ -160,8 +161,8 @@ impl Member {
         pace.not_before = now + backoff;
         pace.starved = false;
         let offered = self.session.torrent(id).is_some_and(|torrent| torrent.is_offered());
-        if let Some(part) = self.parts.get_mut(&id) {
-            part.refresh.vain = if offered { 0 } else { part.refresh.vain.saturating_add(1) };
+        if let Some(entry) = self.torrents.get_mut(&id) {
+            entry.refresh.vain = if offered { 0 } else { entry.refresh.vain.saturating_add(1) };
         }
         let targets = self.refresh_targets(id);
         self.send_refresh(now, &targets, true);
@@ -172,9 +173,9 @@ impl Member {
             return;
         }
         let starved: Vec<TorrentId> = self
-            .parts
+            .torrents
             .iter()
-            .filter(|(_, part)| part.refresh.starved && part.phase == TorrentPhase::Running)
+            .filter(|(_, entry)| entry.refresh.starved && entry.phase == TorrentPhase::Running)
             .map(|(id, _)| *id)
             .collect();
         for id in starved {

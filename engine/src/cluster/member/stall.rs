@@ -17,7 +17,8 @@ impl Member {
     }
 
     pub(super) fn watch_for_stalls(&mut self, now: Time) {
-        let running = self.parts.iter().filter(|(_, part)| part.phase == TorrentPhase::Running);
+        let running =
+            self.torrents.iter().filter(|(_, entry)| entry.phase == TorrentPhase::Running);
         let next = running.filter_map(|(id, _)| self.stall_deadline(*id)).min();
         if let Some(at) = next {
             let soonest = now + Duration::from_millis(1);
@@ -27,22 +28,22 @@ impl Member {
 
     pub(super) fn fail_stalled(&mut self, now: Time) {
         let stalled: Vec<TorrentId> = self
-            .parts
+            .torrents
             .iter()
-            .filter(|(_, part)| part.phase == TorrentPhase::Running)
+            .filter(|(_, entry)| entry.phase == TorrentPhase::Running)
             .filter(|(id, _)| self.stall_deadline(**id).is_some_and(|at| at <= now))
             .map(|(id, _)| *id)
             .collect();
         let seconds = self.config.stall_timeout.as_secs_f64();
         for id in stalled {
-            let part = &self.parts[&id];
-            let files: Vec<FileIndex> = part.unfinished.iter().collect();
+            let entry = &self.torrents[&id];
+            let files: Vec<FileIndex> = entry.unfinished.iter().collect();
             for file in files {
                 let Some(piece) = self.session.first_missing(id, file) else { continue };
-                let part = &self.parts[&id];
-                let pieces = part.geometry.as_ref().map(|g| g.file_pieces(file));
+                let entry = &self.torrents[&id];
+                let pieces = entry.geometry.as_ref().map(|g| g.file_pieces(file));
                 let pieces = pieces.unwrap_or_default();
-                let reason = match &part.disk_full {
+                let reason = match &entry.disk_full {
                     Some((_, full)) => full.clone(),
                     None => format!(
                         "no live source gave piece {} of {} for {seconds} s",

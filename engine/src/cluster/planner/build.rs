@@ -1,11 +1,11 @@
 //! Files with equal holders and wanters become one set.
 
+use super::conflicts::{Resolution, ResolvedFile};
 use super::moves::{Tally, Zeros, has_any};
 use super::names::Named;
 use super::sites::Sites;
-use super::truth::{Ruling, Verdict};
-use super::wishes::{ClassId, Wishes, nobody_has};
-use super::{Found, Holding, LooseFile, MAX_SET_PIECES, Move, SetPlan, Sets};
+use super::want_table::{ClassId, WantTable, nobody_has};
+use super::{DestContent, Holding, MAX_SET_PIECES, Move, SetPlan, Sets, UnwantedFile};
 use dunlin_base::{Bitfield, FileIndex, PieceIndex, Rank};
 use dunlin_control::FailedFile;
 use dunlin_metainfo::{HashKind, PieceHashes, SetError, SetFile, SetInfo, TreeEntry};
@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// What will move, before anybody lacks space.
 pub(super) struct Plan {
     pub(super) sets: Vec<Planned>,
-    loose: Vec<LooseFile>,
+    unwanted: Vec<UnwantedFile>,
     /// Files that cannot stand even alone in a set, by who wants them.
     unfit: Vec<(Vec<ClassId>, FailedFile)>,
 }
@@ -28,14 +28,14 @@ pub(super) struct Planned {
 }
 
 /// One name that has a truth and a wanter.
-struct Wanted<'r, 'a> {
+struct WantedFile<'r, 'a> {
     index: usize,
-    verdict: &'r Verdict<'a>,
+    resolved: &'r ResolvedFile<'a>,
 }
 
 /// Files that will be one set, with the number of their pieces.
 struct Draft<'r, 'a> {
-    files: Vec<Wanted<'r, 'a>>,
+    files: Vec<WantedFile<'r, 'a>>,
     pieces: u64,
 }
 
@@ -46,7 +46,7 @@ type Key<'w> = (u32, Vec<(Rank, bool)>, &'w [ClassId]);
 
 /// Works with what all names are.
 struct Builder<'b, 'a> {
-    wishes: &'b Wishes<'a>,
+    want_table: &'b WantTable<'a>,
     sites: &'b Sites,
     repairs: bool,
     zeros: Zeros,
@@ -57,31 +57,31 @@ struct Builder<'b, 'a> {
 
 /// The sets of all names, in order. With `repairs`, right pieces of files of other content count.
 pub(super) fn build<'a>(
-    rulings: &[Ruling<'a>],
-    wishes: &Wishes<'a>,
+    resolutions: &[Resolution<'a>],
+    want_table: &WantTable<'a>,
     sites: &Sites,
     repairs: bool,
 ) -> Plan {
     let mut drafts: Vec<Draft<'_, '_>> = Vec::new();
     let mut open: BTreeMap<Key<'_>, usize> = BTreeMap::new();
-    let plan = Plan { sets: Vec::new(), loose: Vec::new(), unfit: Vec::new() };
+    let plan = Plan { sets: Vec::new(), unwanted: Vec::new(), unfit: Vec::new() };
     let (zeros, wanters) = (Zeros::default(), BTreeMap::new());
-    let mut builder = Builder { wishes, sites, repairs, zeros, wanters, plan };
-    for (index, ruling) in rulings.iter().enumerate() {
-        let Ruling::File(verdict) = ruling else { continue };
-        let classes = wishes.wanters(index);
+    let mut builder = Builder { want_table, sites, repairs, zeros, wanters, plan };
+    for (index, resolution) in resolutions.iter().enumerate() {
+        let Resolution::File(resolved) = resolution else { continue };
+        let classes = want_table.wanters(index);
         if classes.is_empty() {
-            builder.plan.loose.push(loose(verdict));
+            builder.plan.unwanted.push(unwanted(resolved));
             continue;
         }
-        let pieces = verdict.truth.hashes.len() as u64;
-        let wanted = Wanted { index, verdict };
-        if verdict.truth.hashes.kind() == HashKind::Token {
+        let pieces = resolved.content.hashes.len() as u64;
+        let wanted = WantedFile { index, resolved };
+        if resolved.content.hashes.kind() == HashKind::Token {
             drafts.push(Draft { files: vec![wanted], pieces });
             continue;
         }
-        let pure = pure_holders(verdict, |rank| wishes.wants(index, rank));
-        let key = (verdict.truth.piece_length, pure, classes);
+        let pure = pure_holders(resolved, |rank| want_table.wants(index, rank));
+        let key = (resolved.content.piece_length, pure, classes);
         let fitting = open.get(&key).and_then(|index| drafts.get_mut(*index));
         match fitting.filter(|draft| draft.pieces + pieces <= MAX_SET_PIECES) {
             Some(draft) => {
@@ -106,31 +106,31 @@ fn first_name(set: &Planned) -> &str {
     set.plan.info.files.first().map_or("", |file| file.name.as_str())
 }
 
-fn loose(verdict: &Verdict<'_>) -> LooseFile {
-    let holders = verdict.held.iter().map(|held| (held.rank, held.pieces.cloned())).collect();
-    let truth = verdict.truth;
-    LooseFile { name: truth.name.clone(), hashes: truth.hashes.clone(), holders }
+fn unwanted(resolved: &ResolvedFile<'_>) -> UnwantedFile {
+    let holders = resolved.held.iter().map(|held| (held.rank, held.pieces.cloned())).collect();
+    let content = resolved.content;
+    UnwantedFile { name: content.name.clone(), hashes: content.hashes.clone(), holders }
 }
 
 /// Who has something of the file without wanting it, and whether it is whole there.
-fn pure_holders(verdict: &Verdict<'_>, wants: impl Fn(Rank) -> bool) -> Vec<(Rank, bool)> {
-    let pure = verdict.held.iter().filter(|held| has_any(held) && !wants(held.rank));
+fn pure_holders(resolved: &ResolvedFile<'_>, wants: impl Fn(Rank) -> bool) -> Vec<(Rank, bool)> {
+    let pure = resolved.held.iter().filter(|held| has_any(held) && !wants(held.rank));
     pure.map(|held| (held.rank, held.whole)).collect()
 }
 
 impl Builder<'_, '_> {
     /// Makes one set of the files, or one of each if they cannot stand together (a file and a folder
     /// of one name). A file that cannot even stand alone is missing to all who want it.
-    fn finish(&mut self, files: &[Wanted<'_, '_>]) {
+    fn finish(&mut self, files: &[WantedFile<'_, '_>]) {
         let Some(first) = files.first() else { return };
-        let classes = self.wishes.wanters(first.index).to_vec();
+        let classes = self.want_table.wanters(first.index).to_vec();
         match (info(files), files) {
             (Ok(info), _) => {
                 let planned = self.planned(info, files, classes);
                 self.plan.sets.push(planned);
             }
             (Err(_), [file]) => {
-                let failed = nobody_has(&file.verdict.truth.name, None);
+                let failed = nobody_has(&file.resolved.content.name, None);
                 self.plan.unfit.push((classes, failed));
             }
             (Err(_), _) => files.chunks(1).for_each(|one| self.finish(one)),
@@ -140,23 +140,23 @@ impl Builder<'_, '_> {
     fn planned(
         &mut self,
         info: SetInfo,
-        files: &[Wanted<'_, '_>],
+        files: &[WantedFile<'_, '_>],
         classes: Vec<ClassId>,
     ) -> Planned {
         let holders = holders(files, info.hashes.len());
-        let fresh = || self.wishes.ranks(&classes);
+        let fresh = || self.want_table.ranks(&classes);
         let wanters = Arc::clone(self.wanters.entry(classes.clone()).or_insert_with(fresh));
         let mut tally = Tally::default();
         for file in files {
-            tally.add(file.verdict, self.repairs, &mut self.zeros);
+            tally.add(file.resolved, self.repairs, &mut self.zeros);
         }
         let links = self.sites.link(&wanters, &holders, &tally);
         let mut ready: BTreeMap<Rank, Vec<FileIndex>> =
             links.values().map(|from| (*from, Vec::new())).collect();
         for (index, file) in (0..).map(FileIndex).zip(files) {
             for (rank, files) in &mut ready {
-                let at_dest = file.verdict.held(*rank).and_then(|held| held.at_dest);
-                if matches!(at_dest, Some(Found::Whole)) {
+                let at_dest = file.resolved.held(*rank).and_then(|held| held.at_dest);
+                if matches!(at_dest, Some(DestContent::Whole)) {
                     files.push(index);
                 }
             }
@@ -168,7 +168,7 @@ impl Builder<'_, '_> {
 
 impl Plan {
     /// What every rank that wants a file has to fetch.
-    pub(super) fn moves(&self, wishes: &Wishes<'_>, sites: &Sites) -> BTreeMap<Rank, Move> {
+    pub(super) fn moves(&self, want_table: &WantTable<'_>, sites: &Sites) -> BTreeMap<Rank, Move> {
         // Most ranks of a class fetch the same; only those that have something differ.
         let mut by_class: BTreeMap<ClassId, Move> = BTreeMap::new();
         for set in &self.sets {
@@ -177,18 +177,18 @@ impl Plan {
             }
         }
         let mut moves: BTreeMap<Rank, Move> = BTreeMap::new();
-        for (class, ranks, _) in wishes.classes() {
+        for (class, ranks, _) in want_table.classes() {
             let Some(all) = by_class.get(&class) else { continue };
             moves.extend(ranks.iter().map(|rank| (*rank, *all)));
         }
         for set in &self.sets {
-            let others = set.tally.stands.keys().chain(set.plan.links.keys());
+            let others = set.tally.shares.keys().chain(set.plan.links.keys());
             let others: BTreeSet<Rank> = others.copied().collect();
             for rank in others.into_iter().filter(|rank| set.plan.wants(*rank)) {
-                let stand = set.tally.stand_of(rank);
+                let share = set.tally.share_of(rank);
                 let moved = match set.plan.links.get(&rank) {
-                    Some(from) => set.tally.linked(stand, sites.same_folder(rank, *from)),
-                    None => set.tally.moved(stand),
+                    Some(from) => set.tally.linked(share, sites.same_folder(rank, *from)),
+                    None => set.tally.moved(share),
                 };
                 let entry = moves.entry(rank).or_default();
                 minus(entry, set.tally.moved(Default::default()));
@@ -202,25 +202,25 @@ impl Plan {
     pub(super) fn into_sets(
         self,
         names: &[Named<'_, '_>],
-        rulings: &[Ruling<'_>],
-        wishes: &Wishes<'_>,
+        resolutions: &[Resolution<'_>],
+        want_table: &WantTable<'_>,
         sites: &Sites,
         sets: &mut Sets,
     ) {
-        sets.moves = self.moves(wishes, sites);
+        sets.moves = self.moves(want_table, sites);
         let mut classes: BTreeMap<ClassId, ClassList<'_>> = BTreeMap::new();
-        for (class, _, unmatched) in wishes.classes() {
+        for (class, _, unmatched) in want_table.classes() {
             let list = ClassList { failed: unmatched.to_vec(), ..ClassList::default() };
             classes.insert(class, list);
         }
-        for (index, (named, ruling)) in names.iter().zip(rulings).enumerate() {
-            for class in wishes.wanters(index) {
+        for (index, (named, resolution)) in names.iter().zip(resolutions).enumerate() {
+            for class in want_table.wanters(index) {
                 let Some(list) = classes.get_mut(class) else { continue };
-                match ruling {
-                    Ruling::Fails(reason) => list
+                match resolution {
+                    Resolution::Fails(reason) => list
                         .failed
                         .push(FailedFile { name: named.name.to_owned(), reason: reason.clone() }),
-                    Ruling::File(_) | Ruling::Entry(..) => {
+                    Resolution::File(_) | Resolution::Entry(..) => {
                         list.wanted.insert(named.name);
                     }
                 }
@@ -233,16 +233,16 @@ impl Plan {
                 list.failed.push(failed.clone());
             }
         }
-        for (class, ranks, _) in wishes.classes() {
+        for (class, ranks, _) in want_table.classes() {
             let Some(list) = classes.remove(&class) else { continue };
             list.give(ranks, sets);
         }
-        for (rank, failed) in wishes.dropped() {
+        for (rank, failed) in want_table.dropped() {
             sets.missing.insert(*rank, failed.clone());
             sets.replace.remove(rank);
         }
         sets.torrents = self.sets.into_iter().map(|planned| planned.plan).collect();
-        sets.loose = self.loose;
+        sets.unwanted = self.unwanted;
     }
 }
 
@@ -284,16 +284,17 @@ fn minus(sum: &mut Move, one: Move) {
     sum.linked = sum.linked.saturating_sub(one.linked);
 }
 
-fn info(files: &[Wanted<'_, '_>]) -> Result<SetInfo, SetError> {
-    let truths = || files.iter().map(|file| file.verdict.truth);
-    let kind = truths().next().map_or(HashKind::Sha1, |truth| truth.hashes.kind());
-    let piece_length = truths().next().map_or(1, |truth| truth.piece_length);
-    let names =
-        truths().map(|truth| SetFile { name: truth.name.clone(), length: truth.length }).collect();
+fn info(files: &[WantedFile<'_, '_>]) -> Result<SetInfo, SetError> {
+    let contents = || files.iter().map(|file| file.resolved.content);
+    let kind = contents().next().map_or(HashKind::Sha1, |content| content.hashes.kind());
+    let piece_length = contents().next().map_or(1, |content| content.piece_length);
+    let names = contents()
+        .map(|content| SetFile { name: content.name.clone(), length: content.length })
+        .collect();
     let hashes = match files {
-        [file] => file.verdict.truth.hashes.clone(),
+        [file] => file.resolved.content.hashes.clone(),
         _ => {
-            let all = truths().flat_map(|truth| match &truth.hashes {
+            let all = contents().flat_map(|content| match &content.hashes {
                 PieceHashes::Sha1(hashes) => hashes.as_ref(),
                 PieceHashes::Merkle(_) | PieceHashes::Tokens(_) => &[],
             });
@@ -304,7 +305,7 @@ fn info(files: &[Wanted<'_, '_>]) -> Result<SetInfo, SetError> {
 }
 
 /// Who has what of the set. Only ranks that have a part of it get a bitfield.
-fn holders(files: &[Wanted<'_, '_>], pieces: usize) -> Vec<Holding> {
+fn holders(files: &[WantedFile<'_, '_>], pieces: usize) -> Vec<Holding> {
     #[derive(Default)]
     struct Tally {
         whole: usize,
@@ -312,15 +313,15 @@ fn holders(files: &[Wanted<'_, '_>], pieces: usize) -> Vec<Holding> {
         bits: Option<Bitfield>,
     }
     let mut tallies: BTreeMap<Rank, Tally> = BTreeMap::new();
-    for held in files.iter().flat_map(|file| &file.verdict.held) {
+    for held in files.iter().flat_map(|file| &file.resolved.held) {
         let tally = tallies.entry(held.rank).or_default();
         tally.whole += usize::from(held.whole);
         tally.full += usize::from(held.pieces.is_none());
     }
     let mut start = 0;
     for file in files {
-        let len = file.verdict.truth.piece_count();
-        for held in &file.verdict.held {
+        let len = file.resolved.content.piece_count();
+        for held in &file.resolved.held {
             let Some(tally) = tallies.get_mut(&held.rank) else { continue };
             if tally.full == files.len() {
                 continue;

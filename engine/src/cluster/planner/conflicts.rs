@@ -2,13 +2,13 @@
 
 use super::names::{Claim, Named, find};
 use super::sites::Sites;
-use super::wishes::Wishes;
-use super::{Conflict, Copy, Found, Held, Obstacle, OnConflict, Rules, Sets};
+use super::want_table::WantTable;
+use super::{Conflict, DestContent, Held, Obstacle, OnConflict, RegisteredCopy, Rules, Sets};
 use dunlin_base::{Rank, hex};
-use dunlin_control::{OwnedFile, Standing};
+use dunlin_control::{OwnedFile, Provenance};
 use dunlin_metainfo::{EntryKind, HashKind, TreeEntry};
 
-pub(super) struct Judge<'j, 'l, 'a> {
+pub(super) struct ConflictResolver<'j, 'l, 'a> {
     pub(super) rules: &'j Rules<'j>,
     pub(super) names: &'j [Named<'l, 'a>],
     pub(super) sites: &'j Sites,
@@ -16,9 +16,9 @@ pub(super) struct Judge<'j, 'l, 'a> {
 }
 
 /// What a name is.
-pub(super) enum Ruling<'a> {
+pub(super) enum Resolution<'a> {
     /// A file.
-    File(Verdict<'a>),
+    File(ResolvedFile<'a>),
     /// A folder or a link, as this rank says.
     Entry(Rank, &'a TreeEntry),
     /// Nobody gets it, for this reason.
@@ -26,10 +26,10 @@ pub(super) enum Ruling<'a> {
 }
 
 /// The true content of a name, and who has it, by rank.
-pub(super) struct Verdict<'a> {
-    pub(super) truth: &'a OwnedFile,
+pub(super) struct ResolvedFile<'a> {
+    pub(super) content: &'a OwnedFile,
     /// Whose word counts.
-    pub(super) speaker: Rank,
+    pub(super) authority: Rank,
     pub(super) held: Vec<Held<'a>>,
     /// Files of other content that stand where the name is wanted and will be repaired, by rank.
     pub(super) bases: Vec<(Rank, &'a OwnedFile)>,
@@ -45,24 +45,33 @@ enum Weight {
     Part,
 }
 
-impl<'a> Judge<'_, '_, 'a> {
+impl<'a> ConflictResolver<'_, '_, 'a> {
     /// What each name is, in the order of names.
-    pub(super) fn all(&mut self, wishes: &Wishes<'_>) -> Vec<Ruling<'a>> {
+    pub(super) fn all(&mut self, want_table: &WantTable<'_>) -> Vec<Resolution<'a>> {
         let names = self.names;
-        names.iter().enumerate().map(|(index, named)| self.ruling(index, named, wishes)).collect()
+        names
+            .iter()
+            .enumerate()
+            .map(|(index, named)| self.resolve(index, named, want_table))
+            .collect()
     }
 
-    fn ruling(&mut self, index: usize, named: &Named<'_, 'a>, wishes: &Wishes<'_>) -> Ruling<'a> {
-        let wants = |rank: Rank| wishes.wants(index, rank);
+    fn resolve(
+        &mut self,
+        index: usize,
+        named: &Named<'_, 'a>,
+        want_table: &WantTable<'_>,
+    ) -> Resolution<'a> {
+        let wants = |rank: Rank| want_table.wants(index, rank);
         let pin = self.rules.pins.get(named.name);
-        if let Some(ruling) = self.no_file(named, &wants).filter(|_| pin.is_none()) {
-            return ruling;
+        if let Some(resolution) = self.no_file(named, &wants).filter(|_| pin.is_none()) {
+            return resolution;
         }
-        let ruling = match pin {
+        let resolution = match pin {
             Some(pin) => self.pinned(named, &wants, pin),
-            None => self.judge(named, &wants),
+            None => self.resolve_copies(named, &wants),
         };
-        if let Some(Ruling::File(_)) = ruling
+        if let Some(Resolution::File(_)) = resolution
             && self.rules.placing
         {
             // Something stands there that could not be read.
@@ -70,7 +79,7 @@ impl<'a> Judge<'_, '_, 'a> {
                 self.replace(*rank, named.name, &wants);
             }
         }
-        ruling.unwrap_or_else(|| Ruling::Fails(unreadable(named)))
+        resolution.unwrap_or_else(|| Resolution::Fails(unreadable(named)))
     }
 
     /// What the name is if it is no file: the weightiest word counts, and of equal ones that of the
@@ -79,7 +88,7 @@ impl<'a> Judge<'_, '_, 'a> {
         &mut self,
         named: &Named<'_, 'a>,
         wants: &dyn Fn(Rank) -> bool,
-    ) -> Option<Ruling<'a>> {
+    ) -> Option<Resolution<'a>> {
         let weigh = |claim: &&Claim<'_>| match (wants(claim.rank), claim.elsewhere) {
             (false, _) => Weight::Pure,
             (true, true) => Weight::Owner,
@@ -88,27 +97,27 @@ impl<'a> Judge<'_, '_, 'a> {
         let others = named.claims.iter().filter(|claim| claim.entry.kind != EntryKind::File);
         let (weight, claim) =
             others.map(|claim| (weigh(&claim), claim)).min_by_key(|(weight, _)| *weight)?;
-        let weigh = |copy: &Copy<'_>| match copy.file.standing {
-            Standing::Owner if wants(copy.rank) => Weight::Owner,
-            Standing::Owner => Weight::Pure,
-            Standing::InPlace => Weight::InPlace,
-            Standing::Part => Weight::Part,
+        let weigh = |copy: &RegisteredCopy<'_>| match copy.file.provenance {
+            Provenance::Owner if wants(copy.rank) => Weight::Owner,
+            Provenance::Owner => Weight::Pure,
+            Provenance::InPlace => Weight::InPlace,
+            Provenance::Part => Weight::Part,
         };
         let file = named.copies.iter().map(|copy| (weigh(copy), copy));
         let file = file.min_by_key(|(weight, _)| *weight);
         match file {
             Some((other, _)) if other < weight => None,
             Some((other, copy)) if other == weight && !self.is_name_of(claim, copy.file) => {
-                Some(Ruling::Fails(two_kinds(named.name, (copy.rank, "file"), claim)))
+                Some(Resolution::Fails(two_kinds(named.name, (copy.rank, "file"), claim)))
             }
             Some((other, _)) if other == weight => None,
             _ => {
                 let link = matches!(claim.entry.kind, EntryKind::HardLink { .. });
                 let copies = named.copies.iter().filter(|copy| link && wants(copy.rank));
-                for copy in copies.filter(|copy| copy.file.standing == Standing::InPlace) {
+                for copy in copies.filter(|copy| copy.file.provenance == Provenance::InPlace) {
                     self.replace(copy.rank, named.name, wants);
                 }
-                Some(Ruling::Entry(claim.rank, claim.entry))
+                Some(Resolution::Entry(claim.rank, claim.entry))
             }
         }
     }
@@ -126,44 +135,48 @@ impl<'a> Judge<'_, '_, 'a> {
     /// place, else unfinished files. Among equals the lowest rank speaks first, but a disagreement
     /// that is not settled by rank is judged by the owners that do not want the file: who wants it
     /// may let its copy go. `None` for no copies.
-    fn judge(&mut self, named: &Named<'_, 'a>, wants: &dyn Fn(Rank) -> bool) -> Option<Ruling<'a>> {
-        let best = named.copies.iter().map(|copy| copy.file.standing).min()?;
-        let equals = || named.copies.iter().filter(|copy| copy.file.standing == best);
-        let by_rank = self.rules.on_conflict == OnConflict::LowestRank || best != Standing::Owner;
+    fn resolve_copies(
+        &mut self,
+        named: &Named<'_, 'a>,
+        wants: &dyn Fn(Rank) -> bool,
+    ) -> Option<Resolution<'a>> {
+        let best = named.copies.iter().map(|copy| copy.file.provenance).min()?;
+        let equals = || named.copies.iter().filter(|copy| copy.file.provenance == best);
+        let by_rank = self.rules.on_conflict == OnConflict::LowestRank || best != Provenance::Owner;
         let pure = || equals().filter(|copy| !by_rank && !wants(copy.rank));
-        let speaker = pure().next();
-        let first = speaker.or_else(|| equals().next())?;
+        let authority = pure().next();
+        let first = authority.or_else(|| equals().next())?;
         let mut agreed = None;
-        let mut verdict = Verdict::of(first);
+        let mut resolved = ResolvedFile::of(first);
         for copy in named.copies {
             if is_same(first.file, copy.file) {
-                verdict.hold(copy);
+                resolved.hold(copy);
                 continue;
             }
-            let standing = copy.file.standing;
+            let provenance = copy.file.provenance;
             // A part that differs was of other content: it counts as nothing, and so do its bytes.
-            if standing == Standing::Part {
+            if provenance == Provenance::Part {
                 continue;
             }
             let gives_way = wants(copy.rank)
-                && standing == best
-                && speaker.is_some()
+                && provenance == best
+                && authority.is_some()
                 && *agreed.get_or_insert_with(|| pure().all(|one| is_same(first.file, one.file)));
-            let rival = standing == best && self.rules.on_conflict != OnConflict::LowestRank;
+            let rival = provenance == best && self.rules.on_conflict != OnConflict::LowestRank;
             if rival && !(gives_way && self.rules.force) {
                 let (one, other) = ((first.rank, first.file), (copy.rank, copy.file));
                 let (lower, higher) = if one.0 <= other.0 { (one, other) } else { (other, one) };
                 let gives_way = gives_way.then_some(copy.rank);
                 let conflict = Conflict { gives_way, ..conflict(named.name, lower, higher) };
                 if self.rules.on_conflict == OnConflict::FailName {
-                    return Some(Ruling::Fails(conflict.to_string()));
+                    return Some(Resolution::Fails(conflict.to_string()));
                 }
                 self.sets.conflicts.push(conflict);
             } else {
-                self.differs(&mut verdict, named.name, copy, wants);
+                self.differs(&mut resolved, named.name, copy, wants);
             }
         }
-        Some(Ruling::File(verdict))
+        Some(Resolution::File(resolved))
     }
 
     /// Only copies with that hash count, whatever their standing; all others give way.
@@ -172,37 +185,37 @@ impl<'a> Judge<'_, '_, 'a> {
         named: &Named<'_, 'a>,
         wants: &dyn Fn(Rank) -> bool,
         pin: &[u8; 32],
-    ) -> Option<Ruling<'a>> {
-        let right = |copy: &&Copy<'_>| copy.file.sha256.as_ref() == Some(pin);
-        let Some(first) = named.copies.iter().filter(right).min_by_key(|copy| copy.file.standing)
+    ) -> Option<Resolution<'a>> {
+        let right = |copy: &&RegisteredCopy<'_>| copy.file.sha256.as_ref() == Some(pin);
+        let Some(first) = named.copies.iter().filter(right).min_by_key(|copy| copy.file.provenance)
         else {
-            return Some(Ruling::Fails(nobody_has_pinned(named, pin)));
+            return Some(Resolution::Fails(nobody_has_pinned(named, pin)));
         };
-        let mut verdict = Verdict::of(first);
+        let mut resolved = ResolvedFile::of(first);
         for copy in named.copies {
-            let part = copy.file.standing == Standing::Part;
+            let part = copy.file.provenance == Provenance::Part;
             if is_same(first.file, copy.file) && (part || right(&copy)) {
-                verdict.hold(copy);
+                resolved.hold(copy);
             } else if !part {
-                self.differs(&mut verdict, named.name, copy, wants);
+                self.differs(&mut resolved, named.name, copy, wants);
             }
         }
-        Some(Ruling::File(verdict))
+        Some(Resolution::File(resolved))
     }
 
     /// A whole copy that is not the truth: nothing, unless it stands where the name is wanted.
     fn differs(
         &mut self,
-        verdict: &mut Verdict<'a>,
+        resolved: &mut ResolvedFile<'a>,
         name: &str,
-        copy: &Copy<'a>,
+        copy: &RegisteredCopy<'a>,
         wants: &dyn Fn(Rank) -> bool,
     ) {
-        let at_dest = copy.file.standing == Standing::InPlace || !copy.elsewhere;
+        let at_dest = copy.file.provenance == Provenance::InPlace || !copy.elsewhere;
         if !wants(copy.rank) || !at_dest {
             return;
         }
-        verdict.give_way(copy.rank, copy.file);
+        resolved.give_way(copy.rank, copy.file);
         if self.rules.placing || self.rules.force {
             return self.replace(copy.rank, name, wants);
         }
@@ -228,26 +241,26 @@ impl<'a> Judge<'_, '_, 'a> {
     }
 }
 
-impl<'a> Verdict<'a> {
-    fn of(speaker: &Copy<'a>) -> Verdict<'a> {
+impl<'a> ResolvedFile<'a> {
+    fn of(authority: &RegisteredCopy<'a>) -> ResolvedFile<'a> {
         let (held, bases) = (Vec::new(), Vec::new());
-        Verdict { truth: speaker.file, speaker: speaker.rank, held, bases }
+        ResolvedFile { content: authority.file, authority: authority.rank, held, bases }
     }
 
     /// Adds what a rank has in this copy; a second copy of the same rank can only add to it.
-    pub(super) fn hold(&mut self, copy: &Copy<'a>) {
-        let Copy { rank, file, elsewhere } = *copy;
+    pub(super) fn hold(&mut self, copy: &RegisteredCopy<'a>) {
+        let RegisteredCopy { rank, file, elsewhere } = *copy;
         // A bitfield for another number of pieces says nothing.
         let fits = file.pieces.as_ref().is_none_or(|pieces| pieces.len() == file.piece_count());
         if !fits {
             return;
         }
         let pieces = file.pieces.as_ref().filter(|pieces| !pieces.is_full());
-        let full = pieces.is_none() && file.standing != Standing::Part;
-        let at_dest = match (file.standing, full) {
-            (Standing::Owner, _) if elsewhere => None,
-            (_, true) => Some(Found::Whole),
-            (_, false) => Some(Found::Part(pieces)),
+        let full = pieces.is_none() && file.provenance != Provenance::Part;
+        let at_dest = match (file.provenance, full) {
+            (Provenance::Owner, _) if elsewhere => None,
+            (_, true) => Some(DestContent::Whole),
+            (_, false) => Some(DestContent::Part(pieces)),
         };
         let differs = self.bases.last().is_some_and(|(other, _)| *other == rank);
         match self.held.last_mut() {
@@ -255,9 +268,11 @@ impl<'a> Verdict<'a> {
                 last.whole = (last.whole || full) && !differs;
                 last.pieces = more(last.pieces, pieces);
                 last.at_dest = match (last.at_dest, at_dest) {
-                    (Some(Found::Whole), _) | (_, Some(Found::Whole)) => Some(Found::Whole),
-                    (Some(Found::Part(one)), Some(Found::Part(other))) => {
-                        Some(Found::Part(more(one, other)))
+                    (Some(DestContent::Whole), _) | (_, Some(DestContent::Whole)) => {
+                        Some(DestContent::Whole)
+                    }
+                    (Some(DestContent::Part(one)), Some(DestContent::Part(other))) => {
+                        Some(DestContent::Part(more(one, other)))
                     }
                     (one, other) => one.or(other),
                 };
@@ -314,13 +329,13 @@ fn first_difference(a: &OwnedFile, b: &OwnedFile) -> Option<u32> {
 }
 
 /// In what a copy is not what it should be, for people.
-pub(super) fn why_other(truth: &OwnedFile, copy: &OwnedFile) -> String {
-    match first_difference(truth, copy) {
+pub(super) fn why_other(content: &OwnedFile, copy: &OwnedFile) -> String {
+    match first_difference(content, copy) {
         Some(piece) => {
-            format!("it differs: piece {piece} of {} is the first that does", truth.piece_count())
+            format!("it differs: piece {piece} of {} is the first that does", content.piece_count())
         }
-        None if truth.length != copy.length => {
-            format!("it differs: its length is {}, expected {}", copy.length, truth.length)
+        None if content.length != copy.length => {
+            format!("it differs: its length is {}, expected {}", copy.length, content.length)
         }
         None => "it differs".to_owned(),
     }

@@ -1,11 +1,11 @@
 //! How every destination differs from the plan, for people who only want to know.
 
-use super::Found;
+use super::DestContent;
 use super::Sets;
+use super::conflicts::{Resolution, why_other};
 use super::names::Named;
 use super::sites::Sites;
-use super::truth::{Ruling, why_other};
-use super::wishes::Wishes;
+use super::want_table::WantTable;
 use dunlin_base::Rank;
 use dunlin_control::{FailedFile, Register};
 use dunlin_metainfo::{EntryKind, TreeEntry};
@@ -35,29 +35,31 @@ impl DifferingLists {
 /// folder are not told the same twice.
 pub(super) fn differs(
     names: &[Named<'_, '_>],
-    rulings: &[Ruling<'_>],
-    wishes: &Wishes<'_>,
+    resolutions: &[Resolution<'_>],
+    want_table: &WantTable<'_>,
     sites: &Sites,
     by_rank: &[(Rank, &Register)],
     sets: &Sets,
 ) -> BTreeMap<Rank, Vec<FailedFile>> {
     let mut lists = DifferingLists::default();
-    for (index, (named, ruling)) in names.iter().zip(rulings).enumerate() {
-        let Ruling::File(verdict) = ruling else { continue };
-        let wanters = wishes.ranks(wishes.wanters(index));
+    for (index, (named, resolution)) in names.iter().zip(resolutions).enumerate() {
+        let Resolution::File(resolved) = resolution else { continue };
+        let wanters = want_table.ranks(want_table.wanters(index));
         for rank in wanters.iter().copied() {
             let mut mates = sites.mates(rank).iter().take_while(|mate| **mate < rank);
-            if mates.any(|mate| wishes.wants(index, *mate)) {
+            if mates.any(|mate| want_table.wants(index, *mate)) {
                 continue;
             }
-            let base = verdict.bases.iter().find(|(other, _)| *other == rank);
-            let found = verdict.held(rank).and_then(|held| held.at_dest);
+            let base = resolved.bases.iter().find(|(other, _)| *other == rank);
+            let found = resolved.held(rank).and_then(|held| held.at_dest);
             match (found, base) {
-                (Some(Found::Whole), _) => {}
+                (Some(DestContent::Whole), _) => {}
                 (_, Some((_, base))) => {
-                    lists.push(rank, named.name, &why_other(verdict.truth, base));
+                    lists.push(rank, named.name, &why_other(resolved.content, base));
                 }
-                (Some(Found::Part(_)), None) => lists.push(rank, named.name, "it is unfinished"),
+                (Some(DestContent::Part(_)), None) => {
+                    lists.push(rank, named.name, "it is unfinished")
+                }
                 (None, None) => lists.push(rank, named.name, "it is not there"),
             }
         }

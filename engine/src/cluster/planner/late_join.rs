@@ -1,11 +1,11 @@
 //! A rank that comes when the sets are made: what it can bring, and what it can still get.
 
+use super::conflicts::{ResolvedFile, is_same, why_other};
 use super::moves::{Tally, Zeros};
-use super::truth::{Verdict, is_same, why_other};
-use super::wishes::nobody_has;
-use super::{Copy, Holding, Move, Rules, Tree, space};
+use super::want_table::nobody_has;
+use super::{Holding, Move, RegisteredCopy, Rules, Tree, space};
 use dunlin_base::{Bitfield, FileIndex, PieceIndex, Rank, TorrentId};
-use dunlin_control::{FailedFile, OwnedFile, Register, Standing, Want};
+use dunlin_control::{FailedFile, OwnedFile, Provenance, Register, Want};
 use dunlin_metainfo::{SetInfo, TreeEntry};
 use dunlin_plan::Pattern;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +15,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Admission {
     /// The sets that it takes part in, by number.
-    pub parts: Vec<LatePart>,
+    pub assignments: Vec<LateAssignment>,
     /// What it wants and does not get, each with its reason.
     pub missing: Vec<FailedFile>,
     /// What stands where it wants something, and is replaced or repaired.
@@ -28,7 +28,7 @@ pub struct Admission {
 
 /// A set that a late rank takes part in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LatePart {
+pub struct LateAssignment {
     /// The set.
     pub torrent: TorrentId,
     /// What the rank has of it; `None` for nothing.
@@ -39,11 +39,11 @@ pub struct LatePart {
 
 /// What a late rank is measured against.
 #[derive(Clone, Copy, Debug)]
-pub struct Settled<'s> {
+pub struct PlannedSets<'s> {
     /// The sets, by number.
     pub torrents: &'s [Arc<SetInfo>],
     /// Names of files that nobody wanted.
-    pub loose: &'s [&'s str],
+    pub unwanted: &'s [&'s str],
     /// The looks of all trees.
     pub tree: &'s Tree,
 }
@@ -55,9 +55,9 @@ pub fn admit(
     rank: Rank,
     register: &Register,
     rules: &Rules<'_>,
-    settled: Settled<'_>,
+    planned: PlannedSets<'_>,
 ) -> Admission {
-    let late = Late::new(rank, register, rules, settled);
+    let late = LateRank::new(rank, register, rules, planned);
     let admission = late.admission(true);
     let Some(free) = register.space.map(|space| space.free) else { return admission };
     let needed = admission.moved.bytes.saturating_add(admission.moved.linked);
@@ -72,11 +72,11 @@ pub fn admit(
     Admission { missing: failed.collect(), ..late.admission(false) }
 }
 
-struct Late<'a> {
+struct LateRank<'a> {
     rank: Rank,
     register: &'a Register,
     rules: &'a Rules<'a>,
-    settled: Settled<'a>,
+    planned: PlannedSets<'a>,
     patterns: Vec<Option<Pattern>>,
     own: BTreeMap<&'a str, Vec<&'a OwnedFile>>,
 }
@@ -88,13 +88,13 @@ struct LateFile {
     fault: Option<String>,
 }
 
-impl<'a> Late<'a> {
+impl<'a> LateRank<'a> {
     fn new(
         rank: Rank,
         register: &'a Register,
         rules: &'a Rules<'a>,
-        settled: Settled<'a>,
-    ) -> Late<'a> {
+        planned: PlannedSets<'a>,
+    ) -> LateRank<'a> {
         let patterns = register.wants.iter().map(|want| match want {
             Want::Name(_) => None,
             Want::Glob(glob) => Pattern::parse(glob).ok(),
@@ -104,7 +104,7 @@ impl<'a> Late<'a> {
         for file in &register.files {
             own.entry(&file.name).or_default().push(file);
         }
-        Late { rank, register, rules, settled, patterns, own }
+        LateRank { rank, register, rules, planned, patterns, own }
     }
 
     /// Whether the rank wants `name`; notes down which of its wants say so.
@@ -129,13 +129,13 @@ impl<'a> Late<'a> {
         let mut met = BTreeSet::new();
         let mut names: BTreeSet<&str> = BTreeSet::new();
         let mut zeros = Zeros::default();
-        for (torrent, info) in (0..).map(TorrentId).zip(self.settled.torrents) {
-            let truths = truths(info);
-            let files: Vec<LateFile> = truths
+        for (torrent, info) in (0..).map(TorrentId).zip(self.planned.torrents) {
+            let contents = contents(info);
+            let files: Vec<LateFile> = contents
                 .iter()
-                .map(|truth| LateFile {
-                    wanted: takes && self.wants(&truth.name, &mut met),
-                    fault: self.fault(truth),
+                .map(|content| LateFile {
+                    wanted: takes && self.wants(&content.name, &mut met),
+                    fault: self.fault(content),
                 })
                 .collect();
             let wants =
@@ -143,23 +143,23 @@ impl<'a> Late<'a> {
             if !wants {
                 admission.missing.extend(left_out(info, &files));
             }
-            let verdicts: Vec<Verdict<'_>> =
-                truths.iter().map(|truth| self.verdict(truth)).collect();
-            let holding = self.holding(&verdicts, info.hashes.len());
+            let resolved_files: Vec<ResolvedFile<'_>> =
+                contents.iter().map(|content| self.resolved(content)).collect();
+            let holding = self.holding(&resolved_files, info.hashes.len());
             if wants {
                 names.extend(info.files.iter().map(|file| file.name.as_str()));
                 let mut tally = Tally::default();
-                for verdict in &verdicts {
-                    tally.add(verdict, self.rules.placing, &mut zeros);
-                    if !verdict.bases.is_empty() {
-                        admission.replace.push(verdict.truth.name.clone());
+                for resolved in &resolved_files {
+                    tally.add(resolved, self.rules.placing, &mut zeros);
+                    if !resolved.bases.is_empty() {
+                        admission.replace.push(resolved.content.name.clone());
                     }
                 }
-                add(&mut admission.moved, tally.moved(tally.stand_of(self.rank)));
+                add(&mut admission.moved, tally.moved(tally.share_of(self.rank)));
             }
-            let serves = verdicts.iter().all(|verdict| !verdict.held.is_empty());
+            let serves = resolved_files.iter().all(|resolved| !resolved.held.is_empty());
             if wants || (serves && holding.is_some()) {
-                admission.parts.push(LatePart { torrent, holding, wants });
+                admission.assignments.push(LateAssignment { torrent, holding, wants });
             }
         }
         if takes {
@@ -175,8 +175,8 @@ impl<'a> Late<'a> {
         mut names: BTreeSet<&'a str>,
         mut met: BTreeSet<usize>,
     ) {
-        let tree = self.settled.tree;
-        for name in self.settled.loose {
+        let tree = self.planned.tree;
+        for name in self.planned.unwanted {
             if self.wants(name, &mut met) {
                 let reason =
                     "nobody wanted it when the run began, so it does not move; start again";
@@ -210,51 +210,51 @@ impl<'a> Late<'a> {
     }
 
     /// Why the rank's own copy forbids to take the file.
-    fn fault(&self, truth: &OwnedFile) -> Option<String> {
-        let pinned = self.rules.pins.contains_key(&truth.name);
-        let others = self.copies(&truth.name).iter().filter(|copy| !is_same(truth, copy));
-        others.filter(|_| !pinned).find_map(|copy| match copy.standing {
-            Standing::Owner => Some(format!(
+    fn fault(&self, content: &OwnedFile) -> Option<String> {
+        let pinned = self.rules.pins.contains_key(&content.name);
+        let others = self.copies(&content.name).iter().filter(|copy| !is_same(content, copy));
+        others.filter(|_| !pinned).find_map(|copy| match copy.provenance {
+            Provenance::Owner => Some(format!(
                 "rank {} owns another `{}` than the others: {}",
                 self.rank,
-                truth.name,
-                why_other(truth, copy)
+                content.name,
+                why_other(content, copy)
             )),
-            Standing::InPlace if !self.rules.placing && !self.rules.force => Some(format!(
+            Provenance::InPlace if !self.rules.placing && !self.rules.force => Some(format!(
                 "another content stands at rank {}; move it out of the way, or let it be replaced \
                  with --force",
                 self.rank
             )),
-            Standing::InPlace | Standing::Part => None,
+            Provenance::InPlace | Provenance::Part => None,
         })
     }
 
-    fn verdict<'t>(&self, truth: &'t OwnedFile) -> Verdict<'t>
+    fn resolved<'t>(&self, content: &'t OwnedFile) -> ResolvedFile<'t>
     where
         'a: 't,
     {
-        let mut verdict =
-            Verdict { truth, speaker: self.rank, held: Vec::new(), bases: Vec::new() };
+        let mut resolved =
+            ResolvedFile { content, authority: self.rank, held: Vec::new(), bases: Vec::new() };
         let elsewhere = self.register.elsewhere;
-        for file in self.copies(&truth.name) {
-            let at_dest = file.standing == Standing::InPlace || !elsewhere;
-            if is_same(truth, file) {
-                verdict.hold(&Copy { rank: self.rank, file, elsewhere });
-            } else if at_dest && file.standing != Standing::Part {
-                verdict.give_way(self.rank, file);
+        for file in self.copies(&content.name) {
+            let at_dest = file.provenance == Provenance::InPlace || !elsewhere;
+            if is_same(content, file) {
+                resolved.hold(&RegisteredCopy { rank: self.rank, file, elsewhere });
+            } else if at_dest && file.provenance != Provenance::Part {
+                resolved.give_way(self.rank, file);
             }
         }
-        verdict
+        resolved
     }
 
     /// What the rank has of a set.
-    fn holding(&self, verdicts: &[Verdict<'_>], pieces: usize) -> Option<Holding> {
+    fn holding(&self, resolved_files: &[ResolvedFile<'_>], pieces: usize) -> Option<Holding> {
         let mut bits = Bitfield::new(pieces as u32);
         let mut whole = true;
         let (mut start, mut all) = (0, true);
-        for verdict in verdicts {
-            let len = verdict.truth.piece_count();
-            let held = verdict.held(self.rank);
+        for resolved in resolved_files {
+            let len = resolved.content.piece_count();
+            let held = resolved.held(self.rank);
             whole &= held.is_some_and(|held| held.whole);
             all &= held.is_some_and(|held| held.pieces.is_none());
             for piece in (0..len).map(PieceIndex) {
@@ -272,19 +272,19 @@ impl<'a> Late<'a> {
 }
 
 /// The files of a set, as their owners registered them.
-fn truths(info: &SetInfo) -> Vec<OwnedFile> {
+fn contents(info: &SetInfo) -> Vec<OwnedFile> {
     let files = (0..).map(FileIndex).zip(&info.files);
-    let truth = files.map(|(index, file)| OwnedFile {
+    let content = files.map(|(index, file)| OwnedFile {
         name: file.name.clone(),
         length: file.length,
         piece_length: info.piece_length,
         hashes: info.file_hashes(index),
         pieces: None,
-        standing: Standing::Owner,
+        provenance: Provenance::Owner,
         bytes: file.length,
         sha256: None,
     });
-    truth.collect()
+    content.collect()
 }
 
 /// Wanted files of a set that the rank cannot take part in.

@@ -38,11 +38,11 @@ impl Sites {
             let held = at.and_then(|at| holders.get(at));
             held.map_or(0, |held| held.pieces.as_ref().map_or(u32::MAX, |pieces| pieces.count()))
         };
-        let settled = |rank: Rank| tally.stand_of(rank).files == tally.files;
+        let settled = |rank: Rank| tally.share_of(rank).files == tally.files;
         let best = |ranks: &[Rank]| {
             let worth = |rank: &Rank| {
-                let stand = tally.stand_of(*rank);
-                let bytes = stand.here.saturating_add(stand.local);
+                let share = tally.share_of(*rank);
+                let bytes = share.here.saturating_add(share.local);
                 (settled(*rank), pieces(*rank) == u32::MAX, bytes, Reverse(*rank))
             };
             ranks.iter().copied().max_by_key(worth)

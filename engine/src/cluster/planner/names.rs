@@ -1,8 +1,8 @@
 //! Every name that anybody registered, with all that is said of it.
 
-use super::{Copy, Rules};
+use super::{RegisteredCopy, Rules};
 use dunlin_base::Rank;
-use dunlin_control::{FailedFile, Register, Standing};
+use dunlin_control::{FailedFile, Provenance, Register};
 use dunlin_metainfo::{EntryKind, TreeEntry};
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ pub(super) struct Claim<'a> {
 #[derive(Clone, Copy, Default)]
 pub(super) struct Named<'l, 'a> {
     pub(super) name: &'a str,
-    pub(super) copies: &'l [Copy<'a>],
+    pub(super) copies: &'l [RegisteredCopy<'a>],
     pub(super) claims: &'l [Claim<'a>],
     /// Who should have given it and cannot.
     pub(super) unreadable: &'l [(Rank, &'a FailedFile)],
@@ -27,7 +27,7 @@ pub(super) struct Named<'l, 'a> {
 
 /// The registrations, turned around: by name.
 pub(super) struct Lists<'a> {
-    copies: Vec<Copy<'a>>,
+    copies: Vec<RegisteredCopy<'a>>,
     claims: Vec<Claim<'a>>,
     unreadable: Vec<(Rank, &'a FailedFile)>,
 }
@@ -38,7 +38,7 @@ impl<'a> Lists<'a> {
         let mut lists = Lists { copies: Vec::new(), claims: Vec::new(), unreadable: Vec::new() };
         for (rank, register) in by_rank {
             let (rank, elsewhere) = (*rank, register.elsewhere);
-            let copies = register.files.iter().map(|file| Copy { rank, file, elsewhere });
+            let copies = register.files.iter().map(|file| RegisteredCopy { rank, file, elsewhere });
             lists.copies.extend(copies);
             let claims = register.entries.iter().map(|entry| Claim { rank, entry, elsewhere });
             lists.claims.extend(claims);
@@ -58,8 +58,8 @@ impl<'a> Lists<'a> {
         for copies in self.copies.chunk_by(|a, b| a.file.name == b.file.name) {
             let Some(first) = copies.first() else { continue };
             let name = first.file.name.as_str();
-            let counts = |copy: &Copy<'_>| {
-                copy.file.standing == Standing::Owner
+            let counts = |copy: &RegisteredCopy<'_>| {
+                copy.file.provenance == Provenance::Owner
                     || (copy.file.sha256.is_some()
                         && copy.file.sha256.as_ref() == rules.pins.get(name))
             };

@@ -23,16 +23,18 @@ pub(super) struct Site {
 impl Sites {
     /// `by_rank` is in the order of ranks.
     pub(super) fn new(by_rank: &[(Rank, &Register)]) -> Sites {
-        let nodes = || by_rank.iter().filter_map(|(rank, of)| of.node.as_ref().map(|n| (*rank, n)));
+        let locations =
+            || by_rank.iter().filter_map(|(rank, of)| of.location.as_ref().map(|n| (*rank, n)));
         let mut folders: BTreeMap<(&str, &str), (Rank, u64)> = BTreeMap::new();
         let mut groups: BTreeMap<(&str, u64), (Rank, u32)> = BTreeMap::new();
         let mut all = Vec::new();
-        for (rank, node) in nodes() {
-            let folder = folders.entry((&node.host, &node.dest)).or_insert((rank, node.device));
+        for (rank, location) in locations() {
+            let folder =
+                folders.entry((&location.host, &location.dest)).or_insert((rank, location.device));
             // A folder is in one file system, whatever anybody says.
-            let group = groups.entry((&node.host, folder.1)).or_insert((rank, 0));
+            let group = groups.entry((&location.host, folder.1)).or_insert((rank, 0));
             group.1 += 1;
-            all.push((rank, folder.0, (node.host.as_str(), folder.1)));
+            all.push((rank, folder.0, (location.host.as_str(), folder.1)));
         }
         let mut sites = Sites::default();
         for (rank, folder, key) in all {

@@ -2,7 +2,7 @@
 
 use super::build::Plan;
 use super::sites::Sites;
-use super::wishes::Wishes;
+use super::want_table::WantTable;
 use dunlin_base::{Rank, format_size};
 use dunlin_control::{Register, Space};
 use std::collections::BTreeMap;
@@ -13,9 +13,9 @@ pub(super) fn too_small(
     plan: &Plan,
     by_rank: &[(Rank, &Register)],
     sites: &Sites,
-    wishes: &Wishes<'_>,
+    want_table: &WantTable<'_>,
 ) -> BTreeMap<Rank, String> {
-    let moves = plan.moves(wishes, sites);
+    let moves = plan.moves(want_table, sites);
     let mut devices: BTreeMap<u64, (u64, Vec<Rank>)> = BTreeMap::new();
     for (rank, register) in by_rank {
         let Some(Space { device, free }) = register.space else { continue };
@@ -61,7 +61,7 @@ fn fill(
             let next = |rank: &Rank| set.plan.links.get(rank).copied();
             let fetches = std::iter::successors(Some(*rank), next).last().unwrap_or(*rank);
             let mates = sites.mates(fetches).iter().chain([&fetches]);
-            let here = mates.map(|mate| set.tally.stand_of(*mate).here).max().unwrap_or(0);
+            let here = mates.map(|mate| set.tally.share_of(*mate).here).max().unwrap_or(0);
             let bytes = set.tally.bytes.saturating_sub(set.tally.zeros).saturating_sub(here);
             needed = needed.saturating_add(bytes);
         }

@@ -1,6 +1,6 @@
 use super::*;
 use bytes::Bytes;
-use dunlin_control::{Node, Space, Standing, Want};
+use dunlin_control::{Location, Provenance, Space, Want};
 use dunlin_metainfo::{EntryKind, EntryMeta};
 use std::fmt::Write as _;
 
@@ -15,7 +15,7 @@ mod trees;
 /// letter is a piece (of 4 bytes, the last one of 3) or a token; `!x` at the end is a SHA-256. `+`
 /// wants a name, `*` a glob. `-a` is unreadable. `a:d`, `a:f`, `a:>to` and `a:^to` are entries: a
 /// folder, a file, a symlink and a hard link, with another mode if a `'` follows; `.a:d` stands where
-/// wanted things go. `%host:folder` is the node (a device for each host, unless `:8` is one), `$100`
+/// wanted things go. `%host:folder` is the location (a device for each host, unless `:8` is one), `$100`
 /// free space on the device of that host, and `elsewhere` says that owned files are not in that
 /// folder.
 pub(crate) fn registers(text: &str) -> Vec<(Rank, Register)> {
@@ -46,10 +46,10 @@ fn add(register: &mut Register, word: &str) {
             let (host, dest) = named(rest).unwrap();
             let (dest, device) = named(&dest).unwrap_or((dest, "7".to_owned()));
             let device = device.parse().unwrap();
-            register.node = Some(Node { host, rack: String::new(), dest, device });
+            register.location = Some(Location { host, rack: String::new(), dest, device });
         }
         "$" => {
-            let host = register.node.as_ref().map_or("", |node| &node.host);
+            let host = register.location.as_ref().map_or("", |location| &location.host);
             let device = host.bytes().map(u64::from).sum();
             register.space = Some(Space { device, free: rest.parse().unwrap() });
         }
@@ -97,10 +97,10 @@ fn owned(word: &str) -> OwnedFile {
         });
         field
     });
-    let standing = match kind {
-        "@" => Standing::InPlace,
-        "~" => Standing::Part,
-        _ => Standing::Owner,
+    let provenance = match kind {
+        "@" => Provenance::InPlace,
+        "~" => Provenance::Part,
+        _ => Provenance::Owner,
     };
     OwnedFile {
         name: name.to_owned(),
@@ -108,7 +108,7 @@ fn owned(word: &str) -> OwnedFile {
         piece_length,
         hashes,
         pieces,
-        standing,
+        provenance,
         bytes: length,
         sha256,
     }
@@ -167,9 +167,9 @@ fn draw(sets: &Sets) -> String {
         }
         out.push('\n');
     }
-    for file in &sets.loose {
+    for file in &sets.unwanted {
         let ranks: Vec<String> = file.holders.iter().map(|(rank, _)| rank.to_string()).collect();
-        writeln!(out, "loose {}: {}", file.name, ranks.join(" ")).unwrap();
+        writeln!(out, "unwanted {}: {}", file.name, ranks.join(" ")).unwrap();
     }
     for conflict in &sets.conflicts {
         let Conflict { name, first, second, piece, .. } = conflict;
@@ -222,7 +222,7 @@ fn equal_holders_and_wanters_make_one_set() {
         false,
         "t0 a b: 1=whole 2=whole -> 3 4
          t1 d: 1=whole -> 3
-         loose x: 1
+         unwanted x: 1
          move 3: 3 13+0
          move 4: 2 10+0",
     );
@@ -281,7 +281,7 @@ fn owners_that_disagree() {
                 2: a=ABD b=AB c=A
                 3: a=ABC +a
                 4: a=XBC +a";
-    let rest = "loose b: 1\nloose c: 2\n";
+    let rest = "unwanted b: 1\nunwanted c: 2\n";
     let set = "t0 a: 1=whole 3=whole -> 3 4\n";
     let moves = "move 3: 0 0+11\nmove 4: 1 11+0";
     let conflicts = "conflict a: 1 2 Some(2)
@@ -453,7 +453,7 @@ fn large_sets_are_split() {
         piece_length: 1,
         hashes: hashes.clone(),
         pieces: None,
-        standing: Standing::Owner,
+        provenance: Provenance::Owner,
         bytes: 700_000,
         sha256: None,
     };
@@ -491,7 +491,7 @@ fn ten_thousand_ranks_with_equal_wants_are_one_class() {
         let (host, dest) = (format!("h{}", rank / 8), format!("/{rank}"));
         Register {
             wants: vec![Want::Glob("**".to_owned())],
-            node: Some(Node { host, dest, rack: String::new(), device: 1 }),
+            location: Some(Location { host, dest, rack: String::new(), device: 1 }),
             ..Register::default()
         }
     };

@@ -1,7 +1,7 @@
-//! The looks of trees: which entry of a name counts, and which entries who gets.
+//! The metadata of trees: which entry of a name counts, and which entries who gets.
 
+use super::conflicts::{Resolution, ResolvedFile};
 use super::names::{Claim, Named};
-use super::truth::{Ruling, Verdict};
 use dunlin_base::Rank;
 use dunlin_control::FailedFile;
 use dunlin_metainfo::{EntryKind, TreeEntry};
@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// Notes beyond so many are counted only: they are for people.
 const MAX_NOTES: usize = 50;
 
-/// The looks of everything that was registered, and the names that nobody gets.
+/// The metadata of everything that was registered, and the names that nobody gets.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Tree {
     /// By name.
@@ -95,24 +95,24 @@ impl Tree {
 /// The tree of all names.
 pub(super) fn tree(
     names: &[Named<'_, '_>],
-    rulings: &[Ruling<'_>],
+    resolutions: &[Resolution<'_>],
     notes: &mut Vec<String>,
 ) -> Tree {
     let mut tree = Tree::default();
     let mut more = 0_usize;
-    for (named, ruling) in names.iter().zip(rulings) {
-        let (rank, entry) = match ruling {
-            Ruling::Fails(reason) => {
+    for (named, resolution) in names.iter().zip(resolutions) {
+        let (rank, entry) = match resolution {
+            Resolution::Fails(reason) => {
                 tree.fails.insert(named.name.to_owned(), reason.clone());
                 continue;
             }
-            Ruling::Entry(rank, entry) => (*rank, *entry),
-            Ruling::File(verdict) => match looks(named, verdict) {
+            Resolution::Entry(rank, entry) => (*rank, *entry),
+            Resolution::File(resolved) => match claim_of(named, resolved) {
                 Some(claim) => (claim.rank, claim.entry),
                 None => continue,
             },
         };
-        if let Some(note) = other_looks(named, ruling, rank, entry) {
+        if let Some(note) = differing_metadata(named, resolution, rank, entry) {
             if notes.len() < MAX_NOTES {
                 notes.push(note);
             } else {
@@ -127,23 +127,24 @@ pub(super) fn tree(
     tree
 }
 
-/// Of a file: how it looks at the rank whose content counts, else at the lowest that has the same.
-fn looks<'l, 'a>(named: &Named<'l, 'a>, verdict: &Verdict<'_>) -> Option<&'l Claim<'a>> {
+/// Of a file: its metadata at the rank whose content counts, else at the lowest that has the same.
+fn claim_of<'l, 'a>(named: &Named<'l, 'a>, resolved: &ResolvedFile<'_>) -> Option<&'l Claim<'a>> {
     let mut claims = named.claims.iter().filter(|claim| claim.entry.kind == EntryKind::File);
-    let speaker = claims.clone().find(|claim| claim.rank == verdict.speaker);
-    speaker.or_else(|| claims.find(|claim| verdict.held(claim.rank).is_some_and(|held| held.whole)))
+    let authority = claims.clone().find(|claim| claim.rank == resolved.authority);
+    authority
+        .or_else(|| claims.find(|claim| resolved.held(claim.rank).is_some_and(|held| held.whole)))
 }
 
-/// What people are told if another rank that counts as much says that the name looks different. Times
-/// of folders are no matter: whoever made a folder made it at a time of its own.
-fn other_looks(
+/// What people read if another rank that counts as much has other metadata for the name. Times of
+/// folders are no matter: whoever made a folder made it at a time of its own.
+fn differing_metadata(
     named: &Named<'_, '_>,
-    ruling: &Ruling<'_>,
+    resolution: &Resolution<'_>,
     rank: Rank,
     entry: &TreeEntry,
 ) -> Option<String> {
-    let weighs = |claim: &&Claim<'_>| match ruling {
-        Ruling::File(verdict) => verdict.held(claim.rank).is_some_and(|held| held.whole),
+    let weighs = |claim: &&Claim<'_>| match resolution {
+        Resolution::File(resolved) => resolved.held(claim.rank).is_some_and(|held| held.whole),
         _ => true,
     };
     let own = named.claims.iter().find(|claim| claim.rank == rank)?;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// A class, by number.
 pub(super) type ClassId = u32;
 
-pub(super) struct Wishes<'a> {
+pub(super) struct WantTable<'a> {
     classes: Vec<Class<'a>>,
     of: BTreeMap<Rank, ClassId>,
     /// Who wants each name: classes, in order.
@@ -28,14 +28,14 @@ struct Class<'a> {
     unmatched: Vec<FailedFile>,
 }
 
-impl<'a> Wishes<'a> {
+impl<'a> WantTable<'a> {
     /// Matches all wants with `names`. `by_rank` is in the order of ranks.
     pub(super) fn new(
         by_rank: &[(Rank, &'a Register)],
         names: &[Named<'_, 'a>],
         pins: &BTreeMap<String, [u8; 32]>,
-    ) -> Wishes<'a> {
-        let mut wishes = Wishes {
+    ) -> WantTable<'a> {
+        let mut want_table = WantTable {
             classes: Vec::new(),
             of: BTreeMap::new(),
             wanters: vec![Vec::new(); names.len()],
@@ -44,18 +44,18 @@ impl<'a> Wishes<'a> {
         let mut known: BTreeMap<&[Want], ClassId> = BTreeMap::new();
         for (rank, register) in by_rank.iter().filter(|(_, register)| !register.wants.is_empty()) {
             let wants = register.wants.as_slice();
-            let next = wishes.classes.len() as ClassId;
+            let next = want_table.classes.len() as ClassId;
             let id = *known.entry(wants).or_insert(next);
             if id == next {
-                wishes.classes.push(Class { wants, ranks: Vec::new(), unmatched: Vec::new() });
+                want_table.classes.push(Class { wants, ranks: Vec::new(), unmatched: Vec::new() });
             }
-            if let Some(class) = wishes.classes.get_mut(id as usize) {
+            if let Some(class) = want_table.classes.get_mut(id as usize) {
                 class.ranks.push(*rank);
             }
-            wishes.of.insert(*rank, id);
+            want_table.of.insert(*rank, id);
         }
-        wishes.resolve(names, pins);
-        wishes
+        want_table.resolve(names, pins);
+        want_table
     }
 
     fn resolve(&mut self, names: &[Named<'_, 'a>], pins: &BTreeMap<String, [u8; 32]>) {

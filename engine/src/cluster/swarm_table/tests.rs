@@ -126,7 +126,7 @@ fn the_dump_by_swarm_names_the_members_in_each_row() {
 #[test]
 fn names_are_found() {
     let table = table(TrackerMap::Swarm);
-    let found = ["a", "b", "x", "y"].map(|name| (table.find(name), table.is_loose(name)));
+    let found = ["a", "b", "x", "y"].map(|name| (table.find(name), table.is_unwanted(name)));
     let expected = [(Some(T0), false), (Some(T0), false), (None, true), (None, false)];
     assert_eq!(found, expected);
 }
@@ -241,10 +241,10 @@ fn who_links_is_no_member_until_it_asks() {
     assert_eq!(ranks(&SwarmTable::new(&sets, TrackerMap::Pieces)), [2]);
     // A late rank has a seat from what it brings.
     let held = Holding { rank: Rank(9), pieces: None, whole: true };
-    table.seat(T0, &held, true);
-    table.seat(T0, &held, true);
+    table.set_holding(T0, &held, true);
+    table.set_holding(T0, &held, true);
     table.check();
     assert_eq!(ranks(&table), [1, 2, 3, 9]);
-    table.seat(T0, &held, false);
+    table.set_holding(T0, &held, false);
     assert_eq!(ranks(&table), [1, 2, 3]);
 }

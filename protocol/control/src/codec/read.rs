@@ -4,8 +4,8 @@ use super::tag;
 use crate::ControlError;
 use crate::check::check_any_name;
 use crate::{
-    Control, FailedFile, Go, LinkFrom, Load, Member, Node, Outline, OwnedFile, Refresh, Register,
-    ShutdownReason, Space, Standing, Swarm, Want,
+    Control, FailedFile, LinkFrom, Load, Location, Member, OwnedFile, Provenance, Refresh,
+    Register, ShutdownReason, Space, Start, Swarm, TorrentAssignment, Want,
 };
 use bytes::Bytes;
 use dunlin_base::{Bitfield, FileIndex, PieceIndex, Rank, TorrentId};
@@ -36,7 +36,7 @@ impl<'a> Reader<'a> {
             }
             tag::REGISTER => Control::Register(Box::new(self.register()?)),
             tag::ALIVE => Control::Alive,
-            tag::GO => Control::Go(Box::new(self.go()?)),
+            tag::GO => Control::Start(Box::new(self.go()?)),
             tag::LOOKUP => Control::Lookup { name: self.name()? },
             tag::SWARM => Control::Swarm(Box::new(self.swarm()?)),
             tag::REFUSED => {
@@ -245,8 +245,8 @@ impl<'a> Reader<'a> {
             })?,
             entries: self.list("entries", 29, Reader::entry)?,
             unreadable: self.list("unreadable files", 8, Reader::failed)?,
-            node: self.option("a node", |from| {
-                Ok(Node {
+            location: self.option("a node", |from| {
+                Ok(Location {
                     host: from.text("a host")?,
                     rack: from.text("a rack")?,
                     dest: from.text("a folder")?,
@@ -268,10 +268,10 @@ impl<'a> Reader<'a> {
             piece_length: self.u32("a piece length")?,
             hashes: self.hashes()?,
             pieces: self.option("pieces", Reader::bitfield)?,
-            standing: match self.u8("a standing")? {
-                0 => Standing::Owner,
-                1 => Standing::InPlace,
-                2 => Standing::Part,
+            provenance: match self.u8("a standing")? {
+                0 => Provenance::Owner,
+                1 => Provenance::InPlace,
+                2 => Provenance::Part,
                 found => return Err(ControlError::Tag { what: "a standing", found }),
             },
             bytes: self.u64("bytes")?,
@@ -279,10 +279,10 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn go(&mut self) -> Read<Go> {
-        Ok(Go {
+    fn go(&mut self) -> Read<Start> {
+        Ok(Start {
             torrents: self.list("torrents", 15, |from| {
-                Ok(Outline {
+                Ok(TorrentAssignment {
                     torrent: from.torrent()?,
                     names: from.names()?,
                     pieces: from.u32("pieces")?,

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
-    FailedFile, Go, LinkFrom, Load, Member, Node, Outline, OwnedFile, Refresh, Register,
-    ShutdownReason, Space, Standing, Swarm, Want,
+    FailedFile, LinkFrom, Load, Location, Member, OwnedFile, Provenance, Refresh, Register,
+    ShutdownReason, Space, Start, Swarm, TorrentAssignment, Want,
 };
 use bytes::Bytes;
 use dunlin_base::{Bitfield, FileIndex, PieceIndex, Rank, TorrentId};
@@ -41,7 +41,7 @@ fn token_file(name: &str, tokens: &'static [&'static str]) -> OwnedFile {
         piece_length: 1,
         hashes: PieceHashes::Tokens(hashes),
         pieces: None,
-        standing: Standing::Owner,
+        provenance: Provenance::Owner,
         bytes: 3,
         sha256: None,
     }
@@ -116,10 +116,10 @@ fn bitfield(bools: &[bool]) -> Bitfield {
 
 fn sha1_file() -> impl Strategy<Value = OwnedFile> {
     let hashes = vec(any::<([u8; 20], bool)>(), 0..20);
-    let standing =
-        prop_oneof![Just(Standing::Owner), Just(Standing::InPlace), Just(Standing::Part)];
-    ("[a-z]{1,5}(/[a-z]{1,5}){0,2}", 1_u32.., hashes, standing, any::<(bool, u64)>()).prop_map(
-        |(name, piece_length, hashes, standing, (whole, bytes))| {
+    let provenance =
+        prop_oneof![Just(Provenance::Owner), Just(Provenance::InPlace), Just(Provenance::Part)];
+    ("[a-z]{1,5}(/[a-z]{1,5}){0,2}", 1_u32.., hashes, provenance, any::<(bool, u64)>()).prop_map(
+        |(name, piece_length, hashes, provenance, (whole, bytes))| {
             let (hashes, bools): (Vec<[u8; 20]>, Vec<bool>) = hashes.into_iter().unzip();
             OwnedFile {
                 name,
@@ -127,7 +127,7 @@ fn sha1_file() -> impl Strategy<Value = OwnedFile> {
                 piece_length,
                 hashes: PieceHashes::Sha1(hashes.into()),
                 pieces: (!whole).then(|| bitfield(&bools)),
-                standing,
+                provenance,
                 bytes,
                 sha256: whole.then_some([7; 32]),
             }
@@ -142,16 +142,16 @@ fn register() -> impl Strategy<Value = Register> {
         "[a-z]{1,4}/(\\*|\\*\\*|[a-z]\\?)".prop_map(Want::Glob),
     ];
     let space = proptest::option::of(any::<(u64, u64)>());
-    let node = proptest::option::of(("[a-z]{0,5}", "[a-z]{0,5}", "[a-z/]{0,9}", any::<u64>()));
+    let location = proptest::option::of(("[a-z]{0,5}", "[a-z]{0,5}", "[a-z/]{0,9}", any::<u64>()));
     let stands = proptest::option::of(vec(entry(), 0..3));
-    let beside = (vec(entry(), 0..4), vec(failed(), 0..3), node, stands);
+    let beside = (vec(entry(), 0..4), vec(failed(), 0..3), location, stands);
     (vec(file, 0..5), vec(want, 0..5), any::<(bool, bool, bool)>(), space, beside).prop_map(
-        |(files, wants, (shares, elsewhere, awaits_answers), space, (entries, unreadable, node, stands))| {
+        |(files, wants, (shares, elsewhere, awaits_answers), space, (entries, unreadable, location, stands))| {
             let space = space.map(|(device, free)| Space { device, free });
-            let node = node.map(|(host, rack, dest, device)| Node { host, rack, dest, device });
+            let location = location.map(|(host, rack, dest, device)| Location { host, rack, dest, device });
             #[rustfmt::skip]
             let register =
-                Register { files, wants, shares, space, entries, unreadable, node, elsewhere, stands, awaits_answers };
+                Register { files, wants, shares, space, entries, unreadable, location, elsewhere, stands, awaits_answers };
             register
         },
     )
@@ -179,11 +179,11 @@ fn entry() -> impl Strategy<Value = TreeEntry> {
     )
 }
 
-fn go() -> impl Strategy<Value = Go> {
+fn go() -> impl Strategy<Value = Start> {
     let names = || vec("[a-z]{1,5}(/[a-z]{1,5}){0,2}", 0..4);
     let link = proptest::option::of((any::<u32>(), "[a-z/]{0,9}"));
-    let outline = (any::<u32>(), names(), any::<(u32, bool, bool)>(), link).prop_map(
-        |(torrent, names, (pieces, holds_all, wants), link)| Outline {
+    let assignment = (any::<u32>(), names(), any::<(u32, bool, bool)>(), link).prop_map(
+        |(torrent, names, (pieces, holds_all, wants), link)| TorrentAssignment {
             torrent: TorrentId(torrent),
             names,
             pieces,
@@ -193,10 +193,10 @@ fn go() -> impl Strategy<Value = Go> {
         },
     );
     let absent = vec(any::<u32>().prop_map(Rank), 0..4);
-    (vec(outline, 0..4), vec(failed(), 0..4), absent, names(), vec(entry(), 0..4)).prop_map(
+    (vec(assignment, 0..4), vec(failed(), 0..4), absent, names(), vec(entry(), 0..4)).prop_map(
         |(torrents, missing, absent, replace, entries)| {
             let entries = entries.into();
-            Go { torrents, missing, absent, replace, entries }
+            Start { torrents, missing, absent, replace, entries }
         },
     )
 }
@@ -263,7 +263,7 @@ fn control() -> impl Strategy<Value = Control> {
         any::<(u64, u64)>().prop_map(|(done, total)| Control::Checking { done, total }),
         register().prop_map(|register| Control::Register(Box::new(register))),
         Just(Control::Alive),
-        go().prop_map(|go| Control::Go(Box::new(go))),
+        go().prop_map(|go| Control::Start(Box::new(go))),
         "[a-z]{1,9}".prop_map(|name| Control::Lookup { name }),
         swarm().prop_map(|swarm| Control::Swarm(Box::new(swarm))),
         (".{0,9}", ".{0,9}").prop_map(|(name, reason)| Control::Refused { name, reason }),

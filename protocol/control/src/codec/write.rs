@@ -2,8 +2,8 @@
 
 use super::tag;
 use crate::{
-    Control, FailedFile, Go, Outline, OwnedFile, Refresh, Register, ShutdownReason, Standing,
-    Swarm, Want,
+    Control, FailedFile, OwnedFile, Provenance, Refresh, Register, ShutdownReason, Start, Swarm,
+    TorrentAssignment, Want,
 };
 use dunlin_base::{Bitfield, Rank};
 use dunlin_metainfo::{EntryKind, HashKind, PieceHashes, SetInfo, TreeEntry};
@@ -22,7 +22,7 @@ pub(super) fn control(message: &Control) -> Vec<u8> {
         Control::Alive => {
             to.tag(tag::ALIVE);
         }
-        Control::Go(go) => to.tag(tag::GO).go(go),
+        Control::Start(go) => to.tag(tag::GO).go(go),
         Control::Lookup { name } => {
             to.tag(tag::LOOKUP).text(name);
         }
@@ -148,9 +148,12 @@ impl Writer {
         }
         self.list(&register.entries, Writer::entry);
         self.list(&register.unreadable, Writer::failed);
-        self.flag(register.node.is_some());
-        if let Some(node) = &register.node {
-            self.text(&node.host).text(&node.rack).text(&node.dest).u64(node.device);
+        self.flag(register.location.is_some());
+        if let Some(location) = &register.location {
+            self.text(&location.host)
+                .text(&location.rack)
+                .text(&location.dest)
+                .u64(location.device);
         }
         self.flag(register.elsewhere).flag(register.stands.is_some());
         if let Some(stands) = &register.stands {
@@ -181,10 +184,10 @@ impl Writer {
         if let Some(pieces) = &file.pieces {
             self.bitfield(pieces);
         }
-        self.tag(match file.standing {
-            Standing::Owner => 0,
-            Standing::InPlace => 1,
-            Standing::Part => 2,
+        self.tag(match file.provenance {
+            Provenance::Owner => 0,
+            Provenance::InPlace => 1,
+            Provenance::Part => 2,
         });
         self.u64(file.bytes).flag(file.sha256.is_some());
         if let Some(hash) = &file.sha256 {
@@ -192,19 +195,19 @@ impl Writer {
         }
     }
 
-    fn go(&mut self, go: &Go) {
-        self.list(&go.torrents, Writer::outline);
+    fn go(&mut self, go: &Start) {
+        self.list(&go.torrents, Writer::assignment);
         self.list(&go.missing, Writer::failed);
         self.ranks(&go.absent);
         self.texts(&go.replace);
         self.list(&go.entries, Writer::entry);
     }
 
-    fn outline(&mut self, outline: &Outline) {
-        self.u32(outline.torrent.0).texts(&outline.names);
-        self.u32(outline.pieces);
-        self.flag(outline.holds_all).flag(outline.wants).flag(outline.link.is_some());
-        if let Some(link) = &outline.link {
+    fn assignment(&mut self, assignment: &TorrentAssignment) {
+        self.u32(assignment.torrent.0).texts(&assignment.names);
+        self.u32(assignment.pieces);
+        self.flag(assignment.holds_all).flag(assignment.wants).flag(assignment.link.is_some());
+        if let Some(link) = &assignment.link {
             self.u32(link.rank.0).text(&link.dest);
         }
     }

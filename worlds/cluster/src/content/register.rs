@@ -6,7 +6,7 @@ use super::files::FileContent;
 use super::{CheckError, SharedResources, space};
 use crate::config::{FoundFile, Placement};
 use crate::lock::lock;
-use dunlin_control::{FailedFile, OwnedFile, Register, Standing, Want};
+use dunlin_control::{FailedFile, OwnedFile, Provenance, Register, Want};
 use dunlin_disk::{
     CachedHashes, DiskError, DiskErrorKind, FileKind, HashCache, Look, hash_file_and, list_files,
 };
@@ -22,7 +22,7 @@ use std::path::Path;
 /// A file that will be hashed.
 struct Candidate<'a> {
     file: &'a FoundFile,
-    standing: Standing,
+    provenance: Provenance,
     at_dest: bool,
     /// The file at the destination under the same name.
     other: Option<&'a FoundFile>,
@@ -48,18 +48,18 @@ impl FileContent {
         let mut all = BTreeMap::new();
         for file in &self.lists.found {
             let in_place = !elsewhere && self.wanted(&file.name);
-            let standing = match &self.lists.have {
-                Have::Everything => Standing::Owner,
+            let provenance = match &self.lists.have {
+                Have::Everything => Provenance::Owner,
                 Have::Patterns(patterns) if patterns.iter().any(|p| p.matches(&file.name)) => {
-                    Standing::Owner
+                    Provenance::Owner
                 }
-                Have::Patterns(_) | Have::Wanted if in_place && writes => Standing::InPlace,
-                Have::Wanted if elsewhere && self.wanted(&file.name) => Standing::Owner,
+                Have::Patterns(_) | Have::Wanted if in_place && writes => Provenance::InPlace,
+                Have::Wanted if elsewhere && self.wanted(&file.name) => Provenance::Owner,
                 Have::Patterns(_) | Have::Wanted => continue,
             };
             // A source may be where it goes already.
             let there = || file.path == dunlin_disk::path_of(&self.lists.dest, &file.name);
-            let found = Candidate { file, standing, at_dest: !elsewhere || there(), other: None };
+            let found = Candidate { file, provenance, at_dest: !elsewhere || there(), other: None };
             all.insert(file.name.as_str(), found);
         }
         for file in self.lists.found_dest.iter().filter(|_| elsewhere && writes) {
@@ -72,8 +72,8 @@ impl FileContent {
                     owned.other = Some(file).filter(|_| !owned.at_dest);
                 }
                 Entry::Vacant(none) => {
-                    let standing = Standing::InPlace;
-                    none.insert(Candidate { file, standing, at_dest: true, other: None });
+                    let provenance = Provenance::InPlace;
+                    none.insert(Candidate { file, provenance, at_dest: true, other: None });
                 }
             }
         }
@@ -143,7 +143,7 @@ impl FileContent {
         let listed: Vec<_> = register.unreadable.iter().map(|failed| failed.name.clone()).collect();
         let more = placement.unreadable.iter().filter(|failed| !listed.contains(&failed.name));
         register.unreadable.extend(more.cloned());
-        register.node.clone_from(&placement.node);
+        register.location.clone_from(&placement.location);
         register.elsewhere = self.elsewhere();
         if !self.lists.wants.is_empty() && !self.mirrors() {
             register.stands = match &placement.existing {
@@ -191,7 +191,7 @@ impl FileContent {
                 piece_length: claim.piece_length,
                 hashes: PieceHashes::Sha1(claim.hashes.into()),
                 pieces: Some(claim.pieces),
-                standing: Standing::Part,
+                provenance: Provenance::Part,
                 bytes: claim.length,
                 sha256: None,
             });
@@ -221,7 +221,7 @@ impl FileChecker<'_> {
             true => known.at_dest = Some(copy),
             false => known.own = Some(copy),
         }
-        files.push(OwnedFile { standing: found.standing, ..owned });
+        files.push(OwnedFile { provenance: found.provenance, ..owned });
         Ok(known)
     }
 
@@ -237,20 +237,20 @@ impl FileChecker<'_> {
         let mut known = KnownCopies::default();
         let pinned = placement.pins.contains(&found.file.name);
         let copies = [
-            Some((found.file, found.standing, found.at_dest)),
-            found.other.map(|other| (other, Standing::InPlace, true)),
+            Some((found.file, found.provenance, found.at_dest)),
+            found.other.map(|other| (other, Provenance::InPlace, true)),
         ];
         let mut failed = None;
-        for (file, standing, at_dest) in copies.into_iter().flatten() {
+        for (file, provenance, at_dest) in copies.into_iter().flatten() {
             let cache = self.files.caches(&self.shared.fs).of(at_dest);
             match self.hash(file, cache, pinned) {
                 Ok((owned, copy)) => {
-                    let both = standing == Standing::Owner && at_dest;
+                    let both = provenance == Provenance::Owner && at_dest;
                     let both = both && self.files.elsewhere() && self.files.wanted(&file.name);
-                    files.push(OwnedFile { standing, ..owned.clone() });
+                    files.push(OwnedFile { provenance, ..owned.clone() });
                     if both {
                         // The file is a source, and it is where it goes.
-                        files.push(OwnedFile { standing: Standing::InPlace, ..owned });
+                        files.push(OwnedFile { provenance: Provenance::InPlace, ..owned });
                     }
                     match at_dest {
                         true => known.at_dest = Some(copy),
@@ -361,7 +361,7 @@ fn owned(file: &FoundFile, copy: &HashedFile, pinned: bool) -> OwnedFile {
         piece_length: copy.piece_length,
         hashes: copy.hashes.clone(),
         pieces: None,
-        standing: Standing::Owner,
+        provenance: Provenance::Owner,
         bytes: length,
         sha256: copy.sha256.filter(|_| pinned),
     }

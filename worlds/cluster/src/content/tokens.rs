@@ -5,7 +5,7 @@ use super::geometry_of;
 use crate::lock::lock;
 use bytes::Bytes;
 use dunlin_base::{Bitfield, FileIndex, PieceIndex, Rank, TorrentId};
-use dunlin_control::{OwnedFile, Register, Standing, Want};
+use dunlin_control::{OwnedFile, Provenance, Register, Want};
 use dunlin_disk::{DiskError, DiskErrorKind, Fs, SyncReport, write_file};
 use dunlin_metainfo::{PieceHashes, SetInfo, write_token_file};
 use dunlin_plan::TokenFile;
@@ -59,7 +59,7 @@ impl TokenContent {
             piece_length: 1,
             hashes: hashes.clone(),
             pieces: None,
-            standing: Standing::Owner,
+            provenance: Provenance::Owner,
             bytes: bytes_of(hashes),
             sha256: None,
         });

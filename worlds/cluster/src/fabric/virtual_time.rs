@@ -416,9 +416,9 @@ fn bytes_of(frame: &Frame) -> u64 {
     let body = match frame {
         Frame::Piece { payload, .. } => payload.data.len() as u64,
         // Only these grow with the plan.
-        Frame::Control(control @ (Control::Register(_) | Control::Go(_) | Control::Swarm(_))) => {
-            dunlin_control::encode(control).len() as u64
-        }
+        Frame::Control(
+            control @ (Control::Register(_) | Control::Start(_) | Control::Swarm(_)),
+        ) => dunlin_control::encode(control).len() as u64,
         Frame::Wire { message: dunlin_wire::Message::Bitfield(bits), .. } => bits.len() as u64,
         Frame::Control(_) | Frame::Handshake { .. } | Frame::Wire { .. } | Frame::HangUp { .. } => {
             0

@@ -3,7 +3,7 @@
 use crate::report::{FileReport, FileState, PeerReport, PeerState, Role};
 use crate::trace::{TraceLine, TraceSink, classic_control, classic_wire, shutdown_reason};
 use dunlin_base::{Endpoint, FileIndex, PieceIndex, PieceKey, Rank, Time, TorrentId};
-use dunlin_control::{Control, FailedFile, Go, Register, ShutdownReason, Standing, Want};
+use dunlin_control::{Control, FailedFile, Provenance, Register, ShutdownReason, Start, Want};
 use dunlin_engine::io::{Event, LocalError};
 use dunlin_engine::stats::Stats;
 use dunlin_metainfo::{Geometry, PieceHashes, SetInfo};
@@ -74,7 +74,7 @@ impl Recorder {
     }
 
     pub(super) fn registered(&mut self, register: &Register) {
-        let whole = register.files.iter().filter(|file| file.standing != Standing::Part);
+        let whole = register.files.iter().filter(|file| file.provenance != Provenance::Part);
         self.wants = register.wants.clone();
         self.bytes_owned = whole.clone().map(|file| file.bytes).sum();
         self.whole_at_start = whole.clone().next().is_some();
@@ -82,14 +82,14 @@ impl Recorder {
     }
 
     /// The run has started.
-    pub(super) fn started_with(&mut self, go: &Go) {
+    pub(super) fn started_with(&mut self, go: &Start) {
         self.started = true;
-        for outline in &go.torrents {
-            if outline.wants {
+        for assignment in &go.torrents {
+            if assignment.wants {
                 self.wants_anything = true;
-                self.wanted.extend(outline.names.iter().cloned());
+                self.wanted.extend(assignment.names.iter().cloned());
             }
-            self.names.insert(outline.torrent, outline.names.clone());
+            self.names.insert(assignment.torrent, assignment.names.clone());
         }
         self.wanted.extend(go.missing.iter().map(|missing| missing.name.clone()));
     }

@@ -6,7 +6,7 @@ use super::spec::{JobSpec, Task};
 use crate::cluster::failures;
 use dunlin_base::Rank;
 use dunlin_cluster::{FoundFile, PeerConfig, PeerContent, Placement};
-use dunlin_control::{FailedFile, Node};
+use dunlin_control::{FailedFile, Location};
 use dunlin_disk::{
     DiskError, DiskErrorKind, Fs, Tree, Unkept, list_files, name_of, path_of, scan_tree,
 };
@@ -105,7 +105,7 @@ impl Lookup<'_> {
             pins: self.spec.pins().into_keys().collect(),
             unreadable: found.unreadable.iter().map(|(name, why)| failed(name, why)).collect(),
             refused,
-            node: Some(self.node(&part)),
+            location: Some(self.location(&part)),
             mirrors: part.mirrors.is_some() && !wants.is_empty(),
             in_place: options.in_place,
             delete: options.delete,
@@ -221,11 +221,11 @@ impl Lookup<'_> {
         Ok(listed.into_values().filter(|file| !given(file)).collect())
     }
 
-    fn node(&self, part: &Part) -> Node {
+    fn location(&self, part: &Part) -> Location {
         let Site { rank, files, .. } = self.site;
         // Ranks that share a folder have one copy, and only one of them fetches it.
         let writer = part.mirrors.unwrap_or(*rank);
-        Node {
+        Location {
             host: match self.spec.options.per_rank {
                 true => format!("{files} rank {writer}"),
                 false => files.clone(),

@@ -14,7 +14,7 @@ fn reasons(run: &mut Run, rank: u32, text: &str) -> Vec<String> {
         .handle(run.now, CoordinatorInput::Message { from: Rank(rank), message: register });
     let outputs: Vec<_> = std::iter::from_fn(|| run.coordinator.poll()).collect();
     let missing = outputs.iter().filter_map(|output| match output {
-        CoordinatorOutput::Send { to, message: Control::Go(go) } => Some((to, &go.missing)),
+        CoordinatorOutput::Send { to, message: Control::Start(go) } => Some((to, &go.missing)),
         _ => None,
     });
     let line =

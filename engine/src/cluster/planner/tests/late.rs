@@ -10,11 +10,11 @@ fn late(text: &str, rules: &Rules<'_>) -> Vec<String> {
     let borrowed: Vec<_> = all.iter().map(|(rank, register)| (*rank, register)).collect();
     let sets = make_sets(&borrowed, rules);
     let table = SwarmTable::new(&sets, TrackerMap::Pieces);
-    let (torrents, loose) = (table.infos(), table.loose());
-    let settled = Settled { torrents: &torrents, loose: &loose, tree: &sets.tree };
+    let (torrents, unwanted) = (table.infos(), table.unwanted());
+    let settled = PlannedSets { torrents: &torrents, unwanted: &unwanted, tree: &sets.tree };
     let admission = admit(rank, &last, rules, settled);
     let mut lines = Vec::new();
-    for LatePart { torrent, holding, wants } in &admission.parts {
+    for LateAssignment { torrent, holding, wants } in &admission.assignments {
         let has = holding.as_ref().map_or(String::new(), |held| match &held.pieces {
             None => if held.whole { "whole" } else { "all" }.to_owned(),
             Some(pieces) => format!("{pieces:?}"),

@@ -61,7 +61,7 @@ fn what_stands_in_place_is_repaired() {
         &placing(),
         // The last piece has three bytes; of a shorter copy its short last piece cannot be right.
         "t0 a: 1=whole 3=whole -> 2 3 4 5
-         loose b: 1
+         unwanted b: 1
          replace 2: a
          replace 4: a
          replace 5: a
@@ -207,7 +207,7 @@ fn who_lacks_space_fails_alone() {
 fn zeros_do_not_move() {
     let unit = 16_384;
     let zero = zero_hash(unit);
-    let file = |hashes: &[[u8; 20]], pieces: Option<&str>, standing| OwnedFile {
+    let file = |hashes: &[[u8; 20]], pieces: Option<&str>, provenance| OwnedFile {
         name: "a".to_owned(),
         length: hashes.len() as u64 * u64::from(unit) - 1_000,
         piece_length: unit,
@@ -220,20 +220,20 @@ fn zeros_do_not_move() {
             });
             field
         }),
-        standing,
+        provenance,
         bytes: hashes.len() as u64 * u64::from(unit) - 1_000,
         sha256: None,
     };
-    let truth = [[1; 20], zero, [2; 20], zero];
+    let content = [[1; 20], zero, [2; 20], zero];
     let owner =
-        Register { files: vec![file(&truth, None, Standing::Owner)], ..Register::default() };
+        Register { files: vec![file(&content, None, Provenance::Owner)], ..Register::default() };
     let wants = |files: Vec<OwnedFile>| Register {
         files,
         wants: vec![Want::Name("a".to_owned())],
         ..Register::default()
     };
-    let part = wants(vec![file(&truth, Some("1100"), Standing::Part)]);
-    let other = wants(vec![file(&[[1; 20], [9; 20], [8; 20], zero], None, Standing::InPlace)]);
+    let part = wants(vec![file(&content, Some("1100"), Provenance::Part)]);
+    let other = wants(vec![file(&[[1; 20], [9; 20], [8; 20], zero], None, Provenance::InPlace)]);
     let nothing = wants(vec![]);
     let all = [(Rank(1), &owner), (Rank(2), &part), (Rank(3), &other), (Rank(4), &nothing)];
     let sets = make_sets(&all, &placing());

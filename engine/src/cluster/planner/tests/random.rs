@@ -39,9 +39,9 @@ fn line(rng: &mut Rng, rank: u32) -> String {
     ];
     let wants =
         ["+a", "+b", "+c", "+d", "+d/a", "+d/l", "+d/z", "+x", "+ghost", "*d/**", "***", "*?"];
-    let nodes = ["%h:/1", "%h:/2", "%i:/1", "%h:/1:9", ""];
+    let locations = ["%h:/1", "%h:/2", "%i:/1", "%h:/1:9", ""];
     let pick = |rng: &mut Rng, of: &[&str]| of[rng.below(of.len() as u64) as usize].to_owned();
-    let mut text = format!("{rank}: {}", pick(rng, &nodes));
+    let mut text = format!("{rank}: {}", pick(rng, &locations));
     for _ in 0..rng.below(5) {
         text += &format!(" {}", pick(rng, &words));
     }
@@ -79,10 +79,13 @@ fn check_run(text: &str, rules: &Rules<'_>) {
         let sum = moved.bytes + moved.bytes_here + moved.linked;
         assert_eq!(lengths.sum::<u64>(), sum, "{rank}: {text}\n{}", draw(&sets));
     }
-    let node =
-        |rank: Rank| borrowed.iter().find(|of| of.0 == rank).and_then(|of| of.1.node.as_ref());
+    let location =
+        |rank: Rank| borrowed.iter().find(|of| of.0 == rank).and_then(|of| of.1.location.as_ref());
     for (rank, from) in sets.torrents.iter().flat_map(|set| &set.links) {
-        let hosts = (node(*rank).map(|node| &node.host), node(*from).map(|node| &node.host));
+        let hosts = (
+            location(*rank).map(|location| &location.host),
+            location(*from).map(|location| &location.host),
+        );
         assert!(hosts.0.is_some() && hosts.0 == hosts.1, "{text}");
     }
     // Each of them may come late, too.
@@ -91,15 +94,15 @@ fn check_run(text: &str, rules: &Rules<'_>) {
         early.remove(late);
         let sets = make_sets(&early, rules);
         let mut table = SwarmTable::new(&sets, TrackerMap::Pieces);
-        let (torrents, loose) = (table.infos(), table.loose());
-        let settled = Settled { torrents: &torrents, loose: &loose, tree: &sets.tree };
+        let (torrents, unwanted) = (table.infos(), table.unwanted());
+        let settled = PlannedSets { torrents: &torrents, unwanted: &unwanted, tree: &sets.tree };
         let admission = admit(*rank, register, rules, settled);
         let mut told: BTreeSet<&str> =
             admission.missing.iter().map(|failed| failed.name.as_str()).collect();
         told.extend(admission.entries.iter().map(|entry| entry.name.as_str()));
-        for part in &admission.parts {
+        for part in &admission.assignments {
             if let Some(held) = &part.holding {
-                table.seat(part.torrent, held, held.whole);
+                table.set_holding(part.torrent, held, held.whole);
             }
             let files = torrents[part.torrent.0 as usize].files.iter();
             told.extend(files.filter(|_| part.wants).map(|file| file.name.as_str()));
