@@ -81,7 +81,7 @@ impl Client {
     #[must_use]
     pub fn new(config: ClientConfig) -> Client {
         let swarm = SwarmConfig {
-            sources: SourceOrder::Fastest,
+            sources: SourceOrder::FASTEST,
             choker: ChokerKind::TitForTat,
             availability: Availability::Announced,
             haves: HaveRule::Each,

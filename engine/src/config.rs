@@ -1,5 +1,6 @@
 //! How an engine works: policies by name, and the numbers that come with them.
 
+pub use crate::swarm::sources::SourceOrder;
 use dunlin_base::{PeerId, Rank};
 use std::fmt;
 use std::str::FromStr;
@@ -75,6 +76,21 @@ policy! {
     }
 }
 
+impl FromStr for SourceOrder {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<SourceOrder, UnknownName> {
+        let names = || SourceOrder::ALL.iter().map(|order| order.name());
+        SourceOrder::ALL.iter().copied().find(|order| order.name() == text).ok_or_else(|| {
+            UnknownName {
+                what: "source order",
+                found: text.to_owned(),
+                expected: names().collect::<Vec<_>>().join(", "),
+            }
+        })
+    }
+}
+
 /// The orders that a profile starts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProfilePolicies {
@@ -89,8 +105,8 @@ impl Profile {
     #[must_use]
     pub fn policies(self) -> ProfilePolicies {
         let (pieces, sources) = match self {
-            Profile::Course => (PieceOrder::Sequential, SourceOrder::RoundRobin),
-            Profile::BitTorrent | Profile::Cluster => (PieceOrder::Rarest, SourceOrder::Fastest),
+            Profile::Course => (PieceOrder::Sequential, SourceOrder::ROUND_ROBIN),
+            Profile::BitTorrent | Profile::Cluster => (PieceOrder::Rarest, SourceOrder::FASTEST),
         };
         ProfilePolicies { pieces, sources }
     }
@@ -105,24 +121,6 @@ policy! {
         Sequential = "sequential",
         /// In an order drawn from the seed.
         Random = "random",
-    }
-}
-
-policy! {
-    /// From whom.
-    SourceOrder, "source order" {
-        /// The source that will have answered first: (in flight + 1) / measured rate.
-        Fastest = "fastest",
-        /// One after another.
-        RoundRobin = "round-robin",
-        /// Any, drawn from the seed.
-        Random = "random",
-        /// The less loaded of two drawn from the seed.
-        TwoChoices = "two-choices",
-        /// The first of the tracker's order by reported load, until the next refresh.
-        LeastBusy = "least-busy",
-        /// The least reported load plus what we have asked of it since, ties rotated.
-        LeastLoaded = "least-loaded",
     }
 }
 

@@ -18,7 +18,7 @@
 //!     peer_id: dunlin_base::PeerId::of_rank(Rank(1)),
 //!     profile: Profile::BitTorrent,
 //!     pieces: PieceOrder::Rarest,
-//!     sources: SourceOrder::Fastest,
+//!     sources: SourceOrder::FASTEST,
 //!     choker: ChokerKind::Cooperative,
 //!     tracker_pieces: false,
 //!     shares: true,

@@ -68,7 +68,7 @@ fn round_robin_spreads_over_equal_seeds() {
         let setup = Setup {
             profile,
             pieces: PieceOrder::Sequential,
-            sources: SourceOrder::RoundRobin,
+            sources: SourceOrder::ROUND_ROBIN,
             ..Setup::default()
         };
         let mut world =
@@ -85,7 +85,7 @@ fn least_loaded_does_not_herd() {
         let setup = Setup {
             profile,
             pieces: PieceOrder::Sequential,
-            sources: SourceOrder::LeastLoaded,
+            sources: SourceOrder::LEAST_LOADED,
             no_share: (5..=16).collect(),
             ..Setup::default()
         };
@@ -131,7 +131,7 @@ fn little_memory_is_enough_and_never_exceeded() {
 #[test]
 fn the_same_seed_gives_the_same_outputs() {
     let run = |seed| {
-        let setup = Setup { seed, sources: SourceOrder::Random, ..Setup::default() };
+        let setup = Setup { seed, sources: SourceOrder::RANDOM, ..Setup::default() };
         let mut world =
             World::new(&setup, &["has a:40", "has a:40", "wants a", "wants a", "wants a"]);
         world.set_uplinks(1..=5, 10_000_000);

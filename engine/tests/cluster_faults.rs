@@ -15,13 +15,13 @@ fn setups() -> [Setup; 4] {
     let course = Setup {
         profile: Profile::Course,
         pieces: PieceOrder::Sequential,
-        sources: SourceOrder::RoundRobin,
+        sources: SourceOrder::ROUND_ROBIN,
         ..Setup::default()
     };
     [
         Setup::default(),
-        Setup { sources: SourceOrder::RoundRobin, ..Setup::default() },
-        Setup { sources: SourceOrder::Random, memory: 3 << 20, ..Setup::default() },
+        Setup { sources: SourceOrder::ROUND_ROBIN, ..Setup::default() },
+        Setup { sources: SourceOrder::RANDOM, memory: 3 << 20, ..Setup::default() },
         course,
     ]
 }

@@ -28,9 +28,9 @@ fn cluster(profile: Profile, sources: SourceOrder) -> String {
 #[test]
 fn ranks_of_a_cluster() {
     let files: [(Profile, SourceOrder, ExpectFile); 3] = [
-        (Profile::Course, SourceOrder::RoundRobin, expect_file!["golden/course.txt"]),
-        (Profile::BitTorrent, SourceOrder::Fastest, expect_file!["golden/bittorrent.txt"]),
-        (Profile::Cluster, SourceOrder::Fastest, expect_file!["golden/cluster.txt"]),
+        (Profile::Course, SourceOrder::ROUND_ROBIN, expect_file!["golden/course.txt"]),
+        (Profile::BitTorrent, SourceOrder::FASTEST, expect_file!["golden/bittorrent.txt"]),
+        (Profile::Cluster, SourceOrder::FASTEST, expect_file!["golden/cluster.txt"]),
     ];
     for (profile, sources, file) in files {
         file.assert_eq(&cluster(profile, sources));

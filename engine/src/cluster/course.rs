@@ -1,7 +1,6 @@
 //! The classic algorithm: one request in flight, every member of the swarm may be asked, and a refusal is
 //! remembered for (peer, piece) until the next refresh.
 
-use crate::config::SourceOrder;
 use crate::io::Reason;
 use crate::swarm::config::Availability;
 use crate::swarm::context::SessionContext;
@@ -9,7 +8,7 @@ use crate::swarm::partials::Stage;
 use crate::swarm::peer::{AskState, Peer};
 use crate::swarm::peer_list::Known;
 use crate::swarm::requests::MIN_DEADLINE;
-use crate::swarm::sources::{SourceView, choose};
+use crate::swarm::sources::SourceView;
 use crate::swarm::torrent::{RequestPolicy, Torrent};
 use dunlin_base::{ConnId, Endpoint, PieceIndex, Rate, Time};
 
@@ -258,12 +257,11 @@ fn choose_member(
     let order = shared.config.sources;
     let (members, sources): (Vec<Endpoint>, Vec<SourceView>) = candidates(torrent, shared, piece)
         .map(|(remote, known, peer)| {
-            let timed = peer.filter(|_| order == SourceOrder::Fastest);
-            let rate = timed.map_or(Rate(0), |peer| peer.window.rate_at(now));
+            let rate = peer.map_or(Rate(0), |peer| peer.window.rate_at(now));
             (remote, known.source(count, 0, rate))
         })
         .unzip();
-    let remote = members[choose(order, &sources, torrent.last_place, &mut shared.rng)?];
+    let remote = members[order.choose(&sources, torrent.last_place, &mut shared.rng)?];
     shared.chosen += 1;
     let known = torrent.known.entry(remote);
     known.last_chosen = shared.chosen;

@@ -126,7 +126,7 @@ impl Default for Setup {
         Setup {
             profile: Profile::BitTorrent,
             pieces: PieceOrder::Rarest,
-            sources: SourceOrder::Fastest,
+            sources: SourceOrder::FASTEST,
             choker: ChokerKind::Cooperative,
             map: TrackerMap::Swarm,
             refresh: 10,

@@ -124,7 +124,7 @@ impl RunConfig {
         RunConfig {
             profile: Profile::Course,
             pieces: PieceOrder::Sequential,
-            sources: SourceOrder::RoundRobin,
+            sources: SourceOrder::ROUND_ROBIN,
             ..RunConfig::bittorrent(fs)
         }
     }
@@ -137,7 +137,7 @@ impl RunConfig {
             fabric: FabricKind::Memory,
             profile: Profile::BitTorrent,
             pieces: PieceOrder::Rarest,
-            sources: SourceOrder::Fastest,
+            sources: SourceOrder::FASTEST,
             tracker_order: TrackerOrder::Arrival,
             tracker_map: TrackerMap::Swarm,
             choker: ChokerKind::Cooperative,
@@ -328,10 +328,7 @@ fn remove_empty(fs: &dyn Fs, made: &BTreeSet<PathBuf>) {
 }
 
 fn coordinator_config(config: &RunConfig) -> CoordinatorConfig {
-    let by_load = matches!(
-        config.sources,
-        SourceOrder::LeastBusy | SourceOrder::LeastLoaded | SourceOrder::TwoChoices
-    );
+    let by_load = config.sources.needs_loads();
     let first = config.peers.first().map_or(Rank(1), |peer| peer.rank.min(Rank(1)));
     let peers = match &config.fabric {
         FabricKind::Ranks(job) => job.size().saturating_sub(first.0),

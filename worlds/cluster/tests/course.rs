@@ -74,7 +74,7 @@ fn the_same_seed_gives_the_same_trace() {
         let run = Run::course(SMALL).with(|config| {
             config.seed = seed;
             config.pieces = PieceOrder::Random;
-            config.sources = SourceOrder::Random;
+            config.sources = SourceOrder::RANDOM;
         });
         run.go().ok().trace.text()
     };

@@ -51,7 +51,7 @@ fn course_profile_over_real_files() {
         .with(|config| {
             config.profile = Profile::Course;
             config.pieces = PieceOrder::Sequential;
-            config.sources = SourceOrder::RoundRobin;
+            config.sources = SourceOrder::ROUND_ROBIN;
         })
         .go()
         .ok();
@@ -199,7 +199,7 @@ fn a_source_that_is_overwritten_blames_nobody() {
                 config.profile = profile;
                 if profile == Profile::Course {
                     config.pieces = PieceOrder::Sequential;
-                    config.sources = SourceOrder::RoundRobin;
+                    config.sources = SourceOrder::ROUND_ROBIN;
                 }
                 config.stall_timeout = common::seconds(3);
             })

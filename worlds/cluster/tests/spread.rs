@@ -17,7 +17,7 @@ fn round_robin_asks_everybody_alike() {
             let done = run
                 .with(|config| {
                     (config.profile, config.seed) = (*profile, seed);
-                    config.sources = SourceOrder::RoundRobin;
+                    config.sources = SourceOrder::ROUND_ROBIN;
                 })
                 .go()
                 .ok();
@@ -33,10 +33,10 @@ fn round_robin_asks_everybody_alike() {
 #[test]
 fn least_loaded_does_not_herd() {
     for (profile, sources) in [
-        (Profile::BitTorrent, SourceOrder::LeastLoaded),
-        (Profile::Course, SourceOrder::LeastLoaded),
-        (Profile::BitTorrent, SourceOrder::LeastBusy),
-        (Profile::Course, SourceOrder::LeastBusy),
+        (Profile::BitTorrent, SourceOrder::LEAST_LOADED),
+        (Profile::Course, SourceOrder::LEAST_LOADED),
+        (Profile::BitTorrent, SourceOrder::LEAST_BUSY),
+        (Profile::Course, SourceOrder::LEAST_BUSY),
     ] {
         let mut plan = vec![("a:400", ""); 4];
         plan.extend([("", "a"); 12]);
@@ -51,7 +51,7 @@ fn least_loaded_does_not_herd() {
         let served: Vec<u64> = (1..=4).map(|rank| done.peer(rank).pieces_served).collect();
         // In endgame a block may be asked for twice.
         assert!((4800..=4850).contains(&served.iter().sum::<u64>()), "{served:?}");
-        if sources == SourceOrder::LeastLoaded {
+        if sources == SourceOrder::LEAST_LOADED {
             let largest = served.iter().max().copied().unwrap_or(0);
             assert!(largest * 4 * 100 <= 4800 * 125, "{profile}: {served:?}");
         }

@@ -161,13 +161,9 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "ORDER", help_heading = "Policies")]
     pub(crate) pieces: Option<PieceOrder>,
 
-    /// From whom: fastest, round-robin, random, two-choices, least-busy, least-loaded.
-    ///
-    /// The default is the profile's. `fastest`: whoever will have answered first. `round-robin`:
-    /// one after another. `random`: any. `two-choices`: the less loaded of two. `least-busy`: the
-    /// first of the tracker's order by reported load, until the next refresh. `least-loaded`: the
-    /// least reported load plus what we asked of it since.
-    #[arg(long, value_name = "ORDER", help_heading = "Policies")]
+    // Every policy states its name and what it does itself.
+    #[arg(long, value_name = "ORDER", help_heading = "Policies", help = sources_help(),
+          long_help = sources_long_help())]
     pub(crate) sources: Option<SourceOrder>,
 
     /// Bytes a piece: a power of two from 16KiB to 64MiB [default: by the file's length].
@@ -249,6 +245,19 @@ pub(crate) struct RunArgs {
     /// A document of --json is printed all the same.
     #[arg(short, long, help_heading = "What happened")]
     pub(crate) quiet: bool,
+}
+
+/// The names of all source orders.
+fn sources_help() -> String {
+    let names: Vec<&str> = SourceOrder::ALL.iter().map(|order| order.name()).collect();
+    format!("From whom: {}", names.join(", "))
+}
+
+/// What each of them chooses.
+fn sources_long_help() -> String {
+    let sentence = |order: &SourceOrder| format!(" `{order}`: {}.", order.summary());
+    let sentences: String = SourceOrder::ALL.iter().map(sentence).collect();
+    format!("{}.\n\nThe default is the profile's.{sentences}", sources_help())
 }
 
 /// How the ranks come together, and over what they talk.

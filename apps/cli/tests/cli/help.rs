@@ -1,6 +1,8 @@
 //! `--help`, `-h`, `--version`: on stdout, exit 0.
 
 use crate::common::Sandbox;
+use dunlin_engine::config::SourceOrder;
+use std::path::Path;
 
 #[test]
 fn every_option_of_swarm_is_in_the_help() {
@@ -43,5 +45,20 @@ fn version_and_commands_are_data() {
     let help = sandbox.expect(0, "--help").stdout;
     for word in ["swarm", "cast", "place", "trace", "clean", "Exit codes", "DUNLIN_LOG"] {
         assert!(help.contains(word), "{word}");
+    }
+}
+
+/// The row of the table of policies follows from the policies. `UPDATE_EXPECT=1` writes it anew.
+#[test]
+fn the_readme_names_every_source_order() {
+    let page = include_str!("../../../../README.md");
+    let names: Vec<String> = SourceOrder::ALL.iter().map(|order| format!("`{order}`")).collect();
+    let expected = format!("| `--sources` | {} | from whom |", names.join(", "));
+    let row = page.lines().find(|line| line.starts_with("| `--sources` |")).unwrap();
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
+        std::fs::write(path, page.replace(row, &expected)).unwrap();
+    } else {
+        assert_eq!(row, expected, "UPDATE_EXPECT=1 writes README.md anew");
     }
 }

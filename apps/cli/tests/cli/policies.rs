@@ -1,11 +1,10 @@
-//! Every legal combination of profile and policies moves the same plan right: 198 runs.
+//! Every legal combination of profile and policies moves the same plan right: 33 runs for each source order.
 
 use crate::common::{Course, Sandbox};
+use dunlin_engine::config::SourceOrder;
 
 const PROFILES: &[&str] = &["bittorrent", "course"];
 const PIECES: &[&str] = &["rarest", "sequential", "random"];
-const SOURCES: &[&str] =
-    &["fastest", "round-robin", "random", "two-choices", "least-busy", "least-loaded"];
 const ORDERS: &[&str] = &["arrival", "least-busy", "random"];
 const MAPS: &[&str] = &["swarm", "pieces"];
 
@@ -19,7 +18,7 @@ fn run_all(plan: &Course, fabric: &str) {
                 if (*profile, *pieces, *map) == ("course", "rarest", "swarm") {
                     continue;
                 }
-                for sources in SOURCES {
+                for sources in SourceOrder::ALL {
                     for order in ORDERS {
                         runs += 1;
                         let out = format!("out{runs}");
@@ -37,7 +36,7 @@ fn run_all(plan: &Course, fabric: &str) {
             }
         }
     }
-    assert_eq!(runs, 198);
+    assert_eq!(runs, 33 * SourceOrder::ALL.len());
 }
 
 fn small() -> Course {

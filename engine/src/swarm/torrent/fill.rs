@@ -7,14 +7,14 @@
 //! 4. Endgame: every block is asked for; idle peers ask for what is slow to come a second time.
 
 use super::{SessionContext, Torrent};
-use crate::config::{PieceOrder, SourceOrder};
+use crate::config::PieceOrder;
 use crate::swarm::choker::ChokerKind;
 use crate::swarm::config::Availability;
 use crate::swarm::io::SwarmOutput;
 use crate::swarm::partials::{Block, Partial, Stage};
 use crate::swarm::peer::{AskState, Peer, Pieces};
 use crate::swarm::picker::RANDOM_FIRST_PIECES;
-use crate::swarm::sources::{SourceView, choose};
+use crate::swarm::sources::SourceView;
 use crate::wake::Reason;
 use dunlin_base::{ConnId, PieceIndex, PieceKey, Time};
 use std::time::Duration;
@@ -34,14 +34,6 @@ const LAGGARD: u64 = 4;
 /// looks like a slow source.
 const LAG_AFTER: Duration = Duration::from_secs(1);
 
-/// Whether the order says exactly whose turn it is.
-fn is_strict(order: SourceOrder) -> bool {
-    match order {
-        SourceOrder::RoundRobin | SourceOrder::LeastBusy | SourceOrder::LeastLoaded => true,
-        SourceOrder::Fastest | SourceOrder::Random | SourceOrder::TwoChoices => false,
-    }
-}
-
 impl Torrent {
     pub(super) fn fill_many(
         &mut self,
@@ -53,7 +45,7 @@ impl Torrent {
             return;
         }
         // A strict order may have waited for just this peer's turn, with others behind it.
-        let only = only.filter(|_| !is_strict(shared.config.sources));
+        let only = only.filter(|_| !shared.config.sources.is_strict());
         let able = |peer: &Peer| peer.gives() && peer.may_ask();
         let mut givers: Vec<ConnId> = match only {
             Some(conn) => {
@@ -100,9 +92,8 @@ impl Torrent {
         conns: &[ConnId],
     ) -> Option<ConnId> {
         let sources: Vec<SourceView> = conns.iter().map(|conn| self.source(*conn, now)).collect();
-        let conn =
-            conns[choose(shared.config.sources, &sources, self.last_place, &mut shared.rng)?];
-        Some(conn)
+        let order = shared.config.sources;
+        order.choose(&sources, self.last_place, &mut shared.rng).map(|index| conns[index])
     }
 
     /// Counts that a piece is asked of a peer.
@@ -212,7 +203,7 @@ impl Torrent {
     /// Step 2. Returns whether every piece that anybody gives is started.
     fn start_pieces(&mut self, shared: &mut SessionContext, now: Time, givers: &[ConnId]) -> bool {
         let mut roomy: Vec<ConnId> = givers.to_vec();
-        if is_strict(shared.config.sources) && self.waits_for_answers(shared, now) {
+        if shared.config.sources.is_strict() && self.waits_for_answers(shared, now) {
             return false;
         }
         loop {
@@ -262,7 +253,7 @@ impl Torrent {
             let able: Vec<ConnId> =
                 roomy.iter().copied().filter(|conn| self.gives_piece(*conn, piece)).collect();
             let Some(conn) = self.choose_conn(shared, now, &able) else { return true };
-            if is_strict(shared.config.sources) && !self.is_its_turn(shared, now, piece, conn) {
+            if shared.config.sources.is_strict() && !self.is_its_turn(shared, now, piece, conn) {
                 return false;
             }
             self.count_choice(shared, conn);

@@ -9,6 +9,7 @@ mod edges;
 mod house;
 mod limits;
 mod lock;
+mod macros;
 mod manifest;
 mod markdown;
 mod modules;
@@ -117,6 +118,11 @@ fn files_are_short() {
     let house = House::get();
     let complaints: Vec<String> = house.sources.iter().filter_map(bans::check_length).collect();
     expect_none(&complaints);
+}
+
+#[test]
+fn modules_that_a_macro_declares_are_formatted() {
+    expect_none(&macros::check_format(House::get()));
 }
 
 #[test]

@@ -37,11 +37,12 @@ impl Source {
         Source { path: path.to_owned(), text: text.to_owned(), words, lines }
     }
 
-    /// Whether the whole file is a test, a bench or a helper of one.
+    /// Whether the whole file is a test, a bench, an example or a helper of one.
     pub(crate) fn is_test(&self) -> bool {
         let parts = || self.path.split('/');
-        let folder = |name: &str| parts().skip(1).any(|part| part == name);
-        folder("tests") || folder("benches") || parts().next_back() == Some("tests.rs")
+        let folder = |name: &&str| parts().skip(1).any(|part| part == *name);
+        let folders = ["tests", "benches", "examples"];
+        folders.iter().any(folder) || parts().next_back() == Some("tests.rs")
     }
 
     /// Whether it only computes: `protocol/`, `engine/`, and the network in virtual time.
