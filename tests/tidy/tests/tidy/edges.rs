@@ -30,6 +30,9 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("tokio", &["dunlin-links", "dunlin-cluster", "dunlin-net"]),
 ];
 
+/// Crates and features that only tests may take: a program must not write to a disk in memory.
+const FOR_TESTS: &[(&str, &str)] = &[("dunlin-disk", "test-fs")];
+
 /// A floor of the house, the ground floor first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Floor {
@@ -140,6 +143,23 @@ pub(crate) fn check_reserved(crates: &[Manifest]) -> Vec<String> {
             let reserved = RESERVED.iter().find(|(name, _)| *name == dependency.name);
             if let Some((_, users)) = reserved.filter(|(_, users)| !users.contains(&&*from.name)) {
                 let what = format!("reserved for {}; go through them", users.join(", "));
+                found.push(complaint(from, dependency, &what));
+            }
+        }
+    }
+    found
+}
+
+/// What is made for tests is no part of the program.
+pub(crate) fn check_test_features(crates: &[Manifest]) -> Vec<String> {
+    let mut found = Vec::new();
+    for from in crates {
+        for dependency in from.dependencies.iter().filter(|dependency| !dependency.dev) {
+            let takes = |feature: &str| dependency.features.iter().any(|name| name == feature);
+            let wrong =
+                FOR_TESTS.iter().find(|(name, feature)| *name == dependency.name && takes(feature));
+            if let Some((_, feature)) = wrong {
+                let what = format!("its feature `{feature}` is for [dev-dependencies]");
                 found.push(complaint(from, dependency, &what));
             }
         }

@@ -45,6 +45,11 @@ fn sockets_and_keys_have_their_crates() {
 }
 
 #[test]
+fn features_for_tests_are_in_no_program() {
+    expect_none(&edges::check_test_features(&House::get().crates));
+}
+
+#[test]
 fn every_crate_takes_the_lints_of_the_workspace() {
     expect_none(&edges::check_lints(&House::get().crates));
 }
@@ -94,6 +99,11 @@ fn what_the_threat_model_names_is_there() {
 #[test]
 fn words_of_the_vocabulary_have_their_files() {
     expect_none(&pages::check_vocabulary(House::get()));
+}
+
+#[test]
+fn files_of_the_plan_of_the_house_are_there() {
+    expect_none(&pages::check_architecture(House::get()));
 }
 
 #[test]

@@ -26,6 +26,8 @@ pub(crate) struct Dependency {
     pub(crate) name: String,
     /// The version that is asked for; empty for our own crates.
     pub(crate) version: String,
+    /// Features that are asked for.
+    pub(crate) features: Vec<String>,
     /// Whether only tests see it.
     pub(crate) dev: bool,
     /// Where it is asked for.
@@ -50,12 +52,14 @@ impl Manifest {
                 for (name, value) in all.iter() {
                     let line = line_of(text, name);
                     let of_workspace = shared.and_then(|shared| get(shared, name.get_ref()));
+                    let mut features = features(value);
                     let value = Some(value).filter(|value| !is_of_workspace(value));
                     let Some(value) = value.or(of_workspace) else { continue };
                     let real =
                         string(value, "package").unwrap_or_else(|| name.get_ref().to_string());
                     let version = version(value);
-                    dependencies.push(Dependency { name: real, version, dev, line });
+                    features.extend(self::features(value));
+                    dependencies.push(Dependency { name: real, version, features, dev, line });
                 }
             }
         }
@@ -117,6 +121,14 @@ fn rows(text: &str, lints: Option<&DeTable<'_>>) -> BTreeMap<(String, String), S
 fn string(value: &Spanned<DeValue<'_>>, key: &str) -> Option<String> {
     let value = get(value.get_ref().as_table()?, key)?;
     value.get_ref().as_str().map(str::to_owned)
+}
+
+/// The features that a dependency asks for.
+fn features(value: &Spanned<DeValue<'_>>) -> Vec<String> {
+    let table = value.get_ref().as_table();
+    let features = table.and_then(|table| get(table, "features")?.get_ref().as_array());
+    let names = features.into_iter().flat_map(|all| all.iter());
+    names.filter_map(|name| name.get_ref().as_str().map(str::to_owned)).collect()
 }
 
 fn is_of_workspace(value: &Spanned<DeValue<'_>>) -> bool {

@@ -54,6 +54,10 @@ const HEAD: &str = "| cannot |";
 const VOCABULARY: &str = "docs/vocabulary.md";
 const WORDS: &str = "| word | what to open |";
 
+/// Where to begin, and the head of the table of decisions.
+const ARCHITECTURE: &str = "ARCHITECTURE.md";
+const DECISIONS: &str = "| decision | reason | where |";
+
 /// Recipes for changes that come often.
 const RECIPES: &str = "CONTRIBUTING.md";
 
@@ -71,6 +75,21 @@ pub(crate) fn check_threats_page(page: &str, sources: &[Source]) -> Vec<String> 
 /// Every word of the vocabulary has a file, and the file is there.
 pub(crate) fn check_vocabulary(house: &House) -> Vec<String> {
     check_vocabulary_page(&house.text(VOCABULARY), &house.sources)
+}
+
+/// The files that the plan of the house names are there, and every decision has one.
+pub(crate) fn check_architecture(house: &House) -> Vec<String> {
+    check_architecture_page(&house.text(ARCHITECTURE), &house.sources)
+}
+
+/// Compares a plan of the house with sources.
+pub(crate) fn check_architecture_page(page: &str, sources: &[Source]) -> Vec<String> {
+    let decisions = page.split_once(DECISIONS).map_or("", |(_, rest)| rest);
+    if decisions.is_empty() {
+        return vec![format!("{ARCHITECTURE}:1: expected a table `{DECISIONS}`")];
+    }
+    let is_row = |line: &str| line.starts_with("| ") && decisions.contains(line);
+    check_places(ARCHITECTURE, page, sources, is_row)
 }
 
 /// The files that the recipes name are there.

@@ -146,6 +146,14 @@ fn a_vocabulary_and_budgets_are_held() {
     assert!(words("| choke | `a/y.rs` |")[0].contains("`a/y.rs` is not there"));
     assert!(words("| choke | `a/x.rs: unchoke` |")[0].contains("a/x.rs has no `unchoke`"));
     assert_eq!(pages::check_vocabulary_page("| choke | `a/x.rs` |", &sources).len(), 1);
+    let plan = |row: &str| {
+        let page = format!("by `a/x.rs`\n\n| decision | reason | where |\n|---|---|---|\n{row}\n");
+        pages::check_architecture_page(&page, &sources)
+    };
+    assert_eq!(plan("| choke | fair | `a/x.rs: choke` |"), [""; 0]);
+    assert!(plan("| choke | fair | `a/y.rs` |")[0].contains(":5: `a/y.rs` is not there"));
+    assert!(plan("| choke | fair | |")[0].contains(":5: expected where it is held"));
+    assert_eq!(pages::check_architecture_page("by `a/x.rs`", &sources).len(), 1);
     let budgets = |rows: &str| documents::check_budgets(&format!("| part | seconds |\n{rows}\n"));
     assert_eq!(budgets("| `whole` | 30 | x |\n| `a` | 10 | x |\n| `b` | 20 | x |"), [""; 0]);
     assert!(budgets("| `whole` | 30 | x |\n| `a` | 31 | x |")[0].contains("31 s together"));
@@ -188,6 +196,18 @@ fn reserved_crates_are_for_few() {
             edges::check_reserved(&[manifest(folder, name, &format!("{dependency} = \"1\""))]);
         assert_eq!(found.is_empty(), fine, "{name} → {dependency}: {found:?}");
     }
+}
+
+#[test]
+fn a_disk_in_memory_is_for_tests() {
+    let found = |rest: &str| edges::check_test_features(&[manifest("worlds/w", "w", rest)]);
+    let disk = |more: &str| format!("dunlin-disk = {{ path = \"x\"{more} }}");
+    assert_eq!(found(&disk("")), [""; 0]);
+    let tests = format!("[dev-dependencies]\n{}", disk(", features = [\"test-fs\"]"));
+    assert_eq!(found(&tests), [""; 0]);
+    assert!(found(&disk(", features = [\"test-fs\"]"))[0].contains("`test-fs` is for"));
+    let build = format!("[build-dependencies]\n{}", disk(", features = [\"test-fs\"]"));
+    assert_eq!(found(&build).len(), 1);
 }
 
 #[test]
