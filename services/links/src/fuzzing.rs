@@ -2,7 +2,7 @@
 
 use crate::handshake::{self, ANSWER, Dialler, HELLO, Keys, Party};
 use crate::key::JobKey;
-use crate::seal::Forged;
+use crate::seal::AuthError;
 use dunlin_base::Rank;
 
 fn party(rank: u32) -> Party {
@@ -80,7 +80,7 @@ fn frames(mut ours: Keys, mut theirs: Keys, mut steps: &[u8]) {
         }
     }
     let mut opened = 0;
-    let mut over: Option<Forged> = None;
+    let mut over: Option<AuthError> = None;
     for frame in &way {
         match theirs.opener.open_whole(frame) {
             Ok(one) => {

@@ -48,7 +48,7 @@ pub struct Party {
 
 /// Why a message is no answer, or none that may be heard. Not our party is to blame, or a replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Stranger {
+pub enum HandshakeError {
     /// It does not begin as every message of ours.
     #[error("what came is no handshake of this version of dunlin")]
     Magic,
@@ -112,10 +112,10 @@ impl Dialler {
     }
 
     /// Reads the answer.
-    pub(crate) fn finish(&self, answer: &[u8; ANSWER]) -> Result<(Remote, Keys), Stranger> {
-        let (said, mac) = answer.split_at(ANSWER - MAC);
-        verify(&self.key, OF_ANSWER, &[&self.hello, said], mac)?;
-        let remote = Remote { rank: self.to, life: u64::from_be_bytes(at(said, 0)) };
+    pub(crate) fn finish(&self, answer: &[u8; ANSWER]) -> Result<(Remote, Keys), HandshakeError> {
+        let (text, mac) = answer.split_at(ANSWER - MAC);
+        verify(&self.key, OF_ANSWER, &[&self.hello, text], mac)?;
+        let remote = Remote { rank: self.to, life: u64::from_be_bytes(at(text, 0)) };
         let [forth, back] = derive(&self.key, &self.hello, answer)?;
         Ok((remote, Keys { sealer: Sealer::new(forth), opener: Opener::new(back) }))
     }
@@ -127,21 +127,21 @@ pub(crate) fn answer(
     party: &Party,
     hello: &[u8; HELLO],
     nonce: [u8; KEY],
-) -> Result<([u8; ANSWER], Remote, Keys), Stranger> {
-    let (said, mac) = hello.split_at(HELLO - MAC);
-    if !said.starts_with(MAGIC) {
-        return Err(Stranger::Magic);
+) -> Result<([u8; ANSWER], Remote, Keys), HandshakeError> {
+    let (text, mac) = hello.split_at(HELLO - MAC);
+    if !text.starts_with(MAGIC) {
+        return Err(HandshakeError::Magic);
     }
-    verify(&party.key, OF_HELLO, &[said], mac)?;
-    let number = |offset| Rank(u32::from_be_bytes(at(said, MAGIC.len() + offset)));
+    verify(&party.key, OF_HELLO, &[text], mac)?;
+    let number = |offset| Rank(u32::from_be_bytes(at(text, MAGIC.len() + offset)));
     let (from, to) = (number(0), number(4));
     if to != party.rank {
-        return Err(Stranger::NotForUs(to));
+        return Err(HandshakeError::NotForUs(to));
     }
     if from == party.rank {
-        return Err(Stranger::Ourselves);
+        return Err(HandshakeError::Ourselves);
     }
-    let remote = Remote { rank: from, life: u64::from_be_bytes(at(said, MAGIC.len() + 8)) };
+    let remote = Remote { rank: from, life: u64::from_be_bytes(at(text, MAGIC.len() + 8)) };
     let mut fields = Fields::<ANSWER>::new();
     fields.put(&party.life.to_be_bytes());
     fields.put(&nonce);
@@ -193,9 +193,9 @@ fn sign(key: &JobKey, label: &[u8], parts: &[&[u8]]) -> [u8; MAC] {
     at(context.sign().as_ref(), 0)
 }
 
-fn verify(key: &JobKey, label: &[u8], parts: &[&[u8]], mac: &[u8]) -> Result<(), Stranger> {
-    let said: Vec<u8> = [label].iter().chain(parts).flat_map(|part| part.iter().copied()).collect();
-    hmac::verify(&mac_key(key), &said, mac).map_err(|_| Stranger::Key)
+fn verify(key: &JobKey, label: &[u8], parts: &[&[u8]], mac: &[u8]) -> Result<(), HandshakeError> {
+    let text: Vec<u8> = [label].iter().chain(parts).flat_map(|part| part.iter().copied()).collect();
+    hmac::verify(&mac_key(key), &text, mac).map_err(|_| HandshakeError::Key)
 }
 
 /// The keys of the two directions: to the listener, and to the dialler.
@@ -203,13 +203,13 @@ fn derive(
     key: &JobKey,
     hello: &[u8; HELLO],
     answer: &[u8; ANSWER],
-) -> Result<[aead::LessSafeKey; 2], Stranger> {
+) -> Result<[aead::LessSafeKey; 2], HandshakeError> {
     let secret = hkdf::Salt::new(hkdf::HKDF_SHA256, MAGIC).extract(key.bytes());
     let of = |label: &[u8]| {
         let info = [label, hello, answer];
         let bytes = secret.expand(&info, &aead::AES_256_GCM);
         // It fails only when more is asked for than HKDF can give.
-        bytes.map(|bytes| aead::LessSafeKey::new(bytes.into())).map_err(|_| Stranger::Key)
+        bytes.map(|bytes| aead::LessSafeKey::new(bytes.into())).map_err(|_| HandshakeError::Key)
     };
     Ok([of(TO_LISTENER)?, of(TO_DIALLER)?])
 }
@@ -236,9 +236,9 @@ mod tests {
         let key = key("7");
         let (me, you) = (party(&key, 3), party(&key, 0));
         let dialler = Dialler::new(&me, Rank(0)).unwrap();
-        let (said, remote, mut theirs) = answer(&you, dialler.hello(), [9; KEY]).unwrap();
+        let (text, remote, mut theirs) = answer(&you, dialler.hello(), [9; KEY]).unwrap();
         assert_eq!(remote, Remote { rank: Rank(3), life: 103 });
-        let (remote, mut ours) = dialler.finish(&said).unwrap();
+        let (remote, mut ours) = dialler.finish(&text).unwrap();
         assert_eq!(remote, Remote { rank: Rank(0), life: 100 });
         for (sealer, opener) in
             [(&mut ours.sealer, &mut theirs.opener), (&mut theirs.sealer, &mut ours.opener)]
@@ -261,10 +261,10 @@ mod tests {
         let listener = party(&ours, 0);
         let refused = |hello: [u8; HELLO]| answer(&listener, &hello, [2; KEY]).err();
         assert_eq!(refused(hello(&ours, 3, 0)), None);
-        assert_eq!(refused(hello(&other, 3, 0)), Some(Stranger::Key));
-        assert_eq!(refused(hello(&ours, 3, 1)), Some(Stranger::NotForUs(Rank(1))));
-        assert_eq!(refused(hello(&ours, 0, 0)), Some(Stranger::Ourselves));
-        assert_eq!(refused([0; HELLO]), Some(Stranger::Magic));
+        assert_eq!(refused(hello(&other, 3, 0)), Some(HandshakeError::Key));
+        assert_eq!(refused(hello(&ours, 3, 1)), Some(HandshakeError::NotForUs(Rank(1))));
+        assert_eq!(refused(hello(&ours, 0, 0)), Some(HandshakeError::Ourselves));
+        assert_eq!(refused([0; HELLO]), Some(HandshakeError::Magic));
         for bit in 0..HELLO * 8 {
             let mut changed = hello(&ours, 3, 0);
             changed[bit / 8] ^= 1 << (bit % 8);
@@ -277,13 +277,13 @@ mod tests {
         let key = key("7");
         let first = Dialler::with_nonce(&party(&key, 3), Rank(0), [1; KEY]);
         let second = Dialler::with_nonce(&party(&key, 3), Rank(0), [2; KEY]);
-        let (said, ..) = answer(&party(&key, 0), first.hello(), [9; KEY]).unwrap();
-        assert!(first.finish(&said).is_ok());
-        assert_eq!(second.finish(&said).err(), Some(Stranger::Key));
+        let (text, ..) = answer(&party(&key, 0), first.hello(), [9; KEY]).unwrap();
+        assert!(first.finish(&text).is_ok());
+        assert_eq!(second.finish(&text).err(), Some(HandshakeError::Key));
         for bit in 0..ANSWER * 8 {
-            let mut changed = said;
+            let mut changed = text;
             changed[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(first.finish(&changed).err(), Some(Stranger::Key), "bit {bit}");
+            assert_eq!(first.finish(&changed).err(), Some(HandshakeError::Key), "bit {bit}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! TCP links between parties that share a key: a door that opens for who has it, dialling, and frames
+//! TCP links between parties that share a key: a listener that opens for who has it, dialling, and frames
 //! that nobody else can read, change, repeat, drop or reorder.
 //!
 //! What is sent is handed to the system only as fast as the network carries it away, so that whoever
@@ -9,7 +9,7 @@
 //!
 //! ```
 //! use dunlin_base::Rank;
-//! use dunlin_links::{Door, JobKey, Party, dial};
+//! use dunlin_links::{Listener, JobKey, Party, dial};
 //! use std::{sync::mpsc::channel, time::Duration};
 //!
 //! let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -17,10 +17,10 @@
 //!     let second = Duration::from_secs(1);
 //!     let key = JobKey::random()?;
 //!     let party = |rank| Party { key: key.clone(), rank: Rank(rank), life: 7 };
-//!     let door = Door::open("127.0.0.1:0".parse()?)?;
-//!     let address = door.address();
+//!     let listener = Listener::open("127.0.0.1:0".parse()?)?;
+//!     let address = listener.address();
 //!     let (enter, entered) = channel();
-//!     tokio::spawn(door.serve(party(0), second, move |link| enter.send(link).unwrap()));
+//!     tokio::spawn(listener.serve(party(0), second, move |link| enter.send(link).unwrap()));
 //!
 //!     let mut link = dial(&party(3), Rank(0), address, second, second).await?;
 //!     link.sender.seal(1, &[b"good ", b"morning"])?;
@@ -38,20 +38,20 @@
 //! ```
 
 mod addresses;
-mod door;
 #[doc(hidden)]
 pub mod fuzzing;
 mod handshake;
 mod key;
 mod link;
-mod places;
+mod listener;
 mod seal;
+mod slots;
 mod tuning;
 
 pub use addresses::{local_addresses, towards};
-pub use door::{DialError, Door, bind, dial};
-pub use handshake::{ANSWER, HELLO, Party, Remote, Stranger};
+pub use handshake::{ANSWER, HELLO, HandshakeError, Party, Remote};
 pub use key::{JobKey, NoRandomness};
-pub use link::{Cut, Link, LinkError, LinkReceiver, LinkSender};
-pub use places::{Place, Places};
-pub use seal::{Forged, HEAD, Head, MAX_FRAME, TAG, TooLong};
+pub use link::{Link, LinkError, LinkReceiver, LinkSender, Shutdown};
+pub use listener::{DialError, Listener, bind, dial};
+pub use seal::{AuthError, HEAD, Head, MAX_FRAME, TAG, TooLong};
+pub use slots::{ConnectionSlot, ConnectionSlots};

@@ -2,7 +2,7 @@
 //! decides nothing about what is sent, keeps no queue, and never makes a link anew.
 
 use crate::handshake::{Keys, Remote};
-use crate::seal::{Forged, HEAD, Head, Opener, Sealer, TAG, TooLong};
+use crate::seal::{AuthError, HEAD, Head, Opener, Sealer, TAG, TooLong};
 use crate::tuning;
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
@@ -36,7 +36,7 @@ pub enum LinkError {
     Silent(Duration),
     /// What came was not sealed by the other end, or not in its place.
     #[error(transparent)]
-    Forged(#[from] Forged),
+    Auth(#[from] AuthError),
     /// Our own frame is too long.
     #[error(transparent)]
     TooLong(#[from] TooLong),
@@ -83,11 +83,11 @@ pub struct LinkReceiver {
 
 /// Ends a link from outside.
 #[derive(Clone, Debug)]
-pub struct Cut(Arc<TcpStream>);
+pub struct Shutdown(Arc<TcpStream>);
 
-impl Cut {
-    /// Ends the link: both of its ends here, and the other side, hear of it at once.
-    pub fn cut(&self) {
+impl Shutdown {
+    /// Ends the link: the sender and the receiver here, and the other side, notice it at once.
+    pub fn shutdown(&self) {
         tuning::cut(&self.0);
     }
 }
@@ -119,8 +119,8 @@ impl Link {
 
     /// A handle that ends the link.
     #[must_use]
-    pub fn cut(&self) -> Cut {
-        Cut(Arc::clone(&self.sender.stream))
+    pub fn shutdown_handle(&self) -> Shutdown {
+        Shutdown(Arc::clone(&self.sender.stream))
     }
 }
 

@@ -1,10 +1,10 @@
-//! Where links begin: a door that lets in who has the key, and dialling. Whoever has no key gets not
+//! Where links begin: a listener that lets in who has the key, and dialling. Whoever has no key gets not
 //! one byte, little time, and one of few places, of which one source has its share alone.
 
-use crate::handshake::{self, ANSWER, Dialler, HELLO, Party, Remote, Stranger, nonce_of};
+use crate::handshake::{self, ANSWER, Dialler, HELLO, HandshakeError, Party, Remote, nonce_of};
 use crate::key::{KEY, NoRandomness, random};
 use crate::link::{Link, LinkError};
-use crate::places::{Place, Places};
+use crate::slots::{ConnectionSlot, ConnectionSlots};
 use crate::tuning;
 use dunlin_base::Rank;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -16,9 +16,9 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-/// Connections that may be at the door without having shown their key; for a further one the one that
+/// Connections that may be at the listener without having shown their key; for a further one the one that
 /// has waited for longest makes room. Each costs a descriptor and a few hundred bytes.
-const MAX_AT_DOOR: usize = 256;
+const MAX_PENDING: usize = 256;
 /// Those of one source (an IPv4 address, a /64 of IPv6): as many ranks as one host starts at a moment.
 const MAX_PER_SOURCE: usize = 128;
 /// A connection that has not shown its key by then is closed: one of ours does so in two trips.
@@ -46,7 +46,7 @@ pub enum DialError {
     NoAnswer(SocketAddr),
     /// Somebody else is there.
     #[error("{0}: {1}")]
-    Stranger(SocketAddr, Stranger),
+    Handshake(SocketAddr, HandshakeError),
     /// There is no randomness to be had here.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
@@ -85,7 +85,7 @@ pub async fn dial(
         Ok(Ok(answer)) => answer,
         Ok(Err(_)) | Err(_) => return Err(DialError::NoAnswer(address)),
     };
-    let stranger = |why| DialError::Stranger(address, why);
+    let stranger = |why| DialError::Handshake(address, why);
     let (remote, keys) = dialler.finish(&answer).map_err(stranger)?;
     let mut link = Link::new(stream, remote, keys, true, patience).map_err(unreachable)?;
     let broken = |error| match error {
@@ -100,12 +100,12 @@ pub async fn dial(
 
 /// A place to be reached at. Dropping it closes it.
 #[derive(Debug)]
-pub struct Door {
+pub struct Listener {
     listener: TcpListener,
     address: SocketAddr,
 }
 
-/// Takes a place at `address`, for a door to be made of it; port 0 takes any. Nobody is let in yet, but
+/// Takes a place at `address`, for a listener to be made of it; port 0 takes any. Nobody is let in yet, but
 /// whoever comes waits. The unspecified address of IPv6 stands for those of IPv4, too.
 ///
 /// # Errors
@@ -122,25 +122,25 @@ pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
-impl Door {
-    /// Opens a door at `address`; port 0 takes any. Must be called inside a runtime.
+impl Listener {
+    /// Opens a listener at `address`; port 0 takes any. Must be called inside a runtime.
     ///
     /// # Errors
     /// What the system says: the port is taken, say.
-    pub fn open(address: SocketAddr) -> io::Result<Door> {
-        Door::of(&bind(address)?)
+    pub fn open(address: SocketAddr) -> io::Result<Listener> {
+        Listener::of(&bind(address)?)
     }
 
-    /// Makes a door of a place that was taken before. Must be called inside a runtime.
+    /// Makes a listener of a place that was taken before. Must be called inside a runtime.
     ///
     /// # Errors
     /// What the system says.
-    pub fn of(place: &std::net::TcpListener) -> io::Result<Door> {
-        let place = place.try_clone()?;
-        place.set_nonblocking(true)?;
-        let listener = TcpListener::from_std(place)?;
+    pub fn of(slot: &std::net::TcpListener) -> io::Result<Listener> {
+        let slot = slot.try_clone()?;
+        slot.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(slot)?;
         let address = listener.local_addr()?;
-        Ok(Door { listener, address })
+        Ok(Listener { listener, address })
     }
 
     /// Where it is.
@@ -156,8 +156,8 @@ impl Door {
         patience: Duration,
         enter: impl Fn(Link) + Send + Sync + 'static,
     ) {
-        let places = Places::new(MAX_AT_DOOR, MAX_PER_SOURCE);
-        let hall = Arc::new(Hall { party, patience, heard: Mutex::default() });
+        let slots = ConnectionSlots::new(MAX_PENDING, MAX_PER_SOURCE);
+        let acceptor = Arc::new(Acceptor { party, patience, seen: Mutex::default() });
         let enter = Arc::new(enter);
         loop {
             let (stream, from) = match self.listener.accept().await {
@@ -165,15 +165,15 @@ impl Door {
                 Err(error) => {
                     tracing::debug!(%error, "nobody can be let in now");
                     // Descriptors are short, most likely: those who wait here have the least right.
-                    places.make_room();
+                    slots.make_room();
                     tokio::time::sleep(PAUSE).await;
                     continue;
                 }
             };
-            let (hall, enter) = (Arc::clone(&hall), Arc::clone(&enter));
-            places.spawn(from.ip(), false, |mut place| async move {
-                let link = timeout(SHOW, hall.greet(stream, &mut place)).await;
-                drop(place);
+            let (acceptor, enter) = (Arc::clone(&acceptor), Arc::clone(&enter));
+            slots.spawn(from.ip(), false, |mut slot| async move {
+                let link = timeout(SHOW, acceptor.greet(stream, &mut slot)).await;
+                drop(slot);
                 match link {
                     Ok(Ok(link)) => enter(link),
                     Ok(Err(why)) => tracing::debug!(%why, "somebody was not let in"),
@@ -186,11 +186,11 @@ impl Door {
 
 /// Why somebody was not let in.
 #[derive(Debug, thiserror::Error)]
-enum Outside {
+enum RejectReason {
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error(transparent)]
-    Stranger(#[from] Stranger),
+    Handshake(#[from] HandshakeError),
     #[error("a handshake was played back")]
     Replay,
     #[error(transparent)]
@@ -199,21 +199,21 @@ enum Outside {
     Link(#[from] LinkError),
 }
 
-/// What all who are at the door have in common.
-struct Hall {
+/// What all who are at the listener have in common.
+struct Acceptor {
     party: Party,
     patience: Duration,
-    heard: Mutex<Heard>,
+    seen: Mutex<SeenHandshakes>,
 }
 
 /// Handshakes that have been answered.
 #[derive(Default)]
-struct Heard {
+struct SeenHandshakes {
     nonces: BTreeSet<[u8; KEY]>,
     order: VecDeque<[u8; KEY]>,
 }
 
-impl Heard {
+impl SeenHandshakes {
     /// Whether this one is new.
     fn first(&mut self, nonce: [u8; KEY]) -> bool {
         if !self.nonces.insert(nonce) {
@@ -229,24 +229,28 @@ impl Heard {
     }
 }
 
-impl Hall {
-    async fn greet(&self, stream: TcpStream, place: &mut Place) -> Result<Link, Outside> {
+impl Acceptor {
+    async fn greet(
+        &self,
+        stream: TcpStream,
+        slot: &mut ConnectionSlot,
+    ) -> Result<Link, RejectReason> {
         tuning::tune(&stream);
         let mut hello = [0; HELLO];
         read_exact(&stream, &mut hello).await?;
         let (answer, remote, keys) = handshake::answer(&self.party, &hello, random()?)?;
-        let new = self.heard.lock().unwrap_or_else(PoisonError::into_inner).first(nonce_of(&hello));
+        let new = self.seen.lock().unwrap_or_else(PoisonError::into_inner).first(nonce_of(&hello));
         if !new {
-            return Err(Outside::Replay);
+            return Err(RejectReason::Replay);
         }
         // It has the key, or a record of who has it: it comes after all who are silent.
-        place.touch();
+        slot.touch();
         write_all(&stream, &answer).await?;
         let mut link = Link::new(stream, remote, keys, false, self.patience)?;
         // Whoever can seal knows the key and heard our answer.
         let head = link.receiver.head().await?;
         if head.length > 0 {
-            return Err(Outside::Replay);
+            return Err(RejectReason::Replay);
         }
         link.receiver.body(head, &mut []).await?;
         Ok(link)

@@ -21,7 +21,7 @@ pub const MAX_FRAME: usize = 1 << 20;
 
 /// Why a frame is none. The other end is to blame, or somebody between; the link is of no use any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Forged {
+pub enum AuthError {
     /// Its length is beyond [`MAX_FRAME`].
     #[error("a frame of {0} bytes, expected at most {MAX_FRAME}")]
     Length(usize),
@@ -49,10 +49,10 @@ impl Head {
     ///
     /// # Errors
     /// If it promises more than [`MAX_FRAME`].
-    pub fn read(bytes: [u8; HEAD]) -> Result<Head, Forged> {
+    pub fn read(bytes: [u8; HEAD]) -> Result<Head, AuthError> {
         let [kind, high, middle, low] = bytes;
         let length = u32::from_be_bytes([0, high, middle, low]) as usize;
-        if length > MAX_FRAME { Err(Forged::Length(length)) } else { Ok(Head { kind, length }) }
+        if length > MAX_FRAME { Err(AuthError::Length(length)) } else { Ok(Head { kind, length }) }
     }
 
     /// The bytes of a head whose length is within [`MAX_FRAME`].
@@ -136,35 +136,35 @@ impl Opener {
     /// Opens a frame where it lies: `body` is the ciphertext before, the plaintext after.
     ///
     /// # Errors
-    /// [`Forged`], from then on for ever; what stands in `body` then means nothing.
+    /// [`AuthError`], from then on for ever; what stands in `body` then means nothing.
     pub(crate) fn open(
         &mut self,
         head: Head,
         body: &mut [u8],
         tag: [u8; TAG],
-    ) -> Result<(), Forged> {
+    ) -> Result<(), AuthError> {
         if self.spoilt || head.length != body.len() {
             self.spoilt = true;
-            return Err(Forged::Seal);
+            return Err(AuthError::Seal);
         }
         let (number, aad) = (nonce(self.next), Aad::from(head.bytes()));
         let opened = self.key.open_in_place_separate_tag(number, aad, tag.into(), body, 0..);
         self.spoilt = opened.is_err();
         self.next += 1;
-        opened.map(|_| ()).map_err(|_| Forged::Seal)
+        opened.map(|_| ()).map_err(|_| AuthError::Seal)
     }
 
     /// Opens a frame that is all there, for checks.
     ///
     /// # Errors
-    /// [`Forged`], from then on for ever; so is a frame that is shorter or longer than it says.
-    pub(crate) fn open_whole(&mut self, frame: &[u8]) -> Result<(u8, Vec<u8>), Forged> {
+    /// [`AuthError`], from then on for ever; so is a frame that is shorter or longer than it says.
+    pub(crate) fn open_whole(&mut self, frame: &[u8]) -> Result<(u8, Vec<u8>), AuthError> {
         let parts = || {
             let (head, rest) = frame.split_first_chunk()?;
             let (body, tag) = rest.split_last_chunk()?;
             Some((Head::read(*head), body.to_vec(), *tag))
         };
-        let opened = parts().ok_or(Forged::Seal).and_then(|(head, mut body, tag)| {
+        let opened = parts().ok_or(AuthError::Seal).and_then(|(head, mut body, tag)| {
             let head = head?;
             self.open(head, &mut body, tag).map(|()| (head.kind, body))
         });
@@ -231,6 +231,6 @@ mod tests {
         assert!(out.is_empty());
         sealer.seal(255, &[&most], &mut out).unwrap();
         assert_eq!(opener.open_whole(&out), Ok((255, most)));
-        assert_eq!(Head::read([1, 0x10, 0, 1]), Err(Forged::Length(MAX_FRAME + 1)));
+        assert_eq!(Head::read([1, 0x10, 0, 1]), Err(AuthError::Length(MAX_FRAME + 1)));
     }
 }

@@ -1,6 +1,6 @@
-//! Places for connections of strangers: so many in all, and so many for each source. Whoever comes gets
-//! a place; who was idle for longest makes room, of the same source if that has its share, otherwise of
-//! the source that has most places. So one host keeps nobody else out, however fast it connects.
+//! ConnectionSlots for connections of strangers: so many in all, and so many for each source. Whoever comes gets
+//! a slot; who was idle for longest makes room, of the same source if that has its share, otherwise of
+//! the source that has most slots. So one host keeps nobody else out, however fast it connects.
 
 use dunlin_base::source_of;
 use std::cmp::Reverse;
@@ -10,9 +10,9 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::task::AbortHandle;
 
-/// Places, and who has them.
+/// ConnectionSlots, and who has them.
 #[derive(Debug)]
-pub struct Places {
+pub struct ConnectionSlots {
     most: usize,
     share: usize,
     state: Mutex<State>,
@@ -24,36 +24,36 @@ struct State {
     next: u64,
     total: usize,
     sources: BTreeMap<IpAddr, BTreeMap<u64, AbortHandle>>,
-    /// Places whose task is being started.
+    /// ConnectionSlots whose task is being started.
     begun: BTreeSet<u64>,
-    /// Each source by its places, and then by who was idle for longest.
+    /// Each source by its slots, and then by who was idle for longest.
     order: BTreeSet<(usize, Reverse<u64>, IpAddr)>,
 }
 
-/// A place. Dropping it frees it.
+/// A slot. Dropping it frees it.
 #[derive(Debug)]
-pub struct Place {
-    places: Arc<Places>,
+pub struct ConnectionSlot {
+    slots: Arc<ConnectionSlots>,
     source: IpAddr,
     number: u64,
 }
 
-impl Places {
-    /// `most` places, of which one source has at most `share`; at least one each.
+impl ConnectionSlots {
+    /// `most` slots, of which one source has at most `share`; at least one each.
     #[must_use]
-    pub fn new(most: usize, share: usize) -> Arc<Places> {
+    pub fn new(most: usize, share: usize) -> Arc<ConnectionSlots> {
         let most = most.max(1);
-        Arc::new(Places { most, share: share.clamp(1, most), state: Mutex::default() })
+        Arc::new(ConnectionSlots { most, share: share.clamp(1, most), state: Mutex::default() })
     }
 
-    /// Runs a task that holds a place for a connection from `ip` until it drops it. The task is ended
+    /// Runs a task that holds a slot for a connection from `ip` until it drops it. The task is ended
     /// at its next wait when it has to make room. A source that is `exempt` (a proxy that speaks for
     /// many) has no share of its own. Returns whether somebody else had to make room.
     pub fn spawn<F>(
-        self: &Arc<Places>,
+        self: &Arc<ConnectionSlots>,
         ip: IpAddr,
         exempt: bool,
-        task: impl FnOnce(Place) -> F,
+        task: impl FnOnce(ConnectionSlot) -> F,
     ) -> bool
     where
         F: Future<Output = ()> + Send + 'static,
@@ -68,11 +68,11 @@ impl Places {
         };
         let number = state.next;
         state.next += 1;
-        let place = Place { places: Arc::clone(self), source, number };
+        let slot = ConnectionSlot { slots: Arc::clone(self), source, number };
         state.begun.insert(number);
-        // A runtime that ends drops the task at once, and its place takes the lock.
+        // A runtime that ends drops the task at once, and its slot takes the lock.
         drop(state);
-        let handle = tokio::spawn(task(place)).abort_handle();
+        let handle = tokio::spawn(task(slot)).abort_handle();
         let mut state = self.lock();
         if state.begun.remove(&number) {
             state.change(source, |held| drop(held.insert(number, handle)));
@@ -87,7 +87,7 @@ impl Places {
         self.lock().make_room()
     }
 
-    /// Places that are held.
+    /// ConnectionSlots that are held.
     #[must_use]
     pub fn held(&self) -> usize {
         self.lock().total
@@ -112,7 +112,7 @@ impl State {
         true
     }
 
-    /// Changes what a source has, and its place in the order.
+    /// Changes what a source has, and its slot in the order.
     fn change<T>(
         &mut self,
         source: IpAddr,
@@ -134,10 +134,10 @@ impl State {
     }
 }
 
-impl Place {
-    /// Something came that is worth a place: from now on this one was idle for the shortest time.
+impl ConnectionSlot {
+    /// Something came that is worth a slot: from now on this one was idle for the shortest time.
     pub fn touch(&mut self) {
-        let mut state = self.places.lock();
+        let mut state = self.slots.lock();
         let number = state.next;
         let moved = state.change(self.source, |held| {
             let handle = held.remove(&self.number)?;
@@ -152,9 +152,9 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        let mut state = self.places.lock();
+        let mut state = self.slots.lock();
         state.begun.remove(&self.number);
         let freed = state.change(self.source, |held| held.remove(&self.number).is_some());
         if freed == Some(true) {
@@ -169,9 +169,9 @@ mod tests {
     use std::sync::mpsc::{Receiver, Sender, channel};
 
     /// Tells its name when its task ends.
-    struct Told(Sender<&'static str>, &'static str);
+    struct ReportsDrop(Sender<&'static str>, &'static str);
 
-    impl Drop for Told {
+    impl Drop for ReportsDrop {
         fn drop(&mut self) {
             let _ = self.0.send(self.1);
         }
@@ -182,78 +182,87 @@ mod tests {
         runtime.enable_all().build().unwrap().block_on(test);
     }
 
-    fn idle(places: &Arc<Places>, ip: &str, told: &Sender<&'static str>, name: &'static str) {
-        let told = Told(told.clone(), name);
-        places.spawn(ip.parse().unwrap(), false, |place| async move {
-            let _held = (place, told);
+    fn idle(
+        slots: &Arc<ConnectionSlots>,
+        ip: &str,
+        ended_tasks: &Sender<&'static str>,
+        name: &'static str,
+    ) {
+        let ended_tasks = ReportsDrop(ended_tasks.clone(), name);
+        slots.spawn(ip.parse().unwrap(), false, |slot| async move {
+            let _held = (slot, ended_tasks);
             std::future::pending::<()>().await;
         });
     }
 
-    async fn ended(told: &Receiver<&'static str>) -> Vec<&'static str> {
+    async fn ended(ended_tasks: &Receiver<&'static str>) -> Vec<&'static str> {
         // Tasks that were ended are dropped when the runtime comes to them.
         for _ in 0..10 {
             tokio::task::yield_now().await;
         }
-        told.try_iter().collect()
+        ended_tasks.try_iter().collect()
     }
 
     #[test]
     fn a_source_has_its_share_and_keeps_nobody_out() {
         run(async {
-            let places = Places::new(4, 2);
-            let (tell, told) = channel();
-            idle(&places, "192.0.2.1", &tell, "a1");
-            idle(&places, "192.0.2.1", &tell, "a2");
-            assert_eq!(ended(&told).await, [""; 0]);
-            idle(&places, "192.0.2.1", &tell, "a3");
-            assert_eq!(ended(&told).await, ["a1"], "of the same source");
-            idle(&places, "2001:db8::1", &tell, "b1");
-            idle(&places, "2001:db8::2", &tell, "b2");
-            idle(&places, "2001:db8::ffff:1", &tell, "b3");
-            assert_eq!(ended(&told).await, ["b1"], "a /64 is one source");
-            assert_eq!(places.held(), 4);
-            idle(&places, "192.0.2.9", &tell, "c1");
-            assert_eq!(ended(&told).await, ["a2"], "of those with most, who was idle for longest");
-            idle(&places, "192.0.2.8", &tell, "d1");
-            assert_eq!(ended(&told).await, ["b2"]);
-            idle(&places, "192.0.2.7", &tell, "e1");
-            assert_eq!(ended(&told).await, ["a3"], "with one each, who came first");
-            assert!(places.make_room());
-            assert_eq!((ended(&told).await, places.held()), (vec!["b3"], 3));
+            let slots = ConnectionSlots::new(4, 2);
+            let (report, ended_tasks) = channel();
+            idle(&slots, "192.0.2.1", &report, "a1");
+            idle(&slots, "192.0.2.1", &report, "a2");
+            assert_eq!(ended(&ended_tasks).await, [""; 0]);
+            idle(&slots, "192.0.2.1", &report, "a3");
+            assert_eq!(ended(&ended_tasks).await, ["a1"], "of the same source");
+            idle(&slots, "2001:db8::1", &report, "b1");
+            idle(&slots, "2001:db8::2", &report, "b2");
+            idle(&slots, "2001:db8::ffff:1", &report, "b3");
+            assert_eq!(ended(&ended_tasks).await, ["b1"], "a /64 is one source");
+            assert_eq!(slots.held(), 4);
+            idle(&slots, "192.0.2.9", &report, "c1");
+            assert_eq!(
+                ended(&ended_tasks).await,
+                ["a2"],
+                "of those with most, who was idle for longest"
+            );
+            idle(&slots, "192.0.2.8", &report, "d1");
+            assert_eq!(ended(&ended_tasks).await, ["b2"]);
+            idle(&slots, "192.0.2.7", &report, "e1");
+            assert_eq!(ended(&ended_tasks).await, ["a3"], "with one each, who came first");
+            assert!(slots.make_room());
+            assert_eq!((ended(&ended_tasks).await, slots.held()), (vec!["b3"], 3));
         });
     }
 
     #[test]
     fn who_is_busy_stays_and_who_leaves_is_gone() {
         run(async {
-            let places = Places::new(3, 2);
-            let (tell, told) = channel();
+            let slots = ConnectionSlots::new(3, 2);
+            let (report, ended_tasks) = channel();
             let ip: IpAddr = "192.0.2.1".parse().unwrap();
             let (leave, left) = tokio::sync::oneshot::channel::<()>();
-            let first = Told(tell.clone(), "first");
-            places.spawn(ip, false, |mut place| async move {
+            let first = ReportsDrop(report.clone(), "first");
+            slots.spawn(ip, false, |mut slot| async move {
                 let _first = first;
                 tokio::task::yield_now().await;
-                place.touch();
+                slot.touch();
                 let _ = left.await;
             });
-            idle(&places, "192.0.2.1", &tell, "second");
-            assert_eq!(ended(&told).await, [""; 0]);
-            idle(&places, "192.0.2.1", &tell, "third");
-            assert_eq!(ended(&told).await, ["second"], "the first one said something");
+            idle(&slots, "192.0.2.1", &report, "second");
+            assert_eq!(ended(&ended_tasks).await, [""; 0]);
+            idle(&slots, "192.0.2.1", &report, "third");
+            assert_eq!(ended(&ended_tasks).await, ["second"], "the first one said something");
             leave.send(()).unwrap();
-            assert_eq!((ended(&told).await, places.held()), (vec!["first"], 1));
-            // A proxy has as many places as there are.
+            assert_eq!((ended(&ended_tasks).await, slots.held()), (vec!["first"], 1));
+            // A proxy has as many slots as there are.
             for name in ["p1", "p2", "p3"] {
-                let told = Told(tell.clone(), name);
-                let crowded = places.spawn(ip, true, |place| async move {
-                    let _held = (place, told);
+                let ended_tasks = ReportsDrop(report.clone(), name);
+                let crowded = slots.spawn(ip, true, |slot| async move {
+                    let _held = (slot, ended_tasks);
                     std::future::pending::<()>().await;
                 });
                 assert_eq!(crowded, name == "p3");
             }
-            assert_eq!((ended(&told).await, places.held()), (vec!["third"], 3));
+            assert_eq!((ended(&ended_tasks).await, slots.held()), (vec!["third"], 3));
         });
     }
 }

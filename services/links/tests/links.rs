@@ -2,7 +2,7 @@
 
 use dunlin_base::Rank;
 use dunlin_links::{
-    DialError, Door, Forged, HELLO, JobKey, Link, LinkError, MAX_FRAME, Party, Remote, dial,
+    AuthError, DialError, HELLO, JobKey, Link, LinkError, Listener, MAX_FRAME, Party, Remote, dial,
 };
 use socket2::{Domain, Socket, Type};
 use std::collections::VecDeque;
@@ -32,12 +32,12 @@ fn party(rank: u32) -> Party {
     Party { key: key("7"), rank: Rank(rank), life: 1000 + u64::from(rank) }
 }
 
-/// Rank 0 at its door, and who came in.
+/// Rank 0 at its listener, and who came in.
 fn rank_0() -> (SocketAddr, UnboundedReceiver<Link>) {
-    let door = Door::open("127.0.0.1:0".parse().unwrap()).unwrap();
-    let address = door.address();
+    let listener = Listener::open("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = listener.address();
     let (enter, entered) = unbounded_channel();
-    tokio::spawn(door.serve(party(0), LONG, move |link| drop(enter.send(link))));
+    tokio::spawn(listener.serve(party(0), LONG, move |link| drop(enter.send(link))));
     (address, entered)
 }
 
@@ -114,10 +114,10 @@ fn nobody_is_nobody() {
     });
 }
 
-/// Between a dialler and a door: hands on what `change` makes of everything that the dialler has
+/// Between a dialler and a listener: hands on what `change` makes of everything that the dialler has
 /// sent once it has sent `all` bytes, and what comes back as it is. Keeps what it has seen.
 fn between(
-    door: SocketAddr,
+    upstream: SocketAddr,
     all: usize,
     change: impl FnOnce(&mut Vec<u8>) + Send + 'static,
 ) -> (SocketAddr, thread::JoinHandle<Vec<u8>>) {
@@ -125,7 +125,7 @@ fn between(
     let address = listener.local_addr().unwrap();
     let body = move || {
         let (mut near, _) = listener.accept().unwrap();
-        let mut far = TcpStream::connect(door).unwrap();
+        let mut far = TcpStream::connect(upstream).unwrap();
         let mut hello = vec![0; HELLO];
         near.read_exact(&mut hello).unwrap();
         far.write_all(&hello).unwrap();
@@ -194,7 +194,7 @@ fn a_frame_that_is_tampered_with_ends_the_link() {
                 assert_eq!(receive(&mut theirs).await.unwrap().1, text.as_bytes(), "{name}");
             }
             let end = receive(&mut theirs).await.unwrap_err();
-            assert_eq!(matches!(end, LinkError::Forged(Forged::Seal)), forged, "{name}: {end:?}");
+            assert_eq!(matches!(end, LinkError::Auth(AuthError::Seal)), forged, "{name}: {end:?}");
             assert_eq!(matches!(end, LinkError::Closed), !forged, "{name}: {end:?}");
             drop(theirs);
             // The dialler hears of it, too.
@@ -239,7 +239,7 @@ fn a_link_is_cut_from_outside() {
         let (address, mut entered) = rank_0();
         let mut ours = dial(&party(3), Rank(0), address, LONG, LONG).await.unwrap();
         let mut theirs = entered.recv().await.unwrap();
-        ours.cut().cut();
+        ours.shutdown_handle().shutdown();
         assert!(matches!(receive(&mut ours).await, Err(LinkError::Closed)));
         assert!(matches!(receive(&mut theirs).await, Err(LinkError::Closed)));
     });
@@ -319,10 +319,10 @@ fn what_nobody_reads_is_not_taken_as_sent() {
 #[test]
 fn silent_sockets_keep_no_rank_out() {
     run(async {
-        let door = Door::open("0.0.0.0:0".parse().unwrap()).unwrap();
-        let port = door.address().port();
+        let listener = Listener::open("0.0.0.0:0".parse().unwrap()).unwrap();
+        let port = listener.address().port();
         let (enter, mut entered) = unbounded_channel();
-        tokio::spawn(door.serve(party(0), LONG, move |link| drop(enter.send(link))));
+        tokio::spawn(listener.serve(party(0), LONG, move |link| drop(enter.send(link))));
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         // More than there are places, from the host that a rank comes from, too, and for ever.
         let mut silent = Vec::new();

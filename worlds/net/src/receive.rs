@@ -110,11 +110,11 @@ impl Receiver {
 
     /// Bytes of memory that it holds, without places in pieces' buffers.
     pub(crate) fn held(&self) -> usize {
-        let loose = match &self.destination {
+        let unplaced = match &self.destination {
             Some(Destination::Unplaced(_, bytes)) => bytes.capacity(),
             _ => 0,
         };
-        self.framer.held() + self.rest.len() + loose
+        self.framer.held() + self.rest.len() + unplaced
     }
 
     /// Sets the torrent that the connection is for.

@@ -97,7 +97,7 @@ fn receive(asked: &str, comes: &str, seed: u64) -> (Vec<BlockRef>, Vec<BlockRef>
     let bytes = stream(comes);
     let total = bytes.len();
     let mut from = Drip { bytes, at: 0, rng: Rng::new(seed) };
-    let (mut placed, mut loose, mut messages) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut placed, mut unplaced, mut messages) = (Vec::new(), Vec::new(), Vec::new());
     let mut scratch = vec![0; 300];
     while from.at < total || receiver.has_rest() {
         let received = receiver.read(&mut from, &mut buffers, &mut scratch).unwrap();
@@ -115,7 +115,7 @@ fn receive(asked: &str, comes: &str, seed: u64) -> (Vec<BlockRef>, Vec<BlockRef>
                 }
                 Arrived::Unplaced(block, bytes) => {
                     assert_eq!(bytes, data(block));
-                    loose.push(block);
+                    unplaced.push(block);
                 }
             }
         }
@@ -133,7 +133,7 @@ fn receive(asked: &str, comes: &str, seed: u64) -> (Vec<BlockRef>, Vec<BlockRef>
         let expected: Vec<u8> = (0..4).flat_map(|index| data(block(piece, index))).collect();
         assert_eq!(bytes, expected, "piece {piece}");
     }
-    (placed, loose, messages)
+    (placed, unplaced, messages)
 }
 
 #[test]
@@ -150,16 +150,16 @@ fn blocks_land_in_their_places_however_the_stream_is_cut() {
         ("", "1.1 h2", "1.1"),
         ("0.0 0.1 0.2", "0.0 c 0.1", "0.1"),
     ];
-    for (asked, comes, loose) in cases {
+    for (asked, comes, unplaced) in cases {
         for seed in 0..200 {
             let found = receive(asked, comes, seed);
             let blocks: Vec<BlockRef> =
                 comes.split_whitespace().filter(|word| word.contains('.')).map(drawn).collect();
-            let loose: Vec<BlockRef> = loose.split_whitespace().map(drawn).collect();
+            let unplaced: Vec<BlockRef> = unplaced.split_whitespace().map(drawn).collect();
             let placed: Vec<BlockRef> =
-                blocks.iter().copied().filter(|block| !loose.contains(block)).collect();
+                blocks.iter().copied().filter(|block| !unplaced.contains(block)).collect();
             let messages = comes.split_whitespace().filter(|word| !word.contains('.')).count();
-            assert_eq!((found.0, found.1, found.2.len()), (placed, loose, messages), "{comes}");
+            assert_eq!((found.0, found.1, found.2.len()), (placed, unplaced, messages), "{comes}");
         }
     }
 }

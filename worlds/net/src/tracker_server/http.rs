@@ -5,7 +5,7 @@
 use super::TrackerState;
 use super::swarms::AnnounceRefusal;
 use dunlin_engine::tracker::{DEFAULT_WANTED, MAX_WANTED_HTTP};
-use dunlin_links::{Place, Places};
+use dunlin_links::{ConnectionSlot, ConnectionSlots};
 use dunlin_tracker::RetryIn;
 use dunlin_tracker::http::{
     AnnounceAnswer, AnnounceQuery, Head, HeadError, MAX_HEAD, Requests, parse_scrape_query,
@@ -28,7 +28,7 @@ const READ: usize = 1024;
 pub(super) async fn serve(
     tracker: Arc<TrackerState>,
     listener: std::net::TcpListener,
-    places: Arc<Places>,
+    slots: Arc<ConnectionSlots>,
 ) {
     let listener = match TcpListener::from_std(listener) {
         Ok(listener) => listener,
@@ -43,7 +43,7 @@ pub(super) async fn serve(
             Err(error) => {
                 tracing::debug!(%error, "a connection could not be taken");
                 // Most likely no descriptor is free: a connection that waits makes room.
-                places.make_room();
+                slots.make_room();
                 sleep(FAULT_PAUSE).await;
                 continue;
             }
@@ -54,9 +54,9 @@ pub(super) async fn serve(
         // A proxy sends the requests of many peers.
         let exempt = tracker.trusted.contains(&from);
         let state = tracker.clone();
-        let crowded = places.spawn(from, exempt, |mut place| async move {
+        let crowded = slots.spawn(from, exempt, |mut slot| async move {
             // However a connection ends, nothing follows from it.
-            let _ = serve_connection(&state, stream, from, Some(&mut place)).await;
+            let _ = serve_connection(&state, stream, from, Some(&mut slot)).await;
         });
         if crowded {
             tracker.counters.turned_away.increment();
@@ -69,7 +69,7 @@ pub(super) async fn serve_connection(
     tracker: &TrackerState,
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     from: IpAddr,
-    mut place: Option<&mut Place>,
+    mut slot: Option<&mut ConnectionSlot>,
 ) -> io::Result<()> {
     let patience = tracker.limits.patience;
     let mut requests = Requests::default();
@@ -82,8 +82,8 @@ pub(super) async fn serve_connection(
             }
         });
         let Some(page) = timeout(patience, next).await?? else { return Ok(()) };
-        if let Some(place) = &mut place {
-            place.touch();
+        if let Some(slot) = &mut slot {
+            slot.touch();
         }
         timeout(patience, stream.write_all(&page.bytes())).await??;
         if !page.keep_alive {

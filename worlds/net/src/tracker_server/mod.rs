@@ -16,7 +16,7 @@ use counters::Counters;
 pub use counters::TrackerStats;
 
 use dunlin_engine::tracker::Access;
-use dunlin_links::Places;
+use dunlin_links::ConnectionSlots;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -229,9 +229,9 @@ async fn serve(
     stopped: oneshot::Receiver<()>,
 ) {
     let most = tracker.limits.connections;
-    let places = Places::new(most, most.div_ceil(SHARES_PER_TRACKER));
+    let slots = ConnectionSlots::new(most, most.div_ceil(SHARES_PER_TRACKER));
     for listener in listeners {
-        tokio::spawn(http::serve(tracker.clone(), listener, places.clone()));
+        tokio::spawn(http::serve(tracker.clone(), listener, slots.clone()));
     }
     for socket in udp_sockets.into_iter().flatten() {
         tokio::spawn(udp::serve(tracker.clone(), socket));

@@ -140,8 +140,8 @@ fn announce(
             // The counts are known only now, and stand before the peers.
             let mut first = Vec::with_capacity(head);
             announce_reply(transaction, interval, &counts, &mut first);
-            if let Some(place) = out.get_mut(..head) {
-                place.copy_from_slice(&first);
+            if let Some(slot) = out.get_mut(..head) {
+                slot.copy_from_slice(&first);
             }
         }
         Err(refused) => refuse(tracker, transaction, refused, out),

@@ -12,7 +12,7 @@ use crate::frame::{Frame, Sent};
 use crate::lock::lock;
 use crate::trace::TraceClock;
 use dunlin_base::Rank;
-use dunlin_links::{Door, JobKey, Link, Party};
+use dunlin_links::{JobKey, Link, Listener, Party};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -145,10 +145,10 @@ fn lead(
     };
     let table = make(party(wire, key)?);
     let _inside = runtime.enter();
-    let door = Door::of(&opened).map_err(start)?;
+    let listener = Listener::of(&opened).map_err(start)?;
     let entered = Arc::clone(&table);
     let enter = move |link| entered.enter(link);
-    runtime.spawn(door.serve(table.party.clone(), SILENCE, enter));
+    runtime.spawn(listener.serve(table.party.clone(), SILENCE, enter));
     Ok((table, key_file, format!("TCP, port {}", address.port())))
 }
 
@@ -175,17 +175,17 @@ fn follow(
     };
     let listen = wire.listen().unwrap_or_else(|| SocketAddr::new(any, 0));
     let _inside = runtime.enter();
-    let door = Door::open(listen).map_err(|error| {
+    let listener = Listener::open(listen).map_err(|error| {
         TcpStartError::System(format!("cannot listen at {listen}: {error}; give another --listen"))
     })?;
-    let port = door.address().port();
+    let port = listener.address().port();
     let chosen = Some(listen.ip()).filter(|ip| !ip.is_unspecified());
     // Both are set here and nowhere else.
     let _ = table.listens_at.set((port, chosen));
     let _ = table.root.set(there);
     let entered = Arc::clone(&table);
     let enter = move |link| entered.enter(link);
-    runtime.spawn(door.serve(table.party.clone(), SILENCE, enter));
+    runtime.spawn(listener.serve(table.party.clone(), SILENCE, enter));
     table.enter(link);
     Ok((table, None, format!("TCP, port {port}, rank 0 at {there}")))
 }

@@ -18,7 +18,7 @@ use std::net::{IpAddr, SocketAddr};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LinkMessage {
     /// The sender listens at this port, at the address that its link comes from unless it names another.
-    Here {
+    ListensAt {
         /// The port.
         port: u16,
         /// The address, if it was chosen by a person.
@@ -55,7 +55,7 @@ impl LinkMessage {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(32);
         match self {
-            LinkMessage::Here { port, ip } => {
+            LinkMessage::ListensAt { port, ip } => {
                 out.push(1);
                 out.extend_from_slice(&port.to_be_bytes());
                 put_address(*ip, &mut out);
@@ -87,7 +87,7 @@ impl LinkMessage {
     pub(crate) fn decode(bytes: &[u8]) -> Option<LinkMessage> {
         let (tag, mut rest) = bytes.split_first()?;
         let message = match tag {
-            1 => LinkMessage::Here {
+            1 => LinkMessage::ListensAt {
                 port: u16::from_be_bytes(take(&mut rest)?),
                 ip: take_address(&mut rest)?,
             },
@@ -150,8 +150,8 @@ mod tests {
     fn every_message_comes_back() {
         let rank = Rank(70_000);
         for message in [
-            LinkMessage::Here { port: 4711, ip: None },
-            LinkMessage::Here { port: 1, ip: Some([10, 0, 0, 7].into()) },
+            LinkMessage::ListensAt { port: 4711, ip: None },
+            LinkMessage::ListensAt { port: 1, ip: Some([10, 0, 0, 7].into()) },
             LinkMessage::Where { rank },
             LinkMessage::At { rank, life: u64::MAX, address: "10.1.2.3:99".parse().unwrap() },
             LinkMessage::At { rank, life: 7, address: "[2001:db8::1]:99".parse().unwrap() },

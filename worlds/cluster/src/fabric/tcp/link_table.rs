@@ -334,14 +334,14 @@ impl LinkTable {
             state.queue.message(LinkMessage::Resume { received }.encode());
         }
         if let (true, Some((port, ip))) = (link.dialled, self.listens_at.get()) {
-            state.queue.message(LinkMessage::Here { port: *port, ip: *ip }.encode());
+            state.queue.message(LinkMessage::ListensAt { port: *port, ip: *ip }.encode());
         }
         let wake = Arc::new(Notify::new());
         state.open.push(OpenLink {
             id,
             since: Instant::now(),
             dialled: link.dialled,
-            cut: link.cut(),
+            shutdown: link.shutdown_handle(),
             wake: Arc::clone(&wake),
             resumed: false,
             writing: false,
@@ -368,7 +368,7 @@ impl LinkTable {
         if !state.open.iter().any(|one| one.id == id) {
             return;
         }
-        let broke = state.broke(Instant::now(), why, matches!(error, LinkError::Forged(_)));
+        let broke = state.broke(Instant::now(), why, matches!(error, LinkError::Auth(_)));
         let lost = state.cut_all();
         let breaks = state.breaks;
         drop(state);

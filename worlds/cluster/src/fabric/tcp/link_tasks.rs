@@ -348,7 +348,7 @@ impl LinkReader<'_> {
             return Err(LinkEnd::Ended);
         };
         match message {
-            LinkMessage::Here { port, ip } => {
+            LinkMessage::ListensAt { port, ip } => {
                 let ip = ip.unwrap_or(link.there);
                 state.address = Some((state.life, SocketAddr::new(ip, port)));
             }

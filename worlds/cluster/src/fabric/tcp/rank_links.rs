@@ -14,7 +14,7 @@ use super::queue::{Outgoing, OutgoingBlock, OutgoingQueue, ResumableStream};
 use crate::fabric::process::packet::PacketDecoder;
 use crate::lock::lock;
 use dunlin_base::{Rank, TorrentId};
-use dunlin_links::Cut;
+use dunlin_links::Shutdown;
 use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -52,7 +52,7 @@ pub(super) struct OpenLink {
     pub(super) id: u64,
     pub(super) since: Instant,
     pub(super) dialled: bool,
-    pub(super) cut: Cut,
+    pub(super) shutdown: Shutdown,
     pub(super) wake: Arc<Notify>,
     /// The other end has acknowledged its part of the resumable stream.
     pub(super) resumed: bool,
@@ -165,7 +165,7 @@ impl LinksState {
 
     /// Cuts all links; returns what is lost with them.
     pub(super) fn cut_all(&mut self) -> UnackedOutput {
-        self.open.drain(..).for_each(|link| link.cut.cut());
+        self.open.drain(..).for_each(|link| link.shutdown.shutdown());
         self.breaks += 1;
         let torrents = std::mem::take(&mut self.torrents);
         UnackedOutput { torrents, blocks: self.queue.link_broke() }

@@ -53,7 +53,7 @@ struct Cluster {
 impl Cluster {
     fn of(parts: &[Part]) -> Cluster {
         let root = WireUp::start(parts.len() as u32, Some("127.0.0.1:0".parse().expect("place")));
-        let root = root.expect("a door");
+        let root = root.expect("a listener");
         Cluster { parts: parts.to_vec(), root, rate: None, tokens: false, through: None }
     }
 
@@ -114,7 +114,7 @@ impl Running {
     /// Cuts all links at once; whoever lives makes them again.
     fn cut(&self) {
         for links in self.table.all() {
-            links.state().open.iter().for_each(|link| link.cut.cut());
+            links.state().open.iter().for_each(|link| link.shutdown.shutdown());
         }
     }
 
@@ -309,8 +309,8 @@ fn without_rank_0_the_others_take_what_their_neighbours_hold() {
 /// Somebody on the way to rank 0 who turns a bit around in every link, at this byte of what each of
 /// the two sends.
 fn turner(root: &WireUp, at: usize) -> String {
-    let door = TcpListener::bind("127.0.0.1:0").expect("a door");
-    let place = door.local_addr().expect("a place").to_string();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let place = listener.local_addr().expect("a place").to_string();
     let line: serde_json::Value = serde_json::from_str(&root.line_for(Rank(1), &[])).expect("JSON");
     let roots = line["root"].as_array().expect("places");
     let there = roots.iter().filter_map(|place| place.as_str()).find(|at| at.starts_with("127."));
@@ -329,7 +329,7 @@ fn turner(root: &WireUp, at: usize) -> String {
         let _ = to.shutdown(Shutdown::Both);
     };
     thread::spawn(move || {
-        for near in door.incoming().map_while(Result::ok) {
+        for near in listener.incoming().map_while(Result::ok) {
             let Ok(far) = TcpStream::connect(&there) else { return };
             let (near_too, far_too) =
                 (near.try_clone().expect("one"), far.try_clone().expect("one"));
@@ -390,7 +390,7 @@ fn the_resumable_stream_comes_once_and_in_order_whatever_breaks() {
         };
         (Box::new(events), told)
     };
-    let root = WireUp::start(2, Some("127.0.0.1:0".parse().expect("a place"))).expect("a door");
+    let root = WireUp::start(2, Some("127.0.0.1:0".parse().expect("a place"))).expect("a listener");
     let other = WireUp::of_line(&root.line_for(Rank(1), &[]), PATIENCE).expect("our own line");
     let ((events_0, told_0), (events_1, told_1)) = (heard(), heard());
     let clock = || Arc::new(TraceClock::default());
@@ -406,7 +406,7 @@ fn the_resumable_stream_comes_once_and_in_order_whatever_breaks() {
         say(&*second.carrier, 0, number.to_string());
         if number % 40 == 20 {
             let links = table_0.of(Rank(1));
-            links.state().open.iter().for_each(|link| link.cut.cut());
+            links.state().open.iter().for_each(|link| link.shutdown.shutdown());
         }
     }
     assert_eq!(told_1.recv_timeout(PATIENCE).as_deref(), Ok("hello"));
