@@ -29,7 +29,7 @@ const BUFFER: usize = 64 * 1024;
 pub struct TraceSink(Arc<Mutex<Sink>>);
 
 struct Sink {
-    place: Place,
+    target: TraceTarget,
     /// The time of the last line. Threads take the time before they write, and may overtake one
     /// another in between; no line may seem to come before an earlier one.
     last: Time,
@@ -37,7 +37,7 @@ struct Sink {
     clock: Option<Arc<TraceClock>>,
 }
 
-enum Place {
+enum TraceTarget {
     File { writer: BufWriter<File>, failed: Option<io::Error> },
     Memory(Vec<u8>),
 }
@@ -55,13 +55,13 @@ impl TraceSink {
     /// As [`dunlin_disk::create_output`].
     pub fn create(path: &Path) -> io::Result<TraceSink> {
         let writer = BufWriter::with_capacity(BUFFER, dunlin_disk::create_output(path)?);
-        Ok(TraceSink::new(Place::File { writer, failed: None }))
+        Ok(TraceSink::new(TraceTarget::File { writer, failed: None }))
     }
 
     /// Lines stay in memory, for tests.
     #[must_use]
     pub fn memory() -> TraceSink {
-        TraceSink::new(Place::Memory(Vec::new()))
+        TraceSink::new(TraceTarget::Memory(Vec::new()))
     }
 
     /// Lines wait in memory until the fabric sends them to rank 0: for a rank that is a process of its
@@ -71,8 +71,8 @@ impl TraceSink {
         TraceSink::memory()
     }
 
-    fn new(place: Place) -> TraceSink {
-        TraceSink(Arc::new(Mutex::new(Sink { place, last: Time::ZERO, clock: None })))
+    fn new(target: TraceTarget) -> TraceSink {
+        TraceSink(Arc::new(Mutex::new(Sink { target, last: Time::ZERO, clock: None })))
     }
 
     /// Times are this clock's from now on.
@@ -87,9 +87,9 @@ impl TraceSink {
         // A thread that took a time before now and has not written yet writes now's: see `write`.
         let until = sink.clock.as_ref().map_or(0, |clock| clock.now());
         sink.last = sink.last.max(Time(until));
-        let lines = match &mut sink.place {
-            Place::Memory(bytes) => std::mem::take(bytes),
-            Place::File { .. } => Vec::new(),
+        let lines = match &mut sink.target {
+            TraceTarget::Memory(bytes) => std::mem::take(bytes),
+            TraceTarget::File { .. } => Vec::new(),
         };
         (until, Bytes::from(lines))
     }
@@ -106,9 +106,9 @@ impl TraceSink {
     /// What was written so far, of a sink in memory; empty for a file.
     #[must_use]
     pub fn text(&self) -> String {
-        match &self.sink().place {
-            Place::Memory(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-            Place::File { .. } => String::new(),
+        match &self.sink().target {
+            TraceTarget::Memory(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            TraceTarget::File { .. } => String::new(),
         }
     }
 
@@ -117,10 +117,10 @@ impl TraceSink {
     /// # Errors
     /// The first error that writing met. A trace that cannot be written never stops a run.
     pub fn flush(&self) -> io::Result<()> {
-        match &mut self.sink().place {
-            Place::File { failed: failed @ Some(_), .. } => failed.take().map_or(Ok(()), Err),
-            Place::File { writer, .. } => writer.flush(),
-            Place::Memory(_) => Ok(()),
+        match &mut self.sink().target {
+            TraceTarget::File { failed: failed @ Some(_), .. } => failed.take().map_or(Ok(()), Err),
+            TraceTarget::File { writer, .. } => writer.flush(),
+            TraceTarget::Memory(_) => Ok(()),
         }
     }
 
@@ -138,13 +138,13 @@ impl TraceSink {
 
 impl Sink {
     fn put(&mut self, bytes: &[u8]) {
-        match &mut self.place {
-            Place::File { writer, failed } => {
+        match &mut self.target {
+            TraceTarget::File { writer, failed } => {
                 if failed.is_none() {
                     *failed = writer.write_all(bytes).err();
                 }
             }
-            Place::Memory(all) => all.extend_from_slice(bytes),
+            TraceTarget::Memory(all) => all.extend_from_slice(bytes),
         }
     }
 }

@@ -26,7 +26,7 @@ const LEAST_THREADS: usize = 4;
 #[derive(Clone, Debug)]
 pub(crate) enum Launch {
     /// All ranks in this process.
-    Here(InProcess),
+    InProcess(InProcess),
     /// One rank a process.
     Ranks,
 }
@@ -102,7 +102,7 @@ pub(crate) fn decide(
     }
     // A launcher that gives no number has started more than one.
     let Some(launcher) = launcher.filter(|launcher| launcher.size() != Some(1)) else {
-        return alone(said, launcher.is_some(), peers).map(Launch::Here);
+        return alone(said, launcher.is_some(), peers).map(Launch::InProcess);
     };
     match said {
         Fabric::Auto | Fabric::Mpi | Fabric::Tcp => Ok(Launch::Ranks),
@@ -241,7 +241,7 @@ mod tests {
             assert_eq!(launcher.is_some(), !how.is_empty(), "{how}");
             let found = match decide(said, launcher.as_ref(), || Some(4)) {
                 Ok(Launch::Ranks) => "ranks".to_owned(),
-                Ok(Launch::Here(InProcess { fabric, single })) => {
+                Ok(Launch::InProcess(InProcess { fabric, single })) => {
                     let name = match fabric {
                         FabricKind::Memory => "memory",
                         FabricKind::Virtual(_) => "virtual",

@@ -1,5 +1,5 @@
 //! The one way of `swarm`, `cast` and `place` from options to exit code. What differs between the
-//! commands is a [`Kind`], and what differs between processes is a [`Seat`].
+//! commands is a [`Kind`], and what differs between processes is a [`ProcessRole`].
 //!
 //! ```text
 //!          decide            load            check              run       print
@@ -68,7 +68,7 @@ pub(crate) trait Kind: Sized {
     ///
     /// # Errors
     /// If the plan or an option is wrong.
-    fn decide(&mut self, seat: &Seat<'_>, console: Console) -> Result<(), Failure>;
+    fn decide(&mut self, role: &ProcessRole<'_>, console: Console) -> Result<(), Failure>;
 
     /// What [`Kind::decide`] found to deserve attention.
     fn warnings(&self) -> &[String] {
@@ -111,7 +111,7 @@ pub(crate) trait Kind: Sized {
 }
 
 /// Which ranks of a run are in this process.
-pub(crate) enum Seat<'a> {
+pub(crate) enum ProcessRole<'a> {
     /// All of them.
     All(InProcess),
     /// Rank 0 of a job: the tracker, and of some kinds a peer.
@@ -120,19 +120,21 @@ pub(crate) enum Seat<'a> {
     Peer(&'a JobProcess<'a>),
 }
 
-impl Seat<'_> {
+impl ProcessRole<'_> {
     /// The fabric between the ranks.
     pub(crate) fn fabric(&self) -> FabricKind {
         match self {
-            Seat::All(here) => here.fabric.clone(),
-            Seat::Lead(process) | Seat::Peer(process) => FabricKind::Ranks(process.job.clone()),
+            ProcessRole::All(here) => here.fabric.clone(),
+            ProcessRole::Lead(process) | ProcessRole::Peer(process) => {
+                FabricKind::Ranks(process.job.clone())
+            }
         }
     }
 
     fn launcher(&self) -> Option<&Launcher> {
         match self {
-            Seat::All(_) => None,
-            Seat::Lead(process) | Seat::Peer(process) => process.launcher,
+            ProcessRole::All(_) => None,
+            ProcessRole::Lead(process) | ProcessRole::Peer(process) => process.launcher,
         }
     }
 }
@@ -140,7 +142,7 @@ impl Seat<'_> {
 /// Where and with what a [`Kind`] loads.
 pub(crate) struct Stage<'a> {
     /// Which ranks are in this process.
-    pub(crate) seat: &'a Seat<'a>,
+    pub(crate) role: &'a ProcessRole<'a>,
     /// Where warnings go.
     pub(crate) console: Console,
     /// Whether a person asked to stop.
@@ -187,7 +189,7 @@ pub(crate) fn run<K: Kind>(
     message: &Value,
 ) -> Result<Exit, Failure> {
     let fabric = options.launch.fabric;
-    if let Launch::Here(here) = launch {
+    if let Launch::InProcess(here) = launch {
         return in_process(kind?, here);
     }
     let job = launch::join(&options.launch, options.start_timeout, launcher, message)?;
@@ -211,8 +213,8 @@ pub(crate) fn run<K: Kind>(
 fn in_process<K: Kind>(mut kind: K, here: InProcess) -> Result<Exit, Failure> {
     let (quiet, said) = (kind.options().quiet, kind.options().seed);
     let console = Console::lead(quiet);
-    let seat = Seat::All(here);
-    kind.decide(&seat, console)?;
+    let role = ProcessRole::All(here);
+    kind.decide(&role, console)?;
     kind.warnings().iter().for_each(|text| console.warning(text));
     if let Some(exit) = kind.answer(console)? {
         return Ok(exit);
@@ -220,14 +222,14 @@ fn in_process<K: Kind>(mut kind: K, here: InProcess) -> Result<Exit, Failure> {
     let control = RunControl::new();
     let watch = progress::watch(&control, console)?;
     let stage = Stage {
-        seat: &seat,
+        role: &role,
         console,
         watch: &watch,
         fs: Arc::new(RealFs),
         hellos: &BTreeMap::new(),
         neighbours: &[],
     };
-    let seed = policies::seed(said, &seat.fabric())?;
+    let seed = policies::seed(said, &role.fabric())?;
     let Ready { loaded: LoadedRanks { peers, lock }, outputs } = ready(&mut kind, &stage)?;
     watch.go_on()?;
     tracing::info!(seed, ranks = peers.len(), "starting");
@@ -265,10 +267,10 @@ fn lead_run<K: Kind>(process: &JobProcess<'_>, mut kind: K) -> Result<Exit, Refu
     // A death is printed at once: most launchers end all processes a moment later.
     control.set_notifier(out::notice);
     let watch = progress::watch(&control, console)?;
-    let seat = Seat::Lead(process);
+    let role = ProcessRole::Lead(process);
     // Judged with what the ranks sent: that the job has the wrong number of ranks, for one,
     // explains why one of them is not in it.
-    let outputs = kind.decide(&seat, console).and_then(|()| outputs(&kind, &seat));
+    let outputs = kind.decide(&role, console).and_then(|()| outputs(&kind, &role));
     let hellos = job.hellos(start_timeout, &|| watch.interrupted());
     watch.go_on()?;
     let peers = job.size().saturating_sub(1);
@@ -285,14 +287,14 @@ fn lead_run<K: Kind>(process: &JobProcess<'_>, mut kind: K) -> Result<Exit, Refu
         out::notice(&text);
     }
     let stage = Stage {
-        seat: &seat,
+        role: &role,
         console,
         watch: &watch,
         fs: Arc::new(RealFs),
         hellos: &hellos,
         neighbours: &[],
     };
-    let seed = policies::seed(said, &seat.fabric())?;
+    let seed = policies::seed(said, &role.fabric())?;
     let LoadedRanks { peers: own, lock } = kind.load(&stage)?;
     watch.go_on()?;
     let welcome = job.welcome(seed);
@@ -324,10 +326,10 @@ fn take_part<K: Kind>(process: &JobProcess<'_>, kind: Result<K, Failure>) -> Exi
     let control = RunControl::new();
     let watch = progress::watch(&control, console);
     let stopped = || watch.as_ref().is_ok_and(Watch::interrupted);
-    let seat = Seat::Peer(process);
+    let role = ProcessRole::Peer(process);
     let hellos = BTreeMap::new();
     let stage = |watch, neighbours| Stage {
-        seat: &seat,
+        role: &role,
         console,
         watch,
         fs: Arc::new(RealFs),
@@ -337,7 +339,7 @@ fn take_part<K: Kind>(process: &JobProcess<'_>, kind: Result<K, Failure>) -> Exi
     let (kind, made) = match kind {
         Err(failure) => (None, Err(failure)),
         Ok(mut kind) => {
-            let decided = kind.decide(&seat, console);
+            let decided = kind.decide(&role, console);
             let made = decided.and_then(|()| match &watch {
                 Err(failure) => Err(failure.clone()),
                 Ok(watch) if K::LOADS_FIRST => ready(&mut kind, &stage(watch, &[])).map(Some),
@@ -403,16 +405,16 @@ fn close(console: Console, report: &Report, outputs: Outputs) -> Exit {
 }
 
 /// The files that the run leaves beside those of its ranks, made sure of before anything moves.
-fn outputs<K: Kind>(kind: &K, seat: &Seat<'_>) -> Result<Outputs, Failure> {
-    match (kind.only_looks(), seat) {
+fn outputs<K: Kind>(kind: &K, role: &ProcessRole<'_>) -> Result<Outputs, Failure> {
+    match (kind.only_looks(), role) {
         (true, _) => Ok(Outputs::default()),
-        (false, Seat::Peer(_)) => Outputs::of_peer(kind.options(), kind.dump_peers()),
+        (false, ProcessRole::Peer(_)) => Outputs::of_peer(kind.options(), kind.dump_peers()),
         (false, _) => Outputs::prepare(kind.options(), kind.dump_peers()),
     }
 }
 
 fn ready<K: Kind>(kind: &mut K, stage: &Stage<'_>) -> Result<Ready, Failure> {
-    let outputs = outputs(kind, stage.seat)?;
+    let outputs = outputs(kind, stage.role)?;
     let loaded = kind.load(stage)?;
     stage.watch.go_on()?;
     Ok(Ready { loaded, outputs })
@@ -431,7 +433,7 @@ fn config<K: Kind>(
     let (seed, block_length) = agreed;
     kind.configure(RunConfig {
         peers,
-        fabric: stage.seat.fabric(),
+        fabric: stage.role.fabric(),
         profile,
         pieces,
         sources,
@@ -444,7 +446,7 @@ fn config<K: Kind>(
         check_only: kind.only_looks(),
         faults: run.fault.clone(),
         trace: outputs.trace(),
-        hash_threads: launch::hash_threads(stage.seat.launcher()),
+        hash_threads: launch::hash_threads(stage.role.launcher()),
         ..RunConfig::bittorrent(Arc::clone(&stage.fs))
     })
 }

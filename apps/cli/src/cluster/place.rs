@@ -10,9 +10,9 @@
 //!   report  what came of it
 //! ```
 
+mod assignment;
 mod content;
 mod hosts;
-mod part;
 mod remote;
 mod report;
 mod spec;
@@ -25,12 +25,13 @@ use super::args::place::PlacingArgs;
 use super::launch::{self, JobProcess, Launch};
 use super::outputs::Outputs;
 use super::parsers::Fabric;
-use super::pipeline::{self, Kind, LoadedRanks, Seat, Stage};
+use super::pipeline::{self, Kind, LoadedRanks, ProcessRole, Stage};
 use super::plan;
 use super::policies::Policies;
 use crate::args::Command;
 use crate::console::Console;
 use crate::exit::{Exit, Failure};
+use assignment::{Assignment, unmatched};
 use content::{Lookup, RankContent, left_out};
 use dunlin_base::Rank;
 use dunlin_cluster::process::{Hello, Job, LastRun, Launcher, host_name};
@@ -42,7 +43,6 @@ use dunlin_engine::cluster::OnConflict;
 use dunlin_engine::config::Profile;
 use dunlin_metainfo::CLUSTER_BLOCK_LENGTH;
 use dunlin_plan::place::Site;
-use part::{Part, unmatched};
 use report::{Finished, HostNames};
 use serde_json::Value;
 use spec::{JobSpec, Task};
@@ -142,7 +142,7 @@ impl PlaceRun {
         let (spec, sites) = (&self.spec, &self.sites);
         generate(spec, sites, stage)?;
         let mut problems = unmatched(spec, sites);
-        let mut parts = part::parts(spec, sites);
+        let mut parts = assignment::parts(spec, sites);
         refuse_shared(sites, &parts)?;
         let mut all: Vec<RankContent> = Vec::new();
         let cache = cache(spec, |name| std::env::var_os(name));
@@ -199,8 +199,8 @@ impl PlaceRun {
             files: files.clone(),
         }));
         generate(spec, std::slice::from_ref(&own), stage)?;
-        let mut parts = part::parts(spec, &sites);
-        let part = parts.remove(&rank).unwrap_or_else(|| Part::none(String::new()));
+        let mut parts = assignment::parts(spec, &sites);
+        let part = parts.remove(&rank).unwrap_or_else(|| Assignment::none(String::new()));
         // A rank that sees the same files and gives the same prints the same notes.
         let printed = parts.range(..rank).any(|(_, lower)| lower.sources == part.sources);
         let cache = cache(spec, |name| std::env::var_os(name));
@@ -215,7 +215,7 @@ impl PlaceRun {
     /// The folder for a rank's wanted files, if it writes any.
     fn state(&self, rank: Rank, host: &str) -> Option<PathBuf> {
         let site = Site { rank, host: host.to_owned(), files: THESE_FILES.to_owned() };
-        let part = part::parts(&self.spec, &[site]).remove(&rank)?;
+        let part = assignment::parts(&self.spec, &[site]).remove(&rank)?;
         let writes = part.takes() && part.refused.is_none() && !self.only_looks();
         writes.then_some(part.dest)
     }
@@ -237,12 +237,12 @@ impl Kind for PlaceRun {
         JobSpec::received(&job.work()).map(PlaceRun::new)
     }
 
-    fn decide(&mut self, seat: &Seat<'_>, _: Console) -> Result<(), Failure> {
-        match seat {
-            Seat::All(_) => self.decide_here(),
-            Seat::Lead(process) => check_faults(&self.spec, process.job.size()),
+    fn decide(&mut self, role: &ProcessRole<'_>, _: Console) -> Result<(), Failure> {
+        match role {
+            ProcessRole::All(_) => self.decide_here(),
+            ProcessRole::Lead(process) => check_faults(&self.spec, process.job.size()),
             // Rank 0 has decided for all.
-            Seat::Peer(_) => Ok(()),
+            ProcessRole::Peer(_) => Ok(()),
         }
     }
 
@@ -259,15 +259,15 @@ impl Kind for PlaceRun {
     }
 
     fn load(&mut self, stage: &Stage<'_>) -> Result<LoadedRanks, Failure> {
-        let peers = match stage.seat {
-            Seat::All(_) => self.load_here(stage)?,
-            Seat::Lead(process) => {
+        let peers = match stage.role {
+            ProcessRole::All(_) => self.load_here(stage)?,
+            ProcessRole::Lead(process) => {
                 self.find_problems(process, stage);
                 process.job.set_local_hello(&self.hello(process, None));
                 // No rank of this host is lower, so the others matter to themselves only.
                 vec![self.load_own(process, stage)?]
             }
-            Seat::Peer(process) => vec![self.load_own(process, stage)?],
+            ProcessRole::Peer(process) => vec![self.load_own(process, stage)?],
         };
         Ok(LoadedRanks { peers, lock: None })
     }
@@ -309,12 +309,12 @@ fn generate(spec: &JobSpec, sites: &[Site], stage: &Stage<'_>) -> Result<(), Fai
         return Ok(());
     }
     let mut generate = place.plan.generate.clone();
-    let roots: Vec<_> = part::parts(spec, sites)
+    let roots: Vec<_> = assignment::parts(spec, sites)
         .into_values()
         .flat_map(|part| part.sources.into_iter().map(|source| source.path))
         .collect();
     generate.retain(|data| {
-        let path = part::real(&place.dir.join(&data.path));
+        let path = assignment::real(&place.dir.join(&data.path));
         roots.iter().any(|root| path.starts_with(root))
     });
     if spec.options.looks_only() {
@@ -366,11 +366,11 @@ fn count(spec: &JobSpec, names: usize) -> u32 {
 ///
 /// # Errors
 /// If they would (exit 2).
-fn refuse_shared(sites: &[Site], parts: &BTreeMap<Rank, Part>) -> Result<(), Failure> {
+fn refuse_shared(sites: &[Site], parts: &BTreeMap<Rank, Assignment>) -> Result<(), Failure> {
     let mut writers: BTreeMap<PathBuf, &Site> = BTreeMap::new();
     for site in sites {
         let Some(part) = parts.get(&site.rank).filter(|part| part.takes()) else { continue };
-        let first = writers.entry(part::real(&part.dest)).or_insert(site);
+        let first = writers.entry(assignment::real(&part.dest)).or_insert(site);
         if first.files != site.files {
             return Err(Failure::usage(format!(
                 "--host-names: rank {} as `{}` and rank {} as `{}` would write into the same folder, \

@@ -9,7 +9,7 @@ use super::args::RunArgs;
 use super::args::SwarmArgs;
 use super::launch::{self, JobProcess};
 use super::outputs::Outputs;
-use super::pipeline::{self, Kind, LoadedRanks, Seat, Stage};
+use super::pipeline::{self, Kind, LoadedRanks, ProcessRole, Stage};
 use super::plan::{self, LoadError, LoadedPlan, OwnPart};
 use super::policies::{Policies, SwarmPolicies};
 use super::{failures, progress, table};
@@ -177,28 +177,28 @@ impl Kind for SwarmRun<'_> {
         plan::glance(self.args.plan()).map(|glance| glance.highest)
     }
 
-    fn decide(&mut self, seat: &Seat<'_>, console: Console) -> Result<(), Failure> {
-        let peers = match seat {
-            Seat::All(_) => {
+    fn decide(&mut self, role: &ProcessRole<'_>, console: Console) -> Result<(), Failure> {
+        let peers = match role {
+            ProcessRole::All(_) => {
                 let loaded = self.load_whole()?;
                 self.form = Some(loaded.plan.form);
                 let peers = u32::try_from(loaded.plan.peers.len()).unwrap_or(u32::MAX);
                 self.plan = Some(loaded);
                 peers
             }
-            Seat::Lead(process) => {
+            ProcessRole::Lead(process) => {
                 self.glance(console);
                 process.job.size().saturating_sub(1)
             }
-            Seat::Peer(process) => {
+            ProcessRole::Peer(process) => {
                 self.load_own(process.job.rank())?;
                 process.job.size().saturating_sub(1)
             }
         };
         self.form.map_or(Ok(()), |form| self.args.refuse_implied(form))?;
         let settings = self.swarm_policies();
-        settings.check(peers, &seat.fabric())?;
-        if let Seat::All(here) = seat
+        settings.check(peers, &role.fabric())?;
+        if let ProcessRole::All(here) = role
             && let Some(loaded) = &self.plan
         {
             if here.single && !self.args.run.quiet {
@@ -246,16 +246,16 @@ impl Kind for SwarmRun<'_> {
     }
 
     fn load(&mut self, stage: &Stage<'_>) -> Result<LoadedRanks, Failure> {
-        let rank = match stage.seat {
-            Seat::Lead(_) => return Ok(LoadedRanks { peers: Vec::new(), lock: None }),
-            Seat::All(_) => None,
-            Seat::Peer(process) => Some(process.job.rank()),
+        let rank = match stage.role {
+            ProcessRole::Lead(_) => return Ok(LoadedRanks { peers: Vec::new(), lock: None }),
+            ProcessRole::All(_) => None,
+            ProcessRole::Peer(process) => Some(process.job.rank()),
         };
         let (loaded, outputs) = self.loaded()?;
         let mut lock = None;
         if !self.args.check {
-            let job = match stage.seat {
-                Seat::Peer(process) => Some(process.job.id()),
+            let job = match stage.role {
+                ProcessRole::Peer(process) => Some(process.job.id()),
                 _ => None,
             };
             lock = outputs.prepare(&stage.fs, job.as_deref())?;

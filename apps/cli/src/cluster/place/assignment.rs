@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 /// One rank's part.
 #[derive(Clone, Debug)]
-pub(crate) struct Part {
+pub(crate) struct Assignment {
     /// From where it gives.
     pub(crate) sources: Vec<Source>,
     /// Which of that.
@@ -39,10 +39,10 @@ pub(crate) struct Source {
     pub(crate) source: usize,
 }
 
-impl Part {
+impl Assignment {
     /// The part of a rank that neither gives nor takes.
-    pub(crate) fn none(rack: String) -> Part {
-        Part {
+    pub(crate) fn none(rack: String) -> Assignment {
+        Assignment {
             sources: Vec::new(),
             have: Have::Everything,
             dest: PathBuf::new(),
@@ -61,7 +61,7 @@ impl Part {
 
 /// The parts of these ranks. Only ranks that see the same files matter to one another, so the parts
 /// of one host follow from its own ranks.
-pub(crate) fn parts(spec: &JobSpec, sites: &[Site]) -> BTreeMap<Rank, Part> {
+pub(crate) fn parts(spec: &JobSpec, sites: &[Site]) -> BTreeMap<Rank, Assignment> {
     match &spec.task {
         Task::Cast(cast) => parts_of_cast(spec, cast, sites),
         Task::Place(place) => parts_of_plan(spec, place, sites),
@@ -86,7 +86,7 @@ pub(crate) fn unmatched(spec: &JobSpec, sites: &[Site]) -> Vec<String> {
     }
 }
 
-fn parts_of_cast(spec: &JobSpec, cast: &Cast, sites: &[Site]) -> BTreeMap<Rank, Part> {
+fn parts_of_cast(spec: &JobSpec, cast: &Cast, sites: &[Site]) -> BTreeMap<Rank, Assignment> {
     let wants: BTreeSet<&str> = cast.sources.iter().map(|source| source.wanted.as_str()).collect();
     let wants = || -> Vec<Pattern> {
         let mut left = wants.clone();
@@ -100,7 +100,7 @@ fn parts_of_cast(spec: &JobSpec, cast: &Cast, sites: &[Site]) -> BTreeMap<Rank, 
     let mut parts = BTreeMap::new();
     for site in sites {
         let Site { rank, host, files } = site;
-        let mut part = Part::none(spec.rack_of(host));
+        let mut part = Assignment::none(spec.rack_of(host));
         let fill = |template: &str| filled(template, *rank, host);
         let source = |(source, one): (usize, &CastSource)| Source {
             path: PathBuf::from(fill(&one.path)),
@@ -137,7 +137,7 @@ fn nested(source: &Source, dest: &Path) -> Option<String> {
     ))
 }
 
-fn parts_of_plan(spec: &JobSpec, place: &Place, sites: &[Site]) -> BTreeMap<Rank, Part> {
+fn parts_of_plan(spec: &JobSpec, place: &Place, sites: &[Site]) -> BTreeMap<Rank, Assignment> {
     let root_of = |root: &str| {
         let path = if root.is_empty() { place.dir.clone() } else { place.dir.join(root) };
         // A path of a plan is UTF-8, and what stands above it is shown as well as it can be.
@@ -146,17 +146,19 @@ fn parts_of_plan(spec: &JobSpec, place: &Place, sites: &[Site]) -> BTreeMap<Rank
     let shares = shares(&place.file, &place.plan, sites, root_of);
     let part = |site: &Site| {
         let rack = spec.rack_of(&site.host);
-        let Some(share) = shares.get(&site.rank) else { return (site.rank, Part::none(rack)) };
+        let Some(share) = shares.get(&site.rank) else {
+            return (site.rank, Assignment::none(rack));
+        };
         (site.rank, part_of_share(share, rack))
     };
     sites.iter().map(part).collect()
 }
 
-fn part_of_share(share: &Share<'_>, rack: String) -> Part {
+fn part_of_share(share: &Share<'_>, rack: String) -> Assignment {
     let Share { rule, root, mirrors, refused } = share;
     let root = PathBuf::from(root);
     let rack = if rule.rack.is_empty() { rack } else { rule.rack.clone() };
-    Part {
+    Assignment {
         sources: vec![Source { path: root.clone(), name: String::new(), source: 0 }],
         have: rule.have.clone().map_or(Have::Wanted, Have::Patterns),
         dest: if rule.want.is_empty() { PathBuf::new() } else { root },

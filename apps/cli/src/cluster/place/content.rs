@@ -1,7 +1,7 @@
 //! From one rank's part to what the world is given of it: its trees as they are found on disk, and
 //! what stands where wanted things go.
 
-use super::part::{Part, Source, real};
+use super::assignment::{Assignment, Source, real};
 use super::spec::{JobSpec, Task};
 use crate::cluster::failures;
 use dunlin_base::Rank;
@@ -82,7 +82,7 @@ struct FoundSources {
 
 impl Lookup<'_> {
     /// Looks at the disk for one rank.
-    pub(crate) fn content(&self, part: Part) -> RankContent {
+    pub(crate) fn content(&self, part: Assignment) -> RankContent {
         let (rank, options) = (self.site.rank, &self.spec.options);
         let mut found = FoundSources::default();
         part.sources.iter().for_each(|source| self.find(source, &part, &mut found));
@@ -131,7 +131,7 @@ impl Lookup<'_> {
     }
 
     /// Adds what stands at one source.
-    fn find(&self, source: &Source, part: &Part, found: &mut FoundSources) {
+    fn find(&self, source: &Source, part: &Assignment, found: &mut FoundSources) {
         if std::fs::symlink_metadata(&source.path)
             .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
         {
@@ -174,7 +174,7 @@ impl Lookup<'_> {
     }
 
     /// Which names of a rank's sources matter.
-    fn counting<'p>(&self, part: &'p Part) -> impl Fn(&str) -> bool + use<'p> {
+    fn counting<'p>(&self, part: &'p Assignment) -> impl Fn(&str) -> bool + use<'p> {
         |name: &str| match &part.have {
             Have::Everything => true,
             Have::Patterns(patterns) => matched(patterns, name) || matched(&part.wants, name),
@@ -184,7 +184,7 @@ impl Lookup<'_> {
 
     /// The entries whose looks count as this rank's own: what it gives. Who merely wants a name
     /// that some node of the plan has gives nothing of it but bytes.
-    fn own(&self, entries: Vec<TreeEntry>, part: &Part) -> Vec<TreeEntry> {
+    fn own(&self, entries: Vec<TreeEntry>, part: &Assignment) -> Vec<TreeEntry> {
         let Task::Place(place) = &self.spec.task else { return entries };
         let owned = |name: &str| {
             let all = place.plan.nodes.iter().filter_map(|node| node.have.as_ref());
@@ -199,7 +199,11 @@ impl Lookup<'_> {
     }
 
     /// The files that stand where wanted ones go, without those that the rank gives from there.
-    fn stands(&self, part: &Part, found: &mut FoundSources) -> Result<Vec<FoundFile>, String> {
+    fn stands(
+        &self,
+        part: &Assignment,
+        found: &mut FoundSources,
+    ) -> Result<Vec<FoundFile>, String> {
         let mut listed: BTreeMap<String, FoundFile> = BTreeMap::new();
         for (path, name) in landings(self.spec, part) {
             let tree = match list_files(self.fs, &path, &name, self.stop) {
@@ -221,7 +225,7 @@ impl Lookup<'_> {
         Ok(listed.into_values().filter(|file| !given(file)).collect())
     }
 
-    fn location(&self, part: &Part) -> Location {
+    fn location(&self, part: &Assignment) -> Location {
         let Site { rank, files, .. } = self.site;
         // Ranks that share a folder have one copy, and only one of them fetches it.
         let writer = part.mirrors.unwrap_or(*rank);
@@ -281,13 +285,13 @@ fn standing(entries: &[TreeEntry], wants: &[Pattern]) -> Vec<TreeEntry> {
 }
 
 /// Whether what a rank gives stands where it goes.
-fn is_in_place(source: &Source, part: &Part) -> bool {
+fn is_in_place(source: &Source, part: &Assignment) -> bool {
     part.takes() && real(&source.path) == real(&path_of(&part.dest, &source.name))
 }
 
 /// The paths at which something lands, and the names there. All of the folder, if names are not
 /// known.
-fn landings(spec: &JobSpec, part: &Part) -> Vec<(PathBuf, String)> {
+fn landings(spec: &JobSpec, part: &Assignment) -> Vec<(PathBuf, String)> {
     let Task::Cast(cast) = &spec.task else { return Vec::new() };
     let open = |name: &str| name.is_empty() || name.contains("{rank}") || name.contains("{host}");
     if cast.sources.iter().any(|source| open(&source.name)) {

@@ -119,7 +119,7 @@ impl Remotes {
             match remote.spawn(&host, &line) {
                 Ok(mut child) => {
                     if let Some(stderr) = child.stderr.take() {
-                        pass_on(stderr, host.clone())?;
+                        forward_stderr(stderr, host.clone())?;
                     }
                     running.push(RemoteCommand { rank, host, child });
                 }
@@ -211,7 +211,7 @@ fn why(status: ExitStatus) -> String {
 }
 
 /// Passes on what a host prints, line by line.
-fn pass_on(stderr: ChildStderr, host: String) -> Result<(), Failure> {
+fn forward_stderr(stderr: ChildStderr, host: String) -> Result<(), Failure> {
     let pass = move || {
         let mut reader = BufReader::new(stderr);
         let mut line = Vec::new();
@@ -296,10 +296,10 @@ mod tests {
     #[test]
     fn a_rank_that_does_not_start_is_lost() {
         for remote in [here("/nowhere/dunlin"), Remote::new("/nowhere/ssh -q", None).unwrap()] {
-            let (tell, told) = mpsc::channel();
-            let lost = move |rank| _ = tell.send(rank);
+            let (send_lost, lost_ranks) = mpsc::channel();
+            let lost = move |rank| _ = send_lost.send(rank);
             let remotes = Remotes::start(&remote, vec![start("n3")], lost).unwrap();
-            assert_eq!(told.recv_timeout(Duration::from_secs(60)), Ok(Rank(3)));
+            assert_eq!(lost_ranks.recv_timeout(Duration::from_secs(60)), Ok(Rank(3)));
             drop(remotes);
         }
     }
@@ -312,13 +312,13 @@ mod tests {
         std::fs::write(&script, "#!/bin/sh\ncat >/dev/null\nexit 1\n").unwrap();
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(&script, mode).unwrap();
-        let (tell, told) = mpsc::channel();
-        let lost = move |rank| _ = tell.send(rank);
+        let (send_lost, lost_ranks) = mpsc::channel();
+        let lost = move |rank| _ = send_lost.send(rank);
         let remote = here(script.to_str().unwrap());
         let remotes = Remotes::start(&remote, vec![start("n3")], lost).unwrap();
         let begun = Instant::now();
         drop(remotes);
         assert!(begun.elapsed() < LEAVE, "it was not waited for in vain");
-        assert!(told.recv().is_err(), "nobody is lost");
+        assert!(lost_ranks.recv().is_err(), "nobody is lost");
     }
 }

@@ -16,7 +16,7 @@
 //! is gone is dropped.
 
 use super::remote::{Answer, Posted, RemoteRank};
-use super::transport::{Done, Lane, STREAM_TAG, Ticket, Transport, TransportError};
+use super::transport::{Done, Lane, OperationId, STREAM_TAG, Transport, TransportError};
 use crate::fabric::process::carrier::{CarrierEvent, EventSink, FrameSink, SentNotice};
 use crate::fabric::process::message::ProcessMessage;
 use crate::fabric::process::packet::Packet;
@@ -63,8 +63,8 @@ pub(crate) struct MpiEndpoint<T: Transport> {
     remotes: Vec<RemoteRank>,
     /// Ranks whose streams may have something to send.
     dirty: Vec<u32>,
-    sending: BTreeMap<Ticket, Sending>,
-    waiting: BTreeMap<Ticket, Waiting>,
+    sending: BTreeMap<OperationId, Sending>,
+    waiting: BTreeMap<OperationId, Waiting>,
     /// Blocks on their way, in and out.
     in_flight: usize,
     /// It sends only what it is commanded to: other ranks may have stopped receiving.
@@ -269,11 +269,11 @@ impl<T: Transport> MpiEndpoint<T> {
                 && let Some(Answer { tag, data, charge, notice, .. }) = remote.blocks.pop_front()
             {
                 let (len, since) = (data.len(), Instant::now());
-                let ticket = self.transport.send(Lane::Data, rank, tag, data)?;
+                let id = self.transport.send(Lane::Data, rank, tag, data)?;
                 remote.window.sent(len);
                 self.in_flight += 1;
                 let block = Sending::Block { to: rank, len, since, charge, notice };
-                self.sending.insert(ticket, block);
+                self.sending.insert(id, block);
             }
         }
         Ok(())
@@ -304,8 +304,8 @@ impl<T: Transport> MpiEndpoint<T> {
     fn listen_in(&mut self, lane: Lane, buffer: Buffer) -> Result<(), TransportError> {
         // Nobody but rank 0 sends to a peer on the tracker's lane.
         let from = (lane == Lane::Tracker && self.me != 0).then_some(0);
-        let ticket = self.transport.receive(lane, from, STREAM_TAG, buffer)?;
-        self.waiting.insert(ticket, Waiting::Fragment(lane));
+        let id = self.transport.receive(lane, from, STREAM_TAG, buffer)?;
+        self.waiting.insert(id, Waiting::Fragment(lane));
         Ok(())
     }
 
@@ -326,9 +326,9 @@ impl<T: Transport> MpiEndpoint<T> {
             return Ok(());
         };
         let buffer = budget.buffers().take(range.len as usize);
-        let ticket = self.transport.receive(Lane::Data, Some(to), tag, buffer)?;
-        remote.post(tag, Posted { ticket, torrent, range, since: Instant::now(), charge: None });
-        self.waiting.insert(ticket, Waiting::Block { from: to, tag });
+        let id = self.transport.receive(Lane::Data, Some(to), tag, buffer)?;
+        remote.post(tag, Posted { id, torrent, range, since: Instant::now(), charge: None });
+        self.waiting.insert(id, Waiting::Block { from: to, tag });
         self.in_flight += 1;
         self.queue(to, &Packet::Ask { torrent, range, tag });
         Ok(())
@@ -385,8 +385,8 @@ impl<T: Transport> MpiEndpoint<T> {
 
     fn ended(&mut self, done: Done) -> Result<(), TransportError> {
         match done {
-            Done::Sent { ticket } => self.sent(ticket),
-            Done::Received { ticket, from, buffer, len } => match self.waiting.remove(&ticket) {
+            Done::Sent { id } => self.sent(id),
+            Done::Received { id, from, buffer, len } => match self.waiting.remove(&id) {
                 Some(Waiting::Fragment(lane)) => {
                     let bytes = buffer.as_ref().get(..len).unwrap_or_default();
                     self.fragment(from, bytes);
@@ -395,12 +395,12 @@ impl<T: Transport> MpiEndpoint<T> {
                 Some(Waiting::Block { from, tag }) => self.landed(from, tag, Some((buffer, len))),
                 None => {}
             },
-            Done::Cancelled { ticket } => match self.waiting.remove(&ticket) {
+            Done::Cancelled { id } => match self.waiting.remove(&id) {
                 Some(Waiting::Block { from, tag }) => self.voided(from, tag),
                 Some(Waiting::Fragment(_)) => {}
-                None => self.sent(ticket),
+                None => self.sent(id),
             },
-            Done::Failed { ticket, error } => match self.waiting.remove(&ticket) {
+            Done::Failed { id, error } => match self.waiting.remove(&id) {
                 // Longer than what was asked for: its sender is to blame.
                 Some(Waiting::Block { from, tag }) => self.landed(from, tag, None),
                 // A fragment that is too long has no known sender.
@@ -410,17 +410,15 @@ impl<T: Transport> MpiEndpoint<T> {
                 }
                 None => {
                     tracing::warn!(%error, "a message could not be sent");
-                    self.sent(ticket);
+                    self.sent(id);
                 }
             },
         }
         Ok(())
     }
 
-    fn sent(&mut self, ticket: Ticket) {
-        if let Some(Sending::Block { to, len, since, charge, notice }) =
-            self.sending.remove(&ticket)
-        {
+    fn sent(&mut self, id: OperationId) {
+        if let Some(Sending::Block { to, len, since, charge, notice }) = self.sending.remove(&id) {
             drop(charge);
             notice.sent();
             self.in_flight = self.in_flight.saturating_sub(1);
@@ -491,8 +489,8 @@ impl<T: Transport> MpiEndpoint<T> {
                 return self.deliver(Rank(from), Frame::Wire { torrent, message });
             }
             Packet::Void { tag, .. } => {
-                if let Some(ticket) = remote.ticket(tag) {
-                    self.transport.cancel(ticket);
+                if let Some(id) = remote.id(tag) {
+                    self.transport.cancel(id);
                 }
                 return;
             }

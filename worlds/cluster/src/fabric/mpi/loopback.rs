@@ -2,7 +2,7 @@
 //! pair and lane, receives matched in the order they were posted, cancelled when nothing matched them,
 //! as MPI does. It can swallow what a rank sends, and slip in messages that nobody sent.
 
-use super::transport::{Done, Lane, Ticket, Transport, TransportError};
+use super::transport::{Done, Lane, OperationId, Transport, TransportError};
 use crate::lock::lock;
 use bytes::Bytes;
 use dunlin_disk::Buffer;
@@ -31,7 +31,7 @@ struct Mail {
 }
 
 struct Receive {
-    ticket: Ticket,
+    id: OperationId,
     lane: Lane,
     from: Option<u32>,
     tag: u16,
@@ -99,9 +99,9 @@ impl Loopback {
         self.hub.mail().finalized.push(self.rank);
     }
 
-    fn ticket(&mut self) -> Ticket {
+    fn id(&mut self) -> OperationId {
         self.next += 1;
-        Ticket(self.next)
+        OperationId(self.next)
     }
 }
 
@@ -120,15 +120,15 @@ impl Transport for Loopback {
         to: u32,
         tag: u16,
         data: Bytes,
-    ) -> Result<Ticket, TransportError> {
-        let ticket = self.ticket();
+    ) -> Result<OperationId, TransportError> {
+        let id = self.id();
         let mut mail = self.hub.mail();
         if !mail.silenced.contains(&self.rank) && !mail.silenced.contains(&to) {
             mail.boxes[to as usize].push_back(Mailed { lane, from: self.rank, tag, data });
         }
         drop(mail);
-        self.done.push(Done::Sent { ticket });
-        Ok(ticket)
+        self.done.push(Done::Sent { id });
+        Ok(id)
     }
 
     fn receive(
@@ -137,16 +137,16 @@ impl Transport for Loopback {
         from: Option<u32>,
         tag: u16,
         buffer: Buffer,
-    ) -> Result<Ticket, TransportError> {
-        let ticket = self.ticket();
-        self.posted.push(Receive { ticket, lane, from, tag, buffer });
-        Ok(ticket)
+    ) -> Result<OperationId, TransportError> {
+        let id = self.id();
+        self.posted.push(Receive { id, lane, from, tag, buffer });
+        Ok(id)
     }
 
-    fn cancel(&mut self, ticket: Ticket) {
-        if let Some(at) = self.posted.iter().position(|posted| posted.ticket == ticket) {
+    fn cancel(&mut self, id: OperationId) {
+        if let Some(at) = self.posted.iter().position(|posted| posted.id == id) {
             self.posted.remove(at);
-            self.done.push(Done::Cancelled { ticket });
+            self.done.push(Done::Cancelled { id });
         }
     }
 
@@ -167,15 +167,15 @@ impl Transport for Loopback {
                 mail.boxes[self.rank as usize].push_back(message);
                 continue;
             };
-            let Receive { ticket, mut buffer, .. } = self.posted.remove(at);
+            let Receive { id, mut buffer, .. } = self.posted.remove(at);
             let len = message.data.len();
             self.done.push(match buffer.bytes_mut().get_mut(..len) {
                 Some(place) => {
                     place.copy_from_slice(&message.data);
-                    Done::Received { ticket, from: message.from, buffer, len }
+                    Done::Received { id, from: message.from, buffer, len }
                 }
                 None => Done::Failed {
-                    ticket,
+                    id,
                     error: TransportError {
                         call: "receive",
                         code: 15,

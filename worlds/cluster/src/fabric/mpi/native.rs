@@ -10,7 +10,7 @@ mod tests;
 use self::process::Process;
 use super::abi::HandleKind;
 use super::library::{Library, LoadError};
-use super::transport::{Done, Lane, MAX_TAG, Ticket, Transport, TransportError};
+use super::transport::{Done, Lane, MAX_TAG, OperationId, Transport, TransportError};
 use bytes::Bytes;
 use dunlin_disk::Buffer;
 use std::ffi::{c_int, c_void};
@@ -128,7 +128,7 @@ impl Transport for Native {
         to: u32,
         tag: u16,
         data: Bytes,
-    ) -> Result<Ticket, TransportError> {
+    ) -> Result<OperationId, TransportError> {
         either!(&mut self.ranks, process => process.send(lane, to, tag, data))
     }
 
@@ -138,12 +138,12 @@ impl Transport for Native {
         from: Option<u32>,
         tag: u16,
         buffer: Buffer,
-    ) -> Result<Ticket, TransportError> {
+    ) -> Result<OperationId, TransportError> {
         either!(&mut self.ranks, process => process.receive(lane, from, tag, buffer))
     }
 
-    fn cancel(&mut self, ticket: Ticket) {
-        either!(&mut self.ranks, process => process.cancel(ticket));
+    fn cancel(&mut self, id: OperationId) {
+        either!(&mut self.ranks, process => process.cancel(id));
     }
 
     fn poll(&mut self, done: &mut Vec<Done>) -> Result<(), TransportError> {

@@ -3,7 +3,7 @@
 
 use super::stream::FragmentStream;
 use super::tags::Tags;
-use super::transport::Ticket;
+use super::transport::OperationId;
 use super::window::Window;
 use crate::fabric::process::carrier::SentNotice;
 use crate::fabric::process::packet::{Packet, PacketDecoder, encode};
@@ -20,7 +20,7 @@ const MAX_ASKED: usize = 65_536;
 /// A receive that waits for a block.
 #[derive(Debug)]
 pub(super) struct Posted {
-    pub(super) ticket: Ticket,
+    pub(super) id: OperationId,
     pub(super) torrent: TorrentId,
     pub(super) range: BlockRef,
     pub(super) since: Instant,
@@ -109,13 +109,13 @@ impl RemoteRank {
         Some(posted)
     }
 
-    pub(super) fn ticket(&self, tag: u16) -> Option<Ticket> {
-        self.posted.get(&tag).map(|posted| posted.ticket)
+    pub(super) fn id(&self, tag: u16) -> Option<OperationId> {
+        self.posted.get(&tag).map(|posted| posted.id)
     }
 
     /// Every receive that is posted to it.
-    pub(super) fn posted(&self) -> Vec<Ticket> {
-        self.posted.values().map(|posted| posted.ticket).collect()
+    pub(super) fn posted(&self) -> Vec<OperationId> {
+        self.posted.values().map(|posted| posted.id).collect()
     }
 
     /// It asks for a block.

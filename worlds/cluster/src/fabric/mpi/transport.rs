@@ -31,20 +31,20 @@ pub(crate) const MAX_TAG: u16 = 32_767;
 
 /// One operation that was started. Never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Ticket(pub(crate) u64);
+pub(crate) struct OperationId(pub(crate) u64);
 
-/// How an operation ended. Every ticket ends once, or never (a receive that cannot be cancelled).
+/// How an operation ended. Every id ends once, or never (a receive that cannot be cancelled).
 #[derive(Debug)]
 pub(crate) enum Done {
     /// The library does not need the bytes any more.
     Sent {
         /// The send.
-        ticket: Ticket,
+        id: OperationId,
     },
     /// A message has landed.
     Received {
         /// The receive.
-        ticket: Ticket,
+        id: OperationId,
         /// Who sent it.
         from: u32,
         /// The buffer that was posted; only the first `len` bytes were written.
@@ -55,12 +55,12 @@ pub(crate) enum Done {
     /// The receive or send was cancelled: nothing was and nothing will be moved.
     Cancelled {
         /// The operation.
-        ticket: Ticket,
+        id: OperationId,
     },
     /// The library reports that the operation failed (a message longer than its buffer, for example).
     Failed {
         /// The operation.
-        ticket: Ticket,
+        id: OperationId,
         /// The library's error.
         error: TransportError,
     },
@@ -96,7 +96,7 @@ pub(crate) trait Transport {
         to: u32,
         tag: u16,
         data: Bytes,
-    ) -> Result<Ticket, TransportError>;
+    ) -> Result<OperationId, TransportError>;
 
     /// Posts a receive of at most the buffer's length, from one rank, or from any if `from` is `None`.
     ///
@@ -108,11 +108,11 @@ pub(crate) trait Transport {
         from: Option<u32>,
         tag: u16,
         buffer: Buffer,
-    ) -> Result<Ticket, TransportError>;
+    ) -> Result<OperationId, TransportError>;
 
     /// Asks to cancel. The operation still ends by itself, as cancelled or as done; or never, and then
     /// its buffer stays where it is for ever.
-    fn cancel(&mut self, ticket: Ticket);
+    fn cancel(&mut self, id: OperationId);
 
     /// Polls everything that was started: operations that have ended since go to `done`.
     ///

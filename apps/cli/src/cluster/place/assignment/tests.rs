@@ -21,7 +21,7 @@ fn sites(text: &str) -> Vec<Site> {
 
 /// `rank: sources > dest`, with `=lower` for a mirror and `!` for one that is refused.
 fn drawn(spec: &JobSpec, at: &str) -> Vec<String> {
-    let one = |(rank, part): (Rank, Part)| {
+    let one = |(rank, part): (Rank, Assignment)| {
         let sources: Vec<String> =
             part.sources.iter().map(|source| source.path.display().to_string()).collect();
         let mirrors = part.mirrors.map_or(String::new(), |lower| format!("={lower}"));

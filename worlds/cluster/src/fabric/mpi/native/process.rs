@@ -12,7 +12,7 @@
 
 use super::super::abi::{Abi, SUCCESS};
 use super::super::library::Library;
-use super::super::transport::{Done, Lane, MAX_TAG, Ticket, TransportError};
+use super::super::transport::{Done, Lane, MAX_TAG, OperationId, TransportError};
 use super::StartError;
 use super::calls::{Calls, Handle, Statuses};
 use crate::fabric::process::launcher::Launcher;
@@ -42,7 +42,7 @@ pub(super) struct Process<H> {
     request_null: H,
     requests: Vec<H>,
     operations: Vec<Operation>,
-    next_ticket: u64,
+    next_id: u64,
     /// What a poll finds, kept so that the next one need not allocate.
     indices: Vec<c_int>,
     statuses: Statuses,
@@ -53,7 +53,7 @@ pub(super) struct Process<H> {
 
 /// Something that was started.
 struct Operation {
-    ticket: Ticket,
+    id: OperationId,
     payload: OperationBuffer,
     cancelled: bool,
 }
@@ -126,7 +126,7 @@ impl<H: Handle> Process<H> {
             request_null,
             requests: Vec::new(),
             operations: Vec::new(),
-            next_ticket: 0,
+            next_id: 0,
             indices: Vec::new(),
             statuses: Statuses::new(abi),
             ended: Vec::new(),
@@ -232,7 +232,7 @@ impl<H: Handle> Process<H> {
         to: u32,
         tag: u16,
         data: Bytes,
-    ) -> Result<Ticket, TransportError> {
+    ) -> Result<OperationId, TransportError> {
         let (count, tag) = self.limits("MPI_Isend", data.len(), tag)?;
         let to = self.peer("MPI_Isend", to)?;
         let (comm, byte, mut request) = (self.lane(lane), self.byte, self.request_null);
@@ -251,7 +251,7 @@ impl<H: Handle> Process<H> {
         from: Option<u32>,
         tag: u16,
         mut buffer: Buffer,
-    ) -> Result<Ticket, TransportError> {
+    ) -> Result<OperationId, TransportError> {
         let (count, tag) = self.limits("MPI_Irecv", buffer.as_ref().len(), tag)?;
         let from = match from {
             Some(from) => self.peer("MPI_Irecv", from)?,
@@ -268,8 +268,8 @@ impl<H: Handle> Process<H> {
         Ok(self.keep(request, OperationBuffer::Receive(buffer)))
     }
 
-    pub(super) fn cancel(&mut self, ticket: Ticket) {
-        let found = self.operations.iter().position(|operation| operation.ticket == ticket);
+    pub(super) fn cancel(&mut self, id: OperationId) {
+        let found = self.operations.iter().position(|operation| operation.id == id);
         if let Some(index) = found {
             self.cancel_at(index);
         }
@@ -316,7 +316,7 @@ impl<H: Handle> Process<H> {
         let first = done.len();
         self.take_ended(failed, done);
         if let Some(new) = done.get_mut(first..) {
-            new.sort_unstable_by_key(ticket_of);
+            new.sort_unstable_by_key(id_of);
         }
         Ok(())
     }
@@ -366,48 +366,45 @@ impl<H: Handle> Process<H> {
 
     /// How an operation ended.
     fn ending(&self, operation: Operation, status: Option<usize>, failed: bool) -> Done {
-        let Operation { ticket, payload, cancelled } = operation;
+        let Operation { id, payload, cancelled } = operation;
         let call = payload.call();
         let told = status.and_then(|index| self.statuses.at(index).map(|place| (index, place)));
         let Some((index, place)) = told else {
             let text = "the library gave the operation up without a word".to_owned();
             return Done::Failed {
-                ticket,
+                id,
                 error: TransportError { call, code: self.abi.err_other, text },
             };
         };
         let code = if failed { self.statuses.error(index) } else { SUCCESS };
         if let Err(error) = self.calls.check(self.abi, call, code) {
-            return Done::Failed { ticket, error };
+            return Done::Failed { id, error };
         }
         if cancelled {
             let mut flag = 0;
             // SAFETY: the status is one that the library has written; it writes one number.
             let code = unsafe { (self.calls.test_cancelled)(place, &raw mut flag) };
             if code == SUCCESS && flag != 0 {
-                return Done::Cancelled { ticket };
+                return Done::Cancelled { id };
             }
         }
         let buffer = match payload {
-            OperationBuffer::Send(_) => return Done::Sent { ticket },
+            OperationBuffer::Send(_) => return Done::Sent { id },
             OperationBuffer::Receive(buffer) => buffer,
         };
         let mut count = 0;
         // SAFETY: as above.
         let code = unsafe { (self.calls.get_count)(place, self.byte, &raw mut count) };
         if let Err(error) = self.calls.check(self.abi, "MPI_Get_count", code) {
-            return Done::Failed { ticket, error };
+            return Done::Failed { id, error };
         }
         let from = u32::try_from(self.statuses.source(index)).ok();
         let len = usize::try_from(count).ok().filter(|len| *len <= buffer.as_ref().len());
         match from.zip(len) {
-            Some((from, len)) => Done::Received { ticket, from, buffer, len },
+            Some((from, len)) => Done::Received { id, from, buffer, len },
             None => {
                 let text = format!("the library says that {count} bytes came from nobody");
-                Done::Failed {
-                    ticket,
-                    error: TransportError { call, code: self.abi.err_other, text },
-                }
+                Done::Failed { id, error: TransportError { call, code: self.abi.err_other, text } }
             }
         }
     }
@@ -451,9 +448,9 @@ impl<H: Handle> Process<H> {
         assert!(self.requests.iter().all(|request| *request != self.request_null));
         assert!(self.indices.len() >= self.requests.len());
         assert!(self.requests.is_empty() || self.statuses.at(self.requests.len() - 1).is_some());
-        let tickets: std::collections::BTreeSet<Ticket> =
-            self.operations.iter().map(|operation| operation.ticket).collect();
-        assert_eq!(tickets.len(), self.operations.len());
+        let ids: std::collections::BTreeSet<OperationId> =
+            self.operations.iter().map(|operation| operation.id).collect();
+        assert_eq!(ids.len(), self.operations.len());
     }
 
     fn lane(&self, lane: Lane) -> H {
@@ -465,17 +462,17 @@ impl<H: Handle> Process<H> {
     }
 
     /// Holds what was started until it ends.
-    fn keep(&mut self, request: H, payload: OperationBuffer) -> Ticket {
-        let ticket = Ticket(self.next_ticket);
-        self.next_ticket += 1;
+    fn keep(&mut self, request: H, payload: OperationBuffer) -> OperationId {
+        let id = OperationId(self.next_id);
+        self.next_id += 1;
         self.requests.push(request);
-        self.operations.push(Operation { ticket, payload, cancelled: false });
+        self.operations.push(Operation { id, payload, cancelled: false });
         let open = self.requests.len();
         if self.indices.len() < open {
             self.indices.resize(open, 0);
             self.statuses.grow(open);
         }
-        ticket
+        id
     }
 
     /// Length and tag as C numbers.
@@ -522,12 +519,12 @@ impl<H> Drop for Process<H> {
     }
 }
 
-fn ticket_of(done: &Done) -> Ticket {
+fn id_of(done: &Done) -> OperationId {
     match done {
-        Done::Sent { ticket }
-        | Done::Received { ticket, .. }
-        | Done::Cancelled { ticket }
-        | Done::Failed { ticket, .. } => *ticket,
+        Done::Sent { id }
+        | Done::Received { id, .. }
+        | Done::Cancelled { id }
+        | Done::Failed { id, .. } => *id,
     }
 }
 

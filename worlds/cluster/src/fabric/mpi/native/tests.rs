@@ -205,10 +205,10 @@ struct Rank {
     native: Native,
     pool: Arc<BufferPool>,
     /// What has ended, but for the receives of the streams.
-    ended: BTreeMap<Ticket, Done>,
+    ended: BTreeMap<OperationId, Done>,
     /// What has come by the streams: from whom, what, and the number of its receive.
-    inbox: Vec<(u32, Vec<u8>, Ticket)>,
-    streams: BTreeSet<Ticket>,
+    inbox: Vec<(u32, Vec<u8>, OperationId)>,
+    streams: BTreeSet<OperationId>,
     next: u32,
     before: u32,
     /// Where the neighbours have met so far.
@@ -240,16 +240,16 @@ impl Rank {
     }
 
     fn post_stream(&mut self) {
-        let ticket = self.post(Lane::Control, None, STREAM_TAG, 4096);
-        self.streams.insert(ticket);
+        let id = self.post(Lane::Control, None, STREAM_TAG, 4096);
+        self.streams.insert(id);
     }
 
-    fn post(&mut self, lane: Lane, from: Option<u32>, tag: u16, len: usize) -> Ticket {
+    fn post(&mut self, lane: Lane, from: Option<u32>, tag: u16, len: usize) -> OperationId {
         let buffer = self.pool.take(len);
         self.native.receive(lane, from, tag, buffer).expect("a receive")
     }
 
-    fn send(&mut self, lane: Lane, to: u32, tag: u16, data: Vec<u8>) -> Ticket {
+    fn send(&mut self, lane: Lane, to: u32, tag: u16, data: Vec<u8>) -> OperationId {
         self.native.send(lane, to, tag, data.into()).expect("a send")
     }
 
@@ -259,18 +259,18 @@ impl Rank {
         self.native.poll(&mut done).expect("a look");
         let any = !done.is_empty();
         for done in done {
-            let ticket = match &done {
-                Done::Sent { ticket }
-                | Done::Received { ticket, .. }
-                | Done::Cancelled { ticket }
-                | Done::Failed { ticket, .. } => *ticket,
+            let id = match &done {
+                Done::Sent { id }
+                | Done::Received { id, .. }
+                | Done::Cancelled { id }
+                | Done::Failed { id, .. } => *id,
             };
-            if !self.streams.remove(&ticket) {
-                assert!(self.ended.insert(ticket, done).is_none(), "{ticket:?} ended twice");
+            if !self.streams.remove(&id) {
+                assert!(self.ended.insert(id, done).is_none(), "{id:?} ended twice");
                 continue;
             }
             let Done::Received { from, buffer, len, .. } = done else { panic!("{done:?}") };
-            self.inbox.push((from, buffer.as_ref()[..len].to_vec(), ticket));
+            self.inbox.push((from, buffer.as_ref()[..len].to_vec(), id));
             self.post_stream();
         }
         any
@@ -289,14 +289,14 @@ impl Rank {
     }
 
     /// How this operation ended, once it has.
-    fn end_of(&mut self, ticket: Ticket) -> Done {
-        self.until(&format!("{ticket:?}"), |rank| rank.ended.contains_key(&ticket));
-        self.ended.remove(&ticket).expect("it has ended")
+    fn end_of(&mut self, id: OperationId) -> Done {
+        self.until(&format!("{id:?}"), |rank| rank.ended.contains_key(&id));
+        self.ended.remove(&id).expect("it has ended")
     }
 
     /// The payload of a receive, once it has landed.
-    fn payload(&mut self, ticket: Ticket, from: u32) -> Vec<u8> {
-        match self.end_of(ticket) {
+    fn payload(&mut self, id: OperationId, from: u32) -> Vec<u8> {
+        match self.end_of(id) {
             Done::Received { from: found, buffer, len, .. } => {
                 assert_eq!(found, from);
                 buffer.as_ref()[..len].to_vec()
@@ -305,8 +305,8 @@ impl Rank {
         }
     }
 
-    fn sent(&mut self, ticket: Ticket) {
-        let end = self.end_of(ticket);
+    fn sent(&mut self, id: OperationId) {
+        let end = self.end_of(id);
         assert!(matches!(end, Done::Sent { .. }), "{end:?}");
     }
 
@@ -316,8 +316,8 @@ impl Rank {
         let (tag, neighbours) = (100 + self.places, [self.next, self.before]);
         let receives = neighbours.map(|from| self.post(Lane::Tracker, Some(from), tag, 0));
         let sends = neighbours.map(|to| self.send(Lane::Tracker, to, tag, Vec::new()));
-        for (from, ticket) in neighbours.into_iter().zip(receives) {
-            assert_eq!(self.payload(ticket, from), b"");
+        for (from, id) in neighbours.into_iter().zip(receives) {
+            assert_eq!(self.payload(id, from), b"");
         }
         sends.into_iter().for_each(|send| self.sent(send));
     }
@@ -342,7 +342,7 @@ impl Rank {
         let mut disorder = 0;
         let mut inbox = std::mem::take(&mut self.inbox);
         for from in (0..size).filter(|from| *from != me) {
-            let numbers = |inbox: &[(u32, Vec<u8>, Ticket)]| -> Vec<u32> {
+            let numbers = |inbox: &[(u32, Vec<u8>, OperationId)]| -> Vec<u32> {
                 let mine = inbox.iter().filter(|(who, ..)| *who == from);
                 mine.map(|(_, what, _)| u32::from_be_bytes(what[..4].try_into().expect("four")))
                     .collect()
@@ -351,7 +351,7 @@ impl Rank {
             disorder += came.windows(2).filter(|pair| pair[0] > pair[1]).count();
             // Receives are matched in the order in which they were posted, whenever they end.
             let mut posted = inbox.clone();
-            posted.sort_by_key(|(.., ticket)| *ticket);
+            posted.sort_by_key(|(.., id)| *id);
             assert_eq!(numbers(&posted), (0..MESSAGES).collect::<Vec<_>>());
         }
         for (from, what, _) in inbox.drain(..) {
@@ -377,8 +377,8 @@ impl Rank {
             .rev()
             .map(|tag| self.send(Lane::Data, next, tag, pattern(me + u32::from(tag), len(tag))))
             .collect();
-        for (tag, ticket) in receives {
-            let found = self.payload(ticket, before);
+        for (tag, id) in receives {
+            let found = self.payload(id, before);
             assert!(found == pattern(before + u32::from(tag), len(tag)), "tag {tag}");
         }
         sends.into_iter().for_each(|send| self.sent(send));
@@ -408,8 +408,8 @@ impl Rank {
         let receives = lengths.map(|(tag, room, _)| self.post(Lane::Data, Some(before), tag, room));
         self.meet();
         let sends = lengths.map(|(tag, _, len)| self.send(Lane::Data, next, tag, pattern(9, len)));
-        for ((tag, room, len), ticket) in lengths.into_iter().zip(receives) {
-            match self.end_of(ticket) {
+        for ((tag, room, len), id) in lengths.into_iter().zip(receives) {
+            match self.end_of(id) {
                 Done::Failed { error, .. } if len > room => {
                     let text = error.to_string();
                     assert!(text.starts_with("MPI_Irecv: "), "{text}");
@@ -430,11 +430,11 @@ impl Rank {
         let (next, before) = (self.next, self.before);
         let lost = [30, 31, 32].map(|tag| self.post(Lane::Data, Some(before), tag, LARGE));
         let found = self.post(Lane::Data, Some(before), 33, 100);
-        for ticket in lost {
-            self.native.cancel(ticket);
+        for id in lost {
+            self.native.cancel(id);
         }
-        for ticket in lost {
-            let end = self.end_of(ticket);
+        for id in lost {
+            let end = self.end_of(id);
             assert!(matches!(end, Done::Cancelled { .. }), "{end:?}");
         }
         // Its message is here already: then cancelling comes too late, and it lands.

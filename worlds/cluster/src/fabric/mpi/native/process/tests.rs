@@ -233,9 +233,9 @@ fn pool() -> Arc<BufferPool> {
 }
 
 /// Posts a receive whose buffer says which one it is.
-fn post(process: &mut Process<c_int>, pool: &Arc<BufferPool>) -> Ticket {
+fn post(process: &mut Process<c_int>, pool: &Arc<BufferPool>) -> OperationId {
     let mut buffer = pool.take(100);
-    let number = process.next_ticket as u8;
+    let number = process.next_id as u8;
     buffer.bytes_mut().fill(number);
     process.receive(Lane::Control, None, 0, buffer).expect("a receive")
 }
@@ -247,13 +247,13 @@ fn look(process: &mut Process<c_int>) -> String {
     process.poll(&mut done).expect("a look");
     process.check();
     let texts = done.into_iter().map(|done| match done {
-        Done::Sent { ticket } => format!("{} sent", ticket.0),
-        Done::Received { ticket, from, buffer, len } => {
-            assert_eq!(u64::from(buffer.as_ref()[0]), ticket.0, "somebody else's buffer");
-            format!("{} received {len} from {from}", ticket.0)
+        Done::Sent { id } => format!("{} sent", id.0),
+        Done::Received { id, from, buffer, len } => {
+            assert_eq!(u64::from(buffer.as_ref()[0]), id.0, "somebody else's buffer");
+            format!("{} received {len} from {from}", id.0)
         }
-        Done::Cancelled { ticket } => format!("{} cancelled", ticket.0),
-        Done::Failed { ticket, error } => format!("{} failed: {error}", ticket.0),
+        Done::Cancelled { id } => format!("{} cancelled", id.0),
+        Done::Failed { id, error } => format!("{} failed: {error}", id.0),
     });
     texts.collect::<Vec<_>>().join("\n")
 }
@@ -381,8 +381,8 @@ fn a_cancelled_receive_ends_either_way() {
     let first = post(&mut process, &pool);
     let second = post(&mut process, &pool);
     let third = process.send(Lane::Data, 3, 7, Bytes::from_static(b"abc")).expect("a send");
-    for ticket in [third, first, second, first, Ticket(99)] {
-        process.cancel(ticket);
+    for id in [third, first, second, first, OperationId(99)] {
+        process.cancel(id);
     }
     assert_eq!(fake(|fake| fake.cancelled.clone()), [1, 2], "each once, and no send");
     assert_eq!(look(&mut process), "", "asking alone ends nothing");
