@@ -21,6 +21,7 @@ mod config;
 mod connections;
 mod ending;
 mod eviction;
+pub mod extension;
 mod extensions;
 mod files;
 mod hash_service;

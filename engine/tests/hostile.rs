@@ -273,7 +273,7 @@ fn offers_metadata(
 ) -> ConnId {
     let conn = world.greet(peer, host, hash);
     let said = ExtendedHandshake {
-        ut_metadata: Some(9),
+        extensions: [("ut_metadata", 9)].into(),
         metadata_size: Some(size),
         ..ExtendedHandshake::default()
     };

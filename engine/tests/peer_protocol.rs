@@ -49,7 +49,10 @@ fn metadata_is_served_but_not_for_ever_and_not_of_private_torrents() {
     let host = world.add_node(&open, true);
     let peer = world.scripted();
     let conn = world.greet(peer, host, open.hashes.first());
-    let said = ExtendedHandshake { ut_metadata: Some(5), ..ExtendedHandshake::default() };
+    let said = ExtendedHandshake {
+        extensions: [("ut_metadata", 5)].into(),
+        ..ExtendedHandshake::default()
+    };
     world.send(peer, conn, extended(0, said.encode()));
     let ask = |world: &mut World, piece| {
         world.send(peer, conn, extended(1, MetadataMessage::Request { piece }.encode()));
@@ -364,7 +367,10 @@ fn another_tracker_of_a_private_torrent_is_another_swarm() {
     let peer = world.scripted();
     let conn = world.greet(peer, host, torrent.hashes.first());
     assert!(!world.is_closed(peer, conn));
-    let said = ExtendedHandshake { ut_metadata: Some(5), ..ExtendedHandshake::default() };
+    let said = ExtendedHandshake {
+        extensions: [("ut_metadata", 5)].into(),
+        ..ExtendedHandshake::default()
+    };
     world.send(peer, conn, extended(0, said.encode()));
     world.send(peer, conn, extended(1, MetadataMessage::Request { piece: 0 }.encode()));
     let reject = MetadataMessage::Reject { piece: 0 }.encode();

@@ -180,7 +180,7 @@ fn metadata_asked(world: &World, peer: usize, conn: ConnId) -> Vec<u32> {
 fn give_metadata(world: &mut World, peer: usize, conn: ConnId, info: bytes::Bytes, answers: usize) {
     let total_size = info.len() as u32;
     let said = ExtendedHandshake {
-        ut_metadata: Some(5),
+        extensions: [("ut_metadata", 5)].into(),
         metadata_size: Some(total_size),
         ..ExtendedHandshake::default()
     };

@@ -1,5 +1,6 @@
 //! What a client is told once.
 
+use crate::client::extension::Extension;
 use crate::io::Limits;
 use std::time::Duration;
 
@@ -44,6 +45,8 @@ pub struct ClientConfig {
     pub upload_window: usize,
     /// Limits of all torrents together.
     pub limits: Limits,
+    /// Extensions besides those that every client knows (BEP 10); up to 200 get a number.
+    pub extensions: Vec<Extension>,
     /// No tracker is asked more often, whatever it says.
     pub min_announce_interval: Duration,
 }
@@ -64,6 +67,7 @@ impl Default for ClientConfig {
             // Half a megabyte: what a fast path takes while the next blocks are read.
             upload_window: 32,
             limits: Limits::default(),
+            extensions: Vec::new(),
             min_announce_interval: Duration::from_secs(300),
         }
     }

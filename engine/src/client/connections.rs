@@ -164,7 +164,7 @@ impl Client {
         now: Time,
         conn: ConnId,
         message: &Message,
-    ) -> Result<Option<super::extensions::ExtensionEvent>, Violation> {
+    ) -> Result<Option<super::extension::ExtensionEvent>, Violation> {
         let Some(id) = self.session.torrent_of(conn) else { return Ok(None) };
         self.is_heard(now, conn);
         match message {

@@ -1,9 +1,11 @@
-//! The extension protocol (BEP 10): who we are, metadata for peers that ask for it (BEP 9), who wants
-//! nothing (BEP 21), who has lost a piece (BEP 54), and who may ask for hashes (BEP 52). What peers answer
-//! about metadata and hashes goes on to `magnet`.
+//! The extension protocol (BEP 10): who we are, whom a payload goes to, and who may ask for hashes (BEP 52).
+//!
+//! An extension is a file of its own below this one, and a line of [`extensions`]: the handshake takes its
+//! name and its number from there. A program may bring more with its `ClientConfig`.
 
 use super::Client;
 use super::candidates::PeerSource;
+use super::extension::{Extension, ExtensionContext, ExtensionEvent};
 use super::internet_torrent::InternetTorrent;
 use crate::io::Output;
 use crate::swarm::address::{canonical, ip_of, source_of};
@@ -11,40 +13,29 @@ use crate::swarm::peer::MAX_QUEUED;
 use crate::swarm::torrent::Violation;
 use bytes::Bytes;
 use dunlin_base::{ConnId, Endpoint, Time, TorrentId};
-use dunlin_wire::extended::{
-    self, ExtendedHandshake, METADATA_PIECE, MetadataMessage, metadata_pieces,
-};
-use dunlin_wire::{Handshake, HashRange, Message};
+use dunlin_wire::extended::{self, ExtendedHandshake};
+use dunlin_wire::{Handshake, Message};
 use std::net::SocketAddr;
 
-/// Our number for metadata.
-const UT_METADATA: u8 = 1;
-/// Our number for `upload_only`.
-const UPLOAD_ONLY: u8 = 2;
-/// Our number for `lt_donthave`.
-const DONT_HAVE: u8 = 3;
-/// The longest message about metadata: a piece and its dictionary (practice: 17 KiB).
-const MAX_METADATA_MESSAGE: usize = 17 << 10;
-/// A peer that was given so many times the metadata that there is does not want it (practice: 3), …
-const MAX_METADATA_TURNS: u32 = 3;
-/// … though everybody is given so many pieces: metadata may be one.
-const MIN_METADATA_REQUESTS: u32 = 16;
+/// Declares the modules of extensions, and lists them.
+macro_rules! extensions {
+    ($(mod $module:ident;)+) => {
+        $(mod $module;)+
+
+        /// What every client knows, in the order of our numbers from 1 on.
+        const OURS: &[Extension] = &[$($module::EXTENSION,)+];
+    };
+}
+
+extensions! {
+    mod ut_metadata;
+    mod upload_only;
+    mod lt_donthave;
+}
+
 /// Ranges of hashes that are looked for for one peer, later ones are rejected: of 512 hashes each these are 16
 /// million blocks.
 const MAX_HASH_REQUESTS: u32 = 1 << 15;
-
-/// What a message of an extension leads to when the connection has been looked at.
-#[derive(Clone, Debug)]
-pub(super) enum ExtensionEvent {
-    /// The peer has sent its extension handshake.
-    Introduced,
-    /// It answers about metadata (BEP 9).
-    Metadata(MetadataMessage),
-    /// It asks for hashes (BEP 52).
-    HashRequest(HashRange),
-    /// It answers with hashes, or with none.
-    Hashes(HashRange, Option<Bytes>),
-}
 
 impl Client {
     /// Keeps what a handshake states, and sends ours and that of the extension protocol before anything
@@ -77,10 +68,9 @@ impl Client {
         let InternetTorrent { info, private, .. } = &entry.internet;
         let size = info.as_ref().map(Bytes::len).filter(|_| !private);
         let port = self.internet.port;
+        let offered = self.extensions().filter(|(_, extension)| extension.in_private || !private);
         let handshake = ExtendedHandshake {
-            ut_metadata: (!private).then_some(UT_METADATA),
-            upload_only_id: Some(UPLOAD_ONLY),
-            dont_have: Some(DONT_HAVE),
+            extensions: offered.map(|(id, extension)| (extension.name, id)).collect(),
             port: Some(port).filter(|port| *port > 0),
             client: Some(self.internet.config.client.clone()),
             your_ip: ip_of(peer.remote),
@@ -108,7 +98,9 @@ impl Client {
         let agreed: Vec<(ConnId, u8)> = torrent
             .peers
             .keys()
-            .filter_map(|conn| Some((*conn, self.peers.get(conn)?.upload_only_id)))
+            .filter_map(|conn| {
+                Some((*conn, self.peers.get(conn)?.extension_id(extended::UPLOAD_ONLY)))
+            })
             .filter(|(_, id)| *id != 0)
             .collect();
         for (conn, id) in agreed {
@@ -142,31 +134,41 @@ impl Client {
                 self.introduced_by(now, id, conn, &stated.unwrap_or_default());
                 event = Some(ExtensionEvent::Introduced);
             }
-            Message::Extended { id: UT_METADATA, payload } => {
-                return self.on_metadata(now, id, conn, payload);
+            Message::Extended { id: number, payload } => {
+                return self.on_payload(now, id, conn, *number, payload);
             }
-            Message::Extended { id: UPLOAD_ONLY, payload } => {
-                match extended::read_upload_only(payload) {
-                    Ok(upload_only) => known.upload_only = upload_only,
-                    Err(_) => harmless = Some("upload_only of wrong size"),
-                }
-            }
-            Message::Extended { id: DONT_HAVE, payload } => {
-                match extended::read_dont_have(payload) {
-                    Ok(piece) => {
-                        self.session.with(now, id, |torrent, shared| {
-                            torrent.lost(shared, conn, piece);
-                        });
-                    }
-                    Err(_) => harmless = Some("lt_donthave of wrong size"),
-                }
-            }
-            // Nobody received this number from us.
-            Message::Extended { .. } => {}
             _ => return self.on_hashes(now, id, conn, message),
         }
         if let Some(what) = harmless {
             self.tolerate_or(id, conn, what)?;
+        }
+        Ok(event)
+    }
+
+    /// What we know, with our numbers.
+    fn extensions(&self) -> impl Iterator<Item = (u8, Extension)> + '_ {
+        (1..=u8::MAX).zip(OURS.iter().chain(&self.internet.config.extensions).copied())
+    }
+
+    /// A payload with one of our numbers.
+    fn on_payload(
+        &mut self,
+        now: Time,
+        id: TorrentId,
+        conn: ConnId,
+        number: u8,
+        payload: &Bytes,
+    ) -> Result<Option<ExtensionEvent>, Violation> {
+        let found = self.extensions().find(|(ours, _)| *ours == number);
+        // Nobody received this number from us.
+        let Some((_, extension)) = found else { return Ok(None) };
+        let name = extension.name;
+        let mut context =
+            ExtensionContext { client: self, now, torrent: id, conn, name, event: None };
+        let is_read = (extension.receive)(&mut context, payload);
+        let event = context.event;
+        if !is_read {
+            self.tolerate_or(id, conn, extension.malformed)?;
         }
         Ok(event)
     }
@@ -231,8 +233,11 @@ impl Client {
         };
         known.introduced = true;
         known.client = stated.client.clone().or(known.client.take());
-        known.ut_metadata = stated.ut_metadata.unwrap_or(known.ut_metadata);
-        known.upload_only_id = stated.upload_only_id.unwrap_or(known.upload_only_id);
+        for extension in OURS.iter().chain(&self.internet.config.extensions) {
+            if let Some(id) = stated.extensions.get(extension.name) {
+                known.extension_ids.insert(extension.name, id);
+            }
+        }
         known.upload_only = stated.upload_only.unwrap_or(known.upload_only);
         known.metadata_size = stated.metadata_size.or(known.metadata_size);
         let before = match stated.port {
@@ -253,53 +258,6 @@ impl Client {
                 candidates.add_announced(torrent, shared, conn, at(port), before, source);
             }
         });
-    }
-
-    /// A message about metadata: requests are answered here.
-    fn on_metadata(
-        &mut self,
-        now: Time,
-        id: TorrentId,
-        conn: ConnId,
-        payload: &Bytes,
-    ) -> Result<Option<ExtensionEvent>, Violation> {
-        let message = (payload.len() <= MAX_METADATA_MESSAGE)
-            .then(|| MetadataMessage::decode(payload))
-            .and_then(Result::ok);
-        let Some(message) = message else {
-            self.tolerate_or(id, conn, "a message about metadata that makes no sense")?;
-            return Ok(None);
-        };
-        let Some(message) = message else { return Ok(None) };
-        let MetadataMessage::Request { piece } = message else {
-            return Ok(Some(ExtensionEvent::Metadata(message)));
-        };
-        let (Some(entry), Some(known)) = (self.torrents.get(&id), self.peers.get_mut(&conn)) else {
-            return Ok(None);
-        };
-        let number = known.ut_metadata;
-        if number == 0 {
-            return Ok(None);
-        }
-        let InternetTorrent { info, private, .. } = &entry.internet;
-        let passes = known.metadata.passes(now).is_ok();
-        let data = info.as_ref().filter(|_| !private && passes).and_then(|info| {
-            let total_size = u32::try_from(info.len()).ok()?;
-            let most = metadata_pieces(total_size).saturating_mul(MAX_METADATA_TURNS);
-            let begin = piece.checked_mul(METADATA_PIECE).filter(|begin| *begin < total_size)?;
-            let end = begin.saturating_add(METADATA_PIECE).min(total_size);
-            let welcome = known.metadata_given < most.max(MIN_METADATA_REQUESTS);
-            let data = info.slice(begin as usize..end as usize);
-            welcome.then_some(MetadataMessage::Data { piece, total_size, data })
-        });
-        if data.is_some() {
-            known.metadata_given += 1;
-            known.metadata.take(METADATA_PIECE);
-        }
-        let payload = data.unwrap_or(MetadataMessage::Reject { piece }).encode();
-        let message = Message::Extended { id: number, payload };
-        self.session.push(Output::Send { conn, message });
-        Ok(None)
     }
 
     /// Goes on with what a message of an extension led to.

@@ -4,6 +4,7 @@
 use crate::swarm::rate_limit::Bucket;
 use bytes::Bytes;
 use dunlin_base::{PeerId, Rate, Time};
+use std::collections::BTreeMap;
 
 /// `have` messages that are kept while the torrent is not known: more are pieces that we do not know of
 /// until the peer says them again.
@@ -57,10 +58,8 @@ pub(super) struct InternetPeer {
     pub(super) introduced: bool,
     /// The connection is of version 2: hashes may be asked for (BEP 52).
     pub(super) v2: bool,
-    /// Its number for metadata; 0 if it has none.
-    pub(super) ut_metadata: u8,
-    /// Its number for `upload_only`; 0 if it has none.
-    pub(super) upload_only_id: u8,
+    /// Its numbers of extensions that we know, too.
+    pub(super) extension_ids: BTreeMap<&'static str, u8>,
     /// It wants nothing (BEP 21).
     pub(super) upload_only: bool,
     /// Its program, by its own account.
@@ -93,8 +92,7 @@ impl InternetPeer {
             extended: false,
             introduced: false,
             v2: false,
-            ut_metadata: 0,
-            upload_only_id: 0,
+            extension_ids: BTreeMap::new(),
             upload_only: false,
             client: None,
             metadata_size: None,
@@ -106,6 +104,11 @@ impl InternetPeer {
             early_haves: Vec::new(),
             announced: false,
         }
+    }
+
+    /// Its number of an extension; 0 if it has none.
+    pub(super) fn extension_id(&self, name: &str) -> u8 {
+        self.extension_ids.get(name).copied().unwrap_or(0)
     }
 
     /// Whether it has said of as many pieces as are kept that it has them, too early.

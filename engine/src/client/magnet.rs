@@ -9,14 +9,14 @@ use crate::io::{Event, HangUpReason, Output, Reason, TorrentState};
 use bytes::Bytes;
 use dunlin_base::{ConnId, Time, TorrentId};
 use dunlin_metainfo::{PathRules, Torrent};
-use dunlin_wire::extended::MetadataMessage;
+use dunlin_wire::extended::{MetadataMessage, UT_METADATA};
 use dunlin_wire::{HashRange, Message};
 use std::sync::Arc;
 
 impl Client {
     /// A peer has said what it can do.
     pub(super) fn introduced(&mut self, now: Time, id: TorrentId, conn: ConnId) {
-        let known = self.peers.get(&conn).filter(|known| known.ut_metadata != 0);
+        let known = self.peers.get(&conn).filter(|known| known.extension_id(UT_METADATA) != 0);
         let size = known.and_then(|known| known.metadata_size);
         if let (Some(entry), Some(size)) = (self.torrents.get_mut(&id), size)
             && entry.metainfo.is_none()
@@ -68,7 +68,7 @@ impl Client {
                         entry.fetch.gone(conn);
                         continue;
                     };
-                    let id = known.ut_metadata;
+                    let id = known.extension_id(UT_METADATA);
                     let payload = MetadataMessage::Request { piece }.encode();
                     sends.push((conn, Message::Extended { id, payload }));
                 }

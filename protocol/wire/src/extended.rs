@@ -7,7 +7,7 @@
 mod handshake;
 mod metadata;
 
-pub use handshake::{ExtendedHandshake, MAX_CLIENT_NAME};
+pub use handshake::{ExtendedHandshake, ExtensionIds, MAX_CLIENT_NAME};
 pub use metadata::{METADATA_PIECE, MetadataMessage, metadata_pieces};
 
 use bytes::Bytes;
@@ -15,6 +15,13 @@ use thiserror::Error;
 
 /// The number of the extension handshake (BEP 10).
 pub const HANDSHAKE: u8 = 0;
+
+/// The name of metadata among extensions (BEP 9).
+pub const UT_METADATA: &str = "ut_metadata";
+/// The name of "I want nothing" among extensions (BEP 21).
+pub const UPLOAD_ONLY: &str = "upload_only";
+/// The name of "I have it no longer" among extensions (BEP 54).
+pub const DONT_HAVE: &str = "lt_donthave";
 
 /// Why the payload of an extension makes no sense. The sender is to blame; the messages before and
 /// after it can still be read.

@@ -417,7 +417,7 @@ fn extended(choices: &mut Choices<'_>, torrent: &Torrent) -> Bytes {
     let right = torrent.info().len() as u32;
     let size = if choices.byte() < 128 { right } else { 1 + choices.number() % (1 << 25) };
     ExtendedHandshake {
-        ut_metadata: Some(choices.byte() % 4),
+        extensions: [("ut_metadata", choices.byte() % 4)].into(),
         port: Some(1 + u16::from(choices.byte())),
         metadata_size: Some(size),
         upload_only: (choices.byte() < 60).then_some(true),

@@ -4,6 +4,7 @@
 use super::ExtendedError;
 use bytes::Bytes;
 use dunlin_bencode::{Limits, Mode, Node, Writer, decode};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Bytes of a program's name that are kept: enough for people, too little to flood a log.
@@ -12,16 +13,41 @@ pub const MAX_CLIENT_NAME: usize = 64;
 /// Metadata larger than this is nobody's; common programs stop there, too (BEP 9, practice).
 const MAX_METADATA: u64 = 30 << 20;
 
-/// What an extension handshake says. Of an extension `Some(0)` is "not any more", `None` is "nothing
-/// new".
+/// The sender's numbers of extensions, by name (`m`). 0 is "not any more", and an absent name is "nothing
+/// new". Memory follows the message that they came in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExtensionIds(BTreeMap<String, u8>);
+
+impl ExtensionIds {
+    /// The number of an extension.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<u8> {
+        self.0.get(name).copied()
+    }
+}
+
+/// Of a name that comes twice the first number counts.
+impl<N: Into<String>> FromIterator<(N, u8)> for ExtensionIds {
+    fn from_iter<I: IntoIterator<Item = (N, u8)>>(ids: I) -> ExtensionIds {
+        let mut names = BTreeMap::new();
+        for (name, id) in ids {
+            names.entry(name.into()).or_insert(id);
+        }
+        ExtensionIds(names)
+    }
+}
+
+impl<const N: usize> From<[(&str, u8); N]> for ExtensionIds {
+    fn from(ids: [(&str, u8); N]) -> ExtensionIds {
+        ids.into_iter().collect()
+    }
+}
+
+/// What an extension handshake says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExtendedHandshake {
-    /// The sender's number for metadata (BEP 9).
-    pub ut_metadata: Option<u8>,
-    /// The sender's number for `upload_only` (BEP 21).
-    pub upload_only_id: Option<u8>,
-    /// The sender's number for `lt_donthave` (BEP 54).
-    pub dont_have: Option<u8>,
+    /// The sender's numbers of extensions.
+    pub extensions: ExtensionIds,
     /// Where the sender listens. Never 0.
     pub port: Option<u16>,
     /// The sender's program, cut to [`MAX_CLIENT_NAME`] bytes.
@@ -53,15 +79,8 @@ impl ExtendedHandshake {
             writer.key("ipv6").bytes(address.octets());
         }
         writer.key("m").dict();
-        let extensions = [
-            ("lt_donthave", self.dont_have),
-            ("upload_only", self.upload_only_id),
-            ("ut_metadata", self.ut_metadata),
-        ];
-        for (name, id) in extensions {
-            if let Some(id) = id {
-                writer.key(name).integer(id);
-            }
+        for (name, id) in &self.extensions.0 {
+            writer.key(name).integer(*id);
         }
         writer.end();
         if let Some(size) = self.metadata_size {
@@ -99,15 +118,13 @@ impl ExtendedHandshake {
         let root = document.root().dict().ok_or(not_dict)?;
         let number = |key: &str| root.get(key).and_then(|node| node.as_u64());
         let ids = root.get("m").and_then(|node| node.dict());
-        let id = |name: &str| {
-            let id = ids.and_then(|ids| ids.get(name))?.as_u64()?;
-            u8::try_from(id).ok()
+        let id = |(name, node): (&[u8], Node<'_>)| {
+            let name = std::str::from_utf8(name).ok()?;
+            Some((name.to_owned(), u8::try_from(node.as_u64()?).ok()?))
         };
         let size = number("metadata_size").filter(|size| (1..=MAX_METADATA).contains(size));
         Ok(ExtendedHandshake {
-            ut_metadata: id("ut_metadata"),
-            upload_only_id: id("upload_only"),
-            dont_have: id("lt_donthave"),
+            extensions: ids.into_iter().flatten().filter_map(id).collect(),
             port: number("p").and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0),
             client: root.get("v").and_then(|node| node.as_bytes()).map(client),
             your_ip: root.get("yourip").and_then(address),

@@ -20,7 +20,7 @@ fn vector_w9() {
     assert_eq!(W9.len() + 2, 0x6f);
     let read = ExtendedHandshake::decode(W9).unwrap();
     let expected = ExtendedHandshake {
-        ut_metadata: Some(3),
+        extensions: [("ut_metadata", 3), ("ut_pex", 1)].into(),
         metadata_size: Some(31235),
         port: Some(6881),
         queue: Some(500),
@@ -65,7 +65,7 @@ fn what_is_of_no_use_counts_for_nothing() {
         assert_eq!(found, Ok(expected), "{}", String::from_utf8_lossy(payload));
     }
     let off = ExtendedHandshake::decode(b"d1:md11:ut_metadatai0eee").unwrap();
-    assert_eq!(off.ut_metadata, Some(0), "0 takes an extension back");
+    assert_eq!(off.extensions.get(UT_METADATA), Some(0), "0 takes an extension back");
     let mapped = [&b"d6:yourip16:"[..], &[0; 10], &[255, 255, 1, 2, 3, 4], b"e"].concat();
     let mapped = ExtendedHandshake::decode(&mapped).unwrap();
     assert_eq!(mapped.your_ip, Some(IpAddr::V4(Ipv4Addr::new(1, 2, 3, 4))));
@@ -119,7 +119,7 @@ fn payloads_of_fixed_length() {
 proptest! {
     #[test]
     fn handshakes_both_ways(
-        ids in any::<[Option<u8>; 3]>(),
+        ids in proptest::collection::btree_map("[a-z_]{0,12}", any::<u8>(), 0..4),
         port in proptest::option::of(1..u16::MAX),
         client in proptest::option::of("[a-zA-Z0-9. ]{0,64}"),
         v4 in any::<Option<[u8; 4]>>(),
@@ -129,9 +129,7 @@ proptest! {
         upload_only in any::<Option<bool>>(),
     ) {
         let handshake = ExtendedHandshake {
-            ut_metadata: ids[0],
-            upload_only_id: ids[1],
-            dont_have: ids[2],
+            extensions: ids.into_iter().collect(),
             port,
             client,
             your_ip: v6.map(|octets| IpAddr::V6(Ipv6Addr::from(octets)).to_canonical()),

@@ -109,8 +109,8 @@ impl Flood {
             }
             Flood::MetadataSizes => {
                 let metadata_size = Some(1 + cx.rng.below(30 << 20) as u32);
-                let ut_metadata = Some(3);
-                let said = ExtendedHandshake { metadata_size, ut_metadata, ..Default::default() };
+                let extensions = [("ut_metadata", 3)].into();
+                let said = ExtendedHandshake { metadata_size, extensions, ..Default::default() };
                 return cx.extended(&said);
             }
             Flood::MetadataRequests => {
@@ -176,7 +176,10 @@ impl Flooder {
             cx.send(Message::Interested);
         }
         if matches!(self.flood, Flood::MetadataRequests | Flood::DontHave) {
-            let said = ExtendedHandshake { ut_metadata: Some(2), ..ExtendedHandshake::default() };
+            let said = ExtendedHandshake {
+                extensions: [("ut_metadata", 2)].into(),
+                ..ExtendedHandshake::default()
+            };
             cx.extended(&said);
         }
     }

@@ -94,12 +94,8 @@ impl Strategy for WrongMetadata {
                     1 => 1 + cx.rng.below(100_000) as u32,
                     _ => 30 << 20,
                 };
-                let (ut_metadata, metadata_size) = (Some(2), Some(size));
-                cx.extended(&ExtendedHandshake {
-                    ut_metadata,
-                    metadata_size,
-                    ..Default::default()
-                });
+                let (extensions, metadata_size) = ([("ut_metadata", 2)].into(), Some(size));
+                cx.extended(&ExtendedHandshake { extensions, metadata_size, ..Default::default() });
                 cx.after(20);
             }
             Incoming::Message(Message::Extended { id: 2, payload }) => {

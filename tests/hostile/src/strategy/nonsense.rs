@@ -128,7 +128,7 @@ pub(crate) fn any(cx: &mut Context<'_>) -> Message {
         19 => Message::Hashes { range: hash_range(cx), hashes: Bytes::from_static(&[9; 64]) },
         _ => {
             let said = dunlin_wire::extended::ExtendedHandshake {
-                ut_metadata: Some(cx.rng.below(4) as u8),
+                extensions: [("ut_metadata", cx.rng.below(4) as u8)].into(),
                 port: Some(1 + cx.rng.below(65_535) as u16),
                 metadata_size: Some(1 + cx.rng.below(100_000) as u32),
                 upload_only: Some(cx.rng.chance(1, 2)),
