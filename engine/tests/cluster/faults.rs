@@ -1,8 +1,6 @@
 //! Peers that lie, die, say nothing or break the protocol, and a disk that is full.
 
-mod cluster_world;
-
-use cluster_world::{Setup, World, request};
+use crate::cluster_world::{Setup, World, request};
 use dunlin_base::{BlockRef, PieceIndex, Rank};
 use dunlin_engine::config::{PieceOrder, Profile, SourceOrder};
 use dunlin_engine::io::Event;

@@ -1,9 +1,7 @@
 //! Swarms drawn by seed: plans, policies, memory, uplinks and faults. Every honest rank completes, or
 //! says why it cannot; nobody honest is banned; every invariant holds after every step.
 
-mod cluster_world;
-
-use cluster_world::{Setup, World};
+use crate::cluster_world::{Setup, World};
 use dunlin_base::{Rank, Rng};
 use dunlin_engine::cluster::TrackerMap;
 use dunlin_engine::config::{PieceOrder, Profile, SourceOrder};
@@ -150,9 +148,9 @@ fn every_honest_rank_completes_or_says_why() {
     for seed in 0..seeds.max(KEPT) {
         let log = run(seed).log;
         if seed < KEPT {
-            let digest = cluster_world::trace_text::digest(log.as_bytes());
+            let digest = crate::cluster_world::trace_text::digest(log.as_bytes());
             writeln!(kept, "seed {seed}: {} lines, {digest:016x}", log.lines().count()).unwrap();
         }
     }
-    expect_file!["golden/digests.txt"].assert_eq(&kept);
+    expect_file!["../golden/digests.txt"].assert_eq(&kept);
 }

@@ -1,9 +1,7 @@
 //! Pairs, trios and small crowds of engines: everybody gets what it wanted, and the policies do what
 //! their names say.
 
-mod cluster_world;
-
-use cluster_world::{Setup, World};
+use crate::cluster_world::{Setup, World};
 use dunlin_engine::cluster::TrackerMap;
 use dunlin_engine::config::{PieceOrder, Profile, SourceOrder};
 use dunlin_engine::swarm::choker::ChokerKind;

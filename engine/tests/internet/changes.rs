@@ -1,8 +1,7 @@
 //! What people change while it runs, and what goes wrong at home: pauses, removals, stops, files that are
 //! wanted or not, limits, goals, a full disk, files that change behind our back.
 
-mod internet_world;
-
+use crate::internet_world::{HOUR, T, TRACKER, World, adding, address, magnet, torrent};
 use dunlin_base::{FileIndex, PieceIndex, Rate, Rng, Time};
 use dunlin_engine::client::ClientConfig;
 use dunlin_engine::io::{
@@ -10,7 +9,6 @@ use dunlin_engine::io::{
 };
 use dunlin_metainfo::{Format, Torrent};
 use dunlin_tracker::{AnnounceEvent, AnnounceFailure};
-use internet_world::{HOUR, T, TRACKER, World, adding, address, magnet, torrent};
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -2,17 +2,15 @@
 //! who holds places and slots and takes nothing, who says nothing new without end. The honest peer is
 //! served all the same.
 
-mod internet_world;
-
+use crate::internet_world::{
+    HOUR, Parcel, T, World, adding, address, extended, handshake, peer_id, torrent,
+};
 use dunlin_base::{ConnId, InfoHash, PeerId, PieceIndex};
 use dunlin_engine::client::ClientConfig;
 use dunlin_engine::io::{AddTorrent, Command, HangUpReason, Input, Source};
 use dunlin_metainfo::{Format, Torrent};
 use dunlin_wire::extended::ExtendedHandshake;
 use dunlin_wire::{Handshake, Message};
-use internet_world::{
-    HOUR, Parcel, T, World, adding, address, extended, handshake, peer_id, torrent,
-};
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,16 +1,14 @@
 //! Hostile and broken peers: the right blame, honest peers unaffected.
 
-mod internet_world;
-
+use crate::internet_world::{
+    HOUR, Parcel, T, World, adding, address, extended, handshake, magnet, request, torrent,
+};
 use dunlin_base::{ConnId, InfoHash, PieceIndex};
 use dunlin_engine::client::ClientConfig;
 use dunlin_engine::io::{HangUpReason, Input, Source, TorrentState};
 use dunlin_metainfo::Format;
 use dunlin_wire::Message;
 use dunlin_wire::extended::{ExtendedHandshake, MetadataMessage};
-use internet_world::{
-    HOUR, Parcel, T, World, adding, address, extended, handshake, magnet, request, torrent,
-};
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,8 +1,9 @@
 //! How a client behaves towards a single peer, message by message: greetings, extensions, hashes, peers
 //! without the fast extension, dials, places.
 
-mod internet_world;
-
+use crate::internet_world::{
+    HOUR, T, World, adding, address, extended, handshake, magnet, plain_handshake, torrent,
+};
 use dunlin_base::{InfoHash, PeerId, TorrentId};
 use dunlin_engine::client::ClientConfig;
 use dunlin_engine::io::{AddTorrent, Command, HangUpReason, Source};
@@ -11,9 +12,6 @@ use dunlin_metainfo::merkle::{HashSpan, check_proof, layers_of};
 use dunlin_tracker::AnnounceFailure;
 use dunlin_wire::extended::{ExtendedHandshake, MetadataMessage, write_dont_have};
 use dunlin_wire::{Handshake, HashRange, Message};
-use internet_world::{
-    HOUR, T, World, adding, address, extended, handshake, magnet, plain_handshake, torrent,
-};
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,14 +1,12 @@
 //! A torrent that is only served: whatever of it is here goes out, and nothing is ever asked for, written
 //! or given a name, whatever is missing and whoever else has it.
 
-mod internet_world;
-
+use crate::internet_world::{HOUR, T, World, adding, torrent};
 use dunlin_base::PieceIndex;
 use dunlin_engine::client::ClientConfig;
 use dunlin_engine::io::{AddTorrent, Event, Source, TorrentState};
 use dunlin_metainfo::{Format, Torrent};
 use dunlin_tracker::AnnounceEvent;
-use internet_world::{HOUR, T, World, adding, torrent};
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,12 +1,10 @@
 //! Nodes of the internet among themselves: swarms, trackers, goals, pauses, and what people change.
 
-mod internet_world;
-
+use crate::internet_world::{HOUR, T, World, adding, magnet, torrent};
 use dunlin_engine::client::ClientConfig;
 use dunlin_engine::io::{Event, HangUpReason, Source, TorrentState};
 use dunlin_metainfo::Format;
 use dunlin_tracker::AnnounceEvent;
-use internet_world::{HOUR, T, World, adding, magnet, torrent};
 use std::time::Duration;
 
 const PIECE: u32 = 64 << 10;

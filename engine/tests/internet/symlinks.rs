@@ -1,13 +1,11 @@
 //! Symbolic links of a torrent (BEP 47) are made when every other wanted file has its name, so that nothing
 //! is ever written through one.
 
-mod internet_world;
-
+use crate::internet_world::{HOUR, T, World, adding};
 use dunlin_base::FileIndex;
 use dunlin_engine::client::ClientConfig;
 use dunlin_engine::io::{AddTorrent, Event, Priority, Source};
 use dunlin_metainfo::{Format, NewFile, NewHashes, NewTorrent, Torrent};
-use internet_world::{HOUR, T, World, adding};
 use std::sync::Arc;
 
 const PIECE: u32 = 64 << 10;

@@ -1,8 +1,9 @@
 //! What a client bears with: messages that programs in use send and that BEP 3, 6 or 10 do not provide for.
 //! Each costs its sender nothing, unless there is no end of them. And what still ends a connection.
 
-mod internet_world;
-
+use crate::internet_world::{
+    HOUR, T, World, adding, address, extended, handshake, magnet, request, torrent,
+};
 use dunlin_base::{BlockRef, ConnId, PieceIndex};
 use dunlin_engine::client::ClientConfig;
 use dunlin_engine::io::{Command, Event, HangUpReason};
@@ -10,9 +11,6 @@ use dunlin_engine::swarm::peer::MAX_STRANGE;
 use dunlin_metainfo::{Format, InfoHashes, Torrent};
 use dunlin_wire::extended::{ExtendedHandshake, METADATA_PIECE, MetadataMessage};
 use dunlin_wire::{Handshake, HashRange, Message, Reserved};
-use internet_world::{
-    HOUR, T, World, adding, address, extended, handshake, magnet, request, torrent,
-};
 use std::sync::Arc;
 use std::time::Duration;
 
