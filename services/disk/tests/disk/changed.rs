@@ -3,11 +3,9 @@
 //! this machine, on the one in memory, and on that after it has lost power; after runs that ended in
 //! order and after others.
 
-mod common;
-
+use crate::common::torrent::{Kind, Torrent, flip, put};
+use crate::common::{PIECE, Set, T};
 use bytes::Bytes;
-use common::torrent::{Kind, Torrent, flip, put};
-use common::{PIECE, Set, T};
 use dunlin_base::InfoHash;
 use dunlin_disk::{
     DiskError, DiskErrorKind, Existing, Fs, MemFs, RealFs, Storage, StorageConfig, part_path,

@@ -1,10 +1,8 @@
 //! Two torrents with one path: the second is refused by name before it writes, or both complete where
 //! the content is the same; in one process and in two, below one root and below nested ones.
 
-mod common;
-
-use common::torrent::{Kind, Torrent, put};
-use common::{PIECE, Set, T};
+use crate::common::torrent::{Kind, Torrent, put};
+use crate::common::{PIECE, Set, T};
 use dunlin_base::InfoHash;
 use dunlin_disk::{
     DiskError, DiskErrorKind, Existing, Fs, MemFs, OpenStep, OutputLock, PathClaims, RealFs,
@@ -416,7 +414,7 @@ fn a_run_leaves_folders_alone_in_which_others_work() {
         open.set_len(0).unwrap();
         open.write_at(&[said], 0).unwrap();
         let whole = OutputLock::acquire(&shared, Path::new("/o")).unwrap();
-        let store = common::storage(&fs, Path::new("/o"));
+        let store = crate::common::storage(&fs, Path::new("/o"));
         let error = set.open(&store, set.wanted(false)).unwrap_err();
         assert_eq!(refused(&error), root, "{torrent}");
         assert!(error.to_string().contains("process 1"), "{error}");

@@ -2,9 +2,7 @@
 //! unsynced reached the disk: claims are right, final names stand for whole files, what was
 //! reported as finished stays, and the download can go on.
 
-mod common;
-
-use common::{PIECE, Set, T, storage};
+use crate::common::{PIECE, Set, T, storage};
 use dunlin_base::{BlockRef, FileIndex, PieceIndex, Rng};
 use dunlin_disk::{DiskError, FilePlace, Fs, MemFs, part_path};
 use std::collections::BTreeSet;

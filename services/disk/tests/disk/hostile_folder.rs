@@ -2,10 +2,8 @@
 //! another user, before the run and while it goes on. Nothing outside is read or written, nothing that
 //! was swapped gets a final name, and nothing waits.
 
-mod common;
-
-use common::torrent::{KINDS, Torrent, put};
-use common::{Set, T, storage};
+use crate::common::torrent::{KINDS, Torrent, put};
+use crate::common::{Set, T, storage};
 use dunlin_base::PieceIndex;
 use dunlin_disk::{
     DiskErrorKind, Existing, Fs, OutputLock, RealFs, STATE_DIR, Storage, StorageConfig,

@@ -1,10 +1,8 @@
 //! Files of other content whose bytes move to a part file (`get --force`), and that somebody changes at
 //! the worst moment: what was not hashed as it stands never counts, and what was only touched is not lost.
 
-mod common;
-
-use common::torrent::{KINDS, Kind, Torrent, flip, put};
-use common::{T, storage};
+use crate::common::torrent::{KINDS, Kind, Torrent, flip, put};
+use crate::common::{T, storage};
 use dunlin_disk::{DiskErrorKind, Existing, Fs, MemFs, part_path};
 use std::path::Path;
 

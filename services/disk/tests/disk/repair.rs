@@ -1,10 +1,8 @@
 //! Files that are made of another content: only what differs is fetched, readers of the old one see
 //! the old one, and nobody is fooled by a file that changes meanwhile.
 
-mod common;
-
+use crate::common::{PIECE, Set, T, hashes_of, storage};
 use bytes::Bytes;
-use common::{PIECE, Set, T, hashes_of, storage};
 use dunlin_base::{Bitfield, FileIndex};
 use dunlin_disk::{
     DiskErrorKind, FilePlace, Fs, KnownHashes, MemFs, MetadataPreserver, RealFs, Repair,

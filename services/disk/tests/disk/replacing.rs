@@ -1,10 +1,8 @@
 //! What `--force` replaces: the very file that was seen there and nothing else, and what comes of its
 //! looks.
 
-mod common;
-
-use common::torrent::{Kind, Torrent, put};
-use common::{PIECE, T};
+use crate::common::torrent::{Kind, Torrent, put};
+use crate::common::{PIECE, T};
 use dunlin_base::InfoHash;
 use dunlin_disk::{
     DiskError, DiskErrorKind, Existing, Fs, MemFs, PathClaims, RealFs, Storage, StorageConfig,

@@ -1,9 +1,7 @@
 //! Holes stay holes, and pieces of zeros are neither fetched nor read.
 
-mod common;
-
+use crate::common::{PIECE, Set, T, storage};
 use bytes::Bytes;
-use common::{PIECE, Set, T, storage};
 use dunlin_base::{Bitfield, FileIndex, PieceIndex};
 use dunlin_disk::{Budget, Fs, MemFs, RealFs, hash_file, hash_file_and, part_path};
 use dunlin_hash::HashPool;
@@ -163,7 +161,7 @@ fn holes_do_not_change_what_is_heard() {
         let mut tap = |part: &[u8]| heard.extend_from_slice(part);
         let found = hash_file_and(&fs, path, piece, &pool, &budget, &mut go, &mut tap).unwrap();
         assert!(heard == bytes, "{piece}");
-        assert_eq!(found.hashes, common::hashes_of(&bytes, piece), "{piece}");
+        assert_eq!(found.hashes, crate::common::hashes_of(&bytes, piece), "{piece}");
         assert!(fs.bytes_read() - before < 3_000_000 || piece > 3_000_000);
     }
 }

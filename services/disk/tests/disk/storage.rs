@@ -1,9 +1,7 @@
 //! One rank's files: written, resumed, renamed, and what happens when the disk does not play along.
 
-mod common;
-
+use crate::common::{PIECE, Set, T, storage};
 use bytes::Bytes;
-use common::{PIECE, Set, T, storage};
 use dunlin_base::{FileIndex, PieceIndex, TorrentId};
 use dunlin_disk::{
     DiskError, DiskErrorKind, FilePlace, Fs, MemFs, RealFs, SourceFile, Storage, StorageConfig,
@@ -221,7 +219,7 @@ fn two_torrents_share_a_root_and_a_sync() {
         [7, 8].map(|seed| Set::new(root(), &[(["a", "b"][seed as usize - 7], 40_000)], seed));
     let store = storage(&fs, root());
     for (set, id) in sets.iter().zip(1..) {
-        let content = Arc::new(set.info.content(common::BLOCK));
+        let content = Arc::new(set.info.content(crate::common::BLOCK));
         store.open(TorrentId(id), content, set.wanted(false)).unwrap();
         for piece in (0..3).map(PieceIndex) {
             let bytes = set.bytes(set.whole(piece));

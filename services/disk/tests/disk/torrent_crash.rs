@@ -2,10 +2,8 @@
 //! which not everything is wanted at first; and again while it is resumed. Claims are right, final names
 //! stand for whole files, and the download can go on.
 
-mod common;
-
-use common::torrent::{KINDS, Kind, Torrent};
-use common::{T, storage};
+use crate::common::torrent::{KINDS, Kind, Torrent};
+use crate::common::{T, storage};
 use dunlin_base::{Bitfield, PieceIndex, Rng};
 use dunlin_disk::{DiskError, Existing, Fs, MemFs, Opened, Storage};
 use std::collections::BTreeSet;

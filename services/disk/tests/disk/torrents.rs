@@ -1,11 +1,9 @@
 //! Torrents of the internet in a folder where anything may stand: what is taken, what is refused, what
 //! is read again, and where bytes of files go that nobody wants.
 
-mod common;
-
+use crate::common::torrent::{KINDS, Kind, Torrent, flip, put};
+use crate::common::{PIECE, T, storage};
 use bytes::Bytes;
-use common::torrent::{KINDS, Kind, Torrent, flip, put};
-use common::{PIECE, T, storage};
 use dunlin_base::{Bitfield, BlockRef, FileIndex, PieceIndex};
 use dunlin_disk::{
     Budget, CheckFiles, DiskError, DiskErrorKind, Existing, Fs, MemFs, OpenStep, RealFs, Storage,
