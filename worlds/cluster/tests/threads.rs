@@ -1,6 +1,7 @@
 //! The threads of a rank, as the system sees them. One test: other ranks of this process would have
 //! threads of the same names.
 
+#[path = "runs/common/mod.rs"]
 mod common;
 
 use common::Run;

@@ -1,8 +1,6 @@
 //! The classic algorithm in virtual time.
 
-mod common;
-
-use common::Run;
+use crate::common::Run;
 use dunlin_cluster::{PeerState, Role};
 use dunlin_engine::cluster::{TrackerMap, TrackerOrder};
 use dunlin_engine::config::{PieceOrder, Profile, SourceOrder};
@@ -144,7 +142,7 @@ fn two_hundred_ranks() {
     let peers: Vec<(&str, &str)> =
         peers.iter().map(|(owns, wants)| (owns.as_str(), wants.as_str())).collect();
     let run = Run::course(&peers).with(|config| {
-        config.fabric = common::quick();
+        config.fabric = crate::common::quick();
         config.trace = None;
     });
     let done = run.go().ok();

@@ -1,8 +1,6 @@
 //! Ranks that lie, die, refuse, dawdle and keep silent, in virtual time.
 
-mod common;
-
-use common::Run;
+use crate::common::Run;
 use dunlin_base::{Rank, Rng};
 use dunlin_cluster::{Fault, PeerState};
 use dunlin_engine::config::{PieceOrder, Profile, SourceOrder};
@@ -20,8 +18,8 @@ const COURSE: &[(&str, &str)] =
 fn faults(run: Run, texts: &[&str]) -> Run {
     run.with(|config| {
         config.faults = texts.iter().map(|text| text.parse::<Fault>().expect("fault")).collect();
-        config.stall_timeout = common::seconds(30);
-        config.start_timeout = common::seconds(5);
+        config.stall_timeout = crate::common::seconds(30);
+        config.start_timeout = crate::common::seconds(5);
     })
 }
 

@@ -1,8 +1,6 @@
 //! Real files in virtual time, on a disk in memory.
 
-mod common;
-
-use common::{Run, content, put, root};
+use crate::common::{Run, content, put, root};
 use dunlin_base::{Rank, TorrentId};
 use dunlin_cluster::content::{Content, SharedResources};
 use dunlin_cluster::{FabricKind, FileState, PeerContent, PeerState, Role, RunControl};
@@ -201,7 +199,7 @@ fn a_source_that_is_overwritten_blames_nobody() {
                     config.pieces = PieceOrder::Sequential;
                     config.sources = SourceOrder::ROUND_ROBIN;
                 }
-                config.stall_timeout = common::seconds(3);
+                config.stall_timeout = crate::common::seconds(3);
             })
             .go();
         assert_eq!(done.report.exit_code(), 1, "{:#}", done.report.to_json());
@@ -248,7 +246,7 @@ fn a_source_that_changes_between_check_and_start_is_not_served() {
 
 #[test]
 fn an_interrupt_ends_the_check() {
-    for fabric in [common::checked(), FabricKind::Memory] {
+    for fabric in [crate::common::checked(), FabricKind::Memory] {
         for check_only in [false, true] {
             let run = Run::files(&[("big:1500003", ""), ("", "big")]);
             // Whoever read on would find this.
@@ -272,7 +270,7 @@ fn a_run_that_lost_power_is_resumed() {
         let run = run.with(|config| {
             // So slow that the syncs of every second leave something behind before rank 1 is gone.
             config.faults = ["slow=1:300kB", "die=1@60"].map(|text| text.parse().unwrap()).into();
-            config.stall_timeout = common::seconds(3);
+            config.stall_timeout = crate::common::seconds(3);
         });
         let done = run.go();
         assert_eq!(done.report.exit_code(), 1);

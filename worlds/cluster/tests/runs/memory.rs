@@ -1,8 +1,6 @@
 //! The threaded driver, on small swarms.
 
-mod common;
-
-use common::{Run, content};
+use crate::common::{Run, content};
 use dunlin_base::Rank;
 use dunlin_cluster::{
     FabricKind, Fault, FoundFile, PeerConfig, PeerContent, PeerState, RunConfig, RunControl, run,

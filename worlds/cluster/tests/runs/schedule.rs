@@ -1,9 +1,7 @@
 //! How close the schedule of cooperating ranks comes to what the links allow, in virtual time. The
 //! bound: with equal links, M pieces and N receivers, 1 + ⌊log₂ N⌋ / M times what one file takes.
 
-mod common;
-
-use common::{Run, content, put};
+use crate::common::{Run, content, put};
 use dunlin_base::{Rank, Rate};
 use dunlin_cluster::{FabricKind, LinkRates, VirtualConfig};
 use dunlin_disk::MemFs;

@@ -1,8 +1,6 @@
 //! Who serves how much.
 
-mod common;
-
-use common::Run;
+use crate::common::Run;
 use dunlin_engine::config::{PieceOrder, Profile, SourceOrder};
 
 #[test]
@@ -41,7 +39,7 @@ fn least_loaded_does_not_herd() {
         let mut plan = vec![("a:400", ""); 4];
         plan.extend([("", "a"); 12]);
         let run = Run::course(&plan).with(|config| {
-            config.fabric = common::quick();
+            config.fabric = crate::common::quick();
             config.trace = None;
             config.no_share = (5..=16).map(dunlin_base::Rank).collect();
             config.pieces = PieceOrder::Sequential;

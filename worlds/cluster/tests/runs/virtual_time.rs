@@ -2,9 +2,7 @@
 //! with a rate limit, with little memory. A change of the network's model, or of the order in which things
 //! happen in it, shows here. `UPDATE_EXPECT=1` writes the digests anew.
 
-mod common;
-
-use common::Run;
+use crate::common::Run;
 use dunlin_base::{Rank, Rate};
 use dunlin_cluster::{FabricKind, LinkRates, RunConfig, VirtualConfig};
 use dunlin_engine::config::Profile;
