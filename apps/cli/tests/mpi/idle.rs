@@ -9,7 +9,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 /// How long the ranks are watched.
-const WATCHED: Duration = Duration::from_secs(10);
+const WATCHED: Duration = Duration::from_secs(5);
 /// A tick of the clock that processes are charged by.
 const TICK: Duration = Duration::from_millis(10);
 /// What a rank may take of a core, in thousandths.
