@@ -1,16 +1,11 @@
-//! Replays every file of the committed fuzz corpus.
-#![allow(clippy::print_stdout, reason = "the last file that is named is the one that failed")]
+//! Every file of the committed corpus keeps the properties of bencoding.
+
+#[path = "../../../fuzz/replay.rs"]
+mod replay;
+
+use replay::replay;
 
 #[test]
 fn every_file_of_the_corpus_keeps_the_promises() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/bencode");
-    let mut files = 0;
-    for entry in std::fs::read_dir(folder).expect("the corpus is committed") {
-        let path = entry.expect("an entry of the corpus").path();
-        let data = std::fs::read(&path).expect("a file of the corpus");
-        println!("{}: {} bytes", path.display(), data.len());
-        dunlin_bencode::fuzzing::bencode(&data);
-        files += 1;
-    }
-    assert!(files >= 20, "{files} files in {folder}");
+    replay("fuzz/corpus/bencode", 20, dunlin_bencode::fuzzing::bencode);
 }

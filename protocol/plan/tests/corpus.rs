@@ -1,17 +1,11 @@
-//! Replays the corpus of the fuzz target `plan`: whatever it once found stays found.
+//! Every file of the committed corpus keeps the properties of plans.
 
-use std::path::Path;
+#[path = "../../../fuzz/replay.rs"]
+mod replay;
+
+use replay::replay;
 
 #[test]
 fn the_corpus_holds_the_promises() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/plan");
-    let entries = std::fs::read_dir(&folder).expect("fuzz/corpus/plan is committed");
-    let mut count = 0;
-    for entry in entries {
-        let path = entry.expect("a readable folder").path();
-        let data = std::fs::read(&path).expect("a readable file");
-        dunlin_plan::fuzzing::plan(&data);
-        count += 1;
-    }
-    assert!(count >= 20, "expected 20 files or more in {}, found {count}", folder.display());
+    replay("fuzz/corpus/plan", 20, dunlin_plan::fuzzing::plan);
 }

@@ -1,26 +1,16 @@
 //! Every file of the committed corpora keeps the properties of announces.
 
-fn replay(folder: &str, check: fn(&[u8])) {
-    let mut files = 0;
-    for entry in std::fs::read_dir(folder).expect("the corpus is committed") {
-        let path = entry.expect("an entry of the corpus").path();
-        let data = std::fs::read(&path).expect("a file of the corpus");
-        // The name of the one that fails is in the message of the panic.
-        let failed = std::panic::catch_unwind(|| check(&data)).is_err();
-        assert!(!failed, "{}", path.display());
-        files += 1;
-    }
-    assert!(files >= 20, "{files} files in {folder}");
-}
+#[path = "../../../fuzz/replay.rs"]
+mod replay;
+
+use replay::replay;
 
 #[test]
 fn announces() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/announce");
-    replay(folder, dunlin_tracker::fuzzing::announce);
+    replay("fuzz/corpus/announce", 20, dunlin_tracker::fuzzing::announce);
 }
 
 #[test]
 fn requests() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/requests");
-    replay(folder, dunlin_tracker::fuzzing::requests);
+    replay("fuzz/corpus/requests", 20, dunlin_tracker::fuzzing::requests);
 }

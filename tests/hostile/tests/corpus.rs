@@ -1,18 +1,15 @@
 //! Every file of the committed corpus keeps the properties of a client and its world; and so does chance.
 
+#[path = "../../../fuzz/replay.rs"]
+mod replay;
+
 use dunlin_base::Rng;
 use dunlin_hostile::fuzzing;
+use replay::replay;
 
 #[test]
 fn corpus_of_node() {
-    let folder = format!("{}/../../fuzz/corpus/node", env!("CARGO_MANIFEST_DIR"));
-    let mut files = 0;
-    for entry in std::fs::read_dir(&folder).expect("the corpus is committed") {
-        let path = entry.expect("a readable folder").path();
-        fuzzing::node(&std::fs::read(&path).expect("a readable file"));
-        files += 1;
-    }
-    assert!(files >= 20, "{folder} has only {files} files");
+    replay("fuzz/corpus/node", 20, fuzzing::node);
 }
 
 /// Inputs by chance: `DUNLIN_SEEDS` of them, from `DUNLIN_SEED` on. A line for each that fails.
