@@ -16,10 +16,6 @@
 //! dunlin show, edit, magnet TORRENT    what it holds, other trackers, its link
 //! dunlin clean PLAN                    remove what unfinished runs left
 //! ```
-#![cfg_attr(
-    not(all(feature = "course", feature = "internet", feature = "manual")),
-    allow(dead_code, reason = "what commands share is more than what some of them use")
-)]
 
 mod args;
 #[cfg(feature = "course")]
@@ -27,7 +23,15 @@ mod atomic_file;
 mod clean;
 #[cfg(feature = "course")]
 mod cluster;
+#[cfg_attr(
+    not(all(feature = "course", feature = "internet", feature = "manual")),
+    allow(dead_code, reason = "each group of commands uses a part of it")
+)]
 mod console;
+#[cfg_attr(
+    not(all(feature = "course", feature = "internet", feature = "manual")),
+    allow(dead_code, reason = "each group of commands uses a part of it")
+)]
 mod exit;
 #[cfg(feature = "manual")]
 mod manual;

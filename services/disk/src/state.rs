@@ -5,7 +5,7 @@
 //! "bencoding") and the SHA-1 of it. A piece counts for the next run only if all files that hold its
 //! bytes are still the ones that are meant here ([`crate::stamp`]); everything else is hashed again.
 //! It stays when the torrent is complete, so that a finished file that nobody touched is not read
-//! again.
+//! again. Sets of a cluster have another format ([`crate::resume`]), which carries hashes.
 //!
 //! Version 1 knew less of files than that, and not how the run ended: what it claims is hashed again.
 //! A file of a later version is refused, since what it says cannot be kept.
