@@ -1,4 +1,4 @@
-//! Trackers: what the announcers of a torrent say goes out, what trackers answer comes in. A hybrid torrent
+//! Trackers: sends the announces of a torrent, and takes what trackers answer. A hybrid torrent
 //! is two swarms, each with an announcer of its own (BEP 52).
 
 use super::Client;
@@ -116,7 +116,7 @@ impl Client {
         });
     }
 
-    /// Peers that somebody told us of.
+    /// Adds peers that a tracker or a person named.
     pub(super) fn add_peers(
         &mut self,
         now: Time,

@@ -5,7 +5,7 @@
 //!   start ─▶ round: first tracker of the first tier that may be asked
 //!              │ answers ─▶ to the front of its tier; the next round after its interval
 //!              └ fails   ─▶ waits (back-off); the next one is asked at once
-//!   completed ─▶ to everyone that heard `started`        stop ─▶ the same, and no more rounds
+//!   completed ─▶ to all that received `started`          stop ─▶ the same, and no more rounds
 //! ```
 
 use bytes::Bytes;
@@ -15,15 +15,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The interval of a tracker that does not say (practice).
+/// The interval of a tracker that states none (practice).
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(1800);
-/// The shortest interval of a tracker that does not say (practice).
+/// The shortest interval of a tracker that states none (practice).
 const DEFAULT_MIN_INTERVAL: Duration = Duration::from_secs(30);
 /// No interval is longer: a tracker that says a year is mistaken.
 const MAX_INTERVAL: Duration = Duration::from_secs(86_400);
 /// No back-off is longer (practice).
 const MAX_BACKOFF: u64 = 3600;
-/// `stopped` waits so long for the answer to what was said before it, so that the tracker hears them in
+/// `stopped` waits so long for the answer to the announce before it, so that the tracker gets them in
 /// order.
 const ORDER: Duration = Duration::from_secs(2);
 /// Trackers of one torrent; what a torrent lists beyond is never asked.
@@ -51,7 +51,7 @@ pub struct Identity {
     pub info_hash: InfoHash,
     /// Who we are in it.
     pub peer_id: PeerId,
-    /// Tells trackers that our addresses are one peer (BEP 7).
+    /// By which trackers know that our addresses are one peer (BEP 7).
     pub key: u32,
 }
 
@@ -71,7 +71,7 @@ pub struct DueAnnounce {
     pub tracker: u32,
     /// Its address.
     pub url: Arc<str>,
-    /// What to say.
+    /// The request.
     pub request: AnnounceRequest,
 }
 
@@ -100,7 +100,7 @@ struct Tracker {
     min_interval: Duration,
     /// Never again in this run.
     never: bool,
-    /// The totals when it heard `started`.
+    /// The totals when it received `started`.
     base: Option<AnnounceTotals>,
     id: Option<Bytes>,
     /// Announces without an answer, the oldest first, and since when.
@@ -187,7 +187,7 @@ impl Announcer {
         self.next_round = now;
     }
 
-    /// The whole torrent has just become complete: everyone that heard `started` hears it.
+    /// The whole torrent has just become complete: all that received `started` receive it.
     pub fn completed(&mut self) {
         for tracker in self.trackers.iter_mut().filter(|tracker| tracker.base.is_some()) {
             tracker.owes_completed = self.running;
@@ -204,7 +204,7 @@ impl Announcer {
         self.rules.private = private;
     }
 
-    /// We leave: everyone that heard `started` hears it.
+    /// We leave: all that received `started` receive it.
     pub fn stop(&mut self) {
         self.running = false;
         self.next_round = Time::NEVER;
@@ -213,7 +213,7 @@ impl Announcer {
         }
     }
 
-    /// Whether everyone has heard that we left, or cannot be told.
+    /// Whether every tracker received `stopped`, or cannot be reached.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         !self.running
@@ -393,7 +393,7 @@ impl Announcer {
         tracker.not_before = now + wait;
         tracker.min_before = tracker.not_before;
         if event == AnnounceEvent::Started {
-            // It never heard of us.
+            // It never received `started`.
             tracker.base = None;
             tracker.owes_completed = false;
             tracker.owes_stopped = false;
@@ -451,7 +451,7 @@ impl Tracker {
         }
     }
 
-    /// When it is told what it has to hear out of turn.
+    /// When it receives what it is owed out of turn.
     fn owed_at(&self) -> Option<Time> {
         match (self.owes_stopped, self.owes_completed, self.waiting.is_empty()) {
             (true, _, true) | (false, true, true) => Some(Time::ZERO),

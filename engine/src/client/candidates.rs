@@ -34,7 +34,7 @@ pub(super) enum PeerSource {
     /// A tracker; or the peer is connected under this address.
     #[default]
     Tracker,
-    /// Whoever runs the program.
+    /// The person that runs the program.
     User,
 }
 
@@ -233,7 +233,7 @@ impl Candidates {
         }
     }
 
-    /// Whom to dial next; the time of the next chance is set where there is nobody. `alone` tells that
+    /// Whom to dial next; the time of the next chance is set where there is nobody. `alone` means that
     /// nobody who is connected has anything for us.
     pub(super) fn next(
         &self,
@@ -309,7 +309,7 @@ impl Candidates {
         }
         candidate.seed = ended.seed;
         known.redial_at = now + REDIAL.saturating_mul(candidate.failures.max(1));
-        // Who comes and goes by itself tells nothing about those whom we dial.
+        // A peer that comes and goes by itself is no sign of those that we dial.
         if !ended.incoming {
             self.came_to_nothing(now, ended.worth);
         }

@@ -1,4 +1,4 @@
-//! What people ask of a client.
+//! Commands of people.
 
 use super::Client;
 use super::announce::named;
@@ -102,7 +102,7 @@ impl Client {
         self.enter_swarm(now, id);
     }
 
-    /// The swarm may hear of us: trackers are asked, known peers are dialled.
+    /// Joins the swarm: announces to trackers and dials known peers.
     pub(super) fn enter_swarm(&mut self, now: Time, id: TorrentId) {
         let Some(entry) = self.torrents.get_mut(&id) else { return };
         let peers = std::mem::take(&mut entry.peers);

@@ -1,10 +1,10 @@
-//! What a client is told once.
+//! The configuration of a client.
 
 use crate::client::extension::Extension;
 use crate::io::Limits;
 use std::time::Duration;
 
-/// Connections of one torrent on the internet, dialled and accepted, unless the client is told otherwise
+/// Connections of one torrent on the internet, dialled and accepted, unless configured otherwise
 /// (practice: half of all).
 const CONNECTIONS_PER_TORRENT: usize = 100;
 /// Those that came by themselves from one source: several people behind one address are common, a swarm
@@ -17,7 +17,7 @@ const DIALS_PER_SECOND: u32 = 30;
 /// Peers of one torrent on the internet that are served at a time (practice: 4 to 8).
 const UPLOAD_SLOTS: usize = 8;
 
-/// Everything a client is told once. The defaults are those of the field.
+/// The configuration of a client. The defaults are those of the field.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
     /// The memory budget of the process, in bytes: pieces above a quarter of it are streamed.

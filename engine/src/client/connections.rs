@@ -17,7 +17,7 @@ use std::time::Duration;
 
 /// A connection that stood so long was worth its dial.
 const WORTH: Duration = Duration::from_secs(30);
-/// The handshake must have come by then, whoever made the connection (our own choice; the field has 10 to
+/// A connection that sends no handshake by then is closed (our own choice; the field has 10 to
 /// 30 s).
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
 /// A keep-alive is sent so often (BEP 3 wants two minutes), whatever else was sent: four bytes cost less
@@ -223,7 +223,7 @@ impl Client {
                     return Err("bitfield of wrong size");
                 }
             }
-            // It tells nothing new, unless it is the first.
+            // It is no news, unless it is the first.
             Message::HaveNone if known.early == Early::Silent => known.early = Early::None,
             _ => {}
         }
@@ -359,7 +359,7 @@ impl Client {
         self.no_longer_asked(now, id, conn);
     }
 
-    /// Hangs up on whoever is of no use now.
+    /// Closes connections that are of no use now.
     pub(super) fn drop_useless(&mut self, now: Time, id: TorrentId) {
         let peers = &self.peers;
         self.session.with(now, id, |torrent, shared| {

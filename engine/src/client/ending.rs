@@ -1,5 +1,5 @@
 //! How a torrent ends, and how all of them do: it halts, comes to rest, and its files are closed; trackers
-//! are told, under one deadline.
+//! receive `stopped`, under one deadline.
 
 use super::Client;
 use super::torrent_entry::{PendingClose, Storage, TorrentEntry};
@@ -8,11 +8,11 @@ use crate::io::{Event, HangUpReason, Output, Reason};
 use dunlin_base::{Endpoint, Time, TorrentId};
 use std::time::Duration;
 
-/// Trackers that do not answer within this time do not hear that we stop (practice).
+/// Trackers that do not answer within this time are not waited for (practice).
 const FAREWELL: Duration = Duration::from_secs(5);
 
 impl Client {
-    /// Ends a torrent: trackers are told.
+    /// Ends a torrent: trackers receive `stopped`.
     pub(super) fn end(
         &mut self,
         now: Time,
@@ -35,7 +35,7 @@ impl Client {
         reason: HangUpReason,
     ) {
         let Some(entry) = self.torrents.get_mut(&id) else { return };
-        // Who is removed stays removed.
+        // A torrent that is removed stays removed.
         if entry.pending_close != Some(PendingClose::Remove) {
             entry.pending_close = Some(next);
         }
@@ -103,7 +103,7 @@ impl Client {
         entry.forget_files();
         let next = entry.pending_close;
         if next == Some(PendingClose::Remove) {
-            // Trackers may still have to hear of it; nothing else is left.
+            // Trackers may still have to receive `stopped`; nothing else is left.
             if entry.announcers.iter().all(Announcer::is_stopped) || self.stopping.is_some() {
                 self.forget(id);
             }
@@ -149,7 +149,7 @@ impl Client {
             removed.into_iter().for_each(|id| self.forget(id));
             return;
         };
-        // Whoever comes meanwhile is sent away, too: after the end nobody would do it.
+        // Connections that come meanwhile are closed, too: after the end nobody would do it.
         self.reject_all_pending();
         let told =
             self.torrents.values().flat_map(|entry| &entry.announcers).all(Announcer::is_stopped);

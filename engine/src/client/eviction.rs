@@ -1,5 +1,5 @@
-//! Who makes room when all places are taken. Places are shared by source ([`source_of`]). Whoever moved
-//! no payload for [`IDLE`] goes first, of a source that holds more places than the newcomer's would
+//! Which connection makes room when all are taken. They are shared by source ([`source_of`]). One that
+//! moved no payload for [`IDLE`] goes first, of a source that holds more places than the newcomer's would
 //! before others. Only then a source that holds more gives up one that moves something.
 
 use crate::swarm::address::source_of;

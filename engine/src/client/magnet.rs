@@ -14,7 +14,7 @@ use dunlin_wire::{HashRange, Message};
 use std::sync::Arc;
 
 impl Client {
-    /// A peer has said what it can do.
+    /// A peer has sent its extension handshake.
     pub(super) fn introduced(&mut self, now: Time, id: TorrentId, conn: ConnId) {
         let known = self.peers.get(&conn).filter(|known| known.extension_id(UT_METADATA) != 0);
         let size = known.and_then(|known| known.metadata_size);
@@ -62,7 +62,7 @@ impl Client {
             }
             None => {
                 while let Some((conn, piece)) = entry.fetch.next(now) {
-                    // Closed a moment ago, by us: that it is gone is told in its turn.
+                    // Closed a moment ago, by us: its end is reported in its turn.
                     let known = self.peers.get(&conn).filter(|_| swarm.peers.contains_key(&conn));
                     let Some(known) = known else {
                         entry.fetch.gone(conn);

@@ -1,8 +1,8 @@
 //! Metadata from peers (BEP 9): the info dictionary of a torrent that is known by its name alone. Pure: it
-//! says what to ask of whom, and takes what they answer.
+//! chooses what to request of whom, and takes what they answer.
 //!
 //! Peers may disagree about its size, so that each size is put together by itself. A hash that is wrong
-//! convicts whoever gave all of it; if several did, one peer alone gives it the next time.
+//! convicts the peer that gave all of it; if several did, one peer alone gives it the next time.
 //!
 //! A connection has one request at a time. rtorrent 0.9.8 keeps one, loses a second one that comes before
 //! it has answered the first, reads nothing more on that connection, and lets nobody in again from that
@@ -127,7 +127,7 @@ pub(super) struct Complete {
 }
 
 impl MetadataFetch {
-    /// A peer has metadata of this size, as it says.
+    /// A peer states that it has metadata of this size.
     pub(super) fn offers(&mut self, conn: ConnId, size: u32) {
         if size == 0 || size > MAX_SIZE {
             return;
@@ -182,7 +182,7 @@ impl MetadataFetch {
     /// What to ask next, and of whom; call it until `None`.
     pub(super) fn next(&mut self, now: Time) -> Option<(ConnId, u32)> {
         self.expire(now);
-        // Whoever failed less comes first: those that never answer must not be asked again and again
+        // Peers that failed less come first: silent ones must not be asked again and again
         // before the one that would.
         let mut conns: Vec<(u32, ConnId)> =
             self.sources.iter().map(|(conn, source)| (source.failed, *conn)).collect();
@@ -257,7 +257,7 @@ impl MetadataFetch {
         self.let_go(conn, size);
     }
 
-    /// A piece came; a late one is as welcome as any. A `total_size` of 0 is one that was not said.
+    /// A piece came; a late one is as welcome as any. A `total_size` of 0 was not stated.
     /// Returns the whole if it was the last one.
     ///
     /// # Errors

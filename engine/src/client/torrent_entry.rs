@@ -98,7 +98,7 @@ pub(super) struct TorrentEntry {
     pub(super) hash_trees: HashTrees,
     /// What is kept of its swarm.
     pub(super) internet: InternetTorrent,
-    /// AnnounceTotals of swarms that this one took the place of.
+    /// Totals of swarms that this one took the place of.
     pub(super) before: AnnounceTotals,
 }
 
@@ -237,7 +237,7 @@ impl TorrentEntry {
         self.storage == Storage::Open && self.unfinished.iter().all(|unfinished| !unfinished)
     }
 
-    /// What trackers are told, from the swarm as it stands.
+    /// The totals for trackers, from the swarm as it stands.
     pub(super) fn totals(&self, swarm: Option<&Swarm>) -> AnnounceTotals {
         let now = swarm.map(|swarm| &swarm.traffic);
         let AnnounceTotals { uploaded, downloaded, corrupt, redundant, .. } = self.before;

@@ -1,4 +1,4 @@
-//! Who gave us how much, and whom we gave: for reports. Bounded, whoever connects.
+//! How much each peer gave and took, for reports. Bounded, however many connect.
 
 use crate::client::internet_peer::InternetPeer;
 use crate::io::PeerTotal;
@@ -7,7 +7,7 @@ use crate::swarm::peer::Peer;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-/// Peers of one torrent that are told apart in its report. When there are more, those that moved least
+/// Peers of one torrent that its report lists one by one. When there are more, those that moved least
 /// count together as nobody in particular.
 const MAX_PEERS: usize = 200;
 

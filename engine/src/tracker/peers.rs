@@ -54,12 +54,12 @@ pub(super) struct Peers<const N: usize> {
     index: Option<Index>,
 }
 
-/// Who asks: it is never told about itself.
+/// The peer that asks: it is never named to itself.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asker<const N: usize> {
     pub(super) at: [u8; N],
     pub(super) tag: u32,
-    /// Seeds that it is told about, at most.
+    /// Seeds that are named to it, at most.
     pub(super) seeds: usize,
 }
 
@@ -90,7 +90,7 @@ impl<const N: usize> Peers<N> {
         }
     }
 
-    /// The hash of whoever stands at a position.
+    /// The hash of the peer at a position.
     fn hash_at(list: &[PeerRecord<N>], key: SipKey, position: usize) -> u64 {
         list.get(position).map_or(0, |peer| Peers::hash(key, &peer.at))
     }
@@ -222,7 +222,7 @@ impl<const N: usize> Peers<N> {
         self.list.iter()
     }
 
-    /// Forgets everybody who was not seen since `since`; `gone` hears of each.
+    /// Forgets everybody who was not seen since `since`; `gone` is called for each.
     pub(super) fn expire(&mut self, key: SipKey, since: u32, gone: &mut impl FnMut(IpAddr)) {
         let mut position = self.list.len();
         // From the end: what moves into a place that is free was looked at already, or, from the
@@ -237,10 +237,10 @@ impl<const N: usize> Peers<N> {
     }
 
     /// Appends up to `wanted` peers as they are sent, leechers first, and of seeds no more than the asker
-    /// is told about. Work and memory follow what is wanted, not the swarm.
+    /// gets. Work and memory follow what is wanted, not the swarm.
     ///
-    /// A quarter of the places is for seeds, if there are as many: a leecher that hears of leechers
-    /// only may hear of nobody who has what all of them miss.
+    /// A quarter of the places is for seeds, if there are as many: a leecher that gets leechers
+    /// only may get nobody that has what all of them miss.
     pub(super) fn choose(&self, wanted: usize, asker: &Asker<N>, rng: &mut Rng, out: &mut Vec<u8>) {
         let (leechers, seeds) = self.list.split_at_checked(self.leechers).unwrap_or_default();
         let end = out.len() + wanted * N;

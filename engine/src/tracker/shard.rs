@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use thiserror::Error;
 
-/// Seeds that a seed is told about which may be a magnet link that found nobody the first time: enough to
+/// Seeds that are named to a seed, which may be a magnet link that found nobody the first time: enough to
 /// begin with, few enough for the many that are what they say.
 const FEW_SEEDS: usize = 5;
 
@@ -22,7 +22,7 @@ pub struct Announce {
     /// Where it listens: the address that its announce came from, and its port. IPv4 within IPv6 is
     /// IPv4. It is known by this, so that nobody can speak for anybody else.
     pub at: SocketAddr,
-    /// Who it is: nobody is told of a peer with the same id.
+    /// Who it is: no peer with the same id is named to it.
     pub peer_id: PeerId,
     /// Why.
     pub event: AnnounceEvent,

@@ -1,4 +1,4 @@
-//! What happens to a peer at each event, who is told about whom, and that nothing grows without end.
+//! What happens to a peer at each event, who is named to whom, and that nothing grows without end.
 
 use super::*;
 use dunlin_base::{InfoHash, PeerId, Rng, Time};
@@ -137,7 +137,7 @@ fn events() {
 fn a_peer_is_its_address_and_never_hears_of_itself() {
     let mut shard = shard();
     tell(&mut shard, 1, &peer(1));
-    // Another id at the same address is the same peer; the same id elsewhere is not told about itself.
+    // Another id at the same address is the same peer; the same id elsewhere is not named to itself.
     let renamed = Announce { peer_id: PeerId([9; 20]), ..peer(1) };
     assert_eq!(
         tell(&mut shard, 1, &renamed),
@@ -174,7 +174,7 @@ fn families_do_not_mix_and_both_count() {
 
 #[test]
 fn who_is_told_about_whom() {
-    // Leechers, seeds, wanted; how many of each a leecher is told, and how many leechers a seed.
+    // Leechers, seeds, wanted; how many of each are named to a leecher, and how many leechers to a seed.
     let cases = [
         (5, 5, 50, (5, 5), 5),
         (0, 0, 50, (0, 0), 0),
@@ -213,7 +213,7 @@ fn who_is_told_about_whom() {
 
 #[test]
 fn a_magnet_link_that_says_it_misses_nothing_hears_of_seeds() {
-    // 30 seeds are there; what an announcer says of itself in turn, and how many of them it hears of.
+    // 30 seeds are there; what an announcer says of itself in turn, and how many of them it receives.
     use AnnounceEvent::{Completed, None, Started};
     let says = |event, downloaded| Announce { event, downloaded, seed: true, ..peer(1) };
     let misses = |event| Announce { event, ..peer(1) };
@@ -225,7 +225,7 @@ fn a_magnet_link_that_says_it_misses_nothing_hears_of_seeds() {
         &[(says(Started, false), 30), (says(Completed, false), 0), (says(None, false), 0)],
         &[(misses(Started), 30), (says(None, false), 0)],
         &[(says(None, true), 0), (says(None, false), 0)],
-        // Whoever comes to an address after a seed is somebody else.
+        // A peer that comes to an address after a seed is another one.
         &[(says(None, true), 0), (renamed, 30)],
     ];
     for v6 in [false, true] {
@@ -331,7 +331,7 @@ fn a_source_has_its_share_of_torrents_and_of_ports() {
         for torrent in 0..torrents {
             for port in 0..ports {
                 let flood = entry(torrent, 2, 1024 + port);
-                // Each is answered, or told why not.
+                // Each is answered, or refused with a reason.
                 let told = shard.announce(at(2), &flood, ROOM, &mut out);
                 assert!(matches!(told, Ok(_) | Err(Full::Source)), "{told:?}");
             }

@@ -186,7 +186,7 @@ impl RunControl {
     }
 }
 
-/// The progress of one rank, written by the rank and read by whoever shows it.
+/// The progress of one rank, written by the rank and read by the display.
 #[derive(Debug)]
 pub struct ProgressCell {
     rank: Rank,

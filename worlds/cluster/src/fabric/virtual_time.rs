@@ -369,7 +369,7 @@ impl World {
         self.timers.set(Alarm::Tracker, wake);
         if self.tracker.finished() && !self.stopping {
             self.stopping = true;
-            // Later than the last message of the tracker: whoever heard of the end goes its own
+            // Later than the last message of the tracker: a rank that received the end goes its own
             // way.
             let at = self.network.now() + self.config.max_delay * 2;
             for index in 0..self.ranks.len() {
@@ -378,7 +378,7 @@ impl World {
         }
     }
 
-    /// Tells the ranks that the budget woke.
+    /// Wakes the ranks that the budget has memory for.
     fn wake(&mut self) {
         loop {
             let next = lock(&self.woken).pop_front();

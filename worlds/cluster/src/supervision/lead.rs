@@ -408,7 +408,7 @@ impl Leader<'_> {
         }
     }
 
-    /// Tells the tracker, the progress and the person that a rank is dead.
+    /// Reports a dead rank to the tracker, to the progress and to people.
     fn mark_dead(&mut self, rank: Rank, how: &str) {
         if self.reports.contains_key(&rank) || !self.dead.insert(rank) {
             return;

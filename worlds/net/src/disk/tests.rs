@@ -24,7 +24,7 @@ struct Setup {
     done: Receiver<DiskDone>,
 }
 
-/// Holds up whoever opens a file, until it is dropped.
+/// Blocks each open of a file until it is dropped.
 struct Hold {
     arrived: Receiver<()>,
     _gate: Sender<()>,

@@ -25,7 +25,7 @@ pub struct Launcher {
     hint: Option<Maker>,
 }
 
-/// The launchers that are told apart.
+/// The launchers that are recognised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LauncherKind {
     /// `mpirun` or `mpiexec` of Open MPI.

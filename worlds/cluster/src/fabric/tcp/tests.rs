@@ -111,7 +111,7 @@ impl Running {
         }
     }
 
-    /// Cuts all links at once; whoever lives makes them again.
+    /// Cuts all links at once; ranks that live make them again.
     fn cut(&self) {
         for links in self.table.all() {
             links.state().open.iter().for_each(|link| link.shutdown.shutdown());

@@ -27,7 +27,7 @@ fn watch(neighbours: Vec<Neighbour>) -> (Watch, Receiver<Rank>) {
     (Watch::start(neighbours, tell).unwrap(), told)
 }
 
-/// All that is told, until the thread has ended.
+/// All that is reported, until the thread has ended.
 fn all(told: &Receiver<Rank>) -> Vec<u32> {
     std::iter::from_fn(|| told.recv_timeout(LIMIT).ok()).map(|rank| rank.0).collect()
 }
@@ -103,7 +103,7 @@ fn ends_are_told_in_their_order() {
         let (_watch, told) = watch(neighbours);
         for place in order {
             children[place].kill().unwrap();
-            // Its end is waited for, so that the order is certain; it is told before that or after.
+            // Its end is waited for, so that the order is certain; it is reported before that or after.
             children[place].wait().unwrap();
         }
         assert_eq!(all(&told), order.map(|place| place as u32));
@@ -119,7 +119,7 @@ fn each_end_is_told_at_once_and_once() {
     let (watch, told) = watch(vec![
         neighbour(1, &children[0], None),
         neighbour(2, &children[1], None),
-        // The same process under two ranks: both are told.
+        // The same process under two ranks: both are reported.
         neighbour(3, &children[0], None),
     ]);
     children[0].kill().unwrap();

@@ -79,7 +79,7 @@ fn survivors_hear_of_it_and_may_end_in_order() {
     let mut host = Host::new(4);
     host.end(3, Ending::Stopped);
     host.kill(1);
-    // The observer writes as soon as it hears, which is seen here without asking it.
+    // The observer writes as soon as it notices, which is seen here without asking it.
     let begun = Instant::now();
     while last(&host.dest(2)) != Some((vec![1], true)) {
         assert!(begun.elapsed() < LIMIT, "nobody wrote it");
