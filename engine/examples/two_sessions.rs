@@ -9,8 +9,10 @@
 
 use dunlin_base::{Bitfield, BlockRef, ConnId, Endpoint, PeerId, PieceIndex, Rng, Time, TorrentId};
 use dunlin_engine::client::{Client, ClientConfig};
-use dunlin_engine::io::{AddTorrent, Command, Event, Input, Limits, Output, SeedGoal, Source};
-use dunlin_engine::io::{Reason, TorrentState};
+use dunlin_engine::io::{
+    AddTorrent, ClientEvent, ClientInput, ClientOutput, Command, Limits, Reason, SeedGoal, Source,
+    SwarmInput, SwarmOutput, TorrentState,
+};
 use dunlin_metainfo::{BLOCK_LENGTH, Format, NewFile, NewHashes, NewTorrent, PieceHashes, Torrent};
 use sha1::{Digest, Sha1};
 use std::collections::{BTreeMap, VecDeque};
@@ -39,7 +41,7 @@ struct Session {
 struct Pair {
     torrent: Arc<Torrent>,
     sessions: [Session; 2],
-    inputs: VecDeque<(usize, Input)>,
+    inputs: VecDeque<(usize, ClientInput)>,
     now: Time,
 }
 
@@ -93,7 +95,7 @@ impl Pair {
             paused: false,
             serve_only: false,
         };
-        self.inputs.push_back((to, Input::Command(Command::Add(Box::new(add)))));
+        self.inputs.push_back((to, Command::Add(Box::new(add)).into()));
     }
 
     /// Runs until the download is done.
@@ -109,11 +111,30 @@ impl Pair {
             let first: Option<(Time, Reason)> = wakes.min();
             let Some((time, _)) = first else { return };
             self.now = self.now.max(time);
-            self.inputs.extend([SEED, DOWNLOAD].map(|to| (to, Input::Timeout)));
+            self.inputs.extend([SEED, DOWNLOAD].map(|to| (to, ClientInput::Timeout)));
         }
     }
 
-    fn carry_out(&mut self, at: usize, output: Output) {
+    fn carry_out(&mut self, at: usize, output: ClientOutput) {
+        let (torrent, session) = (TORRENT, &mut self.sessions[at]);
+        let answer = match output {
+            ClientOutput::Swarm(output) => return self.carry_out_swarm(at, output),
+            ClientOutput::Open { .. } => {
+                ClientInput::Opened { torrent, have: session.have.clone(), resumed: 0 }
+            }
+            ClientOutput::FinishFile { file, .. } => ClientInput::FileFinished { torrent, file },
+            ClientOutput::Close { .. } => ClientInput::Closed { torrent },
+            ClientOutput::Event(ClientEvent::State { state, .. }) => {
+                session.state = Some(state);
+                return;
+            }
+            ClientOutput::Event(_) => return,
+            other => unreachable!("two sessions without trackers never need {other:?}"),
+        };
+        self.inputs.push_back((at, answer));
+    }
+
+    fn carry_out_swarm(&mut self, at: usize, output: SwarmOutput) {
         let (torrent, conn) = (TORRENT, CONN);
         let geometry = self.torrent.geometry(BLOCK_LENGTH);
         let place = |block: BlockRef| {
@@ -123,73 +144,65 @@ impl Pair {
         let session = &mut self.sessions[at];
         let (to_other, to_itself) = match output {
             // To the other side.
-            Output::Dial { remote, .. } => {
-                let incoming = Input::Incoming { conn, remote: Endpoint::Socket(address(at)) };
-                (Some(incoming), Some(Input::Connected { torrent, conn, remote }))
+            SwarmOutput::Dial { remote, .. } => {
+                let incoming = SwarmInput::Incoming { conn, remote: Endpoint::Socket(address(at)) };
+                (Some(incoming), Some(SwarmInput::Connected { torrent, conn, remote }))
             }
-            Output::SendHandshake { handshake, .. } => {
-                (Some(Input::Handshake { conn, handshake }), None)
+            SwarmOutput::SendHandshake { handshake, .. } => {
+                (Some(SwarmInput::Handshake { conn, handshake }), None)
             }
-            Output::Send { message, .. } => (Some(Input::Message { conn, message }), None),
-            Output::HangUp { .. } => (Some(Input::Disconnected { conn }), None),
-            Output::Serve { block, .. } => {
+            SwarmOutput::Send { message, .. } => {
+                (Some(SwarmInput::Message { conn, message }), None)
+            }
+            SwarmOutput::HangUp { .. } => (Some(SwarmInput::Disconnected { conn }), None),
+            SwarmOutput::Serve { block, .. } => {
                 let data = session.data[place(block)].to_vec();
                 self.sessions[1 - at].parked.insert(block, data);
-                let arrived = Input::BlockArrived { conn, block };
-                (Some(arrived), Some(Input::BlockSent { conn, block }))
+                let arrived = SwarmInput::BlockArrived { conn, block };
+                (Some(arrived), Some(SwarmInput::BlockSent { conn, block }))
             }
-            // Memory and storage.
-            Output::OpenTorrent { .. } => {
-                (None, Some(Input::Opened { torrent, have: session.have.clone(), resumed: 0 }))
-            }
-            Output::Reserve { key, .. } => {
+            // Memory and pieces.
+            SwarmOutput::Reserve { key, .. } => {
                 let length = geometry.data_len(key.piece) as usize;
                 session.started.insert(key.piece, vec![0; length]);
-                (None, Some(Input::Reserved(key)))
+                (None, Some(SwarmInput::Reserved(key)))
             }
-            Output::Release(key) => {
+            SwarmOutput::Release(key) => {
                 session.started.remove(&key.piece);
                 (None, None)
             }
-            Output::Keep { block, .. } => {
+            SwarmOutput::Keep { block, .. } => {
                 let data = session.parked.remove(&block).expect("a block that has arrived");
                 let piece = session.started.get_mut(&block.piece).expect("a reserved piece");
                 let begin = block.begin as usize;
                 piece[begin..begin + data.len()].copy_from_slice(&data);
                 (None, None)
             }
-            Output::Drop { block, .. } => {
+            SwarmOutput::Drop { block, .. } => {
                 session.parked.remove(&block);
                 (None, None)
             }
-            Output::Hash(key) => {
+            SwarmOutput::Hash(key) => {
                 let matches = match &self.torrent.pieces {
                     PieceHashes::Sha1(hashes) => {
                         Sha1::digest(&session.started[&key.piece])[..] == hashes[key.piece.index()]
                     }
                     PieceHashes::Merkle(_) | PieceHashes::Tokens(_) => false,
                 };
-                (None, Some(Input::PieceHashed { key, matches }))
+                (None, Some(SwarmInput::PieceHashed { key, matches }))
             }
-            Output::Write(key) => {
+            SwarmOutput::Write(key) => {
                 let piece = key.piece;
                 let whole = BlockRef { piece, begin: 0, len: geometry.data_len(piece) };
                 session.data[place(whole)].copy_from_slice(&session.started[&piece]);
                 session.have.set(piece);
-                (None, Some(Input::PieceWritten(key)))
+                (None, Some(SwarmInput::PieceWritten(key)))
             }
-            Output::FinishFile { file, .. } => (None, Some(Input::FileFinished { torrent, file })),
-            Output::Close { .. } => (None, Some(Input::Closed { torrent })),
-            // What happened.
-            Output::Event(Event::State { state, .. }) => {
-                session.state = Some(state);
-                (None, None)
-            }
-            Output::Event(_) => (None, None),
-            other => unreachable!("two honest sessions without trackers never need {other:?}"),
+            SwarmOutput::Event(_) => (None, None),
+            other => unreachable!("two honest sessions never need {other:?}"),
         };
-        self.inputs.extend(to_other.map(|input| (1 - at, input)));
-        self.inputs.extend(to_itself.map(|input| (at, input)));
+        self.inputs.extend(to_other.map(|input| (1 - at, input.into())));
+        self.inputs.extend(to_itself.map(|input| (at, input.into())));
     }
 }
 

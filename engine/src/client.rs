@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   Add ─▶ Metadata ─▶ Checking ─▶ Downloading ─▶ Seeding ─▶ Done
-//!            (a name     (OpenTorrent,   │ ▲        (goal)
+//!            (a name     (Open,          │ ▲        (goal)
 //!             alone)      Opened)        ▼ │ space
 //!                                     DiskFull
 //!   Pause / Resume: Paused, from everywhere and back.     Failed: the files cannot be opened or written.
@@ -29,6 +29,7 @@ mod hash_trees;
 mod internet;
 mod internet_peer;
 mod internet_torrent;
+pub(crate) mod io;
 mod layers;
 mod magnet;
 mod metadata;
@@ -37,14 +38,17 @@ mod transfers;
 mod view;
 
 use crate::client::internet::Internet;
+use crate::client::io::{ClientEvent, ClientInput, ClientOutput, TorrentState};
 use crate::config::{ChokerKind, SourceOrder};
-use crate::io::{Event, Input, Output, Reason, TorrentState, Wake};
 use crate::stats::Stats;
 use crate::swarm::config::{
     Availability, HaveRule, PeerRules, RejectRule, SwarmConfig, UploadRules,
 };
 use crate::swarm::context::DriverEvent;
+use crate::swarm::io::SwarmInput;
+use crate::swarm::outputs::OutputQueue;
 use crate::swarm::session::Session;
+use crate::wake::{Reason, Wake};
 pub use config::ClientConfig;
 use dunlin_base::{PieceKey, Rng, Time, TorrentId};
 use internet_torrent::InternetPeers;
@@ -66,6 +70,7 @@ const RANDOM_STREAM: u64 = u32::MAX as u64;
 #[derive(Debug)]
 pub struct Client {
     session: Session,
+    outputs: OutputQueue<ClientOutput>,
     internet: Internet,
     /// What is kept of each peer besides what the core does.
     peers: InternetPeers,
@@ -105,6 +110,7 @@ impl Client {
         let rng = Rng::fork(config.seed, RANDOM_STREAM);
         Client {
             session: Session::new(swarm, config.limits, rng),
+            outputs: OutputQueue::new(),
             internet: Internet::new(config),
             peers: InternetPeers::new(),
             torrents: BTreeMap::new(),
@@ -115,46 +121,57 @@ impl Client {
     }
 
     /// One input. Drain [`Client::poll`] before the next.
-    pub fn handle(&mut self, now: Time, input: Input) {
+    pub fn handle(&mut self, now: Time, input: ClientInput) {
         if self.stopped {
             return;
         }
         match input {
-            Input::Timeout => self.timeout(now),
-            Input::Command(command) => self.command(now, command),
-            Input::Opened { torrent, have, resumed } => self.opened(now, torrent, &have, resumed),
-            Input::OpenFailed { torrent, error } => self.open_failed(now, torrent, &error.message),
-            Input::FileFinished { torrent, file } => self.file_finished(now, torrent, file),
-            Input::FileFailed { torrent, file, error } => {
+            ClientInput::Timeout => self.timeout(now),
+            ClientInput::Command(command) => self.command(now, command),
+            ClientInput::Opened { torrent, have, resumed } => {
+                self.opened(now, torrent, &have, resumed)
+            }
+            ClientInput::OpenFailed { torrent, error } => {
+                self.open_failed(now, torrent, &error.message)
+            }
+            ClientInput::FileFinished { torrent, file } => self.file_finished(now, torrent, file),
+            ClientInput::FileFailed { torrent, file, error } => {
                 self.file_failed(now, torrent, file, &error);
             }
-            Input::Announced { torrent, tracker, result } => {
+            ClientInput::Announced { torrent, tracker, result } => {
                 self.announced(now, torrent, tracker, result);
             }
-            Input::Closed { torrent } => self.closed(now, torrent),
-            Input::BlockHashes { key: PieceKey { torrent, piece }, hashes } => {
+            ClientInput::Closed { torrent } => self.closed(now, torrent),
+            ClientInput::BlockHashes { key: PieceKey { torrent, piece }, hashes } => {
                 self.block_hashes(torrent, piece, &hashes);
             }
-            Input::Connected { torrent, conn, remote } => {
-                self.connected(now, torrent, conn, remote);
-            }
-            Input::DialFailed { torrent, remote } => self.dial_failed(now, torrent, remote),
-            Input::Incoming { conn, remote } => self.incoming(now, conn, remote),
-            Input::Handshake { conn, handshake } => self.handshake(now, conn, &handshake),
-            Input::Message { conn, message } => self.message(now, conn, &message),
-            Input::BlockArrived { conn, block } => self.block(now, conn, block),
-            Input::Malformed { conn } => self.malformed(now, conn),
-            Input::Disconnected { conn } => self.disconnected(now, conn),
-            other => self.session.handle(now, other),
+            ClientInput::Swarm(input) => self.swarm_input(now, input),
         }
         self.drain(now);
         self.close_halted(now);
         self.dial(now);
     }
 
+    /// What the core receives; whom to dial and whom to let in is decided here.
+    fn swarm_input(&mut self, now: Time, input: SwarmInput) {
+        match input {
+            SwarmInput::Connected { torrent, conn, remote } => {
+                self.connected(now, torrent, conn, remote);
+            }
+            SwarmInput::DialFailed { torrent, remote } => self.dial_failed(now, torrent, remote),
+            SwarmInput::Incoming { conn, remote } => self.incoming(now, conn, remote),
+            SwarmInput::Handshake { conn, handshake } => self.handshake(now, conn, &handshake),
+            SwarmInput::Message { conn, message } => self.message(now, conn, &message),
+            SwarmInput::BlockArrived { conn, block } => self.block(now, conn, block),
+            SwarmInput::Malformed { conn } => self.malformed(now, conn),
+            SwarmInput::Disconnected { conn } => self.disconnected(now, conn),
+            other => self.session.handle(now, other),
+        }
+    }
+
     /// The next thing to do, until `None`.
-    pub fn poll(&mut self) -> Option<Output> {
-        self.session.poll()
+    pub fn poll(&mut self) -> Option<ClientOutput> {
+        self.outputs.poll(&mut self.session)
     }
 
     /// When to call again for the time's sake, and why.
@@ -181,15 +198,19 @@ impl Client {
         self.torrents.keys().copied()
     }
 
-    fn event(&mut self, event: Event) {
-        self.session.push(Output::Event(event));
+    fn event(&mut self, event: ClientEvent) {
+        self.push(event.into());
+    }
+
+    fn push(&mut self, output: ClientOutput) {
+        self.outputs.push(&mut self.session, output);
     }
 
     fn set_state(&mut self, id: TorrentId, state: TorrentState, reason: Option<String>) {
         let Some(entry) = self.torrents.get_mut(&id) else { return };
         if entry.state != Some(state) || entry.reason != reason {
             (entry.state, entry.reason) = (Some(state), reason.clone());
-            self.event(Event::State { torrent: id, state, reason });
+            self.event(ClientEvent::State { torrent: id, state, reason });
         }
     }
 

@@ -5,6 +5,7 @@ pub mod coordinator;
 mod course;
 #[doc(hidden)]
 pub mod fuzzing;
+pub(crate) mod io;
 pub mod member;
 mod order;
 mod planner;

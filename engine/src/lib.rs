@@ -12,8 +12,8 @@
 //! ```
 //! use dunlin_base::{Bitfield, ConnId, Endpoint, PeerId, Time, TorrentId};
 //! use dunlin_engine::client::{Client, ClientConfig};
-//! use dunlin_engine::io::{AddTorrent, Command, Event, Input, Limits, Output};
-//! use dunlin_engine::io::{SeedGoal, Source, TorrentState};
+//! use dunlin_engine::io::{AddTorrent, ClientEvent, ClientInput, ClientOutput, Command, Limits};
+//! use dunlin_engine::io::{SeedGoal, Source, SwarmInput, SwarmOutput, TorrentState};
 //! use dunlin_metainfo::{BLOCK_LENGTH, Torrent};
 //! use std::collections::VecDeque;
 //!
@@ -26,49 +26,49 @@
 //!
 //! // Client 0 has the file, and seeds it for ever; client 1 has nothing, and is given an address.
 //! let mut clients = [0, 1].map(|seed| Client::new(ClientConfig { seed, ..ClientConfig::default() }));
-//! let mut inputs: VecDeque<(usize, Input)> = VecDeque::new();
+//! let mut inputs: VecDeque<(usize, ClientInput)> = VecDeque::new();
 //! for (at, peers, seed) in [(0, vec![], Some(SeedGoal::default())), (1, vec![address(0)], None)] {
-//!     inputs.push_back((at, Input::Command(Command::Add(Box::new(AddTorrent {
+//!     inputs.push_back((at, Command::Add(Box::new(AddTorrent {
 //!         torrent, source: Source::Metainfo(metainfo.clone()), trackers: vec![], peers,
 //!         priorities: vec![], sequential: false, limits: Limits::default(), seed,
 //!         peer_id: PeerId([at as u8; 20]), key: 0, paused: false, serve_only: false,
-//!     })))));
+//!     })).into()));
 //! }
 //! let (mut blocks, mut last) = (0, None);
 //! while let Some((at, input)) = inputs.pop_front() {
 //!     clients[at].handle(Time::ZERO, input);
 //!     while let Some(output) = clients[at].poll() {
-//!         let mut answer = |input| inputs.push_back((at, input));
+//!         let mut answer = |input: ClientInput| inputs.push_back((at, input));
 //!         match output {
-//!             Output::OpenTorrent { .. } if at == 0 => {
-//!                 answer(Input::Opened { torrent, have: Bitfield::full(pieces), resumed: 0 });
+//!             ClientOutput::Open { .. } if at == 0 => {
+//!                 answer(ClientInput::Opened { torrent, have: Bitfield::full(pieces), resumed: 0 });
 //!             }
-//!             Output::OpenTorrent { .. } => {
-//!                 answer(Input::Opened { torrent, have: Bitfield::new(pieces), resumed: 0 });
+//!             ClientOutput::Open { .. } => {
+//!                 answer(ClientInput::Opened { torrent, have: Bitfield::new(pieces), resumed: 0 });
 //!             }
-//!             Output::Dial { remote, .. } => {
-//!                 answer(Input::Connected { torrent, conn, remote });
+//!             ClientOutput::Swarm(SwarmOutput::Dial { remote, .. }) => {
+//!                 answer(SwarmInput::Connected { torrent, conn, remote }.into());
 //!                 let remote = Endpoint::Socket(address(at));
-//!                 inputs.push_back((1 - at, Input::Incoming { conn, remote }));
+//!                 inputs.push_back((1 - at, SwarmInput::Incoming { conn, remote }.into()));
 //!             }
-//!             Output::SendHandshake { handshake, .. } => {
-//!                 inputs.push_back((1 - at, Input::Handshake { conn, handshake }));
+//!             ClientOutput::Swarm(SwarmOutput::SendHandshake { handshake, .. }) => {
+//!                 inputs.push_back((1 - at, SwarmInput::Handshake { conn, handshake }.into()));
 //!             }
-//!             Output::Send { message, .. } => {
-//!                 inputs.push_back((1 - at, Input::Message { conn, message }));
+//!             ClientOutput::Swarm(SwarmOutput::Send { message, .. }) => {
+//!                 inputs.push_back((1 - at, SwarmInput::Message { conn, message }.into()));
 //!             }
-//!             Output::Serve { block, .. } => {
-//!                 answer(Input::BlockSent { conn, block });
-//!                 inputs.push_back((1 - at, Input::BlockArrived { conn, block }));
+//!             ClientOutput::Swarm(SwarmOutput::Serve { block, .. }) => {
+//!                 answer(SwarmInput::BlockSent { conn, block }.into());
+//!                 inputs.push_back((1 - at, SwarmInput::BlockArrived { conn, block }.into()));
 //!             }
-//!             Output::Reserve { key, .. } => answer(Input::Reserved(key)),
-//!             Output::Keep { .. } => blocks += 1,
-//!             Output::Hash(key) => answer(Input::PieceHashed { key, matches: true }),
-//!             Output::Write(key) => answer(Input::PieceWritten(key)),
-//!             Output::FinishFile { file, .. } => answer(Input::FileFinished { torrent, file }),
-//!             Output::Close { .. } => answer(Input::Closed { torrent }),
-//!             Output::HangUp { .. } => inputs.push_back((1 - at, Input::Disconnected { conn })),
-//!             Output::Event(Event::State { state, .. }) if at == 1 => last = Some(state),
+//!             ClientOutput::Swarm(SwarmOutput::Reserve { key, .. }) => answer(SwarmInput::Reserved(key).into()),
+//!             ClientOutput::Swarm(SwarmOutput::Keep { .. }) => blocks += 1,
+//!             ClientOutput::Swarm(SwarmOutput::Hash(key)) => answer(SwarmInput::PieceHashed { key, matches: true }.into()),
+//!             ClientOutput::Swarm(SwarmOutput::Write(key)) => answer(SwarmInput::PieceWritten(key).into()),
+//!             ClientOutput::FinishFile { file, .. } => answer(ClientInput::FileFinished { torrent, file }),
+//!             ClientOutput::Close { .. } => answer(ClientInput::Closed { torrent }),
+//!             ClientOutput::Swarm(SwarmOutput::HangUp { .. }) => inputs.push_back((1 - at, SwarmInput::Disconnected { conn }.into())),
+//!             ClientOutput::Event(ClientEvent::State { state, .. }) if at == 1 => last = Some(state),
 //!             _ => {}
 //!         }
 //!     }

@@ -1,7 +1,7 @@
 //! The memory of started pieces, and the files: `name.part` until all of a file is verified and durable.
 
-use dunlin_base::{BlockRef, FileIndex, PieceIndex};
-use dunlin_engine::io::{Input, LocalError, Output};
+use dunlin_base::{BlockRef, FileIndex, PieceIndex, TorrentId};
+use dunlin_engine::io::{ClientInput, LocalError, SwarmInput, SwarmOutput};
 use dunlin_metainfo::{BLOCK_LENGTH, Content, ExpectedPiece};
 use sha1::{Digest, Sha1};
 use std::collections::BTreeMap;
@@ -40,39 +40,45 @@ impl Files {
         self.content.geometry.pieces()
     }
 
-    /// Carries out what is asked of memory and files, and returns the answer.
-    pub(crate) fn carry_out(&mut self, output: Output) -> Option<Input> {
+    /// Carries out what is asked of memory and pieces, and returns the answer.
+    pub(crate) fn carry_out(&mut self, output: SwarmOutput) -> Option<SwarmInput> {
         Some(match output {
-            Output::Reserve { key, bytes, .. } => {
+            SwarmOutput::Reserve { key, bytes, .. } => {
                 let held: usize = self.started.values().map(Vec::len).sum();
                 if held > 0 && held as u64 + u64::from(bytes) > self.memory {
                     self.refused = true;
-                    return Some(Input::NoMemory(key));
+                    return Some(SwarmInput::NoMemory(key));
                 }
                 let length = self.content.geometry.data_len(key.piece) as usize;
                 self.started.insert(key.piece, vec![0; length]);
-                Input::Reserved(key)
+                SwarmInput::Reserved(key)
             }
-            Output::Release(key) => {
+            SwarmOutput::Release(key) => {
                 self.started.remove(&key.piece);
-                return std::mem::take(&mut self.refused).then_some(Input::MemoryFree);
+                return std::mem::take(&mut self.refused).then_some(SwarmInput::MemoryFree);
             }
-            Output::Hash(key) => Input::PieceHashed { key, matches: self.matches(key.piece) },
-            Output::Digest(key) => {
+            SwarmOutput::Hash(key) => {
+                SwarmInput::PieceHashed { key, matches: self.matches(key.piece) }
+            }
+            SwarmOutput::Digest(key) => {
                 let blocks = self.started[&key.piece].chunks(BLOCK_LENGTH as usize);
                 let digests = blocks.map(|block| self.digests.hash_one(block)).collect();
-                Input::BlockDigests { key, digests }
+                SwarmInput::BlockDigests { key, digests }
             }
-            Output::Write(key) => match self.write(key.piece) {
-                Ok(()) => Input::PieceWritten(key),
-                Err(error) => Input::DiskFailed { key, error: local(&error) },
-            },
-            Output::FinishFile { torrent, file } => match self.finish(file) {
-                Ok(()) => Input::FileFinished { torrent, file },
-                Err(error) => Input::FileFailed { torrent, file, error: local(&error) },
+            SwarmOutput::Write(key) => match self.write(key.piece) {
+                Ok(()) => SwarmInput::PieceWritten(key),
+                Err(error) => SwarmInput::DiskFailed { key, error: local(&error) },
             },
             other => unreachable!("a download from given peers never needs {other:?}"),
         })
+    }
+
+    /// A file whose pieces are all written gets its name; returns the answer.
+    pub(crate) fn finish(&mut self, torrent: TorrentId, file: FileIndex) -> ClientInput {
+        match self.rename(file) {
+            Ok(()) => ClientInput::FileFinished { torrent, file },
+            Err(error) => ClientInput::FileFailed { torrent, file, error: local(&error) },
+        }
     }
 
     fn path(&self, file: FileIndex, end: &str) -> PathBuf {
@@ -142,7 +148,7 @@ impl Files {
     }
 
     /// Every byte is durable before the file has its name.
-    fn finish(&mut self, file: FileIndex) -> io::Result<()> {
+    fn rename(&mut self, file: FileIndex) -> io::Result<()> {
         let Some(open) = self.open.get(&file) else { return Ok(()) };
         open.sync_all()?;
         fs::rename(self.path(file, ".part"), self.path(file, ""))

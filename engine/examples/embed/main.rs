@@ -15,8 +15,10 @@ mod wire;
 
 use dunlin_base::{Bitfield, BlockRef, ConnId, PeerId, Time, TorrentId};
 use dunlin_engine::client::{Client, ClientConfig};
-use dunlin_engine::io::{AddTorrent, Command, Event, Input, Limits, Output};
-use dunlin_engine::io::{Source, TorrentState};
+use dunlin_engine::io::{
+    AddTorrent, ClientEvent, ClientInput, ClientOutput, Command, Limits, Source, SwarmInput,
+    SwarmOutput, TorrentState,
+};
 use dunlin_metainfo::{BLOCK_LENGTH, Torrent};
 use dunlin_wire::{encode_into, encode_piece_header};
 use files::{Files, local};
@@ -40,7 +42,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Download {
     client: Client,
-    inputs: VecDeque<Input>,
+    inputs: VecDeque<ClientInput>,
     began: Instant,
     done: bool,
     streams: BTreeMap<ConnId, TcpStream>,
@@ -84,7 +86,7 @@ pub fn download(
     };
     let mut download = Download {
         client: Client::new(ClientConfig { seed, memory, ..ClientConfig::default() }),
-        inputs: VecDeque::from([Input::Command(Command::Add(Box::new(add)))]),
+        inputs: VecDeque::from([Command::Add(Box::new(add)).into()]),
         began: Instant::now(),
         done: false,
         streams: BTreeMap::new(),
@@ -114,7 +116,7 @@ impl Download {
                 heard = Instant::now();
                 self.arrived(arrival);
             } else {
-                self.inputs.push_back(Input::Timeout);
+                self.inputs.push_back(ClientInput::Timeout);
             }
             if heard.elapsed() > PATIENCE {
                 return Err("no peer sends anything; check their addresses, or name others".into());
@@ -130,71 +132,89 @@ impl Download {
     fn arrived(&mut self, arrival: Arrival) {
         match arrival {
             Arrival::Failed(remote) => {
-                self.inputs.push_back(Input::DialFailed { torrent: TORRENT, remote });
+                self.inputs.push_back(SwarmInput::DialFailed { torrent: TORRENT, remote }.into());
             }
             Arrival::Dialled(conn, remote, stream) => {
                 self.streams.insert(conn, stream);
-                self.inputs.push_back(Input::Connected { torrent: TORRENT, conn, remote });
+                self.inputs
+                    .push_back(SwarmInput::Connected { torrent: TORRENT, conn, remote }.into());
             }
             // What was read before we hung up.
             Arrival::Input(conn, ..) if !self.streams.contains_key(&conn) => {}
             Arrival::Input(conn, input, data) => {
                 match input {
-                    Input::BlockArrived { block, .. } => {
+                    SwarmInput::BlockArrived { block, .. } => {
                         _ = self.parked.insert((conn, block), data)
                     }
-                    Input::Disconnected { .. } => self.close(conn),
+                    SwarmInput::Disconnected { .. } => self.close(conn),
                     _ => {}
                 }
-                self.inputs.push_back(input);
+                self.inputs.push_back(input.into());
             }
         }
     }
 
-    fn carry_out(&mut self, output: Output) -> Result<(), Box<dyn Error>> {
+    fn carry_out(&mut self, output: ClientOutput) -> Result<(), Box<dyn Error>> {
+        match output {
+            ClientOutput::Swarm(output) => self.carry_out_swarm(output),
+            ClientOutput::Open { torrent, .. } => {
+                self.files.create()?;
+                let have = Bitfield::new(self.files.pieces());
+                self.inputs.push_back(ClientInput::Opened { torrent, have, resumed: 0 });
+            }
+            ClientOutput::FinishFile { torrent, file } => {
+                self.inputs.push_back(self.files.finish(torrent, file));
+            }
+            ClientOutput::Close { torrent } => {
+                self.inputs.push_back(ClientInput::Closed { torrent });
+            }
+            // What the user wants to know.
+            ClientOutput::Event(ClientEvent::State { state: TorrentState::Done, .. }) => {
+                self.done = true;
+            }
+            ClientOutput::Event(ClientEvent::State {
+                state: TorrentState::Failed, reason, ..
+            }) => return Err(reason.unwrap_or_default().into()),
+            ClientOutput::Event(event) => eprintln!("{event:?}"),
+            other => unreachable!("a download from given peers never needs {other:?}"),
+        }
+        Ok(())
+    }
+
+    fn carry_out_swarm(&mut self, output: SwarmOutput) {
         match output {
             // The wire.
-            Output::Dial { remote, .. } => wire::dial(remote, self.to_us.clone()),
-            Output::HangUp { conn, .. } => self.close(conn),
-            Output::SendHandshake { conn, handshake } => self.send(conn, &handshake.encode()),
-            Output::Send { conn, message } => {
+            SwarmOutput::Dial { remote, .. } => wire::dial(remote, self.to_us.clone()),
+            SwarmOutput::HangUp { conn, .. } => self.close(conn),
+            SwarmOutput::SendHandshake { conn, handshake } => self.send(conn, &handshake.encode()),
+            SwarmOutput::Send { conn, message } => {
                 let mut bytes = Vec::new();
                 encode_into(&message, &mut bytes);
                 self.send(conn, &bytes);
             }
-            Output::Serve { conn, block } => match self.files.read(block) {
+            SwarmOutput::Serve { conn, block } => match self.files.read(block) {
                 Ok(data) => {
                     let mut bytes = Vec::new();
                     encode_piece_header(block, &mut bytes);
                     self.send(conn, &[bytes, data].concat());
-                    self.inputs.push_back(Input::BlockSent { conn, block });
+                    self.inputs.push_back(SwarmInput::BlockSent { conn, block }.into());
                 }
                 Err(error) => {
                     let error = local(&error);
-                    self.inputs.push_back(Input::ServeFailed { conn, block, error });
+                    self.inputs.push_back(SwarmInput::ServeFailed { conn, block, error }.into());
                 }
             },
-            // Memory and files.
-            Output::OpenTorrent { torrent, .. } => {
-                self.files.create()?;
-                let have = Bitfield::new(self.files.pieces());
-                self.inputs.push_back(Input::Opened { torrent, have, resumed: 0 });
-            }
-            Output::Keep { conn, block } => {
+            // Memory and pieces.
+            SwarmOutput::Keep { conn, block } => {
                 let data = self.parked.remove(&(conn, block)).unwrap_or_default();
                 self.files.keep(block, &data);
             }
-            Output::Drop { conn, block } => _ = self.parked.remove(&(conn, block)),
-            Output::Close { torrent } => self.inputs.push_back(Input::Closed { torrent }),
-            // What the user wants to know.
-            Output::Event(Event::State { state: TorrentState::Done, .. }) => self.done = true,
-            Output::Event(Event::State { state: TorrentState::Failed, reason, .. }) => {
-                return Err(reason.unwrap_or_default().into());
+            SwarmOutput::Drop { conn, block } => _ = self.parked.remove(&(conn, block)),
+            SwarmOutput::Event(event) => eprintln!("{event:?}"),
+            other => {
+                self.inputs.extend(self.files.carry_out(other).map(ClientInput::Swarm));
             }
-            Output::Event(event) => eprintln!("{event:?}"),
-            other => self.inputs.extend(self.files.carry_out(other)),
         }
-        Ok(())
     }
 
     /// A connection that takes nothing ends: its thread then reports that it is gone.

@@ -1,7 +1,7 @@
 //! A thread for each connection: it dials, and reads until the end.
 
 use dunlin_base::{ConnId, Endpoint};
-use dunlin_engine::io::Input;
+use dunlin_engine::io::SwarmInput;
 use dunlin_wire::{Frame, Framer, FramerLimits, PieceMode};
 use std::io::Read;
 use std::net::TcpStream;
@@ -20,7 +20,7 @@ pub(crate) enum Arrival {
     /// A connection, and its sending side.
     Dialled(ConnId, Endpoint, TcpStream),
     /// Something came; of a block its bytes, too.
-    Input(ConnId, Input, Vec<u8>),
+    Input(ConnId, SwarmInput, Vec<u8>),
 }
 
 /// Dials a peer.
@@ -54,22 +54,24 @@ fn read(conn: ConnId, mut stream: TcpStream, arrivals: &SyncSender<Arrival>) {
     loop {
         let length = stream.read(&mut buffer).unwrap_or(0);
         if length == 0 {
-            hand_over(Input::Disconnected { conn }, Vec::new());
+            hand_over(SwarmInput::Disconnected { conn }, Vec::new());
             return;
         }
         let mut bytes = &buffer[..length];
         loop {
             let (input, data) = match framer.next_frame(&mut bytes) {
                 Ok(Some(Frame::Handshake(handshake))) => {
-                    (Input::Handshake { conn, handshake }, Vec::new())
+                    (SwarmInput::Handshake { conn, handshake }, Vec::new())
                 }
-                Ok(Some(Frame::Message(message))) => (Input::Message { conn, message }, Vec::new()),
+                Ok(Some(Frame::Message(message))) => {
+                    (SwarmInput::Message { conn, message }, Vec::new())
+                }
                 Ok(Some(Frame::Piece { range, data })) => {
-                    (Input::BlockArrived { conn, block: range }, data.to_vec())
+                    (SwarmInput::BlockArrived { conn, block: range }, data.to_vec())
                 }
                 Ok(Some(Frame::PieceHeader { .. } | Frame::Payload { .. }) | None) => break,
                 Err(_) => {
-                    hand_over(Input::Malformed { conn }, Vec::new());
+                    hand_over(SwarmInput::Malformed { conn }, Vec::new());
                     return;
                 }
             };

@@ -3,9 +3,10 @@
 
 use super::Client;
 use super::eviction;
-use crate::io::{HangUpReason, Reason};
 use crate::swarm::address::source_of;
+use crate::swarm::io::HangUpReason;
 use crate::swarm::torrent::Torrent;
+use crate::wake::Reason;
 use dunlin_base::{ConnId, Endpoint, Time, TorrentId};
 use std::time::Duration;
 

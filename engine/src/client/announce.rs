@@ -4,7 +4,9 @@
 use super::Client;
 use super::candidates::{MAX_KNOWN, PeerSource};
 use crate::client::announcer::{AnnounceRules, Announcer, Identity};
-use crate::io::{AddTorrent, AnnounceNews, Event, HangUpReason, Output, Reason, TrackerIndex};
+use crate::client::io::{AddTorrent, AnnounceNews, ClientEvent, ClientOutput, TrackerIndex};
+use crate::swarm::io::HangUpReason;
+use crate::wake::Reason;
 use dunlin_base::{Rng, Time, TorrentId};
 use dunlin_metainfo::InfoHashes;
 use dunlin_tracker::{AnnounceFailure, AnnounceReply};
@@ -51,7 +53,7 @@ impl Client {
         for (number, announcer) in (0..count).zip(&mut entry.announcers) {
             // Who listens nowhere still has to name a port; nobody uses the first one.
             while let Some(asked) = announcer.due(now, totals, port.max(1), num_want) {
-                outputs.push(Output::Announce {
+                outputs.push(ClientOutput::Announce {
                     torrent: id,
                     tracker: TrackerIndex(asked.tracker * count + number),
                     url: asked.url,
@@ -60,7 +62,7 @@ impl Client {
             }
         }
         let next = entry.announcers.iter().filter_map(Announcer::next).min();
-        outputs.into_iter().for_each(|output| self.session.push(output));
+        outputs.into_iter().for_each(|output| self.push(output));
         if let Some(at) = next {
             self.session.timers().by(Reason::Announce, at);
         }
@@ -101,7 +103,7 @@ impl Client {
             Err(failure) => Err(failure.to_string()),
         };
         let news = AnnounceNews { url: answered.url, event: answered.event, result };
-        self.event(Event::Announced { torrent: id, news });
+        self.event(ClientEvent::Announced { torrent: id, news });
         self.announce(now, id);
     }
 

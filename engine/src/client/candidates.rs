@@ -1,10 +1,10 @@
 //! Peers that may be dialled, of one torrent: who named them, what their dials came to, and who is next.
 
-use crate::io::Reason;
 use crate::swarm::address::{canonical, is_dialable};
 use crate::swarm::context::SessionContext;
 use crate::swarm::peer_list::{Known, PeerList};
 use crate::swarm::torrent::Torrent;
+use crate::wake::Reason;
 use dunlin_base::{ConnId, Endpoint, Time};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;

@@ -6,10 +6,11 @@ use super::candidates::PeerSource;
 use super::layers::LayerFetch;
 use super::torrent_entry::{PendingClose, Storage, TorrentEntry};
 use crate::client::announcer::Announcer;
-use crate::config::PieceOrder;
-use crate::io::{
-    AddTorrent, Command, HangUpReason, Output, Priority, SeedGoal, Source, TorrentState,
+use crate::client::io::{
+    AddTorrent, ClientOutput, Command, Priority, SeedGoal, Source, TorrentState,
 };
+use crate::config::PieceOrder;
+use crate::swarm::io::HangUpReason;
 use crate::swarm::priorities::PiecePriorities;
 use crate::swarm::torrent::{Requests, SwarmName, TorrentParams};
 use dunlin_base::{Bitfield, Time, TorrentId};
@@ -21,6 +22,9 @@ impl Client {
         match command {
             Command::Stop => self.stop(now),
             Command::Add(add) => self.add(now, &add),
+            Command::Remove(id) if !self.torrents.contains_key(&id) => {
+                self.push(ClientOutput::Removed { torrent: id });
+            }
             Command::Remove(id) => self.end(now, id, PendingClose::Remove, HangUpReason::Stopping),
             Command::Pause(id) => self.pause(now, id),
             Command::Resume(id) => self.resume(now, id),
@@ -120,7 +124,7 @@ impl Client {
         let Some(metainfo) = entry.metainfo.clone() else { return };
         entry.storage = Storage::Opening;
         let wanted = entry.wanted_files();
-        self.session.push(Output::OpenTorrent { torrent: id, metainfo, wanted });
+        self.push(ClientOutput::Open { torrent: id, metainfo, wanted });
         self.set_state(id, TorrentState::Checking, None);
     }
 
@@ -172,7 +176,7 @@ impl Client {
         // Of which priority a wanted file is, is no business of the storage; that all changes at once
         // is: its answer is the moment.
         if open || entry.storage == Storage::Opening && wanted != before {
-            self.session.push(Output::Want { torrent: id, wanted });
+            self.push(ClientOutput::Want { torrent: id, wanted });
         }
     }
 

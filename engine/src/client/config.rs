@@ -1,7 +1,7 @@
 //! The configuration of a client.
 
 use crate::client::extension::Extension;
-use crate::io::Limits;
+use crate::swarm::rate_limit::Limits;
 use std::time::Duration;
 
 /// Connections of one torrent on the internet, dialled and accepted, unless configured otherwise

@@ -5,10 +5,11 @@ use super::Client;
 use super::candidates::Ended;
 use super::internet_peer::{Early, InternetPeer};
 use super::internet_torrent::{has_all, is_useless};
-use crate::io::{HangUpReason, Output, Reason};
 use crate::swarm::address::{canonical, ip_of};
+use crate::swarm::io::{HangUpReason, SwarmOutput};
 use crate::swarm::peer::Peer;
 use crate::swarm::torrent::{Violation, spend};
+use crate::wake::Reason;
 use dunlin_base::{BlockRef, ConnId, Endpoint, Time, TorrentId};
 use dunlin_metainfo::MAX_PIECES;
 use dunlin_wire::{Handshake, Message};
@@ -52,7 +53,7 @@ impl Client {
         self.session.expire_bans(now);
         if !self.session.shuts_out(remote) && !self.makes_room(now, remote) {
             let reason = HangUpReason::Crowded;
-            self.session.push(Output::HangUp { conn, reason });
+            self.session.push(SwarmOutput::HangUp { conn, reason });
             return;
         }
         if self.session.incoming(now, conn, remote) {

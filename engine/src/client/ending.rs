@@ -4,7 +4,9 @@
 use super::Client;
 use super::torrent_entry::{PendingClose, Storage, TorrentEntry};
 use crate::client::announcer::{AnnounceTotals, Announcer};
-use crate::io::{Event, HangUpReason, Output, Reason};
+use crate::client::io::{ClientEvent, ClientOutput};
+use crate::swarm::io::HangUpReason;
+use crate::wake::Reason;
 use dunlin_base::{Endpoint, Time, TorrentId};
 use std::time::Duration;
 
@@ -78,7 +80,8 @@ impl Client {
         entry.peers.extend(sockets);
         let totals = internet.transfers.totals();
         if !totals.is_empty() {
-            self.session.push(Output::Event(Event::PeerTotals { torrent: id, totals }));
+            let event = ClientEvent::PeerTotals { torrent: id, totals };
+            self.outputs.push(&mut self.session, event.into());
         }
         self.session.end_torrent(id);
         match (entry.pending_close, entry.storage) {
@@ -90,7 +93,7 @@ impl Client {
             // What is being opened is closed, too: a check of many files takes long.
             (_, Storage::Open | Storage::Opening) => {
                 entry.storage = Storage::Closing;
-                self.session.push(Output::Close { torrent: id });
+                self.push(ClientOutput::Close { torrent: id });
             }
             _ => self.closed(now, id),
         }
@@ -117,6 +120,7 @@ impl Client {
         if self.stopping.is_none() {
             self.torrents.remove(&id);
             self.ending.remove(&id);
+            self.push(ClientOutput::Removed { torrent: id });
         }
     }
 
@@ -156,7 +160,7 @@ impl Client {
         if told || now >= deadline {
             self.stopped = self.torrents.values().all(|entry| entry.storage == Storage::Closed);
             if self.stopped {
-                self.event(Event::Stopped);
+                self.event(ClientEvent::Stopped);
             }
         } else {
             self.session.timers().by(Reason::Announce, deadline);

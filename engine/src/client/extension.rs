@@ -5,7 +5,7 @@
 
 use super::Client;
 use super::internet_peer::InternetPeer;
-use crate::io::Output;
+use crate::swarm::io::SwarmOutput;
 use bytes::Bytes;
 use dunlin_base::{ConnId, Time, TorrentId};
 use dunlin_wire::extended::MetadataMessage;
@@ -93,7 +93,7 @@ impl ExtensionContext<'_> {
         let id = self.client.peers.get(&self.conn).map_or(0, |known| known.extension_id(self.name));
         if id != 0 {
             let message = Message::Extended { id, payload };
-            self.client.session.push(Output::Send { conn: self.conn, message });
+            self.client.session.push(SwarmOutput::Send { conn: self.conn, message });
         }
     }
 

@@ -7,8 +7,8 @@ use super::Client;
 use super::candidates::PeerSource;
 use super::extension::{Extension, ExtensionContext, ExtensionEvent};
 use super::internet_torrent::InternetTorrent;
-use crate::io::Output;
 use crate::swarm::address::{canonical, ip_of, source_of};
+use crate::swarm::io::SwarmOutput;
 use crate::swarm::peer::MAX_QUEUED;
 use crate::swarm::torrent::Violation;
 use bytes::Bytes;
@@ -81,7 +81,7 @@ impl Client {
         };
         let payload = handshake.encode();
         let message = Message::Extended { id: extended::HANDSHAKE, payload };
-        self.session.push(Output::Send { conn, message });
+        self.session.push(SwarmOutput::Send { conn, message });
     }
 
     /// Everybody receives whether we want anything, when that has changed (BEP 21).
@@ -106,7 +106,7 @@ impl Client {
         for (conn, id) in agreed {
             let payload = extended::write_upload_only(upload_only);
             let message = Message::Extended { id, payload };
-            self.session.push(Output::Send { conn, message });
+            self.session.push(SwarmOutput::Send { conn, message });
         }
     }
 
@@ -199,7 +199,7 @@ impl Client {
                 let range = *range;
                 if !known.v2 || known.hashes_asked >= MAX_HASH_REQUESTS {
                     let message = Message::HashReject(range);
-                    self.session.push(Output::Send { conn, message });
+                    self.session.push(SwarmOutput::Send { conn, message });
                     let torrent = self.session.torrent_mut(id);
                     torrent.map_or(Ok(()), |torrent| torrent.asked_in_vain(now, conn))?;
                     return Ok(None);

@@ -2,9 +2,9 @@
 
 use super::Client;
 use super::torrent_entry::{PendingClose, Storage, TorrentEntry};
-use crate::io::{
-    Event, HangUpReason, LocalError, Output, Priority, Reason, SeedGoal, TorrentState,
-};
+use crate::client::io::{ClientEvent, ClientOutput, Priority, SeedGoal, TorrentState};
+use crate::swarm::io::{HangUpReason, LocalError};
+use crate::wake::Reason;
 use dunlin_base::{Bitfield, FileIndex, PieceIndex, Time, TorrentId};
 use dunlin_metainfo::Geometry;
 use std::time::Duration;
@@ -149,7 +149,7 @@ impl Client {
     /// Gives a file its name, once.
     fn finish(&mut self, id: TorrentId, file: FileIndex) {
         if self.torrents.get_mut(&id).is_some_and(|entry| entry.finishing.insert(file)) {
-            self.session.push(Output::FinishFile { torrent: id, file });
+            self.push(ClientOutput::FinishFile { torrent: id, file });
         }
     }
 
@@ -171,7 +171,7 @@ impl Client {
                     links = entry.whole_files();
                 }
             }
-            self.event(Event::FileComplete { torrent: id, file });
+            self.event(ClientEvent::FileComplete { torrent: id, file });
             for link in links {
                 self.finish(id, link);
             }

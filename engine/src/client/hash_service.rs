@@ -3,7 +3,8 @@
 use super::Client;
 use super::layers;
 use super::torrent_entry::TorrentEntry;
-use crate::io::Output;
+use crate::client::io::ClientOutput;
+use crate::swarm::io::SwarmOutput;
 use dunlin_base::{ConnId, PieceIndex, PieceKey, TorrentId};
 use dunlin_metainfo::merkle::{FileTree, Node as TreeNode};
 use dunlin_wire::{HashRange, Message};
@@ -38,7 +39,7 @@ impl Client {
         let askers = service.waiting.entry(piece).or_default();
         askers.push((conn, range));
         if askers.len() == 1 {
-            self.session.push(Output::HashBlocks(PieceKey { torrent: id, piece }));
+            self.push(ClientOutput::HashBlocks(PieceKey { torrent: id, piece }));
         }
     }
 
@@ -69,7 +70,7 @@ impl Client {
             Some(nodes) => Message::Hashes { range, hashes: nodes.concat().into() },
             None => Message::HashReject(range),
         };
-        self.session.push(Output::Send { conn, message });
+        self.session.push(SwarmOutput::Send { conn, message });
     }
 }
 

@@ -5,7 +5,9 @@ use super::Client;
 use super::layers::{Answer, LayerFetch};
 use super::metadata::MetadataFetch;
 use super::torrent_entry::PendingClose;
-use crate::io::{Event, HangUpReason, Output, Reason, TorrentState};
+use crate::client::io::{ClientEvent, TorrentState};
+use crate::swarm::io::{HangUpReason, SwarmOutput};
+use crate::wake::Reason;
 use bytes::Bytes;
 use dunlin_base::{ConnId, Time, TorrentId};
 use dunlin_metainfo::{PathRules, Torrent};
@@ -76,7 +78,7 @@ impl Client {
             }
         };
         for (conn, message) in sends {
-            self.session.push(Output::Send { conn, message });
+            self.session.push(SwarmOutput::Send { conn, message });
         }
         if let Some(at) = wake {
             self.session.timers().by(Reason::Refresh, at);
@@ -157,7 +159,7 @@ impl Client {
         entry.layers = None;
         entry.geometry = Some(metainfo.geometry(super::BLOCK_LENGTH));
         entry.metainfo = Some(metainfo.clone());
-        self.event(Event::Metadata { torrent: id, metainfo });
+        self.event(ClientEvent::Metadata { torrent: id, metainfo });
         self.open(id);
     }
 

@@ -1,7 +1,7 @@
 //! How much each peer gave and took, for reports. Bounded, however many connect.
 
 use crate::client::internet_peer::InternetPeer;
-use crate::io::PeerTotal;
+use crate::client::io::PeerTotal;
 use crate::swarm::address::ip_of;
 use crate::swarm::peer::Peer;
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! A torrent at a glance.
 
 use super::Client;
-use crate::io::{TorrentState, TorrentView};
+use crate::client::io::{TorrentState, TorrentView};
 use crate::swarm::peer::Pieces;
 use dunlin_base::{Rate, Time, TorrentId};
 

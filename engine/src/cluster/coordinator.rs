@@ -26,8 +26,9 @@ mod start;
 mod swarm;
 mod vain;
 
+use crate::cluster::io::{CoordinatorInput, CoordinatorOutput};
 use crate::cluster::{OnConflict, Rules, Sets, SwarmTable, TrackerMap, TrackerOrder, Tree};
-use crate::io::{CoordinatorOutput, Reason, Wake};
+use crate::wake::{Reason, Wake};
 use dunlin_base::{Rank, Rng, Time};
 use dunlin_control::{Control, Location, Register, ShutdownReason};
 pub use loads::LOAD_WAIT;
@@ -73,38 +74,6 @@ pub struct CoordinatorConfig {
     pub silence: Duration,
     /// The seed of the random order.
     pub seed: u64,
-}
-
-/// What the world tells the coordinator.
-#[derive(Clone, Debug)]
-pub enum CoordinatorInput {
-    /// A peer's message.
-    Message {
-        /// The peer.
-        from: Rank,
-        /// What it says.
-        message: Control,
-    },
-    /// The time that `next_timeout` named has come. Early calls do no harm.
-    Timeout,
-    /// The world knows that this rank is gone.
-    Lost {
-        /// The rank.
-        rank: Rank,
-    },
-    /// A rank has said that it stops: it will not come back.
-    Withdrawn {
-        /// The rank.
-        rank: Rank,
-    },
-    /// The world has heard this rank, though it has nothing to say to the tracker: it lives. A rank whose
-    /// processor is taken by others may be late with its own sign of life.
-    Heard {
-        /// The rank.
-        rank: Rank,
-    },
-    /// A person wants the run to stop.
-    Interrupt,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -222,7 +191,7 @@ impl Coordinator {
             CoordinatorInput::Timeout => self.expire(now),
             CoordinatorInput::Lost { rank } => self.mark_dead(rank),
             CoordinatorInput::Withdrawn { rank } => self.withdraw(rank),
-            CoordinatorInput::Heard { rank } => self.received(now, rank),
+            CoordinatorInput::Alive { rank } => self.received(now, rank),
             CoordinatorInput::Interrupt => {
                 self.outcome.interrupted = true;
                 self.end(&ShutdownReason::Interrupted);

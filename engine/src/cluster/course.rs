@@ -1,7 +1,6 @@
 //! The classic algorithm: one request in flight, every member of the swarm may be asked, and a refusal is
 //! remembered for (peer, piece) until the next refresh.
 
-use crate::io::Reason;
 use crate::swarm::config::Availability;
 use crate::swarm::context::SessionContext;
 use crate::swarm::partials::Stage;
@@ -10,6 +9,7 @@ use crate::swarm::peer_list::Known;
 use crate::swarm::requests::MIN_DEADLINE;
 use crate::swarm::sources::SourceView;
 use crate::swarm::torrent::{RequestPolicy, Torrent};
+use crate::wake::Reason;
 use dunlin_base::{ConnId, Endpoint, PieceIndex, Rate, Time};
 
 /// The classic way to ask for the blocks of one torrent.

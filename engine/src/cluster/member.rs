@@ -11,18 +11,23 @@
 mod dial;
 mod link;
 mod own;
+mod progress;
 mod refresh;
 mod stall;
 mod unfinished;
 
 use super::profile::MemberRules;
+use crate::cluster::io::{MemberEvent, MemberInput, MemberOutput};
 use crate::config::Config;
-use crate::io::{Command, Event, Input, Limits, LocalError, Output, Reason, Wake};
-use crate::stats::{Progress, Stats};
+use crate::stats::Stats;
 use crate::swarm::context::DriverEvent;
+use crate::swarm::io::{LocalError, SwarmInput};
+use crate::swarm::outputs::OutputQueue;
 use crate::swarm::priorities::PiecePriorities;
+use crate::swarm::rate_limit::Limits;
 use crate::swarm::session::Session;
 use crate::swarm::torrent::{SwarmName, TorrentParams};
+use crate::wake::{Reason, Wake};
 use dunlin_base::{Bitfield, Endpoint, FileIndex, PieceIndex, Rng, Time, TorrentId};
 use dunlin_control::{Control, FailedFile, Load, Register, Start, Swarm, TorrentAssignment, Want};
 use dunlin_metainfo::{Geometry, SetInfo, cluster_block_length};
@@ -71,6 +76,7 @@ struct MemberTorrent {
 #[derive(Debug)]
 pub struct Member {
     session: Session,
+    outputs: OutputQueue<MemberOutput>,
     config: Config,
     rules: MemberRules,
     register: Option<Register>,
@@ -95,6 +101,7 @@ impl Member {
         let rng = Rng::fork(config.seed, u64::from(config.rank.0));
         Member {
             session: Session::new(config.swarm_config(), Limits::default(), rng),
+            outputs: OutputQueue::new(),
             rules: config.member_rules(),
             config,
             register: None,
@@ -112,39 +119,43 @@ impl Member {
     }
 
     /// One input. Drain [`Member::poll`] before the next.
-    pub fn handle(&mut self, now: Time, input: Input) {
+    pub fn handle(&mut self, now: Time, input: MemberInput) {
         if self.stopped {
             return;
         }
         match input {
-            Input::Timeout => self.timeout(now),
-            Input::Command(Command::Stop) => self.stop(now),
-            Input::Checked(mut register) => {
+            MemberInput::Timeout => self.timeout(now),
+            MemberInput::Stop => self.stop(now),
+            MemberInput::Checked(mut register) => {
                 register.awaits_answers = self.rules.awaits_answers;
                 self.register = Some((*register).clone());
                 self.send_control(now, Control::Register(register));
             }
-            Input::Control(message) => self.control(now, message),
-            Input::Opened { torrent, have, resumed } => self.opened(now, torrent, have, resumed),
-            Input::OpenFailed { torrent, error } => self.open_failed(now, torrent, &error),
-            Input::FileFinished { torrent, file } => self.file_finished(now, torrent, file),
-            Input::FileFailed { torrent, file, error } => {
+            MemberInput::Control(message) => self.control(now, message),
+            MemberInput::Opened { torrent, have, resumed } => {
+                self.opened(now, torrent, have, resumed)
+            }
+            MemberInput::OpenFailed { torrent, error } => self.open_failed(now, torrent, &error),
+            MemberInput::FileFinished { torrent, file } => self.file_finished(now, torrent, file),
+            MemberInput::FileFailed { torrent, file, error } => {
                 self.fail_file(now, torrent, file, &error.message);
             }
-            Input::LinkFailed { torrent, file, error } => {
+            MemberInput::LinkFailed { torrent, file, error } => {
                 self.link_failed(now, torrent, file, &error);
             }
-            Input::TreeFinished { failed } => self.tree_finished(failed),
-            Input::DialFailed { torrent, remote } => self.dial_failed(now, torrent, remote),
-            other => self.session.handle(now, other),
+            MemberInput::TreeFinished { failed } => self.tree_finished(failed),
+            MemberInput::Swarm(SwarmInput::DialFailed { torrent, remote }) => {
+                self.dial_failed(now, torrent, remote);
+            }
+            MemberInput::Swarm(input) => self.session.handle(now, input),
         }
         self.drain(now);
         self.finish_if_complete(now);
     }
 
     /// The next thing to do, until `None`.
-    pub fn poll(&mut self) -> Option<Output> {
-        self.session.poll()
+    pub fn poll(&mut self) -> Option<MemberOutput> {
+        self.outputs.poll(&mut self.session)
     }
 
     /// When to call again for the time's sake, and why.
@@ -159,37 +170,6 @@ impl Member {
         self.session.stats()
     }
 
-    /// How far it is with what it wants.
-    #[must_use]
-    pub fn progress(&self) -> Progress {
-        let mut progress = Progress { complete: self.complete, ..Progress::default() };
-        for (id, entry) in self.torrents.iter().filter(|(_, entry)| entry.assignment.wants) {
-            let pieces = u64::from(entry.assignment.pieces);
-            progress.pieces_wanted += pieces;
-            progress.pieces_have += match (entry.phase, self.session.torrent(*id)) {
-                (TorrentPhase::Running | TorrentPhase::Done, Some(torrent)) => {
-                    u64::from(torrent.have.count())
-                }
-                _ => 0,
-            };
-        }
-        progress
-    }
-
-    /// Whether no piece comes before a finished file has its name: all that was looked up is here, and
-    /// what waits for its turn is looked up after that.
-    #[must_use]
-    pub fn waits_for_files(&self) -> bool {
-        let wanted = self.torrents.iter().filter(|(_, entry)| entry.assignment.wants);
-        wanted.into_iter().all(|(id, entry)| match entry.phase {
-            TorrentPhase::LookingUp | TorrentPhase::Opening => false,
-            TorrentPhase::Running => {
-                self.session.torrent(*id).is_none_or(|torrent| !torrent.downloads())
-            }
-            TorrentPhase::Waiting | TorrentPhase::Linking | TorrentPhase::Done => true,
-        })
-    }
-
     /// What it could not get, so far.
     #[must_use]
     pub fn failed(&self) -> &[FailedFile] {
@@ -198,12 +178,16 @@ impl Member {
 
     fn send_control(&mut self, now: Time, message: Control) {
         self.last_sent = now;
-        self.session.push(Output::SendControl(message));
+        self.push(MemberOutput::SendControl(message));
         self.session.timers().set(Reason::Alive, now + ALIVE);
     }
 
-    fn event(&mut self, event: Event) {
-        self.session.push(Output::Event(event));
+    fn event(&mut self, event: MemberEvent) {
+        self.push(event.into());
+    }
+
+    fn push(&mut self, output: MemberOutput) {
+        self.outputs.push(&mut self.session, output);
     }
 
     fn control(&mut self, now: Time, message: Control) {
@@ -223,7 +207,7 @@ impl Member {
             Control::Departed { rank } => self.session.departed(now, Endpoint::Rank(rank)),
             Control::Shutdown(reason) => {
                 self.stop(now);
-                self.event(Event::Shutdown(reason));
+                self.event(MemberEvent::Shutdown(reason));
             }
             // What peers say to the tracker is none of ours.
             Control::Checking { .. }
@@ -255,7 +239,7 @@ impl Member {
             .map(|assignment| assignment.names.len() as u64)
             .sum();
         let missing = go.missing.iter().map(|missing| missing.name.clone()).collect();
-        self.event(Event::Started { wanted, missing });
+        self.event(MemberEvent::Started { wanted, missing });
         go.missing.into_iter().for_each(|missing| self.fail(missing));
         let mut wanted = Vec::new();
         for assignment in go.torrents {
@@ -312,7 +296,7 @@ impl Member {
         entry.phase = TorrentPhase::Opening;
         entry.geometry = Some(info.geometry(block_length));
         entry.info = Some(info.clone());
-        self.session.push(Output::Open { torrent: id, info, wants });
+        self.push(MemberOutput::Open { torrent: id, info, wants });
     }
 
     /// Looks up as many torrents as may run at a time: one under the course profile.
@@ -414,7 +398,7 @@ impl Member {
         self.session.add(now, params);
         if wants {
             for file in whole {
-                self.session.push(Output::FinishFile { torrent: id, file });
+                self.push(MemberOutput::FinishFile { torrent: id, file });
             }
             self.watch_for_stalls(now);
         }
@@ -461,7 +445,7 @@ impl Member {
             }
         }
         for file in finished {
-            self.session.push(Output::FinishFile { torrent: id, file });
+            self.push(MemberOutput::FinishFile { torrent: id, file });
         }
         self.count_for_refresh(now, id, piece);
         if self.rules.awaits_answers {
@@ -499,7 +483,7 @@ impl Member {
             return;
         }
         self.linked(now, id, file);
-        self.event(Event::FileComplete { torrent: id, file });
+        self.event(MemberEvent::FileComplete { torrent: id, file });
         self.send_control(now, Control::FileComplete { torrent: id, files: vec![file] });
         self.close_part(now, id);
     }
@@ -511,7 +495,7 @@ impl Member {
 
     fn fail(&mut self, failed: FailedFile) {
         self.failed.push(failed.clone());
-        self.event(Event::FileFailed(failed));
+        self.event(MemberEvent::FileFailed(failed));
     }
 
     fn fail_file(&mut self, now: Time, id: TorrentId, file: FileIndex, reason: &str) {
@@ -551,7 +535,7 @@ impl Member {
         }
         self.complete = true;
         let failed = self.failed.clone();
-        self.event(Event::AllComplete);
+        self.event(MemberEvent::AllComplete);
         self.send_control(now, Control::AllComplete { failed });
     }
 

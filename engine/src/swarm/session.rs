@@ -416,7 +416,7 @@ impl Session {
 }
 
 /// Takes the first of a queue; the room of a long burst is given back with the last.
-fn pop<T>(queue: &mut VecDeque<T>) -> Option<T> {
+pub(crate) fn pop<T>(queue: &mut VecDeque<T>) -> Option<T> {
     let next = queue.pop_front();
     if queue.is_empty() && queue.capacity() > MAX_KEPT {
         queue.shrink_to(MAX_KEPT);

@@ -3,7 +3,7 @@
 use crate::cluster_world::{Setup, World, request};
 use dunlin_base::{BlockRef, PieceIndex, Rank};
 use dunlin_engine::config::{PieceOrder, Profile, SourceOrder};
-use dunlin_engine::io::Event;
+use dunlin_engine::io::MemberEvent;
 use dunlin_wire::Message;
 use std::time::Duration;
 
@@ -67,7 +67,7 @@ fn a_dead_owner_leaves_files_failed_with_a_reason() {
             .events(3)
             .iter()
             .filter_map(|event| match event {
-                Event::FileFailed(failed) => Some(failed.clone()),
+                MemberEvent::FileFailed(failed) => Some(failed.clone()),
                 _ => None,
             })
             .collect();
@@ -136,7 +136,7 @@ fn a_full_disk_for_too_long_fails_with_its_reason() {
     // What was under way when it became full, and then one piece a pause.
     assert!(world.vain < 100 + 10, "{} pieces were fetched in vain", world.vain);
     assert!(world.events(2).iter().any(
-        |event| matches!(event, Event::FileFailed(failed) if failed.reason.contains("disk full"))
+        |event| matches!(event, MemberEvent::FileFailed(failed) if failed.reason.contains("disk full"))
     ));
 }
 

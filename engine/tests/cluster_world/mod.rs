@@ -35,11 +35,14 @@ use dunlin_base::{
     TorrentId,
 };
 use dunlin_control::{Control, OwnedFile, Provenance, Register, Want};
-use dunlin_engine::cluster::coordinator::{Coordinator, CoordinatorConfig, CoordinatorInput};
+use dunlin_engine::cluster::coordinator::{Coordinator, CoordinatorConfig};
 use dunlin_engine::cluster::member::Member;
 use dunlin_engine::cluster::{OnConflict, TrackerMap, TrackerOrder};
 use dunlin_engine::config::{Config, PieceOrder, Profile, RefreshScope, SourceOrder};
-use dunlin_engine::io::{CoordinatorOutput, Event, Input, LocalError, Output};
+use dunlin_engine::io::{
+    CoordinatorInput, CoordinatorOutput, LocalError, MemberEvent, MemberInput, MemberOutput,
+    SwarmEvent, SwarmInput, SwarmOutput,
+};
 use dunlin_engine::swarm::choker::ChokerKind;
 use dunlin_metainfo::{CLUSTER_BLOCK_LENGTH, Geometry, PieceHashes, SetInfo, cluster_block_length};
 use dunlin_simnet::{Delivery, Latency, Network, NetworkConfig, Transfer};
@@ -60,7 +63,7 @@ enum Parcel {
     Piece(TorrentId, BlockRef, bool),
     HangUp(TorrentId),
     /// What the disk says to its own rank.
-    Disk(Input),
+    Disk(MemberInput),
 }
 
 struct Storage {
@@ -77,10 +80,10 @@ pub struct Node {
     storage: BTreeMap<TorrentId, Storage>,
     parked: BTreeMap<(ConnId, BlockRef), bool>,
     next_conn: u64,
-    reserved: BTreeMap<(TorrentId, PieceIndex), u64>,
+    reserved: BTreeMap<PieceKey, u64>,
     /// It stands in the queue for memory and will be told.
     queued: bool,
-    inputs: VecDeque<Input>,
+    inputs: VecDeque<MemberInput>,
     pub lies: bool,
     pub dead: bool,
     pub mute_data: bool,
@@ -89,7 +92,8 @@ pub struct Node {
     /// Percent of the requests to it that are refused without the engine's knowledge.
     pub refuses: u64,
     dice: Rng,
-    pub events: Vec<Event>,
+    pub events: Vec<MemberEvent>,
+    pub swarm_events: Vec<SwarmEvent>,
     pub peak_memory: u64,
 }
 
@@ -242,7 +246,7 @@ impl World {
                 next_conn: 0,
                 reserved: BTreeMap::new(),
                 queued: false,
-                inputs: VecDeque::from([Input::Checked(Box::new(register))]),
+                inputs: VecDeque::from([MemberInput::Checked(Box::new(register))]),
                 lies: false,
                 dead: false,
                 mute_data: false,
@@ -250,6 +254,7 @@ impl World {
                 refuses: 0,
                 dice: Rng::fork(setup.seed, u64::from(rank)),
                 events: Vec::new(),
+                swarm_events: Vec::new(),
                 peak_memory: 0,
             };
             world.nodes.insert(Rank(rank), node);
@@ -260,7 +265,7 @@ impl World {
     /// Every file has pieces of 16 KiB instead.
     pub fn small_pieces(&mut self) {
         for node in self.nodes.values_mut() {
-            let Some(Input::Checked(register)) = node.inputs.front_mut() else { continue };
+            let Some(MemberInput::Checked(register)) = node.inputs.front_mut() else { continue };
             for file in &mut register.files {
                 file.piece_length = 1 << 14;
                 file.length = file.hashes.len() as u64 * (1 << 14);
@@ -273,7 +278,7 @@ impl World {
         self.nodes.get_mut(&Rank(rank)).unwrap()
     }
 
-    pub fn events(&self, rank: u32) -> &[Event] {
+    pub fn events(&self, rank: u32) -> &[MemberEvent] {
         &self.nodes[&Rank(rank)].events
     }
 
@@ -298,7 +303,8 @@ impl World {
     }
 
     /// The disk answers at once, or after as long as the world says.
-    fn disk_says(&mut self, rank: Rank, input: Input) {
+    fn disk_answers(&mut self, rank: Rank, input: impl Into<MemberInput>) {
+        let input = input.into();
         if self.disk_delay == Duration::ZERO {
             self.nodes.get_mut(&rank).unwrap().inputs.push_back(input);
         } else {
@@ -344,7 +350,7 @@ impl World {
         }
         for node in self.nodes.values_mut().filter(|node| !node.dead) {
             if node.member.next_timeout().is_some_and(|(at, _)| at <= now) {
-                node.inputs.push_back(Input::Timeout);
+                node.inputs.push_back(MemberInput::Timeout);
             }
         }
     }
@@ -369,7 +375,7 @@ impl World {
             return;
         }
         match parcel {
-            Parcel::Control(message) => node.inputs.push_back(Input::Control(message)),
+            Parcel::Control(message) => node.inputs.push_back(MemberInput::Control(message)),
             Parcel::Disk(input) => node.inputs.push_back(input),
             Parcel::Handshake(torrent, handshake) => {
                 let remote = Endpoint::Rank(from);
@@ -381,14 +387,14 @@ impl World {
                     other => {
                         if let Some((old, _)) = other.map(|known| *known) {
                             node.remotes.remove(&old);
-                            node.inputs.push_back(Input::Disconnected { conn: old });
+                            node.inputs.push_back(SwarmInput::Disconnected { conn: old }.into());
                         }
                         let conn = node.new_conn(from, torrent, true);
-                        node.inputs.push_back(Input::Incoming { conn, remote });
+                        node.inputs.push_back(SwarmInput::Incoming { conn, remote }.into());
                         conn
                     }
                 };
-                node.inputs.push_back(Input::Handshake { conn, handshake });
+                node.inputs.push_back(SwarmInput::Handshake { conn, handshake }.into());
             }
             Parcel::Message(torrent, Message::Request(range))
                 if node.refuses > 0 && node.dice.chance(node.refuses, 100) =>
@@ -397,19 +403,19 @@ impl World {
             }
             Parcel::Message(torrent, message) => {
                 if let Some((conn, _)) = node.conns.get(&(from, torrent)) {
-                    node.inputs.push_back(Input::Message { conn: *conn, message });
+                    node.inputs.push_back(SwarmInput::Message { conn: *conn, message }.into());
                 }
             }
             Parcel::Piece(torrent, block, good) => {
                 if let Some((conn, _)) = node.conns.get(&(from, torrent)).copied() {
                     node.parked.insert((conn, block), good);
-                    node.inputs.push_back(Input::BlockArrived { conn, block });
+                    node.inputs.push_back(SwarmInput::BlockArrived { conn, block }.into());
                 }
             }
             Parcel::HangUp(torrent) => {
                 if let Some((conn, _)) = node.conns.remove(&(from, torrent)) {
                     node.remotes.remove(&conn);
-                    node.inputs.push_back(Input::Disconnected { conn });
+                    node.inputs.push_back(SwarmInput::Disconnected { conn }.into());
                 }
             }
         }
@@ -443,11 +449,11 @@ impl World {
                         node.inputs.clear();
                         break;
                     }
-                    let line = trace_text::input(&input);
+                    let line = trace_text::member_input(&input);
                     node.member.handle(now, input);
                     writeln!(self.log, "{now:?} {} <- {line}", rank.0).unwrap();
                     while let Some(output) = self.nodes.get_mut(&rank).unwrap().member.poll() {
-                        let line = trace_text::output(&output);
+                        let line = trace_text::member_output(&output);
                         writeln!(self.log, "{now:?} {} -> {line}", rank.0).unwrap();
                         self.perform(rank, output);
                     }
@@ -460,121 +466,111 @@ impl World {
         }
     }
 
-    fn perform(&mut self, rank: Rank, output: Output) {
-        let node = self.nodes.get_mut(&rank).unwrap();
+    fn perform(&mut self, rank: Rank, output: MemberOutput) {
         match output {
-            Output::SendControl(message) => {
+            MemberOutput::Swarm(output) => self.perform_swarm(rank, output),
+            MemberOutput::SendControl(message) => {
                 self.post(rank, Rank::TRACKER, Parcel::Control(message));
             }
-            Output::Open { torrent, info, wants } => node.open(torrent, &info, wants),
-            Output::Dial { torrent, remote } => {
+            MemberOutput::Open { torrent, info, wants } => {
+                self.node(rank.0).open(torrent, &info, wants);
+            }
+            MemberOutput::FinishFile { torrent, file } => {
+                self.disk_answers(rank, MemberInput::FileFinished { torrent, file });
+            }
+            MemberOutput::Link { .. } | MemberOutput::FinishTree => {
+                panic!("{output:?}: each rank has a host of its own, and places no tree")
+            }
+            MemberOutput::Event(event) => self.node(rank.0).events.push(event),
+        }
+    }
+
+    fn perform_swarm(&mut self, rank: Rank, output: SwarmOutput) {
+        let node = self.nodes.get_mut(&rank).unwrap();
+        match output {
+            SwarmOutput::Dial { torrent, remote } => {
                 let to = remote.rank().unwrap();
                 let conn = match node.conns.get(&(to, torrent)) {
                     Some((conn, _)) => *conn,
                     None => node.new_conn(to, torrent, false),
                 };
-                node.inputs.push_back(Input::Connected { torrent, conn, remote });
+                node.inputs.push_back(SwarmInput::Connected { torrent, conn, remote }.into());
             }
-            Output::HangUp { conn, .. } => {
+            SwarmOutput::HangUp { conn, .. } => {
                 if let Some((to, torrent)) = node.remotes.remove(&conn) {
                     node.conns.remove(&(to, torrent));
                     self.post(rank, to, Parcel::HangUp(torrent));
                 }
             }
-            Output::SendHandshake { conn, handshake } => {
+            SwarmOutput::SendHandshake { conn, handshake } => {
                 let (to, torrent) = node.remotes[&conn];
                 self.post(rank, to, Parcel::Handshake(torrent, handshake));
             }
-            Output::Send { conn, message } => {
+            SwarmOutput::Send { conn, message } => {
                 let (to, torrent) = node.remotes[&conn];
                 self.post(rank, to, Parcel::Message(torrent, message));
             }
-            Output::Event(event) => node.events.push(event),
-            other => self.perform_on_pieces(rank, other),
+            SwarmOutput::Reserve { key, bytes, .. } => self.reserve(rank, key, bytes),
+            SwarmOutput::Release(key) => {
+                node.reserved.remove(&key).expect("released without a reservation");
+                node.storage(key.torrent).blocks.remove(&key.piece);
+                if std::mem::take(&mut node.queued) {
+                    node.inputs.push_back(SwarmInput::MemoryFree.into());
+                }
+            }
+            SwarmOutput::Spill(key) => {
+                node.reserved.remove(&key).expect("spilled without a reservation");
+            }
+            SwarmOutput::Keep { conn, block } => node.keep(conn, block),
+            SwarmOutput::Drop { conn, block } => {
+                node.parked.remove(&(conn, block)).expect("dropped and never parked");
+            }
+            SwarmOutput::Hash(key) => {
+                let storage = node.storage(key.torrent);
+                let blocks = &storage.blocks[&key.piece];
+                assert_eq!(blocks.len() as u32, storage.geometry.blocks(key.piece), "{key:?}");
+                let matches = blocks.values().all(|good| *good);
+                self.disk_answers(rank, SwarmInput::PieceHashed { key, matches });
+            }
+            SwarmOutput::Digest(key) => {
+                let blocks = &node.storage(key.torrent).blocks[&key.piece];
+                let digests = blocks.values().map(|good| if *good { 1 } else { 666 }).collect();
+                self.disk_answers(rank, SwarmInput::BlockDigests { key, digests });
+            }
+            SwarmOutput::Write(key) => self.write(rank, key),
+            SwarmOutput::Serve { conn, block } => self.serve(rank, conn, block),
+            SwarmOutput::Event(event) => node.swarm_events.push(event),
         }
     }
 
-    /// What concerns memory, blocks, pieces and files.
-    fn perform_on_pieces(&mut self, rank: Rank, output: Output) {
+    fn reserve(&mut self, rank: Rank, key: PieceKey, bytes: u32) {
         let memory = self.memory * 3 / 4;
-        let disk_full = self.disk_full;
         let node = self.nodes.get_mut(&rank).unwrap();
-        match output {
-            Output::Reserve { key: PieceKey { torrent, piece }, bytes, .. } => {
-                let used: u64 = node.reserved.values().sum();
-                if used > 0 && used + u64::from(bytes) > memory {
-                    node.queued = true;
-                    node.inputs.push_back(Input::NoMemory(PieceKey { torrent, piece }));
-                } else {
-                    // Whoever gets memory no longer stands in the queue for it.
-                    node.queued = false;
-                    node.reserved.insert((torrent, piece), u64::from(bytes));
-                    node.peak_memory = node.peak_memory.max(used + u64::from(bytes));
-                    node.storage(torrent).blocks.entry(piece).or_default();
-                    node.inputs.push_back(Input::Reserved(PieceKey { torrent, piece }));
-                }
-            }
-            Output::Release(PieceKey { torrent, piece }) => {
-                node.reserved.remove(&(torrent, piece)).expect("released without a reservation");
-                node.storage(torrent).blocks.remove(&piece);
-                if std::mem::take(&mut node.queued) {
-                    node.inputs.push_back(Input::MemoryFree);
-                }
-            }
-            Output::Spill(PieceKey { torrent, piece }) => {
-                node.reserved.remove(&(torrent, piece)).expect("spilled without a reservation");
-            }
-            Output::Keep { conn, block } => {
-                let good = node.parked.remove(&(conn, block)).expect("kept and never parked");
-                let (_, torrent) = node.remotes[&conn];
-                assert!(node.reserved.contains_key(&(torrent, block.piece)), "kept unreserved");
-                let storage = node.storage(torrent);
-                let index = storage.geometry.block_index(block).unwrap();
-                let old = storage.blocks.get_mut(&block.piece).unwrap().insert(index, good);
-                assert_eq!(old, None, "{block:?} is kept twice");
-            }
-            Output::Drop { conn, block } => {
-                node.parked.remove(&(conn, block)).expect("dropped and never parked");
-            }
-            Output::Hash(PieceKey { torrent, piece }) => {
-                let storage = node.storage(torrent);
-                let blocks = &storage.blocks[&piece];
-                assert_eq!(blocks.len() as u32, storage.geometry.blocks(piece), "{piece:?}");
-                let matches = blocks.values().all(|good| *good);
-                self.disk_says(
-                    rank,
-                    Input::PieceHashed { key: PieceKey { torrent, piece }, matches },
-                );
-            }
-            Output::Digest(PieceKey { torrent, piece }) => {
-                let blocks = &node.storage(torrent).blocks[&piece];
-                let digests = blocks.values().map(|good| if *good { 1 } else { 666 }).collect();
-                self.disk_says(
-                    rank,
-                    Input::BlockDigests { key: PieceKey { torrent, piece }, digests },
-                );
-            }
-            Output::Write(PieceKey { torrent, piece }) => {
-                let storage = node.storage(torrent);
-                let good = storage.blocks[&piece].values().all(|good| *good);
-                assert!(good, "a bad piece is written");
-                if disk_full {
-                    let error = LocalError { message: "disk full".into(), disk_full: true };
-                    self.vain += 1;
-                    self.disk_says(
-                        rank,
-                        Input::DiskFailed { key: PieceKey { torrent, piece }, error },
-                    );
-                } else {
-                    storage.written.insert(piece);
-                    self.disk_says(rank, Input::PieceWritten(PieceKey { torrent, piece }));
-                }
-            }
-            Output::FinishFile { torrent, file } => {
-                self.disk_says(rank, Input::FileFinished { torrent, file });
-            }
-            Output::Serve { conn, block } => self.serve(rank, conn, block),
-            other => panic!("{other:?} is no business of pieces"),
+        let used: u64 = node.reserved.values().sum();
+        if used > 0 && used + u64::from(bytes) > memory {
+            node.queued = true;
+            node.inputs.push_back(SwarmInput::NoMemory(key).into());
+        } else {
+            // A rank that gets memory no longer stands in the queue for it.
+            node.queued = false;
+            node.reserved.insert(key, u64::from(bytes));
+            node.peak_memory = node.peak_memory.max(used + u64::from(bytes));
+            node.storage(key.torrent).blocks.entry(key.piece).or_default();
+            node.inputs.push_back(SwarmInput::Reserved(key).into());
+        }
+    }
+
+    fn write(&mut self, rank: Rank, key: PieceKey) {
+        let disk_full = self.disk_full;
+        let storage = self.node(rank.0).storage(key.torrent);
+        assert!(storage.blocks[&key.piece].values().all(|good| *good), "a bad piece is written");
+        if disk_full {
+            let error = LocalError { message: "disk full".into(), disk_full: true };
+            self.vain += 1;
+            self.disk_answers(rank, SwarmInput::DiskFailed { key, error });
+        } else {
+            storage.written.insert(key.piece);
+            self.disk_answers(rank, SwarmInput::PieceWritten(key));
         }
     }
 
@@ -583,11 +579,11 @@ impl World {
         let Some((to, torrent)) = node.remotes.get(&conn).copied() else { return };
         if node.unreadable {
             let error = LocalError { message: "it changed".into(), disk_full: false };
-            let input = Input::ServeFailed { conn, block, error };
+            let input = SwarmInput::ServeFailed { conn, block, error }.into();
             return self.node(rank.0).inputs.push_back(input);
         }
         // The block counts as sent when the uplink has taken it.
-        let sent = Parcel::Disk(Input::BlockSent { conn, block });
+        let sent = Parcel::Disk(SwarmInput::BlockSent { conn, block }.into());
         if node.mute_data {
             self.network.schedule(self.network.uplink_free_at(rank), rank, sent);
         } else {
@@ -641,7 +637,18 @@ impl Node {
         };
         let storage = Storage { geometry, blocks: BTreeMap::new(), written: BTreeSet::new() };
         self.storage.insert(torrent, storage);
-        self.inputs.push_back(Input::Opened { torrent, have, resumed: 0 });
+        self.inputs.push_back(MemberInput::Opened { torrent, have, resumed: 0 });
+    }
+
+    fn keep(&mut self, conn: ConnId, block: BlockRef) {
+        let good = self.parked.remove(&(conn, block)).expect("kept and never parked");
+        let (_, torrent) = self.remotes[&conn];
+        let key = PieceKey { torrent, piece: block.piece };
+        assert!(self.reserved.contains_key(&key), "kept unreserved");
+        let storage = self.storage(torrent);
+        let index = storage.geometry.block_index(block).unwrap();
+        let old = storage.blocks.get_mut(&block.piece).unwrap().insert(index, good);
+        assert_eq!(old, None, "{block:?} is kept twice");
     }
 
     fn owns(&self, _info: &SetInfo) -> bool {

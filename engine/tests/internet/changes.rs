@@ -5,7 +5,8 @@ use crate::internet_world::{HOUR, T, TRACKER, World, adding, address, magnet, to
 use dunlin_base::{FileIndex, PieceIndex, Rate, Rng, Time};
 use dunlin_engine::client::ClientConfig;
 use dunlin_engine::io::{
-    AddTorrent, Command, Event, Limits, Priority, SeedGoal, Source, TorrentState, TorrentView,
+    AddTorrent, ClientEvent, Command, Limits, Priority, SeedGoal, Source, SwarmEvent, TorrentState,
+    TorrentView,
 };
 use dunlin_metainfo::{Format, Torrent};
 use dunlin_tracker::{AnnounceEvent, AnnounceFailure};
@@ -32,7 +33,7 @@ fn finished(world: &World, host: usize) -> Vec<u32> {
     let events = world.hosts[host].events.iter();
     let mut files: Vec<u32> = events
         .filter_map(|event| match event {
-            Event::FileComplete { file: FileIndex(file), .. } => Some(*file),
+            ClientEvent::FileComplete { file: FileIndex(file), .. } => Some(*file),
             _ => None,
         })
         .collect();
@@ -73,8 +74,12 @@ fn a_torrent_may_be_added_paused_and_removed() {
     world.command(host, Command::Resume(T));
     world.pass(Duration::from_millis(60));
     world.command(host, Command::Remove(T));
+    assert!(world.hosts[host].removed.is_empty(), "its files are open, and its tracker must know");
     world.pass(Duration::from_secs(10));
     assert_eq!(world.client(host).torrents().count(), 0);
+    assert_eq!(world.hosts[host].removed, [T], "once");
+    world.command(host, Command::Remove(T));
+    assert_eq!(world.hosts[host].removed, [T, T], "there is none, so it is removed");
     assert!(!world.hosts[host].disk.is_open(T));
     assert_eq!(world.hosts[host].disk.reserved(), 0);
     world.add(host, add);
@@ -93,7 +98,7 @@ fn a_stop_tells_trackers_and_closes_everything() {
         }
         let began = world.now();
         world.command(hosts[1], Command::Stop);
-        let stopped = |w: &World| w.hosts[hosts[1]].events.last() == Some(&Event::Stopped);
+        let stopped = |w: &World| w.hosts[hosts[1]].events.last() == Some(&ClientEvent::Stopped);
         assert!(world.run(Duration::from_secs(5), stopped));
         let took = world.now().since(began);
         assert_eq!(took >= Duration::from_secs(5), slow, "{took:?}");
@@ -140,10 +145,10 @@ fn what_is_no_longer_wanted_is_not_waited_for() {
 
 /// Indexes of verified pieces, in the order in which they came.
 fn order(world: &World, host: usize) -> Vec<u32> {
-    let events = world.hosts[host].events.iter();
+    let events = world.hosts[host].swarm_events.iter();
     events
         .filter_map(|event| match event {
-            Event::Verified { key, .. } => Some(key.piece.0),
+            SwarmEvent::Verified { key, .. } => Some(key.piece.0),
             _ => None,
         })
         .collect()
@@ -284,7 +289,7 @@ fn what_each_peer_gave_and_took_is_told_in_the_end() {
         let events = world.hosts[*host].events.iter();
         let totals: Vec<_> = events
             .filter_map(|event| match event {
-                Event::PeerTotals { torrent: T, totals } => Some(totals.clone()),
+                ClientEvent::PeerTotals { torrent: T, totals } => Some(totals.clone()),
                 _ => None,
             })
             .flatten()
@@ -312,7 +317,7 @@ fn a_full_disk_waits_with_its_reason_and_goes_on_by_itself() {
     world.pass(HOUR * 3);
     assert!(full(&world), "however long it takes");
     let reason = world.hosts[hosts[1]].events.iter().rev().find_map(|event| match event {
-        Event::State { reason, .. } => reason.clone(),
+        ClientEvent::State { reason, .. } => reason.clone(),
         _ => None,
     });
     assert!(reason.unwrap().contains("disk is full"));
@@ -352,7 +357,7 @@ fn trackers_that_fail_are_passed_over() {
     world.add(host, AddTorrent { trackers, ..add });
     assert!(world.run(HOUR, |w| w.seeds(host)));
     let news = world.hosts[host].events.iter().filter_map(|event| match event {
-        Event::Announced { news, .. } => Some((news.url.to_string(), news.result.is_ok())),
+        ClientEvent::Announced { news, .. } => Some((news.url.to_string(), news.result.is_ok())),
         _ => None,
     });
     let news: Vec<_> = news.take(2).collect();

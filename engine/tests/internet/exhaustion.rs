@@ -7,7 +7,7 @@ use crate::internet_world::{
 };
 use dunlin_base::{ConnId, InfoHash, PeerId, PieceIndex};
 use dunlin_engine::client::ClientConfig;
-use dunlin_engine::io::{AddTorrent, Command, HangUpReason, Input, Source};
+use dunlin_engine::io::{AddTorrent, Command, HangUpReason, Source, SwarmInput};
 use dunlin_metainfo::{Format, Torrent};
 use dunlin_wire::extended::ExtendedHandshake;
 use dunlin_wire::{Handshake, Message};
@@ -29,7 +29,7 @@ fn say_at_once(world: &mut World, from: usize, conn: ConnId, messages: &[Message
     for message in messages {
         let Some(end) = world.hosts[from].ends.get(&conn).copied() else { return };
         let message = message.clone();
-        world.input(end.host, Input::Message { conn: end.conn, message });
+        world.input(end.host, SwarmInput::Message { conn: end.conn, message });
     }
 }
 
@@ -221,9 +221,9 @@ fn what_is_taken_back_uses_up_no_limit() {
         let block = dunlin_base::BlockRef { piece: PieceIndex(n % 40), begin: 0, len: 16 << 10 };
         let messages = [Message::Request(block), Message::Cancel(block)];
         for message in messages {
-            world.input(seed, Input::Message { conn: end.conn, message });
+            world.input(seed, SwarmInput::Message { conn: end.conn, message });
         }
-        world.input(seed, Input::ServeCancelled { conn: end.conn, block });
+        world.input(seed, SwarmInput::ServeCancelled { conn: end.conn, block });
     }
     let honest = world.host(ClientConfig::default());
     let add = adding(Source::Metainfo(torrent.clone()), honest);

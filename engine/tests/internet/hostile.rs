@@ -5,7 +5,7 @@ use crate::internet_world::{
 };
 use dunlin_base::{ConnId, InfoHash, PieceIndex};
 use dunlin_engine::client::ClientConfig;
-use dunlin_engine::io::{HangUpReason, Input, Source, TorrentState};
+use dunlin_engine::io::{HangUpReason, Source, SwarmInput, TorrentState};
 use dunlin_metainfo::Format;
 use dunlin_wire::Message;
 use dunlin_wire::extended::{ExtendedHandshake, MetadataMessage};
@@ -85,7 +85,7 @@ fn who_comes_while_we_stop_is_sent_away() {
     world.command(host, dunlin_engine::io::Command::Stop);
     let conn = ConnId(900);
     let remote = dunlin_base::Endpoint::Socket(address(peer));
-    world.input(host, Input::Incoming { conn, remote });
+    world.input(host, SwarmInput::Incoming { conn, remote });
     world.pass(Duration::from_secs(1));
     assert!(has(&world, host, HangUpReason::Stopping));
 }
@@ -118,7 +118,7 @@ fn bytes_that_are_no_handshake_close_at_once_and_blame_nobody() {
     for _ in 0..20 {
         let conn = world.dial(peer, host);
         let end = world.hosts[peer].ends[&conn];
-        world.input(host, Input::Malformed { conn: end.conn });
+        world.input(host, SwarmInput::Malformed { conn: end.conn });
         world.pass(Duration::from_millis(50));
         assert!(world.is_closed(peer, conn));
     }

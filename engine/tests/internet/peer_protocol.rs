@@ -6,7 +6,7 @@ use crate::internet_world::{
 };
 use dunlin_base::{InfoHash, PeerId, TorrentId};
 use dunlin_engine::client::ClientConfig;
-use dunlin_engine::io::{AddTorrent, Command, HangUpReason, Source};
+use dunlin_engine::io::{AddTorrent, Command, HangUpReason, Source, SwarmInput};
 use dunlin_metainfo::Format;
 use dunlin_metainfo::merkle::{HashSpan, check_proof, layers_of};
 use dunlin_tracker::AnnounceFailure;
@@ -226,7 +226,7 @@ fn never_more_requests_than_the_peer_keeps() {
             for block in open {
                 world.hosts[end.host].disk.park(end.conn, block, true);
                 let conn = end.conn;
-                world.input(host, dunlin_engine::io::Input::BlockArrived { conn, block });
+                world.input(host, SwarmInput::BlockArrived { conn, block });
             }
             world.pass(Duration::from_millis(100));
         }

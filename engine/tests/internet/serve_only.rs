@@ -4,7 +4,7 @@
 use crate::internet_world::{HOUR, T, World, adding, torrent};
 use dunlin_base::PieceIndex;
 use dunlin_engine::client::ClientConfig;
-use dunlin_engine::io::{AddTorrent, Event, Source, TorrentState};
+use dunlin_engine::io::{AddTorrent, ClientEvent, Source, TorrentState};
 use dunlin_metainfo::{Format, Torrent};
 use dunlin_tracker::AnnounceEvent;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ fn server(world: &mut World, torrent: &Arc<Torrent>, lacks: &[u32]) -> usize {
 
 fn assert_only_served(world: &World, host: usize) {
     assert_eq!(world.hosts[host].disk.peak, 0, "a piece was asked for");
-    let made = |event: &Event| matches!(event, Event::FileComplete { .. });
+    let made = |event: &ClientEvent| matches!(event, ClientEvent::FileComplete { .. });
     assert!(!world.hosts[host].events.iter().any(made), "a file was given its name");
     assert!(!world.announced(host).contains(&AnnounceEvent::Completed));
 }

@@ -2,7 +2,7 @@
 
 use crate::internet_world::{HOUR, T, World, adding, magnet, torrent};
 use dunlin_engine::client::ClientConfig;
-use dunlin_engine::io::{Event, HangUpReason, Source, TorrentState};
+use dunlin_engine::io::{ClientEvent, HangUpReason, Source, TorrentState};
 use dunlin_metainfo::Format;
 use dunlin_tracker::AnnounceEvent;
 use std::time::Duration;
@@ -49,7 +49,7 @@ fn a_magnet_link_is_enough() {
         assert_eq!(world.state(host), Some(TorrentState::Metadata));
         assert!(world.run(HOUR, |w| w.seeds(host)), "{format:?} {:?}", world.state(host));
         let known = world.hosts[host].events.iter().find_map(|event| match event {
-            Event::Metadata { metainfo, .. } => Some(metainfo.clone()),
+            ClientEvent::Metadata { metainfo, .. } => Some(metainfo.clone()),
             _ => None,
         });
         let known = known.unwrap();

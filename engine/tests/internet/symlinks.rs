@@ -4,7 +4,7 @@
 use crate::internet_world::{HOUR, T, World, adding};
 use dunlin_base::FileIndex;
 use dunlin_engine::client::ClientConfig;
-use dunlin_engine::io::{AddTorrent, Event, Priority, Source};
+use dunlin_engine::io::{AddTorrent, ClientEvent, Priority, Source};
 use dunlin_metainfo::{Format, NewFile, NewHashes, NewTorrent, Torrent};
 use std::sync::Arc;
 
@@ -45,8 +45,8 @@ fn torrent(format: Format) -> Arc<Torrent> {
 
 /// Files of a host in the order in which they got their names, without padding.
 fn finished(world: &World, host: usize, torrent: &Torrent) -> Vec<String> {
-    let named = |event: &Event| match event {
-        Event::FileComplete { torrent: T, file: FileIndex(file) } => {
+    let named = |event: &ClientEvent| match event {
+        ClientEvent::FileComplete { torrent: T, file: FileIndex(file) } => {
             torrent.files.get(*file as usize).map(|file| file.path.join("/"))
         }
         _ => None,

@@ -6,7 +6,7 @@ use crate::internet_world::{
 };
 use dunlin_base::{BlockRef, ConnId, PieceIndex};
 use dunlin_engine::client::ClientConfig;
-use dunlin_engine::io::{Command, Event, HangUpReason};
+use dunlin_engine::io::{ClientEvent, Command, HangUpReason};
 use dunlin_engine::swarm::peer::MAX_STRANGE;
 use dunlin_metainfo::{Format, InfoHashes, Torrent};
 use dunlin_wire::extended::{ExtendedHandshake, METADATA_PIECE, MetadataMessage};
@@ -209,7 +209,7 @@ fn with_metadata(pieces: u32) -> Arc<Torrent> {
 }
 
 fn knows(world: &World, host: usize) -> bool {
-    world.hosts[host].events.iter().any(|event| matches!(event, Event::Metadata { .. }))
+    world.hosts[host].events.iter().any(|event| matches!(event, ClientEvent::Metadata { .. }))
 }
 
 #[test]

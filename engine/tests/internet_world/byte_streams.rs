@@ -5,7 +5,7 @@
 //! much unread is neither read from nor given more.
 
 use dunlin_base::{BlockRef, ConnId, PieceIndex};
-use dunlin_engine::io::Input;
+use dunlin_engine::io::SwarmInput;
 use dunlin_wire::{
     Frame, Framer, FramerLimits, Handshake, Message, PieceMode, encode_into, encode_piece_header,
 };
@@ -64,7 +64,7 @@ pub struct Wire {
 
 /// Something that the client finds when it reads.
 pub enum Found {
-    Input(Input),
+    Input(SwarmInput),
     Block(BlockRef, bool),
     Malformed,
 }
@@ -247,9 +247,11 @@ impl Wire {
         loop {
             let found = match self.framer.next_frame(&mut input) {
                 Ok(Some(Frame::Handshake(handshake))) => {
-                    Found::Input(Input::Handshake { conn, handshake })
+                    Found::Input(SwarmInput::Handshake { conn, handshake })
                 }
-                Ok(Some(Frame::Message(message))) => Found::Input(Input::Message { conn, message }),
+                Ok(Some(Frame::Message(message))) => {
+                    Found::Input(SwarmInput::Message { conn, message })
+                }
                 Ok(Some(Frame::Piece { range, .. })) => {
                     let right = self.right.pop_front().unwrap_or(false);
                     Found::Block(range, right)

@@ -1,7 +1,7 @@
 //! The disk and the memory of a host, without bytes.
 
 use dunlin_base::{Bitfield, BlockRef, ConnId, FileIndex, PieceIndex, PieceKey, TorrentId};
-use dunlin_engine::io::{Input, LocalError, Output};
+use dunlin_engine::io::{ClientInput, ClientOutput, LocalError, SwarmInput, SwarmOutput};
 use dunlin_metainfo::Geometry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub struct Disk {
     /// What is on disk of torrents that are closed.
     shelf: BTreeMap<TorrentId, Bitfield>,
     parked: BTreeMap<(ConnId, BlockRef), bool>,
-    reserved: BTreeMap<(TorrentId, PieceIndex), u64>,
+    reserved: BTreeMap<PieceKey, u64>,
     /// Bytes that pieces may hold in memory together, and whether somebody waits for some.
     pub budget: Option<u64>,
     starving: bool,
@@ -77,10 +77,10 @@ impl Disk {
         self.changed.contains(&piece).then_some(LocalError { message, disk_full: false })
     }
 
-    /// Carries an output out and returns the answers.
-    pub fn perform(&mut self, output: Output) -> Vec<Input> {
+    /// Carries out what concerns files and returns the answer.
+    pub fn perform(&mut self, output: ClientOutput) -> Option<ClientInput> {
         match output {
-            Output::OpenTorrent { torrent, metainfo, wanted } => {
+            ClientOutput::Open { torrent, metainfo, wanted } => {
                 assert_eq!(wanted.len(), metainfo.files.len());
                 self.opened += 1;
                 let geometry = metainfo.geometry(dunlin_metainfo::BLOCK_LENGTH);
@@ -100,52 +100,69 @@ impl Disk {
                 let spilled = BTreeSet::new();
                 let answer = have.clone();
                 self.stores.insert(torrent, Store { geometry, have, blocks, finished, spilled });
-                vec![Input::Opened { torrent, have: answer, resumed: 0 }]
+                Some(ClientInput::Opened { torrent, have: answer, resumed: 0 })
             }
-            Output::Want { torrent, .. } => {
+            ClientOutput::Want { torrent, .. } => {
                 let have = self.stores[&torrent].have.clone();
-                vec![Input::Opened { torrent, have, resumed: 0 }]
+                Some(ClientInput::Opened { torrent, have, resumed: 0 })
             }
-            Output::Close { torrent } => {
+            ClientOutput::Close { torrent } => {
                 if let Some(store) = self.stores.remove(&torrent) {
                     self.shelf.insert(torrent, store.have);
                 }
-                vec![Input::Closed { torrent }]
+                Some(ClientInput::Closed { torrent })
             }
-            Output::HashBlocks(PieceKey { torrent, piece }) => {
-                assert!(self.stores[&torrent].have.has(piece));
-                vec![Input::BlockHashes { key: PieceKey { torrent, piece }, hashes: Vec::new() }]
+            ClientOutput::HashBlocks(key) => {
+                assert!(self.stores[&key.torrent].have.has(key.piece));
+                Some(ClientInput::BlockHashes { key, hashes: Vec::new() })
             }
-            other => self.perform_on_pieces(other),
+            ClientOutput::FinishFile { torrent, file } if self.full => {
+                Some(ClientInput::FileFailed { torrent, file, error: full() })
+            }
+            ClientOutput::FinishFile { torrent, file } if self.broken => {
+                Some(ClientInput::FileFailed { torrent, file, error: broken() })
+            }
+            ClientOutput::FinishFile { torrent, file } => {
+                let store = self.store(torrent);
+                let mut pieces = store.geometry.file_pieces(file);
+                assert!(pieces.all(|raw| store.have.has(PieceIndex(raw))), "{file:?} is not whole");
+                assert!(store.finished.insert(file), "{file:?} is finished twice");
+                Some(ClientInput::FileFinished { torrent, file })
+            }
+            ClientOutput::Swarm(_)
+            | ClientOutput::Announce { .. }
+            | ClientOutput::Removed { .. }
+            | ClientOutput::Event(_) => panic!("{output:?} is no business of a disk"),
         }
     }
 
-    fn perform_on_pieces(&mut self, output: Output) -> Vec<Input> {
+    /// Carries out what concerns memory and pieces and returns the answer.
+    pub fn perform_swarm(&mut self, output: SwarmOutput) -> Option<SwarmInput> {
         match output {
-            Output::Reserve { key: PieceKey { torrent, piece }, bytes, .. } => {
+            SwarmOutput::Reserve { key, bytes, .. } => {
                 let held: u64 = self.reserved.values().sum::<u64>() + u64::from(bytes);
                 if self.budget.is_some_and(|budget| held > budget) {
                     self.starving = true;
-                    return vec![Input::NoMemory(PieceKey { torrent, piece })];
+                    return Some(SwarmInput::NoMemory(key));
                 }
                 self.peak_bytes = self.peak_bytes.max(held);
-                let old = self.reserved.insert((torrent, piece), u64::from(bytes));
-                assert!(old.is_none(), "{piece:?} is reserved twice");
+                let old = self.reserved.insert(key, u64::from(bytes));
+                assert!(old.is_none(), "{key:?} is reserved twice");
                 self.peak = self.peak.max(self.reserved.len());
-                self.store(torrent).blocks.entry(piece).or_default();
-                vec![Input::Reserved(PieceKey { torrent, piece })]
+                self.store(key.torrent).blocks.entry(key.piece).or_default();
+                Some(SwarmInput::Reserved(key))
             }
-            Output::Release(PieceKey { torrent, piece }) => {
-                self.give_back(torrent, piece);
-                self.store(torrent).blocks.remove(&piece);
+            SwarmOutput::Release(key) => {
+                self.give_back(key);
+                self.store(key.torrent).blocks.remove(&key.piece);
                 self.freed()
             }
-            Output::Spill(PieceKey { torrent, piece }) => {
-                self.give_back(torrent, piece);
-                self.store(torrent).spilled.insert(piece);
+            SwarmOutput::Spill(key) => {
+                self.give_back(key);
+                self.store(key.torrent).spilled.insert(key.piece);
                 self.freed()
             }
-            Output::Keep { conn, block } => {
+            SwarmOutput::Keep { conn, block } => {
                 let good = self.parked.remove(&(conn, block)).expect("kept and never parked");
                 let torrent = *self.stores.keys().next().expect("one torrent a host");
                 let store = self.store(torrent);
@@ -153,61 +170,56 @@ impl Disk {
                 let old = store.blocks.get_mut(&block.piece).unwrap().insert(index, good);
                 let again = store.spilled.contains(&block.piece);
                 assert!(old.is_none() || again, "{block:?} is kept twice");
-                Vec::new()
+                None
             }
-            Output::Drop { conn, block } => {
+            SwarmOutput::Drop { conn, block } => {
                 self.parked.remove(&(conn, block)).expect("dropped and never parked");
-                Vec::new()
+                None
             }
-            Output::Hash(PieceKey { torrent, piece }) => {
-                let store = self.store(torrent);
-                let blocks = &store.blocks[&piece];
-                assert_eq!(blocks.len() as u32, store.geometry.blocks(piece), "{piece:?}");
+            SwarmOutput::Hash(key) => {
+                let store = self.store(key.torrent);
+                let blocks = &store.blocks[&key.piece];
+                assert_eq!(blocks.len() as u32, store.geometry.blocks(key.piece), "{key:?}");
                 let matches = blocks.values().all(|good| *good);
-                vec![Input::PieceHashed { key: PieceKey { torrent, piece }, matches }]
+                Some(SwarmInput::PieceHashed { key, matches })
             }
-            Output::Digest(PieceKey { torrent, piece }) => {
-                let blocks = &self.store(torrent).blocks[&piece];
+            SwarmOutput::Digest(key) => {
+                let blocks = &self.store(key.torrent).blocks[&key.piece];
                 let digests = blocks.values().map(|good| if *good { 1 } else { 666 }).collect();
-                vec![Input::BlockDigests { key: PieceKey { torrent, piece }, digests }]
+                Some(SwarmInput::BlockDigests { key, digests })
             }
-            Output::Write(PieceKey { torrent, piece }) if self.full => {
-                vec![Input::DiskFailed { key: PieceKey { torrent, piece }, error: full() }]
+            SwarmOutput::Write(key) if self.full => {
+                Some(SwarmInput::DiskFailed { key, error: full() })
             }
-            Output::Write(PieceKey { torrent, piece }) if self.broken => {
-                vec![Input::DiskFailed { key: PieceKey { torrent, piece }, error: broken() }]
+            SwarmOutput::Write(key) if self.broken => {
+                Some(SwarmInput::DiskFailed { key, error: broken() })
             }
-            Output::Write(PieceKey { torrent, piece }) => {
-                let store = self.store(torrent);
-                assert!(store.blocks[&piece].values().all(|good| *good), "a bad piece is written");
-                store.have.set(piece);
-                vec![Input::PieceWritten(PieceKey { torrent, piece })]
+            SwarmOutput::Write(key) => {
+                let store = self.store(key.torrent);
+                assert!(
+                    store.blocks[&key.piece].values().all(|good| *good),
+                    "a bad piece is written"
+                );
+                store.have.set(key.piece);
+                Some(SwarmInput::PieceWritten(key))
             }
-            Output::FinishFile { torrent, file } if self.full => {
-                vec![Input::FileFailed { torrent, file, error: full() }]
-            }
-            Output::FinishFile { torrent, file } if self.broken => {
-                vec![Input::FileFailed { torrent, file, error: broken() }]
-            }
-            Output::FinishFile { torrent, file } => {
-                let store = self.store(torrent);
-                let mut pieces = store.geometry.file_pieces(file);
-                assert!(pieces.all(|raw| store.have.has(PieceIndex(raw))), "{file:?} is not whole");
-                assert!(store.finished.insert(file), "{file:?} is finished twice");
-                vec![Input::FileFinished { torrent, file }]
-            }
-            other => panic!("{other:?} is no business of a disk"),
+            SwarmOutput::Dial { .. }
+            | SwarmOutput::HangUp { .. }
+            | SwarmOutput::SendHandshake { .. }
+            | SwarmOutput::Send { .. }
+            | SwarmOutput::Serve { .. }
+            | SwarmOutput::Event(_) => panic!("{output:?} is no business of a disk"),
         }
     }
 
-    fn give_back(&mut self, torrent: TorrentId, piece: PieceIndex) {
-        let held = self.reserved.remove(&(torrent, piece));
-        assert!(held.is_some(), "{piece:?} was not reserved");
+    fn give_back(&mut self, key: PieceKey) {
+        let held = self.reserved.remove(&key);
+        assert!(held.is_some(), "{key:?} was not reserved");
     }
 
     /// Whoever waits for memory learns that there is some.
-    fn freed(&mut self) -> Vec<Input> {
-        if std::mem::take(&mut self.starving) { vec![Input::MemoryFree] } else { Vec::new() }
+    fn freed(&mut self) -> Option<SwarmInput> {
+        std::mem::take(&mut self.starving).then_some(SwarmInput::MemoryFree)
     }
 
     fn store(&mut self, torrent: TorrentId) -> &mut Store {

@@ -43,7 +43,8 @@ use dunlin_base::{
 };
 use dunlin_engine::client::{Client, ClientConfig};
 use dunlin_engine::io::{
-    AddTorrent, Command, Event, HangUpReason, Input, Limits, Output, Source, TorrentState,
+    AddTorrent, ClientEvent, ClientInput, ClientOutput, Command, HangUpReason, Limits, Source,
+    SwarmEvent, SwarmInput, SwarmOutput, TorrentState,
 };
 use dunlin_metainfo::{Format, InfoHashes, NewFile, NewHashes, NewTorrent, Torrent};
 use dunlin_simnet::{Delivery, Latency, Network, NetworkConfig, Transfer};
@@ -81,7 +82,7 @@ pub enum Parcel {
     /// The uplink is free for the next block of a connection to a stranger.
     Uplink(ConnId),
     Fin(ConnId),
-    Input(Input),
+    Input(ClientInput),
 }
 
 /// One end of a connection.
@@ -99,8 +100,11 @@ pub struct Host {
     pub ends: BTreeMap<ConnId, End>,
     pub torrents: BTreeMap<ConnId, TorrentId>,
     pub disk: Disk,
-    inputs: VecDeque<Input>,
-    pub events: Vec<Event>,
+    inputs: VecDeque<ClientInput>,
+    pub events: Vec<ClientEvent>,
+    pub swarm_events: Vec<SwarmEvent>,
+    /// Torrents that the node has forgotten.
+    pub removed: Vec<TorrentId>,
     pub hang_ups: Vec<HangUpReason>,
     /// What a scripted host got.
     pub got: Vec<(ConnId, Parcel)>,
@@ -255,11 +259,11 @@ impl World {
     }
 
     pub fn command(&mut self, host: usize, command: Command) {
-        self.input(host, Input::Command(command));
+        self.input(host, command);
     }
 
-    pub fn input(&mut self, host: usize, input: Input) {
-        self.hosts[host].inputs.push_back(input);
+    pub fn input(&mut self, host: usize, input: impl Into<ClientInput>) {
+        self.hosts[host].inputs.push_back(input.into());
         self.settle();
     }
 
@@ -336,7 +340,7 @@ impl World {
         for host in self.hosts.iter_mut().filter(|host| !host.dead) {
             let wake = host.client.as_ref().and_then(Client::next_timeout);
             if wake.is_some_and(|(at, _)| at <= now) {
-                host.inputs.push_back(Input::Timeout);
+                host.inputs.push_back(ClientInput::Timeout);
             }
         }
         self.settle();
@@ -379,22 +383,26 @@ impl World {
                 let Some(end) = host.ends.get(&conn).copied() else { return };
                 let torrent = host.torrents[&conn];
                 let remote = Endpoint::Socket(self.hosts[end.host].address);
-                Input::Connected { torrent, conn, remote }
+                SwarmInput::Connected { torrent, conn, remote }.into()
             }
-            Parcel::Refused { torrent, remote } => Input::DialFailed { torrent, remote },
+            Parcel::Refused { torrent, remote } => {
+                SwarmInput::DialFailed { torrent, remote }.into()
+            }
             Parcel::Handshake(conn, handshake) if known(&conn) => {
-                Input::Handshake { conn, handshake }
+                SwarmInput::Handshake { conn, handshake }.into()
             }
-            Parcel::Message(conn, message) if known(&conn) => Input::Message { conn, message },
+            Parcel::Message(conn, message) if known(&conn) => {
+                SwarmInput::Message { conn, message }.into()
+            }
             Parcel::Piece(conn, block, good) if known(&conn) => {
                 host.disk.park(conn, block, good);
-                Input::BlockArrived { conn, block }
+                SwarmInput::BlockArrived { conn, block }.into()
             }
             Parcel::Fin(conn) => {
                 if host.ends.remove(&conn).is_none() {
                     return;
                 }
-                Input::Disconnected { conn }
+                SwarmInput::Disconnected { conn }.into()
             }
             Parcel::Input(input) => input,
             _ => return,
@@ -437,7 +445,7 @@ impl World {
         let host = &mut self.hosts[to];
         if host.client.is_some() {
             let remote = Endpoint::Socket(remote);
-            host.inputs.push_back(Input::Incoming { conn: theirs, remote });
+            host.inputs.push_back(SwarmInput::Incoming { conn: theirs, remote }.into());
         }
         self.post(to, dialler, Parcel::Accepted(conn));
     }
@@ -453,14 +461,14 @@ impl World {
                         continue;
                     }
                     if self.keeps_log {
-                        let line = trace_text::input(&input);
+                        let line = trace_text::client_input(&input);
                         self.log.push(format!("{:?} {index} <- {line}", self.now()));
                     }
                     let (now, host) = (self.now(), &mut self.hosts[index]);
                     host.client.as_mut().unwrap().handle(now, input);
                     while let Some(output) = self.hosts[index].client.as_mut().unwrap().poll() {
                         if self.keeps_log {
-                            let line = trace_text::output(&output);
+                            let line = trace_text::client_output(&output);
                             self.log.push(format!("{:?} {index} -> {line}", self.now()));
                         }
                         self.perform(index, output);
@@ -474,38 +482,50 @@ impl World {
         }
     }
 
-    fn perform(&mut self, index: usize, output: Output) {
+    fn perform(&mut self, index: usize, output: ClientOutput) {
         match output {
-            Output::Dial { torrent, remote } => {
-                self.next_conn += 1;
-                let conn = ConnId(self.next_conn);
-                let Endpoint::Socket(address) = remote else { panic!("{remote:?}") };
-                match self.hosts.iter().position(|host| host.address == address) {
-                    Some(to) => self.post(index, to, Parcel::Syn { dialler: index, torrent, conn }),
-                    None => {
-                        let refused = Parcel::Refused { torrent, remote };
-                        self.network.schedule(self.now() + self.refused_after, index, refused);
-                    }
-                }
+            ClientOutput::Swarm(output) => self.perform_swarm(index, output),
+            ClientOutput::Open { .. }
+            | ClientOutput::Want { .. }
+            | ClientOutput::FinishFile { .. }
+            | ClientOutput::HashBlocks(_)
+            | ClientOutput::Close { .. } => {
+                let answer = self.hosts[index].disk.perform(output);
+                self.disk_answers(index, answer);
             }
-            Output::HangUp { conn, reason } => {
+            ClientOutput::Announce { torrent, tracker, url, request } => {
+                let result = self.announce(index, &url, &request);
+                let input = ClientInput::Announced { torrent, tracker, result };
+                self.network.schedule(self.now() + self.delay, index, Parcel::Input(input));
+            }
+            ClientOutput::Removed { torrent } => self.hosts[index].removed.push(torrent),
+            ClientOutput::Event(event) => self.hosts[index].events.push(event),
+        }
+    }
+
+    fn perform_swarm(&mut self, index: usize, output: SwarmOutput) {
+        match output {
+            SwarmOutput::Dial { torrent, remote } => self.dial_from(index, torrent, remote),
+            SwarmOutput::HangUp { conn, reason } => {
                 self.hosts[index].hang_ups.push(reason);
                 self.wires.close(conn);
                 if let Some(end) = self.hosts[index].ends.remove(&conn) {
                     self.post(index, end.host, Parcel::Fin(end.conn));
                 }
             }
-            Output::SendHandshake { conn, handshake } if self.wires.all.contains_key(&conn) => {
+            SwarmOutput::SendHandshake { conn, handshake }
+                if self.wires.all.contains_key(&conn) =>
+            {
                 self.on_wire(conn, |wire| wire.queue_handshake(&handshake));
             }
-            Output::Send { conn, message } if self.wires.all.contains_key(&conn) => {
+            SwarmOutput::Send { conn, message } if self.wires.all.contains_key(&conn) => {
                 self.on_wire(conn, |wire| wire.queue(&message));
             }
-            Output::SendHandshake { conn, handshake } => {
+            SwarmOutput::SendHandshake { conn, handshake } => {
                 let end = self.hosts[index].ends[&conn];
                 self.post(index, end.host, Parcel::Handshake(end.conn, handshake));
             }
-            Output::Send { conn, message } => {
+            SwarmOutput::Send { conn, message } => {
                 let mut bytes = Vec::new();
                 dunlin_wire::encode_into(&message, &mut bytes);
                 assert_eq!(Message::decode(&bytes[4..]), Ok(Some(message.clone())));
@@ -513,23 +533,43 @@ impl World {
                     self.post(index, end.host, Parcel::Message(end.conn, message));
                 }
             }
-            Output::Serve { conn, block } => self.serve(index, conn, block),
-            Output::Announce { torrent, tracker, url, request } => {
-                let result = self.announce(index, &url, &request);
-                let input = Input::Announced { torrent, tracker, result };
-                self.network.schedule(self.now() + self.delay, index, Parcel::Input(input));
+            SwarmOutput::Reserve { .. }
+            | SwarmOutput::Release(_)
+            | SwarmOutput::Spill(_)
+            | SwarmOutput::Keep { .. }
+            | SwarmOutput::Drop { .. }
+            | SwarmOutput::Hash(_)
+            | SwarmOutput::Digest(_)
+            | SwarmOutput::Write(_) => {
+                let answer = self.hosts[index].disk.perform_swarm(output);
+                self.disk_answers(index, answer.map(ClientInput::Swarm));
             }
-            Output::Event(event) => self.hosts[index].events.push(event),
-            other => {
-                let delay = self.hosts[index].disk.delay;
-                for input in self.hosts[index].disk.perform(other) {
-                    if delay == Duration::ZERO {
-                        self.hosts[index].inputs.push_back(input);
-                    } else {
-                        self.network.schedule(self.now() + delay, index, Parcel::Input(input));
-                    }
-                }
+            SwarmOutput::Serve { conn, block } => self.serve(index, conn, block),
+            SwarmOutput::Event(event) => self.hosts[index].swarm_events.push(event),
+        }
+    }
+
+    fn dial_from(&mut self, index: usize, torrent: TorrentId, remote: Endpoint) {
+        self.next_conn += 1;
+        let conn = ConnId(self.next_conn);
+        let Endpoint::Socket(address) = remote else { panic!("{remote:?}") };
+        match self.hosts.iter().position(|host| host.address == address) {
+            Some(to) => self.post(index, to, Parcel::Syn { dialler: index, torrent, conn }),
+            None => {
+                let refused = Parcel::Refused { torrent, remote };
+                self.network.schedule(self.now() + self.refused_after, index, refused);
             }
+        }
+    }
+
+    /// The disk answers at once, or after as long as the test says.
+    fn disk_answers(&mut self, index: usize, answer: Option<ClientInput>) {
+        let Some(input) = answer else { return };
+        let delay = self.hosts[index].disk.delay;
+        if delay == Duration::ZERO {
+            self.hosts[index].inputs.push_back(input);
+        } else {
+            self.network.schedule(self.now() + delay, index, Parcel::Input(input));
         }
     }
 
@@ -538,7 +578,7 @@ impl World {
         let wired = self.wires.all.contains_key(&conn);
         let host = &mut self.hosts[index];
         if let Some(error) = host.disk.unreadable(block.piece) {
-            host.inputs.push_back(Input::ServeFailed { conn, block, error });
+            host.inputs.push_back(SwarmInput::ServeFailed { conn, block, error }.into());
             return;
         }
         if wired {
@@ -552,7 +592,7 @@ impl World {
         let (bytes, mute) = (u64::from(block.len), host.mute);
         let message = Parcel::Piece(end.conn, block, !host.lies);
         // The block counts as sent when the uplink has taken it.
-        let sent = Parcel::Input(Input::BlockSent { conn, block });
+        let sent = Parcel::Input(SwarmInput::BlockSent { conn, block }.into());
         if mute {
             let at = self.network.occupy_uplink(index, bytes);
             self.network.schedule(at, index, sent);
@@ -566,7 +606,7 @@ impl World {
         let Some(wire) = self.wires.all.get_mut(&conn) else { return };
         let node = wire.node;
         if wire.block_is_read(block, good) {
-            self.hosts[node].inputs.push_back(Input::ServeCancelled { conn, block });
+            self.hosts[node].inputs.push_back(SwarmInput::ServeCancelled { conn, block }.into());
         }
         self.on_wire(conn, |_| {});
     }
@@ -591,7 +631,7 @@ impl World {
             if limited {
                 self.network.occupy_uplink(node, left as u64);
             }
-            host.inputs.extend(block.map(|block| Input::BlockSent { conn, block }));
+            host.inputs.extend(block.map(|block| SwarmInput::BlockSent { conn, block }.into()));
         }
     }
 
@@ -636,7 +676,7 @@ impl World {
         if let Some(wire) = self.wires.close(conn) {
             self.hosts[wire.stranger].ends.remove(&wire.theirs);
             self.hosts[wire.node].ends.remove(&conn);
-            self.hosts[wire.node].inputs.push_back(Input::Disconnected { conn });
+            self.hosts[wire.node].inputs.push_back(SwarmInput::Disconnected { conn }.into());
         }
     }
 
@@ -646,20 +686,22 @@ impl World {
             return;
         }
         match found {
-            Found::Input(Input::Message { conn, message: Message::Cancel(block) }) => {
+            Found::Input(SwarmInput::Message { conn, message: Message::Cancel(block) }) => {
                 let message = Message::Cancel(block);
-                self.hosts[node].inputs.push_back(Input::Message { conn, message });
+                self.hosts[node].inputs.push_back(SwarmInput::Message { conn, message }.into());
                 if self.wires.all.get_mut(&conn).is_some_and(|wire| wire.cancel(block)) {
-                    self.hosts[node].inputs.push_back(Input::ServeCancelled { conn, block });
+                    self.hosts[node]
+                        .inputs
+                        .push_back(SwarmInput::ServeCancelled { conn, block }.into());
                 }
             }
-            Found::Input(input) => self.hosts[node].inputs.push_back(input),
+            Found::Input(input) => self.hosts[node].inputs.push_back(input.into()),
             Found::Block(block, good) => {
                 self.hosts[node].disk.park(conn, block, good);
-                self.hosts[node].inputs.push_back(Input::BlockArrived { conn, block });
+                self.hosts[node].inputs.push_back(SwarmInput::BlockArrived { conn, block }.into());
             }
             Found::Malformed => {
-                self.hosts[node].inputs.push_back(Input::Malformed { conn });
+                self.hosts[node].inputs.push_back(SwarmInput::Malformed { conn }.into());
                 self.settle();
                 // The client has hung up; if it did not, there is still nothing to read.
                 self.wire_ends(conn);
@@ -702,6 +744,8 @@ impl Host {
             disk: Disk::default(),
             inputs: VecDeque::new(),
             events: Vec::new(),
+            swarm_events: Vec::new(),
+            removed: Vec::new(),
             hang_ups: Vec::new(),
             got: Vec::new(),
             lies: false,

@@ -7,7 +7,8 @@
 use dunlin_base::{Bitfield, BlockRef, Endpoint, PieceKey};
 use dunlin_control::{Control, FailedFile, ShutdownReason};
 use dunlin_engine::io::{
-    Command, CoordinatorOutput, Event, HangUpReason, Input, LocalError, Output,
+    ClientEvent, ClientInput, ClientOutput, Command, CoordinatorOutput, HangUpReason, LocalError,
+    MemberEvent, MemberInput, MemberOutput, SwarmEvent, SwarmInput, SwarmOutput,
 };
 use dunlin_wire::{Handshake, Message};
 use std::fmt::{Debug, Write as _};
@@ -137,73 +138,107 @@ fn word(value: impl Debug) -> String {
     format!("{value:?}").to_lowercase()
 }
 
-pub fn input(input: &Input) -> String {
+fn swarm_input(input: &SwarmInput) -> String {
     match input {
-        Input::Timeout => "timeout".into(),
-        Input::Command(asked) => command(asked),
-        Input::Checked(_) => "checked".into(),
-        Input::Control(message) => format!("control {}", control(message)),
-        Input::Opened { torrent, have: found, resumed } => {
-            format!("opened t{} {} resumed {resumed}", torrent.0, have(found))
-        }
-        Input::OpenFailed { torrent, error } => {
-            format!("open-failed t{} {}", torrent.0, fault(error))
-        }
-        Input::Connected { torrent, conn, remote: to } => {
+        SwarmInput::Connected { torrent, conn, remote: to } => {
             format!("connected t{} c{} {}", torrent.0, conn.0, remote(*to))
         }
-        Input::DialFailed { torrent, remote: to } => {
+        SwarmInput::DialFailed { torrent, remote: to } => {
             format!("dial-failed t{} {}", torrent.0, remote(*to))
         }
-        Input::Incoming { conn, remote: from } => format!("incoming c{} {}", conn.0, remote(*from)),
-        Input::Disconnected { conn } => format!("disconnected c{}", conn.0),
-        Input::Handshake { conn, handshake: said } => format!("c{} {}", conn.0, handshake(said)),
-        Input::Message { conn, message: said } => format!("c{} {}", conn.0, message(said)),
-        Input::Malformed { conn } => format!("malformed c{}", conn.0),
-        Input::Reserved(PieceKey { torrent, piece }) => {
+        SwarmInput::Incoming { conn, remote: from } => {
+            format!("incoming c{} {}", conn.0, remote(*from))
+        }
+        SwarmInput::Disconnected { conn } => format!("disconnected c{}", conn.0),
+        SwarmInput::Handshake { conn, handshake: said } => {
+            format!("c{} {}", conn.0, handshake(said))
+        }
+        SwarmInput::Message { conn, message: said } => format!("c{} {}", conn.0, message(said)),
+        SwarmInput::Malformed { conn } => format!("malformed c{}", conn.0),
+        SwarmInput::Reserved(PieceKey { torrent, piece }) => {
             format!("reserved t{} {}", torrent.0, piece.0)
         }
-        Input::NoMemory(PieceKey { torrent, piece }) => {
+        SwarmInput::NoMemory(PieceKey { torrent, piece }) => {
             format!("no-memory t{} {}", torrent.0, piece.0)
         }
-        Input::MemoryFree => "memory-free".into(),
-        Input::MemoryWanted => "memory-wanted".into(),
-        Input::BlockArrived { conn, block: at } => format!("arrived c{} {}", conn.0, block(*at)),
-        Input::BlockSent { conn, block: at } => format!("sent c{} {}", conn.0, block(*at)),
-        Input::ServeCancelled { conn, block: at } => {
+        SwarmInput::MemoryFree => "memory-free".into(),
+        SwarmInput::MemoryWanted => "memory-wanted".into(),
+        SwarmInput::BlockArrived { conn, block: at } => {
+            format!("arrived c{} {}", conn.0, block(*at))
+        }
+        SwarmInput::BlockSent { conn, block: at } => format!("sent c{} {}", conn.0, block(*at)),
+        SwarmInput::ServeCancelled { conn, block: at } => {
             format!("cancelled c{} {}", conn.0, block(*at))
         }
-        Input::ServeFailed { conn, block: at, error } => {
+        SwarmInput::ServeFailed { conn, block: at, error } => {
             format!("serve-failed c{} {} {}", conn.0, block(*at), fault(error))
         }
-        Input::PieceHashed { key: PieceKey { torrent, piece }, matches } => {
+        SwarmInput::PieceHashed { key: PieceKey { torrent, piece }, matches } => {
             format!("hashed t{} {} {matches}", torrent.0, piece.0)
         }
-        Input::BlockDigests { key: PieceKey { torrent, piece }, digests } => {
+        SwarmInput::BlockDigests { key: PieceKey { torrent, piece }, digests } => {
             format!("digests t{} {} {digests:?}", torrent.0, piece.0)
         }
-        Input::PieceWritten(PieceKey { torrent, piece }) => {
+        SwarmInput::PieceWritten(PieceKey { torrent, piece }) => {
             format!("written t{} {}", torrent.0, piece.0)
         }
-        Input::DiskFailed { key: PieceKey { torrent, piece }, error } => {
+        SwarmInput::DiskFailed { key: PieceKey { torrent, piece }, error } => {
             format!("disk-failed t{} {} {}", torrent.0, piece.0, fault(error))
         }
-        Input::FileFinished { torrent, file } => format!("finished t{} f{}", torrent.0, file.0),
-        Input::LinkFailed { torrent, file, .. } => {
-            format!("link-failed t{} f{}", torrent.0, file.0)
+    }
+}
+
+pub fn client_input(input: &ClientInput) -> String {
+    match input {
+        ClientInput::Swarm(input) => swarm_input(input),
+        ClientInput::Timeout => "timeout".into(),
+        ClientInput::Command(asked) => command(asked),
+        ClientInput::Opened { torrent, have: found, resumed } => {
+            format!("opened t{} {} resumed {resumed}", torrent.0, have(found))
         }
-        Input::TreeFinished { failed: files } => format!("tree-finished {}", failed(files)),
-        Input::FileFailed { torrent, file, error } => {
+        ClientInput::OpenFailed { torrent, error } => {
+            format!("open-failed t{} {}", torrent.0, fault(error))
+        }
+        ClientInput::FileFinished { torrent, file } => {
+            format!("finished t{} f{}", torrent.0, file.0)
+        }
+        ClientInput::FileFailed { torrent, file, error } => {
             format!("file-failed t{} f{} {}", torrent.0, file.0, fault(error))
         }
-        Input::Announced { torrent, tracker, result } => match result {
+        ClientInput::Announced { torrent, tracker, result } => match result {
             Ok(reply) => format!("announced t{} #{} {:?}", torrent.0, tracker.0, reply.peers),
             Err(_) => format!("announce-failed t{} #{}", torrent.0, tracker.0),
         },
-        Input::BlockHashes { key: PieceKey { torrent, piece }, hashes } => {
+        ClientInput::BlockHashes { key: PieceKey { torrent, piece }, hashes } => {
             format!("block-hashes t{} {} {}", torrent.0, piece.0, bytes(hashes.as_flattened()))
         }
-        Input::Closed { torrent } => format!("closed t{}", torrent.0),
+        ClientInput::Closed { torrent } => format!("closed t{}", torrent.0),
+    }
+}
+
+pub fn member_input(input: &MemberInput) -> String {
+    match input {
+        MemberInput::Swarm(input) => swarm_input(input),
+        MemberInput::Timeout => "timeout".into(),
+        MemberInput::Stop => "stop".into(),
+        MemberInput::Checked(_) => "checked".into(),
+        MemberInput::Control(message) => format!("control {}", control(message)),
+        MemberInput::Opened { torrent, have: found, resumed } => {
+            format!("opened t{} {} resumed {resumed}", torrent.0, have(found))
+        }
+        MemberInput::OpenFailed { torrent, error } => {
+            format!("open-failed t{} {}", torrent.0, fault(error))
+        }
+        MemberInput::FileFinished { torrent, file } => {
+            format!("finished t{} f{}", torrent.0, file.0)
+        }
+        MemberInput::FileFailed { torrent, file, error } => {
+            format!("file-failed t{} f{} {}", torrent.0, file.0, fault(error))
+        }
+        MemberInput::LinkFailed { torrent, file, .. } => {
+            format!("link-failed t{} f{}", torrent.0, file.0)
+        }
+        MemberInput::TreeFinished { failed: files } => format!("tree-finished {}", failed(files)),
     }
 }
 
@@ -224,38 +259,50 @@ fn command(command: &Command) -> String {
     }
 }
 
-pub fn output(output: &Output) -> String {
+fn swarm_output(output: &SwarmOutput) -> String {
     match output {
-        Output::SendControl(message) => format!("control {}", control(message)),
-        Output::Open { torrent, wants, .. } => format!("open t{} {wants}", torrent.0),
-        Output::Dial { torrent, remote: to } => format!("dial t{} {}", torrent.0, remote(*to)),
-        Output::HangUp { conn, reason } => format!("close c{} {}", conn.0, closed(*reason)),
-        Output::SendHandshake { conn, handshake: said } => {
+        SwarmOutput::Event(event) => format!("event {}", swarm_event(event)),
+        SwarmOutput::Dial { torrent, remote: to } => format!("dial t{} {}", torrent.0, remote(*to)),
+        SwarmOutput::HangUp { conn, reason } => format!("close c{} {}", conn.0, closed(*reason)),
+        SwarmOutput::SendHandshake { conn, handshake: said } => {
             format!("c{} {}", conn.0, handshake(said))
         }
-        Output::Send { conn, message: said } => format!("c{} {}", conn.0, message(said)),
-        Output::Reserve { key: PieceKey { torrent, piece }, bytes, streamed } => {
+        SwarmOutput::Send { conn, message: said } => format!("c{} {}", conn.0, message(said)),
+        SwarmOutput::Reserve { key: PieceKey { torrent, piece }, bytes, streamed } => {
             format!("reserve t{} {} {bytes} {streamed}", torrent.0, piece.0)
         }
-        Output::Release(PieceKey { torrent, piece }) => {
+        SwarmOutput::Release(PieceKey { torrent, piece }) => {
             format!("release t{} {}", torrent.0, piece.0)
         }
-        Output::Spill(PieceKey { torrent, piece }) => format!("spill t{} {}", torrent.0, piece.0),
-        Output::Keep { conn, block: at } => format!("keep c{} {}", conn.0, block(*at)),
-        Output::Drop { conn, block: at } => format!("drop c{} {}", conn.0, block(*at)),
-        Output::Hash(PieceKey { torrent, piece }) => format!("hash t{} {}", torrent.0, piece.0),
-        Output::Digest(PieceKey { torrent, piece }) => format!("digest t{} {}", torrent.0, piece.0),
-        Output::Write(PieceKey { torrent, piece }) => format!("write t{} {}", torrent.0, piece.0),
-        Output::FinishFile { torrent, file } => format!("finish t{} f{}", torrent.0, file.0),
-        Output::Link { torrent, file, from, .. } => {
-            format!("link t{} f{} rank {}", torrent.0, file.0, from.rank.0)
+        SwarmOutput::Spill(PieceKey { torrent, piece }) => {
+            format!("spill t{} {}", torrent.0, piece.0)
         }
-        Output::FinishTree => "finish-tree".into(),
-        Output::Serve { conn, block: at } => format!("serve c{} {}", conn.0, block(*at)),
-        Output::OpenTorrent { torrent, wanted, .. } => format!("open t{} {wanted:?}", torrent.0),
-        Output::Want { torrent, wanted } => format!("want t{} {wanted:?}", torrent.0),
-        Output::Close { torrent } => format!("close-storage t{}", torrent.0),
-        Output::Announce { torrent, tracker, request, .. } => format!(
+        SwarmOutput::Keep { conn, block: at } => format!("keep c{} {}", conn.0, block(*at)),
+        SwarmOutput::Drop { conn, block: at } => format!("drop c{} {}", conn.0, block(*at)),
+        SwarmOutput::Hash(PieceKey { torrent, piece }) => {
+            format!("hash t{} {}", torrent.0, piece.0)
+        }
+        SwarmOutput::Digest(PieceKey { torrent, piece }) => {
+            format!("digest t{} {}", torrent.0, piece.0)
+        }
+        SwarmOutput::Write(PieceKey { torrent, piece }) => {
+            format!("write t{} {}", torrent.0, piece.0)
+        }
+        SwarmOutput::Serve { conn, block: at } => format!("serve c{} {}", conn.0, block(*at)),
+    }
+}
+
+pub fn client_output(output: &ClientOutput) -> String {
+    match output {
+        ClientOutput::Swarm(output) => swarm_output(output),
+        ClientOutput::Open { torrent, wanted, .. } => format!("open t{} {wanted:?}", torrent.0),
+        ClientOutput::Want { torrent, wanted } => format!("want t{} {wanted:?}", torrent.0),
+        ClientOutput::FinishFile { torrent, file } => format!("finish t{} f{}", torrent.0, file.0),
+        ClientOutput::HashBlocks(PieceKey { torrent, piece }) => {
+            format!("hash-blocks t{} {}", torrent.0, piece.0)
+        }
+        ClientOutput::Close { torrent } => format!("close-storage t{}", torrent.0),
+        ClientOutput::Announce { torrent, tracker, request, .. } => format!(
             "announce t{} #{} {} left {} up {} down {}",
             torrent.0,
             tracker.0,
@@ -264,49 +311,76 @@ pub fn output(output: &Output) -> String {
             request.uploaded,
             request.downloaded
         ),
-        Output::HashBlocks(PieceKey { torrent, piece }) => {
-            format!("hash-blocks t{} {}", torrent.0, piece.0)
-        }
-        Output::Event(happened) => format!("event {}", event(happened)),
+        ClientOutput::Removed { torrent } => format!("removed t{}", torrent.0),
+        ClientOutput::Event(event) => format!("event {}", client_event(event)),
     }
 }
 
-fn event(event: &Event) -> String {
+pub fn member_output(output: &MemberOutput) -> String {
+    match output {
+        MemberOutput::Swarm(output) => swarm_output(output),
+        MemberOutput::SendControl(message) => format!("control {}", control(message)),
+        MemberOutput::Open { torrent, wants, .. } => format!("open t{} {wants}", torrent.0),
+        MemberOutput::FinishFile { torrent, file } => format!("finish t{} f{}", torrent.0, file.0),
+        MemberOutput::Link { torrent, file, from, .. } => {
+            format!("link t{} f{} rank {}", torrent.0, file.0, from.rank.0)
+        }
+        MemberOutput::FinishTree => "finish-tree".into(),
+        MemberOutput::Event(event) => format!("event {}", member_event(event)),
+    }
+}
+
+fn swarm_event(event: &SwarmEvent) -> String {
     match event {
-        Event::Started { wanted, missing } => format!("started {wanted} {missing:?}"),
-        Event::Verified { key: PieceKey { torrent, piece }, from } => {
+        SwarmEvent::Verified { key: PieceKey { torrent, piece }, from } => {
             format!("verified t{} {} {}", torrent.0, piece.0, remote(*from))
         }
-        Event::BadPiece { key: PieceKey { torrent, piece }, from } => {
+        SwarmEvent::BadPiece { key: PieceKey { torrent, piece }, from } => {
             let from: Vec<String> = from.iter().map(|from| remote(*from)).collect();
             format!("bad-piece t{} {} {}", torrent.0, piece.0, from.join(","))
         }
-        Event::Banned { remote: liar } => format!("banned {}", remote(*liar)),
-        Event::FileComplete { torrent, file } => {
-            format!("file-complete t{} f{}", torrent.0, file.0)
-        }
-        Event::FileFailed(file) => format!("file-failed {}", file.name),
-        Event::AllComplete => "all-complete".into(),
-        Event::Refreshed { forced } => format!("refreshed {forced}"),
-        Event::Rejected { torrent, remote: by } => {
+        SwarmEvent::Banned { remote: liar } => format!("banned {}", remote(*liar)),
+        SwarmEvent::Rejected { torrent, remote: by } => {
             format!("rejected t{} {}", torrent.0, remote(*by))
         }
-        Event::Shutdown(reason) => format!("shutdown {}", shutdown(reason)),
-        Event::State { torrent, state, .. } => format!("state t{} {}", torrent.0, word(state)),
-        Event::Metadata { torrent, metainfo } => {
+    }
+}
+
+fn client_event(event: &ClientEvent) -> String {
+    match event {
+        ClientEvent::FileComplete { torrent, file } => {
+            format!("file-complete t{} f{}", torrent.0, file.0)
+        }
+        ClientEvent::State { torrent, state, .. } => {
+            format!("state t{} {}", torrent.0, word(state))
+        }
+        ClientEvent::Metadata { torrent, metainfo } => {
             format!("metadata t{} {}", torrent.0, bytes(metainfo.info()))
         }
-        Event::Announced { torrent, news } => {
+        ClientEvent::Announced { torrent, news } => {
             let peers = news.result.as_ref().map_or("failed".to_owned(), u32::to_string);
             format!("announced t{} {} {peers}", torrent.0, word(news.event))
         }
-        Event::PeerTotals { torrent, totals } => {
+        ClientEvent::PeerTotals { torrent, totals } => {
             let one = |peer: &dunlin_engine::io::PeerTotal| {
                 format!("{:?} {} {}", peer.address, peer.received, peer.sent)
             };
             format!("totals t{} {:?}", torrent.0, totals.iter().map(one).collect::<Vec<_>>())
         }
-        Event::Stopped => "stopped".into(),
+        ClientEvent::Stopped => "stopped".into(),
+    }
+}
+
+fn member_event(event: &MemberEvent) -> String {
+    match event {
+        MemberEvent::Started { wanted, missing } => format!("started {wanted} {missing:?}"),
+        MemberEvent::FileComplete { torrent, file } => {
+            format!("file-complete t{} f{}", torrent.0, file.0)
+        }
+        MemberEvent::FileFailed(file) => format!("file-failed {}", file.name),
+        MemberEvent::AllComplete => "all-complete".into(),
+        MemberEvent::Refreshed { forced } => format!("refreshed {forced}"),
+        MemberEvent::Shutdown(reason) => format!("shutdown {}", shutdown(reason)),
     }
 }
 

@@ -27,7 +27,7 @@ use crate::budget::Charge;
 use crate::error::DiskError;
 use crate::reports::SyncReport;
 use bytes::Bytes;
-use dunlin_base::{BlockRef, FileIndex, PieceIndex, TorrentId};
+use dunlin_base::{BlockRef, FileIndex, PieceKey, TorrentId};
 use std::sync::Arc;
 
 /// Something to do with a piece, or with a file whose pieces are all here.
@@ -35,39 +35,31 @@ use std::sync::Arc;
 pub enum Job {
     /// Compare a piece with what it must be.
     Verify {
-        /// The torrent.
-        torrent: TorrentId,
-        /// The piece.
-        piece: PieceIndex,
+        /// Which piece.
+        key: PieceKey,
         /// Its bytes, in order.
         parts: Vec<Bytes>,
     },
     /// Write a verified piece.
     Write {
-        /// The torrent.
-        torrent: TorrentId,
-        /// The piece.
-        piece: PieceIndex,
+        /// Which piece.
+        key: PieceKey,
         /// Its bytes, in order.
         parts: Vec<Bytes>,
     },
     /// Digest the blocks of a piece.
     Digest {
-        /// The torrent.
-        torrent: TorrentId,
-        /// The piece.
-        piece: PieceIndex,
+        /// Which piece.
+        key: PieceKey,
         /// Its blocks, in order.
         blocks: Vec<Bytes>,
         /// The key of the digests.
-        key: u64,
+        digest_key: u64,
     },
     /// Move blocks of an incomplete piece to its part file.
     Spill {
-        /// The torrent.
-        torrent: TorrentId,
-        /// The piece.
-        piece: PieceIndex,
+        /// Which piece.
+        key: PieceKey,
         /// The blocks.
         blocks: Vec<(BlockRef, Bytes)>,
         /// Their memory, given back when they are written.
@@ -75,10 +67,8 @@ pub enum Job {
     },
     /// Read spilled blocks back.
     Load {
-        /// The torrent.
-        torrent: TorrentId,
-        /// The piece.
-        piece: PieceIndex,
+        /// Which piece.
+        key: PieceKey,
         /// Which blocks.
         blocks: Vec<BlockRef>,
     },
@@ -94,37 +84,20 @@ pub enum Job {
         charge: Option<Charge>,
     },
     /// Compare a streamed piece with what it must be.
-    StreamVerify {
-        /// The torrent.
-        torrent: TorrentId,
-        /// The piece.
-        piece: PieceIndex,
-    },
+    StreamVerify(PieceKey),
     /// A streamed piece is verified: it may be claimed.
-    StreamWrite {
-        /// The torrent.
-        torrent: TorrentId,
-        /// The piece.
-        piece: PieceIndex,
-    },
+    StreamWrite(PieceKey),
     /// Digest the blocks of a streamed piece.
     StreamDigest {
-        /// The torrent.
-        torrent: TorrentId,
-        /// The piece.
-        piece: PieceIndex,
+        /// Which piece.
+        key: PieceKey,
         /// Its blocks, in order.
         blocks: Vec<BlockRef>,
         /// The key of the digests.
-        key: u64,
+        digest_key: u64,
     },
     /// Forget what is known of a streamed piece.
-    StreamForget {
-        /// The torrent.
-        torrent: TorrentId,
-        /// The piece.
-        piece: PieceIndex,
-    },
+    StreamForget(PieceKey),
     /// Give a whole file its final name with the next sync.
     Finish {
         /// The torrent.
@@ -141,17 +114,16 @@ impl Job {
     #[must_use]
     pub fn torrent(&self) -> TorrentId {
         match self {
-            Job::Verify { torrent, .. }
-            | Job::Write { torrent, .. }
-            | Job::Digest { torrent, .. }
-            | Job::Spill { torrent, .. }
-            | Job::Load { torrent, .. }
-            | Job::StreamBlock { torrent, .. }
-            | Job::StreamVerify { torrent, .. }
-            | Job::StreamWrite { torrent, .. }
-            | Job::StreamDigest { torrent, .. }
-            | Job::StreamForget { torrent, .. }
-            | Job::Finish { torrent, .. } => *torrent,
+            Job::Verify { key, .. }
+            | Job::Write { key, .. }
+            | Job::Digest { key, .. }
+            | Job::Spill { key, .. }
+            | Job::Load { key, .. }
+            | Job::StreamVerify(key)
+            | Job::StreamWrite(key)
+            | Job::StreamDigest { key, .. }
+            | Job::StreamForget(key) => key.torrent,
+            Job::StreamBlock { torrent, .. } | Job::Finish { torrent, .. } => *torrent,
         }
     }
 }
@@ -161,44 +133,31 @@ impl Job {
 pub enum Report {
     /// A piece was hashed.
     Hashed {
-        /// The torrent.
-        torrent: TorrentId,
-        /// The piece.
-        piece: PieceIndex,
+        /// Which piece.
+        key: PieceKey,
         /// Whether it is what it must be.
         matches: bool,
     },
     /// The digests of a piece's blocks.
     Digested {
-        /// The torrent.
-        torrent: TorrentId,
-        /// The piece.
-        piece: PieceIndex,
+        /// Which piece.
+        key: PieceKey,
         /// One a block.
         digests: Vec<u64>,
     },
     /// A piece is written.
-    Written {
-        /// The torrent.
-        torrent: TorrentId,
-        /// The piece.
-        piece: PieceIndex,
-    },
+    Written(PieceKey),
     /// Spilled blocks are in memory again.
     Loaded {
-        /// The torrent.
-        torrent: TorrentId,
-        /// The piece.
-        piece: PieceIndex,
+        /// Which piece.
+        key: PieceKey,
         /// The blocks.
         blocks: Vec<(BlockRef, Bytes)>,
     },
     /// A piece could not be read or written.
     Failed {
-        /// The torrent.
-        torrent: TorrentId,
-        /// The piece.
-        piece: PieceIndex,
+        /// Which piece.
+        key: PieceKey,
         /// Why.
         error: DiskError,
     },

@@ -6,7 +6,10 @@ use crate::world::{T, adding, magnet, torrent};
 use bytes::Bytes;
 use dunlin_base::{BlockRef, ConnId, Endpoint, PeerId, PieceIndex, Rate, Time};
 use dunlin_engine::client::{Client, ClientConfig};
-use dunlin_engine::io::{Command, Event, Input, Limits, LocalError, Output, Priority, Source};
+use dunlin_engine::io::{
+    ClientEvent, ClientInput, ClientOutput, Command, Limits, LocalError, Priority, Source,
+    SwarmInput, SwarmOutput,
+};
 use dunlin_metainfo::{Format, Geometry, Torrent};
 use dunlin_tracker::{AnnounceFailure, AnnounceReply};
 use dunlin_wire::extended::{ExtendedHandshake, MetadataMessage};
@@ -57,7 +60,7 @@ struct World {
     asked: VecDeque<(ConnId, BlockRef)>,
     serves: VecDeque<(ConnId, BlockRef)>,
     dials: VecDeque<Endpoint>,
-    answers: VecDeque<Input>,
+    answers: VecDeque<ClientInput>,
     announces: VecDeque<dunlin_engine::io::TrackerIndex>,
     /// The client has stopped, and takes nothing more.
     stopped: bool,
@@ -125,25 +128,39 @@ impl World {
         if flags & 16 != 0 {
             add.seed = None;
         }
-        world.input(Input::Command(Command::Add(Box::new(add))));
+        world.input(Command::Add(Box::new(add)));
         world
     }
 
     /// One input, all outputs, all invariants.
-    fn input(&mut self, input: Input) {
-        self.client.handle(self.now, input);
+    fn input(&mut self, input: impl Into<ClientInput>) {
+        self.client.handle(self.now, input.into());
         while let Some(output) = self.client.poll() {
             self.output(output);
         }
         self.client.check();
     }
 
-    fn output(&mut self, output: Output) {
+    fn output(&mut self, output: ClientOutput) {
         match output {
-            Output::Dial { remote, .. } => self.dials.push_back(remote),
-            Output::HangUp { conn, .. } => self.forget(conn),
-            Output::SendHandshake { conn, .. } => self.is_open(conn, &"a handshake"),
-            Output::Send { conn, message } => {
+            ClientOutput::Swarm(output) => self.swarm_output(output),
+            ClientOutput::Open { .. }
+            | ClientOutput::Want { .. }
+            | ClientOutput::FinishFile { .. }
+            | ClientOutput::HashBlocks(_)
+            | ClientOutput::Close { .. } => self.answers.extend(self.disk.perform(output)),
+            ClientOutput::Announce { tracker, .. } => self.announces.push_back(tracker),
+            ClientOutput::Removed { torrent } => assert_eq!(torrent, T, "it was never added"),
+            ClientOutput::Event(event) => self.stopped |= event == ClientEvent::Stopped,
+        }
+    }
+
+    fn swarm_output(&mut self, output: SwarmOutput) {
+        match output {
+            SwarmOutput::Dial { remote, .. } => self.dials.push_back(remote),
+            SwarmOutput::HangUp { conn, .. } => self.forget(conn),
+            SwarmOutput::SendHandshake { conn, .. } => self.is_open(conn, &"a handshake"),
+            SwarmOutput::Send { conn, message } => {
                 self.is_open(conn, &message);
                 let mut bytes = Vec::new();
                 dunlin_wire::encode_into(&message, &mut bytes);
@@ -153,15 +170,24 @@ impl World {
                     self.asked.push_back((conn, block));
                 }
             }
-            Output::Serve { conn, block } => {
+            SwarmOutput::Serve { conn, block } => {
                 self.is_open(conn, &block);
                 let have = self.disk.have(T).is_some_and(|have| have.has(block.piece));
                 assert!(have, "serves what it has not");
                 self.serves.push_back((conn, block));
             }
-            Output::Announce { tracker, .. } => self.announces.push_back(tracker),
-            Output::Event(event) => self.stopped |= event == Event::Stopped,
-            other => self.answers.extend(self.disk.perform(other)),
+            SwarmOutput::Reserve { .. }
+            | SwarmOutput::Release(_)
+            | SwarmOutput::Spill(_)
+            | SwarmOutput::Keep { .. }
+            | SwarmOutput::Drop { .. }
+            | SwarmOutput::Hash(_)
+            | SwarmOutput::Digest(_)
+            | SwarmOutput::Write(_) => {
+                let answer = self.disk.perform_swarm(output);
+                self.answers.extend(answer.map(ClientInput::Swarm));
+            }
+            SwarmOutput::Event(_) => {}
         }
     }
 
@@ -187,7 +213,7 @@ impl World {
             2..=6 => {
                 if let Some(conn) = self.conn(choices) {
                     let message = message(choices, &self.torrent);
-                    self.input(Input::Message { conn, message });
+                    self.input(SwarmInput::Message { conn, message });
                 }
             }
             7 | 8 => self.block(choices),
@@ -209,17 +235,17 @@ impl World {
         let dialled = if choices.byte().is_multiple_of(2) { self.dials.pop_front() } else { None };
         match dialled {
             Some(remote) if choices.byte().is_multiple_of(3) => {
-                self.input(Input::DialFailed { torrent: T, remote });
+                self.input(SwarmInput::DialFailed { torrent: T, remote });
             }
             Some(remote) => {
                 let Endpoint::Socket(address) = remote else { return };
                 self.conns.insert(conn, address);
-                self.input(Input::Connected { torrent: T, conn, remote });
+                self.input(SwarmInput::Connected { torrent: T, conn, remote });
             }
             None => {
                 let address = address(choices);
                 self.conns.insert(conn, address);
-                self.input(Input::Incoming { conn, remote: Endpoint::Socket(address) });
+                self.input(SwarmInput::Incoming { conn, remote: Endpoint::Socket(address) });
             }
         }
     }
@@ -234,7 +260,7 @@ impl World {
         }
         let reserved = if kind & 4 == 0 { Reserved::INTERNET } else { Reserved::default() };
         let peer_id = PeerId([choices.byte() % 8; 20]);
-        self.input(Input::Handshake {
+        self.input(SwarmInput::Handshake {
             conn,
             handshake: Handshake { reserved, info_hash, peer_id },
         });
@@ -258,16 +284,20 @@ impl World {
             }
         };
         self.disk.park(conn, block, kind & 12 != 0);
-        self.input(Input::BlockArrived { conn, block });
+        self.input(SwarmInput::BlockArrived { conn, block });
     }
 
     /// The disk answers: in order, but hashes of pieces, which other threads compute.
     fn disk_answers(&mut self, choices: &mut Choices<'_>) {
         let kind = choices.byte();
-        let hashes = |input: &Input| {
+        let hashes = |input: &ClientInput| {
             matches!(
                 input,
-                Input::PieceHashed { .. } | Input::BlockDigests { .. } | Input::MemoryFree
+                ClientInput::Swarm(
+                    SwarmInput::PieceHashed { .. }
+                        | SwarmInput::BlockDigests { .. }
+                        | SwarmInput::MemoryFree
+                )
             )
         };
         let found = self.answers.iter().position(hashes).filter(|_| kind & 1 == 1);
@@ -279,14 +309,14 @@ impl World {
         let index = choices.below(self.serves.len());
         let Some((conn, block)) = self.serves.remove(index) else { return };
         let input = match choices.byte() % 8 {
-            0 => Input::ServeCancelled { conn, block },
+            0 => SwarmInput::ServeCancelled { conn, block },
             1 => {
                 self.disk.changed.insert(block.piece);
                 let message = "the file has changed".to_owned();
                 let error = LocalError { message, disk_full: false };
-                Input::ServeFailed { conn, block, error }
+                SwarmInput::ServeFailed { conn, block, error }
             }
-            _ => Input::BlockSent { conn, block },
+            _ => SwarmInput::BlockSent { conn, block },
         };
         self.input(input);
     }
@@ -294,16 +324,16 @@ impl World {
     fn passes(&mut self, choices: &mut Choices<'_>) {
         let unit = [1_u64, 100, 1000, 20_000][choices.below(4)];
         self.now += Duration::from_millis(unit * u64::from(choices.byte()));
-        self.input(Input::Timeout);
+        self.input(ClientInput::Timeout);
     }
 
     fn closes(&mut self, choices: &mut Choices<'_>) {
         let Some(conn) = self.conn(choices) else { return };
         if choices.byte().is_multiple_of(2) {
             self.forget(conn);
-            self.input(Input::Disconnected { conn });
+            self.input(SwarmInput::Disconnected { conn });
         } else {
-            self.input(Input::Malformed { conn });
+            self.input(SwarmInput::Malformed { conn });
             assert!(!self.conns.contains_key(&conn), "it goes on with who speaks no protocol");
         }
     }
@@ -316,7 +346,7 @@ impl World {
             let peers = (0..choices.below(20)).map(|_| address(choices)).collect();
             Ok(Box::new(AnnounceReply { peers, ..AnnounceReply::default() }))
         };
-        self.input(Input::Announced { torrent: T, tracker, result });
+        self.input(ClientInput::Announced { torrent: T, tracker, result });
     }
 
     fn commands(&mut self, choices: &mut Choices<'_>) {
@@ -343,16 +373,16 @@ impl World {
                 self.disk.full = !self.disk.full;
                 return;
             }
-            13 => return self.input(Input::MemoryWanted),
-            14 => return self.input(Input::MemoryFree),
+            13 => return self.input(SwarmInput::MemoryWanted),
+            14 => return self.input(SwarmInput::MemoryFree),
             _ => return,
         };
-        self.input(Input::Command(command));
+        self.input(command);
     }
 
     /// Everybody leaves, the disk answers everything: nothing is held in the end.
     fn end(&mut self) {
-        self.input(Input::Command(Command::Stop));
+        self.input(Command::Stop);
         let mut rounds = 0;
         while let Some(answer) = self.answers.pop_front() {
             self.input(answer);

@@ -9,7 +9,7 @@ use crate::strategy::Target;
 use crate::world::{T, World, adding, byte_streams, magnet, peer_id, torrent};
 use dunlin_base::{ConnId, Endpoint, PieceIndex, Rng, Time};
 use dunlin_engine::client::ClientConfig;
-use dunlin_engine::io::{Event, Source, TorrentState};
+use dunlin_engine::io::{ClientEvent, Source, TorrentState};
 use dunlin_metainfo::Torrent;
 use dunlin_simnet::EventQueue;
 pub use plan::{Fault, Member, Plan, Stranger};
@@ -395,7 +395,7 @@ impl Siege {
     /// The reason that a member names for not being complete.
     fn why(&self, host: usize) -> Option<String> {
         let last = self.world.hosts[host].events.iter().rev().find_map(|event| match event {
-            Event::State { state, reason, .. } => Some((*state, reason.clone())),
+            ClientEvent::State { state, reason, .. } => Some((*state, reason.clone())),
             _ => None,
         });
         match last {

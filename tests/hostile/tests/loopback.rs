@@ -5,7 +5,7 @@ use dunlin_base::{PeerId, Rate, TorrentId};
 use dunlin_bencode::Writer;
 use dunlin_disk::{Existing, RealFs};
 use dunlin_engine::client::ClientConfig;
-use dunlin_engine::io::{AddTorrent, Command, Event, Limits, SeedGoal, Source, TorrentState};
+use dunlin_engine::io::{AddTorrent, ClientEvent, Command, Limits, SeedGoal, Source, TorrentState};
 use dunlin_hostile::sockets::{Attack, Seen};
 use dunlin_hostile::{Flood, Kind, Target};
 use dunlin_metainfo::Torrent;
@@ -86,9 +86,13 @@ impl Program {
         loop {
             let left = until.saturating_duration_since(Instant::now());
             match self.events.recv_timeout(left) {
-                Ok(NetEvent::Engine(Event::State { state: TorrentState::Seeding, .. })) => return,
-                Ok(NetEvent::Engine(Event::State {
-                    state: TorrentState::Failed, reason, ..
+                Ok(NetEvent::Client(ClientEvent::State {
+                    state: TorrentState::Seeding, ..
+                })) => return,
+                Ok(NetEvent::Client(ClientEvent::State {
+                    state: TorrentState::Failed,
+                    reason,
+                    ..
                 })) => {
                     panic!("{what}: failed: {reason:?}")
                 }

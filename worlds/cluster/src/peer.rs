@@ -31,7 +31,7 @@ use dunlin_control::{Control, FailedFile};
 use dunlin_disk::{Budget, SyncReport};
 use dunlin_engine::cluster::member::Member;
 use dunlin_engine::config::Config;
-use dunlin_engine::io::{Command, Input, Wake};
+use dunlin_engine::io::{MemberInput, SwarmInput, Wake};
 use dunlin_metainfo::{HashKind, MAX_TOKEN};
 use dunlin_wire::{Handshake, Message};
 use recorder::Recorder;
@@ -147,7 +147,7 @@ pub struct Peer {
     connections: Connections,
     buffers: Buffers,
     parked: BTreeMap<(ConnId, BlockRef), (TorrentId, Payload)>,
-    inputs: VecDeque<Input>,
+    inputs: VecDeque<MemberInput>,
     effects: VecDeque<Effect>,
     recorder: Recorder,
     progress: Arc<ProgressCell>,
@@ -232,12 +232,12 @@ impl Peer {
             Arrival::MemoryFree => {
                 memory_free = true;
                 self.queued = false;
-                self.inputs.push_back(Input::MemoryFree);
+                self.inputs.push_back(SwarmInput::MemoryFree.into());
             }
-            Arrival::MemoryWanted => self.inputs.push_back(Input::MemoryWanted),
-            Arrival::Timeout => self.inputs.push_back(Input::Timeout),
+            Arrival::MemoryWanted => self.inputs.push_back(SwarmInput::MemoryWanted.into()),
+            Arrival::Timeout => self.inputs.push_back(MemberInput::Timeout),
             Arrival::Stop => {
-                self.inputs.push_back(Input::Command(Command::Stop));
+                self.inputs.push_back(MemberInput::Stop);
                 self.run(now);
                 self.close();
                 return;
@@ -411,16 +411,16 @@ impl Peer {
         let conn = match self.connections.handshake(from, torrent) {
             HandshakeOutcome::Answer(conn) => conn,
             HandshakeOutcome::New(conn) => {
-                self.inputs.push_back(Input::Incoming { conn, remote });
+                self.inputs.push_back(SwarmInput::Incoming { conn, remote }.into());
                 conn
             }
             HandshakeOutcome::Replaced { old, new } => {
                 self.lost(old);
-                self.inputs.push_back(Input::Incoming { conn: new, remote });
+                self.inputs.push_back(SwarmInput::Incoming { conn: new, remote }.into());
                 new
             }
         };
-        self.inputs.push_back(Input::Handshake { conn, handshake });
+        self.inputs.push_back(SwarmInput::Handshake { conn, handshake }.into());
     }
 
     fn control(&mut self, now: Time, control: Control) {
@@ -433,7 +433,7 @@ impl Peer {
                 self.effects.push_back(Effect::Download(DownloadJob::Tree { entries }));
             }
         }
-        self.inputs.push_back(Input::Control(control));
+        self.inputs.push_back(MemberInput::Control(control));
     }
 
     fn wire(&mut self, now: Time, from: Rank, torrent: TorrentId, message: Message) {
@@ -451,7 +451,7 @@ impl Peer {
             // What waits for the disk or for its turn need not be sent any more.
             self.effects.push_back(Effect::Upload(UploadJob::Cancel { conn, block }));
         }
-        self.inputs.push_back(Input::Message { conn, message });
+        self.inputs.push_back(SwarmInput::Message { conn, message }.into());
     }
 
     fn piece(
@@ -471,17 +471,17 @@ impl Peer {
             Some(HashKind::Merkle) | None => false,
         };
         if !sound {
-            self.inputs.push_back(Input::Malformed { conn });
+            self.inputs.push_back(SwarmInput::Malformed { conn }.into());
             return;
         }
         self.parked.insert((conn, range), (torrent, payload));
-        self.inputs.push_back(Input::BlockArrived { conn, block: range });
+        self.inputs.push_back(SwarmInput::BlockArrived { conn, block: range }.into());
     }
 
     /// The other end has closed a connection.
     fn lost(&mut self, conn: ConnId) {
         self.forget(conn);
-        self.inputs.push_back(Input::Disconnected { conn });
+        self.inputs.push_back(SwarmInput::Disconnected { conn }.into());
     }
 
     fn forget(&mut self, conn: ConnId) {
@@ -493,14 +493,14 @@ impl Peer {
         match done {
             UploadDone::Sent { conn, block, bytes } => {
                 self.recorder.bytes_sent += bytes;
-                self.inputs.push_back(Input::BlockSent { conn, block });
+                self.inputs.push_back(SwarmInput::BlockSent { conn, block }.into());
             }
             UploadDone::Failed { conn, block, error } => {
                 self.recorder.error(&error);
-                self.inputs.push_back(Input::ServeFailed { conn, block, error });
+                self.inputs.push_back(SwarmInput::ServeFailed { conn, block, error }.into());
             }
             UploadDone::Cancelled { conn, block } => {
-                self.inputs.push_back(Input::ServeCancelled { conn, block });
+                self.inputs.push_back(SwarmInput::ServeCancelled { conn, block }.into());
             }
         }
     }

@@ -4,9 +4,9 @@
 use crate::trace::{TraceLine, TraceSink, classic_control};
 use dunlin_base::{FileIndex, Rank, Time, TorrentId};
 use dunlin_control::{Control, Refresh};
-use dunlin_engine::cluster::coordinator::{Coordinator, CoordinatorConfig, CoordinatorInput};
+use dunlin_engine::cluster::coordinator::{Coordinator, CoordinatorConfig};
 use dunlin_engine::config::RefreshScope;
-use dunlin_engine::io::{CoordinatorOutput, Wake};
+use dunlin_engine::io::{CoordinatorInput, CoordinatorOutput, Wake};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 
@@ -82,7 +82,7 @@ impl Tracker {
             }
             TrackerArrival::Lost { rank } => CoordinatorInput::Lost { rank },
             TrackerArrival::Withdrawn { rank } => CoordinatorInput::Withdrawn { rank },
-            TrackerArrival::Alive { rank } => CoordinatorInput::Heard { rank },
+            TrackerArrival::Alive { rank } => CoordinatorInput::Alive { rank },
             TrackerArrival::Timeout => CoordinatorInput::Timeout,
             TrackerArrival::Interrupt => CoordinatorInput::Interrupt,
         };

@@ -11,7 +11,7 @@
 //! A block's place has one writer at a time: a connection that cannot claim it receives elsewhere.
 
 use bytes::Bytes;
-use dunlin_base::{BlockRef, ConnId, PieceIndex, TorrentId};
+use dunlin_base::{BlockRef, ConnId, PieceKey, TorrentId};
 use dunlin_disk::{Buffer, BufferPool, Charge};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -47,9 +47,9 @@ struct PieceBuffer {
 /// All pieces that are being received.
 pub(crate) struct Buffers {
     pool: Arc<BufferPool>,
-    pieces: BTreeMap<(TorrentId, PieceIndex), PieceBuffer>,
+    pieces: BTreeMap<PieceKey, PieceBuffer>,
     /// Pieces without memory, and the blocks of theirs that lie in part files.
-    spilled: BTreeMap<(TorrentId, PieceIndex), Vec<BlockRef>>,
+    spilled: BTreeMap<PieceKey, Vec<BlockRef>>,
 }
 
 /// Blocks that leave memory.
@@ -82,7 +82,7 @@ impl Buffers {
     /// its part file first.
     pub(crate) fn reserve(
         &mut self,
-        key: (TorrentId, PieceIndex),
+        key: PieceKey,
         charge: Charge,
         bytes: u32,
         block_length: u32,
@@ -104,13 +104,15 @@ impl Buffers {
     }
 
     /// Whether blocks of the piece are written as they come.
-    pub(crate) fn is_streamed(&self, key: (TorrentId, PieceIndex)) -> bool {
+    pub(crate) fn is_streamed(&self, key: PieceKey) -> bool {
         self.pieces.get(&key).is_some_and(|piece| piece.streamed)
     }
 
     /// Claims the place of a block for a connection; false if it is not free.
     pub(crate) fn claim(&mut self, torrent: TorrentId, block: BlockRef, conn: ConnId) -> bool {
-        let Some(piece) = self.pieces.get_mut(&(torrent, block.piece)) else { return false };
+        let Some(piece) = self.pieces.get_mut(&PieceKey { torrent, piece: block.piece }) else {
+            return false;
+        };
         if piece.bytes_mut(block).is_none() {
             return false;
         }
@@ -150,7 +152,7 @@ impl Buffers {
         from: BlockState,
         to: BlockState,
     ) -> bool {
-        let piece = self.pieces.get_mut(&(torrent, block.piece));
+        let piece = self.pieces.get_mut(&PieceKey { torrent, piece: block.piece });
         match piece.and_then(|piece| piece.place(block)) {
             Some(place) if *place == from => {
                 *place = to;
@@ -167,7 +169,7 @@ impl Buffers {
         block: BlockRef,
         conn: ConnId,
     ) -> Option<&mut [u8]> {
-        let piece = self.pieces.get_mut(&(torrent, block.piece))?;
+        let piece = self.pieces.get_mut(&PieceKey { torrent, piece: block.piece })?;
         if piece.place(block) != Some(&mut BlockState::Claimed(conn)) {
             return None;
         }
@@ -177,7 +179,9 @@ impl Buffers {
     /// Puts a block that was received elsewhere, or read back, into its place; false if that is not
     /// free.
     pub(crate) fn put(&mut self, torrent: TorrentId, block: BlockRef, data: &[u8]) -> bool {
-        let Some(piece) = self.pieces.get_mut(&(torrent, block.piece)) else { return false };
+        let Some(piece) = self.pieces.get_mut(&PieceKey { torrent, piece: block.piece }) else {
+            return false;
+        };
         let free = piece.place(block).is_some_and(|place| *place == BlockState::Empty);
         match piece.bytes_mut(block) {
             Some(bytes) if free && bytes.len() == data.len() => bytes.copy_from_slice(data),
@@ -194,7 +198,7 @@ impl Buffers {
     /// other copy, and the engine has not decided about it: it is forgotten, and the engine will
     /// have it dropped.
     pub(crate) fn evict(&mut self, torrent: TorrentId, block: BlockRef) -> Option<Evicted> {
-        let piece = self.pieces.get_mut(&(torrent, block.piece))?;
+        let piece = self.pieces.get_mut(&PieceKey { torrent, piece: block.piece })?;
         let conn = match piece.place(block).copied()? {
             BlockState::Claimed(conn) => Some(conn),
             BlockState::Parked(_) => None,
@@ -208,7 +212,7 @@ impl Buffers {
     }
 
     /// Takes the memory of a piece for a read of several blocks at once.
-    pub(crate) fn lend(&mut self, key: (TorrentId, PieceIndex)) -> Option<Buffer> {
+    pub(crate) fn lend(&mut self, key: PieceKey) -> Option<Buffer> {
         let piece = self.pieces.get_mut(&key)?;
         match std::mem::replace(&mut piece.memory, PieceMemory::Lent) {
             PieceMemory::Filling(buffer) => Some(buffer),
@@ -220,7 +224,7 @@ impl Buffers {
     }
 
     /// Takes the memory of a piece back after such a read.
-    pub(crate) fn give_back(&mut self, key: (TorrentId, PieceIndex), buffer: Buffer) {
+    pub(crate) fn give_back(&mut self, key: PieceKey, buffer: Buffer) {
         if let Some(piece) = self.pieces.get_mut(&key)
             && matches!(piece.memory, PieceMemory::Lent)
         {
@@ -229,7 +233,7 @@ impl Buffers {
     }
 
     /// The bytes of a complete piece. From now on nothing is received into it.
-    pub(crate) fn freeze(&mut self, key: (TorrentId, PieceIndex)) -> Option<Bytes> {
+    pub(crate) fn freeze(&mut self, key: PieceKey) -> Option<Bytes> {
         let piece = self.pieces.get_mut(&key)?;
         if piece.streamed || piece.places.iter().any(|place| *place != BlockState::Full) {
             return None;
@@ -246,10 +250,7 @@ impl Buffers {
 
     /// Takes the received blocks out of memory, to be written; the piece is remembered. The second
     /// part are the claims on it that are gone.
-    pub(crate) fn spill(
-        &mut self,
-        key: (TorrentId, PieceIndex),
-    ) -> Option<(Spilled, Vec<Evicted>)> {
+    pub(crate) fn spill(&mut self, key: PieceKey) -> Option<(Spilled, Vec<Evicted>)> {
         let evicted = self.claims(key);
         let piece = self.pieces.remove(&key)?;
         let PieceMemory::Filling(buffer) = piece.memory else { return None };
@@ -259,7 +260,7 @@ impl Buffers {
             let begin = index * piece.block_length;
             let len = (bytes.len() as u32).saturating_sub(begin).min(piece.block_length);
             if *place == BlockState::Full && len > 0 {
-                let block = BlockRef { piece: key.1, begin, len };
+                let block = BlockRef { piece: key.piece, begin, len };
                 blocks.push((block, bytes.slice(begin as usize..(begin + len) as usize)));
             }
         }
@@ -269,7 +270,7 @@ impl Buffers {
 
     /// Forgets a piece and gives its memory back. Returns the claims on it that are gone: the rest
     /// of those blocks goes elsewhere.
-    pub(crate) fn release(&mut self, key: (TorrentId, PieceIndex)) -> Vec<Evicted> {
+    pub(crate) fn release(&mut self, key: PieceKey) -> Vec<Evicted> {
         let evicted = self.claims(key);
         self.pieces.remove(&key);
         self.spilled.remove(&key);
@@ -278,14 +279,15 @@ impl Buffers {
 
     /// Forgets all pieces of a torrent.
     pub(crate) fn forget(&mut self, torrent: TorrentId) -> Vec<Evicted> {
-        let keys: Vec<_> = self.pieces.keys().filter(|(of, _)| *of == torrent).copied().collect();
+        let keys: Vec<_> =
+            self.pieces.keys().filter(|key| key.torrent == torrent).copied().collect();
         let evicted = keys.into_iter().flat_map(|key| self.release(key)).collect();
-        self.spilled.retain(|(of, _), _| *of != torrent);
+        self.spilled.retain(|key, _| key.torrent != torrent);
         evicted
     }
 
     /// The claims on a piece, with the bytes of their places.
-    fn claims(&mut self, key: (TorrentId, PieceIndex)) -> Vec<Evicted> {
+    fn claims(&mut self, key: PieceKey) -> Vec<Evicted> {
         let Some(piece) = self.pieces.get_mut(&key) else { return Vec::new() };
         let claimed: Vec<(u32, ConnId)> = (0u32..)
             .zip(&piece.places)
@@ -320,14 +322,15 @@ pub(crate) struct Evicted {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dunlin_base::PieceIndex;
     use dunlin_disk::Budget;
 
-    const KEY: (TorrentId, PieceIndex) = (TorrentId(1), PieceIndex(7));
+    const KEY: PieceKey = PieceKey { torrent: TorrentId(1), piece: PieceIndex(7) };
     const A: ConnId = ConnId(1);
     const B: ConnId = ConnId(2);
 
     fn block(begin: u32, len: u32) -> BlockRef {
-        BlockRef { piece: KEY.1, begin, len }
+        BlockRef { piece: KEY.piece, begin, len }
     }
 
     /// A piece of 10 bytes in blocks of 4.
@@ -342,64 +345,79 @@ mod tests {
     #[test]
     fn a_place_has_one_writer() {
         let mut buffers = piece();
-        assert!(buffers.claim(KEY.0, block(0, 4), A));
-        assert!(!buffers.claim(KEY.0, block(0, 4), B), "claimed by another");
-        assert!(!buffers.claim(KEY.0, block(8, 4), A), "beyond the end");
-        assert!(!buffers.put(KEY.0, block(0, 4), b"xxxx"), "claimed");
-        buffers.bytes_mut(KEY.0, block(0, 4), A).unwrap().copy_from_slice(b"abcd");
-        assert!(buffers.bytes_mut(KEY.0, block(0, 4), B).is_none());
-        assert!(buffers.arrived(KEY.0, block(0, 4), A));
-        assert!(buffers.keep(KEY.0, block(0, 4), A) && !buffers.keep(KEY.0, block(0, 4), A));
+        assert!(buffers.claim(KEY.torrent, block(0, 4), A));
+        assert!(!buffers.claim(KEY.torrent, block(0, 4), B), "claimed by another");
+        assert!(!buffers.claim(KEY.torrent, block(8, 4), A), "beyond the end");
+        assert!(!buffers.put(KEY.torrent, block(0, 4), b"xxxx"), "claimed");
+        buffers.bytes_mut(KEY.torrent, block(0, 4), A).unwrap().copy_from_slice(b"abcd");
+        assert!(buffers.bytes_mut(KEY.torrent, block(0, 4), B).is_none());
+        assert!(buffers.arrived(KEY.torrent, block(0, 4), A));
+        assert!(
+            buffers.keep(KEY.torrent, block(0, 4), A) && !buffers.keep(KEY.torrent, block(0, 4), A)
+        );
         assert!(buffers.freeze(KEY).is_none(), "two are missing");
-        assert!(buffers.put(KEY.0, block(4, 4), b"efgh") && buffers.put(KEY.0, block(8, 2), b"ij"));
+        assert!(
+            buffers.put(KEY.torrent, block(4, 4), b"efgh")
+                && buffers.put(KEY.torrent, block(8, 2), b"ij")
+        );
         assert_eq!(buffers.freeze(KEY).unwrap(), &b"abcdefghij"[..]);
-        assert!(!buffers.claim(KEY.0, block(0, 4), B), "frozen");
+        assert!(!buffers.claim(KEY.torrent, block(0, 4), B), "frozen");
         assert_eq!(buffers.freeze(KEY).unwrap().len(), 10, "as often as it is asked for");
     }
 
     #[test]
     fn what_is_under_way_is_not_lost_with_the_piece() {
         let mut buffers = piece();
-        assert!(buffers.claim(KEY.0, block(4, 4), A));
-        buffers.bytes_mut(KEY.0, block(4, 4), A).unwrap()[..2].copy_from_slice(b"ef");
+        assert!(buffers.claim(KEY.torrent, block(4, 4), A));
+        buffers.bytes_mut(KEY.torrent, block(4, 4), A).unwrap()[..2].copy_from_slice(b"ef");
         let evicted = buffers.release(KEY);
         assert_eq!(evicted.len(), 1);
         assert_eq!(
             (evicted[0].conn, evicted[0].bytes.len(), &evicted[0].bytes[..2]),
             (A, 4, &b"ef"[..])
         );
-        assert!(!buffers.arrived(KEY.0, block(4, 4), A), "there is no such place");
+        assert!(!buffers.arrived(KEY.torrent, block(4, 4), A), "there is no such place");
     }
 
     #[test]
     fn the_copy_that_is_whole_first_has_the_place() {
         let mut buffers = piece();
-        assert!(buffers.claim(KEY.0, block(4, 4), A));
-        buffers.bytes_mut(KEY.0, block(4, 4), A).unwrap()[..2].copy_from_slice(b"ef");
-        assert!(!buffers.put(KEY.0, block(4, 4), b"efgh"), "the place is taken");
-        let evicted = buffers.evict(KEY.0, block(4, 4)).unwrap();
+        assert!(buffers.claim(KEY.torrent, block(4, 4), A));
+        buffers.bytes_mut(KEY.torrent, block(4, 4), A).unwrap()[..2].copy_from_slice(b"ef");
+        assert!(!buffers.put(KEY.torrent, block(4, 4), b"efgh"), "the place is taken");
+        let evicted = buffers.evict(KEY.torrent, block(4, 4)).unwrap();
         assert_eq!((evicted.conn, &evicted.bytes[..2]), (A, &b"ef"[..]));
-        assert!(buffers.put(KEY.0, block(4, 4), b"efgh"));
-        assert!(!buffers.arrived(KEY.0, block(4, 4), A) && !buffers.claim(KEY.0, block(4, 4), A));
-        assert_eq!(buffers.evict(KEY.0, block(4, 4)), None, "no copy is being received any more");
+        assert!(buffers.put(KEY.torrent, block(4, 4), b"efgh"));
+        assert!(
+            !buffers.arrived(KEY.torrent, block(4, 4), A)
+                && !buffers.claim(KEY.torrent, block(4, 4), A)
+        );
+        assert_eq!(
+            buffers.evict(KEY.torrent, block(4, 4)),
+            None,
+            "no copy is being received any more"
+        );
     }
 
     #[test]
     fn a_parked_copy_that_came_second_leaves_the_place() {
         let mut buffers = piece();
-        assert!(buffers.claim(KEY.0, block(4, 4), A));
+        assert!(buffers.claim(KEY.torrent, block(4, 4), A));
         // B's copy has come elsewhere by now, and then all of A's comes.
-        assert!(buffers.arrived(KEY.0, block(4, 4), A));
-        assert_eq!(buffers.evict(KEY.0, block(4, 4)), None);
-        assert!(buffers.put(KEY.0, block(4, 4), b"efgh"), "B's is kept, because it was first");
-        buffers.discard(KEY.0, block(4, 4), A);
-        assert!(!buffers.put(KEY.0, block(4, 4), b"efgh"), "dropping A's takes nothing away");
+        assert!(buffers.arrived(KEY.torrent, block(4, 4), A));
+        assert_eq!(buffers.evict(KEY.torrent, block(4, 4)), None);
+        assert!(
+            buffers.put(KEY.torrent, block(4, 4), b"efgh"),
+            "B's is kept, because it was first"
+        );
+        buffers.discard(KEY.torrent, block(4, 4), A);
+        assert!(!buffers.put(KEY.torrent, block(4, 4), b"efgh"), "dropping A's takes nothing away");
     }
 
     #[test]
     fn spilled_blocks_are_read_back() {
         let mut buffers = piece();
-        assert!(buffers.put(KEY.0, block(8, 2), b"ij"));
+        assert!(buffers.put(KEY.torrent, block(8, 2), b"ij"));
         let (blocks, evicted) = buffers.spill(KEY).unwrap();
         assert_eq!((blocks.len(), &blocks[0].1[..], evicted.len()), (1, &b"ij"[..], 0));
         let charge = Budget::new(100).reserve(0, 10).unwrap();
@@ -412,11 +430,14 @@ mod tests {
     #[test]
     fn memory_that_is_lent_comes_back() {
         let mut buffers = piece();
-        assert!(buffers.claim(KEY.0, block(0, 4), A));
+        assert!(buffers.claim(KEY.torrent, block(0, 4), A));
         let mut lent = buffers.lend(KEY).unwrap();
-        assert!(buffers.lend(KEY).is_none() && !buffers.claim(KEY.0, block(4, 4), A));
+        assert!(buffers.lend(KEY).is_none() && !buffers.claim(KEY.torrent, block(4, 4), A));
         lent.bytes_mut()[..4].copy_from_slice(b"abcd");
         buffers.give_back(KEY, lent);
-        assert!(buffers.arrived(KEY.0, block(0, 4), A) && buffers.keep(KEY.0, block(0, 4), A));
+        assert!(
+            buffers.arrived(KEY.torrent, block(0, 4), A)
+                && buffers.keep(KEY.torrent, block(0, 4), A)
+        );
     }
 }

@@ -17,7 +17,7 @@ mod checks;
 pub(crate) mod serve;
 mod writer;
 
-use dunlin_base::{PieceIndex, TorrentId};
+use dunlin_base::{PieceKey, TorrentId};
 use dunlin_disk::pieces::{self, work};
 use dunlin_disk::{DiskError, Opened, Storage, SyncReport, TorrentPlan};
 use dunlin_engine::io::LocalError;
@@ -53,7 +53,7 @@ pub(crate) enum DiskDone {
     /// What was read for others.
     Read(serve::ReadDone),
     /// The hashes of a piece's blocks.
-    BlockHashes { torrent: TorrentId, piece: PieceIndex, hashes: Vec<[u8; 32]> },
+    BlockHashes { key: PieceKey, hashes: Vec<[u8; 32]> },
 }
 
 /// Where the threads report to.

@@ -5,7 +5,7 @@ use crate::disk::DiskDone;
 use crate::tracker_client::AnnounceResult;
 use dunlin_base::TorrentId;
 use dunlin_disk::{DiskError, Existing, FileFault};
-use dunlin_engine::io::{AddTorrent, Command, Event, TorrentView, TrackerIndex};
+use dunlin_engine::io::{AddTorrent, ClientEvent, Command, SwarmEvent, TorrentView, TrackerIndex};
 use mio::Waker;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -26,8 +26,10 @@ pub struct NewTorrent {
 /// What the app receives.
 #[derive(Debug)]
 pub enum NetEvent {
-    /// An event of the engine.
-    Engine(Event),
+    /// Something happened to a torrent.
+    Client(ClientEvent),
+    /// Something happened between peers.
+    Swarm(SwarmEvent),
     /// A torrent's files are being checked: bytes hashed, and to be hashed.
     Checking {
         /// The torrent.

@@ -8,7 +8,7 @@
 //!                └──────── cancel, forget ─────▶ nothing; the read goes on without it
 //! ```
 
-use dunlin_base::{BlockRef, ConnId, PieceIndex, TorrentId};
+use dunlin_base::{BlockRef, ConnId, PieceKey};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Reads under way at a time: the disk always has the next one at hand, and they hold 4 MiB.
@@ -17,8 +17,13 @@ pub(crate) const MAX_READS: usize = 16;
 /// connection leaves most of them to the others.
 pub(crate) const MAX_READS_PER_CONN: usize = 4;
 
-/// A window of a piece: the torrent, the piece, and the window's index.
-pub(crate) type PieceWindow = (TorrentId, PieceIndex, u32);
+/// A window of a piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct PieceWindow {
+    pub(crate) key: PieceKey,
+    /// Which window of the piece.
+    pub(crate) index: u32,
+}
 
 /// A block that a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,18 +119,19 @@ impl Reads {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dunlin_base::{PieceIndex, TorrentId};
 
     fn block(piece: u32) -> BlockRef {
         BlockRef { piece: PieceIndex(piece), begin: 0, len: 16 << 10 }
     }
 
     fn part(piece: u32) -> PieceWindow {
-        (TorrentId(0), PieceIndex(piece), 0)
+        PieceWindow { key: PieceKey { torrent: TorrentId(0), piece: PieceIndex(piece) }, index: 0 }
     }
 
     fn start_all(reads: &mut Reads) -> Vec<u32> {
         let started = std::iter::from_fn(|| reads.start());
-        let started = started.map(|(part, _)| part.1.0).collect();
+        let started = started.map(|(part, _)| part.key.piece.0).collect();
         reads.check();
         started
     }

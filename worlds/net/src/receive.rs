@@ -15,7 +15,7 @@
 
 use crate::buffers::{Buffers, Evicted};
 use bytes::Bytes;
-use dunlin_base::{BlockRef, ConnId, PieceIndex, TorrentId};
+use dunlin_base::{BlockRef, ConnId, PieceIndex, PieceKey, TorrentId};
 use dunlin_wire::{
     Frame, Framer, FramerLimits, Handshake, Message, PIECE_HEADER_LEN, PieceMode, WireError,
 };
@@ -463,7 +463,7 @@ fn lend<'b>(
         if lent.last().is_some_and(|(piece, _)| *piece == block.piece) {
             continue;
         }
-        if let Some(buffer) = buffers.lend((torrent, block.piece)) {
+        if let Some(buffer) = buffers.lend(PieceKey { torrent, piece: block.piece }) {
             lent.push((block.piece, buffer));
         }
     }
@@ -476,7 +476,7 @@ fn give_back(
     lent: Vec<(PieceIndex, dunlin_disk::Buffer)>,
 ) {
     for (piece, buffer) in lent {
-        buffers.give_back((torrent, piece), buffer);
+        buffers.give_back(PieceKey { torrent, piece }, buffer);
     }
 }
 

@@ -28,11 +28,11 @@ use crate::reads::Reads;
 use crate::receive::Receiver;
 use crate::stream::Stream;
 use crate::tracker_client::TrackerClient;
-use dunlin_base::{BlockRef, ConnId, InfoHash, PieceKey, Time, TorrentId};
+use dunlin_base::{BlockRef, ConnId, InfoHash, Time, TorrentId};
 use dunlin_disk::pieces::{self, Report};
 use dunlin_disk::{Budget, Existing, Fs, Opened, PathClaims, Storage};
 use dunlin_engine::client::Client;
-use dunlin_engine::io::Input;
+use dunlin_engine::io::{ClientInput, SwarmInput};
 use dunlin_hash::HashPool;
 use memory::SendProgress;
 use mio::{Events, Poll, Token};
@@ -116,8 +116,6 @@ pub(crate) struct World {
     reads: Reads,
     trackers: TrackerClient,
     torrents: BTreeMap<TorrentId, TorrentEntry>,
-    /// Torrents that are to be removed, and that the engine may still know.
-    removing: BTreeSet<TorrentId>,
     /// The names of torrents on the wire.
     by_hash: BTreeMap<InfoHash, TorrentId>,
     /// Of each folder, as long as anything uses it.
@@ -126,7 +124,7 @@ pub(crate) struct World {
     claims: PathClaims,
     /// Blocks that were received and had no place in a piece's buffer.
     unplaced_blocks: BTreeMap<(ConnId, BlockRef), Vec<u8>>,
-    inputs: VecDeque<Input>,
+    inputs: VecDeque<ClientInput>,
     messages: mpsc::Receiver<WorldMessage>,
     events: Sender<NetEvent>,
     mailbox: Arc<Mailbox>,
@@ -192,7 +190,6 @@ impl World {
             reads: Reads::default(),
             trackers: setup.trackers,
             torrents: BTreeMap::new(),
-            removing: BTreeSet::new(),
             by_hash: BTreeMap::new(),
             storages: BTreeMap::new(),
             claims: PathClaims::default(),
@@ -219,9 +216,8 @@ impl World {
         self.listen();
         let mut events = Events::with_capacity(1024);
         loop {
-            self.inputs.push_back(Input::Timeout);
+            self.inputs.push_back(ClientInput::Timeout);
             self.drain();
-            self.forget_removed();
             self.publish_views(self.stopped && self.closing.is_empty());
             if self.stopped && self.closing.is_empty() {
                 break;
@@ -276,7 +272,7 @@ impl World {
             let Some(conn) = self.closing_conns.pop_first() else { return };
             if let Some(closed) = self.remove_conn(conn) {
                 closed.stream.shutdown(self.poll.registry());
-                self.inputs.push_back(Input::Disconnected { conn });
+                self.inputs.push_back(SwarmInput::Disconnected { conn }.into());
             }
         }
     }
@@ -286,14 +282,14 @@ impl World {
         while let Ok(message) = self.messages.try_recv() {
             match message {
                 WorldMessage::Add(new) => self.add(*new),
-                WorldMessage::Command(command) => self.command(command),
+                WorldMessage::Command(command) => self.inputs.push_back(command.into()),
                 WorldMessage::Done(done) => self.done(done),
                 WorldMessage::Announced { torrent, tracker, result } => {
-                    self.inputs.push_back(Input::Announced { torrent, tracker, result });
+                    self.inputs.push_back(ClientInput::Announced { torrent, tracker, result });
                 }
                 WorldMessage::MemoryFree => {
                     self.out_of_memory_since = None;
-                    self.inputs.push_back(Input::MemoryFree);
+                    self.inputs.push_back(SwarmInput::MemoryFree.into());
                 }
             }
             self.drain();
@@ -315,12 +311,12 @@ impl World {
                             let _ = self.events.send(NetEvent::Faults { torrent, faults });
                         }
                     }
-                    Input::Opened { torrent, have, resumed }
+                    ClientInput::Opened { torrent, have, resumed }
                 }
                 Err(error) => {
                     let message = local(&error);
                     let _ = self.events.send(NetEvent::OpenFailed { torrent, error });
-                    Input::OpenFailed { torrent, error: message }
+                    ClientInput::OpenFailed { torrent, error: message }
                 }
             },
             DiskDone::Pieces(report) => return self.reported(report),
@@ -330,12 +326,10 @@ impl World {
                 if let Some(entry) = self.torrents.get_mut(&torrent) {
                     entry.open = false;
                 }
-                Input::Closed { torrent }
+                ClientInput::Closed { torrent }
             }
             DiskDone::Read(read) => return self.read(read),
-            DiskDone::BlockHashes { torrent, piece, hashes } => {
-                Input::BlockHashes { key: PieceKey { torrent, piece }, hashes }
-            }
+            DiskDone::BlockHashes { key, hashes } => ClientInput::BlockHashes { key, hashes },
         };
         self.inputs.push_back(input);
     }
@@ -343,36 +337,32 @@ impl World {
     /// What came of a piece job, or of a sync.
     fn reported(&mut self, report: Report) {
         let input = match report {
-            Report::Hashed { torrent, piece, matches } => {
-                Input::PieceHashed { key: PieceKey { torrent, piece }, matches }
-            }
-            Report::Digested { torrent, piece, digests } => {
-                Input::BlockDigests { key: PieceKey { torrent, piece }, digests }
-            }
-            Report::Written { torrent, piece } => Input::PieceWritten(PieceKey { torrent, piece }),
-            Report::Loaded { torrent, piece, blocks } => {
+            Report::Hashed { key, matches } => SwarmInput::PieceHashed { key, matches },
+            Report::Digested { key, digests } => SwarmInput::BlockDigests { key, digests },
+            Report::Written(key) => SwarmInput::PieceWritten(key),
+            Report::Loaded { key, blocks } => {
                 for (block, data) in blocks {
-                    self.buffers.put(torrent, block, &data);
+                    self.buffers.put(key.torrent, block, &data);
                 }
-                Input::Reserved(PieceKey { torrent, piece })
+                SwarmInput::Reserved(key)
             }
-            Report::Failed { torrent, piece, error } => {
-                Input::DiskFailed { key: PieceKey { torrent, piece }, error: local(&error) }
-            }
+            Report::Failed { key, error } => SwarmInput::DiskFailed { key, error: local(&error) },
             Report::FinishFailed { torrent, file, error } => {
-                Input::FileFailed { torrent, file, error: local(&error) }
+                let error = local(&error);
+                self.inputs.push_back(ClientInput::FileFailed { torrent, file, error });
+                return;
             }
             Report::Synced(report) => return self.synced(report),
         };
-        self.inputs.push_back(input);
+        self.inputs.push_back(input.into());
     }
 
     fn synced(&mut self, report: dunlin_disk::SyncReport) {
         for (torrent, file) in report.finished {
-            self.inputs.push_back(Input::FileFinished { torrent, file });
+            self.inputs.push_back(ClientInput::FileFinished { torrent, file });
         }
         for (torrent, file, error) in report.failed {
-            self.inputs.push_back(Input::FileFailed { torrent, file, error: local(&error) });
+            self.inputs.push_back(ClientInput::FileFailed { torrent, file, error: local(&error) });
         }
     }
 
@@ -388,7 +378,7 @@ impl World {
         self.close_stalled(now);
         if self.out_of_memory_since.is_some_and(|since| since.elapsed() >= MEMORY_WAIT) {
             self.out_of_memory_since = Some(now);
-            self.inputs.push_back(Input::MemoryWanted);
+            self.inputs.push_back(SwarmInput::MemoryWanted.into());
         }
     }
 }

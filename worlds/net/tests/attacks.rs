@@ -6,7 +6,7 @@ use dunlin_base::{BlockRef, InfoHash, PeerId, PieceIndex, TorrentId};
 use dunlin_bencode::Writer;
 use dunlin_disk::{Existing, RealFs};
 use dunlin_engine::client::ClientConfig;
-use dunlin_engine::io::{AddTorrent, Command, Event, Limits, SeedGoal, Source, TorrentState};
+use dunlin_engine::io::{AddTorrent, ClientEvent, Command, Limits, SeedGoal, Source, TorrentState};
 use dunlin_metainfo::Torrent;
 use dunlin_net::tracker_client::TrackerConfig;
 use dunlin_net::{Bind, Net, NetConfig, NetEvent, NewTorrent, Port};
@@ -87,7 +87,9 @@ impl Running {
         loop {
             let left = until.saturating_duration_since(Instant::now());
             match self.heard.recv_timeout(left) {
-                Ok(NetEvent::Engine(Event::State { state: TorrentState::Seeding, .. })) => return,
+                Ok(NetEvent::Client(ClientEvent::State {
+                    state: TorrentState::Seeding, ..
+                })) => return,
                 Ok(_) => {}
                 Err(error) => panic!("it never seeds: {error}"),
             }

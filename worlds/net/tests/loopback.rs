@@ -5,7 +5,7 @@ use dunlin_bencode::Writer;
 use dunlin_disk::{Existing, RealFs};
 use dunlin_engine::client::ClientConfig;
 use dunlin_engine::io::{
-    AddTorrent, Command, Event, Limits, Priority, SeedGoal, Source, TorrentState,
+    AddTorrent, ClientEvent, Command, Limits, Priority, SeedGoal, Source, SwarmEvent, TorrentState,
 };
 use dunlin_metainfo::Torrent;
 use dunlin_net::tracker_client::TrackerConfig;
@@ -132,26 +132,40 @@ impl Peer {
     fn until(&mut self, wanted: TorrentState) {
         self.until_event(
             &format!("{wanted:?}"),
-            |event| matches!(event, Event::State { state, .. } if *state == wanted),
+            |event| matches!(event, ClientEvent::State { state, .. } if *state == wanted),
         );
     }
 
-    fn until_event(&mut self, what: &str, is: impl Fn(&Event) -> bool) {
+    /// Waits until the peer at another address is banned.
+    fn until_ban(&mut self) {
+        let seen = self.banned;
+        self.until_net_event("a ban", |peer, _| peer.banned > seen);
+    }
+
+    fn until_event(&mut self, what: &str, is: impl Fn(&ClientEvent) -> bool) {
+        self.until_net_event(
+            what,
+            |_, event| matches!(event, NetEvent::Client(event) if is(event)),
+        );
+    }
+
+    fn until_net_event(&mut self, what: &str, is: impl Fn(&Peer, &NetEvent) -> bool) {
         let until = Instant::now() + LIMIT;
         loop {
             let left = until.saturating_duration_since(Instant::now());
             match self.heard.recv_timeout(left) {
-                Ok(NetEvent::Engine(event)) => {
-                    self.banned += u32::from(matches!(event, Event::Banned { .. }));
-                    if is(&event) {
+                Ok(event) => {
+                    let banned = matches!(event, NetEvent::Swarm(SwarmEvent::Banned { .. }));
+                    self.banned += u32::from(banned);
+                    if is(self, &event) {
                         return;
                     }
+                    let failed = TorrentState::Failed;
                     assert!(
-                        !matches!(&event, Event::State { state: TorrentState::Failed, .. }),
+                        !matches!(&event, NetEvent::Client(ClientEvent::State { state, .. }) if *state == failed),
                         "{event:?}"
                     );
                 }
-                Ok(_) => {}
                 Err(error) => panic!("{what} never came: {error}"),
             }
         }
@@ -379,7 +393,7 @@ fn who_gives_wrong_bytes_is_banned_and_the_rest_comes_from_others() {
     let thread = std::thread::spawn(move || liar(&listener, hash));
     let mut second =
         Peer::start(here.path(), &torrent, Setup { peers: vec![liar_at], ..Setup::default() });
-    second.until_event("a ban", |event| matches!(event, Event::Banned { .. }));
+    second.until_ban();
     second.net.command(Command::AddPeers(TORRENT, vec![first.address()]));
     second.until(TorrentState::Seeding);
     thread.join().unwrap();
@@ -400,7 +414,7 @@ fn what_was_changed_behind_its_back_is_not_served() {
     let mut second = Peer::start(here.path(), &torrent, setup);
     second.until_event(
         "the first file",
-        |event| matches!(event, Event::FileComplete { file, .. } if file.0 == 0),
+        |event| matches!(event, ClientEvent::FileComplete { file, .. } if file.0 == 0),
     );
     let bad = second.banned;
     second.stop();

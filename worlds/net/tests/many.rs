@@ -6,7 +6,7 @@ use dunlin_base::{BlockRef, InfoHash, PeerId, PieceIndex, Rng, TorrentId};
 use dunlin_bencode::Writer;
 use dunlin_disk::{Existing, RealFs};
 use dunlin_engine::client::ClientConfig;
-use dunlin_engine::io::{AddTorrent, Command, Event, Limits, SeedGoal, Source, TorrentState};
+use dunlin_engine::io::{AddTorrent, ClientEvent, Command, Limits, SeedGoal, Source, TorrentState};
 use dunlin_engine::tracker::Access;
 use dunlin_metainfo::{InfoHashes, Torrent};
 use dunlin_net::tracker_client::TrackerConfig;
@@ -224,13 +224,13 @@ fn add(net: &Net, events: &Receiver<NetEvent>, of: Range<u32>, root: &Path, othe
     }
     until(events, "all torrents are added", |event| {
         match event {
-            NetEvent::Engine(Event::State { torrent, state, reason }) => {
+            NetEvent::Client(ClientEvent::State { torrent, state, reason }) => {
                 assert_ne!(state, TorrentState::Failed, "{torrent}: {reason:?}");
                 if expected.get(&torrent) == Some(&state) {
                     expected.remove(&torrent);
                 }
             }
-            NetEvent::Engine(Event::Announced { torrent, news }) => {
+            NetEvent::Client(ClientEvent::Announced { torrent, news }) => {
                 assert_eq!(news.result.is_ok(), kind(torrent.0) == Kind::Seed, "{news:?}");
                 unasked.remove(&torrent);
             }

@@ -7,7 +7,7 @@ use dunlin_base::{PeerId, TorrentId};
 use dunlin_bencode::Writer;
 use dunlin_disk::{Existing, Fs, RealFs};
 use dunlin_engine::client::ClientConfig;
-use dunlin_engine::io::{AddTorrent, Command, Event, Limits, SeedGoal, Source, TorrentState};
+use dunlin_engine::io::{AddTorrent, ClientEvent, Command, Limits, SeedGoal, Source, TorrentState};
 use dunlin_metainfo::Torrent;
 use dunlin_net::tracker_client::TrackerConfig;
 use dunlin_net::{Bind, Net, NetConfig, NetEvent, NewTorrent, Port};
@@ -101,7 +101,7 @@ impl Peer {
 
     fn until_seeding(&self, id: TorrentId) {
         let wanted = |event: &NetEvent| {
-            matches!(event, NetEvent::Engine(Event::State { torrent, state, .. })
+            matches!(event, NetEvent::Client(ClientEvent::State { torrent, state, .. })
                 if *torrent == id && *state == TorrentState::Seeding)
         };
         self.until("a complete torrent", wanted);

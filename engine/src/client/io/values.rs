@@ -1,5 +1,4 @@
-//! The part of the contract that only the internet needs: torrents that people add, trackers, limits
-//! and goals. See the page above for the rest.
+//! What commands, events and views of the internet carry: torrents that people add, goals, trackers.
 
 use crate::swarm::rate_limit::Limits;
 use dunlin_base::{PeerId, PieceIndex, Rate, TorrentId};

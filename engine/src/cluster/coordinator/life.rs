@@ -1,7 +1,7 @@
 //! Completion, silence, death, and the end of the run.
 
 use super::{Coordinator, Life, Phase};
-use crate::io::CoordinatorOutput;
+use crate::cluster::io::CoordinatorOutput;
 use dunlin_base::{Rank, Time};
 use dunlin_control::{Control, FailedFile, ShutdownReason};
 

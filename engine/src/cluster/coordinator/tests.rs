@@ -329,7 +329,7 @@ fn absent_ranks_do_not_stop_the_others() {
 #[test]
 fn a_rank_that_the_world_hears_is_not_dead() {
     let mut run = Run::new(config(2));
-    let heard = |rank| CoordinatorInput::Heard { rank: Rank(rank) };
+    let heard = |rank| CoordinatorInput::Alive { rank: Rank(rank) };
     // That it lives is no progress: it is absent all the same if it does not register.
     assert_eq!(run.at(50).input(heard(2)), [""; 0]);
     run.at(51).register(1, "a=A");
@@ -667,7 +667,7 @@ fn any_inputs_keep_the_invariants_and_come_to_an_end() {
                 0 => CoordinatorInput::Withdrawn { rank: Rank(rank) },
                 1..3 => CoordinatorInput::Lost { rank: Rank(rank) },
                 3..=20 => CoordinatorInput::Timeout,
-                21..=23 => CoordinatorInput::Heard { rank: Rank(rank) },
+                21..=23 => CoordinatorInput::Alive { rank: Rank(rank) },
                 _ => CoordinatorInput::Message { from: Rank(rank), message: any_message(&mut rng) },
             };
             let outputs = run.at(second).input(input);

@@ -1,9 +1,9 @@
 //! Whom a member dials: the members that the tracker named, in its order.
 
 use super::Member;
-use crate::io::Reason;
 use crate::swarm::context::SessionContext;
 use crate::swarm::torrent::Torrent;
+use crate::wake::Reason;
 use dunlin_base::{Endpoint, Time, TorrentId};
 use dunlin_control::Swarm;
 use std::time::Duration;

@@ -7,7 +7,8 @@
 //! ```
 
 use super::{Member, TorrentPhase};
-use crate::io::{LocalError, Output};
+use crate::cluster::io::MemberOutput;
+use crate::swarm::io::LocalError;
 use dunlin_base::{FileIndex, Time, TorrentId};
 use dunlin_control::FailedFile;
 use std::collections::BTreeSet;
@@ -47,7 +48,8 @@ impl Member {
             };
             if entry.linking.asked.insert(*file) {
                 let (name, from) = (name.clone(), from.clone());
-                self.session.push(Output::Link { torrent: id, file: *file, name, from });
+                let output = MemberOutput::Link { torrent: id, file: *file, name, from };
+                self.outputs.push(&mut self.session, output);
             }
         }
         self.fetch_the_rest(now, id);
@@ -96,7 +98,7 @@ impl Member {
         }
         if self.tree == TreeState::Unfinished {
             self.tree = TreeState::Asked;
-            self.session.push(Output::FinishTree);
+            self.push(MemberOutput::FinishTree);
         }
         self.tree == TreeState::Finished
     }

@@ -2,8 +2,9 @@
 //! swarm gives a wanted piece, then with a bounded back-off.
 
 use super::{Member, TorrentPhase};
+use crate::cluster::io::MemberEvent;
 use crate::config::RefreshScope;
-use crate::io::{Event, Reason};
+use crate::wake::Reason;
 use dunlin_base::{PieceIndex, Time, TorrentId};
 use dunlin_control::{Control, Refresh};
 use std::time::Duration;
@@ -106,7 +107,7 @@ impl Member {
         let stats = self.session.stats_mut();
         stats.refreshes += 1;
         stats.refreshes_forced += u64::from(forced);
-        self.event(Event::Refreshed { forced });
+        self.event(MemberEvent::Refreshed { forced });
         self.send_control(
             now,
             Control::Refresh(Refresh {

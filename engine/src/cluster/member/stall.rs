@@ -1,7 +1,7 @@
 //! Nothing waits for ever: a file that no live source can give for the stall timeout has failed.
 
 use super::{Member, TorrentPhase};
-use crate::io::Reason;
+use crate::wake::Reason;
 use dunlin_base::{FileIndex, Time, TorrentId};
 use std::time::Duration;
 

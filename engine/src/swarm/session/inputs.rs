@@ -1,11 +1,11 @@
-//! Inputs that concern the session alone, whoever drives it.
+//! What the core receives: each case has its arm.
 
 use super::Session;
 use crate::swarm::io::SwarmInput;
 use dunlin_base::{PieceKey, Time};
 
 impl Session {
-    /// One input that concerns nobody but the session; others change nothing.
+    /// One input.
     pub(crate) fn handle(&mut self, now: Time, input: SwarmInput) {
         match input {
             SwarmInput::Connected { torrent, conn, remote } => {
@@ -51,7 +51,6 @@ impl Session {
             SwarmInput::DiskFailed { key: PieceKey { torrent, piece }, error } => {
                 self.with(now, torrent, |t, s| t.disk_failed(s, now, piece, error));
             }
-            _ => {}
         }
     }
 }

@@ -5,7 +5,7 @@ use super::{Expected, Job, PieceStore, Report, Reporter};
 use crate::error::DiskError;
 use crate::reports::SyncReport;
 use bytes::Bytes;
-use dunlin_base::{BlockRef, FileIndex, PieceIndex, TorrentId};
+use dunlin_base::{BlockRef, FileIndex, PieceKey, TorrentId};
 use dunlin_hash::{HashPool, PieceCheck, PieceJob, block_digest, verify_pieces};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ const VERIFY_BATCH: usize = 16;
 /// Runs the jobs of one store, in order.
 pub struct PieceWorker<S> {
     store: Arc<S>,
-    streams: BTreeMap<(TorrentId, PieceIndex), Stream>,
+    streams: BTreeMap<PieceKey, Stream>,
     schedule: SyncSchedule,
     /// Pieces for the pool.
-    batch: Vec<(TorrentId, PieceIndex, PieceJob)>,
+    batch: Vec<(PieceKey, PieceJob)>,
 }
 
 /// How far a streamed piece is.
@@ -57,66 +57,68 @@ impl<S: PieceStore> PieceWorker<S> {
     /// Runs one job, and hashes on the calling thread.
     pub fn run(&mut self, job: Job) -> Option<Report> {
         Some(match job {
-            Job::Verify { torrent, piece, parts } => {
-                let matches = match self.store.expected(torrent, piece) {
+            Job::Verify { key, parts } => {
+                let matches = match self.store.expected(key.torrent, key.piece) {
                     Some(Expected::Hash(expected)) => {
                         verify_pieces(&[PieceJob { parts, expected }]) == [true]
                     }
                     Some(Expected::Bytes(bytes)) => matches!(&*parts, [one] if *one == bytes),
                     None => false,
                 };
-                Report::Hashed { torrent, piece, matches }
+                Report::Hashed { key, matches }
             }
-            Job::Write { torrent, piece, parts } => {
-                let result = self.store.write_piece(torrent, piece, &parts);
+            Job::Write { key, parts } => {
+                let result = self.store.write_piece(key.torrent, key.piece, &parts);
                 // Its memory may be given back as soon as the report is received.
                 drop(parts);
-                self.written(torrent, piece, result)
+                self.written(key, result)
             }
-            Job::Digest { torrent, piece, blocks, key } => {
-                let digests = blocks.iter().map(|block| block_digest(key, block)).collect();
-                Report::Digested { torrent, piece, digests }
+            Job::Digest { key, blocks, digest_key } => {
+                let digests = blocks.iter().map(|block| block_digest(digest_key, block)).collect();
+                Report::Digested { key, digests }
             }
-            Job::Spill { torrent, piece, blocks, charge } => {
+            Job::Spill { key, blocks, charge } => {
                 let write =
-                    |(at, data): &(BlockRef, Bytes)| self.store.write_block(torrent, *at, data);
+                    |(at, data): &(BlockRef, Bytes)| self.store.write_block(key.torrent, *at, data);
                 let result = blocks.iter().try_for_each(write);
                 drop((blocks, charge));
-                return result.err().map(|error| Report::Failed { torrent, piece, error });
+                return result.err().map(|error| Report::Failed { key, error });
             }
-            Job::Load { torrent, piece, blocks } => {
-                let read = |at: &BlockRef| Ok((*at, self.store.read_block(torrent, *at)?));
+            Job::Load { key, blocks } => {
+                let read = |at: &BlockRef| Ok((*at, self.store.read_block(key.torrent, *at)?));
                 match blocks.iter().map(read).collect() {
-                    Ok(blocks) => Report::Loaded { torrent, piece, blocks },
-                    Err(error) => Report::Failed { torrent, piece, error },
+                    Ok(blocks) => Report::Loaded { key, blocks },
+                    Err(error) => Report::Failed { key, error },
                 }
             }
             Job::StreamBlock { torrent, block, data, charge } => {
                 let result = self.stream_block(torrent, block, data, charge);
-                let piece = block.piece;
-                return result.err().map(|error| Report::Failed { torrent, piece, error });
+                let key = PieceKey { torrent, piece: block.piece };
+                return result.err().map(|error| Report::Failed { key, error });
             }
-            Job::StreamVerify { torrent, piece } => {
-                let check = self.streams.remove(&(torrent, piece)).and_then(|found| found.check);
+            Job::StreamVerify(key) => {
+                let check = self.streams.remove(&key).and_then(|found| found.check);
                 let matches = check.is_some_and(PieceCheck::matches);
-                Report::Hashed { torrent, piece, matches }
+                Report::Hashed { key, matches }
             }
-            Job::StreamWrite { torrent, piece } => {
-                self.streams.remove(&(torrent, piece));
-                self.store.verified(torrent, piece);
-                self.written(torrent, piece, Ok(()))
+            Job::StreamWrite(key) => {
+                self.streams.remove(&key);
+                self.store.verified(key.torrent, key.piece);
+                self.written(key, Ok(()))
             }
-            Job::StreamDigest { torrent, piece, blocks, key } => {
+            Job::StreamDigest { key, blocks, digest_key } => {
                 let digest = |at: &BlockRef| {
-                    self.store.read_block(torrent, *at).map(|bytes| block_digest(key, &bytes))
+                    self.store
+                        .read_block(key.torrent, *at)
+                        .map(|bytes| block_digest(digest_key, &bytes))
                 };
                 match blocks.iter().map(digest).collect() {
-                    Ok(digests) => Report::Digested { torrent, piece, digests },
-                    Err(error) => Report::Failed { torrent, piece, error },
+                    Ok(digests) => Report::Digested { key, digests },
+                    Err(error) => Report::Failed { key, error },
                 }
             }
-            Job::StreamForget { torrent, piece } => {
-                self.streams.remove(&(torrent, piece));
+            Job::StreamForget(key) => {
+                self.streams.remove(&key);
                 return None;
             }
             Job::Finish { torrent, file, last } => return self.finish(torrent, file, last),
@@ -126,17 +128,15 @@ impl<S: PieceStore> PieceWorker<S> {
     /// Runs one job; a piece that is to be verified is collected for the pool instead, and reported by
     /// it ([`PieceWorker::flush`]).
     pub fn take(&mut self, job: Job, pool: &HashPool, report: &Reporter) {
-        if let Job::Verify { torrent, piece, parts } = job {
-            match self.store.expected(torrent, piece) {
+        if let Job::Verify { key, parts } = job {
+            match self.store.expected(key.torrent, key.piece) {
                 Some(Expected::Hash(expected)) => {
-                    self.batch.push((torrent, piece, PieceJob { parts, expected }));
+                    self.batch.push((key, PieceJob { parts, expected }));
                     if self.batch.len() >= VERIFY_BATCH {
                         self.flush(pool, report);
                     }
                 }
-                _ => {
-                    self.run(Job::Verify { torrent, piece, parts }).into_iter().for_each(&**report)
-                }
+                _ => self.run(Job::Verify { key, parts }).into_iter().for_each(&**report),
             }
             return;
         }
@@ -153,7 +153,7 @@ impl<S: PieceStore> PieceWorker<S> {
 
     /// Forgets the streamed pieces of a torrent, which is being closed.
     pub fn forget(&mut self, torrent: TorrentId) {
-        self.streams.retain(|(of, _), _| *of != torrent);
+        self.streams.retain(|key, _| key.torrent != torrent);
     }
 
     /// When the next sync is due; `None` if nothing waits for one.
@@ -188,18 +188,13 @@ impl<S: PieceStore> PieceWorker<S> {
         self.schedule.is_unsynced()
     }
 
-    fn written(
-        &mut self,
-        torrent: TorrentId,
-        piece: PieceIndex,
-        result: Result<(), DiskError>,
-    ) -> Report {
+    fn written(&mut self, key: PieceKey, result: Result<(), DiskError>) -> Report {
         match result {
             Ok(()) => {
                 self.schedule.wrote();
-                Report::Written { torrent, piece }
+                Report::Written(key)
             }
-            Err(error) => Report::Failed { torrent, piece, error },
+            Err(error) => Report::Failed { key, error },
         }
     }
 
@@ -223,13 +218,14 @@ impl<S: PieceStore> PieceWorker<S> {
     ) -> Result<(), DiskError> {
         let store = &self.store;
         store.write_block(torrent, block, &data)?;
-        let stream = self.streams.entry((torrent, block.piece)).or_insert_with(|| {
-            let check = match store.expected(torrent, block.piece) {
-                Some(Expected::Hash(expected)) => Some(PieceCheck::new(&expected)),
-                Some(Expected::Bytes(_)) | None => None,
-            };
-            Stream { check, at: 0, early: BTreeMap::new() }
-        });
+        let stream =
+            self.streams.entry(PieceKey { torrent, piece: block.piece }).or_insert_with(|| {
+                let check = match store.expected(torrent, block.piece) {
+                    Some(Expected::Hash(expected)) => Some(PieceCheck::new(&expected)),
+                    Some(Expected::Bytes(_)) | None => None,
+                };
+                Stream { check, at: 0, early: BTreeMap::new() }
+            });
         if block.begin > stream.at {
             stream.early.insert(block.begin, block);
             return Ok(());
@@ -247,16 +243,16 @@ impl<S: PieceStore> PieceWorker<S> {
 
 /// Hands pieces to the pool, which reports each of them: also for a thread that must not wait behind the
 /// writes of a worker.
-pub fn verify(pieces: Vec<(TorrentId, PieceIndex, PieceJob)>, pool: &HashPool, report: &Reporter) {
-    let (mut places, mut jobs) = (Vec::new(), Vec::new());
-    for (torrent, piece, job) in pieces {
-        places.push((torrent, piece));
+pub fn verify(pieces: Vec<(PieceKey, PieceJob)>, pool: &HashPool, report: &Reporter) {
+    let (mut keys, mut jobs) = (Vec::new(), Vec::new());
+    for (key, job) in pieces {
+        keys.push(key);
         jobs.push(job);
     }
     let report = Arc::clone(report);
     let done = move |right: Vec<bool>| {
-        for ((torrent, piece), matches) in places.into_iter().zip(right) {
-            report(Report::Hashed { torrent, piece, matches });
+        for (key, matches) in keys.into_iter().zip(right) {
+            report(Report::Hashed { key, matches });
         }
     };
     pool.verify(jobs, Box::new(done));

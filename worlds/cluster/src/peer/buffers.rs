@@ -2,7 +2,7 @@
 //! received: no byte is copied between the sender's read and our write.
 
 use bytes::Bytes;
-use dunlin_base::{BlockRef, PieceIndex, TorrentId};
+use dunlin_base::{BlockRef, PieceKey};
 use dunlin_disk::Charge;
 use dunlin_metainfo::Geometry;
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ pub(super) type Spilled = (Vec<(BlockRef, Bytes)>, Option<Charge>);
 /// All pieces of a rank that are on their way.
 #[derive(Debug, Default)]
 pub(super) struct Buffers {
-    all: BTreeMap<(TorrentId, PieceIndex), Buffer>,
+    all: BTreeMap<PieceKey, Buffer>,
 }
 
 /// What a reserved piece needs before it can be used.
@@ -41,13 +41,12 @@ impl Buffers {
     /// A piece got its memory.
     pub(super) fn reserve(
         &mut self,
-        torrent: TorrentId,
-        piece: PieceIndex,
+        key: PieceKey,
         charge: Charge,
         streamed: bool,
         blocks: u32,
     ) -> Reserved {
-        let buffer = self.all.entry((torrent, piece)).or_default();
+        let buffer = self.all.entry(key).or_default();
         buffer.charge = Some(charge);
         buffer.streamed = streamed;
         if !streamed {
@@ -59,19 +58,13 @@ impl Buffers {
         }
     }
 
-    pub(super) fn get(&self, torrent: TorrentId, piece: PieceIndex) -> Option<&Buffer> {
-        self.all.get(&(torrent, piece))
+    pub(super) fn get(&self, key: PieceKey) -> Option<&Buffer> {
+        self.all.get(&key)
     }
 
     /// Puts a block into its place; false if the piece has no such place.
-    pub(super) fn keep(
-        &mut self,
-        torrent: TorrentId,
-        piece: PieceIndex,
-        index: u32,
-        data: Bytes,
-    ) -> bool {
-        let buffer = self.all.get_mut(&(torrent, piece));
+    pub(super) fn keep(&mut self, key: PieceKey, index: u32, data: Bytes) -> bool {
+        let buffer = self.all.get_mut(&key);
         match buffer.and_then(|buffer| buffer.blocks.get_mut(index as usize)) {
             Some(place) => {
                 *place = Some(data);
@@ -82,25 +75,20 @@ impl Buffers {
     }
 
     /// The blocks of a complete piece, in order.
-    pub(super) fn parts(&self, torrent: TorrentId, piece: PieceIndex) -> Option<Vec<Bytes>> {
-        let buffer = self.all.get(&(torrent, piece)).filter(|buffer| !buffer.blocks.is_empty())?;
+    pub(super) fn parts(&self, key: PieceKey) -> Option<Vec<Bytes>> {
+        let buffer = self.all.get(&key).filter(|buffer| !buffer.blocks.is_empty())?;
         buffer.blocks.iter().cloned().collect()
     }
 
     /// Takes the blocks out of memory: they and their charge, to be written. The piece is
     /// remembered.
-    pub(super) fn spill(
-        &mut self,
-        torrent: TorrentId,
-        piece: PieceIndex,
-        geometry: &Geometry,
-    ) -> Option<Spilled> {
-        let buffer = self.all.get_mut(&(torrent, piece))?;
+    pub(super) fn spill(&mut self, key: PieceKey, geometry: &Geometry) -> Option<Spilled> {
+        let buffer = self.all.get_mut(&key)?;
         let charge = buffer.charge.take();
         let mut blocks = Vec::new();
         for (index, place) in (0..).zip(&mut buffer.blocks) {
             if let Some(data) = place.take() {
-                blocks.push((geometry.block(piece, index), data));
+                blocks.push((geometry.block(key.piece, index), data));
             }
         }
         buffer.spilled = blocks.iter().map(|(block, _)| *block).collect();
@@ -108,8 +96,8 @@ impl Buffers {
     }
 
     /// Forgets a piece and gives its memory back.
-    pub(super) fn release(&mut self, torrent: TorrentId, piece: PieceIndex) -> Option<Buffer> {
-        self.all.remove(&(torrent, piece))
+    pub(super) fn release(&mut self, key: PieceKey) -> Option<Buffer> {
+        self.all.remove(&key)
     }
 
     /// Forgets everything.

@@ -2,9 +2,9 @@
 
 use crate::report::{FileReport, FileState, PeerReport, PeerState, Role};
 use crate::trace::{TraceLine, TraceSink, classic_control, classic_wire, shutdown_reason};
-use dunlin_base::{Endpoint, FileIndex, PieceIndex, PieceKey, Rank, Time, TorrentId};
+use dunlin_base::{Endpoint, FileIndex, PieceKey, Rank, Time, TorrentId};
 use dunlin_control::{Control, FailedFile, Provenance, Register, ShutdownReason, Start, Want};
-use dunlin_engine::io::{Event, LocalError};
+use dunlin_engine::io::{LocalError, MemberEvent, SwarmEvent};
 use dunlin_engine::stats::Stats;
 use dunlin_metainfo::{Geometry, PieceHashes, SetInfo};
 use dunlin_wire::Message;
@@ -180,48 +180,44 @@ impl Recorder {
         trace.write(&line);
     }
 
-    fn trace_local(
-        &self,
-        now: Time,
-        msg: &str,
-        torrent: TorrentId,
-        piece: PieceIndex,
-        source: Vec<Rank>,
-    ) {
+    fn trace_local(&self, now: Time, msg: &str, key: PieceKey, source: Vec<Rank>) {
         let about = Some(("source", source));
-        self.trace_piece(now, self.rank, torrent, (msg, None), Some(piece.0), about);
+        self.trace_piece(now, self.rank, key.torrent, (msg, None), Some(key.piece.0), about);
     }
 
-    /// Takes in an event of the engine.
-    pub(super) fn event(&mut self, now: Time, event: Event) {
+    /// Takes in what happened to the member.
+    pub(super) fn event(&mut self, now: Time, event: MemberEvent) {
         match event {
-            Event::Verified { key: PieceKey { torrent, piece }, from } => {
-                self.trace_local(now, "verified", torrent, piece, ranks([from]));
+            MemberEvent::FileComplete { torrent, file } => self.file_complete(torrent, file),
+            MemberEvent::FileFailed(failed) => {
+                self.failed.insert(failed.name, failed.reason);
             }
-            Event::BadPiece { key: PieceKey { torrent, piece }, from } => {
-                self.trace_local(now, "bad-piece", torrent, piece, ranks(from));
+            MemberEvent::AllComplete => self.done_at = Some(now),
+            MemberEvent::Shutdown(reason) => self.shutdown = Some(reason),
+            MemberEvent::Started { missing, .. } => self.wanted.extend(missing),
+            // The trace has the message itself.
+            MemberEvent::Refreshed { .. } => {}
+        }
+    }
+
+    /// Takes in what happened in a swarm.
+    pub(super) fn swarm_event(&mut self, now: Time, event: SwarmEvent) {
+        match event {
+            SwarmEvent::Verified { key, from } => {
+                self.trace_local(now, "verified", key, ranks([from]));
             }
-            Event::Banned { remote } => {
+            SwarmEvent::BadPiece { key, from } => {
+                self.trace_local(now, "bad-piece", key, ranks(from));
+            }
+            SwarmEvent::Banned { remote } => {
                 if let Some(trace) = &self.trace {
                     let mut line = TraceLine::new(now, self.rank, self.rank, "banned");
                     line.about = Some(("peer", ranks([remote])));
                     trace.write(&line);
                 }
             }
-            Event::FileComplete { torrent, file } => self.file_complete(torrent, file),
-            Event::FileFailed(failed) => {
-                self.failed.insert(failed.name, failed.reason);
-            }
-            Event::AllComplete => self.done_at = Some(now),
-            Event::Shutdown(reason) => self.shutdown = Some(reason),
-            Event::Started { missing, .. } => self.wanted.extend(missing),
-            Event::Refreshed { .. } | Event::Rejected { .. } => {}
-            // Torrents of the internet: a member has none.
-            Event::State { .. }
-            | Event::Metadata { .. }
-            | Event::Announced { .. }
-            | Event::PeerTotals { .. }
-            | Event::Stopped => {}
+            // The trace has the message itself.
+            SwarmEvent::Rejected { .. } => {}
         }
     }
 

@@ -3,7 +3,7 @@
 
 use super::{DiskDone, Reporter};
 use bytes::Bytes;
-use dunlin_base::{PieceIndex, TorrentId};
+use dunlin_base::PieceKey;
 use dunlin_disk::{DiskError, Storage};
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,16 +12,15 @@ use std::sync::mpsc::Receiver;
 /// Something to read.
 pub(crate) enum ReadJob {
     /// A part of a piece.
-    Part { storage: Arc<Storage>, torrent: TorrentId, piece: PieceIndex, range: Range<u32> },
+    Part { storage: Arc<Storage>, key: PieceKey, range: Range<u32> },
     /// The hashes of the blocks of a piece (BEP 52).
-    Hash { storage: Arc<Storage>, torrent: TorrentId, piece: PieceIndex },
+    Hash { storage: Arc<Storage>, key: PieceKey },
 }
 
 /// What was read.
 #[derive(Debug)]
 pub(crate) struct ReadDone {
-    pub(crate) torrent: TorrentId,
-    pub(crate) piece: PieceIndex,
+    pub(crate) key: PieceKey,
     /// Where the part begins in the piece.
     pub(crate) begin: u32,
     pub(crate) result: Result<Bytes, DiskError>,
@@ -31,15 +30,15 @@ pub(crate) struct ReadDone {
 pub(crate) fn run(jobs: &Receiver<ReadJob>, report: &Reporter) {
     while let Ok(job) = jobs.recv() {
         report(match job {
-            ReadJob::Part { storage, torrent, piece, range } => {
+            ReadJob::Part { storage, key, range } => {
                 let begin = range.start;
-                let result = storage.read_piece(torrent, piece, range);
-                DiskDone::Read(ReadDone { torrent, piece, begin, result })
+                let result = storage.read_piece(key.torrent, key.piece, range);
+                DiskDone::Read(ReadDone { key, begin, result })
             }
-            ReadJob::Hash { storage, torrent, piece } => {
+            ReadJob::Hash { storage, key } => {
                 // None at all says that they could not be read.
-                let hashes = storage.hash_blocks(torrent, piece).unwrap_or_default();
-                DiskDone::BlockHashes { torrent, piece, hashes }
+                let hashes = storage.hash_blocks(key.torrent, key.piece).unwrap_or_default();
+                DiskDone::BlockHashes { key, hashes }
             }
         });
     }

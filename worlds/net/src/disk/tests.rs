@@ -3,6 +3,7 @@
 use super::*;
 use bytes::Bytes;
 use dunlin_base::Bitfield;
+use dunlin_base::PieceIndex;
 use dunlin_disk::{DiskErrorKind, Existing, Fs, MemFs, PathClaims, StorageConfig};
 use dunlin_metainfo::{Content, Torrent};
 use std::path::{Path, PathBuf};
@@ -113,11 +114,11 @@ impl Setup {
     /// Writes a piece, and waits until that is done.
     fn write(&self, torrent: TorrentId, name: &str) {
         let parts = vec![Bytes::from(bytes_of(name)).slice(..PIECE)];
-        let job = pieces::Job::Write { torrent, piece: PieceIndex(0), parts };
+        let job = pieces::Job::Write { key: PieceKey { torrent, piece: PieceIndex(0) }, parts };
         self.disk.submit(&self.storage, DiskJob::Pieces(job));
         loop {
             match self.next() {
-                DiskDone::Pieces(pieces::Report::Written { torrent: of, .. }) if of == torrent => {
+                DiskDone::Pieces(pieces::Report::Written(key)) if key.torrent == torrent => {
                     return;
                 }
                 DiskDone::Pieces(pieces::Report::Synced(_)) => {}

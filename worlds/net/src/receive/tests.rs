@@ -1,7 +1,7 @@
 //! Streams of a peer, cut anywhere, against the pieces that must come of them.
 
 use super::*;
-use dunlin_base::{BlockRef, InfoHash, PeerId, PieceIndex, Rng};
+use dunlin_base::{BlockRef, InfoHash, PeerId, PieceIndex, PieceKey, Rng};
 use dunlin_disk::Budget;
 use dunlin_wire::{HANDSHAKE_LEN, Reserved, encode_into, encode_piece_header};
 use std::sync::Arc;
@@ -91,7 +91,13 @@ fn receive(asked: &str, comes: &str, seed: u64) -> (Vec<BlockRef>, Vec<BlockRef>
     let mut buffers = Buffers::new(Arc::clone(budget.buffers()));
     for piece in 0..8 {
         let charge = budget.reserve(0, u64::from(PIECE)).unwrap();
-        buffers.reserve((TORRENT, PieceIndex(piece)), charge, PIECE, BLOCK, false);
+        buffers.reserve(
+            PieceKey { torrent: TORRENT, piece: PieceIndex(piece) },
+            charge,
+            PIECE,
+            BLOCK,
+            false,
+        );
     }
     let mut receiver = Receiver::new(CONN);
     let bytes = stream(comes);
@@ -129,7 +135,8 @@ fn receive(asked: &str, comes: &str, seed: u64) -> (Vec<BlockRef>, Vec<BlockRef>
             }
             assert!(buffers.put(TORRENT, block, &data(block)), "{block:?} is free");
         }
-        let bytes = buffers.freeze((TORRENT, PieceIndex(piece))).unwrap();
+        let bytes =
+            buffers.freeze(PieceKey { torrent: TORRENT, piece: PieceIndex(piece) }).unwrap();
         let expected: Vec<u8> = (0..4).flat_map(|index| data(block(piece, index))).collect();
         assert_eq!(bytes, expected, "piece {piece}");
     }
@@ -168,7 +175,7 @@ fn blocks_land_in_their_places_however_the_stream_is_cut() {
 fn a_place_that_goes_away_while_its_block_comes_is_no_loss() {
     let budget = Budget::new(1 << 20);
     let mut buffers = Buffers::new(Arc::clone(budget.buffers()));
-    let key = (TORRENT, PieceIndex(0));
+    let key = PieceKey { torrent: TORRENT, piece: PieceIndex(0) };
     buffers.reserve(key, budget.reserve(0, 256).unwrap(), PIECE, BLOCK, false);
     let mut receiver = Receiver::new(CONN);
     receiver.set_torrent(TORRENT);

@@ -3,84 +3,93 @@
 use super::World;
 use crate::disk::DiskJob;
 use crate::messages::{NetEvent, WorldMessage};
-use dunlin_base::{ConnId, PieceKey};
+use dunlin_base::ConnId;
 use dunlin_disk::pieces::Job;
-use dunlin_engine::io::{Event, HangUpReason, Output};
-use dunlin_wire::Message;
+use dunlin_engine::io::{ClientEvent, ClientOutput, HangUpReason, SwarmOutput};
+use dunlin_wire::{Handshake, Message};
 use std::sync::Arc;
 
 impl World {
     /// Does what the engine asks for.
-    pub(super) fn output(&mut self, output: Output) {
+    pub(super) fn output(&mut self, output: ClientOutput) {
         match output {
-            Output::OpenTorrent { torrent, metainfo, wanted } => {
+            ClientOutput::Swarm(output) => self.swarm_output(output),
+            ClientOutput::Open { torrent, metainfo, wanted } => {
                 self.open(torrent, &metainfo, wanted);
             }
-            Output::Want { torrent, wanted } => {
-                self.submit(torrent, DiskJob::Want { torrent, wanted })
+            ClientOutput::Want { torrent, wanted } => {
+                self.submit(torrent, DiskJob::Want { torrent, wanted });
             }
-            Output::Close { torrent } => self.close(torrent),
-            Output::Dial { torrent, remote } => self.dial(torrent, remote),
-            Output::HangUp { conn, reason } => {
-                self.log_hang_up(conn, reason);
-                self.hang_up(conn);
-            }
-            Output::SendHandshake { conn, handshake } => {
-                let torrent = self.by_hash.get(&handshake.info_hash).copied();
-                if let Some(known) = self.conns.get_mut(&conn) {
-                    if let Some(torrent) = torrent {
-                        known.receiver.set_torrent(torrent);
-                        self.views.mark(torrent);
-                    }
-                    known.outbox.push_bytes(&handshake.encode());
-                    self.ready.insert(conn);
-                    self.count_memory(conn);
-                }
-            }
-            Output::Send { conn, message } => {
-                let Some(known) = self.conns.get_mut(&conn) else { return };
-                match &message {
-                    Message::Request(range) => known.receiver.request_sent(*range),
-                    Message::Cancel(range) => {
-                        known.receiver.request_ended(*range);
-                    }
-                    _ => {}
-                }
-                if self.closing_conns.contains(&conn) {
-                    return;
-                }
-                known.outbox.push(&message);
-                self.ready.insert(conn);
-                self.count_memory(conn);
-            }
-            Output::Reserve { key: PieceKey { torrent, piece }, bytes, streamed } => {
-                self.reserve(torrent, piece, bytes, streamed);
-            }
-            Output::Release(PieceKey { torrent, piece }) => self.release(torrent, piece),
-            Output::Spill(PieceKey { torrent, piece }) => self.spill(torrent, piece),
-            Output::Keep { conn, block } => self.keep(conn, block),
-            Output::Drop { conn, block } => self.discard(conn, block),
-            Output::Hash(PieceKey { torrent, piece }) => self.hash(torrent, piece),
-            Output::Digest(PieceKey { torrent, piece }) => self.digest(torrent, piece),
-            Output::Write(PieceKey { torrent, piece }) => self.write(torrent, piece),
-            Output::FinishFile { torrent, file } => {
+            ClientOutput::FinishFile { torrent, file } => {
                 self.pieces(Job::Finish { torrent, file, last: false });
             }
-            Output::Serve { conn, block } => self.serve(conn, block),
-            Output::HashBlocks(PieceKey { torrent, piece }) => self.hash_blocks(torrent, piece),
-            Output::Announce { torrent, tracker, url, request } => {
+            ClientOutput::HashBlocks(key) => self.hash_blocks(key),
+            ClientOutput::Close { torrent } => self.close(torrent),
+            ClientOutput::Announce { torrent, tracker, url, request } => {
                 let mailbox = Arc::clone(&self.mailbox);
                 self.trackers.announce(torrent, tracker, url, *request, None, move |result| {
                     mailbox.send(WorldMessage::Announced { torrent, tracker, result });
                 });
             }
-            Output::Event(event) => self.event(event),
-            // Sets of a cluster: a client has none.
-            Output::SendControl(_)
-            | Output::Open { .. }
-            | Output::Link { .. }
-            | Output::FinishTree => {}
+            ClientOutput::Removed { torrent } => self.forget_torrent(torrent),
+            ClientOutput::Event(event) => self.event(event),
         }
+    }
+
+    fn swarm_output(&mut self, output: SwarmOutput) {
+        match output {
+            SwarmOutput::Dial { torrent, remote } => self.dial(torrent, remote),
+            SwarmOutput::HangUp { conn, reason } => {
+                self.log_hang_up(conn, reason);
+                self.hang_up(conn);
+            }
+            SwarmOutput::SendHandshake { conn, handshake } => {
+                self.send_handshake(conn, &handshake);
+            }
+            SwarmOutput::Send { conn, message } => self.send_message(conn, &message),
+            SwarmOutput::Reserve { key, bytes, streamed } => self.reserve(key, bytes, streamed),
+            SwarmOutput::Release(key) => self.release(key),
+            SwarmOutput::Spill(key) => self.spill(key),
+            SwarmOutput::Keep { conn, block } => self.keep(conn, block),
+            SwarmOutput::Drop { conn, block } => self.discard(conn, block),
+            SwarmOutput::Hash(key) => self.hash(key),
+            SwarmOutput::Digest(key) => self.digest(key),
+            SwarmOutput::Write(key) => self.write(key),
+            SwarmOutput::Serve { conn, block } => self.serve(conn, block),
+            SwarmOutput::Event(event) => {
+                let _ = self.events.send(NetEvent::Swarm(event));
+            }
+        }
+    }
+
+    fn send_handshake(&mut self, conn: ConnId, handshake: &Handshake) {
+        let torrent = self.by_hash.get(&handshake.info_hash).copied();
+        if let Some(known) = self.conns.get_mut(&conn) {
+            if let Some(torrent) = torrent {
+                known.receiver.set_torrent(torrent);
+                self.views.mark(torrent);
+            }
+            known.outbox.push_bytes(&handshake.encode());
+            self.ready.insert(conn);
+            self.count_memory(conn);
+        }
+    }
+
+    fn send_message(&mut self, conn: ConnId, message: &Message) {
+        let Some(known) = self.conns.get_mut(&conn) else { return };
+        match message {
+            Message::Request(range) => known.receiver.request_sent(*range),
+            Message::Cancel(range) => {
+                known.receiver.request_ended(*range);
+            }
+            _ => {}
+        }
+        if self.closing_conns.contains(&conn) {
+            return;
+        }
+        known.outbox.push(message);
+        self.ready.insert(conn);
+        self.count_memory(conn);
     }
 
     /// Logs why the engine closes a connection. People can act on a breach of the protocol;
@@ -96,14 +105,14 @@ impl World {
         }
     }
 
-    fn event(&mut self, event: Event) {
-        if let Event::State { torrent, .. } = &event {
+    fn event(&mut self, event: ClientEvent) {
+        if let ClientEvent::State { torrent, .. } = &event {
             self.views.mark(*torrent);
         }
-        if event == Event::Stopped {
+        if event == ClientEvent::Stopped {
             self.stopped = true;
             self.disk.interrupt();
         }
-        let _ = self.events.send(NetEvent::Engine(event));
+        let _ = self.events.send(NetEvent::Client(event));
     }
 }

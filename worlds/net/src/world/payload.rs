@@ -6,10 +6,10 @@ use crate::disk::serve::{ReadDone, ReadJob};
 use crate::disk::{DiskJob, local};
 use crate::reads::PieceWindow;
 use bytes::Bytes;
-use dunlin_base::{BlockRef, ConnId, PieceIndex, PieceKey, TorrentId};
+use dunlin_base::{BlockRef, ConnId, PieceKey, TorrentId};
 use dunlin_disk::DiskErrorKind;
 use dunlin_disk::pieces::{Job, verify};
-use dunlin_engine::io::{Input, LocalError};
+use dunlin_engine::io::{LocalError, SwarmInput};
 use dunlin_hash::PieceJob;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -55,8 +55,8 @@ impl ReadCache {
     /// Drops what was read of a torrent: its files have changed, or are closed.
     pub(super) fn forget_torrent(&mut self, torrent: TorrentId) {
         let bytes = &mut self.bytes;
-        self.windows.retain(|(of, ..), data| {
-            let stays = *of != torrent;
+        self.windows.retain(|part, data| {
+            let stays = part.key.torrent != torrent;
             *bytes -= if stays { 0 } else { data.len() as u64 };
             stays
         });
@@ -67,51 +67,44 @@ impl ReadCache {
 
 impl World {
     /// Reserves memory for a piece.
-    pub(super) fn reserve(
-        &mut self,
-        torrent: TorrentId,
-        piece: PieceIndex,
-        bytes: u32,
-        streamed: bool,
-    ) {
+    pub(super) fn reserve(&mut self, key: PieceKey, bytes: u32, streamed: bool) {
         let Ok(charge) = self.budget.reserve(0, u64::from(bytes)) else {
             self.out_of_memory_since.get_or_insert_with(Instant::now);
-            self.inputs.push_back(Input::NoMemory(PieceKey { torrent, piece }));
+            self.inputs.push_back(SwarmInput::NoMemory(key).into());
             return;
         };
         self.out_of_memory_since = None;
-        let known = self.torrents.get(&torrent);
+        let known = self.torrents.get(&key.torrent);
         let Some((content, storage)) =
             known.and_then(|known| Some((known.content.as_ref()?, &known.storage)))
         else {
             return;
         };
-        let key = (torrent, piece);
-        let (len, block) = (content.geometry.data_len(piece), content.geometry.block_length());
+        let (len, block) = (content.geometry.data_len(key.piece), content.geometry.block_length());
         let blocks = self.buffers.reserve(key, charge, len, block, streamed);
         if blocks.is_empty() {
-            self.inputs.push_back(Input::Reserved(PieceKey { torrent, piece }));
+            self.inputs.push_back(SwarmInput::Reserved(key).into());
         } else {
-            let job = DiskJob::Pieces(Job::Load { torrent, piece, blocks });
+            let job = DiskJob::Pieces(Job::Load { key, blocks });
             self.disk.submit(storage, job);
         }
     }
 
     /// Gives the memory of a piece back.
-    pub(super) fn release(&mut self, torrent: TorrentId, piece: PieceIndex) {
-        if self.buffers.is_streamed((torrent, piece)) {
-            self.pieces(Job::StreamForget { torrent, piece });
+    pub(super) fn release(&mut self, key: PieceKey) {
+        if self.buffers.is_streamed(key) {
+            self.pieces(Job::StreamForget(key));
         }
-        for evicted in self.buffers.release((torrent, piece)) {
+        for evicted in self.buffers.release(key) {
             self.evicted(evicted);
         }
     }
 
     /// Moves what a piece holds to its part file.
-    pub(super) fn spill(&mut self, torrent: TorrentId, piece: PieceIndex) {
-        let Some((blocks, evicted)) = self.buffers.spill((torrent, piece)) else { return };
+    pub(super) fn spill(&mut self, key: PieceKey) {
+        let Some((blocks, evicted)) = self.buffers.spill(key) else { return };
         evicted.into_iter().for_each(|evicted| self.evicted(evicted));
-        self.pieces(Job::Spill { torrent, piece, blocks, charge: None });
+        self.pieces(Job::Spill { key, blocks, charge: None });
     }
 
     pub(super) fn evicted(&mut self, evicted: crate::buffers::Evicted) {
@@ -139,9 +132,10 @@ impl World {
     /// Keeps the parked block.
     pub(super) fn keep(&mut self, conn: ConnId, block: BlockRef) {
         let Some(torrent) = self.torrent_of(conn) else { return };
+        let key = PieceKey { torrent, piece: block.piece };
         let kept = match self.unplaced_blocks.remove(&(conn, block)) {
             None => self.buffers.keep(torrent, block, conn),
-            Some(data) if self.buffers.is_streamed((torrent, block.piece)) => {
+            Some(data) if self.buffers.is_streamed(key) => {
                 let data = data.into();
                 self.pieces(Job::StreamBlock { torrent, block, data, charge: None });
                 true
@@ -156,10 +150,7 @@ impl World {
         };
         if !kept {
             let error = defect(format!("block {block:?} of torrent {torrent} has no place"));
-            self.inputs.push_back(Input::DiskFailed {
-                key: PieceKey { torrent, piece: block.piece },
-                error,
-            });
+            self.inputs.push_back(SwarmInput::DiskFailed { key, error }.into());
         }
     }
 
@@ -174,48 +165,52 @@ impl World {
 
     /// The bytes of a complete piece. A hole in it is a defect of the program, and no peer is
     /// blamed.
-    fn whole(&mut self, torrent: TorrentId, piece: PieceIndex) -> Option<Bytes> {
-        let data = self.buffers.freeze((torrent, piece));
+    fn whole(&mut self, key: PieceKey) -> Option<Bytes> {
+        let data = self.buffers.freeze(key);
         if data.is_none() {
-            let error = defect(format!("piece {piece} of torrent {torrent} has a hole"));
-            self.inputs.push_back(Input::DiskFailed { key: PieceKey { torrent, piece }, error });
+            let error =
+                defect(format!("piece {} of torrent {} has a hole", key.piece, key.torrent));
+            self.inputs.push_back(SwarmInput::DiskFailed { key, error }.into());
         }
         data
     }
 
-    pub(super) fn hash(&mut self, torrent: TorrentId, piece: PieceIndex) {
-        if self.buffers.is_streamed((torrent, piece)) {
-            return self.pieces(Job::StreamVerify { torrent, piece });
+    pub(super) fn hash(&mut self, key: PieceKey) {
+        if self.buffers.is_streamed(key) {
+            return self.pieces(Job::StreamVerify(key));
         }
-        let content = self.torrents.get(&torrent).and_then(|known| known.content.as_ref());
-        let Some(expected) = content.and_then(|content| content.expected(piece)) else { return };
-        let Some(data) = self.whole(torrent, piece) else { return };
+        let content = self.torrents.get(&key.torrent).and_then(|known| known.content.as_ref());
+        let Some(expected) = content.and_then(|content| content.expected(key.piece)) else {
+            return;
+        };
+        let Some(data) = self.whole(key) else { return };
         let job = PieceJob { parts: vec![data], expected };
-        verify(vec![(torrent, piece, job)], &self.pool, &self.report);
+        verify(vec![(key, job)], &self.pool, &self.report);
     }
 
-    pub(super) fn digest(&mut self, torrent: TorrentId, piece: PieceIndex) {
-        let content = self.torrents.get(&torrent).and_then(|known| known.content.clone());
+    pub(super) fn digest(&mut self, key: PieceKey) {
+        let content = self.torrents.get(&key.torrent).and_then(|known| known.content.clone());
         let Some(content) = content else { return };
         let geometry = &content.geometry;
-        let key = self.digest_key;
-        if self.buffers.is_streamed((torrent, piece)) {
-            let blocks =
-                (0..geometry.blocks(piece)).map(|index| geometry.block(piece, index)).collect();
-            self.pieces(Job::StreamDigest { torrent, piece, blocks, key });
-        } else if let Some(data) = self.whole(torrent, piece) {
+        let digest_key = self.digest_key;
+        if self.buffers.is_streamed(key) {
+            let blocks = (0..geometry.blocks(key.piece))
+                .map(|index| geometry.block(key.piece, index))
+                .collect();
+            self.pieces(Job::StreamDigest { key, blocks, digest_key });
+        } else if let Some(data) = self.whole(key) {
             let length = geometry.block_length().max(1) as usize;
             let starts = (0..data.len()).step_by(length);
             let blocks = starts.map(|at| data.slice(at..data.len().min(at + length))).collect();
-            self.pieces(Job::Digest { torrent, piece, blocks, key });
+            self.pieces(Job::Digest { key, blocks, digest_key });
         }
     }
 
-    pub(super) fn write(&mut self, torrent: TorrentId, piece: PieceIndex) {
-        if self.buffers.is_streamed((torrent, piece)) {
-            self.pieces(Job::StreamWrite { torrent, piece });
-        } else if let Some(data) = self.whole(torrent, piece) {
-            self.pieces(Job::Write { torrent, piece, parts: vec![data] });
+    pub(super) fn write(&mut self, key: PieceKey) {
+        if self.buffers.is_streamed(key) {
+            self.pieces(Job::StreamWrite(key));
+        } else if let Some(data) = self.whole(key) {
+            self.pieces(Job::Write { key, parts: vec![data] });
         }
     }
 
@@ -223,7 +218,8 @@ impl World {
     pub(super) fn serve(&mut self, conn: ConnId, block: BlockRef) {
         let Some(torrent) = self.torrent_of(conn) else { return };
         let window = block.begin / WINDOW;
-        let part = (torrent, block.piece, window);
+        let key = PieceKey { torrent, piece: block.piece };
+        let part = PieceWindow { key, index: window };
         let cached = self.read_cache.windows.get(&part);
         if let Some((data, whole)) = cached.and_then(|data| cut(data, window * WINDOW, block)) {
             self.send_block(conn, block, data, whole);
@@ -236,19 +232,19 @@ impl World {
     /// Starts reads as long as there may be more.
     pub(super) fn start_reads(&mut self) {
         while let Some((part, block)) = self.reads.start() {
-            let (torrent, piece, window) = part;
-            let known = self.torrents.get(&torrent);
+            let PieceWindow { key, index } = part;
+            let known = self.torrents.get(&key.torrent);
             let Some((content, storage)) =
                 known.and_then(|known| Some((known.content.as_ref()?, &known.storage)))
             else {
                 self.reads.done(part);
                 continue;
             };
-            let begin = window * WINDOW;
-            let length = content.geometry.data_len(piece);
+            let begin = index * WINDOW;
+            let length = content.geometry.data_len(key.piece);
             let end = length.min(begin.saturating_add(WINDOW)).max(block.begin + block.len);
             let (storage, range) = (Arc::clone(storage), begin..end);
-            self.disk.read(ReadJob::Part { storage, torrent, piece, range });
+            self.disk.read(ReadJob::Part { storage, key, range });
         }
     }
 
@@ -262,8 +258,9 @@ impl World {
 
     /// Sends what was read to the peers that wait for it.
     pub(super) fn read(&mut self, read: ReadDone) {
-        let ReadDone { torrent, piece, begin, result } = read;
-        let part = (torrent, piece, begin / WINDOW);
+        let ReadDone { key, begin, result } = read;
+        let torrent = key.torrent;
+        let part = PieceWindow { key, index: begin / WINDOW };
         let waiting = self.reads.done(part);
         match result {
             Ok(data) => {
@@ -285,7 +282,7 @@ impl World {
                 }
                 for (conn, block) in waiting {
                     let error = local(&error);
-                    self.inputs.push_back(Input::ServeFailed { conn, block, error });
+                    self.inputs.push_back(SwarmInput::ServeFailed { conn, block, error }.into());
                 }
             }
         }
@@ -302,10 +299,10 @@ impl World {
     }
 
     /// Has the blocks of a piece on disk hashed (BEP 52).
-    pub(super) fn hash_blocks(&mut self, torrent: TorrentId, piece: PieceIndex) {
-        if let Some(known) = self.torrents.get(&torrent) {
+    pub(super) fn hash_blocks(&mut self, key: PieceKey) {
+        if let Some(known) = self.torrents.get(&key.torrent) {
             let storage = Arc::clone(&known.storage);
-            self.disk.read(ReadJob::Hash { storage, torrent, piece });
+            self.disk.read(ReadJob::Hash { storage, key });
         }
     }
 }

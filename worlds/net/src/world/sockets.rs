@@ -8,7 +8,7 @@ use crate::outbox::{MAX_ANSWERS, Outbox};
 use crate::receive::{Arrived, ReceiveError, Receiver};
 use crate::stream::Stream;
 use dunlin_base::{BlockRef, ConnId, Endpoint, PieceIndex, TorrentId};
-use dunlin_engine::io::Input;
+use dunlin_engine::io::SwarmInput;
 use dunlin_wire::{Message, WireError};
 use mio::Token;
 use std::io;
@@ -79,7 +79,7 @@ impl World {
                     }
                     let remote = Endpoint::Socket(stream.peer_addr());
                     let Some(conn) = self.connection(stream, false) else { continue };
-                    self.inputs.push_back(Input::Incoming { conn, remote });
+                    self.inputs.push_back(SwarmInput::Incoming { conn, remote }.into());
                     self.drain();
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -131,7 +131,7 @@ impl World {
 
     /// Dials a peer for a torrent.
     pub(super) fn dial(&mut self, torrent: TorrentId, remote: Endpoint) {
-        let failed = Input::DialFailed { torrent, remote };
+        let failed = SwarmInput::DialFailed { torrent, remote }.into();
         let Endpoint::Socket(address) = remote else {
             self.inputs.push_back(failed);
             return;
@@ -163,7 +163,7 @@ impl World {
                 self.ready.insert(id);
                 let Some(torrent) = conn.receiver.torrent() else { return };
                 let remote = Endpoint::Socket(conn.stream.peer_addr());
-                self.inputs.push_back(Input::Connected { torrent, conn: id, remote });
+                self.inputs.push_back(SwarmInput::Connected { torrent, conn: id, remote }.into());
                 self.drain();
             }
             Ok(false) => {}
@@ -179,7 +179,7 @@ impl World {
         let remote = Endpoint::Socket(conn.stream.peer_addr());
         conn.stream.shutdown(self.poll.registry());
         let Some(torrent) = conn.receiver.torrent() else { return };
-        self.inputs.push_back(Input::DialFailed { torrent, remote });
+        self.inputs.push_back(SwarmInput::DialFailed { torrent, remote }.into());
         self.drain();
     }
 
@@ -218,7 +218,7 @@ impl World {
     pub(super) fn disconnected(&mut self, id: ConnId) {
         if let Some(conn) = self.remove_conn(id) {
             conn.stream.shutdown(self.poll.registry());
-            self.inputs.push_back(Input::Disconnected { conn: id });
+            self.inputs.push_back(SwarmInput::Disconnected { conn: id }.into());
             self.drain();
         }
     }
@@ -278,7 +278,7 @@ impl World {
                 }
                 Err(ReceiveError::Malformed(error)) => {
                     self.log_malformed(id, &error);
-                    self.inputs.push_back(Input::Malformed { conn: id });
+                    self.inputs.push_back(SwarmInput::Malformed { conn: id }.into());
                     self.drain();
                     // The engine has hung up; if it has not, nothing more can be read.
                     self.disconnected(id);
@@ -325,22 +325,25 @@ impl World {
         }
         match arrived {
             Arrived::Handshake(handshake) => {
-                self.inputs.push_back(Input::Handshake { conn: id, handshake });
+                self.inputs.push_back(SwarmInput::Handshake { conn: id, handshake }.into());
             }
             Arrived::Message(message) => {
                 if let Message::Cancel(block) = message {
-                    self.inputs.push_back(Input::Message { conn: id, message });
+                    self.inputs.push_back(SwarmInput::Message { conn: id, message }.into());
                     if self.take_back(id, block) {
-                        self.inputs.push_back(Input::ServeCancelled { conn: id, block });
+                        self.inputs
+                            .push_back(SwarmInput::ServeCancelled { conn: id, block }.into());
                     }
                 } else {
-                    self.inputs.push_back(Input::Message { conn: id, message });
+                    self.inputs.push_back(SwarmInput::Message { conn: id, message }.into());
                 }
             }
-            Arrived::Block(block) => self.inputs.push_back(Input::BlockArrived { conn: id, block }),
+            Arrived::Block(block) => {
+                self.inputs.push_back(SwarmInput::BlockArrived { conn: id, block }.into())
+            }
             Arrived::Unplaced(block, bytes) => {
                 self.unplaced_blocks.insert((id, block), bytes);
-                self.inputs.push_back(Input::BlockArrived { conn: id, block });
+                self.inputs.push_back(SwarmInput::BlockArrived { conn: id, block }.into());
             }
         }
         self.drain();
@@ -360,7 +363,7 @@ impl World {
                 }
                 self.count_memory(id);
                 for block in flushed.blocks {
-                    self.inputs.push_back(Input::BlockSent { conn: id, block });
+                    self.inputs.push_back(SwarmInput::BlockSent { conn: id, block }.into());
                 }
                 self.drain();
             }

@@ -6,7 +6,7 @@ use crate::disk::DiskJob;
 use crate::messages::{NetEvent, NewTorrent};
 use dunlin_base::{InfoHash, TorrentId};
 use dunlin_disk::{Existing, Storage, StorageConfig, TorrentPlan};
-use dunlin_engine::io::{Command, Input, LocalError, Source};
+use dunlin_engine::io::{ClientInput, Command, LocalError, Source};
 use dunlin_metainfo::{BLOCK_LENGTH, Content, Torrent};
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
@@ -41,7 +41,7 @@ impl World {
         self.by_hash.extend(names.iter().map(|name| (*name, add.torrent)));
         let entry = TorrentEntry { storage, existing, content: None, open: false, folder, names };
         self.torrents.insert(add.torrent, entry);
-        self.inputs.push_back(Input::Command(Command::Add(Box::new(add))));
+        self.inputs.push_back(Command::Add(Box::new(add)).into());
     }
 
     fn create_storage(&mut self, folder: &std::path::Path) -> Arc<Storage> {
@@ -56,16 +56,6 @@ impl World {
         storage
     }
 
-    /// A command of the app.
-    pub(super) fn command(&mut self, command: Command) {
-        if let Command::Remove(torrent) = command
-            && self.torrents.contains_key(&torrent)
-        {
-            self.removing.insert(torrent);
-        }
-        self.inputs.push_back(Input::Command(command));
-    }
-
     /// Opens a torrent's files, or checks them again if they are open.
     pub(super) fn open(&mut self, torrent: TorrentId, metainfo: &Torrent, wanted: Vec<bool>) {
         let Some(entry) = self.torrents.get_mut(&torrent) else { return };
@@ -74,7 +64,7 @@ impl World {
             None => {
                 let message = "the torrent has no hashes of its pieces".to_owned();
                 let error = LocalError { message, disk_full: false };
-                self.inputs.push_back(Input::OpenFailed { torrent, error });
+                self.inputs.push_back(ClientInput::OpenFailed { torrent, error });
                 return;
             }
         };
@@ -103,25 +93,8 @@ impl World {
         }
     }
 
-    /// Forgets torrents that were to be removed and that the engine does not know any more.
-    pub(super) fn forget_removed(&mut self) {
-        if self.removing.is_empty() {
-            return;
-        }
-        // Both are in order.
-        let mut known = self.client.torrents().peekable();
-        let mut is_known = |torrent: &TorrentId| {
-            while known.next_if(|next| next < torrent).is_some() {}
-            known.peek() == Some(torrent)
-        };
-        let gone: Vec<TorrentId> =
-            self.removing.iter().filter(|torrent| !is_known(torrent)).copied().collect();
-        drop(known);
-        gone.into_iter().for_each(|torrent| self.forget_torrent(torrent));
-    }
-
-    fn forget_torrent(&mut self, torrent: TorrentId) {
-        self.removing.remove(&torrent);
+    /// Forgets a torrent that the engine has forgotten.
+    pub(super) fn forget_torrent(&mut self, torrent: TorrentId) {
         self.closing.remove(&torrent);
         self.forget_payload(torrent);
         self.views.remove(torrent);

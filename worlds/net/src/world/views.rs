@@ -2,8 +2,8 @@
 //! whose rates are not zero, at most ten times a second, and it is moved to the app, not copied.
 
 use super::World;
-use dunlin_base::{PieceKey, Rate, TorrentId};
-use dunlin_engine::io::{Command, Input};
+use dunlin_base::{Rate, TorrentId};
+use dunlin_engine::io::{ClientInput, Command, SwarmInput};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -50,7 +50,7 @@ impl ViewSchedule {
 
 impl World {
     /// Marks the torrent that an input is about.
-    pub(super) fn mark_view(&mut self, input: &Input) {
+    pub(super) fn mark_view(&mut self, input: &ClientInput) {
         if let Some(torrent) = self.torrent_of_input(input) {
             self.views.mark(torrent);
         }
@@ -75,33 +75,45 @@ impl World {
         self.mailbox.publish(views);
     }
 
-    fn torrent_of_input(&self, input: &Input) -> Option<TorrentId> {
+    fn torrent_of_input(&self, input: &ClientInput) -> Option<TorrentId> {
+        match input {
+            ClientInput::Swarm(input) => self.torrent_of_swarm_input(input),
+            ClientInput::Command(command) => torrent_of_command(command),
+            ClientInput::Opened { torrent, .. }
+            | ClientInput::OpenFailed { torrent, .. }
+            | ClientInput::FileFinished { torrent, .. }
+            | ClientInput::FileFailed { torrent, .. }
+            | ClientInput::Closed { torrent }
+            | ClientInput::Announced { torrent, .. } => Some(*torrent),
+            ClientInput::BlockHashes { key, .. } => Some(key.torrent),
+            // What it changes in a torrent, an event or a rate shows.
+            ClientInput::Timeout => None,
+        }
+    }
+
+    fn torrent_of_swarm_input(&self, input: &SwarmInput) -> Option<TorrentId> {
         let conn = match input {
-            Input::Opened { torrent, .. }
-            | Input::OpenFailed { torrent, .. }
-            | Input::Connected { torrent, .. }
-            | Input::DialFailed { torrent, .. }
-            | Input::Reserved(PieceKey { torrent, .. })
-            | Input::NoMemory(PieceKey { torrent, .. })
-            | Input::PieceHashed { key: PieceKey { torrent, .. }, .. }
-            | Input::BlockDigests { key: PieceKey { torrent, .. }, .. }
-            | Input::PieceWritten(PieceKey { torrent, .. })
-            | Input::DiskFailed { key: PieceKey { torrent, .. }, .. }
-            | Input::FileFinished { torrent, .. }
-            | Input::FileFailed { torrent, .. }
-            | Input::Announced { torrent, .. }
-            | Input::BlockHashes { key: PieceKey { torrent, .. }, .. }
-            | Input::Closed { torrent } => return Some(*torrent),
-            Input::Command(command) => return torrent_of_command(command),
-            Input::Disconnected { conn }
-            | Input::Handshake { conn, .. }
-            | Input::Message { conn, .. }
-            | Input::Malformed { conn }
-            | Input::BlockArrived { conn, .. }
-            | Input::BlockSent { conn, .. }
-            | Input::ServeCancelled { conn, .. }
-            | Input::ServeFailed { conn, .. } => conn,
-            _ => return None,
+            SwarmInput::Connected { torrent, .. } | SwarmInput::DialFailed { torrent, .. } => {
+                return Some(*torrent);
+            }
+            SwarmInput::Reserved(key)
+            | SwarmInput::NoMemory(key)
+            | SwarmInput::PieceHashed { key, .. }
+            | SwarmInput::BlockDigests { key, .. }
+            | SwarmInput::PieceWritten(key)
+            | SwarmInput::DiskFailed { key, .. } => return Some(key.torrent),
+            SwarmInput::Disconnected { conn }
+            | SwarmInput::Handshake { conn, .. }
+            | SwarmInput::Message { conn, .. }
+            | SwarmInput::Malformed { conn }
+            | SwarmInput::BlockArrived { conn, .. }
+            | SwarmInput::BlockSent { conn, .. }
+            | SwarmInput::ServeCancelled { conn, .. }
+            | SwarmInput::ServeFailed { conn, .. } => conn,
+            // The torrent of the connection is not known yet, and memory is of no torrent.
+            SwarmInput::Incoming { .. } | SwarmInput::MemoryFree | SwarmInput::MemoryWanted => {
+                return None;
+            }
         };
         self.conns.get(conn)?.receiver.torrent()
     }

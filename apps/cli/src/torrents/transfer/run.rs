@@ -10,7 +10,7 @@ use crate::console::signals::Watch;
 use crate::exit::{Exit, Failure};
 use dunlin_base::{TorrentId, format_size};
 use dunlin_disk::{DiskError, DiskErrorKind, FileFault, RealFs};
-use dunlin_engine::io::{Command, Event, TorrentState};
+use dunlin_engine::io::{ClientEvent, Command, TorrentState};
 use dunlin_net::{Net, NetConfig, NetError, NetEvent, NewTorrent};
 use dunlin_plan::Pattern;
 use dunlin_tracker::TrackerUrl;
@@ -137,7 +137,7 @@ impl Transfer {
 
     fn event(&mut self, event: NetEvent) {
         match event {
-            NetEvent::Engine(event) => self.engine(event),
+            NetEvent::Client(event) => self.torrent_event(event),
             NetEvent::Checking { torrent, done, total } => {
                 if let Some(progress) = self.torrents.get_mut(&torrent) {
                     progress.checking = Some((done, total));
@@ -154,7 +154,7 @@ impl Transfer {
                     progress.disk = Some(error);
                 }
             }
-            NetEvent::Removed { .. } | NetEvent::Stopped => {}
+            NetEvent::Swarm(_) | NetEvent::Removed { .. } | NetEvent::Stopped => {}
         }
     }
 
@@ -181,10 +181,10 @@ impl Transfer {
         }
     }
 
-    fn engine(&mut self, event: Event) {
+    fn torrent_event(&mut self, event: ClientEvent) {
         match event {
-            Event::State { torrent, state, reason } => self.state(torrent, state, reason),
-            Event::Metadata { torrent, metainfo } => {
+            ClientEvent::State { torrent, state, reason } => self.state(torrent, state, reason),
+            ClientEvent::Metadata { torrent, metainfo } => {
                 metainfo.warnings.iter().for_each(|one| out::notice(&format!("warning: {one}")));
                 let wanted = self.wanted.get(torrent.0 as usize);
                 let Some(wanted) = wanted else { return };
@@ -206,14 +206,14 @@ impl Transfer {
                     }
                 }
             }
-            Event::PeerTotals { torrent, totals } => {
+            ClientEvent::PeerTotals { torrent, totals } => {
                 let Some(progress) = self.torrents.get_mut(&torrent) else { return };
                 for one in totals {
                     let moved = progress.peers.entry((one.address, one.program)).or_default();
                     *moved = (moved.0 + one.received, moved.1 + one.sent);
                 }
             }
-            Event::Announced { torrent, news } => {
+            ClientEvent::Announced { torrent, news } => {
                 if let Some(progress) = self.torrents.get_mut(&torrent) {
                     let text = match &news.result {
                         Ok(peers) => format!("{peers} peers"),
@@ -227,7 +227,8 @@ impl Transfer {
                     progress.trackers.insert(news.url.to_string(), text);
                 }
             }
-            _ => {}
+            // The view of a torrent shows its files, and the loop ends with `NetEvent::Stopped`.
+            ClientEvent::FileComplete { .. } | ClientEvent::Stopped => {}
         }
     }
 
