@@ -59,7 +59,7 @@ use torrent_entry::TorrentEntry;
 /// The block of the internet (BEP 3, practice).
 const BLOCK_LENGTH: u32 = dunlin_metainfo::BLOCK_LENGTH;
 /// Requests that a peer keeps, if it does not state another number (BEP 10, `reqq`).
-const DEFAULT_QUEUE: usize = 250;
+const DEFAULT_QUEUE: u32 = 250;
 /// A peer that gives nothing for so long is snubbed (practice).
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Which of the streams of random numbers of one seed a client draws from; ranks of a cluster draw from the

@@ -122,7 +122,10 @@ impl Client {
             let twin = torrent.peers.iter().find(|(other, peer)| {
                 let same = peers.get(other).and_then(|known| known.peer_id);
                 let same = same == Some(handshake.peer_id);
-                **other != conn && peer.handshaken && same && ip_of(peer.remote) == ip_of(remote)
+                **other != conn
+                    && peer.is_established()
+                    && same
+                    && ip_of(peer.remote) == ip_of(remote)
             });
             let Some((twin, other)) = twin.map(|(twin, peer)| (*twin, peer)) else { return Ok(()) };
             // The greater id keeps the connection that it made; of two alike the older one stays.
@@ -198,7 +201,7 @@ impl Client {
         let Some(known) = self.peers.get_mut(&conn) else { return Ok(()) };
         let result = self.session.with(now, id, |torrent, _| {
             let Some(peer) = torrent.peers.get_mut(&conn) else { return Ok(()) };
-            if !peer.handshaken {
+            if !peer.is_established() {
                 return Err("a message before the handshake");
             }
             let idle = match message {
@@ -208,7 +211,7 @@ impl Client {
             if idle {
                 spend(peer, now, 1)?;
             }
-            if matches!(message, Message::HaveAll | Message::HaveNone) && !peer.fast {
+            if matches!(message, Message::HaveAll | Message::HaveNone) && !peer.is_fast() {
                 return Err("have all and have none need the fast extension");
             }
             Ok(())
@@ -280,7 +283,7 @@ impl Client {
         let reason = HangUpReason::Violation("no handshake");
         if let Some(remote) = self.session.reject_pending(conn, reason) {
             self.internet.knocks(now, remote);
-        } else if self.peer(conn).is_some_and(|peer| peer.handshaken) {
+        } else if self.peer(conn).is_some_and(|peer| peer.is_established()) {
             self.breached(now, conn, "malformed bytes");
         } else {
             // Something else than BitTorrent answers there: no breach of a protocol that it never spoke.
@@ -351,7 +354,7 @@ impl Client {
                     let Some(port) = known.port else { return };
                     remote = Endpoint::Socket(canonical(SocketAddr::new(address.ip(), port)));
                 }
-                let worth = peer.handshaken && now.since(peer.since) >= WORTH;
+                let worth = peer.is_established() && now.since(peer.since) >= WORTH;
                 let seed = has_all(peer) && !torrent.awaits_metadata || known.upload_only;
                 let ended = Ended { incoming: peer.incoming, worth, seed };
                 candidates.ended(&mut torrent.known, now, remote, ended);
@@ -411,10 +414,10 @@ impl Client {
                 let mut dead = Vec::new();
                 for (conn, peer) in &torrent.peers {
                     let Some(known) = peers.get_mut(conn) else { continue };
-                    let late = !peer.handshaken && now.since(peer.since) >= HANDSHAKE_TIMEOUT;
+                    let late = !peer.is_established() && now.since(peer.since) >= HANDSHAKE_TIMEOUT;
                     if late || now.since(known.heard) >= SILENCE {
                         dead.push(*conn);
-                    } else if peer.handshaken && now.since(known.alive) >= KEEP_ALIVE {
+                    } else if peer.is_established() && now.since(known.alive) >= KEEP_ALIVE {
                         known.alive = now;
                         shared.send(*conn, Message::KeepAlive);
                     }

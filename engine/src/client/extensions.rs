@@ -44,9 +44,11 @@ impl Client {
         let Some(id) = self.session.torrent_of(conn) else { return };
         let v2_name = self.torrents.get(&id).and_then(|entry| entry.hashes.v2_short());
         self.session.greet(conn);
-        let Some(peer) = self.peer(conn) else { return };
+        let Some(ours) = self.session.torrent(id).and_then(|torrent| torrent.name_on(conn)) else {
+            return;
+        };
         let v2 = |name| v2_name.is_some() && v2_name == Some(name);
-        let v2 = v2(handshake.info_hash) || v2(peer.info_hash);
+        let v2 = v2(handshake.info_hash) || v2(ours.info_hash);
         if let Some(known) = self.peers.get_mut(&conn) {
             known.peer_id = Some(handshake.peer_id);
             known.extended = handshake.reserved.extended();
@@ -248,7 +250,7 @@ impl Client {
         self.session.with(now, id, |torrent, shared| {
             let Some(peer) = torrent.peers.get_mut(&conn) else { return };
             if let Some(queue) = stated.queue {
-                peer.queue_limit = (queue as usize).clamp(1, MAX_QUEUED);
+                peer.queue_limit = queue.clamp(1, MAX_QUEUED as u32);
             }
             let (remote, incoming) = (peer.remote, peer.incoming);
             if let (Some(port), Endpoint::Socket(address), true) = (stated.port, remote, incoming) {

@@ -36,7 +36,7 @@ impl InternetTorrent {
             let size = peers.get(conn).and_then(|known| known.metadata_size);
             let has = peer.am_interested || awaits && size.is_some();
             let lately = now.since(peer.moved.unwrap_or(peer.since)) < MAX_LONE_REDIAL;
-            peer.handshaken && !(has && lately)
+            peer.is_established() && !(has && lately)
         })
     }
 }
@@ -56,7 +56,7 @@ pub(super) fn is_useless(torrent: &Torrent, peers: &InternetPeers, conn: ConnId)
     let (Some(peer), Some(known)) = (torrent.peers.get(&conn), peers.get(&conn)) else {
         return false;
     };
-    if !peer.handshaken || !peer.announced || torrent.awaits_metadata {
+    if !peer.is_established() || !peer.has_announced() || torrent.awaits_metadata {
         return false;
     }
     if known.extended && !known.introduced {

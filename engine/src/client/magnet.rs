@@ -53,7 +53,7 @@ impl Client {
             Some(layers) => {
                 for (conn, peer) in &swarm.peers {
                     let v2 = self.peers.get(conn).is_some_and(|known| known.v2);
-                    while peer.handshaken
+                    while peer.is_established()
                         && v2
                         && let Some(range) = layers.next(now, *conn)
                     {

@@ -38,7 +38,7 @@ impl Moved {
 impl Transfers {
     /// A connection is over. One that moved no payload leaves no trace.
     pub(super) fn add(&mut self, peer: &Peer, known: &InternetPeer) {
-        let moved = Moved { received: peer.received, sent: peer.given.total() };
+        let moved = Moved { received: peer.received, sent: peer.sent };
         let Some(ip) = ip_of(peer.remote).filter(|_| moved.total() > 0) else { return };
         let program = known.client.clone().unwrap_or_else(|| {
             let id = known.peer_id.unwrap_or_default();

@@ -20,7 +20,7 @@ impl Client {
             Pieces::Some(field) => field.is_full() && !field.is_empty(),
             Pieces::Unknown => false,
         };
-        let seeds = greeted().filter(|peer| peer.handshaken && is_seed(&peer.pieces)).count();
+        let seeds = greeted().filter(|peer| peer.is_established() && is_seed(&peer.pieces)).count();
         Some(TorrentView {
             state: entry.state.unwrap_or(TorrentState::Checking),
             name: entry.name.clone(),
@@ -32,7 +32,7 @@ impl Client {
             sent: totals.uploaded,
             rate_down: traffic.map_or(Rate(0), |traffic| rate(&traffic.received)),
             rate_up: traffic.map_or(Rate(0), |traffic| rate(&traffic.sent)),
-            peers: greeted().filter(|peer| peer.handshaken).count() as u32,
+            peers: greeted().filter(|peer| peer.is_established()).count() as u32,
             seeds: seeds as u32,
             known: swarm.map_or(entry.peers.len(), |swarm| swarm.known.len()) as u32,
             bad_piece: swarm.and_then(|swarm| swarm.alone.iter().next().copied()),

@@ -63,7 +63,7 @@ impl Default for UploadRules {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerRules {
     /// Requests that it keeps for us, until it states another number (BEP 10, `reqq`).
-    pub queue: usize,
+    pub queue: u32,
     /// A peer that gives nothing for so long is snubbed; `None` follows what its path takes.
     pub patience: Option<Duration>,
     /// For how long a refusal counts.
@@ -77,7 +77,7 @@ pub struct PeerRules {
 impl Default for PeerRules {
     fn default() -> PeerRules {
         PeerRules {
-            queue: MAX_QUEUED,
+            queue: MAX_QUEUED as u32,
             patience: None,
             rejects: RejectRule::UntilRefresh,
             counts_idle_messages: false,

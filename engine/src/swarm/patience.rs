@@ -9,9 +9,10 @@ const MAX_IDLE_MESSAGES: u32 = 4000;
 /// Those that it may send each second besides, for as long as it likes.
 const IDLE_MESSAGES_PER_SECOND: u32 = 200;
 
-/// How many messages that change nothing a peer may still send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How many messages that change nothing a peer may still send. By default nothing is counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Patience {
+    counts: bool,
     left: u32,
     /// Until when what was regained is counted.
     at: Time,
@@ -19,11 +20,19 @@ pub(crate) struct Patience {
 
 impl Patience {
     pub(crate) fn new(now: Time) -> Patience {
-        Patience { left: MAX_IDLE_MESSAGES, at: now }
+        Patience { counts: true, left: MAX_IDLE_MESSAGES, at: now }
+    }
+
+    /// Whether messages are counted at all.
+    pub(crate) fn counts(&self) -> bool {
+        self.counts
     }
 
     /// Takes `cost`; false if there is not so much left.
     pub(crate) fn take(&mut self, now: Time, cost: u32) -> bool {
+        if !self.counts {
+            return true;
+        }
         let each = Duration::from_secs(1) / IDLE_MESSAGES_PER_SECOND;
         let regained = now.since(self.at).as_nanos() / each.as_nanos();
         let regained = u32::try_from(regained).unwrap_or(u32::MAX);

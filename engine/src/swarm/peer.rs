@@ -16,9 +16,8 @@
 use crate::swarm::patience::Patience;
 use crate::swarm::requests::Window;
 use crate::swarm::superseed::Destination;
-use dunlin_base::{Bitfield, BlockRef, Endpoint, InfoHash, PieceIndex, Rate, RateMeter, Time};
+use dunlin_base::{Bitfield, BlockRef, Endpoint, PieceIndex, Rate, Time};
 use std::collections::VecDeque;
-use std::time::Duration;
 
 /// Requests that a peer may queue with us before we reject, and that we queue with a peer (BEP 10,
 /// `reqq`; our own rule: 500).
@@ -78,6 +77,26 @@ pub struct Ask {
     pub state: AskState,
 }
 
+/// How far the handshake of a connection has come.
+///
+/// ```text
+///   Connected ── our handshake ──▶ HandshakeSent ── its handshake ──▶ Established
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerState {
+    /// The connection stands; we have sent nothing.
+    Connected,
+    /// We have sent our handshake and wait for the other one.
+    HandshakeSent,
+    /// Both handshakes were sent: messages may come.
+    Established {
+        /// Both sides speak the fast extension (BEP 6).
+        fast: bool,
+        /// The peer has sent a message about its pieces.
+        announced: bool,
+    },
+}
+
 /// One connection.
 #[derive(Clone, Debug)]
 pub struct Peer {
@@ -85,14 +104,8 @@ pub struct Peer {
     pub remote: Endpoint,
     /// When it was made.
     pub since: Time,
-    /// We have sent our handshake.
-    pub greeted: bool,
-    /// Its handshake has come.
-    pub handshaken: bool,
-    /// Both speak the fast extension (BEP 6).
-    pub fast: bool,
-    /// It has said what it has.
-    pub announced: bool,
+    /// How far its handshake has come.
+    pub state: PeerState,
     /// What it has.
     pub pieces: Pieces,
     /// How many pieces it has that we want and lack (kept for [`Pieces::Some`]).
@@ -114,7 +127,7 @@ pub struct Peer {
     /// Our requests, oldest first.
     pub asks: VecDeque<Ask>,
     /// Messages that were wrong and harmed nobody.
-    pub strange: u32,
+    pub strange: u8,
     /// Requests that were taken back without a word, so that their blocks may still come (BEP 3: a choke
     /// without the fast extension).
     pub forgotten: u32,
@@ -122,22 +135,22 @@ pub struct Peer {
     pub queue: VecDeque<BlockRef>,
     /// Its requests that the world is serving.
     pub serving: Vec<BlockRef>,
-    /// What we give it.
-    pub given: RateMeter,
+    /// Payload that was sent to it, in bytes.
+    pub sent: u64,
     /// Its upload slot.
     pub slot: UploadSlot,
     /// It connected to us.
     pub incoming: bool,
-    /// The name of the torrent on this connection.
-    pub info_hash: InfoHash,
+    /// Which of the torrent's names its handshake has (BEP 52: a hybrid has two).
+    pub name: u8,
     /// Requests that it keeps for us.
-    pub queue_limit: usize,
+    pub queue_limit: u32,
     /// Payload that came of it, kept or not.
     pub received: u64,
     /// When payload last moved, either way.
     pub moved: Option<Time>,
-    /// Messages that change nothing which it may still send; `None` counts none.
-    pub(crate) patience: Option<Patience>,
+    /// Messages that change nothing which it may still send.
+    pub(crate) patience: Patience,
     /// What we offer it, where we offer what we have.
     pub(crate) destination: Option<Box<Destination>>,
 }
@@ -159,6 +172,9 @@ pub struct UploadSlot {
     pub slow: Option<bool>,
 }
 
+// A node keeps one of these for each of its connections.
+const _: () = assert!(size_of::<Peer>() <= 512);
+
 impl Peer {
     /// A fresh connection: both sides choke and nobody is interested (BEP 3).
     #[must_use]
@@ -166,10 +182,7 @@ impl Peer {
         Peer {
             remote,
             since: now,
-            greeted: false,
-            handshaken: false,
-            fast: false,
-            announced: false,
+            state: PeerState::Connected,
             pieces: Pieces::Unknown,
             useful: 0,
             am_choking: true,
@@ -184,34 +197,60 @@ impl Peer {
             forgotten: 0,
             queue: VecDeque::new(),
             serving: Vec::new(),
-            given: RateMeter::new(Duration::from_secs(20)),
+            sent: 0,
             slot: UploadSlot::default(),
             incoming: false,
-            info_hash: InfoHash::default(),
-            queue_limit: MAX_QUEUED,
+            name: 0,
+            queue_limit: MAX_QUEUED as u32,
             received: 0,
             moved: None,
-            patience: None,
+            patience: Patience::default(),
             destination: None,
+        }
+    }
+
+    /// Whether both handshakes were sent.
+    #[must_use]
+    pub fn is_established(&self) -> bool {
+        matches!(self.state, PeerState::Established { .. })
+    }
+
+    /// Whether both sides speak the fast extension (BEP 6).
+    #[must_use]
+    pub fn is_fast(&self) -> bool {
+        matches!(self.state, PeerState::Established { fast: true, .. })
+    }
+
+    /// Whether it has sent a message about its pieces.
+    #[must_use]
+    pub fn has_announced(&self) -> bool {
+        matches!(self.state, PeerState::Established { announced: true, .. })
+    }
+
+    /// Notes whether it has sent a message about its pieces. Returns whether it had before.
+    pub fn set_announced(&mut self, now: bool) -> bool {
+        match &mut self.state {
+            PeerState::Established { announced, .. } => std::mem::replace(announced, now),
+            PeerState::Connected | PeerState::HandshakeSent => false,
         }
     }
 
     /// Whether it can be asked for blocks at all.
     #[must_use]
     pub fn gives(&self) -> bool {
-        self.handshaken && !self.peer_choking && self.am_interested
+        self.is_established() && !self.peer_choking && self.am_interested
     }
 
     /// Whether a new piece may be planned for it.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.window.room() > self.planned && self.asks.len() < self.queue_limit
+        self.window.room() > self.planned && self.asks.len() < self.queue_limit as usize
     }
 
     /// Whether a block may be asked for now.
     #[must_use]
     pub fn may_ask(&self) -> bool {
-        self.window.room() > 0 && self.asks.len() < self.queue_limit
+        self.window.room() > 0 && self.asks.len() < self.queue_limit as usize
     }
 
     /// Takes the request for exactly this block off the list: the one that stands, if there is one that
@@ -239,7 +278,7 @@ impl Peer {
     /// `what`, if there were more than [`MAX_STRANGE`]: a breach of the protocol.
     pub(crate) fn tolerate(&mut self, what: &'static str) -> Result<(), &'static str> {
         self.strange = self.strange.saturating_add(1);
-        if self.strange <= MAX_STRANGE { Ok(()) } else { Err(what) }
+        if u32::from(self.strange) <= MAX_STRANGE { Ok(()) } else { Err(what) }
     }
 
     /// The rate at which it gives.

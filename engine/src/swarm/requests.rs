@@ -27,6 +27,11 @@ const DEADLINE_FACTOR: u32 = 8;
 /// The window over which a peer's rate is measured.
 const METER: Duration = Duration::from_secs(2);
 
+/// Nanoseconds, which take half the room of a [`Duration`]; at most 584 years.
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// The request window of one peer, in bytes.
 #[derive(Clone, Debug)]
 pub struct Window {
@@ -40,13 +45,14 @@ pub struct Window {
     round_bytes: u64,
     round_began: Time,
     best_rate: Rate,
-    min_delay: Duration,
+    /// The shortest delay in nanoseconds; `u64::MAX` before one was measured.
+    min_delay: u64,
     min_delay_at: Time,
     /// Since when the window is small, so that our own queue is no part of the delay.
     probing: Option<Time>,
     cap: u64,
-    /// A request is late after so long at the earliest.
-    patience: Duration,
+    /// A request is late after so long at the earliest, in nanoseconds.
+    patience: u64,
     stranger: bool,
 }
 
@@ -66,11 +72,11 @@ impl Window {
             round_bytes: 0,
             round_began: Time::ZERO,
             best_rate: Rate(0),
-            min_delay: Duration::MAX,
+            min_delay: u64::MAX,
             min_delay_at: Time::ZERO,
             probing: None,
             cap: cap.max(block),
-            patience: MIN_DEADLINE,
+            patience: nanos(MIN_DEADLINE),
             stranger: false,
         }
     }
@@ -79,7 +85,7 @@ impl Window {
     /// over, and the queue rides out longer pauses.
     #[must_use]
     pub fn for_stranger(mut self, patience: Duration) -> Window {
-        self.patience = patience;
+        self.patience = nanos(patience);
         self.stranger = true;
         self
     }
@@ -152,11 +158,11 @@ impl Window {
     fn measure_delay(&mut self, now: Time, asked_at: Time, delay: Duration) {
         if self.probing.is_some_and(|since| asked_at >= since) {
             self.probing = None;
-            self.min_delay = delay;
+            self.min_delay = nanos(delay);
             self.min_delay_at = now;
             self.resize();
-        } else if delay <= self.min_delay {
-            self.min_delay = delay;
+        } else if nanos(delay) <= self.min_delay {
+            self.min_delay = nanos(delay);
             self.min_delay_at = now;
         } else if !self.starting
             && self.probing.is_none()
@@ -174,7 +180,8 @@ impl Window {
             self.size = least;
             return;
         }
-        let held = self.min_delay.saturating_mul(2).saturating_add(QUEUE);
+        let min_delay = Duration::from_nanos(self.min_delay);
+        let held = min_delay.saturating_mul(2).saturating_add(QUEUE);
         let rate = u128::from(self.best_rate.0);
         let bytes = |time: Duration| {
             u64::try_from(rate * time.as_nanos() / 1_000_000_000).unwrap_or(u64::MAX)
@@ -217,7 +224,7 @@ impl Window {
         self.probing = None;
         self.flat_rounds = 0;
         self.best_rate = Rate(0);
-        self.min_delay = Duration::MAX;
+        self.min_delay = u64::MAX;
     }
 
     /// When a request that is made now is late: eight times what it should take, four seconds at the
@@ -227,7 +234,7 @@ impl Window {
         let rate = self.meter.rate(now);
         let expected =
             if rate.0 == 0 { Duration::ZERO } else { rate.time_for(self.in_flight + self.block) };
-        now + expected.saturating_mul(DEADLINE_FACTOR).max(self.patience)
+        now + expected.saturating_mul(DEADLINE_FACTOR).max(Duration::from_nanos(self.patience))
     }
 }
 

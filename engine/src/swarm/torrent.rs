@@ -446,7 +446,9 @@ impl Torrent {
 
     /// Whether any source that is alive could still give something: it is connected and chokes us.
     pub(crate) fn is_choked_by_somebody(&self) -> bool {
-        self.peers.values().any(|peer| peer.handshaken && peer.am_interested && peer.peer_choking)
+        self.peers
+            .values()
+            .any(|peer| peer.is_established() && peer.am_interested && peer.peer_choking)
     }
 
     /// The first wanted piece that is not here, for messages.

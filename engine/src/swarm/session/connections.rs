@@ -101,8 +101,9 @@ impl Session {
         let Some(remote) = self.forget_pending(conn) else { return false };
         let stays = self.with(now, id, |torrent, shared| {
             let stays = torrent.connected(shared, now, conn, remote, true);
-            if let Some(peer) = torrent.peers.get_mut(&conn) {
-                peer.info_hash = info_hash;
+            let name = torrent.names.iter().position(|name| name.info_hash == info_hash);
+            if let (Some(peer), Some(name)) = (torrent.peers.get_mut(&conn), name) {
+                peer.name = name as u8;
             }
             stays
         });
@@ -151,7 +152,7 @@ impl Session {
         if torrent.names.iter().all(|name| name.info_hash != handshake.info_hash) {
             return Err("handshake of another torrent");
         }
-        if torrent.peers.get(&conn).is_some_and(|peer| peer.handshaken) {
+        if torrent.peers.get(&conn).is_some_and(|peer| peer.is_established()) {
             return Err("a second handshake");
         }
         Ok(())

@@ -238,7 +238,7 @@ impl Torrent {
         block: BlockRef,
     ) -> Result<(), Violation> {
         let Some(peer) = self.peers.get_mut(&conn) else { return Ok(()) };
-        if !peer.fast {
+        if !peer.is_fast() {
             return Err("reject request needs the fast extension");
         }
         let Some(ask) = peer.take_rejected(block) else {
@@ -278,7 +278,7 @@ impl Torrent {
     pub(super) fn on_choke(&mut self, shared: &mut SessionContext, conn: ConnId) {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         peer.peer_choking = true;
-        if !peer.fast {
+        if !peer.is_fast() {
             let asks = u32::try_from(peer.asks.len()).unwrap_or(u32::MAX);
             peer.forgotten = peer.forgotten.saturating_add(asks);
             self.take_back(shared, conn);

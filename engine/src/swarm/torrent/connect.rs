@@ -1,11 +1,12 @@
 //! Connections of a torrent: handshakes, who has what, interest (BEP 3, "peer messages"; BEP 6).
 
-use super::{DriverEvent, SessionContext, Torrent};
+use super::{SessionContext, SwarmEvent, SwarmName, Torrent};
+use crate::io::{HangUpReason, Output, Reason};
 use crate::swarm::choker::ChokerKind;
 use crate::swarm::config::{Availability, HaveRule};
 use crate::swarm::io::{HangUpReason, SwarmOutput};
 use crate::swarm::patience::Patience;
-use crate::swarm::peer::{AskState, Peer, Pieces};
+use crate::swarm::peer::{AskState, Peer, PeerState, Pieces};
 use crate::swarm::requests::{MIN_DEADLINE, Window};
 use crate::wake::Reason;
 use dunlin_base::{Bitfield, ConnId, Endpoint, PieceIndex, Time};
@@ -36,10 +37,11 @@ impl Torrent {
         let mut peer = Peer::new(remote, now, window);
         peer.slot.since_round = self.choker.round();
         peer.incoming = incoming;
-        peer.info_hash = self.names.first().map(|name| name.info_hash).unwrap_or_default();
         let rules = &shared.config.peers;
         peer.queue_limit = rules.queue;
-        peer.patience = rules.counts_idle_messages.then(|| Patience::new(now));
+        if rules.counts_idle_messages {
+            peer.patience = Patience::new(now);
+        }
         if let Some(patience) = rules.patience {
             peer.window = peer.window.for_stranger(patience);
         }
@@ -53,15 +55,19 @@ impl Torrent {
         true
     }
 
+    /// The name that our handshake has on a connection.
+    pub(crate) fn name_on(&self, conn: ConnId) -> Option<SwarmName> {
+        self.names.get(usize::from(self.peers.get(&conn)?.name)).copied()
+    }
+
     /// Sends our handshake, once.
     pub(crate) fn greet(&mut self, shared: &mut SessionContext, conn: ConnId) {
+        let Some(SwarmName { info_hash, reserved }) = self.name_on(conn) else { return };
         let Some(peer) = self.peers.get_mut(&conn) else { return };
-        if std::mem::replace(&mut peer.greeted, true) {
+        if peer.state != PeerState::Connected {
             return;
         }
-        let info_hash = peer.info_hash;
-        let name = self.names.iter().find(|name| name.info_hash == info_hash);
-        let reserved = name.map_or(Reserved::OURS, |name| name.reserved);
+        peer.state = PeerState::HandshakeSent;
         let handshake = Handshake { reserved, info_hash, peer_id: self.peer_id };
         shared.out.push_back(SwarmOutput::SendHandshake { conn, handshake });
     }
@@ -76,10 +82,10 @@ impl Torrent {
         self.greet(shared, conn);
         let offers = self.offers_pieces();
         let Some(peer) = self.peers.get_mut(&conn) else { return };
-        peer.handshaken = true;
-        peer.fast = handshake.reserved.fast() && Reserved::OURS.fast();
+        let fast = handshake.reserved.fast() && Reserved::OURS.fast();
+        peer.state = PeerState::Established { fast, announced: false };
         let silent = shared.config.haves == HaveRule::Never || !shared.config.shares;
-        let silent = silent || offers && peer.fast;
+        let silent = silent || offers && fast;
         let message = if silent || self.have.count() == 0 {
             Message::HaveNone
         } else if self.have.is_full() {
@@ -87,7 +93,6 @@ impl Torrent {
         } else {
             Message::Bitfield(self.have.to_bytes().into())
         };
-        let fast = peer.fast;
         let message = match message {
             Message::HaveNone if !fast => None,
             Message::HaveAll if !fast => Some(Message::Bitfield(self.have.to_bytes().into())),
@@ -107,7 +112,7 @@ impl Torrent {
     /// What the tracker says this peer has (map `pieces`).
     pub(super) fn take_tracker_pieces(&mut self, shared: &mut SessionContext, conn: ConnId) {
         let Some(peer) = self.peers.get(&conn) else { return };
-        if !peer.handshaken {
+        if !peer.is_established() {
             return;
         }
         let owned = self.known.get(peer.remote).and_then(|known| known.owned.clone());
@@ -126,9 +131,9 @@ impl Torrent {
     ) -> Result<(), Violation> {
         let pieces = self.geometry.pieces();
         let Some(peer) = self.peers.get_mut(&conn) else { return Ok(()) };
-        let first = !std::mem::replace(&mut peer.announced, true);
+        let first = !peer.set_announced(true);
         let fast_only = matches!(message, Message::HaveAll | Message::HaveNone);
-        if fast_only && !peer.fast {
+        if fast_only && !peer.is_fast() {
             return Err("have all and have none need the fast extension");
         }
         let listens = shared.config.availability == Availability::Announced;
@@ -272,7 +277,7 @@ impl Torrent {
             Pieces::All => self.missing.count() > 0,
             Pieces::Some(_) => peer.useful > 0,
         };
-        if peer.handshaken && interested != peer.am_interested {
+        if peer.is_established() && interested != peer.am_interested {
             peer.am_interested = interested;
             let message = if interested { Message::Interested } else { Message::NotInterested };
             shared.out.push_back(SwarmOutput::Send { conn, message });

@@ -481,7 +481,7 @@ impl Torrent {
     pub(super) fn is_silent(&self, shared: &SessionContext, peer: &Peer) -> bool {
         let listens = shared.config.availability != Availability::Reported;
         let cooperative = shared.config.choker == ChokerKind::Cooperative;
-        !peer.handshaken
+        !peer.is_established()
             || listens && peer.pieces == Pieces::Unknown
             || cooperative && peer.am_interested && peer.peer_choking
     }

@@ -24,7 +24,7 @@ impl Torrent {
     ) -> Result<(), Violation> {
         let pieces = self.geometry.pieces();
         let Some(peer) = self.peers.get_mut(&conn) else { return Ok(()) };
-        if !peer.handshaken {
+        if !peer.is_established() {
             return Err("a message before the handshake");
         }
         match cost(peer, message, pieces) {
@@ -47,7 +47,7 @@ impl Torrent {
 /// # Errors
 /// If there is not so much left.
 pub(crate) fn spend(peer: &mut Peer, now: Time, cost: u32) -> Result<(), Violation> {
-    match peer.patience.as_mut().is_none_or(|patience| patience.take(now, cost)) {
+    match peer.patience.take(now, cost) {
         true => Ok(()),
         false => Err("more messages that change nothing than anybody has use for"),
     }
@@ -55,7 +55,7 @@ pub(crate) fn spend(peer: &mut Peer, now: Time, cost: u32) -> Result<(), Violati
 
 /// What a message costs, before it is looked at.
 fn cost(peer: &Peer, message: &Message, pieces: u32) -> u32 {
-    if peer.patience.is_none() {
+    if !peer.patience.counts() {
         return 0;
     }
     let free = match message {
@@ -64,7 +64,7 @@ fn cost(peer: &Peer, message: &Message, pieces: u32) -> u32 {
             Pieces::Unknown => true,
             Pieces::All => false,
         },
-        Message::Bitfield(_) | Message::HaveAll | Message::HaveNone if peer.announced => {
+        Message::Bitfield(_) | Message::HaveAll | Message::HaveNone if peer.has_announced() => {
             return 1 + pieces / PIECES_PER_MESSAGE;
         }
         Message::Bitfield(_) | Message::HaveAll | Message::HaveNone => true,

@@ -63,7 +63,7 @@ impl Torrent {
         peer.slot.since_round = round;
         shared.out.push_back(SwarmOutput::Send { conn, message: Message::Choke });
         let queue = std::mem::take(&mut peer.queue);
-        if peer.fast {
+        if peer.is_fast() {
             for block in queue {
                 let message = Message::RejectRequest(block);
                 shared.out.push_back(SwarmOutput::Send { conn, message });
@@ -82,7 +82,7 @@ impl Torrent {
         let candidates: Vec<Candidate> = self
             .peers
             .iter_mut()
-            .filter(|(_, peer)| peer.handshaken)
+            .filter(|(_, peer)| peer.is_established())
             .map(|(conn, peer)| {
                 let (wasted, slow) = judge(shared, peer, share, now);
                 let pieces_in_slot = peer.slot.given / piece_length;
@@ -147,7 +147,7 @@ impl Torrent {
                 self.pump(shared, now, conn);
                 return Ok(());
             }
-            _ if peer.fast => {
+            _ if peer.is_fast() => {
                 let message = Message::RejectRequest(asked);
                 shared.out.push_back(SwarmOutput::Send { conn, message });
             }
@@ -163,7 +163,7 @@ impl Torrent {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         let Some(index) = peer.queue.iter().position(|queued| *queued == block) else { return };
         peer.queue.remove(index);
-        if peer.fast {
+        if peer.is_fast() {
             let message = Message::RejectRequest(block);
             shared.out.push_back(SwarmOutput::Send { conn, message });
         }
@@ -198,7 +198,7 @@ impl Torrent {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         (peer.moved, peer.slot.unused) = (Some(now), 0);
         shared.slot_memory.takes(peer.remote);
-        peer.given.add(now, u64::from(block.len));
+        peer.sent += u64::from(block.len);
         peer.slot.given += u64::from(block.len);
         shared.stats.served(block, piece_len);
         self.traffic.sent.add(now, u64::from(block.len));
@@ -220,7 +220,7 @@ impl Torrent {
         block: BlockRef,
     ) {
         self.is_served(conn, block);
-        let Some(fast) = self.peers.get(&conn).map(|peer| peer.fast) else { return };
+        let Some(fast) = self.peers.get(&conn).map(|peer| peer.is_fast()) else { return };
         self.not_given(shared, block.len);
         if fast {
             let message = Message::RejectRequest(block);

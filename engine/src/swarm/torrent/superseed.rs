@@ -38,7 +38,7 @@ impl Torrent {
     pub(super) fn begin_offers(&mut self, shared: &mut SessionContext, conn: ConnId) {
         let Some(offers) = &mut self.offers else { return };
         let Some(peer) = self.peers.get_mut(&conn) else { return };
-        if !peer.fast || peer.destination.is_some() {
+        if !peer.is_fast() || peer.destination.is_some() {
             return;
         }
         offers.conns += 1;
@@ -124,7 +124,7 @@ impl Torrent {
     pub(crate) fn may_offer(&self, remote: Endpoint) -> Option<ConnId> {
         let conn = self.known.get(remote)?.conn?;
         let peer = self.peers.get(&conn)?;
-        let able = peer.handshaken && !peer.am_choking;
+        let able = peer.is_established() && !peer.am_choking;
         peer.destination.as_deref().filter(|to| able && !to.exhausted).map(|_| conn)
     }
 

@@ -171,7 +171,7 @@ impl Torrent {
             return;
         }
         self.unsaid.said = Some(now);
-        for (conn, peer) in self.peers.iter().filter(|(_, peer)| peer.handshaken) {
+        for (conn, peer) in self.peers.iter().filter(|(_, peer)| peer.is_established()) {
             for piece in pieces.iter().filter(|piece| !peer.pieces.has(**piece)) {
                 let message = Message::Have { piece: piece.0 };
                 shared.out.push_back(SwarmOutput::Send { conn: *conn, message });

@@ -114,7 +114,8 @@ impl Torrent {
         for peer in self.peers.values_mut() {
             let old = std::mem::replace(&mut peer.pieces, Pieces::Unknown);
             uncount(&mut self.picker, &old);
-            (peer.useful, peer.announced) = (0, false);
+            peer.useful = 0;
+            peer.set_announced(false);
         }
         let order = self.picker.order();
         self.picker = Picker::new(order, geometry.pieces());
@@ -127,7 +128,7 @@ impl Torrent {
 
     /// HAVE for everything that is here, to a peer that received a bitfield without it.
     pub(crate) fn send_haves(&self, shared: &mut SessionContext, conn: ConnId) {
-        if self.peers.get(&conn).is_some_and(|peer| peer.handshaken) {
+        if self.peers.get(&conn).is_some_and(|peer| peer.is_established()) {
             for piece in self.have.ones() {
                 let message = Message::Have { piece: piece.0 };
                 shared.out.push_back(SwarmOutput::Send { conn, message });
