@@ -14,6 +14,7 @@ pub(crate) mod patience;
 pub mod peer;
 pub mod peer_list;
 pub mod picker;
+pub(crate) mod policy;
 pub(crate) mod priorities;
 pub mod rate_limit;
 pub mod requests;

@@ -60,13 +60,14 @@ impl Client {
         let limit = self.internet.config.connections_per_torrent;
         let internet = &self.torrents.get(&id)?.internet;
         let peers = &self.peers;
-        self.session.look(id, |torrent, shared| {
-            let dialling = torrent.dials();
-            if torrent.halted || torrent.peers.len() + dialling >= limit {
+        self.session.look(id, |torrent, context| {
+            let dialling = torrent.connections.dials();
+            if torrent.lifecycle.is_halted() || torrent.connections.peers.len() + dialling >= limit
+            {
                 return None;
             }
             let alone = dialling == 0 && internet.is_alone(torrent, peers, now);
-            internet.candidates.next(torrent, shared, now, alone)
+            internet.candidates.next(torrent, context, now, alone)
         })?
     }
 
@@ -137,19 +138,21 @@ impl Client {
         let (full, limit) =
             (self.free_connections() == 0, self.internet.config.connections_per_torrent);
         let of_one = self.internet.config.connections_per_ip;
-        let Some(torrent) = self.session.torrent(id).filter(|torrent| !torrent.halted) else {
+        let Some(torrent) =
+            self.session.torrent(id).filter(|torrent| !torrent.lifecycle.is_halted())
+        else {
             return Some(HangUpReason::UnknownTorrent);
         };
         let source = source_of(remote);
         let most = (limit * INCOMING_SHARES / SHARES).max(1);
-        let incoming = torrent.peers.values().filter(|peer| peer.incoming).count();
-        let crowded = torrent.peers.len() >= limit || full || incoming >= most;
+        let incoming = torrent.connections.peers.values().filter(|peer| peer.incoming).count();
+        let crowded = torrent.connections.peers.len() >= limit || full || incoming >= most;
         // Of its own source's places it may have one, and of others' only when its turn has come.
         let victim = if eviction::incoming_of(torrent, source) >= of_one {
             eviction::own_victim(torrent, now, source)
         } else if crowded && waits {
             None
-        } else if torrent.peers.len() >= limit || full {
+        } else if torrent.connections.peers.len() >= limit || full {
             eviction::victim(torrent, now, source, false)
                 .or_else(|| self.victim_of_others(now, id, full))
         } else if incoming >= most {
@@ -167,7 +170,9 @@ impl Client {
     fn victim_of_others(&self, now: Time, id: TorrentId, full: bool) -> Option<ConnId> {
         let mut others: Vec<&Torrent> =
             self.session.torrents().filter(|torrent| full && torrent.id != id).collect();
-        others.sort_by_key(|torrent| (std::cmp::Reverse(torrent.peers.len()), torrent.id));
+        others.sort_by_key(|torrent| {
+            (std::cmp::Reverse(torrent.connections.peers.len()), torrent.id)
+        });
         others.into_iter().find_map(|torrent| eviction::idle_victim(torrent, now))
     }
 }

@@ -46,7 +46,7 @@ impl Client {
         let swarm = self.session.torrent(id);
         let totals = entry.totals(swarm);
         let limit = self.internet.config.connections_per_torrent;
-        let peers = swarm.map_or(0, |swarm| swarm.peers.len());
+        let peers = swarm.map_or(0, |swarm| swarm.connections.peers.len());
         let num_want = Some(if peers * 2 < limit { MANY } else { FEW });
         let count = entry.announcers.len() as u32;
         let mut outputs = Vec::new();
@@ -112,9 +112,9 @@ impl Client {
     fn forget_peers(&mut self, now: Time, id: TorrentId) {
         let Some(entry) = self.torrents.get_mut(&id) else { return };
         let candidates = &mut entry.internet.candidates;
-        self.session.with(now, id, |swarm, shared| {
-            swarm.hang_up_all(shared, now, HangUpReason::Useless);
-            candidates.forget_all(&mut swarm.known);
+        self.session.with(now, id, |swarm, context| {
+            swarm.hang_up_all(context, now, HangUpReason::Useless);
+            candidates.forget_all(&mut swarm.connections.known);
         });
     }
 
@@ -127,9 +127,9 @@ impl Client {
     ) {
         let Some(entry) = self.torrents.get_mut(&id) else { return };
         let candidates = &mut entry.internet.candidates;
-        let added = self.session.with(now, id, |swarm, shared| {
-            candidates.add_all(swarm, shared, peers);
-            shared.dials_possible = true;
+        let added = self.session.with(now, id, |swarm, context| {
+            candidates.add_all(swarm, context, peers);
+            context.dials_possible = true;
         });
         if added.is_none() {
             let room = MAX_KNOWN.saturating_sub(entry.peers.len());

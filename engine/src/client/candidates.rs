@@ -2,7 +2,7 @@
 
 use crate::swarm::address::{canonical, is_dialable};
 use crate::swarm::context::SessionContext;
-use crate::swarm::peer_list::{Known, PeerList};
+use crate::swarm::peer_list::{KnownPeer, PeerList};
 use crate::swarm::torrent::Torrent;
 use crate::wake::Reason;
 use dunlin_base::{ConnId, Endpoint, Time};
@@ -105,7 +105,7 @@ impl Candidates {
     pub(super) fn add_all(
         &mut self,
         torrent: &mut Torrent,
-        shared: &mut SessionContext,
+        context: &mut SessionContext,
         peers: &[(SocketAddr, PeerSource)],
     ) {
         let mut news = 0;
@@ -115,15 +115,15 @@ impl Candidates {
             if !is_dialable(address) {
                 continue;
             }
-            let place = shared.rng.next_u64() as u32;
+            let place = context.rng.next_u64() as u32;
             let remote = Endpoint::Socket(address);
             let by_user = source == PeerSource::User;
-            news += usize::from(self.add(&mut torrent.known, remote, place, source));
+            news += usize::from(self.add(&mut torrent.connections.known, remote, place, source));
             // Who is named anew may be there now.
             if news > 0 || by_user {
                 self.lone.0 = 0;
             }
-            let Some(known) = torrent.known.get_mut(remote) else { continue };
+            let Some(known) = torrent.connections.known.get_mut(remote) else { continue };
             // Who was given up and is named again gets one more try.
             let candidate = self.peers.entry(remote).or_default();
             candidate.failures = candidate.failures.min(MAX_FAILURES - 1);
@@ -138,18 +138,18 @@ impl Candidates {
     pub(super) fn add_announced(
         &mut self,
         torrent: &mut Torrent,
-        shared: &mut SessionContext,
+        context: &mut SessionContext,
         conn: ConnId,
         listens: Endpoint,
         before: Option<Endpoint>,
         source: PeerSource,
     ) {
         if let Some(before) = before {
-            self.take_back(&mut torrent.known, before, conn);
+            self.take_back(&mut torrent.connections.known, before, conn);
         }
-        let place = shared.rng.next_u64() as u32;
-        self.add(&mut torrent.known, listens, place, source);
-        if torrent.known.get(listens).is_some() {
+        let place = context.rng.next_u64() as u32;
+        self.add(&mut torrent.connections.known, listens, place, source);
+        if torrent.connections.known.get(listens).is_some() {
             self.set_twin(listens, conn);
         }
     }
@@ -238,26 +238,26 @@ impl Candidates {
     pub(super) fn next(
         &self,
         torrent: &Torrent,
-        shared: &mut SessionContext,
+        context: &mut SessionContext,
         now: Time,
         alone: bool,
     ) -> Option<Endpoint> {
         let wants = !torrent.is_upload_only();
         let (mut best, mut last_hope) = (None, None);
-        for (remote, known) in torrent.known.iter() {
+        for (remote, known) in torrent.connections.known.iter() {
             let one = self.get(remote);
-            let twin = one.twin.is_some_and(|twin| torrent.peers.contains_key(&twin));
+            let twin = one.twin.is_some_and(|twin| torrent.connections.peers.contains_key(&twin));
             if is_taken(known) || one.ourselves || twin || one.seed && !wants {
                 continue;
             }
-            if shared.is_banned(remote) {
+            if context.is_banned(remote) {
                 continue;
             }
             let key = (one.failures, Reverse(one.source), known.place, remote);
             let hopeless = one.failures >= MAX_FAILURES;
             if hopeless || known.redial_at > now {
                 if !hopeless {
-                    shared.timers.by(Reason::Dial, known.redial_at);
+                    context.timers.by(Reason::Dial, known.redial_at);
                 }
                 if last_hope.is_none_or(|best| key < best) {
                     last_hope = Some(key);
@@ -273,7 +273,7 @@ impl Candidates {
             if next <= now {
                 best = Some(key);
             } else {
-                shared.timers.by(Reason::Dial, next);
+                context.timers.by(Reason::Dial, next);
             }
         }
         best.map(|(.., remote)| remote)
@@ -329,7 +329,7 @@ impl Candidates {
     }
 }
 
-fn is_taken(known: &Known) -> bool {
+fn is_taken(known: &KnownPeer) -> bool {
     known.conn.is_some() || known.dialling
 }
 

@@ -11,8 +11,9 @@ use crate::client::io::{
 };
 use crate::config::PieceOrder;
 use crate::swarm::io::HangUpReason;
+use crate::swarm::policy::Requests;
 use crate::swarm::priorities::PiecePriorities;
-use crate::swarm::torrent::{Requests, SwarmName, TorrentParams};
+use crate::swarm::torrent::{SwarmName, TorrentParams};
 use dunlin_base::{Bitfield, Time, TorrentId};
 use dunlin_metainfo::Geometry;
 use dunlin_wire::Reserved;
@@ -42,13 +43,13 @@ impl Client {
                 let Some(entry) = self.torrents.get_mut(&id) else { return };
                 entry.sequential = sequential;
                 let order = order(sequential);
-                self.session.with(now, id, |swarm, shared| swarm.set_order(shared, now, order));
+                self.session.with(now, id, |swarm, context| swarm.set_order(context, now, order));
             }
             Command::Limit(None, limits) => self.session.limit(now, limits),
             Command::Limit(Some(id), limits) => {
                 let Some(entry) = self.torrents.get_mut(&id) else { return };
                 entry.limits = limits;
-                self.session.with(now, id, |swarm, shared| swarm.limit(shared, now, limits));
+                self.session.with(now, id, |swarm, context| swarm.limit(context, now, limits));
             }
             Command::Seed(id, goal) => self.set_goal(now, id, goal),
             Command::Listening(port) => self.internet.port = port,
@@ -135,8 +136,8 @@ impl Client {
         }
         entry.announcers.iter_mut().for_each(crate::client::announcer::Announcer::stop);
         self.announce(now, id);
-        self.session.with(now, id, |swarm, shared| {
-            swarm.halt(shared, now, HangUpReason::Stopping);
+        self.session.with(now, id, |swarm, context| {
+            swarm.halt(context, now, HangUpReason::Stopping);
         });
         self.session.forget_closed();
         self.set_state(id, TorrentState::Paused, None);
@@ -154,13 +155,13 @@ impl Client {
             Storage::Opening => self.set_state(id, TorrentState::Checking, None),
             Storage::Closing => {}
             Storage::Open => {
-                self.session.with(now, id, |swarm, shared| swarm.resume(shared, now));
+                self.session.with(now, id, |swarm, context| swarm.resume(context, now));
                 self.enter_swarm(now, id);
                 self.update_state(now, id);
             }
         }
-        if self.session.torrent(id).is_some_and(|swarm| swarm.awaits_metadata) {
-            self.session.with(now, id, |swarm, shared| swarm.resume(shared, now));
+        if self.session.torrent(id).is_some_and(|swarm| swarm.lifecycle.awaits_metadata()) {
+            self.session.with(now, id, |swarm, context| swarm.resume(context, now));
         }
     }
 
@@ -168,7 +169,9 @@ impl Client {
         let Some(entry) = self.torrents.get_mut(&id) else { return };
         let before = entry.wanted_files();
         entry.priorities = priorities;
-        if let Some(swarm) = self.session.torrent(id).filter(|swarm| !swarm.awaits_metadata) {
+        if let Some(swarm) =
+            self.session.torrent(id).filter(|swarm| !swarm.lifecycle.awaits_metadata())
+        {
             entry.count(&swarm.have);
         }
         let wanted = entry.wanted_files();

@@ -41,10 +41,10 @@ impl Client {
     /// A dial failed.
     pub(super) fn dial_failed(&mut self, now: Time, id: TorrentId, remote: Endpoint) {
         let Some(entry) = self.torrents.get_mut(&id) else { return };
-        self.session.with(now, id, |torrent, shared| {
-            torrent.dial_failed(shared, remote);
-            entry.internet.candidates.dial_failed(&mut torrent.known, now, remote);
-            shared.dials_possible = true;
+        self.session.with(now, id, |torrent, context| {
+            torrent.dial_failed(context, remote);
+            entry.internet.candidates.dial_failed(&mut torrent.connections.known, now, remote);
+            context.dials_possible = true;
         });
     }
 
@@ -85,8 +85,8 @@ impl Client {
             Ok(()) => match self.recognise(now, conn, handshake) {
                 Ok(()) => {
                     self.introduce(conn, handshake);
-                    self.session.with_conn(now, conn, |torrent, shared| {
-                        torrent.on_handshake(shared, conn, handshake);
+                    self.session.with_conn(now, conn, |torrent, context| {
+                        torrent.on_handshake(context, conn, handshake);
                     });
                 }
                 Err(reason) => self.session.hang_up(now, conn, reason),
@@ -105,13 +105,13 @@ impl Client {
         let Some(id) = self.session.torrent_of(conn) else { return Ok(()) };
         let (Some(entry), peers) = (self.torrents.get_mut(&id), &self.peers) else { return Ok(()) };
         let candidates = &mut entry.internet.candidates;
-        let result = self.session.with(now, id, |torrent, shared| {
-            let Some(peer) = torrent.peers.get(&conn) else { return Ok(()) };
+        let result = self.session.with(now, id, |torrent, context| {
+            let Some(peer) = torrent.connections.peers.get(&conn) else { return Ok(()) };
             let (remote, incoming) = (peer.remote, peer.incoming);
             if handshake.peer_id == torrent.peer_id {
                 if incoming {
                     // Our own dial learns from the answer whom it has reached.
-                    torrent.greet(shared, conn);
+                    torrent.greet(&mut context.out, conn);
                 } else {
                     candidates.set_ourselves(remote);
                 }
@@ -119,7 +119,7 @@ impl Client {
             }
             // Anybody may send any id: two connections are of one peer if they lead to one address, too.
             // Otherwise a peer that copies an id could have its owner hung up on.
-            let twin = torrent.peers.iter().find(|(other, peer)| {
+            let twin = torrent.connections.peers.iter().find(|(other, peer)| {
                 let same = peers.get(other).and_then(|known| known.peer_id);
                 let same = same == Some(handshake.peer_id);
                 **other != conn
@@ -132,12 +132,12 @@ impl Client {
             let ours_stays = torrent.peer_id > handshake.peer_id;
             let new_stays = incoming != other.incoming && incoming != ours_stays;
             let (stays, goes) = if new_stays { (conn, twin) } else { (twin, conn) };
-            let address = torrent.peers.get(&goes).filter(|peer| !peer.incoming);
+            let address = torrent.connections.peers.get(&goes).filter(|peer| !peer.incoming);
             if let Some(remote) = address.map(|peer| peer.remote) {
                 candidates.set_twin(remote, stays);
             }
             if new_stays {
-                torrent.hang_up(shared, now, goes, HangUpReason::SamePeer);
+                torrent.hang_up(context, now, goes, HangUpReason::SamePeer);
                 return Ok(());
             }
             Err(HangUpReason::SamePeer)
@@ -177,12 +177,17 @@ impl Client {
             | Message::Hashes { .. }
             | Message::HashReject(_) => {
                 self.session
-                    .with(now, id, |torrent, _| torrent.may_send(now, conn, message))
+                    .with(now, id, |torrent, _| {
+                        torrent.connections.may_send(torrent.geometry.pieces(), now, conn, message)
+                    })
                     .unwrap_or(Ok(()))?;
                 self.on_extension(now, id, conn, message)
             }
             Message::Have { .. } | Message::Bitfield(_) | Message::HaveAll | Message::HaveNone
-                if self.session.torrent(id).is_some_and(|torrent| torrent.awaits_metadata) =>
+                if self
+                    .session
+                    .torrent(id)
+                    .is_some_and(|torrent| torrent.lifecycle.awaits_metadata()) =>
             {
                 self.on_early_pieces(now, id, conn, message).map(|()| None)
             }
@@ -200,7 +205,7 @@ impl Client {
     ) -> Result<(), Violation> {
         let Some(known) = self.peers.get_mut(&conn) else { return Ok(()) };
         let result = self.session.with(now, id, |torrent, _| {
-            let Some(peer) = torrent.peers.get_mut(&conn) else { return Ok(()) };
+            let Some(peer) = torrent.connections.peers.get_mut(&conn) else { return Ok(()) };
             if !peer.is_established() {
                 return Err("a message before the handshake");
             }
@@ -237,7 +242,7 @@ impl Client {
     /// The metadata is here: what peers announced of their pieces counts from now on.
     pub(super) fn replay_early(&mut self, now: Time, id: TorrentId) {
         let Some(torrent) = self.session.torrent(id) else { return };
-        let conns: Vec<ConnId> = torrent.peers.keys().copied().collect();
+        let conns: Vec<ConnId> = torrent.connections.peers.keys().copied().collect();
         for conn in conns {
             self.send_extension_handshake(id, conn);
             let Some(known) = self.peers.get_mut(&conn) else { continue };
@@ -250,17 +255,17 @@ impl Client {
                 Early::Bits(bits) => Some(Message::Bitfield(bits)),
             };
             let haves = haves.into_iter().map(|piece| Message::Have { piece });
-            self.session.with(now, id, |torrent, shared| {
-                torrent.send_haves(shared, conn);
+            self.session.with(now, id, |torrent, context| {
+                torrent.connections.send_haves(&mut context.out, conn, &torrent.have);
                 let mut all = first.into_iter().chain(haves);
                 let result =
-                    all.try_for_each(|message| torrent.on_pieces(shared, now, conn, &message));
+                    all.try_for_each(|message| torrent.on_pieces(context, now, conn, &message));
                 if let Err(what) = result {
-                    torrent.hang_up(shared, now, conn, HangUpReason::Violation(what));
+                    torrent.hang_up(context, now, conn, HangUpReason::Violation(what));
                 }
             });
         }
-        self.session.with(now, id, |torrent, shared| torrent.fill(shared, now));
+        self.session.with(now, id, |torrent, context| torrent.fill(context, now));
         self.session.forget_closed();
     }
 
@@ -302,7 +307,7 @@ impl Client {
     /// The peer of a connection.
     pub(super) fn peer(&self, conn: ConnId) -> Option<&Peer> {
         let id = self.session.torrent_of(conn)?;
-        self.session.torrent(id)?.peers.get(&conn)
+        self.session.torrent(id)?.connections.peers.get(&conn)
     }
 
     /// A breach of the protocol ends the connection; a source that does it often is banned.
@@ -319,7 +324,7 @@ impl Client {
     /// A peer has sent something that is wrong and harms nobody; sent too often, it ends the connection.
     pub(super) fn tolerate(&mut self, now: Time, id: TorrentId, conn: ConnId, what: &'static str) {
         let over = self.session.with(now, id, |torrent, _| {
-            torrent.peers.get_mut(&conn).and_then(|peer| peer.tolerate(what).err())
+            torrent.connections.peers.get_mut(&conn).and_then(|peer| peer.tolerate(what).err())
         });
         if let Some(what) = over.flatten() {
             self.session.violated(now, conn, what);
@@ -328,9 +333,9 @@ impl Client {
 
     /// A peer sent wrong data that is no payload: it is banned.
     pub(super) fn ban(&mut self, now: Time, id: TorrentId, conn: ConnId) {
-        self.session.with(now, id, |torrent, shared| {
-            if let Some(peer) = torrent.peers.get(&conn) {
-                shared.ban(peer.remote);
+        self.session.with(now, id, |torrent, context| {
+            if let Some(peer) = torrent.connections.peers.get(&conn) {
+                context.ban(peer.remote);
             }
         });
     }
@@ -349,15 +354,16 @@ impl Client {
                 let mut remote = peer.remote;
                 if peer.incoming {
                     // Nobody listens at the port that it came from.
-                    candidates.remove(&mut torrent.known, remote);
+                    candidates.remove(&mut torrent.connections.known, remote);
                     let Endpoint::Socket(address) = remote else { return };
                     let Some(port) = known.port else { return };
                     remote = Endpoint::Socket(canonical(SocketAddr::new(address.ip(), port)));
                 }
                 let worth = peer.is_established() && now.since(peer.since) >= WORTH;
-                let seed = has_all(peer) && !torrent.awaits_metadata || known.upload_only;
+                let seed =
+                    has_all(peer) && !torrent.lifecycle.awaits_metadata() || known.upload_only;
                 let ended = Ended { incoming: peer.incoming, worth, seed };
-                candidates.ended(&mut torrent.known, now, remote, ended);
+                candidates.ended(&mut torrent.connections.known, now, remote, ended);
             });
         }
         self.no_longer_asked(now, id, conn);
@@ -366,15 +372,16 @@ impl Client {
     /// Closes connections that are of no use now.
     pub(super) fn drop_useless(&mut self, now: Time, id: TorrentId) {
         let peers = &self.peers;
-        self.session.with(now, id, |torrent, shared| {
+        self.session.with(now, id, |torrent, context| {
             let useless: Vec<ConnId> = torrent
+                .connections
                 .peers
                 .keys()
                 .copied()
                 .filter(|conn| is_useless(torrent, peers, *conn))
                 .collect();
             for conn in useless {
-                torrent.hang_up(shared, now, conn, HangUpReason::Useless);
+                torrent.hang_up(context, now, conn, HangUpReason::Useless);
             }
         });
         self.session.forget_closed();
@@ -410,20 +417,20 @@ impl Client {
         let ids: Vec<TorrentId> = self.session.torrents().map(|torrent| torrent.id).collect();
         for id in ids {
             let peers = &mut self.peers;
-            self.session.with(now, id, |torrent, shared| {
+            self.session.with(now, id, |torrent, context| {
                 let mut dead = Vec::new();
-                for (conn, peer) in &torrent.peers {
+                for (conn, peer) in &torrent.connections.peers {
                     let Some(known) = peers.get_mut(conn) else { continue };
                     let late = !peer.is_established() && now.since(peer.since) >= HANDSHAKE_TIMEOUT;
                     if late || now.since(known.heard) >= SILENCE {
                         dead.push(*conn);
                     } else if peer.is_established() && now.since(known.alive) >= KEEP_ALIVE {
                         known.alive = now;
-                        shared.send(*conn, Message::KeepAlive);
+                        context.send(*conn, Message::KeepAlive);
                     }
                 }
                 for conn in dead {
-                    torrent.hang_up(shared, now, conn, HangUpReason::Dead);
+                    torrent.hang_up(context, now, conn, HangUpReason::Dead);
                 }
             });
         }

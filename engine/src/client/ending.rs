@@ -43,7 +43,7 @@ impl Client {
         }
         (entry.seeding_since, entry.goal_met) = (None, None);
         self.ending.insert(id);
-        self.session.with(now, id, |swarm, shared| swarm.halt(shared, now, reason));
+        self.session.with(now, id, |swarm, context| swarm.halt(context, now, reason));
         self.session.forget_closed();
     }
 
@@ -53,7 +53,7 @@ impl Client {
             .ending
             .iter()
             .copied()
-            .filter(|id| self.session.torrent(*id).is_none_or(|swarm| swarm.is_quiet()))
+            .filter(|id| self.session.torrent(*id).is_none_or(|swarm| swarm.downloads.is_quiet()))
             .collect();
         for id in quiet {
             self.ending.remove(&id);
@@ -68,15 +68,15 @@ impl Client {
         let totals = entry.totals(swarm);
         entry.before = AnnounceTotals { left: 0, ..totals };
         let internet = std::mem::take(&mut entry.internet);
-        let sockets =
-            swarm.into_iter().flat_map(|swarm| swarm.known.iter()).filter_map(
-                |known| match known {
-                    (Endpoint::Socket(address), known) if known.conn.is_none() => {
-                        Some((address, internet.candidates.get(Endpoint::Socket(address)).source))
-                    }
-                    _ => None,
-                },
-            );
+        let sockets = swarm
+            .into_iter()
+            .flat_map(|swarm| swarm.connections.known.iter())
+            .filter_map(|known| match known {
+                (Endpoint::Socket(address), known) if known.conn.is_none() => {
+                    Some((address, internet.candidates.get(Endpoint::Socket(address)).source))
+                }
+                _ => None,
+            });
         entry.peers.extend(sockets);
         let totals = internet.transfers.totals();
         if !totals.is_empty() {

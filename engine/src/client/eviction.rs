@@ -15,13 +15,13 @@ const IDLE: Duration = Duration::from_secs(30);
 
 /// Incoming connections of a source.
 pub(super) fn incoming_of(torrent: &Torrent, source: Option<IpAddr>) -> usize {
-    let incoming = torrent.peers.values().filter(|peer| peer.incoming);
+    let incoming = torrent.connections.peers.values().filter(|peer| peer.incoming);
     incoming.filter(|peer| source_of(peer.remote) == source).count()
 }
 
 /// The connection of this source that goes when it has as many as it may.
 pub(super) fn own_victim(torrent: &Torrent, now: Time, source: Option<IpAddr>) -> Option<ConnId> {
-    let own = torrent.peers.iter().filter(|(_, peer)| {
+    let own = torrent.connections.peers.iter().filter(|(_, peer)| {
         peer.incoming && source_of(peer.remote) == source && idle(peer, now) >= IDLE
     });
     own.max_by_key(|(conn, peer)| (idle(peer, now), **conn)).map(|(conn, _)| *conn)
@@ -36,11 +36,11 @@ pub(super) fn victim(
     incoming_only: bool,
 ) -> Option<ConnId> {
     let mut crowds: BTreeMap<Option<IpAddr>, usize> = BTreeMap::new();
-    for peer in torrent.peers.values() {
+    for peer in torrent.connections.peers.values() {
         *crowds.entry(source_of(peer.remote)).or_default() += 1;
     }
     let own = crowds.get(&source).copied().unwrap_or(0);
-    let candidates = torrent.peers.iter().filter_map(|(conn, peer)| {
+    let candidates = torrent.connections.peers.iter().filter_map(|(conn, peer)| {
         let crowd = crowds.get(&source_of(peer.remote)).copied().unwrap_or(0);
         // More than the newcomer's source would have with this one.
         let crowd = if crowd > own + 1 { crowd } else { 0 };
@@ -55,7 +55,7 @@ pub(super) fn victim(
 
 /// The connection that makes room for a newcomer of another torrent: one that moves nothing.
 pub(super) fn idle_victim(torrent: &Torrent, now: Time) -> Option<ConnId> {
-    let idle_ones = torrent.peers.iter().filter(|(_, peer)| idle(peer, now) >= IDLE);
+    let idle_ones = torrent.connections.peers.iter().filter(|(_, peer)| idle(peer, now) >= IDLE);
     idle_ones.max_by_key(|(conn, peer)| (idle(peer, now), **conn)).map(|(conn, _)| *conn)
 }
 

@@ -63,7 +63,7 @@ impl Client {
         else {
             return;
         };
-        let Some(peer) = torrent.peers.get(&conn) else { return };
+        let Some(peer) = torrent.connections.peers.get(&conn) else { return };
         if !self.peers.get(&conn).is_some_and(|known| known.extended) {
             return;
         }
@@ -94,10 +94,13 @@ impl Client {
         };
         let upload_only = torrent.is_upload_only();
         let announced = &mut entry.internet.announced_upload_only;
-        if torrent.awaits_metadata || std::mem::replace(announced, upload_only) == upload_only {
+        if torrent.lifecycle.awaits_metadata()
+            || std::mem::replace(announced, upload_only) == upload_only
+        {
             return;
         }
         let agreed: Vec<(ConnId, u8)> = torrent
+            .connections
             .peers
             .keys()
             .filter_map(|conn| {
@@ -182,7 +185,10 @@ impl Client {
         conn: ConnId,
         what: &'static str,
     ) -> Result<(), Violation> {
-        let peer = self.session.torrent_mut(id).and_then(|torrent| torrent.peers.get_mut(&conn));
+        let peer = self
+            .session
+            .torrent_mut(id)
+            .and_then(|torrent| torrent.connections.peers.get_mut(&conn));
         peer.map_or(Ok(()), |peer| peer.tolerate(what))
     }
 
@@ -203,7 +209,8 @@ impl Client {
                     let message = Message::HashReject(range);
                     self.session.push(SwarmOutput::Send { conn, message });
                     let torrent = self.session.torrent_mut(id);
-                    torrent.map_or(Ok(()), |torrent| torrent.asked_in_vain(now, conn))?;
+                    torrent
+                        .map_or(Ok(()), |torrent| torrent.connections.asked_in_vain(now, conn))?;
                     return Ok(None);
                 }
                 known.hashes_asked += 1;
@@ -247,8 +254,8 @@ impl Client {
             None => None,
         };
         let candidates = &mut entry.internet.candidates;
-        self.session.with(now, id, |torrent, shared| {
-            let Some(peer) = torrent.peers.get_mut(&conn) else { return };
+        self.session.with(now, id, |torrent, context| {
+            let Some(peer) = torrent.connections.peers.get_mut(&conn) else { return };
             if let Some(queue) = stated.queue {
                 peer.queue_limit = queue.clamp(1, MAX_QUEUED as u32);
             }
@@ -257,7 +264,7 @@ impl Client {
                 let at = |port| Endpoint::Socket(canonical(SocketAddr::new(address.ip(), port)));
                 let before = before.filter(|before| *before != port).map(at);
                 let source = PeerSource::Peer(source_of(remote));
-                candidates.add_announced(torrent, shared, conn, at(port), before, source);
+                candidates.add_announced(torrent, context, conn, at(port), before, source);
             }
         });
     }

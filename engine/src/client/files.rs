@@ -40,7 +40,7 @@ impl Client {
         // What was verified since the storage looked is not in its answer.
         let mut have = have.clone();
         if let Some(swarm) =
-            self.session.torrent(id).filter(|swarm| !swarm.awaits_metadata && !first)
+            self.session.torrent(id).filter(|swarm| !swarm.lifecycle.awaits_metadata() && !first)
         {
             have.union_with(&swarm.have);
         }
@@ -64,16 +64,16 @@ impl Client {
             entry.internet.info = Some(metainfo.info().clone());
             entry.internet.private = metainfo.private;
         }
-        match self.session.torrent(id).map(|swarm| swarm.awaits_metadata) {
+        match self.session.torrent(id).map(|swarm| swarm.lifecycle.awaits_metadata()) {
             Some(true) => {
-                self.session.with(now, id, |swarm, shared| {
-                    swarm.set_metadata(shared, now, geometry, have, &wanted, priorities);
+                self.session.with(now, id, |swarm, context| {
+                    swarm.set_metadata(context, now, geometry, have, &wanted, priorities);
                 });
                 self.replay_early(now, id);
             }
             Some(false) => {
-                self.session.with(now, id, |swarm, shared| {
-                    swarm.want(shared, now, &have, &wanted, priorities);
+                self.session.with(now, id, |swarm, context| {
+                    swarm.want(context, now, &have, &wanted, priorities);
                 });
             }
             None => {
@@ -81,9 +81,9 @@ impl Client {
                 let mut params = entry.params(id, geometry, have, wanted);
                 (params.awaits_metadata, params.priorities) = (false, priorities);
                 self.session.add(now, params);
-                self.session.with(now, id, |swarm, shared| {
+                self.session.with(now, id, |swarm, context| {
                     if paused {
-                        swarm.halt(shared, now, HangUpReason::Stopping);
+                        swarm.halt(context, now, HangUpReason::Stopping);
                     }
                 });
             }
@@ -140,7 +140,7 @@ impl Client {
         if was_full {
             self.set_state(id, TorrentState::Downloading, None);
         }
-        if self.session.torrent(id).is_some_and(|swarm| !swarm.downloads()) {
+        if self.session.torrent(id).is_some_and(|swarm| !swarm.downloads.wants_pieces()) {
             self.send_upload_only(id);
             self.drop_useless(now, id);
         }
@@ -274,7 +274,7 @@ impl Client {
         if !complete {
             (entry.seeding_since, entry.goal_met) = (None, None);
             self.set_state(id, TorrentState::Downloading, None);
-            self.session.with(now, id, |swarm, shared| swarm.give_at_most(shared, now, None));
+            self.session.with(now, id, |swarm, context| swarm.give_at_most(context, now, None));
             return;
         }
         entry.seeding_since.get_or_insert(now);
@@ -320,7 +320,7 @@ impl Client {
             }
         }
         for (id, most) in limits {
-            self.session.with(now, id, |swarm, shared| swarm.give_at_most(shared, now, most));
+            self.session.with(now, id, |swarm, context| swarm.give_at_most(context, now, most));
         }
         for id in reached {
             self.end(now, id, PendingClose::Close, HangUpReason::Stopping);

@@ -63,7 +63,11 @@ impl Client {
         range: HashRange,
         nodes: Option<Vec<TreeNode>>,
     ) {
-        if !self.session.torrent(id).is_some_and(|swarm| swarm.peers.contains_key(&conn)) {
+        if !self
+            .session
+            .torrent(id)
+            .is_some_and(|swarm| swarm.connections.peers.contains_key(&conn))
+        {
             return;
         }
         let message = match nodes {

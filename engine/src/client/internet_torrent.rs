@@ -31,8 +31,8 @@ impl InternetTorrent {
     /// Whether nobody who is connected has anything that we want, or may still announce it. A peer that
     /// announces something, and moves nothing for a minute, counts as nobody.
     pub(super) fn is_alone(&self, torrent: &Torrent, peers: &InternetPeers, now: Time) -> bool {
-        let awaits = torrent.awaits_metadata;
-        torrent.peers.iter().all(|(conn, peer)| {
+        let awaits = torrent.lifecycle.awaits_metadata();
+        torrent.connections.peers.iter().all(|(conn, peer)| {
             let size = peers.get(conn).and_then(|known| known.metadata_size);
             let has = peer.am_interested || awaits && size.is_some();
             let lately = now.since(peer.moved.unwrap_or(peer.since)) < MAX_LONE_REDIAL;
@@ -53,10 +53,10 @@ pub(super) fn has_all(peer: &Peer) -> bool {
 /// Whether this connection is of no use to either side: neither wants anything of the other, and neither
 /// ever will.
 pub(super) fn is_useless(torrent: &Torrent, peers: &InternetPeers, conn: ConnId) -> bool {
-    let (Some(peer), Some(known)) = (torrent.peers.get(&conn), peers.get(&conn)) else {
+    let (Some(peer), Some(known)) = (torrent.connections.peers.get(&conn), peers.get(&conn)) else {
         return false;
     };
-    if !peer.is_established() || !peer.has_announced() || torrent.awaits_metadata {
+    if !peer.is_established() || !peer.has_announced() || torrent.lifecycle.awaits_metadata() {
         return false;
     }
     if known.extended && !known.introduced {

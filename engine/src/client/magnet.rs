@@ -51,7 +51,7 @@ impl Client {
         let mut sends = Vec::new();
         let wake = match &mut entry.layers {
             Some(layers) => {
-                for (conn, peer) in &swarm.peers {
+                for (conn, peer) in &swarm.connections.peers {
                     let v2 = self.peers.get(conn).is_some_and(|known| known.v2);
                     while peer.is_established()
                         && v2
@@ -65,7 +65,10 @@ impl Client {
             None => {
                 while let Some((conn, piece)) = entry.fetch.next(now) {
                     // Closed a moment ago, by us: its end is reported in its turn.
-                    let known = self.peers.get(&conn).filter(|_| swarm.peers.contains_key(&conn));
+                    let known = self
+                        .peers
+                        .get(&conn)
+                        .filter(|_| swarm.connections.peers.contains_key(&conn));
                     let Some(known) = known else {
                         entry.fetch.gone(conn);
                         continue;

@@ -261,8 +261,8 @@ impl TorrentEntry {
         self.announcers.iter().for_each(Announcer::check);
         self.fetch.check();
         let (Some(swarm), Some(geometry)) = (swarm, &self.geometry) else { return };
-        self.internet.candidates.check(&swarm.known);
-        if swarm.awaits_metadata {
+        self.internet.candidates.check(&swarm.connections.known);
+        if swarm.lifecycle.awaits_metadata() {
             return;
         }
         for (file, lacks) in (0u32..).zip(&self.lacks) {

@@ -14,7 +14,7 @@ impl Client {
         let totals = entry.totals(swarm);
         let traffic = swarm.map(|swarm| &swarm.traffic);
         let rate = |meter: &dunlin_base::RateMeter| meter.clone().rate(now);
-        let greeted = || swarm.into_iter().flat_map(|swarm| swarm.peers.values());
+        let greeted = || swarm.into_iter().flat_map(|swarm| swarm.connections.peers.values());
         let is_seed = |pieces: &Pieces| match pieces {
             Pieces::All => true,
             Pieces::Some(field) => field.is_full() && !field.is_empty(),
@@ -34,8 +34,8 @@ impl Client {
             rate_up: traffic.map_or(Rate(0), |traffic| rate(&traffic.sent)),
             peers: greeted().filter(|peer| peer.is_established()).count() as u32,
             seeds: seeds as u32,
-            known: swarm.map_or(entry.peers.len(), |swarm| swarm.known.len()) as u32,
-            bad_piece: swarm.and_then(|swarm| swarm.alone.iter().next().copied()),
+            known: swarm.map_or(entry.peers.len(), |swarm| swarm.connections.known.len()) as u32,
+            bad_piece: swarm.and_then(|swarm| swarm.downloads.single_source.iter().next().copied()),
         })
     }
 }

@@ -196,7 +196,8 @@ impl Member {
             Control::Swarm(swarm) => self.swarm(now, swarm),
             Control::Refused { name, reason } => self.refused(now, &name, &reason),
             Control::LoadQuery => {
-                let in_flight = self.session.torrents().map(|torrent| torrent.owed()).sum();
+                let in_flight =
+                    self.session.torrents().map(|torrent| torrent.connections.owed()).sum();
                 let served = self.session.stats().pieces_served;
                 self.send_control(now, Control::Load(Load { served, in_flight }));
             }
@@ -450,7 +451,7 @@ impl Member {
         self.count_for_refresh(now, id, piece);
         if self.rules.awaits_answers {
             // A refresh that is due went first.
-            self.session.with(now, id, |torrent, shared| torrent.fill(shared, now));
+            self.session.with(now, id, |torrent, context| torrent.fill(context, now));
         }
     }
 
@@ -542,9 +543,9 @@ impl Member {
     fn timeout(&mut self, now: Time) {
         let due = self.session.take_due(now);
         let dials = self.rules.dials_members;
-        self.session.timeout(now, due, |torrent, shared| {
-            if dials && torrent.downloads() {
-                dial::dial_members(torrent, shared, now);
+        self.session.timeout(now, due, |torrent, context| {
+            if dials && torrent.downloads.wants_pieces() {
+                dial::dial_members(torrent, context, now);
             }
         });
         self.refresh_if_due(now);

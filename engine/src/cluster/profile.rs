@@ -3,7 +3,7 @@
 use super::course::OneRequest;
 use crate::config::{Config, Profile};
 use crate::swarm::config::{Availability, HaveRule, PeerRules, SwarmConfig, UploadRules};
-use crate::swarm::torrent::Requests;
+use crate::swarm::policy::Requests;
 
 /// Torrents that are downloaded at the same time; the others wait their turn.
 const ACTIVE_TORRENTS: usize = 64;

@@ -1,6 +1,7 @@
 //! Who is banned, and until when. A peer of the internet is banned by its source, for a while, and so
 //! many are remembered; a rank of a cluster that lied is banned for the rest of the run.
 
+use crate::swarm::address::ban_key;
 use dunlin_base::{Endpoint, Time};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,14 +19,9 @@ pub(crate) struct Bans {
 }
 
 impl Bans {
-    /// Whether this key ([`crate::swarm::address::ban_key`]) is banned.
-    pub(crate) fn contains(&self, key: Endpoint) -> bool {
-        !self.until.is_empty() && self.until.contains_key(&key)
-    }
-
-    /// Whether nobody is banned.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.until.is_empty()
+    /// Whether nothing is asked of this peer any more.
+    pub(crate) fn bars(&self, remote: Endpoint) -> bool {
+        !self.until.is_empty() && self.until.contains_key(&ban_key(remote))
     }
 
     /// Bans a key. Returns when it ends, or `None` if it is banned already.
@@ -82,9 +78,9 @@ mod tests {
         assert_eq!(ends, Time::ZERO + LIFETIME);
         assert_eq!(bans.insert(Time::ZERO, source(1)), None, "it is banned");
         bans.expire(Time::ZERO + (LIFETIME - Duration::from_secs(1)));
-        assert!(bans.contains(source(1)) && bans.next() == Some(ends));
+        assert!(bans.bars(source(1)) && bans.next() == Some(ends));
         bans.expire(ends);
-        assert!(bans.is_empty() && bans.next().is_none());
+        assert!(bans.until.is_empty() && bans.next().is_none());
         assert!(bans.insert(ends, source(1)).is_some());
     }
 
@@ -96,8 +92,8 @@ mod tests {
             bans.insert(Time::ZERO + Duration::from_millis(u64::from(n)), source(n));
             bans.check();
         }
-        assert!(bans.contains(source(2999)) && !bans.contains(source(1)));
+        assert!(bans.bars(source(2999)) && !bans.bars(source(1)));
         bans.expire(Time::ZERO + LIFETIME * 2);
-        assert!(bans.contains(Endpoint::Rank(Rank(3))) && !bans.contains(source(2999)));
+        assert!(bans.bars(Endpoint::Rank(Rank(3))) && !bans.bars(source(2999)));
     }
 }

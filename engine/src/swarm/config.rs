@@ -1,9 +1,10 @@
 //! What a session is given once by whoever drives it: plain values. The core never asks which world it
 //! runs in; what differs between worlds is one of these.
 
-use crate::config::{ChokerKind, SourceOrder};
+use crate::config::ChokerKind;
 use crate::swarm::choker::SLOTS;
 use crate::swarm::peer::{MAX_QUEUED, UPLOAD_WINDOW};
+use crate::swarm::sources::SourceOrder;
 use std::time::Duration;
 
 /// Where it is known from what a peer has.

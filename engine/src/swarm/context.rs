@@ -6,20 +6,24 @@ use crate::swarm::bans::Bans;
 use crate::swarm::config::SwarmConfig;
 use crate::swarm::io::{LocalError, SwarmEvent, SwarmOutput};
 use crate::swarm::peer::Peer;
-use crate::swarm::rate_limit::RateLimits;
+use crate::swarm::rate_limit::{RateLimits, both_pass};
 use crate::swarm::slot_memory::SlotMemory;
 use crate::swarm::timer::Timers;
 use crate::swarm::upload_scheduler::UploadScheduler;
-use dunlin_base::{ConnId, Endpoint, PieceIndex, RateMeter, Rng, TorrentId};
+use crate::wake::Reason;
+use dunlin_base::{ConnId, Endpoint, PieceIndex, RateMeter, Rng, Time, TorrentId};
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
+
+/// What the world is to do, in order.
+pub(crate) type Outputs = VecDeque<SwarmOutput>;
 
 /// What all torrents of a session share.
 #[derive(Debug)]
 pub(crate) struct SessionContext {
     pub(crate) config: SwarmConfig,
     pub(crate) rng: Rng,
-    pub(crate) out: VecDeque<SwarmOutput>,
+    pub(crate) out: Outputs,
     pub(crate) events: VecDeque<DriverEvent>,
     pub(crate) stats: Stats,
     pub(crate) timers: Timers,
@@ -50,7 +54,7 @@ pub(crate) struct SessionContext {
 impl SessionContext {
     /// Whether nothing is asked of this peer any more.
     pub(crate) fn is_banned(&self, remote: Endpoint) -> bool {
-        !self.banned.is_empty() && self.banned.contains(ban_key(remote))
+        self.banned.bars(remote)
     }
 
     /// The peer is banned as soon as the present step is over.
@@ -60,6 +64,55 @@ impl SessionContext {
 
     pub(crate) fn send(&mut self, conn: ConnId, message: dunlin_wire::Message) {
         self.out.push_back(SwarmOutput::Send { conn, message });
+    }
+
+    /// Whether a torrent with the limits `own` may ask for a block now; otherwise there is a wake-up for
+    /// when it may.
+    pub(crate) fn may_take(&mut self, own: &mut RateLimits, now: Time) -> bool {
+        let passes = both_pass(&mut own.down, &mut self.rates.down, now);
+        self.or_wake(passes)
+    }
+
+    /// Whether a torrent with the limits `own` may give a block now; otherwise there is a wake-up for when
+    /// it may.
+    pub(crate) fn may_give(&mut self, own: &mut RateLimits, now: Time) -> bool {
+        let passes = both_pass(&mut own.up, &mut self.rates.up, now);
+        self.or_wake(passes)
+    }
+
+    fn or_wake(&mut self, passes: Result<(), Time>) -> bool {
+        match passes {
+            Ok(()) => true,
+            Err(at) => {
+                self.timers.by(Reason::Rate, at);
+                false
+            }
+        }
+    }
+
+    /// A block was asked for.
+    pub(crate) fn takes(&mut self, own: &mut RateLimits, bytes: u32) {
+        own.down.take(bytes);
+        self.rates.down.take(bytes);
+    }
+
+    /// A block that was asked for will not come.
+    pub(crate) fn gives_back(&mut self, own: &mut RateLimits, bytes: u32) {
+        own.down.give_back(bytes);
+        self.rates.down.give_back(bytes);
+    }
+
+    /// A block is given.
+    pub(crate) fn gives(&mut self, own: &mut RateLimits, bytes: u32) {
+        own.up.take(bytes);
+        self.rates.up.take(bytes);
+    }
+
+    /// A block that was to be given is not: a peer that takes its requests back must not use up what others
+    /// may have.
+    pub(crate) fn not_given(&mut self, own: &mut RateLimits, bytes: u32) {
+        own.up.give_back(bytes);
+        self.rates.up.give_back(bytes);
     }
 
     /// What the app may show.

@@ -58,8 +58,8 @@ pub struct Partial {
     pub blocks: Vec<Block>,
     /// The peer that is to give every block of it.
     pub planned: Option<ConnId>,
-    /// Only one peer may give it: several gave it once and it was wrong.
-    pub alone: bool,
+    /// A single peer must give it: several gave it once and it was wrong.
+    pub single_source: bool,
     /// Streamed pieces: how many blocks past the first missing one may be asked for.
     pub stream_blocks: Option<u32>,
     /// When it last got a block, or was started.
@@ -132,7 +132,7 @@ impl Partials {
             stage: Stage::Reserving,
             blocks: vec![Block::Open; blocks as usize],
             planned: None,
-            alone: false,
+            single_source: false,
             stream_blocks: None,
             progress: now,
             sequence,

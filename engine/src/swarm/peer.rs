@@ -14,8 +14,9 @@
 //! ```
 
 use crate::swarm::patience::Patience;
-use crate::swarm::requests::Window;
+use crate::swarm::requests::{MIN_DEADLINE, Window};
 use crate::swarm::superseed::Destination;
+use crate::swarm::upload_scheduler::UploadScheduler;
 use dunlin_base::{Bitfield, BlockRef, Endpoint, PieceIndex, Rate, Time};
 use std::collections::VecDeque;
 
@@ -33,7 +34,7 @@ pub const MAX_STRANGE: u32 = 50;
 /// What a peer has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pieces {
-    /// It has not said.
+    /// It has not announced it.
     Unknown,
     /// Everything; or, under the course profile, it may be asked for anything.
     All,
@@ -112,7 +113,7 @@ pub struct Peer {
     pub useful: u32,
     /// We choke it.
     pub am_choking: bool,
-    /// We have said that we are interested.
+    /// We have sent that we are interested.
     pub am_interested: bool,
     /// It chokes us.
     pub peer_choking: bool,
@@ -235,6 +236,39 @@ impl Peer {
         }
     }
 
+    /// Whether any request of ours is past its deadline.
+    #[must_use]
+    pub fn owes_late(&self) -> bool {
+        self.asks.iter().any(|ask| ask.state == AskState::Late)
+    }
+
+    /// A piece that may have been offered to it is asked for.
+    pub(crate) fn takes_offer(&mut self, now: Time, piece: PieceIndex) {
+        let destination = self.destination.as_deref_mut();
+        if let Some(offer) = destination.and_then(|to| to.open.get_mut(&piece)) {
+            offer.taken = true;
+            offer.until = now + MIN_DEADLINE;
+        }
+    }
+
+    /// A block, perhaps of a piece that was offered, has left for it.
+    pub(crate) fn block_left(
+        &mut self,
+        scheduler: &mut UploadScheduler,
+        now: Time,
+        block: BlockRef,
+    ) {
+        let Some(destination) = &mut self.destination else { return };
+        let Some(offer) = destination.open.get_mut(&block.piece) else { return };
+        offer.left -= block.len.min(offer.left);
+        offer.until = now + MIN_DEADLINE;
+        if offer.left == 0 {
+            let ticket = offer.ticket;
+            destination.open.remove(&block.piece);
+            scheduler.gone(now, self.remote, ticket, true);
+        }
+    }
+
     /// Whether it can be asked for blocks at all.
     #[must_use]
     pub fn gives(&self) -> bool {
@@ -254,7 +288,7 @@ impl Peer {
     }
 
     /// Takes the request for exactly this block off the list: the one that stands, if there is one that
-    /// was cancelled, too. Whoever is asked again for what it is sending already sends it once.
+    /// was cancelled, too. A peer that is asked again for what it is sending already sends it once.
     pub fn take_ask(&mut self, block: BlockRef) -> Option<Ask> {
         self.take(block, |state| state != AskState::Cancelled)
     }

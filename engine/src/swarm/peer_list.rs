@@ -1,4 +1,4 @@
-//! Peers that are known for a torrent, connected or not: what the tracker says of them, what they
+//! Peers that are known for a torrent, connected or not: what the tracker reports of them, what they
 //! refused, and when they may be dialled again.
 
 use crate::swarm::sources::SourceView;
@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What is known of a peer.
 #[derive(Clone, Debug, Default)]
-pub struct Known {
+pub struct KnownPeer {
     /// Its place in the tracker's order; `u32::MAX` if the tracker did not name it.
     pub place: u32,
     /// Its load as last reported.
@@ -26,12 +26,12 @@ pub struct Known {
     pub dialling: bool,
     /// Not to be dialled before.
     pub redial_at: Time,
-    /// What the tracker says it has (map `pieces`).
+    /// What the tracker reports that it has (map `pieces`).
     pub owned: Option<Bitfield>,
 }
 
-impl Known {
-    /// The peer as the choice of a source sees it, in a swarm of `members`. Everybody is told the same
+impl KnownPeer {
+    /// The peer as the choice of a source sees it, in a swarm of `members`. Everybody receives the same
     /// loads and turns to the same source: so what we asked of it since counts for all of them.
     #[must_use]
     pub fn source(&self, members: u64, in_flight: u64, rate: Rate) -> SourceView {
@@ -49,14 +49,14 @@ impl Known {
 /// All known peers of one torrent.
 #[derive(Clone, Debug, Default)]
 pub struct PeerList {
-    peers: BTreeMap<Endpoint, Known>,
+    peers: BTreeMap<Endpoint, KnownPeer>,
     members: u64,
 }
 
 impl PeerList {
     /// Takes the tracker's answer: the order and the loads are news, and what was refused may be asked
-    /// for again. Peers the tracker no longer names stay while they are connected. `changed` is told
-    /// what the tracker said of a peer before and says now (map `pieces`); `under_way` says how many
+    /// for again. Peers the tracker no longer names stay while they are connected. `changed` receives
+    /// what the tracker reported of a peer before and reports now (map `pieces`); `under_way` returns how many
     /// pieces are asked of a peer right now.
     pub fn refresh(
         &mut self,
@@ -100,18 +100,20 @@ impl PeerList {
 
     /// What is known of a peer.
     #[must_use]
-    pub fn get(&self, remote: Endpoint) -> Option<&Known> {
+    pub fn get(&self, remote: Endpoint) -> Option<&KnownPeer> {
         self.peers.get(&remote)
     }
 
     /// What is known of a peer, to change it.
-    pub fn get_mut(&mut self, remote: Endpoint) -> Option<&mut Known> {
+    pub fn get_mut(&mut self, remote: Endpoint) -> Option<&mut KnownPeer> {
         self.peers.get_mut(&remote)
     }
 
     /// A peer that came by itself.
-    pub fn entry(&mut self, remote: Endpoint) -> &mut Known {
-        self.peers.entry(remote).or_insert_with(|| Known { place: u32::MAX, ..Known::default() })
+    pub fn entry(&mut self, remote: Endpoint) -> &mut KnownPeer {
+        self.peers
+            .entry(remote)
+            .or_insert_with(|| KnownPeer { place: u32::MAX, ..KnownPeer::default() })
     }
 
     /// How many peers are known.
@@ -133,17 +135,17 @@ impl PeerList {
     }
 
     /// Forgets a peer.
-    pub fn remove(&mut self, remote: Endpoint) -> Option<Known> {
+    pub fn remove(&mut self, remote: Endpoint) -> Option<KnownPeer> {
         self.peers.remove(&remote)
     }
 
     /// All known peers, by address.
-    pub fn iter(&self) -> impl Iterator<Item = (Endpoint, &Known)> {
+    pub fn iter(&self) -> impl Iterator<Item = (Endpoint, &KnownPeer)> {
         self.peers.iter().map(|(remote, known)| (*remote, known))
     }
 
     /// All known peers, to change them.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = (Endpoint, &mut Known)> {
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (Endpoint, &mut KnownPeer)> {
         self.peers.iter_mut().map(|(remote, known)| (*remote, known))
     }
 }

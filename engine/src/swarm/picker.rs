@@ -129,7 +129,7 @@ impl Picker {
     }
 
     /// A peer has the piece.
-    pub fn gained(&mut self, piece: PieceIndex) {
+    pub fn inc_availability(&mut self, piece: PieceIndex) {
         let count = self.available[piece.index()];
         self.available[piece.index()] = count + 1;
         if self.order != PieceOrder::Rarest || !self.open.has(piece) {
@@ -146,7 +146,7 @@ impl Picker {
     ///
     /// # Panics
     /// If nobody had it: the caller counts wrong.
-    pub fn lost(&mut self, piece: PieceIndex) {
+    pub fn dec_availability(&mut self, piece: PieceIndex) {
         let count = self.available[piece.index()];
         assert!(count > 0, "{piece:?} is lost by a peer that never had it");
         self.available[piece.index()] = count - 1;
@@ -160,7 +160,7 @@ impl Picker {
     }
 
     /// A peer that has everything came.
-    pub fn seed_came(&mut self) {
+    pub fn add_seed(&mut self) {
         self.seeds += 1;
     }
 
@@ -168,7 +168,7 @@ impl Picker {
     ///
     /// # Panics
     /// If there was none.
-    pub fn seed_left(&mut self) {
+    pub fn remove_seed(&mut self) {
         self.seeds = self.seeds.checked_sub(1).expect("a seed left that never came");
     }
 

@@ -105,6 +105,17 @@ fn credit(rate: Rate, time: Duration) -> i128 {
     i128::from(rate.0) * i128::try_from(time.as_nanos()).unwrap_or(i128::MAX >> 64)
 }
 
+/// Whether both buckets let something pass now.
+///
+/// # Errors
+/// The time from which something passes again.
+pub(crate) fn both_pass(own: &mut Bucket, all: &mut Bucket, now: Time) -> Result<(), Time> {
+    match (own.passes(now), all.passes(now)) {
+        (Ok(()), Ok(())) => Ok(()),
+        (own, all) => Err(own.err().max(all.err()).unwrap_or(now)),
+    }
+}
+
 /// Both directions of one torrent, or of all together.
 #[derive(Debug)]
 pub(crate) struct RateLimits {

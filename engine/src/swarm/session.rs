@@ -1,4 +1,4 @@
-//! Routes inputs to torrents; decides nothing but who is let in. One session is one peer: all its
+//! Routes inputs to torrents; decides only which connections are let in. One session is one peer: all its
 //! torrents, all its connections.
 
 mod connections;
@@ -40,7 +40,7 @@ const MAX_KEPT: usize = 64;
 /// All torrents and connections of one peer.
 #[derive(Debug)]
 pub struct Session {
-    shared: SessionContext,
+    context: SessionContext,
     torrents: BTreeMap<TorrentId, Torrent>,
     by_hash: BTreeMap<InfoHash, TorrentId>,
     conns: BTreeMap<ConnId, TorrentId>,
@@ -51,7 +51,7 @@ pub struct Session {
 impl Session {
     /// A session without torrents. Every random choice comes from `rng`.
     pub(crate) fn new(config: SwarmConfig, limits: Limits, rng: Rng) -> Session {
-        let shared = SessionContext {
+        let context = SessionContext {
             config,
             rng,
             out: VecDeque::new(),
@@ -72,7 +72,7 @@ impl Session {
             dials_possible: false,
         };
         Session {
-            shared,
+            context,
             torrents: BTreeMap::new(),
             by_hash: BTreeMap::new(),
             conns: BTreeMap::new(),
@@ -85,14 +85,14 @@ impl Session {
         for name in &params.names {
             self.by_hash.insert(name.info_hash, params.id);
         }
-        let torrent = Torrent::new(&mut self.shared, now, params);
+        let torrent = Torrent::new(&mut self.context, now, params);
         self.torrents.insert(torrent.id, torrent);
     }
 
     /// Forgets a torrent whose connections are closed. What its dials come to concerns nobody any more.
     pub(crate) fn end_torrent(&mut self, id: TorrentId) {
         if let Some(mut torrent) = self.torrents.remove(&id) {
-            torrent.forget_dials(&mut self.shared);
+            torrent.connections.forget_dials(&mut self.context.dialling);
         }
         self.by_hash.retain(|_, torrent| *torrent != id);
         self.forget_closed();
@@ -108,17 +108,17 @@ impl Session {
 
     /// Connections that stand, and dials that are under way, of all torrents.
     pub(crate) fn connections(&self) -> usize {
-        self.shared.connected + self.shared.dialling
+        self.context.connected + self.context.dialling
     }
 
     /// Dials that are under way.
     pub(crate) fn dials(&self) -> usize {
-        self.shared.dialling
+        self.context.dialling
     }
 
     /// Whether somebody may be dialled who could not be before, since this was asked last.
     pub(crate) fn take_dials_possible(&mut self) -> bool {
-        std::mem::take(&mut self.shared.dials_possible)
+        std::mem::take(&mut self.context.dials_possible)
     }
 
     /// The torrent of a connection.
@@ -132,46 +132,46 @@ impl Session {
     }
 
     pub(crate) fn timers(&mut self) -> &mut Timers {
-        &mut self.shared.timers
+        &mut self.context.timers
     }
 
     pub(crate) fn push(&mut self, output: SwarmOutput) {
-        self.shared.out.push_back(output);
+        self.context.out.push_back(output);
     }
 
     pub(crate) fn next_event(&mut self) -> Option<DriverEvent> {
-        pop(&mut self.shared.events)
+        pop(&mut self.context.events)
     }
 
     /// The counters.
     #[must_use]
     pub fn stats(&self) -> &Stats {
-        &self.shared.stats
+        &self.context.stats
     }
 
     pub(crate) fn stats_mut(&mut self) -> &mut Stats {
-        &mut self.shared.stats
+        &mut self.context.stats
     }
 
     /// The next thing to do, until `None`.
     pub fn poll(&mut self) -> Option<SwarmOutput> {
-        pop(&mut self.shared.out)
+        pop(&mut self.context.out)
     }
 
     /// When to call again for the time's sake, and why.
     #[must_use]
     pub fn next_timeout(&self) -> Wake {
-        self.shared.timers.next()
+        self.context.timers.next()
     }
 
-    /// Runs `f` on a torrent, then bans whoever it caught.
+    /// Runs `f` on a torrent, then bans the peers that it caught.
     pub(crate) fn with<R>(
         &mut self,
         now: Time,
         id: TorrentId,
         f: impl FnOnce(&mut Torrent, &mut SessionContext) -> R,
     ) -> Option<R> {
-        let result = f(self.torrents.get_mut(&id)?, &mut self.shared);
+        let result = f(self.torrents.get_mut(&id)?, &mut self.context);
         self.ban_marked(now);
         self.offer(now);
         Some(result)
@@ -188,15 +188,15 @@ impl Session {
     }
 
     fn ban_marked(&mut self, now: Time) {
-        while let Some(remote) = self.shared.to_ban.pop_first() {
-            let Some(ends) = self.shared.banned.insert(now, remote) else { continue };
+        while let Some(remote) = self.context.to_ban.pop_first() {
+            let Some(ends) = self.context.banned.insert(now, remote) else { continue };
             if ends != Time::NEVER {
-                self.shared.timers.by(Reason::Dial, ends);
+                self.context.timers.by(Reason::Dial, ends);
             }
-            self.shared.stats.ban(remote);
-            self.shared.event(SwarmEvent::Banned { remote });
+            self.context.stats.ban(remote);
+            self.context.event(SwarmEvent::Banned { remote });
             for torrent in self.torrents.values_mut() {
-                torrent.ban(&mut self.shared, now, remote);
+                torrent.ban(&mut self.context, now, remote);
             }
             self.forget_closed();
         }
@@ -206,26 +206,26 @@ impl Session {
     pub(crate) fn forget_closed(&mut self) {
         let torrents = &self.torrents;
         self.conns.retain(|conn, id| {
-            torrents.get(id).is_some_and(|torrent| torrent.peers.contains_key(conn))
+            torrents.get(id).is_some_and(|torrent| torrent.connections.peers.contains_key(conn))
         });
     }
 
     /// Whether nobody may connect from there.
     pub(crate) fn shuts_out(&self, remote: Endpoint) -> bool {
-        self.shared.is_banned(remote) && !self.shared.config.serves_banned()
+        self.context.is_banned(remote) && !self.context.config.serves_banned()
     }
 
     /// A peer is gone for good: nobody dials it again.
     pub fn departed(&mut self, now: Time, remote: Endpoint) {
         for torrent in self.torrents.values_mut() {
-            torrent.departed(&mut self.shared, now, remote);
+            torrent.departed(&mut self.context, now, remote);
         }
         self.forget_closed();
     }
 
     /// A block was sent.
     pub fn sent(&mut self, now: Time, conn: ConnId, block: BlockRef) {
-        self.with_conn(now, conn, |torrent, shared| torrent.sent(shared, now, conn, block));
+        self.with_conn(now, conn, |torrent, context| torrent.sent(context, now, conn, block));
     }
 
     /// A block could not be read.
@@ -233,22 +233,22 @@ impl Session {
         tracing::debug!(%error, ?block, "a block could not be served");
         if let Some(torrent) = self.conns.get(&conn).copied() {
             let error = error.clone();
-            self.shared.notify(DriverEvent::ServeFailed { torrent, error });
+            self.context.notify(DriverEvent::ServeFailed { torrent, error });
         }
         self.not_served(now, conn, block);
     }
 
     /// A block will not be sent.
     pub fn not_served(&mut self, now: Time, conn: ConnId, block: BlockRef) {
-        self.with_conn(now, conn, |torrent, shared| torrent.not_served(shared, now, conn, block));
+        self.with_conn(now, conn, |torrent, context| torrent.not_served(context, now, conn, block));
     }
 
     /// The memory for a piece is there.
     pub fn reserved(&mut self, now: Time, id: TorrentId, piece: PieceIndex) {
-        // Whoever gets memory no longer stands in the queue for more: what was refused before must be
-        // asked for again, or nobody would ever call us.
-        let waited = std::mem::take(&mut self.shared.out_of_memory);
-        let known = self.with(now, id, |torrent, shared| torrent.reserved(shared, now, piece));
+        // A session that gets memory no longer stands in the queue for more: what was refused before must
+        // be asked for again, or nobody would ever call us.
+        let waited = std::mem::take(&mut self.context.out_of_memory);
+        let known = self.with(now, id, |torrent, context| torrent.reserved(context, now, piece));
         if known.is_none() {
             self.push(SwarmOutput::Release(PieceKey { torrent: id, piece }));
         }
@@ -259,31 +259,31 @@ impl Session {
 
     /// There is memory again.
     pub fn memory_free(&mut self, now: Time) {
-        self.shared.out_of_memory = false;
-        // Whoever is furthest behind comes first: its turn would not come otherwise.
+        self.context.out_of_memory = false;
+        // The torrent that is furthest behind comes first: its turn would not come otherwise.
         let mut ids: Vec<(Time, TorrentId)> =
-            self.torrents.iter().map(|(id, torrent)| (torrent.last_gain, *id)).collect();
+            self.torrents.iter().map(|(id, torrent)| (torrent.downloads.last_gain, *id)).collect();
         ids.sort_unstable();
         for (_, id) in ids {
-            self.with(now, id, |torrent, shared| torrent.fill(shared, now));
+            self.with(now, id, |torrent, context| torrent.fill(context, now));
         }
     }
 
     /// Others starve for memory.
     pub fn memory_wanted(&mut self, now: Time) {
         for torrent in self.torrents.values_mut() {
-            torrent.spill(&mut self.shared, now);
+            torrent.spill(&mut self.context, now);
         }
     }
 
     /// Nobody gives what this file lacks.
     pub(crate) fn abandon(&mut self, now: Time, id: TorrentId, file: FileIndex) {
-        self.with(now, id, |torrent, shared| torrent.abandon(shared, now, file));
+        self.with(now, id, |torrent, context| torrent.abandon(context, now, file));
     }
 
     /// Takes the session's own timers that are due, for [`Session::timeout`].
     pub(crate) fn take_due(&mut self, now: Time) -> Due {
-        let timers = &mut self.shared.timers;
+        let timers = &mut self.context.timers;
         Due {
             requests: timers.take(Reason::Request, now),
             dials: timers.take(Reason::Dial, now),
@@ -302,36 +302,36 @@ impl Session {
     ) {
         let Due { requests, dials, choke, have, rate } = due;
         if dials {
-            // Who was banned may be dialled again.
+            // A peer that was banned may be dialled again.
             self.expire_bans(now);
-            if let Some(ends) = self.shared.banned.next() {
-                self.shared.timers.by(Reason::Dial, ends);
+            if let Some(ends) = self.context.banned.next() {
+                self.context.timers.by(Reason::Dial, ends);
             }
-            self.shared.dials_possible = true;
+            self.context.dials_possible = true;
         }
         if !requests && !dials && !choke && !rate && !have {
             return;
         }
         let ids: Vec<TorrentId> = self.torrents.keys().copied().collect();
         for id in ids {
-            self.with(now, id, |torrent, shared| {
+            self.with(now, id, |torrent, context| {
                 if choke {
-                    torrent.rechoke(shared, now);
+                    torrent.rechoke(context, now);
                 }
                 if have {
-                    torrent.announce_crowd(shared, now);
+                    torrent.announce_crowd(context, now);
                 }
                 if requests {
-                    torrent.expire(shared, now);
+                    torrent.expire(context, now);
                 }
                 if dials {
-                    dial(torrent, shared);
+                    dial(torrent, context);
                 }
                 if requests || dials {
-                    torrent.fill(shared, now);
+                    torrent.fill(context, now);
                 }
                 if rate {
-                    torrent.go_on(shared, now);
+                    torrent.go_on(context, now);
                 }
             });
         }
@@ -339,10 +339,10 @@ impl Session {
 
     /// Other limits of all torrents together.
     pub(crate) fn limit(&mut self, now: Time, limits: Limits) {
-        self.shared.rates.set(now, limits);
+        self.context.rates.set(now, limits);
         let ids: Vec<TorrentId> = self.torrents.keys().copied().collect();
         for id in ids {
-            self.with(now, id, |torrent, shared| torrent.go_on(shared, now));
+            self.with(now, id, |torrent, context| torrent.go_on(context, now));
         }
     }
 
@@ -350,15 +350,15 @@ impl Session {
     pub fn stop(&mut self, now: Time) {
         let ids: Vec<TorrentId> = self.torrents.keys().copied().collect();
         for id in ids {
-            self.with(now, id, |torrent, shared| {
-                torrent.missing = Bitfield::new(torrent.geometry.pieces());
-                let conns: Vec<ConnId> = torrent.peers.keys().copied().collect();
+            self.with(now, id, |torrent, context| {
+                torrent.downloads.missing = Bitfield::new(torrent.geometry.pieces());
+                let conns: Vec<ConnId> = torrent.connections.peers.keys().copied().collect();
                 for conn in conns {
-                    torrent.hang_up(shared, now, conn, HangUpReason::Stopping);
+                    torrent.hang_up(context, now, conn, HangUpReason::Stopping);
                 }
             });
             if let Some(mut torrent) = self.torrents.remove(&id) {
-                torrent.forget_dials(&mut self.shared);
+                torrent.connections.forget_dials(&mut self.context.dialling);
             }
         }
         self.conns.clear();
@@ -367,22 +367,23 @@ impl Session {
 
     /// Nothing is requested until [`Session::release_requests`].
     pub(crate) fn hold_requests(&mut self) {
-        self.shared.requests_held = true;
+        self.context.requests_held = true;
     }
 
     /// Requests go on, if they were held back.
     pub(crate) fn release_requests(&mut self, now: Time) {
-        if std::mem::take(&mut self.shared.requests_held) {
+        if std::mem::take(&mut self.context.requests_held) {
             let ids: Vec<TorrentId> = self.torrents.keys().copied().collect();
             for id in ids {
-                self.with(now, id, |torrent, shared| torrent.fill(shared, now));
+                self.with(now, id, |torrent, context| torrent.fill(context, now));
             }
         }
     }
 
     /// The first piece of a file that is still missing.
     pub(crate) fn first_missing(&self, id: TorrentId, file: FileIndex) -> Option<PieceIndex> {
-        self.torrents.get(&id)?.first_missing(file)
+        let torrent = self.torrents.get(&id)?;
+        torrent.downloads.first_missing(&torrent.geometry, file)
     }
 
     /// Checks all invariants; tests call it after every step.
@@ -390,21 +391,24 @@ impl Session {
     /// # Panics
     /// If one does not hold.
     pub fn check(&self) {
-        self.shared.upload_scheduler.check();
-        self.shared.banned.check();
-        self.shared.slot_memory.check();
-        let peers = self.torrents.values().map(|torrent| torrent.peers.len());
-        assert_eq!(self.shared.connected, peers.sum::<usize>());
-        let dials = self.torrents.values().map(Torrent::dials);
-        assert_eq!(self.shared.dialling, dials.sum::<usize>());
+        self.context.upload_scheduler.check();
+        self.context.banned.check();
+        self.context.slot_memory.check();
+        let peers = self.torrents.values().map(|torrent| torrent.connections.peers.len());
+        assert_eq!(self.context.connected, peers.sum::<usize>());
+        let dials = self.torrents.values().map(|torrent| torrent.connections.dials());
+        assert_eq!(self.context.dialling, dials.sum::<usize>());
         for (conn, id) in &self.conns {
-            assert!(self.torrents[id].peers.contains_key(conn), "{conn:?} of {id:?} is unknown");
+            assert!(
+                self.torrents[id].connections.peers.contains_key(conn),
+                "{conn:?} of {id:?} is unknown"
+            );
         }
         for (id, torrent) in &self.torrents {
             torrent.check();
-            for (conn, peer) in &torrent.peers {
+            for (conn, peer) in &torrent.connections.peers {
                 assert_eq!(self.conns.get(conn), Some(id));
-                if self.shared.is_banned(peer.remote) {
+                if self.context.is_banned(peer.remote) {
                     assert!(!self.shuts_out(peer.remote), "{conn:?} leads to a liar");
                     assert_eq!(peer.pieces, Pieces::Unknown, "{conn:?}");
                     let live = peer.asks.iter().any(|ask| ask.state != AskState::Cancelled);

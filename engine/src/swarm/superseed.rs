@@ -55,21 +55,21 @@ impl Offers {
     pub(super) fn new(rng: &mut Rng, have: &Bitfield) -> Offers {
         let mut copies = Picker::new(PieceOrder::Rarest, have.len());
         // Ourselves: without a seed, what nobody has would never be picked.
-        copies.seed_came();
+        copies.add_seed();
         copies.open_all(have.ones(), rng);
         Offers { copies, counted: 0, conns: 0, only_ours: have.count(), share: 0 }
     }
 
     /// There is one copy more.
-    pub(super) fn gained(&mut self, piece: PieceIndex) {
+    pub(super) fn add_copy(&mut self, piece: PieceIndex) {
         self.only_ours -= u32::from(self.copies.availability(piece) == 1);
-        self.copies.gained(piece);
+        self.copies.inc_availability(piece);
         self.counted += 1;
     }
 
     /// There is one copy less.
-    pub(super) fn lost(&mut self, piece: PieceIndex) {
-        self.copies.lost(piece);
+    pub(super) fn remove_copy(&mut self, piece: PieceIndex) {
+        self.copies.dec_availability(piece);
         self.only_ours += u32::from(self.copies.availability(piece) == 1);
         self.counted -= 1;
     }

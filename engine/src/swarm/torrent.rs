@@ -1,61 +1,68 @@
-//! The life of one torrent: routes what happens to the part that decides about it.
+//! The life of one torrent: routes what happens to the part of it that decides.
 //!
-//! - `connect`: handshakes, who has what, interest;
-//! - `fill`: which block to ask of whom (many requests in flight);
-//! - `policy`: another way to ask, brought by a driver;
+//! Its parts have methods of their own and take plain values:
+//!
+//! - `connections`: the peers, who has what and is interested, what is sent to them;
+//! - `downloads`: what is missing, what is started, what is asked for;
+//! - `uploads`: slots, offers, the goal of a seed (`slots`: what peers make of their slots;
+//!   `superseed`: what a seed gives first);
+//! - `pending_haves`: pieces that are to be announced;
+//! - `lifecycle`: whether it goes on;
+//! - `idle_messages`: messages that change nothing.
+//!
+//! What takes several of them is here, by what happens:
+//!
+//! - `connect`: handshakes, bitfields and HAVEs, the end of a connection;
+//! - `fill`: which block to ask of whom, many requests in flight (`policy`: by the policy of a driver);
 //! - `blocks`: blocks that arrive, are refused or are late;
 //! - `verify`: hashing, blame, writing;
-//! - `serve`: requests of others, choking;
-//! - `slots`: what peers make of their upload slots;
-//! - `superseed`: what a seed gives first;
-//! - `idle_messages`: messages that change nothing;
+//! - `serve`: requests of others, rounds of the choker;
 //! - `wishes`: what is wanted, and how much, changed at run time;
-//! - `limits`: rates.
+//! - `limits`: rates and goals that change.
 
 mod blocks;
 mod connect;
+mod connections;
+mod downloads;
 mod fill;
 mod idle_messages;
+mod lifecycle;
 mod limits;
 mod params;
+mod pending_haves;
 mod policy;
 mod serve;
 mod slots;
 mod superseed;
+mod uploads;
 mod verify;
 mod wishes;
 
 use crate::swarm::address::ban_key;
-use crate::swarm::choker::Choker;
 use crate::swarm::config::Availability;
 use crate::swarm::context::{DriverEvent, SessionContext, Traffic};
 use crate::swarm::io::{HangUpReason, SwarmOutput};
-use crate::swarm::partials::{Block, Partials, Stage};
+use crate::swarm::partials::{Block, Stage};
 use crate::swarm::peer::{AskState, Peer, Pieces};
-use crate::swarm::peer_list::PeerList;
-use crate::swarm::picker::Picker;
-use crate::swarm::priorities::PiecePriorities;
+use crate::swarm::policy::Requests;
 use crate::swarm::rate_limit::RateLimits;
-use crate::swarm::smart_ban::SmartBan;
 use crate::swarm::superseed::Offers;
 use crate::wake::Reason;
 pub(crate) use connect::Violation;
+use connections::Connections;
+use downloads::Downloads;
 use dunlin_base::{
     Bitfield, ConnId, Endpoint, FileIndex, PeerId, PieceIndex, PieceKey, Time, TorrentId,
 };
 use dunlin_metainfo::Geometry;
 pub(crate) use idle_messages::spend;
-pub(crate) use limits::Giving;
+use lifecycle::Lifecycle;
 pub(crate) use params::{SwarmName, TorrentParams};
-pub(crate) use policy::{RequestPolicy, Requests};
-use std::collections::{BTreeMap, BTreeSet};
+use pending_haves::PendingHaves;
+use std::collections::BTreeMap;
 use std::time::Duration;
+use uploads::Uploads;
 
-/// Time after a full disk before another piece is tried: one piece alone, until one is written.
-const DISK_FULL_PAUSE: Duration = Duration::from_secs(1);
-/// The pause doubles up to this while the disk stays full: what is fetched to try it is fetched in
-/// vain, and a person needs longer than that to make room.
-const MAX_FULL_PAUSE: Duration = Duration::from_secs(16);
 /// Partial pieces that got no block for so long are spilled when others starve for memory.
 const STALE: Duration = Duration::from_secs(2);
 
@@ -68,144 +75,81 @@ pub(crate) struct Torrent {
     pub(crate) peer_id: PeerId,
     pub(crate) geometry: Geometry,
     pub(crate) have: Bitfield,
-    /// Wanted and not here.
-    pub(crate) missing: Bitfield,
-    pub(crate) picker: Picker,
-    pub(crate) partials: Partials,
-    smart_ban: SmartBan,
-    /// Pieces that failed with several senders: one peer alone must give them.
-    pub(crate) alone: BTreeSet<PieceIndex>,
-    pub(crate) peers: BTreeMap<ConnId, Peer>,
-    pub(crate) known: PeerList,
-    choker: Choker,
-    /// What we offer, where we are a seed among cooperating ranks.
-    offers: Option<Offers>,
-    /// The place of the source that was chosen last, in the tracker's order.
-    pub(crate) last_place: Option<u32>,
-    /// Pieces that are ours and were not announced yet, and when others last were.
-    unsaid: verify::Unsaid,
-    /// When a block last arrived, or the torrent was started.
-    pub(crate) last_gain: Time,
-    paused_until: Time,
-    /// The last pause after a full disk; zero since a piece was written.
-    full_pause: Duration,
-    /// [`DriverEvent::Starved`] was reported, and nothing was asked for or refreshed since.
-    starved: bool,
-    /// Nothing is asked for or served: what is under way is brought to an end.
-    pub(crate) halted: bool,
-    /// Its metadata comes later: nothing is known of its pieces (BEP 9).
-    pub(crate) awaits_metadata: bool,
+    pub(crate) connections: Connections,
+    pub(crate) downloads: Downloads,
+    pub(crate) uploads: Uploads,
+    pending_haves: PendingHaves,
+    pub(crate) lifecycle: Lifecycle,
     pub(crate) requests: Requests,
-    pub(crate) priorities: PiecePriorities,
     pub(crate) rates: RateLimits,
-    pub(crate) giving: Giving,
     pub(crate) traffic: Traffic,
-    /// What is given in a round of the choker.
-    pace: slots::UploadPace,
 }
 
 impl Torrent {
     /// A torrent with what it begins with. Sizes of bitfields must be those of the geometry.
-    pub(crate) fn new(shared: &mut SessionContext, now: Time, params: TorrentParams) -> Torrent {
+    pub(crate) fn new(context: &mut SessionContext, now: Time, params: TorrentParams) -> Torrent {
         let TorrentParams { id, names, peer_id, geometry, have, wanted, order, .. } = params;
         let mut missing = Bitfield::new(geometry.pieces());
         wanted.minus(&have).for_each(|piece| {
             missing.set(piece);
         });
-        let mut picker = Picker::new(order, geometry.pieces());
-        picker.open_all(missing.ones(), &mut shared.rng);
-        let gives = shared.config.superseeds && shared.config.shares;
-        let gives = gives && missing.count() == 0 && have.count() > 0;
-        let offers = gives.then(|| Offers::new(&mut shared.rng, &have));
+        let downloads = Downloads::new(now, order, missing, params.priorities, &mut context.rng);
+        let gives = context.config.superseeds && context.config.shares;
+        let gives = gives && !downloads.wants_pieces() && have.count() > 0;
+        let offers = gives.then(|| Box::new(Offers::new(&mut context.rng, &have)));
         Torrent {
             id,
             names,
             peer_id,
             geometry,
             have,
-            missing,
-            picker,
-            partials: Partials::default(),
-            smart_ban: SmartBan::default(),
-            alone: BTreeSet::new(),
-            peers: BTreeMap::new(),
-            known: PeerList::default(),
-            choker: Choker::default(),
-            offers,
-            last_place: None,
-            unsaid: verify::Unsaid::default(),
-            last_gain: now,
-            paused_until: Time::ZERO,
-            full_pause: Duration::ZERO,
-            starved: false,
-            halted: false,
-            awaits_metadata: params.awaits_metadata,
+            connections: Connections::default(),
+            downloads,
+            uploads: Uploads { offers, ..Uploads::default() },
+            pending_haves: PendingHaves::default(),
+            lifecycle: Lifecycle::new(params.awaits_metadata),
             requests: params.requests,
-            priorities: params.priorities,
             rates: RateLimits::new(params.limits),
-            giving: Giving::default(),
             traffic: Traffic::default(),
-            pace: slots::UploadPace::default(),
         }
     }
 
-    /// Whether something is wanted that is not here.
-    pub(crate) fn downloads(&self) -> bool {
-        self.missing.count() > 0
-    }
-
     /// Asks for whatever may be asked for now. Called after everything that may have changed it.
-    pub(crate) fn fill(&mut self, shared: &mut SessionContext, now: Time) {
-        self.fill_from(shared, now, None);
+    pub(crate) fn fill(&mut self, context: &mut SessionContext, now: Time) {
+        self.fill_from(context, now, None);
     }
 
     /// The same, where only `only` has become able to give more than before: a HAVE or a block must not
     /// cost a look at every peer.
     pub(crate) fn fill_from(
         &mut self,
-        shared: &mut SessionContext,
+        context: &mut SessionContext,
         now: Time,
         only: Option<ConnId>,
     ) {
-        if !self.downloads() || self.halted {
+        if !self.downloads.wants_pieces() || self.lifecycle.is_halted() {
             return;
         }
-        if now < self.paused_until {
+        if let Some(until) = self.downloads.disk_pause.ends(now) {
             // The wake-up may have been for an earlier pause.
-            shared.timers.by(Reason::Dial, self.paused_until);
+            context.timers.by(Reason::Dial, until);
             return;
         }
-        if shared.requests_held {
+        if context.requests_held {
             return;
         }
         match self.requests {
-            Requests::Pipelined => self.fill_many(shared, now, only),
+            Requests::Pipelined => self.fill_many(context, now, only),
             Requests::Policy(_) => {
-                self.with_policy(|policy, torrent| policy.fill(torrent, shared, now));
+                self.with_policy(context, |policy, swarm| policy.fill(swarm, now));
             }
         }
     }
 
-    /// Whether nobody in the swarm gives a wanted piece.
-    pub(crate) fn starves(&self) -> bool {
-        self.starved && self.downloads()
-    }
-
-    /// Whether anybody that we are connected to has a missing piece, or may have one, that it has not
-    /// refused. Files that come one after another may have their turn yet.
-    pub(crate) fn is_offered(&self) -> bool {
-        self.peers.values().any(|peer| {
-            let rejected = self.known.get(peer.remote).map(|known| &known.rejected);
-            let refused = |piece| rejected.is_some_and(|rejected| rejected.contains(&piece));
-            let unknown = peer.pieces == Pieces::Unknown;
-            self.missing.ones().any(|piece| (unknown || peer.pieces.has(piece)) && !refused(piece))
-        })
-    }
-
     /// Nobody in the swarm gives a wanted piece. Said once, until something changes.
-    pub(crate) fn starve(&mut self, shared: &mut SessionContext) {
-        if !std::mem::replace(&mut self.starved, true) {
-            shared.notify(DriverEvent::Starved { torrent: self.id });
+    pub(crate) fn starve(&mut self, context: &mut SessionContext) {
+        if !std::mem::replace(&mut self.downloads.starved, true) {
+            context.notify(DriverEvent::Starved { torrent: self.id });
         }
     }
 
@@ -213,93 +157,88 @@ impl Torrent {
     /// that. `own` is who we are among them.
     pub(crate) fn refreshed(
         &mut self,
-        shared: &mut SessionContext,
+        context: &mut SessionContext,
         own: Endpoint,
         members: &[(Endpoint, u64)],
         owners: Option<&[(Endpoint, Bitfield)]>,
     ) {
-        self.starved = false;
+        self.downloads.starved = false;
         let pieces = self.geometry.pieces();
         let owners = owners.filter(|owners| owners.iter().all(|(_, field)| field.len() == pieces));
-        let picker = &mut self.picker;
+        let picker = &mut self.downloads.picker;
         let none = Bitfield::new(pieces);
         let piece_length = u64::from(self.geometry.piece_length().max(1));
         let owed: BTreeMap<Endpoint, u64> = self
+            .connections
             .peers
             .values()
             .map(|peer| (peer.remote, peer.window.in_flight() + peer.planned))
             .collect();
         let under_way =
             |remote| owed.get(&remote).map_or(0, |bytes: &u64| bytes.div_ceil(piece_length));
-        self.known.refresh(own, members, owners, under_way, |before, after| {
+        self.connections.known.refresh(own, members, owners, under_way, |before, after| {
             let (before, after) = (before.unwrap_or(&none), after.unwrap_or(&none));
-            after.minus(before).for_each(|piece| picker.gained(piece));
-            before.minus(after).for_each(|piece| picker.lost(piece));
+            after.minus(before).for_each(|piece| picker.inc_availability(piece));
+            before.minus(after).for_each(|piece| picker.dec_availability(piece));
         });
-        if shared.config.availability == Availability::Reported {
-            let conns: Vec<ConnId> = self.peers.keys().copied().collect();
+        if context.config.availability == Availability::Reported {
+            let conns: Vec<ConnId> = self.connections.peers.keys().copied().collect();
             for conn in conns {
-                self.take_tracker_pieces(shared, conn);
+                self.take_tracker_pieces(context, conn);
             }
         }
     }
 
     /// Requests and offers whose time is over.
-    pub(crate) fn expire(&mut self, shared: &mut SessionContext, now: Time) {
-        self.expire_requests(shared, now);
-        self.expire_offers(shared, now);
-        self.with_policy(|policy, torrent| policy.timeout(torrent, shared, now));
+    pub(crate) fn expire(&mut self, context: &mut SessionContext, now: Time) {
+        self.expire_requests(context, now);
+        let SessionContext { upload_scheduler, timers, .. } = &mut *context;
+        self.uploads.expire_offers(&mut self.connections, upload_scheduler, timers, now);
+        self.with_policy(context, |policy, swarm| policy.timeout(swarm, now));
     }
 
     /// Nobody may be asked for what this file still lacks: it has failed.
-    pub(crate) fn abandon(&mut self, shared: &mut SessionContext, now: Time, file: FileIndex) {
+    pub(crate) fn abandon(&mut self, context: &mut SessionContext, now: Time, file: FileIndex) {
         for raw in self.geometry.file_pieces(file) {
             let piece = PieceIndex(raw);
-            let stage = self.partials.get(piece).map(|partial| partial.stage);
+            let stage = self.downloads.partials.get(piece).map(|partial| partial.stage);
             let stored = matches!(stage, Some(Stage::Storing { .. }));
-            if stored || !self.missing.has(piece) {
+            if stored || !self.downloads.missing.has(piece) {
                 continue;
             }
-            self.drop_partial(shared, piece);
-            self.picker.close(piece);
-            self.no_longer_missing(shared, piece);
+            self.drop_partial(context, piece);
+            self.downloads.picker.close(piece);
+            self.downloads.no_longer_missing(&mut self.connections, &mut context.out, piece);
         }
-        self.fill(shared, now);
+        self.fill(context, now);
     }
 
     /// Takes a started piece back: what it holds is dropped, what was asked for is cancelled. The piece
     /// is open again.
-    pub(crate) fn drop_partial(&mut self, shared: &mut SessionContext, piece: PieceIndex) {
-        let Some(partial) = self.partials.get(piece) else { return };
+    pub(crate) fn drop_partial(&mut self, context: &mut SessionContext, piece: PieceIndex) {
+        let Some(partial) = self.downloads.partials.get(piece) else { return };
         if matches!(partial.stage, Stage::Storing { .. }) {
             return;
         }
         let stage = partial.stage;
-        self.cancel_piece(shared, piece);
-        self.unplan(piece);
+        self.downloads.cancel_piece(&mut self.connections, &self.geometry, &mut context.out, piece);
+        self.downloads.unplan(&mut self.connections, &self.geometry, piece);
         match stage {
             // The answer is under way; until it comes the piece cannot be started again.
             Stage::Reserving | Stage::Abandoned => {
-                self.partials.set_stage(piece, Stage::Abandoned);
+                self.downloads.partials.set_stage(piece, Stage::Abandoned);
                 return;
             }
             Stage::Spilled => {}
-            _ => shared.out.push_back(SwarmOutput::Release(PieceKey { torrent: self.id, piece })),
+            _ => context.out.push_back(SwarmOutput::Release(PieceKey { torrent: self.id, piece })),
         }
-        self.reopen_piece(piece);
-    }
-
-    /// A started piece is no longer started: it may be, if it is still wanted.
-    fn reopen_piece(&mut self, piece: PieceIndex) {
-        self.partials.remove(piece);
-        if self.missing.has(piece) {
-            self.picker.open(piece);
-        }
+        self.downloads.reopen_piece(piece);
     }
 
     /// Others starve for memory: what makes no progress goes to its part file.
-    pub(crate) fn spill(&mut self, shared: &mut SessionContext, now: Time) {
+    pub(crate) fn spill(&mut self, context: &mut SessionContext, now: Time) {
         let stale: Vec<PieceIndex> = self
+            .downloads
             .partials
             .iter()
             .filter(|(_, partial)| {
@@ -310,38 +249,49 @@ impl Torrent {
             .map(|(piece, _)| piece)
             .collect();
         for piece in stale {
-            self.cancel_piece(shared, piece);
-            self.unplan(piece);
-            if self.partials.get(piece).is_some_and(|partial| partial.held() > 0) {
-                self.partials.set_stage(piece, Stage::Spilled);
-                shared.out.push_back(SwarmOutput::Spill(PieceKey { torrent: self.id, piece }));
+            self.downloads.cancel_piece(
+                &mut self.connections,
+                &self.geometry,
+                &mut context.out,
+                piece,
+            );
+            self.downloads.unplan(&mut self.connections, &self.geometry, piece);
+            if self.downloads.partials.get(piece).is_some_and(|partial| partial.held() > 0) {
+                self.downloads.partials.set_stage(piece, Stage::Spilled);
+                context.out.push_back(SwarmOutput::Spill(PieceKey { torrent: self.id, piece }));
             } else {
-                self.drop_partial(shared, piece);
+                self.drop_partial(context, piece);
             }
         }
     }
 
     /// Everything that is half here goes to its part file, or is dropped.
-    pub(super) fn spill_all(&mut self, shared: &mut SessionContext) {
+    pub(super) fn spill_all(&mut self, context: &mut SessionContext) {
         let begun: Vec<PieceIndex> = self
+            .downloads
             .partials
             .iter()
             .filter(|(_, partial)| matches!(partial.stage, Stage::Active | Stage::Reserving))
             .map(|(piece, _)| piece)
             .collect();
         for piece in begun {
-            let spills = self.partials.get(piece).is_some_and(|partial| {
+            let spills = self.downloads.partials.get(piece).is_some_and(|partial| {
                 partial.stage == Stage::Active
                     && partial.held() > 0
                     && partial.stream_blocks.is_none()
             });
             if spills {
-                self.cancel_piece(shared, piece);
-                self.unplan(piece);
-                self.partials.set_stage(piece, Stage::Spilled);
-                shared.out.push_back(SwarmOutput::Spill(PieceKey { torrent: self.id, piece }));
+                self.downloads.cancel_piece(
+                    &mut self.connections,
+                    &self.geometry,
+                    &mut context.out,
+                    piece,
+                );
+                self.downloads.unplan(&mut self.connections, &self.geometry, piece);
+                self.downloads.partials.set_stage(piece, Stage::Spilled);
+                context.out.push_back(SwarmOutput::Spill(PieceKey { torrent: self.id, piece }));
             } else {
-                self.drop_partial(shared, piece);
+                self.drop_partial(context, piece);
             }
         }
     }
@@ -349,69 +299,66 @@ impl Torrent {
     /// Closes a connection and takes back everything that hung on it.
     pub(crate) fn hang_up(
         &mut self,
-        shared: &mut SessionContext,
+        context: &mut SessionContext,
         now: Time,
         conn: ConnId,
         reason: HangUpReason,
     ) {
-        // Whoever is gone already is not hung up on again, whatever is still told of it.
-        if self.peers.contains_key(&conn) {
-            shared.out.push_back(SwarmOutput::HangUp { conn, reason });
-            self.disconnected(shared, now, conn);
+        // A connection that is gone is not closed again, whatever is still reported of it.
+        if self.connections.peers.contains_key(&conn) {
+            context.out.push_back(SwarmOutput::HangUp { conn, reason });
+            self.disconnected(context, now, conn);
         }
     }
 
     /// Hangs up everywhere.
     pub(crate) fn hang_up_all(
         &mut self,
-        shared: &mut SessionContext,
+        context: &mut SessionContext,
         now: Time,
         reason: HangUpReason,
     ) {
-        let conns: Vec<ConnId> = self.peers.keys().copied().collect();
+        let conns: Vec<ConnId> = self.connections.peers.keys().copied().collect();
         for conn in conns {
-            self.hang_up(shared, now, conn, reason);
+            self.hang_up(context, now, conn, reason);
         }
     }
 
     /// Brings everything to an end that is under way: nobody is connected, nothing is asked for, what
     /// is half here goes to its part file.
-    pub(crate) fn halt(&mut self, shared: &mut SessionContext, now: Time, reason: HangUpReason) {
-        self.halted = true;
-        self.hang_up_all(shared, now, reason);
-        self.spill_all(shared);
+    pub(crate) fn halt(&mut self, context: &mut SessionContext, now: Time, reason: HangUpReason) {
+        self.lifecycle.halt();
+        self.hang_up_all(context, now, reason);
+        self.spill_all(context);
     }
 
     /// It goes on.
-    pub(crate) fn resume(&mut self, shared: &mut SessionContext, now: Time) {
-        self.halted = false;
-        shared.dials_possible = true;
-        self.fill(shared, now);
-    }
-
-    /// Whether nothing of it is under way.
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.partials.iter().all(|(_, partial)| partial.stage == Stage::Spilled)
+    pub(crate) fn resume(&mut self, context: &mut SessionContext, now: Time) {
+        self.lifecycle.resume();
+        context.dials_possible = true;
+        self.fill(context, now);
     }
 
     /// A peer was caught lying: nothing is asked of it any more. On the internet `remote` stands for
     /// every port of its address ([`ban_key`]).
-    pub(crate) fn ban(&mut self, shared: &mut SessionContext, now: Time, remote: Endpoint) {
+    pub(crate) fn ban(&mut self, context: &mut SessionContext, now: Time, remote: Endpoint) {
         let theirs = |(_, peer): &(&ConnId, &Peer)| ban_key(peer.remote) == remote;
-        let conns: Vec<ConnId> = self.peers.iter().filter(theirs).map(|(conn, _)| *conn).collect();
+        let conns: Vec<ConnId> =
+            self.connections.peers.iter().filter(theirs).map(|(conn, _)| *conn).collect();
         for conn in conns {
-            if shared.config.serves_banned() {
-                self.distrust(shared, conn);
+            if context.config.serves_banned() {
+                self.distrust(context, conn);
             } else {
-                self.hang_up(shared, now, conn, HangUpReason::Banned);
+                self.hang_up(context, now, conn, HangUpReason::Banned);
             }
         }
-        if self.known.get(remote).is_some_and(|known| known.conn.is_none()) {
+        if self.connections.known.get(remote).is_some_and(|known| known.conn.is_none()) {
             self.forget(remote);
         }
         self.unreachable(remote);
         // What it gave of unverified pieces is worth nothing.
         let tainted: Vec<PieceIndex> = self
+            .downloads
             .partials
             .iter()
             .filter(|(_, partial)| matches!(partial.stage, Stage::Active | Stage::Spilled))
@@ -423,37 +370,25 @@ impl Torrent {
             .map(|(piece, _)| piece)
             .collect();
         for piece in tainted {
-            self.drop_partial(shared, piece);
+            self.drop_partial(context, piece);
         }
-        self.fill(shared, now);
+        self.fill(context, now);
     }
 
     /// Nothing is known of this peer any more.
     pub(crate) fn forget(&mut self, remote: Endpoint) {
-        if let Some(owned) = self.known.remove(remote).and_then(|known| known.owned) {
-            owned.ones().for_each(|piece| self.picker.lost(piece));
+        if let Some(owned) = self.connections.known.remove(remote).and_then(|known| known.owned) {
+            owned.ones().for_each(|piece| self.downloads.picker.dec_availability(piece));
         }
     }
 
     /// A peer is gone for good.
-    pub(crate) fn departed(&mut self, shared: &mut SessionContext, now: Time, remote: Endpoint) {
-        if let Some(conn) = self.known.get(remote).and_then(|known| known.conn) {
-            self.hang_up(shared, now, conn, HangUpReason::Dead);
+    pub(crate) fn departed(&mut self, context: &mut SessionContext, now: Time, remote: Endpoint) {
+        if let Some(conn) = self.connections.known.get(remote).and_then(|known| known.conn) {
+            self.hang_up(context, now, conn, HangUpReason::Dead);
         }
         self.forget(remote);
-        self.fill(shared, now);
-    }
-
-    /// Whether any source that is alive could still give something: it is connected and chokes us.
-    pub(crate) fn is_choked_by_somebody(&self) -> bool {
-        self.peers
-            .values()
-            .any(|peer| peer.is_established() && peer.am_interested && peer.peer_choking)
-    }
-
-    /// The first wanted piece that is not here, for messages.
-    pub(crate) fn first_missing(&self, file: FileIndex) -> Option<PieceIndex> {
-        self.geometry.file_pieces(file).map(PieceIndex).find(|piece| self.missing.has(*piece))
+        self.fill(context, now);
     }
 
     /// Checks all invariants.
@@ -461,23 +396,27 @@ impl Torrent {
     /// # Panics
     /// If one does not hold.
     pub(crate) fn check(&self) {
-        self.picker.check();
-        self.check_offers();
-        self.partials.check(&self.geometry);
-        assert!(self.missing.ones().all(|piece| !self.have.has(piece)));
-        for (piece, partial) in self.partials.iter() {
+        self.downloads.picker.check();
+        self.uploads.check_offers(&self.connections, &self.have);
+        self.downloads.partials.check(&self.geometry);
+        assert!(self.downloads.missing.ones().all(|piece| !self.have.has(piece)));
+        for (piece, partial) in self.downloads.partials.iter() {
             let given_up = partial.stage == Stage::Abandoned;
-            assert!(given_up || self.missing.has(piece), "{piece:?} is started and not wanted");
-            assert!(!self.picker.is_open(piece), "{piece:?} is started and open");
-        }
-        for piece in self.missing.ones() {
             assert!(
-                self.picker.is_open(piece) || self.partials.get(piece).is_some(),
+                given_up || self.downloads.missing.has(piece),
+                "{piece:?} is started and not wanted"
+            );
+            assert!(!self.downloads.picker.is_open(piece), "{piece:?} is started and open");
+        }
+        for piece in self.downloads.missing.ones() {
+            assert!(
+                self.downloads.picker.is_open(piece)
+                    || self.downloads.partials.get(piece).is_some(),
                 "{piece:?} is missing, not open and not started"
             );
         }
         let mut planned: BTreeMap<ConnId, u64> = BTreeMap::new();
-        for (piece, partial) in self.partials.iter() {
+        for (piece, partial) in self.downloads.partials.iter() {
             for (index, block) in (0u32..).zip(&partial.blocks) {
                 let range = self.geometry.block(piece, index);
                 match block {
@@ -489,7 +428,7 @@ impl Torrent {
                     Block::Held(_) => {}
                     Block::Asked(first, second) => {
                         for conn in std::iter::once(first).chain(second) {
-                            let peer = &self.peers[conn];
+                            let peer = &self.connections.peers[conn];
                             assert!(
                                 peer.asks.iter().any(|ask| {
                                     ask.block == range && ask.state == AskState::Live
@@ -501,11 +440,17 @@ impl Torrent {
                 }
             }
         }
-        let serving = self.peers.values().flat_map(|peer| &peer.serving);
-        assert_eq!(self.giving.on_its_way, serving.map(|block| u64::from(block.len)).sum::<u64>());
-        for (conn, peer) in &self.peers {
+        let serving = self.connections.peers.values().flat_map(|peer| &peer.serving);
+        assert_eq!(
+            self.uploads.giving.on_its_way,
+            serving.map(|block| u64::from(block.len)).sum::<u64>()
+        );
+        for (conn, peer) in &self.connections.peers {
             peer.check();
-            assert_eq!(self.known.get(peer.remote).and_then(|known| known.conn), Some(*conn));
+            assert_eq!(
+                self.connections.known.get(peer.remote).and_then(|known| known.conn),
+                Some(*conn)
+            );
             assert_eq!(peer.planned, planned.get(conn).copied().unwrap_or(0), "{conn:?}");
             let owed: u64 = peer
                 .asks
@@ -515,7 +460,8 @@ impl Torrent {
                 .sum();
             assert_eq!(peer.window.in_flight(), owed, "{conn:?}");
             if let Pieces::Some(field) = &peer.pieces {
-                let useful = field.ones().filter(|piece| self.missing.has(*piece)).count();
+                let useful =
+                    field.ones().filter(|piece| self.downloads.missing.has(*piece)).count();
                 assert_eq!(peer.useful as usize, useful, "{conn:?}");
             }
         }

@@ -20,6 +20,9 @@ impl ExtensionMessage for DontHave {
 
     fn received(self, context: &mut ExtensionContext<'_>) {
         let (now, id, conn) = (context.now, context.torrent, context.conn);
-        context.client.session.with(now, id, |torrent, shared| torrent.lost(shared, conn, self.0));
+        context
+            .client
+            .session
+            .with(now, id, |torrent, shared| torrent.remove_piece(shared, conn, self.0));
     }
 }

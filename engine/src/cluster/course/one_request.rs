@@ -2,77 +2,78 @@
 //! remembered for (peer, piece) until the next refresh.
 
 use crate::swarm::config::Availability;
-use crate::swarm::context::SessionContext;
 use crate::swarm::partials::Stage;
 use crate::swarm::peer::{AskState, Peer};
-use crate::swarm::peer_list::Known;
+use crate::swarm::peer_list::{KnownPeer, PeerList};
+use crate::swarm::policy::{RequestActions, RequestPolicy, SwarmView};
 use crate::swarm::requests::MIN_DEADLINE;
 use crate::swarm::sources::SourceView;
-use crate::swarm::torrent::{RequestPolicy, Torrent};
-use crate::wake::Reason;
 use dunlin_base::{ConnId, Endpoint, PieceIndex, Rate, Time};
 
 /// The classic way to ask for the blocks of one torrent.
 #[derive(Debug, Default)]
-pub(super) struct OneRequest {
+pub(in crate::cluster) struct OneRequest {
     /// The member that was chosen and does not answer requests yet, and until when it is waited for.
     chosen: Option<(Endpoint, Time)>,
 }
 
 impl RequestPolicy for OneRequest {
-    fn fill(&mut self, torrent: &mut Torrent, shared: &mut SessionContext, now: Time) {
-        if piece_under_way(torrent) {
+    fn fill(&mut self, swarm: &mut dyn RequestActions, now: Time) {
+        if piece_under_way(&swarm.view()) {
             return;
         }
-        if let Some(conn) = self.chosen_conn(torrent) {
+        if let Some(conn) = self.chosen_conn(&swarm.view()) {
             self.chosen = None;
-            unplan_unless(torrent, conn);
-            if continue_started(torrent, shared, now, Some(conn)) {
+            unplan_unless(swarm, conn);
+            if continue_started(swarm, now, Some(conn)) {
                 return;
             }
-            if let Some(piece) = next_piece(torrent, shared, Some(conn))
-                && !shared.out_of_memory
+            let view = swarm.view();
+            if let Some(piece) = next_piece(&view, Some(conn))
+                && !view.out_of_memory
             {
-                torrent.start(shared, now, piece, conn);
-                torrent.plan(piece, conn);
+                swarm.start(now, piece, conn);
+                swarm.plan(piece, conn);
                 return;
             }
         }
         if self.chosen.is_some() {
             return;
         }
-        if continue_started(torrent, shared, now, None) {
+        if continue_started(swarm, now, None) {
             return;
         }
-        let started = torrent.partials.ready().next();
-        let spilled = torrent.partials.spilled().next();
-        let next = if shared.out_of_memory {
+        let view = swarm.view();
+        let started = view.partials.ready().next();
+        let spilled = view.partials.spilled().next();
+        let next = if view.out_of_memory {
             started
         } else {
-            started.or(spilled).or_else(|| next_piece(torrent, shared, None))
+            started.or(spilled).or_else(|| next_piece(&view, None))
         };
         let Some(piece) = next else {
-            if torrent.partials.is_empty() && !shared.out_of_memory {
-                torrent.starve(shared);
+            if view.partials.is_empty() && !view.out_of_memory {
+                swarm.starve();
             }
             return;
         };
-        let Some(remote) = choose_member(torrent, shared, now, piece) else {
-            torrent.starve(shared);
+        let Some(remote) = choose_member(swarm, now, piece) else {
+            swarm.starve();
             return;
         };
-        self.ask_member(torrent, shared, now, remote, piece);
+        self.ask_member(swarm, now, remote, piece);
     }
 
     /// After a full round of refusals the tracker is asked, at once.
-    fn refused(&mut self, torrent: &mut Torrent, shared: &mut SessionContext, piece: PieceIndex) {
-        if torrent.missing.has(piece) && candidates(torrent, shared, piece).next().is_none() {
-            torrent.starve(shared);
+    fn refused(&mut self, swarm: &mut dyn RequestActions, piece: PieceIndex) {
+        let view = swarm.view();
+        if view.missing.has(piece) && candidates(&view, piece).next().is_none() {
+            swarm.starve();
         }
     }
 
-    fn unreachable(&mut self, torrent: &mut Torrent, remote: Endpoint) {
-        if let Some(known) = torrent.known.get_mut(remote) {
+    fn unreachable(&mut self, known: &mut PeerList, remote: Endpoint) {
+        if let Some(known) = known.get_mut(remote) {
             known.unreachable = true;
         }
         if self.chosen.is_some_and(|(chosen, _)| chosen == remote) {
@@ -81,13 +82,13 @@ impl RequestPolicy for OneRequest {
     }
 
     /// The chosen member does not answer: it is not asked again before the next refresh.
-    fn timeout(&mut self, torrent: &mut Torrent, shared: &mut SessionContext, now: Time) {
+    fn timeout(&mut self, swarm: &mut dyn RequestActions, now: Time) {
         match self.chosen {
             Some((remote, until)) if until <= now => {
                 self.chosen = None;
-                torrent.known.entry(remote).unreachable = true;
+                swarm.give_up(remote);
             }
-            Some((_, until)) => shared.timers.by(Reason::Request, until),
+            Some((_, until)) => swarm.wake_at(until),
             None => {}
         }
     }
@@ -95,48 +96,48 @@ impl RequestPolicy for OneRequest {
 
 impl OneRequest {
     /// The connection of the member that was chosen, once it answers requests.
-    fn chosen_conn(&self, torrent: &Torrent) -> Option<ConnId> {
+    fn chosen_conn(&self, view: &SwarmView<'_>) -> Option<ConnId> {
         let (remote, _) = self.chosen?;
-        let conn = torrent.known.get(remote)?.conn?;
-        torrent.peers.get(&conn).filter(|peer| peer.gives() && peer.may_ask())?;
+        let conn = view.known.get(remote)?.conn?;
+        view.peers.get(&conn).filter(|peer| peer.gives() && peer.may_ask())?;
         Some(conn)
     }
 
     /// Turns to a member: asks it at once if it answers requests, or waits until it does.
     fn ask_member(
         &mut self,
-        torrent: &mut Torrent,
-        shared: &mut SessionContext,
+        swarm: &mut dyn RequestActions,
         now: Time,
         remote: Endpoint,
         piece: PieceIndex,
     ) {
         let until = now + MIN_DEADLINE;
         self.chosen = Some((remote, until));
-        let Some(known) = torrent.known.get(remote) else { return };
+        let view = swarm.view();
+        let Some(known) = view.known.get(remote) else { return };
         if known.conn.is_none() {
-            shared.timers.by(Reason::Request, until);
-            if !known.dialling {
-                torrent.dial(shared, remote);
+            let dials = !known.dialling;
+            swarm.wake_at(until);
+            if dials {
+                swarm.dial(remote);
             }
             return;
         }
-        let Some(conn) = self.chosen_conn(torrent) else {
-            shared.timers.by(Reason::Request, until);
+        let Some(conn) = self.chosen_conn(&swarm.view()) else {
+            swarm.wake_at(until);
             return;
         };
         self.chosen = None;
-        unplan_unless(torrent, conn);
-        match torrent.partials.get(piece).map(|partial| partial.stage) {
+        unplan_unless(swarm, conn);
+        match swarm.view().partials.get(piece).map(|partial| partial.stage) {
             Some(Stage::Spilled) => {
-                torrent.partials.set_stage(piece, Stage::Reserving);
-                torrent.reserve(shared, piece);
-                torrent.plan(piece, conn);
+                swarm.revive(piece);
+                swarm.plan(piece, conn);
             }
-            Some(_) => _ = continue_started(torrent, shared, now, Some(conn)),
+            Some(_) => _ = continue_started(swarm, now, Some(conn)),
             None => {
-                torrent.start(shared, now, piece, conn);
-                torrent.plan(piece, conn);
+                swarm.start(now, piece, conn);
+                swarm.plan(piece, conn);
             }
         }
     }
@@ -145,57 +146,53 @@ impl OneRequest {
 /// Whether something is asked for, or memory for it is, or what came is not verified and written yet: the
 /// classic algorithm requests the next piece when it has the last one, and a refresh that falls due then
 /// goes before any further request.
-fn piece_under_way(torrent: &Torrent) -> bool {
+fn piece_under_way(view: &SwarmView<'_>) -> bool {
     let asked = |peer: &Peer| peer.asks.iter().any(|ask| ask.state == AskState::Live);
     let open = |stage| match stage {
         Stage::Reserving | Stage::Abandoned | Stage::Hashing | Stage::Failed => true,
         Stage::Storing { written, .. } => !written,
         Stage::Active | Stage::Spilled => false,
     };
-    torrent.peers.values().any(asked)
-        || torrent.partials.iter().any(|(_, partial)| open(partial.stage))
+    view.peers.values().any(asked) || view.partials.iter().any(|(_, partial)| open(partial.stage))
 }
 
-/// Pieces that were planned for other members may be asked of anybody.
-fn unplan_unless(torrent: &mut Torrent, conn: ConnId) {
-    let others: Vec<PieceIndex> = torrent
+/// Pieces that were planned for other members may be asked of all.
+fn unplan_unless(swarm: &mut dyn RequestActions, conn: ConnId) {
+    let others: Vec<PieceIndex> = swarm
+        .view()
         .partials
         .iter()
         .filter(|(_, partial)| partial.planned.is_some_and(|planned| planned != conn))
         .map(|(piece, _)| piece)
         .collect();
     for piece in others {
-        torrent.unplan(piece);
+        swarm.unplan(piece);
     }
 }
 
 /// Asks for the next block of a started piece: of `conn`, or of the member that gives that piece already.
-fn continue_started(
-    torrent: &mut Torrent,
-    shared: &mut SessionContext,
-    now: Time,
-    conn: Option<ConnId>,
-) -> bool {
-    let ready: Vec<PieceIndex> = torrent.partials.ready().collect();
+fn continue_started(swarm: &mut dyn RequestActions, now: Time, conn: Option<ConnId>) -> bool {
+    let ready: Vec<PieceIndex> = swarm.view().partials.ready().collect();
     for piece in ready {
-        let Some(partial) = torrent.partials.get(piece) else { continue };
-        let (Some(index), alone) = (partial.first_open(), partial.alone) else { continue };
+        let view = swarm.view();
+        let Some(partial) = view.partials.get(piece) else { continue };
+        let (Some(index), single) = (partial.first_open(), partial.single_source) else { continue };
         let begun = (partial.open() as usize) < partial.blocks.len();
         let giver = conn.or(partial.planned);
-        let only = torrent.only_giver(piece);
-        if alone && begun && only.is_none() {
+        let only = view.single_giver(piece);
+        if single && begun && only.is_none() {
             // The peer that began it is gone: what it gave cannot stand beside another's.
-            torrent.drop_partial(shared, piece);
+            swarm.take_back(piece);
             continue;
         }
-        let giver = giver.filter(|conn| !(alone && begun) || only == Some(*conn));
+        let giver = giver.filter(|conn| !(single && begun) || only == Some(*conn));
         let able = giver.filter(|conn| {
-            torrent.gives_piece(*conn, piece)
-                && torrent.peers.get(conn).is_some_and(|peer| peer.gives() && peer.may_ask())
+            view.gives_piece(*conn, piece)
+                && view.peers.get(conn).is_some_and(|peer| peer.gives() && peer.may_ask())
         });
         if let Some(conn) = able {
-            torrent.plan(piece, conn);
-            torrent.ask(shared, now, conn, piece, index);
+            swarm.plan(piece, conn);
+            swarm.ask(now, conn, piece, index);
             return true;
         }
     }
@@ -203,43 +200,35 @@ fn continue_started(
 }
 
 /// The next piece in order: one that `of` may be asked for, or anybody.
-fn next_piece(
-    torrent: &Torrent,
-    shared: &SessionContext,
-    of: Option<ConnId>,
-) -> Option<PieceIndex> {
-    torrent.picker.pick(None, |piece| match of {
-        Some(conn) => torrent.gives_piece(conn, piece),
-        None => candidates(torrent, shared, piece).next().is_some(),
+fn next_piece(view: &SwarmView<'_>, of: Option<ConnId>) -> Option<PieceIndex> {
+    view.picker.pick(None, |piece| match of {
+        Some(conn) => view.gives_piece(conn, piece),
+        None => candidates(view, piece).next().is_some(),
     })
 }
 
 /// Members that may be asked for a piece.
 fn candidates<'a>(
-    torrent: &'a Torrent,
-    shared: &'a SessionContext,
+    view: &'a SwarmView<'a>,
     piece: PieceIndex,
-) -> impl Iterator<Item = (Endpoint, &'a Known, Option<&'a Peer>)> + 'a {
-    let begun = torrent.partials.get(piece).filter(|partial| partial.alone);
+) -> impl Iterator<Item = (Endpoint, &'a KnownPeer, Option<&'a Peer>)> + 'a {
+    let begun = view.partials.get(piece).filter(|partial| partial.single_source);
     let only = begun
-        .and_then(|_| torrent.only_giver(piece))
-        .and_then(|conn| torrent.peers.get(&conn))
+        .and_then(|_| view.single_giver(piece))
+        .and_then(|conn| view.peers.get(&conn))
         .map(|peer| peer.remote);
-    let reported = shared.config.availability == Availability::Reported;
-    torrent
-        .known
+    let reported = view.config.availability == Availability::Reported;
+    view.known
         .iter()
         .filter(move |(remote, known)| {
             only.is_none_or(|only| only == *remote)
                 && known.place != u32::MAX
                 && !known.unreachable
                 && !known.rejected.contains(&piece)
-                && !shared.is_banned(*remote)
+                && !view.banned.bars(*remote)
                 && (!reported || known.owned.as_ref().is_some_and(|owned| owned.has(piece)))
         })
-        .map(|(remote, known)| {
-            (remote, known, known.conn.and_then(|conn| torrent.peers.get(&conn)))
-        })
+        .map(|(remote, known)| (remote, known, known.conn.and_then(|conn| view.peers.get(&conn))))
         .filter(|(_, _, peer)| {
             // A peer that owes us an answer is not asked for more.
             peer.is_none_or(|peer| peer.asks.iter().all(|ask| ask.state == AskState::Cancelled))
@@ -247,25 +236,18 @@ fn candidates<'a>(
 }
 
 /// Chooses the member that is asked for a piece, and counts the choice.
-fn choose_member(
-    torrent: &mut Torrent,
-    shared: &mut SessionContext,
-    now: Time,
-    piece: PieceIndex,
-) -> Option<Endpoint> {
-    let count = torrent.known.members();
-    let order = shared.config.sources;
-    let (members, sources): (Vec<Endpoint>, Vec<SourceView>) = candidates(torrent, shared, piece)
+fn choose_member(swarm: &mut dyn RequestActions, now: Time, piece: PieceIndex) -> Option<Endpoint> {
+    let view = swarm.view();
+    let count = view.known.members();
+    let order = view.config.sources;
+    let last = view.last_place;
+    let (members, sources): (Vec<Endpoint>, Vec<SourceView>) = candidates(&view, piece)
         .map(|(remote, known, peer)| {
             let rate = peer.map_or(Rate(0), |peer| peer.window.rate_at(now));
             (remote, known.source(count, 0, rate))
         })
         .unzip();
-    let remote = members[order.choose(&sources, torrent.last_place, &mut shared.rng)?];
-    shared.chosen += 1;
-    let known = torrent.known.entry(remote);
-    known.last_chosen = shared.chosen;
-    known.asked += 1;
-    torrent.last_place = Some(known.place);
+    let remote = members[order.choose(&sources, last, swarm.rng())?];
+    swarm.count_choice(remote);
     Some(remote)
 }

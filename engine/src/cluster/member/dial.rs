@@ -15,19 +15,23 @@ const REDIAL: Duration = Duration::from_secs(2);
 const MAX_CONNECTIONS: usize = 80;
 
 /// Dials members that are not connected, in the tracker's order.
-pub(super) fn dial_members(torrent: &mut Torrent, shared: &mut SessionContext, now: Time) {
-    let taken = torrent.known.iter().filter(|(_, known)| known.conn.is_some() || known.dialling);
+pub(super) fn dial_members(torrent: &mut Torrent, context: &mut SessionContext, now: Time) {
+    let taken = torrent
+        .connections
+        .known
+        .iter()
+        .filter(|(_, known)| known.conn.is_some() || known.dialling);
     let mut free = MAX_CONNECTIONS.saturating_sub(taken.count());
     let mut wanted: Vec<(u32, Endpoint)> = Vec::new();
-    for (remote, known) in torrent.known.iter() {
+    for (remote, known) in torrent.connections.known.iter() {
         if known.conn.is_some() || known.dialling || known.place == u32::MAX {
             continue;
         }
-        if shared.is_banned(remote) {
+        if context.is_banned(remote) {
             continue;
         }
         if known.redial_at > now {
-            shared.timers.by(Reason::Dial, known.redial_at);
+            context.timers.by(Reason::Dial, known.redial_at);
             continue;
         }
         wanted.push((known.place, remote));
@@ -38,7 +42,7 @@ pub(super) fn dial_members(torrent: &mut Torrent, shared: &mut SessionContext, n
             break;
         }
         free -= 1;
-        torrent.dial(shared, remote);
+        torrent.dial(context, remote);
     }
 }
 
@@ -53,21 +57,21 @@ impl Member {
             owners.iter().map(|(rank, pieces)| (at(*rank), pieces.clone())).collect()
         });
         let dials = self.rules.dials_members;
-        self.session.with(now, id, |torrent, shared| {
-            torrent.refreshed(shared, own, &members, owners.as_deref());
-            if dials && torrent.downloads() {
-                dial_members(torrent, shared, now);
+        self.session.with(now, id, |torrent, context| {
+            torrent.refreshed(context, own, &members, owners.as_deref());
+            if dials && torrent.downloads.wants_pieces() {
+                dial_members(torrent, context, now);
             }
-            torrent.fill(shared, now);
+            torrent.fill(context, now);
         });
     }
 
     /// A dial failed.
     pub(super) fn dial_failed(&mut self, now: Time, id: TorrentId, remote: Endpoint) {
         self.redial_later(now, id, remote);
-        self.session.with(now, id, |torrent, shared| {
-            torrent.dial_failed(shared, remote);
-            torrent.fill(shared, now);
+        self.session.with(now, id, |torrent, context| {
+            torrent.dial_failed(context, remote);
+            torrent.fill(context, now);
         });
     }
 
@@ -79,7 +83,7 @@ impl Member {
     fn redial_later(&mut self, now: Time, id: TorrentId, remote: Endpoint) {
         let at = now + REDIAL;
         let torrent = self.session.torrent_mut(id);
-        if let Some(known) = torrent.and_then(|torrent| torrent.known.get_mut(remote)) {
+        if let Some(known) = torrent.and_then(|torrent| torrent.connections.known.get_mut(remote)) {
             known.redial_at = at;
         }
         self.session.timers().by(Reason::Dial, at);

@@ -29,7 +29,7 @@ impl Member {
         wanted.into_iter().all(|(id, entry)| match entry.phase {
             TorrentPhase::LookingUp | TorrentPhase::Opening => false,
             TorrentPhase::Running => {
-                self.session.torrent(*id).is_none_or(|torrent| !torrent.downloads())
+                self.session.torrent(*id).is_none_or(|torrent| !torrent.downloads.wants_pieces())
             }
             TorrentPhase::Waiting | TorrentPhase::Linking | TorrentPhase::Done => true,
         })

@@ -61,7 +61,7 @@ impl Member {
             let targets = self.refresh_targets(id);
             let lacks = |id: &TorrentId| match (self.torrents.get(id), self.session.torrent(*id)) {
                 (Some(entry), _) if entry.phase == TorrentPhase::Done => false,
-                (_, Some(torrent)) => torrent.downloads(),
+                (_, Some(torrent)) => torrent.downloads.wants_pieces(),
                 _ => true,
             };
             if targets.iter().any(lacks) {
@@ -123,10 +123,9 @@ impl Member {
         let Some(entry) = self.torrents.get_mut(&id) else { return };
         // What it downloads itself it may still get from others, and give to them; and of several files
         // the others can still be read.
-        let gives = self
-            .session
-            .torrent(id)
-            .is_some_and(|torrent| torrent.downloads() || torrent.geometry.files() > 1);
+        let gives = self.session.torrent(id).is_some_and(|torrent| {
+            torrent.downloads.wants_pieces() || torrent.geometry.files() > 1
+        });
         if gives || std::mem::replace(&mut entry.withdrawn, true) {
             return;
         }
@@ -138,7 +137,7 @@ impl Member {
     /// Nobody in the swarm gives a wanted piece.
     pub(super) fn starved(&mut self, now: Time, id: TorrentId) {
         // Whatever was asked for since is the end of starving.
-        let still = self.session.torrent(id).is_some_and(|torrent| torrent.starves());
+        let still = self.session.torrent(id).is_some_and(|torrent| torrent.downloads.starves());
         let Some(entry) =
             self.torrents.get_mut(&id).filter(|entry| entry.phase == TorrentPhase::Running)
         else {
@@ -161,7 +160,10 @@ impl Member {
         pace.backoff = Some(backoff);
         pace.not_before = now + backoff;
         pace.starved = false;
-        let offered = self.session.torrent(id).is_some_and(|torrent| torrent.is_offered());
+        let offered = self
+            .session
+            .torrent(id)
+            .is_some_and(|torrent| torrent.connections.is_offered(&torrent.downloads.missing));
         if let Some(entry) = self.torrents.get_mut(&id) {
             entry.refresh.vain = if offered { 0 } else { entry.refresh.vain.saturating_add(1) };
         }

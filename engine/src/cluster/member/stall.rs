@@ -10,10 +10,11 @@ const CHOKED_PATIENCE: u32 = 5;
 
 impl Member {
     fn stall_deadline(&self, id: TorrentId) -> Option<Time> {
-        let torrent = self.session.torrent(id).filter(|torrent| torrent.downloads())?;
+        let torrent =
+            self.session.torrent(id).filter(|torrent| torrent.downloads.wants_pieces())?;
         let timeout = self.config.stall_timeout;
-        let choked = torrent.is_choked_by_somebody();
-        Some(torrent.last_gain + if choked { timeout * CHOKED_PATIENCE } else { timeout })
+        let choked = torrent.connections.is_choked_by_somebody();
+        Some(torrent.downloads.last_gain + if choked { timeout * CHOKED_PATIENCE } else { timeout })
     }
 
     pub(super) fn watch_for_stalls(&mut self, now: Time) {

@@ -16,9 +16,9 @@ fn swarm(order: PieceOrder, drawing: &str) -> Picker {
     picker.open_all(marked(open, 'x').into_iter(), &mut Rng::new(1));
     for line in lines {
         if line.chars().all(|c| c == '1') {
-            picker.seed_came();
+            picker.add_seed();
         } else {
-            marked(line, '1').into_iter().for_each(|piece| picker.gained(piece));
+            marked(line, '1').into_iter().for_each(|piece| picker.inc_availability(piece));
         }
     }
     picker.check();
@@ -72,7 +72,7 @@ fn sequential_and_random() {
 #[test]
 fn a_random_first_piece_is_not_always_the_rarest() {
     let mut picker = swarm(PieceOrder::Rarest, "11111110 xxxxxxxx");
-    picker.seed_came();
+    picker.add_seed();
     let mut seen = std::collections::BTreeSet::new();
     for seed in 0..50 {
         seen.insert(picker.pick(Some(&mut Rng::new(seed)), |_| true).unwrap().0);
@@ -114,14 +114,14 @@ proptest! {
             match step {
                 Step::Open(p) => { picker.open(PieceIndex(p)); open[p as usize] = true; }
                 Step::Close(p) => { picker.close(PieceIndex(p)); open[p as usize] = false; }
-                Step::Gained(p) => { picker.gained(PieceIndex(p)); available[p as usize] += 1; }
+                Step::Gained(p) => { picker.inc_availability(PieceIndex(p)); available[p as usize] += 1; }
                 Step::Lost(p) if available[p as usize] > 0 => {
-                    picker.lost(PieceIndex(p));
+                    picker.dec_availability(PieceIndex(p));
                     available[p as usize] -= 1;
                 }
                 Step::Lost(_) => {}
-                Step::Seed(true) => { picker.seed_came(); seeds += 1; }
-                Step::Seed(false) if seeds > 0 => { picker.seed_left(); seeds -= 1; }
+                Step::Seed(true) => { picker.add_seed(); seeds += 1; }
+                Step::Seed(false) if seeds > 0 => { picker.remove_seed(); seeds -= 1; }
                 Step::Seed(false) => {}
             }
             picker.check();

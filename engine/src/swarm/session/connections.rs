@@ -15,7 +15,7 @@ const MAX_PENDING: usize = 1000;
 impl Session {
     /// Ends the bans whose time has come.
     pub(crate) fn expire_bans(&mut self, now: Time) {
-        self.shared.banned.expire(now);
+        self.context.banned.expire(now);
     }
 
     /// A dial came through. Returns whether the connection stays.
@@ -27,19 +27,19 @@ impl Session {
         remote: Endpoint,
     ) -> bool {
         let torrent = self.torrents.get_mut(&id);
-        let halted = torrent.as_ref().is_some_and(|torrent| torrent.halted);
+        let halted = torrent.as_ref().is_some_and(|torrent| torrent.lifecycle.is_halted());
         if let Some(torrent) = torrent {
-            torrent.dial_is_over(&mut self.shared, remote);
+            torrent.connections.dial_is_over(&mut self.context.dialling, remote);
         }
         let banned = self.shuts_out(remote).then_some(HangUpReason::Banned);
         if let Some(reason) = banned.or(halted.then_some(HangUpReason::Stopping)) {
-            self.shared.out.push_back(SwarmOutput::HangUp { conn, reason });
+            self.context.out.push_back(SwarmOutput::HangUp { conn, reason });
             return false;
         }
-        let stays = self.with(now, id, |torrent, shared| {
-            let stays = torrent.connected(shared, now, conn, remote, false);
+        let stays = self.with(now, id, |torrent, context| {
+            let stays = torrent.connected(context, now, conn, remote, false);
             if stays {
-                torrent.greet(shared, conn);
+                torrent.greet(&mut context.out, conn);
             }
             stays
         });
@@ -48,7 +48,7 @@ impl Session {
             Some(false) => {}
             None => {
                 let reason = HangUpReason::UnknownTorrent;
-                self.shared.out.push_back(SwarmOutput::HangUp { conn, reason });
+                self.context.out.push_back(SwarmOutput::HangUp { conn, reason });
             }
         }
         stays == Some(true)
@@ -65,7 +65,7 @@ impl Session {
             self.pending.insert(conn, (remote, now));
             return true;
         };
-        self.shared.out.push_back(SwarmOutput::HangUp { conn, reason });
+        self.context.out.push_back(SwarmOutput::HangUp { conn, reason });
         false
     }
 
@@ -81,7 +81,7 @@ impl Session {
         reason: HangUpReason,
     ) -> Option<Endpoint> {
         let (remote, _) = self.pending.remove(&conn)?;
-        self.shared.out.push_back(SwarmOutput::HangUp { conn, reason });
+        self.context.out.push_back(SwarmOutput::HangUp { conn, reason });
         Some(remote)
     }
 
@@ -99,10 +99,10 @@ impl Session {
         info_hash: InfoHash,
     ) -> bool {
         let Some(remote) = self.forget_pending(conn) else { return false };
-        let stays = self.with(now, id, |torrent, shared| {
-            let stays = torrent.connected(shared, now, conn, remote, true);
+        let stays = self.with(now, id, |torrent, context| {
+            let stays = torrent.connected(context, now, conn, remote, true);
             let name = torrent.names.iter().position(|name| name.info_hash == info_hash);
-            if let (Some(peer), Some(name)) = (torrent.peers.get_mut(&conn), name) {
+            if let (Some(peer), Some(name)) = (torrent.connections.peers.get_mut(&conn), name) {
                 peer.name = name as u8;
             }
             stays
@@ -132,8 +132,8 @@ impl Session {
         }
         match self.check_handshake(conn, handshake) {
             Ok(()) => {
-                self.with_conn(now, conn, |torrent, shared| {
-                    torrent.on_handshake(shared, conn, handshake);
+                self.with_conn(now, conn, |torrent, context| {
+                    torrent.on_handshake(context, conn, handshake);
                 });
             }
             Err(what) => self.violated(now, conn, what),
@@ -152,7 +152,7 @@ impl Session {
         if torrent.names.iter().all(|name| name.info_hash != handshake.info_hash) {
             return Err("handshake of another torrent");
         }
-        if torrent.peers.get(&conn).is_some_and(|peer| peer.is_established()) {
+        if torrent.connections.peers.get(&conn).is_some_and(|peer| peer.is_established()) {
             return Err("a second handshake");
         }
         Ok(())
@@ -178,9 +178,9 @@ impl Session {
         conn: ConnId,
         message: &Message,
     ) -> Result<(), Violation> {
-        let result = self.with_conn(now, conn, |torrent, shared| {
-            torrent.may_send(now, conn, message)?;
-            torrent.on_message(shared, now, conn, message)
+        let result = self.with_conn(now, conn, |torrent, context| {
+            torrent.connections.may_send(torrent.geometry.pieces(), now, conn, message)?;
+            torrent.on_message(context, now, conn, message)
         });
         result.unwrap_or(Ok(()))
     }
@@ -192,13 +192,13 @@ impl Session {
         conn: ConnId,
         block: BlockRef,
     ) -> Result<(), Violation> {
-        let result = self.with_conn(now, conn, |torrent, shared| {
-            torrent.on_block(shared, now, conn, block)?;
-            torrent.fill_from(shared, now, Some(conn));
+        let result = self.with_conn(now, conn, |torrent, context| {
+            torrent.on_block(context, now, conn, block)?;
+            torrent.fill_from(context, now, Some(conn));
             Ok(())
         });
         result.unwrap_or_else(|| {
-            self.shared.out.push_back(SwarmOutput::Drop { conn, block });
+            self.context.out.push_back(SwarmOutput::Drop { conn, block });
             Ok(())
         })
     }
@@ -211,19 +211,19 @@ impl Session {
     pub(crate) fn greet(&mut self, conn: ConnId) {
         let torrent = self.conns.get(&conn).and_then(|id| self.torrents.get_mut(id));
         if let Some(torrent) = torrent {
-            torrent.greet(&mut self.shared, conn);
+            torrent.greet(&mut self.context.out, conn);
         }
     }
 
     /// The peer is banned when the next step with a torrent is over.
     pub(crate) fn mark_banned(&mut self, remote: Endpoint) {
-        self.shared.ban(remote);
+        self.context.ban(remote);
     }
 
     /// Asks the world to connect a torrent to a peer.
     pub(crate) fn dial(&mut self, id: TorrentId, remote: Endpoint) {
         if let Some(torrent) = self.torrents.get_mut(&id) {
-            torrent.dial(&mut self.shared, remote);
+            torrent.dial(&mut self.context, remote);
         }
     }
 
@@ -233,12 +233,12 @@ impl Session {
         id: TorrentId,
         f: impl FnOnce(&Torrent, &mut SessionContext) -> R,
     ) -> Option<R> {
-        Some(f(self.torrents.get(&id)?, &mut self.shared))
+        Some(f(self.torrents.get(&id)?, &mut self.context))
     }
 
     /// Connections that stand, of all torrents.
     pub(crate) fn standing(&self) -> usize {
-        self.shared.connected
+        self.context.connected
     }
 
     /// Whether any connection stands or waits for its handshake.
@@ -248,7 +248,7 @@ impl Session {
 
     /// Hangs up on a peer.
     pub(crate) fn hang_up(&mut self, now: Time, conn: ConnId, reason: HangUpReason) {
-        self.with_conn(now, conn, |torrent, shared| torrent.hang_up(shared, now, conn, reason));
+        self.with_conn(now, conn, |torrent, context| torrent.hang_up(context, now, conn, reason));
         self.conns.remove(&conn);
     }
 
@@ -268,7 +268,7 @@ impl Session {
     /// A connection is gone.
     pub fn disconnected(&mut self, now: Time, conn: ConnId) {
         self.pending.remove(&conn);
-        self.with_conn(now, conn, |torrent, shared| torrent.disconnected(shared, now, conn));
+        self.with_conn(now, conn, |torrent, context| torrent.disconnected(context, now, conn));
         self.conns.remove(&conn);
     }
 }

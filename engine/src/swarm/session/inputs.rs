@@ -12,7 +12,7 @@ impl Session {
                 self.connected(now, torrent, conn, remote);
             }
             SwarmInput::DialFailed { torrent, remote } => {
-                self.with(now, torrent, |t, shared| t.dial_failed(shared, remote));
+                self.with(now, torrent, |t, context| t.dial_failed(context, remote));
             }
             SwarmInput::Incoming { conn, remote } => {
                 self.incoming(now, conn, remote);
@@ -25,7 +25,7 @@ impl Session {
                 self.reserved(now, torrent, piece);
             }
             SwarmInput::NoMemory(PieceKey { torrent, piece }) => {
-                self.with(now, torrent, |t, shared| t.no_memory(shared, piece));
+                self.with(now, torrent, |t, context| t.no_memory(context, piece));
             }
             SwarmInput::MemoryFree => self.memory_free(now),
             SwarmInput::MemoryWanted => self.memory_wanted(now),
@@ -46,7 +46,7 @@ impl Session {
                 self.with(now, torrent, |t, s| t.digested(s, now, piece, &digests));
             }
             SwarmInput::PieceWritten(PieceKey { torrent, piece }) => {
-                self.with(now, torrent, |t, shared| t.written(shared, now, piece));
+                self.with(now, torrent, |t, context| t.written(context, now, piece));
             }
             SwarmInput::DiskFailed { key: PieceKey { torrent, piece }, error } => {
                 self.with(now, torrent, |t, s| t.disk_failed(s, now, piece, error));

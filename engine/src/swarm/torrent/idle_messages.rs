@@ -1,8 +1,8 @@
 //! Messages that change nothing. Each costs little; a peer that sends them faster than any use explains
 //! is hung up on. What moves payload or is news costs nothing here: it is bounded by what there is.
 
-use super::Torrent;
 use super::connect::Violation;
+use super::connections::Connections;
 use crate::swarm::peer::{Peer, Pieces};
 use dunlin_base::{ConnId, PieceIndex, Time};
 use dunlin_wire::Message;
@@ -10,19 +10,19 @@ use dunlin_wire::Message;
 /// A bitfield of so many pieces takes as much work as a small message.
 const PIECES_PER_MESSAGE: u32 = 1024;
 
-impl Torrent {
-    /// Whether a message may come now; counts what it costs if it changes nothing.
+impl Connections {
+    /// Whether a message may come now, in a torrent of so many pieces; counts what it costs if it changes nothing.
     ///
     /// # Errors
     /// If the handshake has not come yet, or if the peer sends more messages that change nothing than
     /// anybody has use for.
     pub(crate) fn may_send(
         &mut self,
+        pieces: u32,
         now: Time,
         conn: ConnId,
         message: &Message,
     ) -> Result<(), Violation> {
-        let pieces = self.geometry.pieces();
         let Some(peer) = self.peers.get_mut(&conn) else { return Ok(()) };
         if !peer.is_established() {
             return Err("a message before the handshake");

@@ -1,7 +1,7 @@
 //! What a torrent begins with.
 
-use super::policy::Requests;
 use crate::config::PieceOrder;
+use crate::swarm::policy::Requests;
 use crate::swarm::priorities::PiecePriorities;
 use crate::swarm::rate_limit::Limits;
 use dunlin_base::{Bitfield, InfoHash, PeerId, TorrentId};

@@ -1,24 +1,26 @@
 //! What peers make of their upload slots: who lets one pass, who takes far less than it could have, and
 //! whether there is one for a newcomer.
 
-use super::{SessionContext, Torrent};
+use super::SessionContext;
+use super::connections::Connections;
+use super::uploads::Uploads;
 use crate::swarm::address::source_of;
 use crate::swarm::choker::{ChokerKind, ROUND, SLOW_SLOTS, TRIALS};
+use crate::swarm::context::Outputs;
 use crate::swarm::peer::Peer;
+use crate::swarm::slot_memory::SlotMemory;
 use dunlin_base::{ConnId, Time};
 use std::time::Duration;
 
 /// A peer that has just been let in and has asked for nothing yet has a slot on trial; one that asks for
 /// nothing for so long keeps nobody out.
 const TRIAL: Duration = Duration::from_secs(3);
-/// Who asks for more than has gone is slow below this part of a fair share: others have shown that more
-/// can be given, so it is its path that takes no more.
+/// A peer that asks for more than has gone is slow below this part of a fair share: others have shown
+/// that more can be given, so it is its path that takes no more.
 const SLOW_PART: u64 = 4;
-/// Who asks for nothing more at the moment is slow below so many shares: it is given all that it wants,
-/// and others may want more.
+/// A peer that asks for nothing more at the moment is slow below so many shares: it is given all that
+/// it wants, and others may want more.
 const IDLE_SHARES: u64 = 2;
-/// What was once given in a round counts less by this part each round.
-const FADES: u64 = 8;
 
 /// What a peer that wants something may have at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,19 +31,10 @@ pub(super) enum SlotRoom {
     Trial,
 }
 
-/// What a torrent gives in a round of the choker.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct UploadPace {
-    /// The most that all peers took in a round, less the longer ago that was.
-    most: u64,
-    /// What had been given when the last round began.
-    before: u64,
-}
-
 /// How many slots in a row a peer has let pass, the present one included where it took nothing of it for
 /// a whole round though we were ready to give; and whether it is slow.
 pub(super) fn judge(
-    shared: &mut SessionContext,
+    memory: &mut SlotMemory,
     peer: &mut Peer,
     share: Option<u64>,
     now: Time,
@@ -54,30 +47,30 @@ pub(super) fn judge(
     if !peer.am_choking && peer.peer_interested && whole && !held_back {
         if took == 0 {
             peer.slot.unused = peer.slot.unused.saturating_add(1);
-            shared.slot_memory.add_unused(now, peer.remote, peer.slot.unused);
+            memory.add_unused(now, peer.remote, peer.slot.unused);
         } else if let Some(share) = share {
             let slow =
                 took < if peer.owed() == 0 { share * IDLE_SHARES } else { share / SLOW_PART };
             peer.slot.slow = Some(slow);
-            shared.slot_memory.set_slow(now, peer.remote, slow);
+            memory.set_slow(now, peer.remote, slow);
         }
     }
-    (wasted_so_far(shared, peer, now), slow_so_far(shared, peer, now))
+    (wasted_so_far(memory, peer, now), slow_so_far(memory, peer, now))
 }
 
-/// The same as far as it is known. Whoever has taken something is judged by itself, all others of a
+/// The same as far as it is known. A peer that has taken something is judged by itself, all others of a
 /// source by what that has let pass: connections are made faster than slots move on.
-fn wasted_so_far(shared: &SessionContext, peer: &Peer, now: Time) -> u32 {
+fn wasted_so_far(memory: &SlotMemory, peer: &Peer, now: Time) -> u32 {
     let of_source = match peer.moved {
-        None => shared.slot_memory.unused(now, peer.remote),
+        None => memory.unused(now, peer.remote),
         Some(_) => 0,
     };
     of_source.max(peer.slot.unused)
 }
 
 /// Whether it is slow as far as it is known: as its source is until it had a slot for a whole round.
-fn slow_so_far(shared: &SessionContext, peer: &Peer, now: Time) -> bool {
-    peer.slot.slow.unwrap_or_else(|| shared.slot_memory.was_slow(now, peer.remote))
+fn slow_so_far(memory: &SlotMemory, peer: &Peer, now: Time) -> bool {
+    peer.slot.slow.unwrap_or_else(|| memory.was_slow(now, peer.remote))
 }
 
 /// Whether it makes use of its slot.
@@ -85,47 +78,38 @@ pub(super) fn uses_slot(peer: &Peer) -> bool {
     peer.slot.given > 0 || !peer.queue.is_empty() || !peer.serving.is_empty()
 }
 
-impl Torrent {
-    /// A round begins: what each slot's share is of what we have shown that we can give in one.
-    pub(super) fn fair_share(&mut self, shared: &SessionContext) -> Option<u64> {
-        if !shared.config.uploads.rotates {
-            return None;
-        }
-        let total = self.traffic.sent.total();
-        let pace = &mut self.pace;
-        pace.most = (pace.most - pace.most / FADES).max(total.saturating_sub(pace.before));
-        pace.before = total;
-        Some(pace.most / shared.config.uploads.slots as u64)
-    }
-
+impl Uploads {
     /// What a peer that wants something may have at once: a slot is free, or, of a seed, as good as free,
     /// since nobody uses it and this one's source has none on trial.
     pub(super) fn room_for(
         &self,
-        shared: &SessionContext,
+        context: &SessionContext,
+        connections: &Connections,
+        downloads: bool,
         now: Time,
         conn: ConnId,
     ) -> Option<SlotRoom> {
-        let peer = self.peers.get(&conn)?;
-        if shared.config.choker == ChokerKind::Cooperative {
+        let peer = connections.peers.get(&conn)?;
+        let memory = &context.slot_memory;
+        if context.config.choker == ChokerKind::Cooperative {
             return Some(SlotRoom::Slot);
         }
         let holders = || {
-            let open = self.peers.iter().filter(|(other, _)| **other != conn);
+            let open = connections.peers.iter().filter(|(other, _)| **other != conn);
             open.map(|(_, other)| other).filter(|other| !other.am_choking && other.peer_interested)
         };
-        if slow_so_far(shared, peer, now) {
-            let slow = holders().filter(|other| slow_so_far(shared, other, now));
+        if slow_so_far(memory, peer, now) {
+            let slow = holders().filter(|other| slow_so_far(memory, other, now));
             return (slow.count() < SLOW_SLOTS).then_some(SlotRoom::Slot);
         }
-        // Who let its last slot pass and has another one because nobody waited keeps nobody out, and
-        // who is slow has one besides.
+        // A peer that let its last slot pass and has another one because nobody waited keeps nobody out,
+        // and a slow peer has one besides.
         let taken =
-            holders().filter(|other| other.slot.unused == 0 && !slow_so_far(shared, other, now));
-        if taken.clone().count() < shared.config.uploads.slots {
+            holders().filter(|other| other.slot.unused == 0 && !slow_so_far(memory, other, now));
+        if taken.clone().count() < context.config.uploads.slots {
             return Some(SlotRoom::Slot);
         }
-        if self.downloads() || wasted_so_far(shared, peer, now) > 0 {
+        if downloads || wasted_so_far(memory, peer, now) > 0 {
             return None;
         }
         let source = source_of(peer.remote);
@@ -133,17 +117,24 @@ impl Torrent {
             !uses_slot(other) && other.slot.since.is_some_and(|at| now.since(at) < TRIAL)
         };
         let on_trial = || holders().filter(fresh);
-        let free = taken.filter(|other| uses_slot(other)).count() < shared.config.uploads.slots
+        let free = taken.filter(|other| uses_slot(other)).count() < context.config.uploads.slots
             && on_trial().count() < TRIALS
             && !on_trial().any(|other| source_of(other.remote) == source);
         free.then_some(SlotRoom::Trial)
     }
 
     /// Before one more slot on trial is given: where that would be one too many, of the newcomer's source or
-    /// in all, the one that nobody used for longest goes. Whoever had it has let it pass.
-    pub(super) fn end_a_trial(&mut self, shared: &mut SessionContext, now: Time, newcomer: ConnId) {
-        let source = self.peers.get(&newcomer).and_then(|peer| source_of(peer.remote));
-        let unused = self.peers.iter().filter_map(|(conn, peer)| {
+    /// in all, the one that was unused for longest goes. Its peer has let it pass.
+    pub(super) fn end_a_trial(
+        &self,
+        connections: &mut Connections,
+        memory: &mut SlotMemory,
+        out: &mut Outputs,
+        now: Time,
+        newcomer: ConnId,
+    ) {
+        let source = connections.peers.get(&newcomer).and_then(|peer| source_of(peer.remote));
+        let unused = connections.peers.iter().filter_map(|(conn, peer)| {
             let since = peer.slot.since.filter(|_| !peer.am_choking && !uses_slot(peer))?;
             Some((since, *conn, source_of(peer.remote)))
         });
@@ -153,10 +144,10 @@ impl Torrent {
         if now.since(since) < TRIAL {
             return;
         }
-        if let Some(peer) = self.peers.get_mut(&conn) {
+        if let Some(peer) = connections.peers.get_mut(&conn) {
             peer.slot.unused = peer.slot.unused.saturating_add(1);
-            shared.slot_memory.add_unused(now, peer.remote, peer.slot.unused);
+            memory.add_unused(now, peer.remote, peer.slot.unused);
         }
-        self.choke(shared, conn);
+        connections.choke(out, self.choker.round(), conn);
     }
 }

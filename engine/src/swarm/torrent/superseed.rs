@@ -12,13 +12,18 @@
 //!
 //! Which torrent's turn it is, is the session's business.
 
-use super::{SessionContext, Torrent};
+use super::SessionContext;
+use super::connections::Connections;
+use super::uploads::Uploads;
 use crate::swarm::choker::ChokerKind;
 use crate::swarm::io::SwarmOutput;
 use crate::swarm::requests::MIN_DEADLINE;
 use crate::swarm::superseed::{Destination, Offer};
+use crate::swarm::timer::Timers;
+use crate::swarm::upload_scheduler::UploadScheduler;
 use crate::wake::Reason;
-use dunlin_base::{Bitfield, BlockRef, ConnId, Endpoint, PieceIndex, Time};
+use dunlin_base::{Bitfield, ConnId, Endpoint, PieceIndex, Time};
+use dunlin_metainfo::Geometry;
 use dunlin_wire::Message;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,7 +32,7 @@ use std::time::Duration;
 /// from somebody else. It may still be taken.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-impl Torrent {
+impl Uploads {
     /// Whether we offer what we have, instead of saying it.
     pub(crate) fn offers_pieces(&self) -> bool {
         self.offers.is_some()
@@ -35,97 +40,67 @@ impl Torrent {
 
     /// A connection to somebody who wants what we have: it is unchoked at once, so that it can ask as
     /// soon as it is offered something.
-    pub(super) fn begin_offers(&mut self, shared: &mut SessionContext, conn: ConnId) {
+    pub(super) fn begin_offers(
+        &mut self,
+        connections: &mut Connections,
+        context: &mut SessionContext,
+        conn: ConnId,
+        pieces: u32,
+    ) {
         let Some(offers) = &mut self.offers else { return };
-        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        let Some(peer) = connections.peers.get_mut(&conn) else { return };
         if !peer.is_fast() || peer.destination.is_some() {
             return;
         }
         offers.conns += 1;
-        let none = Bitfield::new(self.have.len());
+        let none = Bitfield::new(pieces);
         peer.destination = Some(Box::new(Destination {
             counted: none.clone(),
             open: BTreeMap::new(),
             declined: none,
             exhausted: false,
         }));
-        shared.upload_scheduler.wait(peer.remote);
-        if shared.config.choker == ChokerKind::Cooperative && peer.am_choking {
-            self.unchoke(shared, conn);
+        context.upload_scheduler.wait(peer.remote);
+        if context.config.choker == ChokerKind::Cooperative && peer.am_choking {
+            connections.unchoke(&mut context.out, self.choker.round(), conn);
         }
     }
 
     /// A peer has a piece, from whomever.
     pub(super) fn copied(
         &mut self,
-        shared: &mut SessionContext,
+        connections: &mut Connections,
+        have: &Bitfield,
+        scheduler: &mut UploadScheduler,
         now: Time,
         conn: ConnId,
         piece: PieceIndex,
     ) {
         let Some(offers) = &mut self.offers else { return };
-        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        let Some(peer) = connections.peers.get_mut(&conn) else { return };
         let Some(destination) = &mut peer.destination else { return };
         if let Some(offer) = destination.open.remove(&piece) {
-            shared.upload_scheduler.gone(now, peer.remote, offer.ticket, false);
+            scheduler.gone(now, peer.remote, offer.ticket, false);
         }
-        if self.have.has(piece) && destination.counted.set(piece) {
-            offers.gained(piece);
+        if have.has(piece) && destination.counted.set(piece) {
+            offers.add_copy(piece);
         }
     }
 
     /// A connection is gone: its copies are, too.
     pub(super) fn end_offers(
         &mut self,
-        shared: &mut SessionContext,
+        scheduler: &mut UploadScheduler,
         now: Time,
         remote: Endpoint,
         to: &Destination,
     ) {
         let Some(offers) = &mut self.offers else { return };
         offers.conns -= 1;
-        to.counted.ones().for_each(|piece| offers.lost(piece));
+        to.counted.ones().for_each(|piece| offers.remove_copy(piece));
         for offer in to.open.values() {
-            shared.upload_scheduler.gone(now, remote, offer.ticket, false);
+            scheduler.gone(now, remote, offer.ticket, false);
         }
-    }
-
-    /// A piece is asked for.
-    pub(super) fn offer_taken(&mut self, now: Time, conn: ConnId, piece: PieceIndex) {
-        let destination =
-            self.peers.get_mut(&conn).and_then(|peer| peer.destination.as_deref_mut());
-        if let Some(offer) = destination.and_then(|to| to.open.get_mut(&piece)) {
-            offer.taken = true;
-            offer.until = now + MIN_DEADLINE;
-        }
-    }
-
-    /// A block has left for its destination.
-    pub(super) fn offered_left(
-        &mut self,
-        shared: &mut SessionContext,
-        now: Time,
-        conn: ConnId,
-        block: BlockRef,
-    ) {
-        let Some(peer) = self.peers.get_mut(&conn) else { return };
-        let Some(destination) = &mut peer.destination else { return };
-        let Some(offer) = destination.open.get_mut(&block.piece) else { return };
-        offer.left -= block.len.min(offer.left);
-        offer.until = now + MIN_DEADLINE;
-        if offer.left == 0 {
-            let ticket = offer.ticket;
-            destination.open.remove(&block.piece);
-            shared.upload_scheduler.gone(now, peer.remote, ticket, true);
-        }
-    }
-
-    /// Whether there may be something to offer to this peer.
-    pub(crate) fn may_offer(&self, remote: Endpoint) -> Option<ConnId> {
-        let conn = self.known.get(remote)?.conn?;
-        let peer = self.peers.get(&conn)?;
-        let able = peer.is_established() && !peer.am_choking;
-        peer.destination.as_deref().filter(|to| able && !to.exhausted).map(|_| conn)
     }
 
     /// The turn of this torrent: less is earlier.
@@ -136,12 +111,14 @@ impl Torrent {
     /// Offers the piece with the fewest copies that this peer lacks; false if it lacks none.
     pub(crate) fn offer_one(
         &mut self,
-        shared: &mut SessionContext,
+        connections: &mut Connections,
+        geometry: &Geometry,
+        context: &mut SessionContext,
         now: Time,
         conn: ConnId,
     ) -> bool {
         let Some(offers) = &mut self.offers else { return false };
-        let Some(peer) = self.peers.get_mut(&conn) else { return false };
+        let Some(peer) = connections.peers.get_mut(&conn) else { return false };
         let Some(destination) = &mut peer.destination else { return false };
         let (counted, declined) = (&destination.counted, &mut destination.declined);
         let lacks = |piece: PieceIndex| !counted.has(piece) && !declined.has(piece);
@@ -153,29 +130,34 @@ impl Torrent {
             destination.exhausted = true;
             return false;
         };
-        let bytes = self.geometry.data_len(piece);
+        let bytes = geometry.data_len(piece);
         // Shares are in units of a 2³²th of the need: whole numbers decide the same everywhere.
-        let need =
-            u128::from(offers.need().max(1)) * u128::from(self.geometry.piece_length().max(1));
-        offers.share = offers.share.max(shared.offer_clock);
-        shared.offer_clock = offers.share;
+        let need = u128::from(offers.need().max(1)) * u128::from(geometry.piece_length().max(1));
+        offers.share = offers.share.max(context.offer_clock);
+        context.offer_clock = offers.share;
         offers.share += (u128::from(bytes) << 32) / need;
         destination.counted.set(piece);
-        offers.gained(piece);
+        offers.add_copy(piece);
         let until = now + PATIENCE;
-        let ticket = shared.upload_scheduler.offered(now, peer.remote);
+        let ticket = context.upload_scheduler.offered(now, peer.remote);
         let offer = Offer { left: bytes, taken: false, old: false, ticket, until };
         destination.open.insert(piece, offer);
-        shared.timers.by(Reason::Request, until);
+        context.timers.by(Reason::Request, until);
         let message = Message::SuggestPiece { piece: piece.0 };
-        shared.out.push_back(SwarmOutput::Send { conn, message });
+        context.out.push_back(SwarmOutput::Send { conn, message });
         true
     }
 
     /// Offers that nobody took up may be made again.
-    pub(super) fn expire_offers(&mut self, shared: &mut SessionContext, now: Time) {
+    pub(super) fn expire_offers(
+        &mut self,
+        connections: &mut Connections,
+        scheduler: &mut UploadScheduler,
+        timers: &mut Timers,
+        now: Time,
+    ) {
         let Some(offers) = &mut self.offers else { return };
-        for peer in self.peers.values_mut() {
+        for peer in connections.peers.values_mut() {
             let Some(destination) = &mut peer.destination else { continue };
             let late =
                 |(piece, offer): (&PieceIndex, &Offer)| (offer.until <= now).then_some(*piece);
@@ -186,58 +168,41 @@ impl Torrent {
                     (offer.old, offer.until) = (true, now + MIN_DEADLINE);
                     // While anything is scarce, who waits for its window comes back to the offer.
                     if offers.only_ours == 0 {
-                        shared.upload_scheduler.gone(now, peer.remote, offer.ticket, false);
+                        scheduler.gone(now, peer.remote, offer.ticket, false);
                     }
                     continue;
                 }
-                shared.upload_scheduler.gone(now, peer.remote, offer.ticket, false);
+                scheduler.gone(now, peer.remote, offer.ticket, false);
                 if !offer.taken {
                     destination.declined.set(piece);
                 }
                 destination.open.remove(&piece);
                 destination.exhausted = false;
                 if destination.counted.clear(piece) {
-                    offers.lost(piece);
+                    offers.remove_copy(piece);
                 }
             }
             if let Some(next) = destination.open.values().map(|offer| offer.until).min() {
-                shared.timers.by(Reason::Request, next);
+                timers.by(Reason::Request, next);
             }
         }
-    }
-
-    /// An offer: we may ask for the piece, and should soon.
-    pub(super) fn on_suggest(
-        &mut self,
-        shared: &mut SessionContext,
-        now: Time,
-        conn: ConnId,
-        piece: u32,
-    ) -> Result<(), super::connect::Violation> {
-        if !shared.config.superseeds {
-            return Ok(());
-        }
-        let piece = self.geometry.piece(piece).ok_or("suggestion of a piece that is not there")?;
-        self.gained(shared, conn, piece);
-        self.fill_from(shared, now, Some(conn));
-        Ok(())
     }
 
     /// Asserts that the copies are those of the connections.
     ///
     /// # Panics
     /// If they are not.
-    pub(super) fn check_offers(&self) {
+    pub(super) fn check_offers(&self, connections: &Connections, have: &Bitfield) {
         let Some(offers) = &self.offers else { return };
         offers.copies.check();
-        let to = || self.peers.values().filter_map(|peer| peer.destination.as_deref());
+        let to = || connections.peers.values().filter_map(|peer| peer.destination.as_deref());
         assert_eq!(offers.conns, to().count() as u64);
         assert_eq!(offers.counted, to().map(|to| u64::from(to.counted.count())).sum::<u64>());
-        for piece in self.have.ones() {
+        for piece in have.ones() {
             let copies = to().filter(|to| to.counted.has(piece)).count();
             assert_eq!(offers.copies.availability(piece) as usize, copies + 1, "{piece:?}");
         }
-        let ours = self.have.ones().filter(|piece| offers.copies.availability(*piece) == 1);
+        let ours = have.ones().filter(|piece| offers.copies.availability(*piece) == 1);
         assert_eq!(offers.only_ours as usize, ours.count());
         for destination in to() {
             assert!(destination.open.keys().all(|piece| destination.counted.has(*piece)));

@@ -5,6 +5,10 @@ use crate::scan::Source;
 
 /// Code lines of a file, tests apart.
 const MAX_LINES: usize = 600;
+/// What is read in an evening: the classic way to ask, and from whom; and how many lines that may be,
+/// tests included.
+const EVENING: (&[&str], usize) =
+    (&["engine/src/cluster/course", "engine/src/swarm/sources"], 1000);
 /// Files that may be longer. Empty, and to stay so: a long file is a hub that decides.
 const LONGER: &[&str] = &[];
 
@@ -229,4 +233,27 @@ pub(crate) fn check_length(source: &Source) -> Option<String> {
         let (path, lines) = (&source.path, source.lines);
         format!("{path}:{MAX_LINES}: {lines} lines without tests, at most {MAX_LINES}; split it")
     })
+}
+
+/// The classic client stays something that is read in an evening: files with their lines, by path.
+pub(crate) fn check_evening<'a>(files: impl Iterator<Item = (&'a str, usize)>) -> Vec<String> {
+    let (folders, most) = EVENING;
+    let mut lines = vec![0; folders.len()];
+    for (path, count) in files {
+        for (folder, lines) in folders.iter().zip(&mut lines) {
+            let rest = path.strip_prefix(folder);
+            if rest.is_some_and(|rest| rest == ".rs" || rest.starts_with('/')) {
+                *lines += count;
+            }
+        }
+    }
+    let gone = folders.iter().zip(&lines).filter(|(_, lines)| **lines == 0);
+    let mut found: Vec<String> = gone
+        .map(|(folder, _)| format!("{folder}: nothing is there; name where the classic client is"))
+        .collect();
+    let all: usize = lines.iter().sum();
+    if all > most {
+        found.push(format!("{}: {all} lines, at most {most}", folders.join(" and ")));
+    }
+    found
 }

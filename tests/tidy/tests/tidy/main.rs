@@ -136,6 +136,14 @@ fn modules_that_a_macro_declares_are_formatted() {
 }
 
 #[test]
+fn the_classic_client_is_read_in_an_evening() {
+    let house = House::get();
+    let text = |source: &Source| house.text(&source.path).lines().count();
+    let files = house.sources.iter().map(|source| (source.path.as_str(), text(source)));
+    expect_none(&bans::check_evening(files));
+}
+
+#[test]
 fn every_dependency_has_its_row() {
     expect_none(&documents::check_dependency_rows(House::get()));
 }

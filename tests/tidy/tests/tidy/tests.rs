@@ -173,6 +173,15 @@ fn tests_do_not_count_as_length() {
     assert_eq!(length("engine/tests/x.rs", &long), None);
 }
 
+#[test]
+fn the_classic_client_has_its_bound() {
+    let check = |files: &[(&str, usize)]| bans::check_evening(files.iter().copied());
+    let (asks, sources) = ("engine/src/cluster/course/x.rs", "engine/src/swarm/sources.rs");
+    assert_eq!(check(&[(asks, 400), (sources, 600), ("engine/src/swarm/x.rs", 9)]), [""; 0]);
+    assert!(check(&[(asks, 401), (sources, 600)])[0].contains("1001 lines"));
+    assert_eq!(check(&[(asks, 1)]).len(), 1, "a folder that is gone bounds nothing");
+}
+
 const WORKSPACE: &str = "[workspace.dependencies]\ntokio = \"1\"\nbytes = { version = \"1.12\" }\n\
                          dunlin-a = { path = \"protocol/a\" }\n";
 
