@@ -16,6 +16,8 @@ pub mod peer_list;
 pub mod picker;
 pub(crate) mod policy;
 pub(crate) mod priorities;
+#[doc(hidden)]
+pub mod probe;
 pub mod rate_limit;
 pub mod requests;
 pub mod session;

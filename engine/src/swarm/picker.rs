@@ -24,12 +24,13 @@ const NOT_OPEN: u32 = u32::MAX;
 #[derive(Clone, Debug)]
 pub struct Picker {
     order: PieceOrder,
-    /// Peers that have each piece, seeds not counted.
+    /// Peers that have each piece, seeds not counted; empty until there is one.
     available: Vec<u32>,
     seeds: u32,
     /// Pieces that are wanted, not here and not started.
     open: Bitfield,
     list: Vec<PieceIndex>,
+    /// Where each open piece stands in the list; empty until one is open.
     position: Vec<u32>,
     /// Rarest first only. `bounds.len()` is one more than the number of buckets.
     bounds: Vec<u32>,
@@ -44,11 +45,11 @@ impl Picker {
     pub fn new(order: PieceOrder, pieces: u32) -> Picker {
         Picker {
             order,
-            available: vec![0; pieces as usize],
+            available: Vec::new(),
             seeds: 0,
             open: Bitfield::new(pieces),
             list: Vec::new(),
-            position: vec![NOT_OPEN; pieces as usize],
+            position: Vec::new(),
             bounds: vec![0, 0],
             cursor: 0,
         }
@@ -78,10 +79,13 @@ impl Picker {
         if self.order == PieceOrder::Sequential {
             return;
         }
+        if self.position.is_empty() {
+            self.position = vec![NOT_OPEN; self.open.len() as usize];
+        }
         self.list.push(piece);
         let mut hole = self.list.len() - 1;
         if self.order == PieceOrder::Rarest {
-            let bucket = self.available[piece.index()] as usize;
+            let bucket = self.counted(piece) as usize;
             self.grow(bucket);
             // Every bucket above moves up by one: its first piece goes to its new end.
             for above in (bucket + 1..self.bounds.len() - 1).rev() {
@@ -112,7 +116,7 @@ impl Picker {
         let mut hole = self.position[piece.index()] as usize;
         self.position[piece.index()] = NOT_OPEN;
         if self.order == PieceOrder::Rarest {
-            let bucket = self.available[piece.index()] as usize;
+            let bucket = self.counted(piece) as usize;
             // The last piece of this bucket and of every one above fills the hole below it.
             for above in bucket..self.bounds.len() - 1 {
                 let last = self.bounds[above + 1] as usize - 1;
@@ -130,6 +134,9 @@ impl Picker {
 
     /// A peer has the piece.
     pub fn inc_availability(&mut self, piece: PieceIndex) {
+        if self.available.is_empty() {
+            self.available = vec![0; self.open.len() as usize];
+        }
         let count = self.available[piece.index()];
         self.available[piece.index()] = count + 1;
         if self.order != PieceOrder::Rarest || !self.open.has(piece) {
@@ -147,7 +154,7 @@ impl Picker {
     /// # Panics
     /// If nobody had it: the caller counts wrong.
     pub fn dec_availability(&mut self, piece: PieceIndex) {
-        let count = self.available[piece.index()];
+        let count = self.counted(piece);
         assert!(count > 0, "{piece:?} is lost by a peer that never had it");
         self.available[piece.index()] = count - 1;
         if self.order != PieceOrder::Rarest || !self.open.has(piece) {
@@ -175,7 +182,12 @@ impl Picker {
     /// How many peers have the piece.
     #[must_use]
     pub fn availability(&self, piece: PieceIndex) -> u32 {
-        self.available[piece.index()] + self.seeds
+        self.counted(piece) + self.seeds
+    }
+
+    /// How many peers have the piece, seeds not counted.
+    fn counted(&self, piece: PieceIndex) -> u32 {
+        self.available.get(piece.index()).copied().unwrap_or(0)
     }
 
     /// Whether the piece may be started.
@@ -262,7 +274,7 @@ impl Picker {
             assert!(self.bounds.is_sorted());
             for (bucket, range) in self.bounds.windows(2).enumerate() {
                 for piece in &self.list[range[0] as usize..range[1] as usize] {
-                    assert_eq!(self.available[piece.index()] as usize, bucket, "{piece:?}");
+                    assert_eq!(self.counted(*piece) as usize, bucket, "{piece:?}");
                 }
             }
         }

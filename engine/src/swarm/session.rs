@@ -41,7 +41,8 @@ const MAX_KEPT: usize = 64;
 #[derive(Debug)]
 pub struct Session {
     context: SessionContext,
-    torrents: BTreeMap<TorrentId, Torrent>,
+    /// Boxed: a node of the map has room for eleven, and is half empty.
+    torrents: BTreeMap<TorrentId, Box<Torrent>>,
     by_hash: BTreeMap<InfoHash, TorrentId>,
     conns: BTreeMap<ConnId, TorrentId>,
     /// Incoming connections without a handshake.
@@ -86,7 +87,7 @@ impl Session {
             self.by_hash.insert(name.info_hash, params.id);
         }
         let torrent = Torrent::new(&mut self.context, now, params);
-        self.torrents.insert(torrent.id, torrent);
+        self.torrents.insert(torrent.id, Box::new(torrent));
     }
 
     /// Forgets a torrent whose connections are closed. What its dials come to concerns nobody any more.
@@ -99,11 +100,11 @@ impl Session {
     }
 
     pub(crate) fn torrent(&self, id: TorrentId) -> Option<&Torrent> {
-        self.torrents.get(&id)
+        self.torrents.get(&id).map(Box::as_ref)
     }
 
     pub(crate) fn torrents(&self) -> impl Iterator<Item = &Torrent> {
-        self.torrents.values()
+        self.torrents.values().map(Box::as_ref)
     }
 
     /// Connections that stand, and dials that are under way, of all torrents.

@@ -85,6 +85,9 @@ pub(crate) struct Torrent {
     pub(crate) traffic: Traffic,
 }
 
+// A node keeps one of these for each torrent, however idle.
+const _: () = assert!(size_of::<Torrent>() <= 1152);
+
 impl Torrent {
     /// A torrent with what it begins with. Sizes of bitfields must be those of the geometry.
     pub(crate) fn new(context: &mut SessionContext, now: Time, params: TorrentParams) -> Torrent {

@@ -204,7 +204,7 @@ impl Session {
     }
 
     pub(crate) fn torrent_mut(&mut self, id: TorrentId) -> Option<&mut Torrent> {
-        self.torrents.get_mut(&id)
+        self.torrents.get_mut(&id).map(Box::as_mut)
     }
 
     /// Sends our handshake, once.

@@ -21,7 +21,7 @@ impl Session {
 
     /// Whether something was, or may yet be, offered to this destination.
     fn offer_to(&mut self, now: Time, remote: Endpoint) -> bool {
-        let able = |torrent: &&mut Torrent| {
+        let able = |torrent: &&mut Box<Torrent>| {
             torrent.uploads.offers_pieces() && torrent.connections.may_offer(remote).is_some()
         };
         let next = self.torrents.values_mut().filter(able);
@@ -29,7 +29,7 @@ impl Session {
         let Some(torrent) = next else { return false };
         // A torrent with nothing more to offer leaves the turn to the others.
         torrent.connections.may_offer(remote).is_some_and(|conn| {
-            let Torrent { uploads, connections, geometry, .. } = torrent;
+            let Torrent { uploads, connections, geometry, .. } = &mut **torrent;
             uploads.offer_one(connections, geometry, &mut self.context, now, conn);
             true
         })

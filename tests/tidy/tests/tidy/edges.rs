@@ -18,7 +18,7 @@ const ALLOWED: &[&str] = &[
 /// Crates that one crate below the services may use besides.
 const ALLOWED_FOR: &[(&str, &str)] = &[("dunlin-plan", "toml")];
 /// Crates that their tests may use besides.
-const ALLOWED_IN_TESTS: &[&str] = &["proptest", "expect-test"];
+const ALLOWED_IN_TESTS: &[&str] = &["cap", "expect-test", "proptest"];
 /// Edges up that tests may have. The worlds of the engine's tests run on the network in virtual time,
 /// which knows no engine.
 const UP_IN_TESTS: &[(&str, &str)] = &[("dunlin-engine", "dunlin-simnet")];
