@@ -31,6 +31,7 @@ mod internet_peer;
 mod internet_torrent;
 pub(crate) mod io;
 mod layers;
+mod lifecycle;
 mod magnet;
 mod metadata;
 mod torrent_entry;

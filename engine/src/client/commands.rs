@@ -4,7 +4,8 @@ use super::Client;
 use super::announce::named;
 use super::candidates::PeerSource;
 use super::layers::LayerFetch;
-use super::torrent_entry::{PendingClose, Storage, TorrentEntry};
+use super::lifecycle::{PendingClose, Storage};
+use super::torrent_entry::TorrentEntry;
 use crate::client::announcer::Announcer;
 use crate::client::io::{
     AddTorrent, ClientOutput, Command, Priority, SeedGoal, Source, TorrentState,
@@ -123,7 +124,7 @@ impl Client {
     pub(super) fn open(&mut self, id: TorrentId) {
         let Some(entry) = self.torrents.get_mut(&id) else { return };
         let Some(metainfo) = entry.metainfo.clone() else { return };
-        entry.storage = Storage::Opening;
+        entry.lifecycle.set_storage(Storage::Opening);
         let wanted = entry.wanted_files();
         self.push(ClientOutput::Open { torrent: id, metainfo, wanted });
         self.set_state(id, TorrentState::Checking, None);
@@ -131,7 +132,7 @@ impl Client {
 
     fn pause(&mut self, now: Time, id: TorrentId) {
         let Some(entry) = self.torrents.get_mut(&id) else { return };
-        if std::mem::replace(&mut entry.paused, true) || entry.pending_close.is_some() {
+        if !entry.lifecycle.pause() {
             return;
         }
         entry.announcers.iter_mut().for_each(crate::client::announcer::Announcer::stop);
@@ -146,11 +147,11 @@ impl Client {
     fn resume(&mut self, now: Time, id: TorrentId) {
         let Some(entry) = self.torrents.get_mut(&id) else { return };
         // What is done or has failed may be begun again, once its files are closed.
-        entry.paused = false;
-        if entry.pending_close.is_some() || self.stopping.is_some() {
+        entry.lifecycle.resume();
+        if entry.lifecycle.is_ending() || self.stopping.is_some() {
             return;
         }
-        match entry.storage {
+        match entry.lifecycle.storage() {
             Storage::Closed => self.begin(now, id),
             Storage::Opening => self.set_state(id, TorrentState::Checking, None),
             Storage::Closing => {}
@@ -175,10 +176,10 @@ impl Client {
             entry.count(&swarm.have);
         }
         let wanted = entry.wanted_files();
-        let open = entry.storage == Storage::Open && entry.pending_close.is_none();
+        let open = entry.lifecycle.is_open();
         // Of which priority a wanted file is, is no business of the storage; that all changes at once
         // is: its answer is the moment.
-        if open || entry.storage == Storage::Opening && wanted != before {
+        if open || entry.lifecycle.storage() == Storage::Opening && wanted != before {
             self.push(ClientOutput::Want { torrent: id, wanted });
         }
     }

@@ -2,7 +2,8 @@
 //! receive `stopped`, under one deadline.
 
 use super::Client;
-use super::torrent_entry::{PendingClose, Storage, TorrentEntry};
+use super::lifecycle::{PendingClose, Storage};
+use super::torrent_entry::TorrentEntry;
 use crate::client::announcer::{AnnounceTotals, Announcer};
 use crate::client::io::{ClientEvent, ClientOutput};
 use crate::swarm::io::HangUpReason;
@@ -37,10 +38,7 @@ impl Client {
         reason: HangUpReason,
     ) {
         let Some(entry) = self.torrents.get_mut(&id) else { return };
-        // A torrent that is removed stays removed.
-        if entry.pending_close != Some(PendingClose::Remove) {
-            entry.pending_close = Some(next);
-        }
+        entry.lifecycle.end(next);
         (entry.seeding_since, entry.goal_met) = (None, None);
         self.ending.insert(id);
         self.session.with(now, id, |swarm, context| swarm.halt(context, now, reason));
@@ -84,15 +82,15 @@ impl Client {
             self.outputs.push(&mut self.session, event.into());
         }
         self.session.end_torrent(id);
-        match (entry.pending_close, entry.storage) {
+        match (entry.lifecycle.ending(), entry.lifecycle.storage()) {
             (Some(PendingClose::Check), Storage::Open) => {
-                entry.pending_close = None;
+                entry.lifecycle.go_on();
                 entry.forget_files();
                 self.open(id);
             }
             // What is being opened is closed, too: a check of many files takes long.
             (_, Storage::Open | Storage::Opening) => {
-                entry.storage = Storage::Closing;
+                entry.lifecycle.set_storage(Storage::Closing);
                 self.push(ClientOutput::Close { torrent: id });
             }
             _ => self.closed(now, id),
@@ -102,9 +100,9 @@ impl Client {
     /// A torrent's files are closed.
     pub(super) fn closed(&mut self, now: Time, id: TorrentId) {
         let Some(entry) = self.torrents.get_mut(&id) else { return };
-        entry.storage = Storage::Closed;
+        entry.lifecycle.set_storage(Storage::Closed);
         entry.forget_files();
-        let next = entry.pending_close;
+        let next = entry.lifecycle.ending();
         if next == Some(PendingClose::Remove) {
             // Trackers may still have to receive `stopped`; nothing else is left.
             if entry.announcers.iter().all(Announcer::is_stopped) || self.stopping.is_some() {
@@ -112,7 +110,7 @@ impl Client {
             }
             return;
         }
-        entry.pending_close = None;
+        entry.lifecycle.go_on();
         let _ = now;
     }
 
@@ -143,8 +141,8 @@ impl Client {
             let removed: Vec<TorrentId> = self
                 .torrents
                 .iter()
-                .filter(|(_, entry)| entry.pending_close == Some(PendingClose::Remove))
-                .filter(|(_, entry)| entry.storage == Storage::Closed)
+                .filter(|(_, entry)| entry.lifecycle.ending() == Some(PendingClose::Remove))
+                .filter(|(_, entry)| entry.lifecycle.storage() == Storage::Closed)
                 .filter(|(id, entry)| {
                     !self.ending.contains(id) && entry.announcers.iter().all(Announcer::is_stopped)
                 })
@@ -158,7 +156,8 @@ impl Client {
         let told =
             self.torrents.values().flat_map(|entry| &entry.announcers).all(Announcer::is_stopped);
         if told || now >= deadline {
-            self.stopped = self.torrents.values().all(|entry| entry.storage == Storage::Closed);
+            self.stopped =
+                self.torrents.values().all(|entry| entry.lifecycle.storage() == Storage::Closed);
             if self.stopped {
                 self.event(ClientEvent::Stopped);
             }

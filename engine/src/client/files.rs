@@ -1,7 +1,8 @@
 //! Files of a torrent: opening, finishing, and what becomes of the torrent with them.
 
 use super::Client;
-use super::torrent_entry::{PendingClose, Storage, TorrentEntry};
+use super::lifecycle::{PendingClose, Storage};
+use super::torrent_entry::TorrentEntry;
 use crate::client::io::{ClientEvent, ClientOutput, Priority, SeedGoal, TorrentState};
 use crate::swarm::io::{HangUpReason, LocalError};
 use crate::wake::Reason;
@@ -31,11 +32,13 @@ impl Client {
         if have.len() != geometry.pieces() {
             return;
         }
-        let first = entry.storage == Storage::Opening;
-        if entry.storage == Storage::Closed || entry.storage == Storage::Closing {
+        let first = entry.lifecycle.storage() == Storage::Opening;
+        if entry.lifecycle.storage() == Storage::Closed
+            || entry.lifecycle.storage() == Storage::Closing
+        {
             return;
         }
-        entry.storage = Storage::Open;
+        entry.lifecycle.set_storage(Storage::Open);
         let (wanted, priorities) = entry.wanted_pieces();
         // What was verified since the storage looked is not in its answer.
         let mut have = have.clone();
@@ -53,10 +56,10 @@ impl Client {
             entry.look_again = Some(now + LOOK_AGAIN);
             self.session.timers().by(Reason::Stall, now + LOOK_AGAIN);
         }
-        let paused = entry.paused;
+        let paused = entry.lifecycle.is_paused();
         let finish: Vec<FileIndex> = entry.whole_files();
         self.session.stats_mut().pieces_resumed += u64::from(resumed);
-        let Some(entry) = self.torrents.get_mut(&id).filter(|entry| entry.pending_close.is_none())
+        let Some(entry) = self.torrents.get_mut(&id).filter(|entry| !entry.lifecycle.is_ending())
         else {
             return;
         };
@@ -102,7 +105,7 @@ impl Client {
 
     pub(super) fn open_failed(&mut self, now: Time, id: TorrentId, message: &str) {
         let Some(entry) = self.torrents.get_mut(&id) else { return };
-        entry.storage = Storage::Closed;
+        entry.lifecycle.set_storage(Storage::Closed);
         self.fail(now, id, message);
     }
 
@@ -203,7 +206,7 @@ impl Client {
         for id in ids {
             let Some(entry) = self.torrents.get_mut(&id) else { continue };
             let files = std::mem::take(&mut entry.retry);
-            if files.is_empty() || entry.pending_close.is_some() {
+            if files.is_empty() || entry.lifecycle.is_ending() {
                 continue;
             }
             for file in files {
@@ -218,7 +221,7 @@ impl Client {
         let mut due = Vec::new();
         for (id, entry) in &self.torrents {
             let Some(at) = entry.look_again else { continue };
-            if entry.storage != Storage::Open || entry.pending_close.is_some() || entry.paused {
+            if !entry.lifecycle.runs() {
                 continue;
             }
             match at <= now {
@@ -232,7 +235,7 @@ impl Client {
     }
 
     pub(super) fn disk_failed(&mut self, now: Time, id: TorrentId, error: &LocalError) {
-        if self.torrents.get(&id).is_none_or(|entry| entry.pending_close.is_some()) {
+        if self.torrents.get(&id).is_none_or(|entry| entry.lifecycle.is_ending()) {
             return;
         }
         if error.disk_full {
@@ -246,7 +249,7 @@ impl Client {
     /// checked again before anything more is served.
     pub(super) fn serve_failed(&mut self, now: Time, id: TorrentId, message: &str) {
         let Some(entry) = self.torrents.get_mut(&id) else { return };
-        if entry.pending_close.is_some() || entry.storage != Storage::Open {
+        if !entry.lifecycle.is_open() {
             return;
         }
         let apart = entry.checked.is_none_or(|last| now.since(last) >= CHECKS_APART);
@@ -263,7 +266,7 @@ impl Client {
     /// Where a torrent stands whose files are open: downloading, seeding, or done.
     pub(super) fn update_state(&mut self, now: Time, id: TorrentId) {
         let Some(entry) = self.torrents.get_mut(&id) else { return };
-        if entry.storage != Storage::Open || entry.pending_close.is_some() || entry.paused {
+        if !entry.lifecycle.runs() {
             return;
         }
         let complete = entry.is_complete();
@@ -294,7 +297,7 @@ impl Client {
         let mut limits = Vec::new();
         for (id, entry) in &mut self.torrents {
             let seeding =
-                entry.state == Some(TorrentState::Seeding) && entry.pending_close.is_none();
+                entry.state == Some(TorrentState::Seeding) && !entry.lifecycle.is_ending();
             let Some(since) = entry.seeding_since.filter(|_| seeding) else { continue };
             let Some(goal) = entry.seed else {
                 reached.push(*id);

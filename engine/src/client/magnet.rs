@@ -3,8 +3,8 @@
 
 use super::Client;
 use super::layers::{Answer, LayerFetch};
+use super::lifecycle::PendingClose;
 use super::metadata::MetadataFetch;
-use super::torrent_entry::PendingClose;
 use crate::client::io::{ClientEvent, TorrentState};
 use crate::swarm::io::{HangUpReason, SwarmOutput};
 use crate::wake::Reason;
@@ -41,7 +41,7 @@ impl Client {
     /// Asks peers for what is missing of a torrent that is known by its name.
     pub(super) fn request_metadata(&mut self, now: Time, id: TorrentId) {
         let Some(entry) = self.torrents.get_mut(&id) else { return };
-        if entry.state != Some(TorrentState::Metadata) || entry.pending_close.is_some() {
+        if entry.state != Some(TorrentState::Metadata) || entry.lifecycle.is_ending() {
             return;
         }
         while let Some(conn) = entry.fetch.dead(now) {

@@ -3,6 +3,7 @@
 use super::hash_trees::HashTrees;
 use super::internet_torrent::InternetTorrent;
 use super::layers::LayerFetch;
+use super::lifecycle::{EntryLifecycle, Storage};
 use super::metadata::MetadataFetch;
 use crate::client::announcer::{AnnounceTotals, Announcer};
 use crate::client::candidates::PeerSource;
@@ -15,30 +16,6 @@ use dunlin_metainfo::{Geometry, InfoHashes, Torrent};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
-
-/// What a torrent that halts does when it is quiet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum PendingClose {
-    /// Its files are closed; it stays on the list.
-    Close,
-    /// Its files are closed, and it goes.
-    Remove,
-    /// Its files are checked again.
-    Check,
-}
-
-/// Where its files are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Storage {
-    /// Not open.
-    Closed,
-    /// Being opened.
-    Opening,
-    /// Open.
-    Open,
-    /// Being closed.
-    Closing,
-}
 
 /// A torrent of a client.
 #[derive(Debug)]
@@ -57,15 +34,11 @@ pub(super) struct TorrentEntry {
     pub(super) peer_id: PeerId,
     /// Peers to add once there is a swarm, and who named them.
     pub(super) peers: Vec<(SocketAddr, PeerSource)>,
-    pub(super) storage: Storage,
-    /// Somebody wants it to wait.
-    pub(super) paused: bool,
+    pub(super) lifecycle: EntryLifecycle,
     /// What is here is served; nothing is asked for, and no file is finished.
     pub(super) serve_only: bool,
     /// When files are looked for again of which none was there.
     pub(super) look_again: Option<Time>,
-    /// What comes when it is quiet.
-    pub(super) pending_close: Option<PendingClose>,
     /// Pieces each file still lacks.
     pub(super) lacks: Vec<u32>,
     /// Wanted files that do not stand under their names yet.
@@ -123,11 +96,9 @@ impl TorrentEntry {
             seed: add.seed,
             peer_id: add.peer_id,
             peers: add.peers.iter().map(|peer| (*peer, PeerSource::User)).collect(),
-            storage: Storage::Closed,
-            paused: add.paused,
+            lifecycle: EntryLifecycle::new(add.paused),
             serve_only: add.serve_only,
             look_again: None,
-            pending_close: None,
             lacks: Vec::new(),
             unfinished: Vec::new(),
             files_left: 0,
@@ -235,7 +206,8 @@ impl TorrentEntry {
 
     /// Everything wanted stands under its name.
     pub(super) fn is_complete(&self) -> bool {
-        self.storage == Storage::Open && self.unfinished.iter().all(|unfinished| !unfinished)
+        self.lifecycle.storage() == Storage::Open
+            && self.unfinished.iter().all(|unfinished| !unfinished)
     }
 
     /// The totals for trackers, from the swarm as it stands.
