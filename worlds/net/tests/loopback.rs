@@ -17,7 +17,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 const TORRENT: TorrentId = TorrentId(0);
@@ -381,6 +381,50 @@ fn liar(listener: &TcpListener, hash: InfoHash) {
             }
         }
     }
+}
+
+/// A peer that has everything and stops in the middle of the first block; ends when it is hung up on.
+/// It sends one message when it has stopped.
+fn stops_in_a_block(listener: &TcpListener, hash: InfoHash, stopped: &Sender<()>) {
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut greeting = [0; 68];
+    stream.read_exact(&mut greeting).unwrap();
+    let hello = [handshake(hash), message(&Message::HaveAll), message(&Message::Unchoke)].concat();
+    stream.write_all(&hello).unwrap();
+    let mut head = [0; 4];
+    while stream.read_exact(&mut head).is_ok() {
+        let mut body = vec![0; u32::from_be_bytes(head) as usize];
+        stream.read_exact(&mut body).unwrap();
+        if let Ok(Some(Message::Request(range))) = Message::decode(&body) {
+            let mut out = Vec::new();
+            encode_piece_header(range, &mut out);
+            out.resize(out.len() + range.len as usize / 2, 0xbd);
+            stream.write_all(&out).unwrap();
+            break;
+        }
+    }
+    stopped.send(()).unwrap();
+    is_hung_up(&stream);
+}
+
+#[test]
+fn a_block_that_another_peer_sends_first_stays_counted() {
+    let (home, here) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (first, torrent, bytes) = seed(home.path(), &[("a", PIECE)]);
+    let listener = TcpListener::bind("127.0.0.2:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (hash, (send, stopped)) = (torrent.hashes.first(), channel());
+    let thread = std::thread::spawn(move || stops_in_a_block(&listener, hash, &send));
+    let setup = Setup { peers: vec![address], ..Setup::default() };
+    let mut second = Peer::start(here.path(), &torrent, setup);
+    stopped.recv_timeout(LIMIT).unwrap();
+    second.net.command(Command::AddPeers(TORRENT, vec![first.address()]));
+    // The memory for the rest of the other copy is counted, which the world checks after each turn.
+    second.until(TorrentState::Seeding);
+    second.stop();
+    thread.join().unwrap();
+    first.stop();
+    check(here.path(), &torrent, &bytes);
 }
 
 #[test]

@@ -107,9 +107,12 @@ impl World {
         self.pieces(Job::Spill { key, blocks, charge: None });
     }
 
+    /// The rest of a block has no place in a piece any more: its connection holds it.
     pub(super) fn evicted(&mut self, evicted: crate::buffers::Evicted) {
-        if let Some(conn) = self.conns.get_mut(&evicted.conn) {
+        let id = evicted.conn;
+        if let Some(conn) = self.conns.get_mut(&id) {
             conn.receiver.evicted(evicted);
+            self.count_memory(id);
         }
     }
 
