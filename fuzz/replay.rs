@@ -1,6 +1,6 @@
-//! Replays a committed corpus: what was found once stays found. The tests of each crate that is fuzzed
-//! include this file by its path, since nothing below the services may depend on a crate that reads
-//! folders.
+//! Replays a committed corpus: what was found once stays found. The tests of each crate that is
+//! fuzzed include this file by its path, since nothing below the services may depend on a crate
+//! that reads folders.
 
 /// Calls `check` with every file of a corpus, a path from the root of the repository.
 ///

@@ -1,5 +1,5 @@
-//! Two sessions in one process: one seeds, the other downloads. There is no socket, no file and no clock:
-//! messages and blocks are handed over in memory, and time goes on when both sides wait.
+//! Two sessions in one process: one seeds, the other downloads. There is no socket, no file and no
+//! clock: messages and blocks are handed over in memory, and time goes on when both sides wait.
 //!
 //! ```sh
 //! cargo run -p dunlin-engine --example two_sessions

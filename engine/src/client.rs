@@ -1,16 +1,17 @@
-//! A peer of the internet: torrents that people add, trackers that are asked, goals that are reached.
-//! Drives a [`Session`], which does the rest, as the member of a cluster does.
+//! A peer of the internet: torrents that people add, trackers that are asked, goals that are
+//! reached. Drives a [`Session`], which does the rest, as the member of a cluster does.
 //!
 //! ```text
 //!   Add ─▶ Metadata ─▶ Checking ─▶ Downloading ─▶ Seeding ─▶ Done
 //!            (a name     (Open,          │ ▲        (goal)
 //!             alone)      Opened)        ▼ │ space
 //!                                     DiskFull
-//!   Pause / Resume: Paused, from everywhere and back.     Failed: the files cannot be opened or written.
+//!   Pause, Resume: Paused, from everywhere and back.
+//!   Failed: the files cannot be opened or written.
 //! ```
 //!
-//! A torrent that ends (done, failed, removed, stopped) halts first: nothing more is asked for, what is
-//! under way comes to its end, and only then its files are closed.
+//! A torrent that ends (done, failed, removed, stopped) halts first: nothing more is asked for,
+//! what is under way comes to its end, and only then its files are closed.
 
 mod admission;
 mod announce;
@@ -63,8 +64,8 @@ const BLOCK_LENGTH: u32 = dunlin_metainfo::BLOCK_LENGTH;
 const DEFAULT_QUEUE: u32 = 250;
 /// A peer that gives nothing for so long is snubbed (practice).
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Which of the streams of random numbers of one seed a client draws from; ranks of a cluster draw from the
-/// others.
+/// Which of the streams of random numbers of one seed a client draws from; ranks of a cluster draw
+/// from the others.
 const RANDOM_STREAM: u64 = u32::MAX as u64;
 
 /// A peer of the internet.
@@ -187,8 +188,8 @@ impl Client {
         self.session.stats()
     }
 
-    /// Bytes of memory that are held of what peers have sent and that is not verified yet: metadata on its
-    /// way. Payload is never here.
+    /// Bytes of memory that are held of what peers have sent and that is not verified yet: metadata
+    /// on its way. Payload is never here.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.torrents.values().map(TorrentEntry::held_bytes).sum()

@@ -1,5 +1,5 @@
-//! A cluster: ranks that want files of one another (`member`), and rank 0, which brings them together
-//! (`coordinator`).
+//! A cluster: ranks that want files of one another (`member`), and rank 0, which brings them
+//! together (`coordinator`).
 
 pub mod coordinator;
 mod course;

@@ -19,7 +19,9 @@ pub struct UnknownName {
 }
 
 macro_rules! policy {
-    ($(#[$doc:meta])* $name:ident, $what:literal { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)+ }) => {
+    ($(#[$doc:meta])* $name:ident, $what:literal {
+        $($(#[$vdoc:meta])* $variant:ident = $text:literal,)+
+    }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum $name { $($(#[$vdoc])* $variant,)+ }
@@ -44,10 +46,14 @@ macro_rules! policy {
         impl FromStr for $name {
             type Err = $crate::config::UnknownName;
             fn from_str(text: &str) -> Result<Self, $crate::config::UnknownName> {
-                Self::ALL.iter().copied().find(|value| value.name() == text).ok_or_else(|| $crate::config::UnknownName {
-                    what: $what,
-                    found: text.to_owned(),
-                    expected: Self::ALL.iter().map(|value| value.name()).collect::<Vec<_>>().join(", "),
+                let found = Self::ALL.iter().copied().find(|value| value.name() == text);
+                found.ok_or_else(|| {
+                    let names: Vec<_> = Self::ALL.iter().map(|value| value.name()).collect();
+                    $crate::config::UnknownName {
+                        what: $what,
+                        found: text.to_owned(),
+                        expected: names.join(", "),
+                    }
                 })
             }
         }
@@ -70,8 +76,8 @@ policy! {
         BitTorrent = "bittorrent",
         /// The same among cooperating ranks: seeds give first what the swarm has fewest copies of.
         Cluster = "cluster",
-        /// The classic algorithm: files one after another, one request in flight, every member may be
-        /// asked, refreshes every few pieces, each of which is answered before the next request.
+        /// The classic algorithm: files one after another, one request in flight, every member may
+        /// be asked, refreshes every few pieces, each of which is answered before the next request.
         Course = "course",
     }
 }

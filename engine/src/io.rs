@@ -1,13 +1,14 @@
 //! The whole contract: what goes into the engine and what comes out of it.
 //!
-//! **The engine decides, the world does.** `handle(now, input)`, then `poll()` until `None`, then the
-//! next input. `next_timeout()` returns when to call `handle(now, Timeout)` and why. Same inputs and same
-//! seed: same outputs, bit for bit. **Payload never passes through the engine**: it names
-//! (piece, begin, length), the world moves the bytes.
+//! **The engine decides, the world does.** `handle(now, input)`, then `poll()` until `None`, then
+//! the next input. `next_timeout()` returns when to call `handle(now, Timeout)` and why. Same
+//! inputs and same seed: same outputs, bit for bit. **Payload never passes through the engine**: it
+//! names (piece, begin, length), the world moves the bytes.
 //!
-//! Each driver has a closed pair of its own, with the core's inside, so that its world matches every
-//! case: [`ClientInput`] and [`ClientOutput`] on the internet, [`MemberInput`] and [`MemberOutput`],
-//! [`CoordinatorInput`] and [`CoordinatorOutput`] in a cluster. The core's part is this:
+//! Each driver has a closed pair of its own, with the core's inside, so that its world matches
+//! every case: [`ClientInput`] and [`ClientOutput`] on the internet, [`MemberInput`] and
+//! [`MemberOutput`], [`CoordinatorInput`] and [`CoordinatorOutput`] in a cluster. The core's part
+//! is this:
 //!
 //! ```text
 //!   world                                engine

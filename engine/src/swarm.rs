@@ -1,6 +1,7 @@
-//! The core: torrents and connections, which piece next, from whom, whom to serve. What only the internet
-//! or only a cluster needs is decided by their drivers ([`crate::client`], [`crate::cluster`]), which give
-//! plain values ([`config::SwarmConfig`]) and act on what the core reports.
+//! The core: torrents and connections, which piece next, from whom, whom to serve. What only the
+//! internet or only a cluster needs is decided by their drivers ([`crate::client`],
+//! [`crate::cluster`]), which give plain values ([`config::SwarmConfig`]) and act on what the core
+//! reports.
 
 pub(crate) mod address;
 mod bans;

@@ -1,9 +1,9 @@
-//! The swarm table of a public tracker (BEP 3, 7, 15, 21, 23, 48): who takes part in what, in little
-//! memory, and a random part of it for whoever asks.
+//! The swarm table of a public tracker (BEP 3, 7, 15, 21, 23, 48): who takes part in what, in
+//! little memory, and a random part of it for whoever asks.
 //!
-//! The table is cut into shards by info-hash, and no shard knows of another: whoever runs a tracker may
-//! give each a lock of its own. Torrents and addresses come from strangers, so they are found by
-//! keyed hashes whose key nobody else knows. There is no clock and no lock here.
+//! The table is cut into shards by info-hash, and no shard knows of another: whoever runs a tracker
+//! may give each a lock of its own. Torrents and addresses come from strangers, so they are found
+//! by keyed hashes whose key nobody else knows. There is no clock and no lock here.
 
 mod access;
 #[doc(hidden)]

@@ -1,4 +1,5 @@
-//! Every file of the committed corpora keeps the properties of registrations and of the swarm tables.
+//! Every file of the committed corpora keeps the properties of registrations and of the swarm
+//! tables.
 
 #[path = "../../fuzz/replay.rs"]
 mod replay;

@@ -1,5 +1,5 @@
-//! Attacks on a seed, on a leecher and on who knows a magnet link alone, while an honest peer takes, or
-//! gives, 64 MiB at 4 MiB/s.
+//! Attacks on a seed, on a leecher and on who knows a magnet link alone, while an honest peer
+//! takes, or gives, 64 MiB at 4 MiB/s.
 
 use crate::Row;
 use crate::program::{PATIENCE, Program, until};

@@ -1,5 +1,5 @@
-//! Doors that one host shuts: the tracker's, by connections that it keeps and by torrents that it makes
-//! up, and that of a cast, by sockets that say nothing.
+//! Doors that one host shuts: the tracker's, by connections that it keeps and by torrents that it
+//! makes up, and that of a cast, by sockets that say nothing.
 
 use crate::program::{PATIENCE, Program, until};
 use crate::{ANSWER_MS, Row};

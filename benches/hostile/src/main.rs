@@ -1,5 +1,5 @@
-//! Attacks over loopback on the program as it is shipped, with `--memory 64MiB`, beside honest peers
-//! whose time is taken: a report as Markdown on stdout, progress on stderr.
+//! Attacks over loopback on the program as it is shipped, with `--memory 64MiB`, beside honest
+//! peers whose time is taken: a report as Markdown on stdout, progress on stderr.
 //!
 //! ```text
 //! dunlin-bench-hostile DUNLIN [--only NAME]…

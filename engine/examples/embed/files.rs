@@ -1,4 +1,5 @@
-//! The memory of started pieces, and the files: `name.part` until all of a file is verified and durable.
+//! The memory of started pieces, and the files: `name.part` until all of a file is verified and
+//! durable.
 
 use dunlin_base::{BlockRef, FileIndex, PieceIndex, TorrentId};
 use dunlin_engine::io::{ClientInput, LocalError, SwarmInput, SwarmOutput};

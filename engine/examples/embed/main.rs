@@ -1,12 +1,14 @@
-//! Downloads a torrent with blocking sockets and files: the least that a program has to do around the engine.
+//! Downloads a torrent with blocking sockets and files: the least that a program has to do around
+//! the engine.
 //!
 //! ```sh
 //! cargo run -p dunlin-engine --example embed -- FILE.torrent FOLDER ADDRESS:PORT...
 //! ```
 //!
-//! This thread owns the engine, the files and the sending side of each socket; a thread for each connection
-//! dials, reads, and hands over what it has read. A whole world, `worlds/net`, has threads for hashes and
-//! files besides, one budget of memory for all torrents, resuming, a listener and trackers.
+//! This thread owns the engine, the files and the sending side of each socket; a thread for each
+//! connection dials, reads, and hands over what it has read. A whole world, `worlds/net`, has
+//! threads for hashes and files besides, one budget of memory for all torrents, resuming, a
+//! listener and trackers.
 
 #![allow(clippy::print_stderr, reason = "a program that prints what happens")]
 
@@ -99,7 +101,8 @@ pub fn download(
 }
 
 impl Download {
-    /// The loop: every input, every output of it, then whatever comes first, an arrival or the time.
+    /// The loop: every input, every output of it, then whatever comes first, an arrival or the
+    /// time.
     fn run(&mut self) -> Result<(), Box<dyn Error>> {
         let mut heard = Instant::now();
         while !self.done {

@@ -1,7 +1,8 @@
 //! `dunlin_ping`: a peer sends eight bytes, and receives them again.
 //!
-//! In the engine this file stands in `engine/src/client/extensions`, where `crate::client::extension` takes
-//! the place of `dunlin_engine::client::extension`, and `mod dunlin_ping;` in `extensions!` registers it.
+//! In the engine this file stands in `engine/src/client/extensions`, where
+//! `crate::client::extension` takes the place of `dunlin_engine::client::extension`, and `mod
+//! dunlin_ping;` in `extensions!` registers it.
 
 use bytes::Bytes;
 use dunlin_engine::client::extension::{Extension, ExtensionContext, ExtensionMessage};

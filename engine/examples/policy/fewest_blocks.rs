@@ -1,7 +1,8 @@
 //! `fewest-blocks`: the source that owes us the fewest bytes, ties rotated.
 //!
-//! In the engine this file stands in `engine/src/swarm/sources`, where `use super::…` takes the place of the
-//! imports from `dunlin_engine`, and `mod fewest_blocks;` in `source_policies!` registers it.
+//! In the engine this file stands in `engine/src/swarm/sources`, where `use super::…` takes the
+//! place of the imports from `dunlin_engine`, and `mod fewest_blocks;` in `source_policies!`
+//! registers it.
 
 use dunlin_engine::swarm::sources::SourcePolicy;
 

@@ -1,5 +1,5 @@
-//! A source policy of one file, studied in a virtual swarm: three seeds of different speed give one file to two
-//! ranks that want it.
+//! A source policy of one file, studied in a virtual swarm: three seeds of different speed give one
+//! file to two ranks that want it.
 //!
 //! ```sh
 //! cargo run -p dunlin-engine --example policy

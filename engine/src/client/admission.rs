@@ -1,5 +1,5 @@
-//! Who is let in, and whom we dial, within the limits of a client: dials take turns by torrent, incoming
-//! connections share the places by source.
+//! Who is let in, and whom we dial, within the limits of a client: dials take turns by torrent,
+//! incoming connections share the places by source.
 
 use super::Client;
 use super::eviction;
@@ -12,8 +12,8 @@ use std::time::Duration;
 
 /// Connections of one source that wait for their handshake: more are no swarm but a flood.
 const STRANGERS_OF_ONE: usize = 32;
-/// Connections that wait for their handshake. When there are more, the one that waits longest goes: an
-/// honest peer has sent its handshake by then.
+/// Connections that wait for their handshake. When there are more, the one that waits longest goes:
+/// an honest peer has sent its handshake by then.
 const STRANGERS: usize = 256;
 /// When so many wait, a source that has just gone does not come in again before others.
 const BUSY: usize = STRANGERS / 4;
@@ -88,8 +88,8 @@ impl Client {
         may
     }
 
-    /// Whether a connection may wait for its handshake. Where there are too many, of its source or in all,
-    /// the one that waits longest makes room.
+    /// Whether a connection may wait for its handshake. Where there are too many, of its source or
+    /// in all, the one that waits longest makes room.
     pub(super) fn makes_room(&mut self, now: Time, remote: Endpoint) -> bool {
         let pending = self.session.pending();
         if pending.len() >= BUSY && self.internet.has_just_knocked(now, remote) {
@@ -121,7 +121,8 @@ impl Client {
     ) -> Option<HangUpReason> {
         let waits = self.internet.has_just_gone(now, remote);
         let refused = self.has_no_place(now, id, remote, waits);
-        // A source that waits is not sent further back by every try: others may be behind its address.
+        // A source that waits is not sent further back by every try: others may be behind its
+        // address.
         if refused.is_some() && !waits {
             self.internet.goes(now, remote);
         }
@@ -165,8 +166,8 @@ impl Client {
         None
     }
 
-    /// A connection of another torrent that makes room, where all torrents together are `full`: of the
-    /// one that has most of them.
+    /// A connection of another torrent that makes room, where all torrents together are `full`: of
+    /// the one that has most of them.
     fn victim_of_others(&self, now: Time, id: TorrentId, full: bool) -> Option<ConnId> {
         let mut others: Vec<&Torrent> =
             self.session.torrents().filter(|torrent| full && torrent.id != id).collect();

@@ -107,8 +107,8 @@ impl Client {
         self.announce(now, id);
     }
 
-    /// Hangs up everywhere, and forgets whom a torrent knows: another tracker of a private torrent is
-    /// another swarm (BEP 27).
+    /// Hangs up everywhere, and forgets whom a torrent knows: another tracker of a private torrent
+    /// is another swarm (BEP 27).
     fn forget_peers(&mut self, now: Time, id: TorrentId) {
         let Some(entry) = self.torrents.get_mut(&id) else { return };
         let candidates = &mut entry.internet.candidates;

@@ -1,5 +1,5 @@
-//! When to announce, and to whom (BEP 3, 12, 21, 27, 31): the trackers of one swarm, by their tiers. Pure:
-//! it knows no connection and no codec; time and totals are passed in.
+//! When to announce, and to whom (BEP 3, 12, 21, 27, 31): the trackers of one swarm, by their
+//! tiers. Pure: it knows no connection and no codec; time and totals are passed in.
 //!
 //! ```text
 //!   start ─▶ round: first tracker of the first tier that may be asked
@@ -23,8 +23,8 @@ const DEFAULT_MIN_INTERVAL: Duration = Duration::from_secs(30);
 const MAX_INTERVAL: Duration = Duration::from_secs(86_400);
 /// No back-off is longer (practice).
 const MAX_BACKOFF: u64 = 3600;
-/// `stopped` waits so long for the answer to the announce before it, so that the tracker gets them in
-/// order.
+/// `stopped` waits so long for the answer to the announce before it, so that the tracker gets them
+/// in order.
 const ORDER: Duration = Duration::from_secs(2);
 /// Trackers of one torrent; what a torrent lists beyond is never asked.
 const MAX_TRACKERS: usize = 200;
@@ -126,8 +126,8 @@ pub struct Announcer {
 }
 
 impl Announcer {
-    /// The trackers in `tiers`; each tier is shuffled once (BEP 12). Empty and repeated addresses count
-    /// for nothing. It waits for [`Announcer::start`].
+    /// The trackers in `tiers`; each tier is shuffled once (BEP 12). Empty and repeated addresses
+    /// count for nothing. It waits for [`Announcer::start`].
     #[must_use]
     pub fn new(
         identity: Identity,
@@ -242,7 +242,8 @@ impl Announcer {
         owed.into_iter().chain(round).filter(|at| *at != Time::NEVER).min()
     }
 
-    /// The next announce that is due; call it until `None`. `num_want` is how many peers are wanted.
+    /// The next announce that is due; call it until `None`. `num_want` is how many peers are
+    /// wanted.
     pub fn due(
         &mut self,
         now: Time,

@@ -1,4 +1,5 @@
-//! Peers that may be dialled, of one torrent: who named them, what their dials came to, and who is next.
+//! Peers that may be dialled, of one torrent: who named them, what their dials came to, and who is
+//! next.
 
 use crate::swarm::address::{canonical, is_dialable};
 use crate::swarm::context::SessionContext;
@@ -13,15 +14,15 @@ use std::time::Duration;
 
 /// Peers that are remembered for one torrent (practice of the field).
 pub(super) const MAX_KNOWN: usize = 3000;
-/// Addresses that are remembered though only peers of one source announced that they listen there: as many
-/// as may be connected of it.
+/// Addresses that are remembered though only peers of one source announced that they listen there:
+/// as many as may be connected of it.
 const MAX_SAID_PER_SOURCE: usize = 8;
 /// Time before a peer is dialled again, for every dial in a row that came to nothing (practice).
 const REDIAL: Duration = Duration::from_secs(60);
 /// Dials in a row that come to nothing before a peer is given up (practice).
 const MAX_FAILURES: u32 = 3;
-/// A torrent that nobody gives anything, and that has nobody else to dial, tries one of the peers that it
-/// knows again after so long, twice as long each time, …
+/// A torrent that nobody gives anything, and that has nobody else to dial, tries one of the peers
+/// that it knows again after so long, twice as long each time, …
 const LONE_REDIAL: Duration = Duration::from_secs(1);
 /// … up to this: a peer that starts later than we do is found within a minute, however late.
 pub(super) const MAX_LONE_REDIAL: Duration = Duration::from_secs(60);
@@ -133,8 +134,9 @@ impl Candidates {
         }
     }
 
-    /// A peer announced that it listens there; it is connected at `conn`. Where it listened `before` it
-    /// does no longer: a connection listens at one address, the one that it announced last.
+    /// A peer announced that it listens there; it is connected at `conn`. Where it listened
+    /// `before` it does no longer: a connection listens at one address, the one that it announced
+    /// last.
     pub(super) fn add_announced(
         &mut self,
         torrent: &mut Torrent,
@@ -154,9 +156,9 @@ impl Candidates {
         }
     }
 
-    /// Somebody named a peer. `place` orders those that were tried equally often. Returns whether it is
-    /// news. A full list takes whom a tracker or a person names, and gives up whom only peers did; of a
-    /// source that names many, the last one counts.
+    /// Somebody named a peer. `place` orders those that were tried equally often. Returns whether
+    /// it is news. A full list takes whom a tracker or a person names, and gives up whom only peers
+    /// did; of a source that names many, the last one counts.
     fn add(
         &mut self,
         known: &mut PeerList,
@@ -191,8 +193,8 @@ impl Candidates {
         true
     }
 
-    /// Forgets the peer that is worth least among those that `may` go; false if there is none. Who is
-    /// connected, being dialled, or ourselves stays.
+    /// Forgets the peer that is worth least among those that `may` go; false if there is none. Who
+    /// is connected, being dialled, or ourselves stays.
     fn give_up(&mut self, list: &mut PeerList, may: impl Fn(&DialCandidate) -> bool) -> bool {
         let worst = list
             .iter()
@@ -208,7 +210,8 @@ impl Candidates {
         true
     }
 
-    /// The peer at `conn` no longer announces that it listens there: if nobody else did, nobody does.
+    /// The peer at `conn` no longer announces that it listens there: if nobody else did, nobody
+    /// does.
     fn take_back(&mut self, known: &mut PeerList, remote: Endpoint, conn: ConnId) {
         let Some(entry) = known.get(remote) else { return };
         let idle = entry.conn.is_none() && !entry.dialling;
@@ -233,8 +236,8 @@ impl Candidates {
         }
     }
 
-    /// Whom to dial next; the time of the next chance is set where there is nobody. `alone` means that
-    /// nobody who is connected has anything for us.
+    /// Whom to dial next; the time of the next chance is set where there is nobody. `alone` means
+    /// that nobody who is connected has anything for us.
     pub(super) fn next(
         &self,
         torrent: &Torrent,
@@ -279,8 +282,8 @@ impl Candidates {
         best.map(|(.., remote)| remote)
     }
 
-    /// A dial, or the connection that it made, came to nothing: the next one waits longer, where there
-    /// is nobody else.
+    /// A dial, or the connection that it made, came to nothing: the next one waits longer, where
+    /// there is nobody else.
     fn came_to_nothing(&mut self, now: Time, worth: bool) {
         let (tries, next) = &mut self.lone;
         *tries = if worth { 0 } else { tries.saturating_add(1) };
@@ -303,8 +306,8 @@ impl Candidates {
         if ended.worth {
             candidate.failures = 0;
         } else if !ended.incoming || candidate.source.is_peer() {
-            // Who came by itself only announced that it listens there: that is no reason to give up who
-            // was named by somebody else.
+            // Who came by itself only announced that it listens there: that is no reason to give up
+            // who was named by somebody else.
             candidate.failures = candidate.failures.saturating_add(1);
         }
         candidate.seed = ended.seed;

@@ -177,8 +177,8 @@ impl Client {
         }
         let wanted = entry.wanted_files();
         let open = entry.lifecycle.is_open();
-        // Of which priority a wanted file is, is no business of the storage; that all changes at once
-        // is: its answer is the moment.
+        // Of which priority a wanted file is, is no business of the storage; that all changes at
+        // once is: its answer is the moment.
         if open || entry.lifecycle.storage() == Storage::Opening && wanted != before {
             self.push(ClientOutput::Want { torrent: id, wanted });
         }
@@ -206,8 +206,8 @@ impl TorrentEntry {
         have: Bitfield,
         wanted: Bitfield,
     ) -> TorrentParams {
-        // Where it is the name of version 1, the handshake states that version 2 is known as well (BEP 52,
-        // "upgrade path").
+        // Where it is the name of version 1, the handshake states that version 2 is known as well
+        // (BEP 52, "upgrade path").
         let v2_name = self.hashes.v2_short();
         let name = |info_hash| match v2_name {
             Some(v2) if v2 != info_hash => {

@@ -7,8 +7,8 @@ use std::time::Duration;
 /// Connections of one torrent on the internet, dialled and accepted, unless configured otherwise
 /// (practice: half of all).
 const CONNECTIONS_PER_TORRENT: usize = 100;
-/// Those that came by themselves from one source: several people behind one address are common, a swarm
-/// behind one is not.
+/// Those that came by themselves from one source: several people behind one address are common, a
+/// swarm behind one is not.
 const CONNECTIONS_PER_SOURCE: usize = 8;
 /// Dials under way at a time: cheap routers forget connections where more are half open (practice).
 const HALF_OPEN: usize = 32;
@@ -32,8 +32,8 @@ pub struct ClientConfig {
     pub connections: usize,
     /// Connections of one torrent.
     pub connections_per_torrent: usize,
-    /// Connections of one torrent that came by themselves from one source: an IPv4 address, or a /64 of
-    /// IPv6.
+    /// Connections of one torrent that came by themselves from one source: an IPv4 address, or a
+    /// /64 of IPv6.
     pub connections_per_ip: usize,
     /// Dials under way at a time.
     pub half_open: usize,

@@ -1,5 +1,5 @@
-//! Connections of a client: from the handshake to the end. The core keeps requests and payload; here is who
-//! is who, who is of no use, and who gives no sign of life.
+//! Connections of a client: from the handshake to the end. The core keeps requests and payload;
+//! here is who is who, who is of no use, and who gives no sign of life.
 
 use super::Client;
 use super::candidates::Ended;
@@ -21,8 +21,8 @@ const WORTH: Duration = Duration::from_secs(30);
 /// A connection that sends no handshake by then is closed (our own choice; the field has 10 to
 /// 30 s).
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
-/// A keep-alive is sent so often (BEP 3 wants two minutes), whatever else was sent: four bytes cost less
-/// than keeping book.
+/// A keep-alive is sent so often (BEP 3 wants two minutes), whatever else was sent: four bytes cost
+/// less than keeping book.
 const KEEP_ALIVE: Duration = Duration::from_secs(90);
 /// A peer that sends nothing for so long is gone (practice: two minutes, and a little patience).
 const SILENCE: Duration = Duration::from_secs(180);
@@ -117,8 +117,8 @@ impl Client {
                 }
                 return Err(HangUpReason::Ourselves);
             }
-            // Anybody may send any id: two connections are of one peer if they lead to one address, too.
-            // Otherwise a peer that copies an id could have its owner hung up on.
+            // Anybody may send any id: two connections are of one peer if they lead to one address,
+            // too. Otherwise a peer that copies an id could have its owner hung up on.
             let twin = torrent.connections.peers.iter().find(|(other, peer)| {
                 let same = peers.get(other).and_then(|known| known.peer_id);
                 let same = same == Some(handshake.peer_id);
@@ -291,7 +291,8 @@ impl Client {
         } else if self.peer(conn).is_some_and(|peer| peer.is_established()) {
             self.breached(now, conn, "malformed bytes");
         } else {
-            // Something else than BitTorrent answers there: no breach of a protocol that it never spoke.
+            // Something else than BitTorrent answers there: no breach of a protocol that it never
+            // spoke.
             self.session.hang_up(now, conn, reason);
         }
     }
@@ -321,7 +322,8 @@ impl Client {
         self.session.violated(now, conn, what);
     }
 
-    /// A peer has sent something that is wrong and harms nobody; sent too often, it ends the connection.
+    /// A peer has sent something that is wrong and harms nobody; sent too often, it ends the
+    /// connection.
     pub(super) fn tolerate(&mut self, now: Time, id: TorrentId, conn: ConnId, what: &'static str) {
         let over = self.session.with(now, id, |torrent, _| {
             torrent.connections.peers.get_mut(&conn).and_then(|peer| peer.tolerate(what).err())

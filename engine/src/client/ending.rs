@@ -1,5 +1,5 @@
-//! How a torrent ends, and how all of them do: it halts, comes to rest, and its files are closed; trackers
-//! receive `stopped`, under one deadline.
+//! How a torrent ends, and how all of them do: it halts, comes to rest, and its files are closed;
+//! trackers receive `stopped`, under one deadline.
 
 use super::Client;
 use super::lifecycle::{PendingClose, Storage};

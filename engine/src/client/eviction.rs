@@ -1,6 +1,7 @@
-//! Which connection makes room when all are taken. They are shared by source ([`source_of`]). One that
-//! moved no payload for [`IDLE`] goes first, of a source that holds more places than the newcomer's would
-//! before others. Only then a source that holds more gives up one that moves something.
+//! Which connection makes room when all are taken. They are shared by source ([`source_of`]). One
+//! that moved no payload for [`IDLE`] goes first, of a source that holds more places than the
+//! newcomer's would before others. Only then a source that holds more gives up one that moves
+//! something.
 
 use crate::swarm::address::source_of;
 use crate::swarm::peer::Peer;

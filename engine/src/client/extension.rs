@@ -1,7 +1,7 @@
 //! One extension of the extension protocol (BEP 10): what its file states.
 //!
-//! The client sends its number with the handshake, and passes payloads to it. In the handshake `m` of both
-//! sides it has the same name, and mostly another number.
+//! The client sends its number with the handshake, and passes payloads to it. In the handshake `m`
+//! of both sides it has the same name, and mostly another number.
 
 use super::Client;
 use super::internet_peer::InternetPeer;
@@ -17,14 +17,14 @@ pub trait ExtensionMessage: Sized {
     const NAME: &'static str;
     /// Bytes of the longest payload. A longer one is not read.
     const LONGEST: usize;
-    /// Whether it is offered in the swarm of a private torrent, where peers come from trackers alone
-    /// (BEP 27).
+    /// Whether it is offered in the swarm of a private torrent, where peers come from trackers
+    /// alone (BEP 27).
     const IN_PRIVATE: bool = true;
     /// What ends the connection of a peer that sends too many payloads that cannot be read.
     const MALFORMED: &'static str;
 
-    /// Reads a payload of at most [`Self::LONGEST`] bytes, which a stranger wrote; `None` if it cannot be
-    /// read.
+    /// Reads a payload of at most [`Self::LONGEST`] bytes, which a stranger wrote; `None` if it
+    /// cannot be read.
     fn decode(payload: &Bytes) -> Option<Self>;
 
     /// A peer has sent it.

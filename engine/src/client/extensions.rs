@@ -1,7 +1,8 @@
-//! The extension protocol (BEP 10): who we are, whom a payload goes to, and who may ask for hashes (BEP 52).
+//! The extension protocol (BEP 10): who we are, whom a payload goes to, and who may ask for hashes
+//! (BEP 52).
 //!
-//! An extension is a file of its own below this one, and a line of [`extensions`]: the handshake takes its
-//! name and its number from there. A program may bring more with its `ClientConfig`.
+//! An extension is a file of its own below this one, and a line of [`extensions`]: the handshake
+//! takes its name and its number from there. A program may bring more with its `ClientConfig`.
 
 use super::Client;
 use super::candidates::PeerSource;
@@ -33,13 +34,13 @@ extensions! {
     mod lt_donthave;
 }
 
-/// Ranges of hashes that are looked for for one peer, later ones are rejected: of 512 hashes each these are 16
-/// million blocks.
+/// Ranges of hashes that are looked for for one peer, later ones are rejected: of 512 hashes each
+/// these are 16 million blocks.
 const MAX_HASH_REQUESTS: u32 = 1 << 15;
 
 impl Client {
-    /// Keeps what a handshake states, and sends ours and that of the extension protocol before anything
-    /// else.
+    /// Keeps what a handshake states, and sends ours and that of the extension protocol before
+    /// anything else.
     pub(super) fn introduce(&mut self, conn: ConnId, handshake: &Handshake) {
         let Some(id) = self.session.torrent_of(conn) else { return };
         let v2_name = self.torrents.get(&id).and_then(|entry| entry.hashes.v2_short());
@@ -192,8 +193,8 @@ impl Client {
         peer.map_or(Ok(()), |peer| peer.tolerate(what))
     }
 
-    /// A message about hashes (BEP 52). A request always has its answer, also on a connection of version
-    /// 1: libtorrent asks there for what a hybrid torrent that it added by its names lacks.
+    /// A message about hashes (BEP 52). A request always has its answer, also on a connection of
+    /// version 1: libtorrent asks there for what a hybrid torrent that it added by its names lacks.
     fn on_hashes(
         &mut self,
         now: Time,

@@ -12,11 +12,11 @@ use std::time::Duration;
 
 /// Time before a file is finished again that could not be because the disk was full.
 const FINISH_AGAIN: Duration = Duration::from_secs(2);
-/// A goal that is reached ends the torrent after so long: what was given is on its way through the system,
-/// and a connection that is closed with requests unread would take it back.
+/// A goal that is reached ends the torrent after so long: what was given is on its way through the
+/// system, and a connection that is closed with requests unread would take it back.
 const GOAL_REST: Duration = Duration::from_secs(1);
-/// Checks in a row that blocks which cannot be read may cause: a disk that reads well for a check and
-/// badly afterwards is broken.
+/// Checks in a row that blocks which cannot be read may cause: a disk that reads well for a check
+/// and badly afterwards is broken.
 const MAX_CHECKS: u32 = 5;
 /// Checks this far apart are no row: somebody changes the files now and then.
 const CHECKS_APART: Duration = Duration::from_secs(60);
@@ -245,8 +245,8 @@ impl Client {
         }
     }
 
-    /// A block could not be read: somebody changed the files, or the disk is broken. What is there is
-    /// checked again before anything more is served.
+    /// A block could not be read: somebody changed the files, or the disk is broken. What is there
+    /// is checked again before anything more is served.
     pub(super) fn serve_failed(&mut self, now: Time, id: TorrentId, message: &str) {
         let Some(entry) = self.torrents.get_mut(&id) else { return };
         if !entry.lifecycle.is_open() {
@@ -340,8 +340,8 @@ impl TorrentEntry {
         Some(u64::try_from(needs).unwrap_or(u64::MAX))
     }
 
-    /// Begins with the files as they were found: whole ones stand under their names where nothing is
-    /// missing at all, but for empty ones, which nobody looked for.
+    /// Begins with the files as they were found: whole ones stand under their names where nothing
+    /// is missing at all, but for empty ones, which nobody looked for.
     fn begin_files(&mut self, all_there: bool) {
         let files = self.lacks.len();
         if self.finished.len() != files {

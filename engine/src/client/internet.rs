@@ -1,5 +1,5 @@
-//! What a client keeps of all its torrents together: how fast it dials, and which sources broke the protocol
-//! or wait behind others.
+//! What a client keeps of all its torrents together: how fast it dials, and which sources broke the
+//! protocol or wait behind others.
 
 use crate::client::config::ClientConfig;
 use crate::swarm::address::source_of;
@@ -14,8 +14,8 @@ const MAX_BREACHES: u32 = 5;
 /// A source of which a connection found no place, or gave one up, waits so long behind others where
 /// places are scarce; the same where those are scarce that have not said yet what they came for.
 const AWAY: Duration = Duration::from_secs(10);
-/// Who comes again within that time, while it waits, waits as long anew. Honest peers pause for longer, and
-/// so do a few of them behind one address.
+/// Who comes again within that time, while it waits, waits as long anew. Honest peers pause for
+/// longer, and so do a few of them behind one address.
 const AT_ONCE: Duration = Duration::from_millis(2500);
 /// Breaches that are farther apart are no habit.
 const HABIT: Duration = Duration::from_secs(3600);

@@ -1,16 +1,17 @@
-//! What a client keeps of a peer besides what the core does: who it is by its own account, what it can do, and
-//! what it announced before the torrent's metadata was here.
+//! What a client keeps of a peer besides what the core does: who it is by its own account, what it
+//! can do, and what it announced before the torrent's metadata was here.
 
 use crate::swarm::rate_limit::Bucket;
 use bytes::Bytes;
 use dunlin_base::{PeerId, Rate, Time};
 use std::collections::BTreeMap;
 
-/// `have` messages that are kept while the torrent is not known: more are pieces that we do not know of
-/// until the peer says them again.
+/// `have` messages that are kept while the torrent is not known: more are pieces that we do not
+/// know of until the peer says them again.
 const MAX_EARLY: usize = 10_000;
 
-/// Metadata for one peer: 4 MB at a time, so that nobody can make us keep all of it many times over.
+/// Metadata for one peer: 4 MB at a time, so that nobody can make us keep all of it many times
+/// over.
 const METADATA_RATE: Rate = Rate(40_000_000);
 
 /// What a peer said it has before we knew how many pieces there are.

@@ -1,4 +1,5 @@
-//! What a client keeps of a torrent's swarm besides what the core does. It begins anew with each swarm.
+//! What a client keeps of a torrent's swarm besides what the core does. It begins anew with each
+//! swarm.
 
 use crate::client::candidates::{Candidates, MAX_LONE_REDIAL};
 use crate::client::internet_peer::InternetPeer;
@@ -28,8 +29,8 @@ pub(super) struct InternetTorrent {
 }
 
 impl InternetTorrent {
-    /// Whether nobody who is connected has anything that we want, or may still announce it. A peer that
-    /// announces something, and moves nothing for a minute, counts as nobody.
+    /// Whether nobody who is connected has anything that we want, or may still announce it. A peer
+    /// that announces something, and moves nothing for a minute, counts as nobody.
     pub(super) fn is_alone(&self, torrent: &Torrent, peers: &InternetPeers, now: Time) -> bool {
         let awaits = torrent.lifecycle.awaits_metadata();
         torrent.connections.peers.iter().all(|(conn, peer)| {
@@ -50,8 +51,8 @@ pub(super) fn has_all(peer: &Peer) -> bool {
     }
 }
 
-/// Whether this connection is of no use to either side: neither wants anything of the other, and neither
-/// ever will.
+/// Whether this connection is of no use to either side: neither wants anything of the other, and
+/// neither ever will.
 pub(super) fn is_useless(torrent: &Torrent, peers: &InternetPeers, conn: ConnId) -> bool {
     let (Some(peer), Some(known)) = (torrent.connections.peers.get(&conn), peers.get(&conn)) else {
         return false;

@@ -49,7 +49,8 @@ pub enum ClientInput {
     FileFinished { torrent: TorrentId, file: FileIndex },
     /// A file could not be finished.
     FileFailed { torrent: TorrentId, file: FileIndex, error: LocalError },
-    /// The files of a torrent are closed, as [`ClientOutput::Close`] asked for: everything is durable.
+    /// The files of a torrent are closed, as [`ClientOutput::Close`] asked for: everything is
+    /// durable.
     Closed { torrent: TorrentId },
     /// What a tracker answered to [`ClientOutput::Announce`], or why it did not.
     Announced {
@@ -57,8 +58,8 @@ pub enum ClientInput {
         tracker: TrackerIndex,
         result: Result<Box<AnnounceReply>, AnnounceFailure>,
     },
-    /// SHA-256 of the blocks of a piece, in order, as [`ClientOutput::HashBlocks`] asked for; empty if
-    /// they could not be read.
+    /// SHA-256 of the blocks of a piece, in order, as [`ClientOutput::HashBlocks`] asked for; empty
+    /// if they could not be read.
     BlockHashes { key: PieceKey, hashes: Vec<[u8; 32]> },
 }
 
@@ -108,8 +109,9 @@ pub enum ClientOutput {
     /// Hash the blocks of 16 KiB of a piece that is on disk (BEP 52), answered by
     /// [`ClientInput::BlockHashes`].
     HashBlocks(PieceKey),
-    /// Make everything durable and close the files of a torrent, answered by [`ClientInput::Closed`]. It
-    /// may come while they are still being opened: then nobody waits for the check.
+    /// Make everything durable and close the files of a torrent, answered by
+    /// [`ClientInput::Closed`]. It may come while they are still being opened: then nobody waits
+    /// for the check.
     Close { torrent: TorrentId },
     /// Announce to a tracker, answered by [`ClientInput::Announced`].
     Announce {
@@ -136,8 +138,8 @@ pub enum ClientEvent {
     Metadata { torrent: TorrentId, metainfo: Arc<Torrent> },
     /// A tracker answered, or did not.
     Announced { torrent: TorrentId, news: AnnounceNews },
-    /// A torrent has halted: what each peer gave and took since it began, or since this was sent last;
-    /// one entry for each peer that moved payload.
+    /// A torrent has halted: what each peer gave and took since it began, or since this was sent
+    /// last; one entry for each peer that moved payload.
     PeerTotals { torrent: TorrentId, totals: Vec<PeerTotal> },
     /// The client has stopped: its trackers have answered, or their time is over.
     Stopped,

@@ -1,6 +1,6 @@
-//! Piece layers from peers (BEP 52, "hash request"): the hashes of a torrent of version 2 that was added by
-//! its name alone. Pure. Every answer is proved up to the root of its file, so that a peer with a wrong
-//! one is convicted at once.
+//! Piece layers from peers (BEP 52, "hash request"): the hashes of a torrent of version 2 that was
+//! added by its name alone. Pure. Every answer is proved up to the root of its file, so that a peer
+//! with a wrong one is convicted at once.
 
 use bytes::Bytes;
 use dunlin_base::{ConnId, Time};

@@ -1,5 +1,5 @@
-//! Torrents that are known by their name alone: metadata, and for version 2 the piece layers, come from
-//! peers.
+//! Torrents that are known by their name alone: metadata, and for version 2 the piece layers, come
+//! from peers.
 
 use super::Client;
 use super::layers::{Answer, LayerFetch};

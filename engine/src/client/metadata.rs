@@ -1,12 +1,13 @@
-//! Metadata from peers (BEP 9): the info dictionary of a torrent that is known by its name alone. Pure: it
-//! chooses what to request of whom, and takes what they answer.
+//! Metadata from peers (BEP 9): the info dictionary of a torrent that is known by its name alone.
+//! Pure: it chooses what to request of whom, and takes what they answer.
 //!
-//! Peers may disagree about its size, so that each size is put together by itself. A hash that is wrong
-//! convicts the peer that gave all of it; if several did, one peer alone gives it the next time.
+//! Peers may disagree about its size, so that each size is put together by itself. A hash that is
+//! wrong convicts the peer that gave all of it; if several did, one peer alone gives it the next
+//! time.
 //!
-//! A connection has one request at a time. rtorrent 0.9.8 keeps one, loses a second one that comes before
-//! it has answered the first, reads nothing more on that connection, and lets nobody in again from that
-//! address. Peers answer side by side.
+//! A connection has one request at a time. rtorrent 0.9.8 keeps one, loses a second one that comes
+//! before it has answered the first, reads nothing more on that connection, and lets nobody in
+//! again from that address. Peers answer side by side.
 //!
 //! ```text
 //!   asked ─ comes ─▶ the next one        late twice in a row ─▶ the connection is closed, the peer
@@ -22,21 +23,21 @@ use std::time::Duration;
 
 /// A piece that does not come in this time is asked of another (practice: 3 to 5 s).
 const DEADLINE: Duration = Duration::from_secs(5);
-/// Requests in a row that a connection leaves without an answer before it is closed: one may be a busy
-/// peer.
+/// Requests in a row that a connection leaves without an answer before it is closed: one may be a
+/// busy peer.
 const MAX_LATE: usize = 2;
 /// Who refused is left alone for so long, twice as long with each refusal in a row, …
 const REST: Duration = Duration::from_secs(5);
 /// … up to this (practice).
 const MAX_REST: Duration = Duration::from_secs(60);
-/// Bytes that are kept at most: metadata of the largest size, and something of others. Beyond it the size
-/// of which there is most is given up: what is put on a scale to fill it is large, and what is right
-/// seldom is.
+/// Bytes that are kept at most: metadata of the largest size, and something of others. Beyond it
+/// the size of which there is most is given up: what is put on a scale to fill it is large, and
+/// what is right seldom is.
 const MAX_HELD: usize = 32 << 20;
 /// Metadata larger than this is nobody's (practice).
 const MAX_SIZE: u32 = 30 << 20;
-/// Sizes of which something is remembered. All but one are wrong, and a peer names one at a time: those
-/// that nobody names any more go first.
+/// Sizes of which something is remembered. All but one are wrong, and a peer names one at a time:
+/// those that nobody names any more go first.
 const MAX_SIZES: usize = 128;
 /// How often a peer may name another size: metadata has one.
 const MAX_CHANGES: u32 = 3;
@@ -143,8 +144,8 @@ impl MetadataFetch {
         self.sources.insert(conn, source);
     }
 
-    /// Forgets sizes that nobody names, as far as there is nothing of them or there are too many. Of
-    /// those that peers do name there is one a connection.
+    /// Forgets sizes that nobody names, as far as there is nothing of them or there are too many.
+    /// Of those that peers do name there is one a connection.
     fn prune(&mut self) {
         let named: BTreeSet<u32> = self.sources.values().map(|source| source.size).collect();
         self.sizes.retain(|size, all| named.contains(size) || !all.pieces.is_empty());
@@ -190,8 +191,8 @@ impl MetadataFetch {
         conns.into_iter().find_map(|(_, conn)| Some((conn, self.ask(now, conn)?)))
     }
 
-    /// A connection on which nothing is answered any more, once: it is to be closed, and the peer dialled
-    /// again.
+    /// A connection on which nothing is answered any more, once: it is to be closed, and the peer
+    /// dialled again.
     pub(super) fn dead(&mut self, now: Time) -> Option<ConnId> {
         self.expire(now);
         let dead = self.sources.iter().find(|(_, source)| source.is_dead());
@@ -297,8 +298,8 @@ impl MetadataFetch {
         Ok(Some(Complete { bytes: bytes.into(), from }))
     }
 
-    /// Gives up sizes while too much is kept: those first that fewest peers name, and of these the one of
-    /// which most is here.
+    /// Gives up sizes while too much is kept: those first that fewest peers name, and of these the
+    /// one of which most is here.
     fn make_room(&mut self, now: Time) {
         let held = Assembly::held;
         while self.sizes.values().map(held).sum::<usize>() > MAX_HELD {

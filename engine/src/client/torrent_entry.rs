@@ -161,7 +161,8 @@ impl TorrentEntry {
         let any = levels.iter().copied().max().unwrap_or(0);
         let mut wanted = Bitfield::new(geometry.pieces());
         for (raw, level) in (0..geometry.pieces()).zip(&mut levels) {
-            // Pieces of nothing but padding belong to no file; the torrent is not whole without them.
+            // Pieces of nothing but padding belong to no file; the torrent is not whole without
+            // them.
             if *level == 0 && any > 0 && geometry.piece_files(PieceIndex(raw)).is_empty() {
                 *level = Priority::Normal as u8;
             }

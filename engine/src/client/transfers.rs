@@ -7,8 +7,8 @@ use crate::swarm::peer::Peer;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-/// Peers of one torrent that its report lists one by one. When there are more, those that moved least
-/// count together as nobody in particular.
+/// Peers of one torrent that its report lists one by one. When there are more, those that moved
+/// least count together as nobody in particular.
 const MAX_PEERS: usize = 200;
 
 /// What peers gave and took, by address and program: both stay the same when a peer comes again.

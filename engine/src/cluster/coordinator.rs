@@ -43,9 +43,9 @@ pub struct CoordinatorConfig {
     pub first: Rank,
     /// How many peers there are, from `first` on without a gap.
     pub peers: u32,
-    /// How existing files count: `true` for a plan that is to be made so. What stands at a destination
-    /// and differs is repaired, what one rank cannot give or take fails by itself, and the looks of
-    /// trees are kept.
+    /// How existing files count: `true` for a plan that is to be made so. What stands at a
+    /// destination and differs is repaired, what one rank cannot give or take fails by itself, and
+    /// the looks of trees are kept.
     pub placing: bool,
     /// Whether only owners say what a name holds, not what merely stands at destinations.
     pub owners_only: bool,

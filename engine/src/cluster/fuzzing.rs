@@ -1,4 +1,5 @@
-//! Checks of registrations that hold for any input. Fuzz targets and the replay of their corpus call them.
+//! Checks of registrations that hold for any input. Fuzz targets and the replay of their corpus
+//! call them.
 
 use super::order::TrackerMap;
 use super::planner::{OnConflict, PlannedSets, Rules, admit, make_sets};
@@ -7,8 +8,8 @@ use dunlin_base::Rank;
 use dunlin_control::{Control, Register};
 use std::collections::BTreeMap;
 
-/// Any bytes as a control message: a registration makes sets, and the sets a table that holds together;
-/// and who comes late with it is taken in.
+/// Any bytes as a control message: a registration makes sets, and the sets a table that holds
+/// together; and who comes late with it is taken in.
 ///
 /// # Panics
 /// If a property does not hold.

@@ -10,7 +10,7 @@
 //!                                    ─── Open ──────────────────▶
 //!                                    ◀── Opened ─────────────────
 //!                                         Swarm(…): the core's
-//!                                    ─── FinishFile ────────────▶   every piece of a file is written
+//!                                    ─── FinishFile ────────────▶   every piece is written
 //!                                    ◀── FileFinished ───────────
 //!     ◀── SendControl(complete) ─────
 //!     ─── Control(shutdown) ────────▶
@@ -45,8 +45,8 @@ pub enum MemberInput {
     FileFinished { torrent: TorrentId, file: FileIndex },
     /// A file could not be finished.
     FileFailed { torrent: TorrentId, file: FileIndex, error: LocalError },
-    /// A file that [`MemberOutput::Link`] asked for could not be linked or copied from a neighbour: it
-    /// has to be fetched.
+    /// A file that [`MemberOutput::Link`] asked for could not be linked or copied from a neighbour:
+    /// it has to be fetched.
     LinkFailed { torrent: TorrentId, file: FileIndex, error: LocalError },
     /// Folders, links and metadata are as they should be, except for `failed`.
     TreeFinished { failed: Vec<FailedFile> },
@@ -66,8 +66,8 @@ pub enum MemberOutput {
     /// Every piece of this file is written: make it durable and give it its final name, answered by
     /// [`MemberInput::FileFinished`] or [`MemberInput::FileFailed`].
     FinishFile { torrent: TorrentId, file: FileIndex },
-    /// A rank of the same host has this file whole in its folder for wanted files: link or copy it from
-    /// there, answered by [`MemberInput::FileFinished`] or [`MemberInput::LinkFailed`].
+    /// A rank of the same host has this file whole in its folder for wanted files: link or copy it
+    /// from there, answered by [`MemberInput::FileFinished`] or [`MemberInput::LinkFailed`].
     Link { torrent: TorrentId, file: FileIndex, name: String, from: LinkFrom },
     /// Every wanted file is finished or has failed: make links, and set the metadata of folders and
     /// files, answered by [`MemberInput::TreeFinished`].
@@ -80,7 +80,8 @@ pub enum MemberOutput {
 #[allow(missing_docs, reason = "the names and types of fields say what they are")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MemberEvent {
-    /// The start barrier opened: so many `wanted` files are known, and nobody has the `missing` ones.
+    /// The start barrier opened: so many `wanted` files are known, and nobody has the `missing`
+    /// ones.
     Started { wanted: u64, missing: Vec<String> },
     /// A wanted file stands under its final name.
     FileComplete { torrent: TorrentId, file: FileIndex },

@@ -1,10 +1,10 @@
-//! A peer's side of a cluster: registers, looks files up, keeps swarms fresh, reports what is complete.
-//! Drives a [`Session`], which does the rest.
+//! A peer's side of a cluster: registers, looks files up, keeps swarms fresh, reports what is
+//! complete. Drives a [`Session`], which does the rest.
 //!
 //! ```text
 //!   Checked ─▶ register ─▶ (start barrier) ─▶ go
-//!     for each wanted torrent:   lookup ─▶ swarm ─▶ Open ─▶ download ─▶ FinishFile ─▶ file complete
-//!                                             ▲ refresh every N pieces, or at once when starved
+//!     for each wanted torrent:  lookup ─▶ swarm ─▶ Open ─▶ download ─▶ FinishFile ─▶ file complete
+//!                                            ▲ refresh every N pieces, or at once when starved
 //!   nothing left ─▶ all complete ─▶ serve until shutdown
 //! ```
 

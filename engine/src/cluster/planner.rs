@@ -50,8 +50,8 @@ pub enum OnConflict {
 pub struct Rules<'a> {
     /// What happens when owners disagree.
     pub on_conflict: OnConflict,
-    /// Whether what stands in the way is replaced, an owner's copy of a file that it wants included,
-    /// if all owners that do not want the file agree.
+    /// Whether what stands in the way is replaced, an owner's copy of a file that it wants
+    /// included, if all owners that do not want the file agree.
     pub force: bool,
     /// Whether a plan is to be made so: what stands at a destination and differs is repaired, and
     /// whoever lacks space fails alone.

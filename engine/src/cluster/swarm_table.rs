@@ -276,7 +276,8 @@ impl SwarmTable {
         torrents.filter(|(_, torrent)| has(torrent)).map(|(id, _)| id).collect()
     }
 
-    /// Everybody who takes part in a torrent, or has something of it, and whether that is all of it.
+    /// Everybody who takes part in a torrent, or has something of it, and whether that is all of
+    /// it.
     pub fn holders(&self, torrent: TorrentId) -> impl Iterator<Item = (Rank, bool)> + '_ {
         let records = self.torrent(torrent).into_iter().flat_map(|torrent| &torrent.records);
         records.map(|(rank, record)| (*rank, matches!(record.have, Have::All)))

@@ -1,13 +1,13 @@
-//! Who is banned, and until when. A peer of the internet is banned by its source, for a while, and so
-//! many are remembered; a rank of a cluster that lied is banned for the rest of the run.
+//! Who is banned, and until when. A peer of the internet is banned by its source, for a while, and
+//! so many are remembered; a rank of a cluster that lied is banned for the rest of the run.
 
 use crate::swarm::address::ban_key;
 use dunlin_base::{Endpoint, Time};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A source of the internet is banned for so long: addresses get other owners, and who is found lying
-/// again is banned again.
+/// A source of the internet is banned for so long: addresses get other owners, and who is found
+/// lying again is banned again.
 const LIFETIME: Duration = Duration::from_secs(3600);
 /// Sources of the internet that are banned at a time; with more, whoever is free first is free now.
 pub(crate) const MAX_BANS: usize = 1000;

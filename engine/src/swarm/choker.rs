@@ -1,5 +1,5 @@
-//! Whom to serve (BEP 3, "choking"; practice of the field). A pure function over a list of peers: it
-//! knows no connection and keeps no state but the round and who has the optimistic slot.
+//! Whom to serve (BEP 3, "choking"; practice of the field). A pure function over a list of peers:
+//! it knows no connection and keeps no state but the round and who has the optimistic slot.
 
 use dunlin_base::{ConnId, Rate, Rng};
 use std::collections::BTreeMap;
@@ -21,11 +21,11 @@ pub const SEED_QUANTUM_PIECES: u64 = 20;
 /// … or, on the internet, until it had it for so many rounds (practice: a minute).
 pub(crate) const SEED_QUANTUM_ROUNDS: u64 = 6;
 
-/// Slots that a seed has besides for peers that have taken nothing yet, one a source: whoever lets them
-/// pass costs nothing, and keeps nobody waiting who does take.
+/// Slots that a seed has besides for peers that have taken nothing yet, one a source: whoever lets
+/// them pass costs nothing, and keeps nobody waiting who does take.
 pub(crate) const TRIALS: usize = 16;
-/// Slots on the internet besides for peers that take far less than they could have: they cost little, and
-/// a slot that they held would stand idle while others wait.
+/// Slots on the internet besides for peers that take far less than they could have: they cost
+/// little, and a slot that they held would stand idle while others wait.
 pub(crate) const SLOW_SLOTS: usize = 16;
 
 /// A peer as the choker sees it.
@@ -35,8 +35,8 @@ pub struct Candidate {
     pub conn: ConnId,
     /// Who counts as one with it: its address on the internet, nobody in a cluster.
     pub source: Option<IpAddr>,
-    /// How many slots in a row it has let pass without taking anything; not 0 in its present slot if it
-    /// takes nothing now.
+    /// How many slots in a row it has let pass without taking anything; not 0 in its present slot
+    /// if it takes nothing now.
     pub wasted: u32,
     /// Whether it has taken or asked for anything in its present or last slot.
     pub takes_part: bool,
@@ -74,8 +74,8 @@ impl Choker {
         self.round
     }
 
-    /// One round: the connections that are unchoked from now on. All others are choked. `slots` is how
-    /// many may be served, the optimistic one included; at least one.
+    /// One round: the connections that are unchoked from now on. All others are choked. `slots` is
+    /// how many may be served, the optimistic one included; at least one.
     pub fn rechoke(
         &mut self,
         kind: ChokerKind,
@@ -92,8 +92,9 @@ impl Choker {
         let turns = turns(peers);
         let turn = |peer: &Candidate| turns.get(&peer.conn).copied().unwrap_or_default();
         if seeding {
-            // Who has shown that it takes comes before who may not, for which there are slots on trial;
-            // and whoever has a slot keeps it for its quantum, and then comes after those who wait.
+            // Who has shown that it takes comes before who may not, for which there are slots on
+            // trial; and whoever has a slot keeps it for its quantum, and then comes after those
+            // who wait.
             ranked.retain(|peer| !peer.slow);
             ranked.sort_by_key(|peer| {
                 let order = (!peer.takes_part, !peer.keeps_slot(), peer.had_its_time);
@@ -191,8 +192,9 @@ impl Candidate {
     }
 }
 
-/// Whose turn is next, the least first: who let fewer slots pass, then who is the first of its source,
-/// then who waits longest. So a source that sends many peers gets no more than one that sends one.
+/// Whose turn is next, the least first: who let fewer slots pass, then who is the first of its
+/// source, then who waits longest. So a source that sends many peers gets no more than one that
+/// sends one.
 type Turn = (u32, u32, u64, ConnId);
 
 fn turns(peers: &[Candidate]) -> BTreeMap<ConnId, Turn> {

@@ -1,5 +1,5 @@
-//! What a session is given once by whoever drives it: plain values. The core never asks which world it
-//! runs in; what differs between worlds is one of these.
+//! What a session is given once by whoever drives it: plain values. The core never asks which world
+//! it runs in; what differs between worlds is one of these.
 
 use crate::config::ChokerKind;
 use crate::swarm::choker::SLOTS;
@@ -37,8 +37,8 @@ pub enum RejectRule {
     /// Until the tracker's next answer.
     #[default]
     UntilRefresh,
-    /// Until its next unchoke or the next round of our choker. A reject that comes with a choke is about
-    /// the choke (BEP 6) and is not remembered.
+    /// Until its next unchoke or the next round of our choker. A reject that comes with a choke is
+    /// about the choke (BEP 6) and is not remembered.
     UntilUnchoked,
 }
 
@@ -49,8 +49,8 @@ pub struct UploadRules {
     pub slots: usize,
     /// Blocks on their way to one peer; at least 1.
     pub window: usize,
-    /// Whether slots move on by time as well, and peers that take far less than others have slots of
-    /// their own (practice of the internet).
+    /// Whether slots move on by time as well, and peers that take far less than others have slots
+    /// of their own (practice of the internet).
     pub rotates: bool,
 }
 
@@ -71,7 +71,8 @@ pub struct PeerRules {
     pub rejects: RejectRule,
     /// Whether messages that change nothing are counted, and too many of them end the connection.
     pub counts_idle_messages: bool,
-    /// Whether a block that was never asked for ends the connection at once. Programs in use send a few.
+    /// Whether a block that was never asked for ends the connection at once. Programs in use send a
+    /// few.
     pub strict: bool,
 }
 
@@ -100,8 +101,8 @@ pub struct SwarmConfig {
     pub haves: HaveRule,
     /// Whether we serve anybody.
     pub shares: bool,
-    /// Whether a seed offers pieces one by one instead of announcing them (BEP 16, by BEP 6's suggest), and
-    /// what peers suggest is something that they have.
+    /// Whether a seed offers pieces one by one instead of announcing them (BEP 16, by BEP 6's
+    /// suggest), and what peers suggest is something that they have.
     pub superseeds: bool,
     /// Upload slots of each torrent.
     pub uploads: UploadRules,
@@ -112,8 +113,9 @@ pub struct SwarmConfig {
 }
 
 impl SwarmConfig {
-    /// Whether a peer that sent wrong data is still served. Cooperating ranks are: the cause is a bad disk
-    /// or bad memory, and its owner wants right files like everybody else. Strangers are shut out.
+    /// Whether a peer that sent wrong data is still served. Cooperating ranks are: the cause is a
+    /// bad disk or bad memory, and its owner wants right files like everybody else. Strangers are
+    /// shut out.
     #[must_use]
     pub fn serves_banned(&self) -> bool {
         self.choker == ChokerKind::Cooperative

@@ -66,15 +66,15 @@ impl SessionContext {
         self.out.push_back(SwarmOutput::Send { conn, message });
     }
 
-    /// Whether a torrent with the limits `own` may ask for a block now; otherwise there is a wake-up for
-    /// when it may.
+    /// Whether a torrent with the limits `own` may ask for a block now; otherwise there is a
+    /// wake-up for when it may.
     pub(crate) fn may_take(&mut self, own: &mut RateLimits, now: Time) -> bool {
         let passes = both_pass(&mut own.down, &mut self.rates.down, now);
         self.or_wake(passes)
     }
 
-    /// Whether a torrent with the limits `own` may give a block now; otherwise there is a wake-up for when
-    /// it may.
+    /// Whether a torrent with the limits `own` may give a block now; otherwise there is a wake-up
+    /// for when it may.
     pub(crate) fn may_give(&mut self, own: &mut RateLimits, now: Time) -> bool {
         let passes = both_pass(&mut own.up, &mut self.rates.up, now);
         self.or_wake(passes)
@@ -108,8 +108,8 @@ impl SessionContext {
         self.rates.up.take(bytes);
     }
 
-    /// A block that was to be given is not: a peer that takes its requests back must not use up what others
-    /// may have.
+    /// A block that was to be given is not: a peer that takes its requests back must not use up
+    /// what others may have.
     pub(crate) fn not_given(&mut self, own: &mut RateLimits, bytes: u32) {
         own.up.give_back(bytes);
         self.rates.up.give_back(bytes);

@@ -1,5 +1,5 @@
-//! The core's part of the contract: connections, memory, blocks and pieces. Both drivers pass it on,
-//! with what is their own around it.
+//! The core's part of the contract: connections, memory, blocks and pieces. Both drivers pass it
+//! on, with what is their own around it.
 
 use dunlin_base::{BlockRef, ConnId, Endpoint, PieceKey, TorrentId};
 use dunlin_wire::{Handshake, Message};
@@ -68,21 +68,22 @@ pub enum SwarmOutput {
     SendHandshake { conn: ConnId, handshake: Handshake },
     /// Send a message. Never `piece`: that is [`SwarmOutput::Serve`].
     Send { conn: ConnId, message: Message },
-    /// Reserve memory for a piece, answered by [`SwarmInput::Reserved`] or [`SwarmInput::NoMemory`].
-    /// If it is `streamed`, it is too large for the budget: it is hashed in order as blocks arrive and
-    /// written block by block, and the reservation covers only the window.
+    /// Reserve memory for a piece, answered by [`SwarmInput::Reserved`] or
+    /// [`SwarmInput::NoMemory`]. If it is `streamed`, it is too large for the budget: it is hashed
+    /// in order as blocks arrive and written block by block, and the reservation covers only the
+    /// window.
     Reserve { key: PieceKey, bytes: u32, streamed: bool },
     /// Give back the memory of a piece, and drop what it holds.
     Release(PieceKey),
-    /// Move the blocks that a reserved piece holds to its part file and give the memory back. When the
-    /// piece is reserved again they are there again.
+    /// Move the blocks that a reserved piece holds to its part file and give the memory back. When
+    /// the piece is reserved again they are there again.
     Spill(PieceKey),
     /// The parked block is wanted: put it into its piece.
     Keep { conn: ConnId, block: BlockRef },
     /// The parked block is not wanted.
     Drop { conn: ConnId, block: BlockRef },
-    /// Hash this piece, whose blocks are all kept, answered by [`SwarmInput::PieceHashed`]. From now
-    /// until the release its buffer is frozen.
+    /// Hash this piece, whose blocks are all kept, answered by [`SwarmInput::PieceHashed`]. From
+    /// now until the release its buffer is frozen.
     Hash(PieceKey),
     /// Digest the blocks of this piece, answered by [`SwarmInput::BlockDigests`].
     Digest(PieceKey),

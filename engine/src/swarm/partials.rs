@@ -1,11 +1,12 @@
-//! Pieces that were started and are not yet ours: which of their blocks are open, asked for and held.
+//! Pieces that were started and are not yet ours: which of their blocks are open, asked for and
+//! held.
 //!
 //! ```text
-//!              Reserved                 all held           matches            PieceWritten
-//!   Reserving ──────────▶ Active ────────────────▶ Hashing ────────▶ Storing ─────────────▶ gone: ours
-//!       │  NoMemory         │ ▲                       │ no match, several senders
-//!       ▼                   ▼ │ Reserved              ▼
-//!     gone: open again    Spilled                  Failed (its blocks are digested) ──────▶ gone: open again
+//!             Reserved            all held            matches           PieceWritten
+//!   Reserving ────────▶ Active ──────────▶ Hashing ─────────▶ Storing ──────────────▶ gone: ours
+//!       │ NoMemory       │ ▲                  │ no match, several senders
+//!       ▼                ▼ │ Reserved         ▼
+//!     gone: open again  Spilled             Failed (its blocks are digested) ──▶ gone: open again
 //! ```
 //!
 //! A piece that is taken back while it is `Reserving` is `Abandoned` until the world has answered.

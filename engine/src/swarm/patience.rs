@@ -1,10 +1,11 @@
-//! How many messages that change nothing one peer may still send: a budget that comes back with time.
+//! How many messages that change nothing one peer may still send: a budget that comes back with
+//! time.
 
 use dunlin_base::Time;
 use std::time::Duration;
 
-/// Messages that change nothing which one peer may send at once: a choke and the requests that cross
-/// it, the cancels of an endgame, the metadata of the largest torrent.
+/// Messages that change nothing which one peer may send at once: a choke and the requests that
+/// cross it, the cancels of an endgame, the metadata of the largest torrent.
 const MAX_IDLE_MESSAGES: u32 = 4000;
 /// Those that it may send each second besides, for as long as it likes.
 const IDLE_MESSAGES_PER_SECOND: u32 = 200;

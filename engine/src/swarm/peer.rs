@@ -23,12 +23,12 @@ use std::collections::VecDeque;
 /// Requests that a peer may queue with us before we reject, and that we queue with a peer (BEP 10,
 /// `reqq`; our own rule: 500).
 pub const MAX_QUEUED: usize = 500;
-/// Blocks on their way to one destination: one travels while the next is read, and a slow destination
-/// never holds what a fast one needs.
+/// Blocks on their way to one destination: one travels while the next is read, and a slow
+/// destination never holds what a fast one needs.
 pub const UPLOAD_WINDOW: usize = 2;
-/// Messages of one connection that are wrong where they come and harm nobody, before we hang up (our own
-/// rule). Programs in use send a few of them: answers to requests that were taken back, messages of
-/// extensions in a form of their own. More are a peer that has lost its place.
+/// Messages of one connection that are wrong where they come and harm nobody, before we hang up
+/// (our own rule). Programs in use send a few of them: answers to requests that were taken back,
+/// messages of extensions in a form of their own. More are a peer that has lost its place.
 pub const MAX_STRANGE: u32 = 50;
 
 /// What a peer has.
@@ -129,8 +129,8 @@ pub struct Peer {
     pub asks: VecDeque<Ask>,
     /// Messages that were wrong and harmed nobody.
     pub strange: u8,
-    /// Requests that were taken back without a word, so that their blocks may still come (BEP 3: a choke
-    /// without the fast extension).
+    /// Requests that were taken back without a word, so that their blocks may still come (BEP 3: a
+    /// choke without the fast extension).
     pub forgotten: u32,
     /// Its requests that wait.
     pub queue: VecDeque<BlockRef>,
@@ -169,7 +169,8 @@ pub struct UploadSlot {
     pub given_before: u64,
     /// How often the peer had a slot and took nothing, since it last took anything.
     pub unused: u32,
-    /// Whether the peer took far less than it could have when the choker last looked at a slot of it.
+    /// Whether the peer took far less than it could have when the choker last looked at a slot of
+    /// it.
     pub slow: Option<bool>,
 }
 
@@ -287,8 +288,9 @@ impl Peer {
         self.window.room() > 0 && self.asks.len() < self.queue_limit as usize
     }
 
-    /// Takes the request for exactly this block off the list: the one that stands, if there is one that
-    /// was cancelled, too. A peer that is asked again for what it is sending already sends it once.
+    /// Takes the request for exactly this block off the list: the one that stands, if there is one
+    /// that was cancelled, too. A peer that is asked again for what it is sending already sends it
+    /// once.
     pub fn take_ask(&mut self, block: BlockRef) -> Option<Ask> {
         self.take(block, |state| state != AskState::Cancelled)
     }

@@ -1,5 +1,5 @@
-//! Peers that are known for a torrent, connected or not: what the tracker reports of them, what they
-//! refused, and when they may be dialled again.
+//! Peers that are known for a torrent, connected or not: what the tracker reports of them, what
+//! they refused, and when they may be dialled again.
 
 use crate::swarm::sources::SourceView;
 use dunlin_base::{Bitfield, ConnId, Endpoint, PieceIndex, Rate, Time};
@@ -31,8 +31,9 @@ pub struct KnownPeer {
 }
 
 impl KnownPeer {
-    /// The peer as the choice of a source sees it, in a swarm of `members`. Everybody receives the same
-    /// loads and turns to the same source: so what we asked of it since counts for all of them.
+    /// The peer as the choice of a source sees it, in a swarm of `members`. Everybody receives the
+    /// same loads and turns to the same source: so what we asked of it since counts for all of
+    /// them.
     #[must_use]
     pub fn source(&self, members: u64, in_flight: u64, rate: Rate) -> SourceView {
         SourceView {
@@ -54,10 +55,10 @@ pub struct PeerList {
 }
 
 impl PeerList {
-    /// Takes the tracker's answer: the order and the loads are news, and what was refused may be asked
-    /// for again. Peers the tracker no longer names stay while they are connected. `changed` receives
-    /// what the tracker reported of a peer before and reports now (map `pieces`); `under_way` returns how many
-    /// pieces are asked of a peer right now.
+    /// Takes the tracker's answer: the order and the loads are news, and what was refused may be
+    /// asked for again. Peers the tracker no longer names stay while they are connected. `changed`
+    /// receives what the tracker reported of a peer before and reports now (map `pieces`);
+    /// `under_way` returns how many pieces are asked of a peer right now.
     pub fn refresh(
         &mut self,
         own: Endpoint,

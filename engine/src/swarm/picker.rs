@@ -1,5 +1,5 @@
-//! Which piece next. Counts how many peers have each piece and keeps the pieces that may be started in
-//! the order in which they should be. Knows nothing of peers, blocks or time.
+//! Which piece next. Counts how many peers have each piece and keeps the pieces that may be started
+//! in the order in which they should be. Knows nothing of peers, blocks or time.
 //!
 //! Rarest first keeps the open pieces in one list, sorted into buckets of equal availability:
 //!
@@ -8,14 +8,15 @@
 //!   bounds    0       3   4         8      bounds[a] = where the bucket of availability a begins
 //! ```
 //!
-//! A HAVE moves one piece over one border: two swaps, however many pieces there are. Opening or closing
-//! a piece costs one swap a bucket, so at most one a peer. Seeds are a counter and move nothing.
+//! A HAVE moves one piece over one border: two swaps, however many pieces there are. Opening or
+//! closing a piece costs one swap a bucket, so at most one a peer. Seeds are a counter and move
+//! nothing.
 
 use crate::config::PieceOrder;
 use dunlin_base::{Bitfield, PieceIndex, Rng};
 
-/// Pieces to complete before rarest first begins: a first piece that many peers have comes sooner, and
-/// then there is something to share (practice of the field: four).
+/// Pieces to complete before rarest first begins: a first piece that many peers have comes sooner,
+/// and then there is something to share (practice of the field: four).
 pub const RANDOM_FIRST_PIECES: u32 = 4;
 
 const NOT_OPEN: u32 = u32::MAX;
@@ -39,8 +40,8 @@ pub struct Picker {
 }
 
 impl Picker {
-    /// A picker for `pieces` pieces of which none is open. The order within a bucket, and the order of
-    /// [`PieceOrder::Random`], comes from `rng`.
+    /// A picker for `pieces` pieces of which none is open. The order within a bucket, and the order
+    /// of [`PieceOrder::Random`], comes from `rng`.
     #[must_use]
     pub fn new(order: PieceOrder, pieces: u32) -> Picker {
         Picker {

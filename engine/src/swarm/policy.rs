@@ -1,8 +1,9 @@
-//! Another way to ask for blocks than the core's own, brought by a driver: the interface of policies that
-//! are studied. The hot path of [`super::torrent`] knows none of them.
+//! Another way to ask for blocks than the core's own, brought by a driver: the interface of
+//! policies that are studied. The hot path of [`super::torrent`] knows none of them.
 //!
-//! A policy reads pieces and peers through a [`SwarmView`] and acts through [`RequestActions`]. It owns
-//! nothing of the torrent, so that whatever keeps pieces and peers can be driven by the same policy.
+//! A policy reads pieces and peers through a [`SwarmView`] and acts through [`RequestActions`]. It
+//! owns nothing of the torrent, so that whatever keeps pieces and peers can be driven by the same
+//! policy.
 
 use crate::swarm::bans::Bans;
 use crate::swarm::config::SwarmConfig;
@@ -16,8 +17,8 @@ use std::fmt::Debug;
 
 /// Which block to ask of whom, and when.
 pub(crate) trait RequestPolicy: Debug + Send {
-    /// Asks for whatever may be asked for now. Called after everything that may have changed it, but not
-    /// when a piece is written: then the driver calls [`super::torrent::Torrent::fill`].
+    /// Asks for whatever may be asked for now. Called after everything that may have changed it,
+    /// but not when a piece is written: then the driver calls [`super::torrent::Torrent::fill`].
     fn fill(&mut self, swarm: &mut dyn RequestActions, now: Time);
 
     /// A request for this piece was refused, or is late.

@@ -12,8 +12,8 @@ use dunlin_base::{Bitfield, InfoHash, PeerId, Rng, Time, TorrentId};
 use dunlin_metainfo::Geometry;
 use dunlin_wire::Reserved;
 
-/// A session of so many torrents of so many pieces: all of each is here, and nobody is connected. They
-/// share one layout of files.
+/// A session of so many torrents of so many pieces: all of each is here, and nobody is connected.
+/// They share one layout of files.
 #[must_use]
 pub fn idle_session(torrents: u32, pieces: u32) -> Session {
     const LENGTH: u32 = 1 << 18;

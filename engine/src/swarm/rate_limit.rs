@@ -1,13 +1,14 @@
-//! Limits of rate: a bucket of credit that fills with time. What is let through may put it into debt by
-//! one block; then nothing passes until it has paid. So the average is right to the byte, however large
-//! a block is beside the rate, and a burst is never longer than a tenth of a second.
+//! Limits of rate: a bucket of credit that fills with time. What is let through may put it into
+//! debt by one block; then nothing passes until it has paid. So the average is right to the byte,
+//! however large a block is beside the rate, and a burst is never longer than a tenth of a second.
 
 use dunlin_base::{Rate, Time};
 use std::time::Duration;
 
 /// The longest burst: what a bucket holds when nothing was let through for a while.
 const BURST: Duration = Duration::from_millis(100);
-/// An empty bucket opens again with so much in it, so that a fast limit wakes nobody for every block.
+/// An empty bucket opens again with so much in it, so that a fast limit wakes nobody for every
+/// block.
 const REOPEN: Duration = Duration::from_millis(25);
 /// Nanoseconds of a second: credit is counted in billionths of a byte, so that no time is lost.
 const NANOS: i128 = 1_000_000_000;

@@ -1,6 +1,6 @@
 //! How much to ask of one peer, and until when. The window follows bandwidth × delay instead of a
-//! constant: it doubles every round trip until the rate stops growing, and then stays at twice what the
-//! path holds plus a little queue.
+//! constant: it doubles every round trip until the rate stops growing, and then stays at twice what
+//! the path holds plus a little queue.
 
 use dunlin_base::{Rate, RateMeter, Time};
 use std::time::Duration;
@@ -11,8 +11,8 @@ const INITIAL_BLOCKS: u64 = 4;
 const MIN_BLOCKS: u64 = 2;
 /// Queue at the source that rides out its pauses (scheduling, a disk read).
 const QUEUE: Duration = Duration::from_millis(20);
-/// The same at a stranger: it may send in turns of half a second, or hold a block back until the header
-/// before it is acknowledged …
+/// The same at a stranger: it may send in turns of half a second, or hold a block back until the
+/// header before it is acknowledged …
 const STRANGERS_QUEUE: Duration = Duration::from_secs(1);
 /// … in bytes at most: whoever is fast has short pauses.
 const STRANGERS_BYTES: u64 = 512 << 10;
@@ -81,8 +81,8 @@ impl Window {
         }
     }
 
-    /// For a peer that serves many others, in turns of its own: no request is late before `patience` is
-    /// over, and the queue rides out longer pauses.
+    /// For a peer that serves many others, in turns of its own: no request is late before
+    /// `patience` is over, and the queue rides out longer pauses.
     #[must_use]
     pub fn for_stranger(mut self, patience: Duration) -> Window {
         self.patience = nanos(patience);
@@ -152,9 +152,9 @@ impl Window {
         }
     }
 
-    /// The shortest delay. When it is old the window is made small until a request that was made since
-    /// is answered: otherwise our own queue would be taken for the path, and the window would grow on
-    /// itself.
+    /// The shortest delay. When it is old the window is made small until a request that was made
+    /// since is answered: otherwise our own queue would be taken for the path, and the window would
+    /// grow on itself.
     fn measure_delay(&mut self, now: Time, asked_at: Time, delay: Duration) {
         if self.probing.is_some_and(|since| asked_at >= since) {
             self.probing = None;
@@ -227,8 +227,8 @@ impl Window {
         self.min_delay = u64::MAX;
     }
 
-    /// When a request that is made now is late: eight times what it should take, four seconds at the
-    /// least, or what was chosen instead. What is already in flight comes first.
+    /// When a request that is made now is late: eight times what it should take, four seconds at
+    /// the least, or what was chosen instead. What is already in flight comes first.
     #[must_use]
     pub fn deadline(&mut self, now: Time) -> Time {
         let rate = self.meter.rate(now);
@@ -242,7 +242,8 @@ impl Window {
 mod tests {
     use super::*;
 
-    /// A path of `rate` bytes/s and `delay`: keeps the window full for `blocks` blocks and returns it.
+    /// A path of `rate` bytes/s and `delay`: keeps the window full for `blocks` blocks and returns
+    /// it.
     fn run(rate: u64, delay: Duration, blocks: u64) -> Window {
         let block = 16384;
         let mut window = Window::new(block, 1 << 30);
@@ -277,8 +278,8 @@ mod tests {
         }
     }
 
-    /// Blocks that come in a minute from a source that answers one request at once and 8 more half a
-    /// second later, and so on.
+    /// Blocks that come in a minute from a source that answers one request at once and 8 more half
+    /// a second later, and so on.
     fn from_a_source_in_turns(mut window: Window) -> usize {
         let (block, mut now) = (16384, Time::ZERO);
         let mut queue = std::collections::VecDeque::new();

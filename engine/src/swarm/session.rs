@@ -1,5 +1,5 @@
-//! Routes inputs to torrents; decides only which connections are let in. One session is one peer: all its
-//! torrents, all its connections.
+//! Routes inputs to torrents; decides only which connections are let in. One session is one peer:
+//! all its torrents, all its connections.
 
 mod connections;
 mod inputs;
@@ -90,7 +90,8 @@ impl Session {
         self.torrents.insert(torrent.id, Box::new(torrent));
     }
 
-    /// Forgets a torrent whose connections are closed. What its dials come to concerns nobody any more.
+    /// Forgets a torrent whose connections are closed. What its dials come to concerns nobody any
+    /// more.
     pub(crate) fn end_torrent(&mut self, id: TorrentId) {
         if let Some(mut torrent) = self.torrents.remove(&id) {
             torrent.connections.forget_dials(&mut self.context.dialling);
@@ -246,8 +247,8 @@ impl Session {
 
     /// The memory for a piece is there.
     pub fn reserved(&mut self, now: Time, id: TorrentId, piece: PieceIndex) {
-        // A session that gets memory no longer stands in the queue for more: what was refused before must
-        // be asked for again, or nobody would ever call us.
+        // A session that gets memory no longer stands in the queue for more: what was refused
+        // before must be asked for again, or nobody would ever call us.
         let waited = std::mem::take(&mut self.context.out_of_memory);
         let known = self.with(now, id, |torrent, context| torrent.reserved(context, now, piece));
         if known.is_none() {

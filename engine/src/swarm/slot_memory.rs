@@ -1,5 +1,6 @@
-//! What peers of one source made of their upload slots: it counts for the next peers of that source, which
-//! could otherwise begin anew with each connection. Ranks have no source and are not remembered.
+//! What peers of one source made of their upload slots: it counts for the next peers of that
+//! source, which could otherwise begin anew with each connection. Ranks have no source and are not
+//! remembered.
 
 use crate::swarm::address::source_of;
 use dunlin_base::{Endpoint, Time};
@@ -7,11 +8,11 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// Sources of which anything is remembered, in each table; with more, the one that did the least lately is
-/// forgotten.
+/// Sources of which anything is remembered, in each table; with more, the one that did the least
+/// lately is forgotten.
 pub(crate) const MAX_REMEMBERED: usize = 1000;
-/// What peers of a source made of their slots counts for so long for others of it: they may be people
-/// behind one address.
+/// What peers of a source made of their slots counts for so long for others of it: they may be
+/// people behind one address.
 const MEMORY: Duration = Duration::from_secs(600);
 
 /// Makes room for one more source: the one that did the least lately is forgotten.

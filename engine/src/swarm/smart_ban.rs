@@ -30,8 +30,8 @@ impl SmartBan {
         self.failed.contains_key(&piece)
     }
 
-    /// A copy failed: `blocks` says who gave each block and its digest. Returns senders who gave two
-    /// different contents for one block: nobody needs a good copy to know that they lie.
+    /// A copy failed: `blocks` says who gave each block and its digest. Returns senders who gave
+    /// two different contents for one block: nobody needs a good copy to know that they lie.
     pub fn failed(
         &mut self,
         piece: PieceIndex,
@@ -61,8 +61,8 @@ impl SmartBan {
         liars
     }
 
-    /// A copy matched its hash: `digests` are those of its blocks, in order. Returns everyone who gave
-    /// something else before.
+    /// A copy matched its hash: `digests` are those of its blocks, in order. Returns everyone who
+    /// gave something else before.
     pub fn convict(&mut self, piece: PieceIndex, digests: &[u64]) -> BTreeSet<Endpoint> {
         self.failed
             .remove(&piece)

@@ -1,7 +1,7 @@
 //! From whom. A pure choice over the sources that could give a piece now.
 //!
-//! A policy is a file of its own below this one, and a line of [`source_policies`]: the command line, its help
-//! and the pages take its name and its summary from there.
+//! A policy is a file of its own below this one, and a line of [`source_policies`]: the command
+//! line, its help and the pages take its name and its summary from there.
 
 use dunlin_base::{Rate, Rng};
 use std::cmp::Ordering;
@@ -52,14 +52,14 @@ pub struct SourcePolicy {
     pub name: &'static str,
     /// Whom it chooses: the rest of the sentence that its name begins, for the help.
     pub summary: &'static str,
-    /// Whether it states exactly whose turn it is. A piece then waits for that source, although others could
-    /// give it at once.
+    /// Whether it states exactly whose turn it is. A piece then waits for that source, although
+    /// others could give it at once.
     pub is_strict: bool,
     /// Whether it reads [`SourceView::load`]. The tracker then asks members for their loads.
     pub needs_loads: bool,
-    /// Chooses one of the sources, of which there is at least one; returns its index, or `None` if none of
-    /// them is to be asked now. The second argument is the place of the one that was chosen last. All that
-    /// is random comes from the generator: equal seeds choose alike.
+    /// Chooses one of the sources, of which there is at least one; returns its index, or `None` if
+    /// none of them is to be asked now. The second argument is the place of the one that was chosen
+    /// last. All that is random comes from the generator: equal seeds choose alike.
     pub choose: fn(&[SourceView], Option<u32>, &mut Rng) -> Option<usize>,
 }
 
@@ -98,8 +98,8 @@ impl SourceOrder {
         self.0.needs_loads
     }
 
-    /// Chooses one of `sources`; returns its index, or `None` if there is none. `last` is the place of the
-    /// one that was chosen last: round robin takes the next in the tracker's order.
+    /// Chooses one of `sources`; returns its index, or `None` if there is none. `last` is the place
+    /// of the one that was chosen last: round robin takes the next in the tracker's order.
     pub fn choose(self, sources: &[SourceView], last: Option<u32>, rng: &mut Rng) -> Option<usize> {
         if sources.is_empty() { None } else { (self.0.choose)(sources, last, rng) }
     }

@@ -1,5 +1,5 @@
-//! All the reasons to wake up, on one page: one slot a reason, each the earliest time it may be due. A
-//! slot may be early (the work then finds nothing to do and sets it again), never late.
+//! All the reasons to wake up, on one page: one slot a reason, each the earliest time it may be
+//! due. A slot may be early (the work then finds nothing to do and sets it again), never late.
 
 use crate::wake::{Reason, Wake};
 use dunlin_base::Time;

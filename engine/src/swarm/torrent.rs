@@ -13,7 +13,8 @@
 //! What takes several of them is here, by what happens:
 //!
 //! - `connect`: handshakes, bitfields and HAVEs, the end of a connection;
-//! - `fill`: which block to ask of whom, many requests in flight (`policy`: by the policy of a driver);
+//! - `fill`: which block to ask of whom, many requests in flight (`policy`: by the policy of a
+//!   driver);
 //! - `blocks`: blocks that arrive, are refused or are late;
 //! - `verify`: hashing, blame, writing;
 //! - `serve`: requests of others, rounds of the choker;
@@ -122,8 +123,8 @@ impl Torrent {
         self.fill_from(context, now, None);
     }
 
-    /// The same, where only `only` has become able to give more than before: a HAVE or a block must not
-    /// cost a look at every peer.
+    /// The same, where only `only` has become able to give more than before: a HAVE or a block must
+    /// not cost a look at every peer.
     pub(crate) fn fill_from(
         &mut self,
         context: &mut SessionContext,
@@ -156,8 +157,8 @@ impl Torrent {
         }
     }
 
-    /// Takes the tracker's answer: members in its order with their loads, and who has what, if it names
-    /// that. `own` is who we are among them.
+    /// Takes the tracker's answer: members in its order with their loads, and who has what, if it
+    /// names that. `own` is who we are among them.
     pub(crate) fn refreshed(
         &mut self,
         context: &mut SessionContext,
@@ -216,8 +217,8 @@ impl Torrent {
         self.fill(context, now);
     }
 
-    /// Takes a started piece back: what it holds is dropped, what was asked for is cancelled. The piece
-    /// is open again.
+    /// Takes a started piece back: what it holds is dropped, what was asked for is cancelled. The
+    /// piece is open again.
     pub(crate) fn drop_partial(&mut self, context: &mut SessionContext, piece: PieceIndex) {
         let Some(partial) = self.downloads.partials.get(piece) else { return };
         if matches!(partial.stage, Stage::Storing { .. }) {
@@ -327,8 +328,8 @@ impl Torrent {
         }
     }
 
-    /// Brings everything to an end that is under way: nobody is connected, nothing is asked for, what
-    /// is half here goes to its part file.
+    /// Brings everything to an end that is under way: nobody is connected, nothing is asked for,
+    /// what is half here goes to its part file.
     pub(crate) fn halt(&mut self, context: &mut SessionContext, now: Time, reason: HangUpReason) {
         self.lifecycle.halt();
         self.hang_up_all(context, now, reason);
@@ -342,8 +343,8 @@ impl Torrent {
         self.fill(context, now);
     }
 
-    /// A peer was caught lying: nothing is asked of it any more. On the internet `remote` stands for
-    /// every port of its address ([`ban_key`]).
+    /// A peer was caught lying: nothing is asked of it any more. On the internet `remote` stands
+    /// for every port of its address ([`ban_key`]).
     pub(crate) fn ban(&mut self, context: &mut SessionContext, now: Time, remote: Endpoint) {
         let theirs = |(_, peer): &(&ConnId, &Peer)| ban_key(peer.remote) == remote;
         let conns: Vec<ConnId> =

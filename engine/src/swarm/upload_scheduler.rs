@@ -1,6 +1,7 @@
-//! Whom to offer something next, and how much may be on offer at a time: a seed that offers to everybody
-//! at once gives everybody everything late. Destinations have their turns one after another; one that is
-//! slow to take what it was offered soon keeps nobody back but itself. Knows no pieces and no torrents.
+//! Whom to offer something next, and how much may be on offer at a time: a seed that offers to
+//! everybody at once gives everybody everything late. Destinations have their turns one after
+//! another; one that is slow to take what it was offered soon keeps nobody back but itself. Knows
+//! no pieces and no torrents.
 //!
 //! ```text
 //!   waiting ─▶ [ r4 r7 r2 … ] ─ turn ─▶ offers (few at a time, few a destination) ─▶ gone
@@ -12,14 +13,14 @@ use dunlin_base::{Endpoint, Time};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-/// Offers to one destination at a time, at first: one is sent while the requests for the next are on
-/// their way, and one more for whoever is scheduled late.
+/// Offers to one destination at a time, at first: one is sent while the requests for the next are
+/// on their way, and one more for whoever is scheduled late.
 const AHEAD: u32 = 3;
-/// Offers to all destinations together, at first: enough to fill the uplink, few enough that the first of
-/// them are soon passed on.
+/// Offers to all destinations together, at first: enough to fill the uplink, few enough that the
+/// first of them are soon passed on.
 const ALL_AHEAD: u32 = 64;
-/// Where everything was taken before more could be offered, twice as many may be, up to so many: small
-/// pieces take less time than a round trip.
+/// Where everything was taken before more could be offered, twice as many may be, up to so many:
+/// small pieces take less time than a round trip.
 const MAX_AHEAD: u32 = 1024;
 /// An offer that takes so many times what offers take keeps nobody else back.
 const LAG: u32 = 4;
@@ -90,7 +91,8 @@ impl UploadScheduler {
         Some(remote)
     }
 
-    /// When there may be a turn though nothing happens: somebody waits, and what keeps it back is late.
+    /// When there may be a turn though nothing happens: somebody waits, and what keeps it back is
+    /// late.
     #[must_use]
     pub fn next(&self, now: Time) -> Option<Time> {
         let waits = !self.waiting.is_empty();

@@ -1,5 +1,5 @@
-//! Checks of a public tracker that hold for any input. Fuzz targets and the replay of their corpus call
-//! them.
+//! Checks of a public tracker that hold for any input. Fuzz targets and the replay of their corpus
+//! call them.
 
 use super::access::HashList;
 use super::shard::{Announce, Room, Shard};
@@ -8,7 +8,8 @@ use dunlin_tracker::AnnounceEvent;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-/// Any bytes of which the first is 9 modulo 10, as in the check of announces: the text of a list of hashes.
+/// Any bytes of which the first is 9 modulo 10, as in the check of announces: the text of a list of
+/// hashes.
 ///
 /// # Panics
 /// If the list has more hashes than the text has lines.

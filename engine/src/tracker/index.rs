@@ -1,5 +1,5 @@
-//! Positions found by hash: open addressing with linear probing, four bytes a slot. The things that the
-//! positions stand for are kept elsewhere, in one piece of memory.
+//! Positions found by hash: open addressing with linear probing, four bytes a slot. The things that
+//! the positions stand for are kept elsewhere, in one piece of memory.
 
 /// The fewest slots of an index that holds anything.
 const MIN_SLOTS: usize = 8;
@@ -7,7 +7,8 @@ const MIN_SLOTS: usize = 8;
 /// A table of positions.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Index {
-    /// Position + 1, or 0 for nothing. As many as a power of two, never more than three quarters full.
+    /// Position + 1, or 0 for nothing. As many as a power of two, never more than three quarters
+    /// full.
     slots: Vec<u32>,
     used: usize,
 }

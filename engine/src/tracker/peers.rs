@@ -236,8 +236,8 @@ impl<const N: usize> Peers<N> {
         }
     }
 
-    /// Appends up to `wanted` peers as they are sent, leechers first, and of seeds no more than the asker
-    /// gets. Work and memory follow what is wanted, not the swarm.
+    /// Appends up to `wanted` peers as they are sent, leechers first, and of seeds no more than the
+    /// asker gets. Work and memory follow what is wanted, not the swarm.
     ///
     /// A quarter of the places is for seeds, if there are as many: a leecher that gets leechers
     /// only may get nobody that has what all of them miss.
@@ -275,9 +275,9 @@ impl<const N: usize> Peers<N> {
     }
 }
 
-/// Appends up to `count` of `pool` until `out` is `end` bytes long: all if there are no more, otherwise
-/// one run of neighbours from each of as many equal parts. The parts begin at a random place, so that
-/// everybody is as likely as everybody else.
+/// Appends up to `count` of `pool` until `out` is `end` bytes long: all if there are no more,
+/// otherwise one run of neighbours from each of as many equal parts. The parts begin at a random
+/// place, so that everybody is as likely as everybody else.
 fn take<const N: usize>(
     pool: &[PeerRecord<N>],
     count: usize,

@@ -10,8 +10,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use thiserror::Error;
 
-/// Seeds that are named to a seed, which may be a magnet link that found nobody the first time: enough to
-/// begin with, few enough for the many that are what they say.
+/// Seeds that are named to a seed, which may be a magnet link that found nobody the first time:
+/// enough to begin with, few enough for the many that are what they say.
 const FEW_SEEDS: usize = 5;
 
 /// What a peer says of itself to the table.
@@ -57,8 +57,8 @@ pub enum Full {
     Source,
 }
 
-/// Torrents that are looked at to find one that makes room. What is sought is a large part of them when
-/// it is sought: a flood, or what nobody else takes part in.
+/// Torrents that are looked at to find one that makes room. What is sought is a large part of them
+/// when it is sought: a flood, or what nobody else takes part in.
 const PROBES: usize = 64;
 
 /// How much is in a table.
@@ -166,8 +166,8 @@ impl std::fmt::Debug for Shard {
 }
 
 impl Shard {
-    /// An empty shard. `key` must be random, and nobody else may know it; a peer is gone when it was not
-    /// seen for `lifetime`.
+    /// An empty shard. `key` must be random, and nobody else may know it; a peer is gone when it
+    /// was not seen for `lifetime`.
     #[must_use]
     pub fn new(key: [u64; 3], lifetime: Duration) -> Shard {
         let [first, second, seed] = key;
@@ -183,12 +183,12 @@ impl Shard {
         }
     }
 
-    /// Takes in what a peer says, and appends peers for it to `out`: 6 bytes each if it came over IPv4,
-    /// 18 if over IPv6. None when it leaves.
+    /// Takes in what a peer says, and appends peers for it to `out`: 6 bytes each if it came over
+    /// IPv4, 18 if over IPv6. None when it leaves.
     ///
-    /// A source with [`MAX_PER_SOURCE`] entries here gets a further one in the place of another of its
-    /// own. Where there is no room for anybody, a torrent with a single peer makes room, if its source
-    /// has no fewer entries than the one that comes.
+    /// A source with [`MAX_PER_SOURCE`] entries here gets a further one in the place of another of
+    /// its own. Where there is no room for anybody, a torrent with a single peer makes room, if its
+    /// source has no fewer entries than the one that comes.
     ///
     /// # Errors
     /// If it is not known yet and nobody makes room; it is not taken in then.
@@ -314,9 +314,9 @@ impl Shard {
         None
     }
 
-    /// Forgets a torrent with a single peer whose source has `own` entries or more: of those that are
-    /// found soon, the one of the largest source, and then the one that was not seen for longest. Not
-    /// the torrent at `but`.
+    /// Forgets a torrent with a single peer whose source has `own` entries or more: of those that
+    /// are found soon, the one of the largest source, and then the one that was not seen for
+    /// longest. Not the torrent at `but`.
     fn evict_single(&mut self, own: u16, but: Option<usize>) -> bool {
         let mut found: Option<(u16, u32, usize, usize)> = None;
         for _ in 0..PROBES {
@@ -347,8 +347,9 @@ impl Shard {
         self.swarms.get(position).map(Swarm::counts)
     }
 
-    /// Forgets peers that were not seen for too long, and torrents without peers. Looks through so many
-    /// peers or few more, and goes on from there the next time; true if it has come through everything.
+    /// Forgets peers that were not seen for too long, and torrents without peers. Looks through so
+    /// many peers or few more, and goes on from there the next time; true if it has come through
+    /// everything.
     pub fn expire(&mut self, now: Time, peers: usize) -> bool {
         let since = seconds(now).saturating_sub(self.lifetime);
         let mut looked = 0;
@@ -466,8 +467,8 @@ impl Visit<'_> {
         let has_completed = announce.event == AnnounceEvent::Completed && announce.seed;
         let knows =
             !announce.seed || has_completed || announce.downloaded || again && old & KNOWS != 0;
-        // A program that has no more than a magnet link does not know what is missing, and some say 0
-        // (aria2, librqbit, webtorrent). So nobody is a seed because it said so once.
+        // A program that has no more than a magnet link does not know what is missing, and some say
+        // 0 (aria2, librqbit, webtorrent). So nobody is a seed because it said so once.
         let seed = announce.seed && (again || knows);
         // Only who was seen to miss something has completed it, and only once.
         let completed = has_completed && known.is_some() && old & (SEED | COUNTED) == 0;

@@ -1,18 +1,18 @@
-//! How many entries of a shard come from one source, in memory that does not follow the sources: each
-//! counts in one of so many places, found by a keyed hash. Two sources may share a place, which makes
-//! each look larger than it is; nobody can choose with whom.
+//! How many entries of a shard come from one source, in memory that does not follow the sources:
+//! each counts in one of so many places, found by a keyed hash. Two sources may share a place,
+//! which makes each look larger than it is; nobody can choose with whom.
 
 use super::sip::SipKey;
 use dunlin_base::source_of;
 use std::net::IpAddr;
 
-/// Places, two bytes each. A full tracker of ten million peers has about ten in each place of each of
-/// its 256 shards, far from [`MAX_PER_SOURCE`].
+/// Places, two bytes each. A full tracker of ten million peers has about ten in each place of each
+/// of its 256 shards, far from [`MAX_PER_SOURCE`].
 const PLACES: usize = 4096;
 
-/// Entries (a peer of a torrent each) that one source may have in one shard. A tracker of 256 shards
-/// takes 131 072 torrents of one address so, about 40 MB of memory: more than any client seeds, and
-/// 512 clients of one torrent behind one address.
+/// Entries (a peer of a torrent each) that one source may have in one shard. A tracker of 256
+/// shards takes 131 072 torrents of one address so, about 40 MB of memory: more than any client
+/// seeds, and 512 clients of one torrent behind one address.
 pub const MAX_PER_SOURCE: u16 = 512;
 
 /// The counts of a shard.

@@ -1,5 +1,5 @@
-//! SipHash-1-3 over whole words: a hash of a few instructions whose collisions nobody can find without
-//! the key.
+//! SipHash-1-3 over whole words: a hash of a few instructions whose collisions nobody can find
+//! without the key.
 
 /// A key that nobody else knows.
 #[derive(Clone, Copy)]

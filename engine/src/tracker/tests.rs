@@ -73,7 +73,8 @@ type Step = (AnnounceEvent, bool, (u32, u32, u32, u32));
 #[test]
 fn events() {
     use AnnounceEvent::{Completed, None, Paused, Started, Stopped};
-    // Of one peer in turn: event, has it everything, and then: seeds, leechers, downloaders, completed.
+    // Of one peer in turn: event, has it everything, and then: seeds, leechers, downloaders,
+    // completed.
     let cases: &[&[Step]] = &[
         &[
             (Started, false, (0, 1, 1, 0)),
@@ -137,7 +138,8 @@ fn events() {
 fn a_peer_is_its_address_and_never_hears_of_itself() {
     let mut shard = shard();
     tell(&mut shard, 1, &peer(1));
-    // Another id at the same address is the same peer; the same id elsewhere is not named to itself.
+    // Another id at the same address is the same peer; the same id elsewhere is not named to
+    // itself.
     let renamed = Announce { peer_id: PeerId([9; 20]), ..peer(1) };
     assert_eq!(
         tell(&mut shard, 1, &renamed),
@@ -174,7 +176,8 @@ fn families_do_not_mix_and_both_count() {
 
 #[test]
 fn who_is_told_about_whom() {
-    // Leechers, seeds, wanted; how many of each are named to a leecher, and how many leechers to a seed.
+    // Leechers, seeds, wanted; how many of each are named to a leecher, and how many leechers to a
+    // seed.
     let cases = [
         (5, 5, 50, (5, 5), 5),
         (0, 0, 50, (0, 0), 0),
@@ -213,7 +216,8 @@ fn who_is_told_about_whom() {
 
 #[test]
 fn a_magnet_link_that_says_it_misses_nothing_hears_of_seeds() {
-    // 30 seeds are there; what an announcer says of itself in turn, and how many of them it receives.
+    // 30 seeds are there; what an announcer says of itself in turn, and how many of them it
+    // receives.
     use AnnounceEvent::{Completed, None, Started};
     let says = |event, downloaded| Announce { event, downloaded, seed: true, ..peer(1) };
     let misses = |event| Announce { event, ..peer(1) };

@@ -80,8 +80,8 @@ fn a_dead_owner_leaves_files_failed_with_a_reason() {
 
 #[test]
 fn a_source_that_withdraws_ends_the_wait_of_everybody() {
-    // Where memory is short, pieces that were begun wait for it as long as anything may stall; and in
-    // classic runs nobody says of himself what he has.
+    // Where memory is short, pieces that were begun wait for it as long as anything may stall; and
+    // in classic runs nobody says of himself what he has.
     let usual = |setup: &&Setup| {
         setup.memory == Setup::default().memory && setup.profile != Profile::Course
     };

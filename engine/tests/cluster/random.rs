@@ -1,5 +1,5 @@
-//! Swarms drawn by seed: plans, policies, memory, uplinks and faults. Every honest rank completes, or
-//! says why it cannot; nobody honest is banned; every invariant holds after every step.
+//! Swarms drawn by seed: plans, policies, memory, uplinks and faults. Every honest rank completes,
+//! or says why it cannot; nobody honest is banned; every invariant holds after every step.
 
 use crate::cluster_world::{Setup, World};
 use dunlin_base::{Rank, Rng};

@@ -1,5 +1,5 @@
-//! Pairs, trios and small crowds of engines: everybody gets what it wanted, and the policies do what
-//! their names say.
+//! Pairs, trios and small crowds of engines: everybody gets what it wanted, and the policies do
+//! what their names say.
 
 use crate::cluster_world::{Setup, World};
 use dunlin_engine::cluster::TrackerMap;

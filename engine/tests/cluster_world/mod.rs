@@ -1,15 +1,16 @@
 //! The cluster's test world: a coordinator (rank 0) and members over a network in virtual time. The
-//! internet's is `internet_world`. There are no bytes: a block is a flag, and a liar's blocks are bad.
-//! All invariants of the engine are checked after every input.
+//! internet's is `internet_world`. There are no bytes: a block is a flag, and a liar's blocks are
+//! bad. All invariants of the engine are checked after every input.
 //!
 //! # How to write a case
 //!
-//! 1. Draw the plan, a line a rank, from rank 1 on. `has a:8` owns file `a` of 8 pieces of 1 MiB, `wants b`
-//!    wants `b`. `Setup` has the policies; its default is most cases'.
-//! 2. Set what is unusual: `set_uplinks`, `set_delay`, `disk_delay`; for one rank, `node(2)`, the flags
-//!    `lies`, `mute_data`, `unreadable`, `dead` and `refuses`.
-//! 3. `run(time)` runs until the coordinator has finished, which is true, or until that time since the
-//!    start. A case may run on: to the middle, a change (`withdraw`, `disk_full`, a flag), to the end.
+//! 1. Draw the plan, a line a rank, from rank 1 on. `has a:8` owns file `a` of 8 pieces of 1 MiB,
+//!    `wants b` wants `b`. `Setup` has the policies; its default is most cases'.
+//! 2. Set what is unusual: `set_uplinks`, `set_delay`, `disk_delay`; for one rank, `node(2)`, the
+//!    flags `lies`, `mute_data`, `unreadable`, `dead` and `refuses`.
+//! 3. `run(time)` runs until the coordinator has finished, which is true, or until that time since
+//!    the start. A case may run on: to the middle, a change (`withdraw`, `disk_full`, a flag), to
+//!    the end.
 //! 4. `inject(from, to, torrent, message)` sends what no member would send.
 //! 5. Ask what came of it: `has_all`, `pieces_from`, `banned`, `events`, `log`.
 //!
@@ -21,8 +22,9 @@
 //! assert!(world.has_all(3) && world.banned(3) == [2]);
 //! ```
 //!
-//! At one time deliveries come first, in the order in which they were sent, then the coordinator's timer,
-//! then those of the members. A member handles all that it has before the next higher rank's turn.
+//! At one time deliveries come first, in the order in which they were sent, then the coordinator's
+//! timer, then those of the members. A member handles all that it has before the next higher rank's
+//! turn.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 

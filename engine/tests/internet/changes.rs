@@ -1,5 +1,5 @@
-//! What people change while it runs, and what goes wrong at home: pauses, removals, stops, files that are
-//! wanted or not, limits, goals, a full disk, files that change behind our back.
+//! What people change while it runs, and what goes wrong at home: pauses, removals, stops, files
+//! that are wanted or not, limits, goals, a full disk, files that change behind our back.
 
 use crate::internet_world::{HOUR, T, TRACKER, World, adding, address, magnet, torrent};
 use dunlin_base::{FileIndex, PieceIndex, Rate, Rng, Time};

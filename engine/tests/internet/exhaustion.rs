@@ -1,6 +1,6 @@
-//! Strangers that take places, names and patience: who copies an id, who names addresses by the thousand,
-//! who holds places and slots and takes nothing, who says nothing new without end. The honest peer is
-//! served all the same.
+//! Strangers that take places, names and patience: who copies an id, who names addresses by the
+//! thousand, who holds places and slots and takes nothing, who says nothing new without end. The
+//! honest peer is served all the same.
 
 use crate::internet_world::{
     HOUR, Parcel, T, World, adding, address, extended, handshake, peer_id, torrent,
@@ -254,7 +254,8 @@ fn slots_that_a_source_lets_pass_are_remembered_when_it_comes_again() {
     sit(&mut world, &mut conns);
     world.pass(Duration::from_secs(2));
     let honest = world.add_node(&torrent, false);
-    // 2.5 MiB at 100 kB a second take 27 s when nobody disturbs. The strangers come anew all the time.
+    // 2.5 MiB at 100 kB a second take 27 s when nobody disturbs. The strangers come anew all the
+    // time.
     let began = world.now();
     while !world.seeds(honest) {
         let passed = world.now().since(began);
@@ -266,8 +267,8 @@ fn slots_that_a_source_lets_pass_are_remembered_when_it_comes_again() {
     }
 }
 
-/// A newcomer greets a tenth of a second after it has connected, and tries again after a quarter of a
-/// minute. Returns whether it has had a place.
+/// A newcomer greets a tenth of a second after it has connected, and tries again after a quarter of
+/// a minute. Returns whether it has had a place.
 fn newcomer_comes_in(
     world: &mut World,
     host: usize,
@@ -340,8 +341,8 @@ fn strangers_that_dial_again_at_once_keep_no_newcomer_from_a_place() {
     assert!(newcomer_comes_in(&mut world, host, hash, crowd));
 }
 
-/// Whoever shares an address with strangers that only wait comes in all the same: the one of them that
-/// waits longest makes room.
+/// Whoever shares an address with strangers that only wait comes in all the same: the one of them
+/// that waits longest makes room.
 #[test]
 fn silent_strangers_of_one_source_make_room_for_others_of_it() {
     let torrent = some();

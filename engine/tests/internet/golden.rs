@@ -1,5 +1,6 @@
-//! Runs by seed whose whole traces are kept, so that a change of what the engine does shows in a diff.
-//! `UPDATE_EXPECT=1` writes the files anew; whoever does that says in the commit why they changed.
+//! Runs by seed whose whole traces are kept, so that a change of what the engine does shows in a
+//! diff. `UPDATE_EXPECT=1` writes the files anew; whoever does that says in the commit why they
+//! changed.
 
 use crate::internet_world::{HOUR, World, adding, magnet, torrent};
 use dunlin_engine::client::ClientConfig;

@@ -1,5 +1,5 @@
-//! How a client behaves towards a single peer, message by message: greetings, extensions, hashes, peers
-//! without the fast extension, dials, places.
+//! How a client behaves towards a single peer, message by message: greetings, extensions, hashes,
+//! peers without the fast extension, dials, places.
 
 use crate::internet_world::{
     HOUR, T, World, adding, address, extended, handshake, magnet, plain_handshake, torrent,
@@ -383,8 +383,8 @@ fn another_tracker_of_a_private_torrent_is_another_swarm() {
     assert!(world.is_closed(peer, conn));
 }
 
-/// What the dials of a torrent come to that has gone, or waits, takes no place of others: the counts are
-/// compared after every step.
+/// What the dials of a torrent come to that has gone, or waits, takes no place of others: the
+/// counts are compared after every step.
 #[test]
 fn dials_that_outlive_their_torrent_count_for_nothing() {
     let torrent = torrent(Format::V1, PIECE, &[u64::from(PIECE)]);

@@ -1,5 +1,5 @@
-//! A torrent that is only served: whatever of it is here goes out, and nothing is ever asked for, written
-//! or given a name, whatever is missing and whoever else has it.
+//! A torrent that is only served: whatever of it is here goes out, and nothing is ever asked for,
+//! written or given a name, whatever is missing and whoever else has it.
 
 use crate::internet_world::{HOUR, T, World, adding, torrent};
 use dunlin_base::PieceIndex;

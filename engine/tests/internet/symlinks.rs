@@ -1,5 +1,5 @@
-//! Symbolic links of a torrent (BEP 47) are made when every other wanted file has its name, so that nothing
-//! is ever written through one.
+//! Symbolic links of a torrent (BEP 47) are made when every other wanted file has its name, so that
+//! nothing is ever written through one.
 
 use crate::internet_world::{HOUR, T, World, adding};
 use dunlin_base::FileIndex;

@@ -1,5 +1,6 @@
-//! What a client bears with: messages that programs in use send and that BEP 3, 6 or 10 do not provide for.
-//! Each costs its sender nothing, unless there is no end of them. And what still ends a connection.
+//! What a client bears with: messages that programs in use send and that BEP 3, 6 or 10 do not
+//! provide for. Each costs its sender nothing, unless there is no end of them. And what still ends
+//! a connection.
 
 use crate::internet_world::{
     HOUR, T, World, adding, address, extended, handshake, magnet, request, torrent,
@@ -173,8 +174,9 @@ fn metadata_asked(world: &World, peer: usize, conn: ConnId) -> Vec<u32> {
     asked.collect()
 }
 
-/// Introduces a scripted peer that has the metadata, and answers for it as rtorrent 0.9.8 does: whoever
-/// asks for a second piece before it has the first hears nothing more. Nor does anybody after `answers`.
+/// Introduces a scripted peer that has the metadata, and answers for it as rtorrent 0.9.8 does:
+/// whoever asks for a second piece before it has the first hears nothing more. Nor does anybody
+/// after `answers`.
 fn give_metadata(world: &mut World, peer: usize, conn: ConnId, info: bytes::Bytes, answers: usize) {
     let total_size = info.len() as u32;
     let said = ExtendedHandshake {
@@ -293,7 +295,8 @@ fn blocks_that_nobody_asked_for_are_dropped_and_not_for_ever() {
         send(&mut world, MAX_STRANGE);
         assert!(world.is_closed(peer, conn) && hung_up(&world, host));
     }
-    // Without the fast extension a choke takes all requests back, and all their blocks may still come.
+    // Without the fast extension a choke takes all requests back, and all their blocks may still
+    // come.
     let (mut world, _, peer, conn) = met(&torrent, false, Reserved::default());
     world.send(peer, conn, Message::Bitfield(vec![0xff; 25].into()));
     world.send(peer, conn, Message::Unchoke);

@@ -1,8 +1,8 @@
-//! Connections that carry bytes: between a client and a stranger, whose bytes are whatever it likes.
-//! Each way there is a socket buffer of fixed size; before the client's stands an outbox that keeps the
-//! rules of `worlds/net`: messages and blocks leave in order, a block counts as sent when the buffer has
-//! taken its last byte, a cancelled block that has not begun to leave is taken out, and who leaves too
-//! much unread is neither read from nor given more.
+//! Connections that carry bytes: between a client and a stranger, whose bytes are whatever it
+//! likes. Each way there is a socket buffer of fixed size; before the client's stands an outbox
+//! that keeps the rules of `worlds/net`: messages and blocks leave in order, a block counts as sent
+//! when the buffer has taken its last byte, a cancelled block that has not begun to leave is taken
+//! out, and who leaves too much unread is neither read from nor given more.
 
 use dunlin_base::{BlockRef, ConnId, PieceIndex};
 use dunlin_engine::io::SwarmInput;
@@ -228,8 +228,8 @@ impl Wire {
         self.closed && self.up.is_empty() && self.found.is_empty()
     }
 
-    /// The next thing of a turn, in which the client reads `left` bytes more at most. Who leaves too
-    /// much unread is not read from, in the middle of a turn, too.
+    /// The next thing of a turn, in which the client reads `left` bytes more at most. Who leaves
+    /// too much unread is not read from, in the middle of a turn, too.
     pub fn read(&mut self, conn: ConnId, left: &mut usize) -> Option<Found> {
         if !self.is_readable() {
             return None;
@@ -273,7 +273,8 @@ impl Wire {
 #[derive(Default)]
 pub struct Wires {
     pub all: BTreeMap<ConnId, Wire>,
-    /// Connections that were made, and whether the stranger dialled; for whoever plays the strangers.
+    /// Connections that were made, and whether the stranger dialled; for whoever plays the
+    /// strangers.
     pub opened: Vec<(ConnId, bool)>,
     /// Connections that are over.
     pub over: Vec<ConnId>,

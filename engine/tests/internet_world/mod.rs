@@ -1,19 +1,23 @@
-//! The internet's test world: hosts with addresses over a network in virtual time, and one tracker that
-//! knows everybody. The cluster's is `cluster_world`. Between nodes there are no bytes: a block is a flag,
-//! and a liar's blocks are bad. All invariants of the engine are checked after every input.
+//! The internet's test world: hosts with addresses over a network in virtual time, and one tracker
+//! that knows everybody. The cluster's is `cluster_world`. Between nodes there are no bytes: a
+//! block is a flag, and a liar's blocks are bad. All invariants of the engine are checked after
+//! every input.
 //!
 //! # How to write a case
 //!
-//! 1. Make hosts. `swarm(&torrent, leechers, seed)` makes a seed and leechers, `add_node(&torrent, seeds)`
-//!    one node, `host(config)` and `add` any other, `scripted` a host that sends what the test sends.
-//! 2. Set what is unusual: `set_uplink`, `set_delay`, and of `hosts[n]` the flags `lies`, `mute`, `dead`,
-//!    `listens` and what `disk` has.
-//! 3. Let a scripted host connect: `greet` with our extensions, `connect` with any handshake, `dial` with
-//!    none. Each returns the number of the connection, and returns when the client has answered.
-//! 4. One line an event: `send`, `send_block`, `send_handshake`, `close`; `command` is what a person does;
-//!    `run(most, done)` and `pass(time)` let time pass. Each returns when the answers have come.
-//! 5. Ask what came: `received`, `last_received`, `requested`, `handshakes`, `is_closed`; of a client its
-//!    `state`, `banned`, `announced`, and `hosts[n].events` and `.hang_ups`.
+//! 1. Make hosts. `swarm(&torrent, leechers, seed)` makes a seed and leechers, `add_node(&torrent,
+//!    seeds)` one node, `host(config)` and `add` any other, `scripted` a host that sends what the
+//!    test sends.
+//! 2. Set what is unusual: `set_uplink`, `set_delay`, and of `hosts[n]` the flags `lies`, `mute`,
+//!    `dead`, `listens` and what `disk` has.
+//! 3. Let a scripted host connect: `greet` with our extensions, `connect` with any handshake,
+//!    `dial` with none. Each returns the number of the connection, and returns when the client has
+//!    answered.
+//! 4. One line an event: `send`, `send_block`, `send_handshake`, `close`; `command` is what a
+//!    person does; `run(most, done)` and `pass(time)` let time pass. Each returns when the answers
+//!    have come.
+//! 5. Ask what came: `received`, `last_received`, `requested`, `handshakes`, `is_closed`; of a
+//!    client its `state`, `banned`, `announced`, and `hosts[n].events` and `.hang_ups`.
 //!
 //! ```text
 //! let (host, peer) = (world.add_node(&torrent, false), world.scripted());
@@ -22,9 +26,9 @@
 //! assert_eq!(world.last_received(peer, conn), Some(Message::Interested));
 //! ```
 //!
-//! At one time deliveries come first, in the order in which they were sent, then timers. A host handles
-//! all that it has before the next one's turn. A host with `wired` is a stranger of a siege: its
-//! connections carry bytes (`byte_streams`).
+//! At one time deliveries come first, in the order in which they were sent, then timers. A host
+//! handles all that it has before the next one's turn. A host with `wired` is a stranger of a
+//! siege: its connections carry bytes (`byte_streams`).
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
@@ -116,7 +120,8 @@ pub struct Host {
 }
 
 pub struct World {
-    /// The clock, and what is on its way: parcels between hosts, answers of disks and of the tracker.
+    /// The clock, and what is on its way: parcels between hosts, answers of disks and of the
+    /// tracker.
     network: Network<usize, Parcel>,
     pub hosts: Vec<Host>,
     next_conn: u64,
@@ -235,7 +240,8 @@ impl World {
         self.hosts.len() - 1
     }
 
-    /// `leechers` hosts behind one seed of `torrent`, all with default policies; returns the numbers.
+    /// `leechers` hosts behind one seed of `torrent`, all with default policies; returns the
+    /// numbers.
     pub fn swarm(&mut self, torrent: &Arc<Torrent>, leechers: usize, seed: u64) -> Vec<usize> {
         (0..=leechers)
             .map(|number| {

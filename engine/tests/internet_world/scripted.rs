@@ -53,8 +53,8 @@ impl World {
         self.connect(from, to, handshake(from, info_hash))
     }
 
-    /// A scripted host sends a message on a connection of its own, and the answers come. On a connection
-    /// that is closed it sends nothing, and no time passes.
+    /// A scripted host sends a message on a connection of its own, and the answers come. On a
+    /// connection that is closed it sends nothing, and no time passes.
     pub fn send(&mut self, host: usize, conn: ConnId, message: Message) {
         self.send_parcel(host, conn, |conn| Parcel::Message(conn, message));
     }
@@ -96,7 +96,8 @@ impl World {
         self.received(host, conn).pop()
     }
 
-    /// Blocks that a scripted host was asked for on a connection, also those that were cancelled later.
+    /// Blocks that a scripted host was asked for on a connection, also those that were cancelled
+    /// later.
     pub fn requested(&self, host: usize, conn: ConnId) -> Vec<BlockRef> {
         let messages = self.received(host, conn).into_iter();
         messages

@@ -1,6 +1,6 @@
 //! Inputs and outputs of the engine as lines of text for traces that are kept. The words are the
-//! field's and never change with the names of types, so that a trace of an older build can be compared.
-//! Sentences for people are left out: they may be written better.
+//! field's and never change with the names of types, so that a trace of an older build can be
+//! compared. Sentences for people are left out: they may be written better.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 

@@ -19,8 +19,8 @@ pub enum BitfieldError {
     SpareBits,
 }
 
-/// A set of pieces. Bit `i` of the wire is bit `63 - i % 64` of word `i / 64`, so that words compare and
-/// convert to wire bytes by one byte swap. Bits past `len` are always 0.
+/// A set of pieces. Bit `i` of the wire is bit `63 - i % 64` of word `i / 64`, so that words
+/// compare and convert to wire bytes by one byte swap. Bits past `len` are always 0.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Bitfield {
     words: Vec<u64>,
@@ -70,8 +70,8 @@ impl Bitfield {
         Ok(field)
     }
 
-    /// Reads what a peer sent for a torrent of `len` pieces; `None` if its length is wrong. Spare bits
-    /// stand for nothing: programs in use set them, and all others take no notice.
+    /// Reads what a peer sent for a torrent of `len` pieces; `None` if its length is wrong. Spare
+    /// bits stand for nothing: programs in use set them, and all others take no notice.
     #[must_use]
     pub fn from_peer(len: u32, bytes: &[u8]) -> Option<Bitfield> {
         let spare = len.next_multiple_of(8) - len;
@@ -242,8 +242,8 @@ mod tests {
             for (index, bit) in bools.iter().enumerate() {
                 if *bit { field.set(PieceIndex(index as u32)); }
             }
-            let ones: Vec<_> = (0..bools.len() as u32).filter(|i| bools[*i as usize]).map(PieceIndex).collect();
-            let zeros: Vec<_> = (0..bools.len() as u32).filter(|i| !bools[*i as usize]).map(PieceIndex).collect();
+            let all = (0..bools.len() as u32).map(PieceIndex);
+            let (ones, zeros): (Vec<_>, Vec<_>) = all.partition(|piece| bools[piece.index()]);
             prop_assert_eq!(field.ones().collect::<Vec<_>>(), ones.clone());
             prop_assert_eq!(field.zeros().collect::<Vec<_>>(), zeros.clone());
             prop_assert_eq!(field.count() as usize, ones.len());

@@ -157,8 +157,8 @@ impl fmt::Debug for PieceKey {
     }
 }
 
-/// A range of a piece, in bytes (in segments for a token file): the unit of a request. What came from
-/// the wire is in the torrent only when its geometry says so.
+/// A range of a piece, in bytes (in segments for a token file): the unit of a request. What came
+/// from the wire is in the torrent only when its geometry says so.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlockRef {
     /// The piece.

@@ -25,8 +25,8 @@ pub fn encode_but(bytes: &[u8], kept: &[u8], out: &mut String) {
     }
 }
 
-/// The bytes that a value stands for, one after another. Hex may be of either case; a `%` without two
-/// digits behind it, a `+` and bytes that should have been encoded stand for themselves.
+/// The bytes that a value stands for, one after another. Hex may be of either case; a `%` without
+/// two digits behind it, a `+` and bytes that should have been encoded stand for themselves.
 pub struct Decoder<'a>(&'a [u8]);
 
 impl<'a> Decoder<'a> {

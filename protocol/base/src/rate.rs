@@ -1,5 +1,5 @@
-//! Rates: bytes per second as integers, a sliding meter, and a token bucket. No floats: decisions that
-//! use a rate must replay bit for bit.
+//! Rates: bytes per second as integers, a sliding meter, and a token bucket. No floats: decisions
+//! that use a rate must replay bit for bit.
 
 use crate::Time;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Sizes and rates as people write them: `B`, `kB MB GB TB` (10³), `KiB MiB GiB TiB` (2¹⁰); rates per
-//! second.
+//! Sizes and rates as people write them: `B`, `kB MB GB TB` (10³), `KiB MiB GiB TiB` (2¹⁰); rates
+//! per second.
 
 use thiserror::Error;
 
@@ -29,8 +29,8 @@ const UNITS: &[(&str, u64)] = &[
     ("TiB", 1 << 40),
 ];
 
-/// Reads a size in bytes: `512KiB`, `1.5 GB`, `64MiB`, `4096`. Units are not case-sensitive, but `K`
-/// alone is refused, since nobody knows whether it means 1000 or 1024.
+/// Reads a size in bytes: `512KiB`, `1.5 GB`, `64MiB`, `4096`. Units are not case-sensitive, but
+/// `K` alone is refused, since nobody knows whether it means 1000 or 1024.
 ///
 /// # Errors
 /// If there is no number, the unit is unknown, or the size is above 2^63.

@@ -2,9 +2,9 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// The source that an address belongs to, by which shares and bans are counted: an IPv4 address is a
-/// source; of IPv6 a /64 is, since whoever has one address of it has them all (RFC 7421, section 2).
-/// IPv4 within IPv6 is IPv4.
+/// The source that an address belongs to, by which shares and bans are counted: an IPv4 address is
+/// a source; of IPv6 a /64 is, since whoever has one address of it has them all (RFC 7421, section
+/// 2). IPv4 within IPv6 is IPv4.
 #[must_use]
 pub fn source_of(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {

@@ -1,14 +1,14 @@
-//! Text from outside on its way to people: torrents, trackers, peers, other hosts and file names may
-//! hold characters that move a terminal's cursor, change its title, or turn a line around (the Unicode
-//! Bidirectional Algorithm, UAX 9, section 2; "Trojan Source", CVE-2021-42574).
+//! Text from outside on its way to people: torrents, trackers, peers, other hosts and file names
+//! may hold characters that move a terminal's cursor, change its title, or turn a line around (the
+//! Unicode Bidirectional Algorithm, UAX 9, section 2; "Trojan Source", CVE-2021-42574).
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// Whether a character does something to the text around it, or to a terminal, instead of standing for
-/// itself: the control characters of C0 and C1 with DEL, line and paragraph separators, every control
-/// of direction, and format characters that nobody can see. The two joiners (U+200C, U+200D) are left
-/// out: Persian, Hindi and emoji are written with them.
+/// Whether a character does something to the text around it, or to a terminal, instead of standing
+/// for itself: the control characters of C0 and C1 with DEL, line and paragraph separators, every
+/// control of direction, and format characters that nobody can see. The two joiners (U+200C,
+/// U+200D) are left out: Persian, Hindi and emoji are written with them.
 #[must_use]
 pub fn is_disguise(c: char) -> bool {
     c.is_control()
@@ -25,9 +25,9 @@ pub fn is_disguise(c: char) -> bool {
         )
 }
 
-/// A text as one line that can do nothing to a terminal: each character of [`is_disguise`] is written
-/// as Rust writes it (`\n`, `\u{1b}`, `\u{202e}`). Everything else stays as it is, so that names stay
-/// readable; what was cleaned once is not changed by doing it again.
+/// A text as one line that can do nothing to a terminal: each character of [`is_disguise`] is
+/// written as Rust writes it (`\n`, `\u{1b}`, `\u{202e}`). Everything else stays as it is, so that
+/// names stay readable; what was cleaned once is not changed by doing it again.
 #[must_use]
 pub fn plain(text: &str) -> Cow<'_, str> {
     if !text.contains(is_disguise) {
@@ -44,9 +44,10 @@ pub fn plain(text: &str) -> Cow<'_, str> {
     Cow::Owned(plain)
 }
 
-/// A JSON document, as a serializer wrote it, in which every character of [`is_disguise`] is escaped as
-/// `\uXXXX` (RFC 8259, section 7). Outside of strings JSON has no such character but the line breaks
-/// and tabs of its layout, which stay; inside of strings a serializer has escaped those already.
+/// A JSON document, as a serializer wrote it, in which every character of [`is_disguise`] is
+/// escaped as `\uXXXX` (RFC 8259, section 7). Outside of strings JSON has no such character but the
+/// line breaks and tabs of its layout, which stay; inside of strings a serializer has escaped those
+/// already.
 #[must_use]
 pub fn plain_json(document: &str) -> Cow<'_, str> {
     let escaped = |c: char| is_disguise(c) && !matches!(c, '\n' | '\r' | '\t');

@@ -101,8 +101,8 @@ impl Want {
 }
 
 impl Register {
-    /// Checks every file, want and entry. [`decode`](crate::decode) has done so; a registration that did
-    /// not come through it must be checked before it counts.
+    /// Checks every file, want and entry. [`decode`](crate::decode) has done so; a registration
+    /// that did not come through it must be checked before it counts.
     ///
     /// # Errors
     /// The first fault; the peer that registers is to blame.

@@ -88,16 +88,16 @@ pub struct Register {
     /// What its trees are beside the bytes of files: one entry for each folder, link and owned file
     /// whose looks are to be kept; no name twice, in order.
     pub entries: Vec<TreeEntry>,
-    /// What it should have given and cannot, or cannot take, each with its reason. No name a file of
-    /// `files` has.
+    /// What it should have given and cannot, or cannot take, each with its reason. No name a file
+    /// of `files` has.
     pub unreadable: Vec<FailedFile>,
     /// The host it runs on; `None` where ranks of one host do not help each other.
     pub location: Option<Location>,
-    /// Whether its own files are not where wanted ones go: what it owns and wants is then copied there,
-    /// and a second copy of the name tells what stands there.
+    /// Whether its own files are not where wanted ones go: what it owns and wants is then copied
+    /// there, and a second copy of the name tells what stands there.
     pub elsewhere: bool,
-    /// Folders and links that stand where wanted things go, by name; `None` if nobody looked, and then
-    /// none counts as absent.
+    /// Folders and links that stand where wanted things go, by name; `None` if nobody looked, and
+    /// then none counts as absent.
     pub stands: Option<Vec<TreeEntry>>,
     /// Whether it requests nothing more until its lookup or refresh is answered (profile `course`).
     /// An answer to it that is sorted by load is sorted by loads that were asked for that answer.
@@ -185,11 +185,11 @@ pub struct Start {
     pub missing: Vec<FailedFile>,
     /// Ranks that never registered.
     pub absent: Vec<Rank>,
-    /// Wanted files of other content that stand in place and may be replaced (`--force`), or are to be
-    /// repaired.
+    /// Wanted files of other content that stand in place and may be replaced (`--force`), or are to
+    /// be repaired.
     pub replace: Vec<String>,
-    /// The folders, links and looks of the trees that this rank wants, by name. Many ranks share one
-    /// list.
+    /// The folders, links and looks of the trees that this rank wants, by name. Many ranks share
+    /// one list.
     pub entries: Arc<[TreeEntry]>,
 }
 
@@ -245,8 +245,8 @@ pub struct Refresh {
     pub torrents: Vec<(TorrentId, Vec<PieceIndex>)>,
     /// Whether it is out of turn: nobody in the swarm gave a wanted piece.
     pub forced: bool,
-    /// How many of those in a row have brought nothing, while nobody that the rank is connected to has
-    /// anything that it lacks; or [`WITHDRAWN`].
+    /// How many of those in a row have brought nothing, while nobody that the rank is connected to
+    /// has anything that it lacks; or [`WITHDRAWN`].
     pub vain: u32,
 }
 
@@ -282,8 +282,8 @@ pub enum ShutdownReason {
 }
 
 impl Control {
-    /// Whether it is for the tracker; otherwise it is for a peer. Rank 0 may be both, and the message
-    /// says which of the two is meant.
+    /// Whether it is for the tracker; otherwise it is for a peer. Rank 0 may be both, and the
+    /// message says which of the two is meant.
     #[must_use]
     pub fn is_for_tracker(&self) -> bool {
         match self {

@@ -2,8 +2,8 @@
 
 use crate::{Control, decode, encode};
 
-/// Any bytes: a message whose one encoding they are, or an error. The message is returned for those who
-/// go on with it.
+/// Any bytes: a message whose one encoding they are, or an error. The message is returned for those
+/// who go on with it.
 ///
 /// # Panics
 /// If a property does not hold.

@@ -1,5 +1,5 @@
-//! The control messages of a cluster: what peers and the tracker of rank 0 send one another, and how
-//! that stands in bytes.
+//! The control messages of a cluster: what peers and the tracker of rank 0 send one another, and
+//! how that stands in bytes.
 //!
 //! It only computes: it never sends a message, asks a clock, or opens a file. Whatever bytes it is
 //! given, it returns a message or says who is wrong.

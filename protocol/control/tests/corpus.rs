@@ -1,5 +1,5 @@
-//! Every file of the committed corpus keeps the properties of the control messages, and there is a right
-//! sample of every message.
+//! Every file of the committed corpus keeps the properties of the control messages, and there is a
+//! right sample of every message.
 
 use dunlin_control::{Control, decode};
 use std::collections::{BTreeMap, BTreeSet};

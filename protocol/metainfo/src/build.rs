@@ -98,8 +98,8 @@ pub struct NewFile {
     pub length: u64,
     /// Whether it is a program (BEP 47, `x`).
     pub executable: bool,
-    /// Where it leads, if it is a symbolic link (BEP 47, `l`): the path of something of the torrent,
-    /// below its folder. A link has no bytes.
+    /// Where it leads, if it is a symbolic link (BEP 47, `l`): the path of something of the
+    /// torrent, below its folder. A link has no bytes.
     pub link: Option<Vec<String>>,
 }
 
@@ -145,8 +145,8 @@ impl NewTorrent {
         torrent.checked()
     }
 
-    /// A torrent of a folder. Version 1 lists the files in the order given; with version 2 their order
-    /// is that of the tree, by the bytes of each component (BEP 52).
+    /// A torrent of a folder. Version 1 lists the files in the order given; with version 2 their
+    /// order is that of the tree, by the bytes of each component (BEP 52).
     ///
     /// # Errors
     /// If a name or the piece length is of no use, a path comes twice, or there are no bytes.
@@ -230,8 +230,8 @@ impl NewTorrent {
         self.piece_length
     }
 
-    /// Which bytes of which file are hashed together. Blocks are of 16 KiB. What `hashed_len` has above
-    /// `data_len` are zeros, which count for version 1 only.
+    /// Which bytes of which file are hashed together. Blocks are of 16 KiB. What `hashed_len` has
+    /// above `data_len` are zeros, which count for version 1 only.
     #[must_use]
     pub fn geometry(&self) -> Geometry {
         self.try_geometry().unwrap_or_else(|_| Geometry::nothing())
@@ -358,8 +358,8 @@ impl NewTorrent {
     }
 }
 
-/// The places in `files` of links that lead to none of them and to no folder of theirs, also not through
-/// other links that lead somewhere. Readers make empty files of such links.
+/// The places in `files` of links that lead to none of them and to no folder of theirs, also not
+/// through other links that lead somewhere. Readers make empty files of such links.
 #[must_use]
 pub fn dangling_links(files: &[NewFile]) -> Vec<usize> {
     if files.iter().all(|file| file.link.is_none()) {
@@ -388,8 +388,8 @@ fn write_target(writer: &mut Writer, file: &NewFile) {
     }
 }
 
-/// The part of the tree below a folder: files in the order of their paths, of which the first `depth`
-/// components are the folder's. Depth is limited, since paths are.
+/// The part of the tree below a folder: files in the order of their paths, of which the first
+/// `depth` components are the folder's. Depth is limited, since paths are.
 fn write_tree(writer: &mut Writer, files: &[(&NewFile, Option<Node>)], depth: usize) {
     writer.dict();
     let name = |file: &NewFile| file.path.get(depth).cloned().unwrap_or_default();

@@ -1,5 +1,5 @@
-//! What whoever stores a torrent of bytes has to know of it, wherever it came from: a .torrent file, or a
-//! set of a cluster. It says nothing of trackers, and nothing of what is wanted.
+//! What whoever stores a torrent of bytes has to know of it, wherever it came from: a .torrent
+//! file, or a set of a cluster. It says nothing of trackers, and nothing of what is wanted.
 
 use crate::geometry::Geometry;
 use crate::path::resolve_path;
@@ -10,8 +10,8 @@ use dunlin_base::{FileIndex, InfoHash, PieceIndex};
 /// where it was not fetched by us. No two files share one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Aliases {
-    /// As the torrent has it, where that is no [`stored path`](crate::Torrent::stored_path) and a file system
-    /// can hold it.
+    /// As the torrent has it, where that is no [`stored path`](crate::Torrent::stored_path) and a
+    /// file system can hold it.
     pub raw: Option<Vec<u8>>,
     /// As other programs make it.
     pub portable: Option<Vec<u8>>,
@@ -29,16 +29,16 @@ pub struct ContentFile {
     pub length: u64,
     /// Its owner may run it (BEP 47, `x`).
     pub executable: bool,
-    /// The text of a symbolic link that stands there instead of a file (BEP 47, `l`), which leads to
-    /// something of the same torrent.
+    /// The text of a symbolic link that stands there instead of a file (BEP 47, `l`), which leads
+    /// to something of the same torrent.
     pub link: Option<Vec<u8>>,
     /// Other names under which its data may stand already.
     pub aliases: Option<Box<Aliases>>,
 }
 
 impl ContentFile {
-    /// The relative paths under which data of the file may stand, in the order in which they are to be
-    /// tried: as the torrent has it, as it is stored, as other programs make it.
+    /// The relative paths under which data of the file may stand, in the order in which they are to
+    /// be tried: as the torrent has it, as it is stored, as other programs make it.
     pub fn places(&self) -> impl Iterator<Item = &[u8]> {
         let aliases = self.aliases.as_deref();
         let raw = aliases.and_then(|aliases| aliases.raw.as_deref());
@@ -46,8 +46,8 @@ impl ContentFile {
         raw.into_iter().chain([self.name.as_bytes()]).chain(portable)
     }
 
-    /// Whether a link of this text, which stands under one of [`ContentFile::places`], is the one that
-    /// the torrent has there.
+    /// Whether a link of this text, which stands under one of [`ContentFile::places`], is the one
+    /// that the torrent has there.
     #[must_use]
     pub fn is_link(&self, place: &[u8], text: &[u8]) -> bool {
         let leads = |name: &[u8], text: &[u8]| {
@@ -69,8 +69,8 @@ impl ContentFile {
 /// Files, pieces and hashes of one torrent of bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Content {
-    /// Names the torrent in resume files. Of a hybrid torrent the one of version 1; of one of version 2
-    /// the truncated one.
+    /// Names the torrent in resume files. Of a hybrid torrent the one of version 1; of one of
+    /// version 2 the truncated one.
     pub info_hash: InfoHash,
     /// The files, with the indexes of the geometry.
     pub files: Vec<ContentFile>,
@@ -119,8 +119,8 @@ impl Content {
         }
     }
 
-    /// Leaves of the tree over `piece`: those of a whole piece, or, where the file is not longer than
-    /// one, those that its blocks need (BEP 52).
+    /// Leaves of the tree over `piece`: those of a whole piece, or, where the file is not longer
+    /// than one, those that its blocks need (BEP 52).
     fn leaves(&self, piece: PieceIndex) -> u32 {
         let file = FileIndex(self.geometry.piece_files(piece).start);
         let one = self.geometry.file_length(file) <= u64::from(self.geometry.piece_length());

@@ -1,6 +1,6 @@
-//! Changes of a .torrent file (BEP 3, 12, 19): what stands beside the info dictionary can be changed
-//! freely, and everything that is not named stays byte for byte, unknown keys too. What stands in
-//! the info dictionary can be changed as well, and then it is another torrent.
+//! Changes of a .torrent file (BEP 3, 12, 19): what stands beside the info dictionary can be
+//! changed freely, and everything that is not named stays byte for byte, unknown keys too. What
+//! stands in the info dictionary can be changed as well, and then it is another torrent.
 
 use dunlin_bencode::{Dict, Limits, Mode, Writer, decode};
 use std::collections::BTreeMap;

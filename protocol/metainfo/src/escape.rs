@@ -1,7 +1,7 @@
-//! Names of a cluster as text. A name of POSIX is any bytes but NUL and `/`; messages, plans and reports
-//! carry text without control characters. What text cannot hold is written as `\xHH`, byte for byte:
-//! control characters, the backslash itself, and bytes that are no UTF-8. Everything else is as it is,
-//! so that a name has one spelling, and most names are their own.
+//! Names of a cluster as text. A name of POSIX is any bytes but NUL and `/`; messages, plans and
+//! reports carry text without control characters. What text cannot hold is written as `\xHH`, byte
+//! for byte: control characters, the backslash itself, and bytes that are no UTF-8. Everything else
+//! is as it is, so that a name has one spelling, and most names are their own.
 
 /// The text of a path of these bytes. `/` stays what it is.
 #[must_use]

@@ -279,9 +279,9 @@ impl Geometry {
         ours.then(|| block.begin / self.block_length)
     }
 
-    /// How much of a piece may be asked for, in bytes: its data, and, where padding follows, the rest of
-    /// the block of 16 KiB in which it ends. Programs that pad every file ask for that block whole
-    /// (BEP 47: padding is served as zeros).
+    /// How much of a piece may be asked for, in bytes: its data, and, where padding follows, the
+    /// rest of the block of 16 KiB in which it ends. Programs that pad every file ask for that
+    /// block whole (BEP 47: padding is served as zeros).
     #[must_use]
     pub fn served_len(&self, p: PieceIndex) -> u32 {
         let data = self.data_len(p);

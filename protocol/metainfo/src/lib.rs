@@ -1,5 +1,5 @@
-//! What a torrent is: .torrent files, magnet links and trees of hashes, the geometry of pieces, blocks and files, the sets of a
-//! cluster, token files, and file names that are safe to create.
+//! What a torrent is: .torrent files, magnet links and trees of hashes, the geometry of pieces,
+//! blocks and files, the sets of a cluster, token files, and file names that are safe to create.
 //!
 //! This crate never reads or writes a file and never hashes payload: it says which bytes belong
 //! where, and which hash they must have.

@@ -1,9 +1,9 @@
 //! BEP 52, "merkle trees": the trees of SHA-256 over the blocks of a file, their layers, and the
 //! proofs with which peers send hashes of them.
 //!
-//! Layer 0 of a tree holds the hashes of the file's blocks of 16 KiB, filled up with zeros to a power
-//! of two; each node above is the hash of the two below it. Layer `k` of a torrent's trees, whose
-//! nodes cover a piece each, is the piece layer. No payload is hashed here.
+//! Layer 0 of a tree holds the hashes of the file's blocks of 16 KiB, filled up with zeros to a
+//! power of two; each node above is the hash of the two below it. Layer `k` of a torrent's trees,
+//! whose nodes cover a piece each, is the piece layer. No payload is hashed here.
 
 use crate::geometry::BLOCK_LENGTH;
 use sha2::{Digest, Sha256};
@@ -121,8 +121,8 @@ impl HashSpan {
         })
     }
 
-    /// How many hashes of uncles follow those of the span: the sibling of its own root first, then one
-    /// a layer.
+    /// How many hashes of uncles follow those of the span: the sibling of its own root first, then
+    /// one a layer.
     #[must_use]
     pub fn uncles(&self) -> u32 {
         self.proof.saturating_add(1).saturating_sub(self.height())
@@ -134,8 +134,8 @@ impl HashSpan {
         self.length.saturating_add(self.uncles())
     }
 
-    /// Whether somebody may ask that of a tree of `layers` layers (BEP 52, with the limits of common
-    /// programs).
+    /// Whether somebody may ask that of a tree of `layers` layers (BEP 52, with the limits of
+    /// common programs).
     #[must_use]
     pub fn is_within(&self, layers: u32) -> bool {
         let width = 1_u64.checked_shl(layers.saturating_sub(self.base)).unwrap_or(0);
@@ -154,8 +154,9 @@ impl HashSpan {
 }
 
 /// Whether `hashes`, the answer to `span`, belong to the tree of `layers` layers with this root:
-/// the span's own hashes first, then the uncles up to the root. Only an answer that reaches the root
-/// can be right; so a span must ask for the proof of all layers, as [`HashSpan::of_piece_layer`] does.
+/// the span's own hashes first, then the uncles up to the root. Only an answer that reaches the
+/// root can be right; so a span must ask for the proof of all layers, as
+/// [`HashSpan::of_piece_layer`] does.
 #[must_use]
 pub fn check_proof(root: &Node, layers: u32, span: HashSpan, hashes: &[Node]) -> bool {
     if !span.is_within(layers) || hashes.len() != span.hashes() as usize {
@@ -186,8 +187,8 @@ pub struct FileTree {
 }
 
 impl FileTree {
-    /// The tree of a file of `length` bytes. `layer` is its piece layer without filling, empty for a
-    /// file that is not longer than a piece.
+    /// The tree of a file of `length` bytes. `layer` is its piece layer without filling, empty for
+    /// a file that is not longer than a piece.
     ///
     /// `None` if the layer does not fit the length, or has another root.
     #[must_use]
@@ -227,8 +228,8 @@ impl FileTree {
         self.layers
     }
 
-    /// The piece of the file, counted from its first, whose leaf hashes are needed to answer `span`;
-    /// `None` if it is answered without, or not at all.
+    /// The piece of the file, counted from its first, whose leaf hashes are needed to answer
+    /// `span`; `None` if it is answered without, or not at all.
     #[must_use]
     pub fn needs_leaves(&self, span: HashSpan) -> Option<u32> {
         let asked = span.is_within(self.layers) && span.base == 0 && !self.knows(0);
@@ -237,7 +238,8 @@ impl FileTree {
     }
 
     /// The hashes that answer `span`: its own, then its uncles. `leaves` are the leaf hashes of the
-    /// piece that [`FileTree::needs_leaves`] names, without filling; otherwise they are not looked at.
+    /// piece that [`FileTree::needs_leaves`] names, without filling; otherwise they are not looked
+    /// at.
     ///
     /// `None` if it is to be rejected: out of range, of a layer that nobody has to support, or with
     /// leaves that do not belong to the tree.

@@ -15,11 +15,12 @@ pub const MAX_DEPTH: usize = 100;
 /// The longest component of a path in bytes (`NAME_MAX` of common file systems).
 pub const MAX_COMPONENT: usize = 255;
 
-/// The folder in a destination that holds what runs keep there. No file of a torrent gets this name.
+/// The folder in a destination that holds what runs keep there. No file of a torrent gets this
+/// name.
 pub const STATE_DIR: &str = ".dunlin";
 
-/// How the name of an unfinished file ends, which begins with a dot. No file of a torrent gets such a
-/// name: it could be that of another one's unfinished file.
+/// How the name of an unfinished file ends, which begins with a dot. No file of a torrent gets such
+/// a name: it could be that of another one's unfinished file.
 pub const PART_SUFFIX: &str = ".dunlin-part";
 
 /// The longest extension that is kept when a component is cut, in bytes without the dot.
@@ -69,8 +70,8 @@ pub enum NameError {
 
 /// Checks the name of a file of a cluster: a relative path with `/`, in which no component is
 /// empty, `.` or `..` or longer than 255 bytes; no control character; at most 100 components. A
-/// backslash stands only where it escapes what text cannot hold ([`crate::escape_name`]), and lengths
-/// are those of what the text stands for.
+/// backslash stands only where it escapes what text cannot hold ([`crate::escape_name`]), and
+/// lengths are those of what the text stands for.
 ///
 /// # Errors
 /// The first rule that the name breaks.
@@ -126,10 +127,10 @@ pub enum PathError {
     TooManyDuplicates,
 }
 
-/// Makes one component of a path safe. The result is never empty, `.` or `..`, holds no separator of
-/// the system, no control character and none that is invisible or changes the direction of text, is
-/// no name that a run gives to files of its own, has at most 255 bytes, and is left alone by a second
-/// call. The two joiners U+200C and U+200D stay: they are spelling, in Persian and in emoji.
+/// Makes one component of a path safe. The result is never empty, `.` or `..`, holds no separator
+/// of the system, no control character and none that is invisible or changes the direction of text,
+/// is no name that a run gives to files of its own, has at most 255 bytes, and is left alone by a
+/// second call. The two joiners U+200C and U+200D stay: they are spelling, in Persian and in emoji.
 #[must_use]
 pub fn sanitize_component(bytes: &[u8], rules: PathRules) -> String {
     let name = sanitize_name(bytes, rules);
@@ -167,8 +168,8 @@ pub fn sanitize_name(bytes: &[u8], rules: PathRules) -> Option<String> {
 /// the zero width joiner.
 const JOINERS: [char; 2] = ['\u{200C}', '\u{200D}'];
 
-/// Whether a run gives such names to files of its own, in any case of letters since some file systems
-/// do not distinguish them: folders of state, of each user, and unfinished files.
+/// Whether a run gives such names to files of its own, in any case of letters since some file
+/// systems do not distinguish them: folders of state, of each user, and unfinished files.
 #[must_use]
 pub fn is_own_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
@@ -299,9 +300,9 @@ pub(crate) fn is_usable(path: &[&[u8]]) -> bool {
     !path.is_empty() && path.len() <= MAX_DEPTH && path.iter().all(component)
 }
 
-/// Where a path leads from a folder, in components below the root that `folder` is below: `.` stays,
-/// `..` goes up. `None` if it leaves that root, or begins at that of the system. Nothing is looked at:
-/// where a folder on the way is a link, the system comes out elsewhere.
+/// Where a path leads from a folder, in components below the root that `folder` is below: `.`
+/// stays, `..` goes up. `None` if it leaves that root, or begins at that of the system. Nothing is
+/// looked at: where a folder on the way is a link, the system comes out elsewhere.
 #[must_use]
 pub fn resolve_path<'a>(folder: &[&'a [u8]], path: &'a [u8]) -> Option<Vec<&'a [u8]>> {
     if path.first() == Some(&b'/') {

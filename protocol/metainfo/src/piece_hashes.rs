@@ -21,8 +21,8 @@ pub enum HashKind {
 pub enum PieceHashes {
     /// SHA-1 of every piece.
     Sha1(Arc<[[u8; 20]]>),
-    /// The root of every piece's tree: the piece layers of all files, one after another, or the root of
-    /// the file itself where it is not longer than a piece (BEP 52).
+    /// The root of every piece's tree: the piece layers of all files, one after another, or the
+    /// root of the file itself where it is not longer than a piece (BEP 52).
     Merkle(Arc<[[u8; 32]]>),
     /// The token that every piece is.
     Tokens(Arc<[Bytes]>),

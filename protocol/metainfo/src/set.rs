@@ -325,8 +325,8 @@ pub fn check_piece_length(bytes: u64) -> Result<u32, SetError> {
         .ok_or(SetError::PieceLength(bytes))
 }
 
-/// The block length between the ranks of a cluster that have agreed on at most `most` bytes: the piece
-/// length, or `most` if that is less.
+/// The block length between the ranks of a cluster that have agreed on at most `most` bytes: the
+/// piece length, or `most` if that is less.
 #[must_use]
 pub fn cluster_block_length(piece_length: u32, most: u32) -> u32 {
     piece_length.min(most)

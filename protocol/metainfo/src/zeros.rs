@@ -62,8 +62,8 @@ const TABLE: [[u8; 20]; 13] = [
     ],
 ];
 
-/// The SHA-1 of a piece of zeros, with its padding (BEP 47), so that it is the same for a whole piece
-/// and for the last one of a file. At once for the powers of two from 16 KiB to 64 MiB; other
+/// The SHA-1 of a piece of zeros, with its padding (BEP 47), so that it is the same for a whole
+/// piece and for the last one of a file. At once for the powers of two from 16 KiB to 64 MiB; other
 /// lengths, in bytes, are hashed.
 #[must_use]
 pub fn zero_hash(piece_length: u32) -> [u8; 20] {

@@ -111,8 +111,8 @@ impl Pattern {
         Ok(Pattern(Arc::new(Parsed { text: text.to_owned(), components, literal })))
     }
 
-    /// The pattern for `name` itself, be it a file, and for all below it, be it a folder. With an empty
-    /// `name`: for everything.
+    /// The pattern for `name` itself, be it a file, and for all below it, be it a folder. With an
+    /// empty `name`: for everything.
     ///
     /// # Errors
     /// If the name could leave its folder, or is too long.
@@ -133,7 +133,8 @@ impl Pattern {
         Pattern::parse(&text)
     }
 
-    /// The text of a pattern for this name alone: what would mean more stands in a class of its own.
+    /// The text of a pattern for this name alone: what would mean more stands in a class of its
+    /// own.
     #[must_use]
     pub fn escape(name: &str) -> String {
         let mut text = String::with_capacity(name.len());

@@ -1,5 +1,5 @@
-//! A plan and the ranks of a job: which node covers which rank, whose places overlap, and what the plan
-//! asks for that the job does not have. Knows names only: looks at no disk and asks no host.
+//! A plan and the ranks of a job: which node covers which rank, whose places overlap, and what the
+//! plan asks for that the job does not have. Knows names only: looks at no disk and asks no host.
 //!
 //! ```text
 //!   nodes (ranks, hosts) ─┐
@@ -40,9 +40,10 @@ pub struct Share<'p> {
     pub refused: Option<PlanError>,
 }
 
-/// The share of every site that some node covers, by rank. Only ranks that see the same files matter
-/// to one another, so it is enough to know those. `file` is the plan's name for messages, and `root_of`
-/// makes a root (with rank and host filled in) a folder that can be compared with others.
+/// The share of every site that some node covers, by rank. Only ranks that see the same files
+/// matter to one another, so it is enough to know those. `file` is the plan's name for messages,
+/// and `root_of` makes a root (with rank and host filled in) a folder that can be compared with
+/// others.
 #[must_use]
 pub fn shares<'p>(
     file: &str,

@@ -16,9 +16,9 @@
 //! sha256 = "9f86d081…"         # 64 digits
 //! ```
 //!
-//! A plan that is to be placed ([`parse_place`]) may have hosts, roots anywhere, pins and racks; its
-//! ranks are those of the job, so rank 0 is a peer and gaps are no fault; and whether places overlap is
-//! known only when it is known who runs where (see `place`).
+//! A plan that is to be placed ([`parse_place`]) may have hosts, roots anywhere, pins and racks;
+//! its ranks are those of the job, so rank 0 is a peer and gaps are no fault; and whether places
+//! overlap is known only when it is known who runs where (see `place`).
 
 mod lists;
 mod pins;
@@ -52,8 +52,8 @@ const SEARCHED: usize = 64 << 10;
 /// The longest root in bytes. Every rank gets a copy, so this times [`MAX_RANKS`] bounds memory.
 const MAX_ROOT: usize = 1024;
 
-/// The longest label of a rack in bytes: it stands in each of its ranks' messages. As long as names of
-/// hosts, which are used as labels, too.
+/// The longest label of a rack in bytes: it stands in each of its ranks' messages. As long as names
+/// of hosts, which are used as labels, too.
 const MAX_RACK: usize = 253;
 
 /// The most patterns of one node times its ranks (or hosts), for the same reason.
@@ -101,8 +101,8 @@ pub struct NodeRule {
     /// Its hosts, expanded, in the order of the file; empty if it has ranks.
     pub hosts: Vec<String>,
     /// Its folder, relative to the plan's, with `{rank}` and `{host}` to fill in. Empty for the
-    /// plan's folder itself. Roots of different ranks never lie in one another. In a plan that is to
-    /// be placed it may be absolute, and roots may overlap.
+    /// plan's folder itself. Roots of different ranks never lie in one another. In a plan that is
+    /// to be placed it may be absolute, and roots may overlap.
     pub root: String,
     /// The files it offers; without it, whatever wanted files are found.
     pub have: Option<Vec<Pattern>>,
@@ -133,8 +133,8 @@ pub fn parse_toml(file: &str, bytes: &[u8]) -> Result<TomlPlan, PlanError> {
 /// Reads a `plan.toml` that is to be placed. `file` is its name for messages.
 ///
 /// # Errors
-/// If the bytes are no TOML, a key is unknown or of the wrong type, a path or pattern is none, a size
-/// or hash is none, or a rank, host or pin stands twice. The error has the line.
+/// If the bytes are no TOML, a key is unknown or of the wrong type, a path or pattern is none, a
+/// size or hash is none, or a rank, host or pin stands twice. The error has the line.
 ///
 /// ```
 /// let toml = r#"

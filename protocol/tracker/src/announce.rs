@@ -1,5 +1,6 @@
-//! What a peer and a public tracker say to each other, whatever carries it (BEP 3, 7, 15, 23, 31, 48):
-//! the values that the codecs for HTTP and UDP, the rules of the announcer and the swarm table share.
+//! What a peer and a public tracker say to each other, whatever carries it (BEP 3, 7, 15, 23, 31,
+//! 48): the values that the codecs for HTTP and UDP, the rules of the announcer and the swarm table
+//! share.
 
 use bytes::Bytes;
 use dunlin_base::{InfoHash, PeerId};
@@ -7,8 +8,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use thiserror::Error;
 
-/// Why a peer announces itself (BEP 3, BEP 21). `Paused` stands in every announce of a peer that wants
-/// nothing more though something is missing.
+/// Why a peer announces itself (BEP 3, BEP 21). `Paused` stands in every announce of a peer that
+/// wants nothing more though something is missing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AnnounceEvent {
     /// It is time again.

@@ -1,5 +1,5 @@
-//! Checks of what a tracker and its peers read, which hold for any bytes. Fuzz targets and the replay of
-//! their corpus call them.
+//! Checks of what a tracker and its peers read, which hold for any bytes. Fuzz targets and the
+//! replay of their corpus call them.
 
 use crate::http::{
     AnnounceAnswer, AnnounceQuery, Head, HeadError, MAX_HEAD, MAX_PEERS, MAX_SCRAPE, Requests,
@@ -13,8 +13,9 @@ use crate::{AnnounceEvent, AnnounceReply, TrackerUrl};
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// Any bytes, after a first one that states as what they are read: a query, an answer, a scrape, the head
-/// of a request, a packet or an address. What was read, written and read again is the same.
+/// Any bytes, after a first one that states as what they are read: a query, an answer, a scrape,
+/// the head of a request, a packet or an address. What was read, written and read again is the
+/// same.
 ///
 /// # Panics
 /// If a property does not hold.
@@ -126,8 +127,8 @@ fn head(data: &[u8]) {
     }
 }
 
-/// The bytes of a connection, after a first one that says how they are cut: in any pieces there are the
-/// same requests in the same order, up to the first error, and little is held meanwhile.
+/// The bytes of a connection, after a first one that says how they are cut: in any pieces there are
+/// the same requests in the same order, up to the first error, and little is held meanwhile.
 ///
 /// # Panics
 /// If a property does not hold.

@@ -1,5 +1,5 @@
-//! Trackers of the internet: announces and scrapes over HTTP and UDP, byte for byte, and the addresses
-//! of trackers.
+//! Trackers of the internet: announces and scrapes over HTTP and UDP, byte for byte, and the
+//! addresses of trackers.
 //!
 //! It only computes: it never sends a message, asks a clock, or opens a file. Whatever bytes it is
 //! given, it returns a value or says who is wrong.

@@ -1,5 +1,6 @@
-//! Announces and scrapes over UDP (BEP 15, BEP 41): every packet, both ways, and connection ids that
-//! need no memory. Packets may be longer than they have to be, never shorter. It sends nothing.
+//! Announces and scrapes over UDP (BEP 15, BEP 41): every packet, both ways, and connection ids
+//! that need no memory. Packets may be longer than they have to be, never shorter. It sends
+//! nothing.
 
 mod ids;
 mod reply;

@@ -1,12 +1,12 @@
-//! Addresses of trackers: what is accepted, what is sent of it, where scrapes go, and where a redirect
-//! may lead. It resolves no name.
+//! Addresses of trackers: what is accepted, what is sent of it, where scrapes go, and where a
+//! redirect may lead. It resolves no name.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use thiserror::Error;
 
-/// The longest address of a tracker that is accepted, in bytes: what fits into a request head of 8 KiB
-/// beside everything else.
+/// The longest address of a tracker that is accepted, in bytes: what fits into a request head of 8
+/// KiB beside everything else.
 pub const MAX_TRACKER_URL: usize = 4096;
 
 /// The longest name of a host (RFC 1035).
@@ -116,8 +116,8 @@ impl TrackerUrl {
         }
     }
 
-    /// The address without the rules that only a torrent's own address has to keep: a redirect sends
-    /// our own query back.
+    /// The address without the rules that only a torrent's own address has to keep: a redirect
+    /// sends our own query back.
     fn parse_any(text: &str) -> Result<TrackerUrl, TrackerUrlError> {
         let text = text.trim();
         if text.len() > MAX_TRACKER_URL {
@@ -158,8 +158,8 @@ impl TrackerUrl {
         self.port
     }
 
-    /// Path and query as they are sent: as they came, but what no request may hold is percent-encoded.
-    /// Begins with `/`.
+    /// Path and query as they are sent: as they came, but what no request may hold is
+    /// percent-encoded. Begins with `/`.
     #[must_use]
     pub fn target(&self) -> &str {
         &self.target
@@ -186,8 +186,8 @@ impl TrackerUrl {
         format!("{}{sign}{query}", self.target)
     }
 
-    /// Path and query of scrapes (BEP 48): the last part of the path must begin with `announce`, which
-    /// becomes `scrape`. `None` where the tracker has no scrapes.
+    /// Path and query of scrapes (BEP 48): the last part of the path must begin with `announce`,
+    /// which becomes `scrape`. `None` where the tracker has no scrapes.
     #[must_use]
     pub fn scrape_target(&self) -> Option<String> {
         let end = self.target.find('?').unwrap_or(self.target.len());
@@ -197,9 +197,10 @@ impl TrackerUrl {
         Some(format!("{folder}/scrape{suffix}{query}"))
     }
 
-    /// Whether a tracker may be asked at the address that its name stands for. What answers to us alone
-    /// must look like a tracker: services of our own host, and those of its link (RFC 3927, RFC 4291
-    /// section 2.5.6), where clouds tell each host its secrets. Where a redirect leads is asked, too.
+    /// Whether a tracker may be asked at the address that its name stands for. What answers to us
+    /// alone must look like a tracker: services of our own host, and those of its link (RFC 3927,
+    /// RFC 4291 section 2.5.6), where clouds tell each host its secrets. Where a redirect leads is
+    /// asked, too.
     ///
     /// # Errors
     /// [`TrackerUrlError::Local`].
@@ -212,8 +213,8 @@ impl TrackerUrl {
         if ours && !tracker { Err(TrackerUrlError::Local) } else { Ok(()) }
     }
 
-    /// Where an answer that says `Location: to` leads. Whether the host may be asked is to be seen by
-    /// [`is_public`] once its address is known.
+    /// Where an answer that says `Location: to` leads. Whether the host may be asked is to be seen
+    /// by [`is_public`] once its address is known.
     ///
     /// # Errors
     /// If it leads nowhere, or from a sealed connection to an open one.
@@ -261,8 +262,8 @@ impl TrackerUrl {
         format!("{}://{}{}{query}", self.scheme.name(), self.authority(), path.join("/"))
     }
 
-    /// [`TrackerUrl::masked`] of an address as it stands in a torrent; of one that is no address of a
-    /// tracker nothing is shown but what comes before its path.
+    /// [`TrackerUrl::masked`] of an address as it stands in a torrent; of one that is no address of
+    /// a tracker nothing is shown but what comes before its path.
     #[must_use]
     pub fn mask(text: &str) -> String {
         if let Ok(url) = TrackerUrl::parse_any(text) {
@@ -306,8 +307,8 @@ impl fmt::Debug for TrackerUrl {
     }
 }
 
-/// Whether everybody means the same host by an address: not this host, a private network, or nobody.
-/// A tracker out there must not lead us to what only we can reach.
+/// Whether everybody means the same host by an address: not this host, a private network, or
+/// nobody. A tracker out there must not lead us to what only we can reach.
 #[must_use]
 pub fn is_public(ip: IpAddr) -> bool {
     match ip.to_canonical() {

@@ -128,8 +128,8 @@ impl Message {
     /// [`Framer`](crate::Framer)'s.
     ///
     /// # Errors
-    /// If a message of fixed length has another one, a `piece` has no data, an `extended` says nothing,
-    /// or `hashes` are no whole number of them.
+    /// If a message of fixed length has another one, a `piece` has no data, an `extended` says
+    /// nothing, or `hashes` are no whole number of them.
     pub fn decode(body: &[u8]) -> Result<Option<Message>, WireError> {
         let Some((id, payload)) = body.split_first() else { return Ok(Some(Message::KeepAlive)) };
         let found = u32::try_from(body.len()).unwrap_or(u32::MAX);

@@ -1,5 +1,5 @@
-//! The messages between peers (BEP 3, "peer messages"; BEP 6, 10, 52). Payload-free: a `piece` message
-//! is its header, and the data of the block stays with whoever moves bytes.
+//! The messages between peers (BEP 3, "peer messages"; BEP 6, 10, 52). Payload-free: a `piece`
+//! message is its header, and the data of the block stays with whoever moves bytes.
 
 use bytes::Bytes;
 use dunlin_base::BlockRef;
@@ -49,7 +49,8 @@ pub enum Message {
         /// Piece index.
         piece: u32,
     },
-    /// A message of an extension (id 20; BEP 10). [`crate::extended`] reads and writes the payloads.
+    /// A message of an extension (id 20; BEP 10). [`crate::extended`] reads and writes the
+    /// payloads.
     Extended {
         /// 0 is the extension handshake; any other number is what the receiver said it means.
         id: u8,

@@ -43,8 +43,8 @@ fn write_part(fs: &dyn Fs, part: &Path, bytes: &[u8]) -> io::Result<u64> {
     Ok(file.meta()?.inode)
 }
 
-/// Writes a new file that nobody relies on yet, without syncing it. What an earlier run left under the
-/// name goes: a file system that lost power may know it by another name, too.
+/// Writes a new file that nobody relies on yet, without syncing it. What an earlier run left under
+/// the name goes: a file system that lost power may know it by another name, too.
 pub(crate) fn write_fresh(
     fs: &dyn Fs,
     part: &Path,

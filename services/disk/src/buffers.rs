@@ -1,9 +1,9 @@
-//! Buffers for payload, used again and again. Blocks are read a few hundred KiB at a time, thousands a
-//! second: through the general allocator each of them is fresh pages from the kernel, and what is freed
-//! stays behind in holes that the memory budget knows nothing of.
+//! Buffers for payload, used again and again. Blocks are read a few hundred KiB at a time,
+//! thousands a second: through the general allocator each of them is fresh pages from the kernel,
+//! and what is freed stays behind in holes that the memory budget knows nothing of.
 //!
-//! The pool never asks whether memory may be used: that is what the budget's charges are for. It keeps
-//! what is given back, as long as all its buffers together stay within the budget's total.
+//! The pool never asks whether memory may be used: that is what the budget's charges are for. It
+//! keeps what is given back, as long as all its buffers together stay within the budget's total.
 
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -62,7 +62,8 @@ impl State {
 }
 
 impl BufferPool {
-    /// A pool whose buffers, on loan and waiting, stay within `limit` bytes where the loans alone do.
+    /// A pool whose buffers, on loan and waiting, stay within `limit` bytes where the loans alone
+    /// do.
     #[must_use]
     pub fn new(limit: u64) -> Arc<BufferPool> {
         Arc::new(BufferPool { limit, state: Mutex::default() })

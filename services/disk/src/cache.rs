@@ -1,13 +1,13 @@
 //! Hash lists of files that were read before, so that a second run reads nothing but metadata.
 //!
-//! A list is believed only of a file that is, by all that the file system says, the very same: device,
-//! number, length, and both the time of its content and the time of its last change, which nobody can
-//! set back. A file that was written a moment before it was hashed is not kept: it could be written
-//! once more within the same tick of the clock.
+//! A list is believed only of a file that is, by all that the file system says, the very same:
+//! device, number, length, and both the time of its content and the time of its last change, which
+//! nobody can set back. A file that was written a moment before it was hashed is not kept: it could
+//! be written once more within the same tick of the clock.
 //!
-//! One file for each root, in a folder that belongs to one host. What cannot be read is no cache, and
-//! what cannot be saved costs the next run its time, nothing else. A cache of a later version of the
-//! program is left as it is.
+//! One file for each root, in a folder that belongs to one host. What cannot be read is no cache,
+//! and what cannot be saved costs the next run its time, nothing else. A cache of a later version
+//! of the program is left as it is.
 
 pub(crate) mod format;
 
@@ -31,8 +31,8 @@ use std::time::{Duration, SystemTime};
 /// every two seconds (FAT).
 const SETTLED: Duration = Duration::from_secs(2);
 
-/// The same where the stamp has parts of a millisecond, which no coarse clock gives: clocks of kernels
-/// tick every ten milliseconds at the least.
+/// The same where the stamp has parts of a millisecond, which no coarse clock gives: clocks of
+/// kernels tick every ten milliseconds at the least.
 const SETTLED_FINE: Duration = Duration::from_millis(50);
 
 /// The largest cache file that is read or written, in bytes: the hashes of 100 TB in pieces of
@@ -130,8 +130,8 @@ impl HashCache {
         Some(CachedHashes { hashes: PieceHashes::Sha1(hashes), sha256 })
     }
 
-    /// What the cache says of a file that had this content, whatever became of its metadata and names
-    /// since: for who made another of it then. With the length of a piece in bytes.
+    /// What the cache says of a file that had this content, whatever became of its metadata and
+    /// names since: for who made another of it then. With the length of a piece in bytes.
     #[must_use]
     pub fn recall(&self, path: &Path, then: &Meta) -> Option<(u32, CachedHashes)> {
         let state = lock(&self.state);
@@ -141,8 +141,9 @@ impl HashCache {
         key.has_content(then).then_some((key.piece_length, known))
     }
 
-    /// Keeps the hashes of a file that was `look` when they were taken. One that was written a moment
-    /// before is not kept. A SHA-256 that is known stays known while the hashes are the same.
+    /// Keeps the hashes of a file that was `look` when they were taken. One that was written a
+    /// moment before is not kept. A SHA-256 that is known stays known while the hashes are the
+    /// same.
     pub fn put(
         &self,
         path: &Path,
@@ -224,7 +225,8 @@ impl HashCache {
         let number = SAVES.fetch_add(1, Ordering::Relaxed);
         let own = path.with_extension(format!("{}-{number}", std::process::id()));
         let part = part_path(&own);
-        // The folder is nobody else's. What stands there afterwards may be another rank's, as whole.
+        // The folder is nobody else's. What stands there afterwards may be another rank's, as
+        // whole.
         let done = write_fresh(&*self.fs, &part, bytes).and_then(|_| self.fs.rename(&part, path));
         if done.is_err() {
             let _ = self.fs.remove_file(&part);

@@ -1,5 +1,5 @@
-//! Files that stand there already, compared with the hashes of their torrent: on several threads, each
-//! of which hashes several pieces side by side. A piece may be spread over several files.
+//! Files that stand there already, compared with the hashes of their torrent: on several threads,
+//! each of which hashes several pieces side by side. A piece may be spread over several files.
 
 use crate::budget::Budget;
 use crate::buffers::BufferPool;
@@ -33,7 +33,8 @@ pub struct CheckFiles<'a> {
     pub fs: &'a dyn Fs,
     /// The torrent.
     pub content: &'a Content,
-    /// Where each file is; `None` if it is not there. Of padding and empty files it does not matter.
+    /// Where each file is; `None` if it is not there. Of padding and empty files it does not
+    /// matter.
     pub paths: &'a [Option<PathBuf>],
     /// How many threads hash; at least one does.
     pub threads: usize,
@@ -64,8 +65,8 @@ pub(crate) struct Location {
 }
 
 impl CheckFiles<'_> {
-    /// Hashes every piece. `progress` is called with the bytes done and the bytes to do, on the calling
-    /// thread, and ends the work by `Break`.
+    /// Hashes every piece. `progress` is called with the bytes done and the bytes to do, on the
+    /// calling thread, and ends the work by `Break`.
     ///
     /// # Errors
     /// `Interrupted` if it is stopped.

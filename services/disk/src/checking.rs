@@ -1,4 +1,5 @@
-//! Checks that are under way: each can be ended, and the syncs of other torrents do not wait for it.
+//! Checks that are under way: each can be ended, and the syncs of other torrents do not wait for
+//! it.
 
 use crate::mutex::lock;
 use dunlin_base::TorrentId;

@@ -1,5 +1,5 @@
-//! Files of ours that end in a checksum, so that a torn one is told from a whole one: how they are sealed
-//! and opened, and why one is ignored. It knows nothing of what stands in them.
+//! Files of ours that end in a checksum, so that a torn one is told from a whole one: how they are
+//! sealed and opened, and why one is ignored. It knows nothing of what stands in them.
 
 use sha1::{Digest, Sha1};
 use thiserror::Error;

@@ -22,11 +22,11 @@ const MAX_COMMAND: usize = 200;
 pub(crate) enum Right {
     /// It is written by nobody else; or it is not written here.
     Ours,
-    /// Somebody else writes the same content: there are two part files. With what to say if it is not
-    /// the same after all.
+    /// Somebody else writes the same content: there are two part files. With what to say if it is
+    /// not the same after all.
     Shared(DiskError),
-    /// Somebody else writes something that cannot be told to be the same; it stands there already, and
-    /// must be right. With what to say if it is not.
+    /// Somebody else writes something that cannot be told to be the same; it stands there already,
+    /// and must be right. With what to say if it is not.
     Theirs(DiskError),
     /// Somebody else writes it, and it is not wanted here: its part file is none of our business.
     Left,
@@ -48,8 +48,8 @@ impl Storage {
     /// Claims what a torrent writes. Returns what may be done with each file.
     ///
     /// # Errors
-    /// `Claimed` if another torrent writes other content to one of the paths, `Twice` if this one is
-    /// written here already, whatever it was named by; nothing is claimed then.
+    /// `Claimed` if another torrent writes other content to one of the paths, `Twice` if this one
+    /// is written here already, whatever it was named by; nothing is claimed then.
     pub(crate) fn claim(
         &self,
         torrent: TorrentId,
@@ -116,8 +116,8 @@ impl Storage {
         drop(hold);
     }
 
-    /// What a torrent may write: wanted files and links, and others of which a part file is there. Where
-    /// data stands under another name, that one too.
+    /// What a torrent may write: wanted files and links, and others of which a part file is there.
+    /// Where data stands under another name, that one too.
     fn items(&self, plan: &TorrentPlan) -> Vec<Item> {
         let content = &plan.content;
         let mut items = Vec::new();

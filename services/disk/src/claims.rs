@@ -1,16 +1,16 @@
 //! Who writes which path: no two torrents write one path, in this process or another.
 //!
 //! A torrent claims the paths of its wanted files when these are known, before anything is written.
-//! Whoever comes second is refused by the name of the file, unless the torrents themselves prove that
-//! both have the same content there: then each writes a part file of its own, and the second one to
-//! finish finds the other's file in its place.
+//! Whoever comes second is refused by the name of the file, unless the torrents themselves prove
+//! that both have the same content there: then each writes a part file of its own, and the second
+//! one to finish finds the other's file in its place.
 //!
-//! Within a process the claims are in a [`PathClaims`] that its storages share. Between processes they
-//! are in `<info hash>.<number>.claims` of the state folder, a file that its owner holds a lock on as long as
-//! they hold: one that nobody locks was left by a killed run. Roots may lie within one another, so
-//! such files are looked for in the root, in all folders above it, and in all folders on the way to
-//! the files, in the state folders of all users; above the root only those of users count whom the root
-//! trusts anyway.
+//! Within a process the claims are in a [`PathClaims`] that its storages share. Between processes
+//! they are in `<info hash>.<number>.claims` of the state folder, a file that its owner holds a
+//! lock on as long as they hold: one that nobody locks was left by a killed run. Roots may lie
+//! within one another, so such files are looked for in the root, in all folders above it, and in
+//! all folders on the way to the files, in the state folders of all users; above the root only
+//! those of users count whom the root trusts anyway.
 //!
 //! ```text
 //!   publish "?" ──▶ look at others ──▶ settle "!" ──▶ … ──▶ remove
@@ -58,8 +58,8 @@ pub(crate) struct Proof {
     pub(crate) length: u64,
     /// The root of its tree of hashes (BEP 52).
     pub(crate) root: Option<[u8; 32]>,
-    /// The SHA-1 of the length of a piece, where the file begins in its first piece, and the hashes of
-    /// its pieces.
+    /// The SHA-1 of the length of a piece, where the file begins in its first piece, and the hashes
+    /// of its pieces.
     pub(crate) pieces: Option<[u8; 20]>,
 }
 
@@ -129,7 +129,8 @@ pub(crate) struct Clash {
 /// What others have claimed of a wish.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct FoundClaims {
-    /// Who writes the same torrent, with the same state: whatever it was named by, it is written once.
+    /// Who writes the same torrent, with the same state: whatever it was named by, it is written
+    /// once.
     pub(crate) twice: Option<String>,
     /// The files of the wish.
     pub(crate) clashes: BTreeMap<FileIndex, Clash>,
@@ -182,8 +183,8 @@ impl Wish {
         folders.chain(files.map(|(key, item)| (key, ClaimEntry::File(item.proof)))).collect()
     }
 
-    /// Which files clash with what `found` knows of a path; `path` gives the path of a name, where it
-    /// has one there.
+    /// Which files clash with what `found` knows of a path; `path` gives the path of a name, where
+    /// it has one there.
     fn clashes(
         &self,
         path: impl Fn(&str) -> Option<String>,
@@ -202,7 +203,10 @@ impl Wish {
             }
         }
         for item in &self.items {
-            let same = |entry: &ClaimEntry| matches!(entry, ClaimEntry::File(proof) if proof.is_same(&item.proof));
+            let same = |entry: &ClaimEntry| match entry {
+                ClaimEntry::File(proof) => proof.is_same(&item.proof),
+                ClaimEntry::Folder => false,
+            };
             let mut all = at(&item.name).into_iter().map(|(entry, holder)| (same(&entry), holder));
             // One of the same content says less than one of another.
             let Some(first) = all.next() else { continue };
@@ -247,8 +251,8 @@ struct Holder {
 }
 
 impl Table {
-    /// The name of `root` that all claims use, whatever name it was given this time; and its number,
-    /// if no root is known that it is in.
+    /// The name of `root` that all claims use, whatever name it was given this time; and its
+    /// number, if no root is known that it is in.
     fn canonical(&self, fs: &dyn Fs, root: &Path) -> (PathBuf, Option<(u64, u64)>) {
         let number = |path: &Path| {
             let meta = fs.metadata(path).ok().filter(|meta| meta.inode != 0)?;
@@ -363,8 +367,8 @@ pub(crate) struct Claimant<'a> {
 impl PathClaims {
     /// Claims what nobody else has claimed, or what `accepts` of what was found.
     ///
-    /// Within the process the claims stand before anybody else is looked for, so that nobody here has
-    /// to wait while others are waited for.
+    /// Within the process the claims stand before anybody else is looked for, so that nobody here
+    /// has to wait while others are waited for.
     ///
     /// # Errors
     /// What `accepts` refuses with, or what the system says of the file of claims.

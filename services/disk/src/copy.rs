@@ -1,5 +1,5 @@
-//! Files that are owned at one place and wanted at another: shared where the file system can, or else
-//! copied, and checked on the way.
+//! Files that are owned at one place and wanted at another: shared where the file system can, or
+//! else copied, and checked on the way.
 
 use crate::error::{DiskError, DiskErrorKind};
 use crate::fs::FsFile;

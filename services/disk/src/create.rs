@@ -1,5 +1,5 @@
-//! Hashing the files of a torrent that is to be made (BEP 3, BEP 52): on plain threads, several pieces
-//! side by side on each, every byte read once.
+//! Hashing the files of a torrent that is to be made (BEP 3, BEP 52): on plain threads, several
+//! pieces side by side on each, every byte read once.
 //!
 //! Each thread takes the next few pieces, reads them from their files, and hashes them for the
 //! versions that are wanted. So the order of reading is about that of the files, and memory is
@@ -36,8 +36,8 @@ pub struct NewSource {
     pub meta: Meta,
 }
 
-/// Hashes the files of `torrent`, of which `sources` says where they are, in the same order. Uses up
-/// to `threads` threads.
+/// Hashes the files of `torrent`, of which `sources` says where they are, in the same order. Uses
+/// up to `threads` threads.
 ///
 /// `progress` is called on this thread with the bytes hashed so far, and ends the work by `Break`.
 ///

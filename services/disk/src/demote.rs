@@ -1,8 +1,8 @@
-//! Bytes that are here but not where they belong: a finished file of other content becomes a part file
-//! again, and what the store holds of a file that is wanted now goes to its part file.
+//! Bytes that are here but not where they belong: a finished file of other content becomes a part
+//! file again, and what the store holds of a file that is wanted now goes to its part file.
 //!
-//! The old file stays as it is until the part file replaces it. What is moved counts as written, and is
-//! claimed again after the next sync.
+//! The old file stays as it is until the part file replaces it. What is moved counts as written,
+//! and is claimed again after the next sync.
 
 use crate::check::{Location, TorrentCheck};
 use crate::error::{DiskError, DiskErrorKind};
@@ -25,9 +25,10 @@ const COPY_STEP: u64 = 64 << 20;
 const MOVE: u64 = 256 * 1024;
 
 impl Storage {
-    /// Makes a part file with the bytes of the file that stands under the final name. What is known of
-    /// its pieces was found in the file as it was seen then: if it is not that any more, when its bytes
-    /// have been copied, they are hashed where they are now. Returns how many pieces were lost so.
+    /// Makes a part file with the bytes of the file that stands under the final name. What is known
+    /// of its pieces was found in the file as it was seen then: if it is not that any more, when
+    /// its bytes have been copied, they are hashed where they are now. Returns how many pieces were
+    /// lost so.
     ///
     /// # Errors
     /// If the file cannot be copied; nothing of it counts then.
@@ -232,8 +233,8 @@ impl Storage {
     }
 }
 
-/// The pieces of a file that are durable, and those that are written. They do not count any more, since
-/// their bytes move.
+/// The pieces of a file that are durable, and those that are written. They do not count any more,
+/// since their bytes move.
 fn drop_pieces(files: &TorrentFiles, file: FileIndex) -> (Bitfield, Bitfield) {
     let mut inner = files.inner();
     let none = Bitfield::new(inner.durable.len());

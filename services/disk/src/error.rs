@@ -41,14 +41,14 @@ pub enum DiskErrorKind {
     },
     /// A file or a link stands where a folder must be.
     NoFolder,
-    /// Another torrent, of this process or another, writes something else to this path; or a run that
-    /// has a folder on the way to it for itself.
+    /// Another torrent, of this process or another, writes something else to this path; or a run
+    /// that has a folder on the way to it for itself.
     Claimed {
         /// Which torrent, and which process.
         by: String,
     },
-    /// The same torrent is written into the same folder by another process, or was given to this one
-    /// by another of its names.
+    /// The same torrent is written into the same folder by another process, or was given to this
+    /// one by another of its names.
     Twice {
         /// Which torrent, and which process.
         by: String,

@@ -131,26 +131,27 @@ impl From<Unfit> for io::Error {
 
 /// A file system. All methods may be called from several threads.
 ///
-/// Only regular files are ever opened; a pipe or a device under a name is an error at once, and never
-/// waited for. Below a root that was entered by [`Fs::inside`], no link is followed, not even the
-/// last component of a path.
+/// Only regular files are ever opened; a pipe or a device under a name is an error at once, and
+/// never waited for. Below a root that was entered by [`Fs::inside`], no link is followed, not even
+/// the last component of a path.
 ///
 /// # Errors
 /// Every method fails with what the operating system says, or with [`Unfit`].
 #[allow(clippy::missing_errors_doc)]
 pub trait Fs: Send + Sync + Debug {
     /// The same file system for whoever works on an output folder: names below `root` are looked up
-    /// from the descriptor of that folder, and no link is followed on the way. The root itself may be
-    /// reached through links, since a person named it; when another folder stands there later, every
-    /// call fails with [`Unfit::Replaced`]. Names elsewhere (sources) mean what they meant before.
+    /// from the descriptor of that folder, and no link is followed on the way. The root itself may
+    /// be reached through links, since a person named it; when another folder stands there later,
+    /// every call fails with [`Unfit::Replaced`]. Names elsewhere (sources) mean what they meant
+    /// before.
     fn inside(&self, root: &Path) -> Arc<dyn Fs>;
     /// Opens an existing file for reading.
     fn open_read(&self, path: &Path) -> io::Result<Arc<dyn FsFile>>;
     /// Opens an existing file for reading and writing, if its number is `inode`.
     fn open_update(&self, path: &Path, inode: u64) -> io::Result<Arc<dyn FsFile>>;
-    /// Opens a file for reading and writing; makes it if it is not there, keeps what it holds. For a
-    /// name that nobody else may take away meanwhile. Below an entered root the file must be
-    /// [our own](Fs::check_own).
+    /// Opens a file for reading and writing; makes it if it is not there, keeps what it holds. For
+    /// a name that nobody else may take away meanwhile. Below an entered root the file must be [our
+    /// own](Fs::check_own).
     fn open_write(&self, path: &Path) -> io::Result<Arc<dyn FsFile>>;
     /// Makes a new file for reading and writing; fails if anything has that name.
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn FsFile>>;
@@ -173,8 +174,8 @@ pub trait Fs: Send + Sync + Debug {
     fn metadata(&self, path: &Path) -> io::Result<Meta>;
     /// The names in a folder, in order.
     fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>>;
-    /// The names in a folder that are `wanted`, in order: as many as are found first, and no more than
-    /// `most`. The others are not kept.
+    /// The names in a folder that are `wanted`, in order: as many as are found first, and no more
+    /// than `most`. The others are not kept.
     fn read_some(
         &self,
         path: &Path,
@@ -240,9 +241,9 @@ pub trait Fs: Send + Sync + Debug {
     fn is_closed(&self, folder: &Path) -> bool;
     /// Whether something is there that we may not both read and write.
     fn is_barred(&self, path: &Path) -> bool;
-    /// Whether a file or folder of this owner, in `folder`, is as good as one of ours: of our own, of
-    /// root's, or of the owner of the folder, who could change everything in it in any case (and who
-    /// owns all files on file systems that know of one owner only).
+    /// Whether a file or folder of this owner, in `folder`, is as good as one of ours: of our own,
+    /// of root's, or of the owner of the folder, who could change everything in it in any case (and
+    /// who owns all files on file systems that know of one owner only).
     fn trusts(&self, uid: u32, folder: &Path) -> bool {
         uid == self.user() || uid == 0 || self.look(folder).is_ok_and(|look| look.uid == uid)
     }
@@ -267,8 +268,8 @@ pub trait Fs: Send + Sync + Debug {
             false => Err(Unfit::Foreign(look.uid).into()),
         }
     }
-    /// Whether a state folder can be ours: where others may make names, somebody may have made one that
-    /// has our name, to be asked what was verified.
+    /// Whether a state folder can be ours: where others may make names, somebody may have made one
+    /// that has our name, to be asked what was verified.
     ///
     /// # Errors
     /// [`Unfit`], or that nothing is there.
@@ -280,8 +281,8 @@ pub trait Fs: Send + Sync + Debug {
             false => Err(Unfit::Foreign(look.uid).into()),
         }
     }
-    /// Renames a file of the number `inode`, and no other: one that was put in its place is not given
-    /// the new name, or loses it again.
+    /// Renames a file of the number `inode`, and no other: one that was put in its place is not
+    /// given the new name, or loses it again.
     ///
     /// # Errors
     /// [`Unfit::Replaced`]; `AlreadyExists` if anything has the new name and is not to be replaced.
@@ -304,8 +305,8 @@ pub trait Fs: Send + Sync + Debug {
         let _ = self.rename_new(to, from);
         Err(Unfit::Replaced.into())
     }
-    /// Sets the permissions of the file of the number `inode`, by a descriptor: what was put in its place
-    /// keeps its own. `mode` gives the new ones for those that it has.
+    /// Sets the permissions of the file of the number `inode`, by a descriptor: what was put in its
+    /// place keeps its own. `mode` gives the new ones for those that it has.
     ///
     /// # Errors
     /// [`Unfit::Replaced`] if another file, or something else, stands there.
@@ -317,9 +318,9 @@ pub trait Fs: Send + Sync + Debug {
         }
         held.set_mode(mode(look.mode))
     }
-    /// Gives the file of the number `inode` the permissions that the one has which it is to replace. What
-    /// belongs to somebody else, and the bits that let a program run as its owner, say nothing of it: its
-    /// bytes come from others.
+    /// Gives the file of the number `inode` the permissions that the one has which it is to
+    /// replace. What belongs to somebody else, and the bits that let a program run as its owner,
+    /// say nothing of it: its bytes come from others.
     ///
     /// # Errors
     /// As [`Fs::set_mode_of`].
@@ -345,8 +346,8 @@ pub trait Fs: Send + Sync + Debug {
     }
 }
 
-/// The folder whose owner could change a file in any case: the one that it is in, or, since anybody can
-/// have made a state folder, the one that this is in.
+/// The folder whose owner could change a file in any case: the one that it is in, or, since anybody
+/// can have made a state folder, the one that this is in.
 fn base_of(path: &Path) -> &Path {
     let folder = folder_of(path);
     let state = folder.file_name().is_some_and(is_state_name);

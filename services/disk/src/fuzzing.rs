@@ -19,8 +19,8 @@ pub fn resume(data: &[u8]) {
     let _ = Resume::decode(data);
 }
 
-/// What is kept of a torrent, from anywhere: read without panic, and what is read is written back the
-/// same.
+/// What is kept of a torrent, from anywhere: read without panic, and what is read is written back
+/// the same.
 ///
 /// # Panics
 /// If the property does not hold.
@@ -48,7 +48,8 @@ pub fn claims(data: &[u8]) {
     let _ = ClaimList::decode(data);
 }
 
-/// A file of hash lists from anywhere: read without panic, and what is read is written back the same.
+/// A file of hash lists from anywhere: read without panic, and what is read is written back the
+/// same.
 ///
 /// # Panics
 /// If the property does not hold.

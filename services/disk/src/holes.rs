@@ -9,8 +9,8 @@ use std::ops::Range;
 /// Files up to this length are read as they are: asking for holes costs as much.
 const SMALL: u64 = 64 * 1024;
 
-/// Zeros are left out of a write in whole units of this many bytes, at multiples of it: large enough
-/// that a file does not fall into crumbs, and a multiple of every file system's pages.
+/// Zeros are left out of a write in whole units of this many bytes, at multiples of it: large
+/// enough that a file does not fall into crumbs, and a multiple of every file system's pages.
 pub(crate) const UNIT: u64 = 64 * 1024;
 
 /// Where a file has data.
@@ -45,8 +45,8 @@ pub(crate) fn is_hole(data: &[Range<u64>], range: &Range<u64>) -> bool {
     data.get(next).is_none_or(|data| data.start >= range.end)
 }
 
-/// What of `parts`, which go to a file at `offset` one after another, is no unit of zeros: places in
-/// the file, in order, as few as can be.
+/// What of `parts`, which go to a file at `offset` one after another, is no unit of zeros: places
+/// in the file, in order, as few as can be.
 pub(crate) fn without_zeros(parts: &[Bytes], offset: u64) -> Vec<Range<u64>> {
     let end = offset + parts.iter().map(|part| part.len() as u64).sum::<u64>();
     let mut kept: Vec<Range<u64>> = Vec::new();

@@ -1,15 +1,16 @@
-//! Files on disk, the memory budget, hashing and resume files, trees with their metadata and the hashes
-//! of earlier runs: what worlds share to get payload from memory to disk and back.
+//! Files on disk, the memory budget, hashing and resume files, trees with their metadata and the
+//! hashes of earlier runs: what worlds share to get payload from memory to disk and back.
 //!
 //! A piece is hashed in memory before it is written, and never read back. A file stands under its
 //! final name only when all of it is there, right and durable; until then it is a part file beside
 //! its place. Nothing is claimed in a resume file that was not synced. Memory is bounded by one
 //! [`Budget`] for the whole process, open files by a number, and syncs are batched. What is zeros
-//! is a hole, and is neither written nor read. A file of other content is repaired beside its place,
-//! so that who has it open sees the old one.
+//! is a hole, and is neither written nor read. A file of other content is repaired beside its
+//! place, so that who has it open sees the old one.
 //!
 //! This crate never decides what to fetch or whom to serve, never talks to the engine, never
-//! follows a link that it finds in a folder, and never replaces a file that it was not told to replace.
+//! follows a link that it finds in a folder, and never replaces a file that it was not told to
+//! replace.
 //!
 //! ```
 //! use dunlin_base::{FileIndex, PieceIndex, TorrentId};

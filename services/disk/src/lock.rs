@@ -1,5 +1,5 @@
-//! One run at a time on one output folder. The processes of one job share it: to everybody else they
-//! are one run. It never waits for a run to end.
+//! One run at a time on one output folder. The processes of one job share it: to everybody else
+//! they are one run. It never waits for a run to end.
 
 use crate::claims::writer_from_above;
 use crate::fs::{FileKind, Fs, FsFile, Look};
@@ -89,17 +89,17 @@ impl OutputLock {
     /// Takes the lock of `root`, making the folder if it is not there.
     ///
     /// # Errors
-    /// [`LockError::Held`] if another run holds it, or works on a torrent there; [`LockError::Io`] if it
-    /// cannot be made.
+    /// [`LockError::Held`] if another run holds it, or works on a torrent there; [`LockError::Io`]
+    /// if it cannot be made.
     pub fn acquire(fs: &Arc<dyn Fs>, root: &Path) -> Result<OutputLock, LockError> {
         OutputLock::acquire_alone(fs, root, LOCK_NAME)?.beside_no_torrent(root, None)
     }
 
-    /// No torrent is fetched into the folder, or from a folder above to somewhere below it, and no other
-    /// run has it, or a folder above.
+    /// No torrent is fetched into the folder, or from a folder above to somewhere below it, and no
+    /// other run has it, or a folder above.
     ///
-    /// Whoever takes the whole folder, or one torrent of it, looks at the other kind when it has its own
-    /// lock: of two at one time, one at least sees the other.
+    /// Whoever takes the whole folder, or one torrent of it, looks at the other kind when it has
+    /// its own lock: of two at one time, one at least sees the other.
     fn beside_no_torrent(self, root: &Path, job: Option<&str>) -> Result<OutputLock, LockError> {
         let fs = &*self.fs;
         let failed = |error| LockError::Io { path: self.path.clone(), error };
@@ -120,8 +120,8 @@ impl OutputLock {
         }
     }
 
-    /// Takes the lock of one torrent in `root`: several processes may work on different torrents there,
-    /// but not beside a run that has the whole folder.
+    /// Takes the lock of one torrent in `root`: several processes may work on different torrents
+    /// there, but not beside a run that has the whole folder.
     ///
     /// # Errors
     /// As [`OutputLock::acquire`].
@@ -142,8 +142,8 @@ impl OutputLock {
 
     /// Who else holds one of the locks of `root` of such names, in the state folders of all users.
     ///
-    /// Where the folder lets users have no hand in one another's files (the sticky bit), those whom it
-    /// does not trust are in nobody's way, and do not count.
+    /// Where the folder lets users have no hand in one another's files (the sticky bit), those whom
+    /// it does not trust are in nobody's way, and do not count.
     ///
     /// # Errors
     /// If a state folder of somebody whom the folder trusts cannot be read.
@@ -229,8 +229,9 @@ impl OutputLock {
     /// there. An id must not be used by two jobs; control characters in it do not count.
     ///
     /// The lock on the file is shared, and the file says which job shares it. That is written only
-    /// by who holds the lock alone, and counts only while one holds it. Likewise only a process that
-    /// holds it alone removes the name, so nobody else gets in while a rank of the job is left.
+    /// by who holds the lock alone, and counts only while one holds it. Likewise only a process
+    /// that holds it alone removes the name, so nobody else gets in while a rank of the job is
+    /// left.
     ///
     /// # Errors
     /// [`LockError::Held`] if another run or another job holds it, after two seconds;
@@ -317,8 +318,8 @@ fn open(fs: &dyn Fs, folder: &Path, path: &Path) -> io::Result<Option<Arc<dyn Fs
     }
 }
 
-/// Removes a lock file that we may not use and that nobody holds: a killed run of another user, who may
-/// write to this folder like us, has left it. `false` if it stays.
+/// Removes a lock file that we may not use and that nobody holds: a killed run of another user, who
+/// may write to this folder like us, has left it. `false` if it stays.
 fn sweep(fs: &dyn Fs, path: &Path) -> bool {
     let Ok(file) = fs.open_read(path) else { return false };
     fs.check_state(folder_of(path)).is_ok()
@@ -327,7 +328,8 @@ fn sweep(fs: &dyn Fs, path: &Path) -> bool {
         && fs.remove_file(path).is_ok()
 }
 
-/// That a lock file could not be opened or locked; what stands in the place of its folder is to blame.
+/// That a lock file could not be opened or locked; what stands in the place of its folder is to
+/// blame.
 fn unopened(fs: &dyn Fs, folder: &Path, path: &Path, error: io::Error) -> LockError {
     match fs.look(folder) {
         Ok(look) if look.kind != FileKind::Directory => {
@@ -358,8 +360,8 @@ fn share(fs: &dyn Fs, path: &Path, file: &Arc<dyn FsFile>, job: &str) -> io::Res
     Ok(first.and_then(|first| first.strip_prefix(JOB)) == Some(job))
 }
 
-/// The run that has a folder above `root` for itself, and is not our own (`job`, or this process), if one
-/// of a user does whom `root` trusts: others may not say what is done in ours.
+/// The run that has a folder above `root` for itself, and is not our own (`job`, or this process),
+/// if one of a user does whom `root` trusts: others may not say what is done in ours.
 fn run_above(fs: &dyn Fs, root: &Path, job: Option<&str>) -> Option<String> {
     let above = root.ancestors().skip(1);
     let states = above.flat_map(|above| states_above(fs, above, root));
@@ -371,8 +373,8 @@ fn run_above(fs: &dyn Fs, root: &Path, job: Option<&str>) -> Option<String> {
     })
 }
 
-/// Another run that works in one of `folders`, or in one between it and `root`, if one of a user does whom
-/// `root` trusts; and in which.
+/// Another run that works in one of `folders`, or in one between it and `root`, if one of a user
+/// does whom `root` trusts; and in which.
 pub(crate) fn run_below(
     fs: &dyn Fs,
     root: &Path,

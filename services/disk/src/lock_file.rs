@@ -29,7 +29,8 @@ const RUN: &str = "run ";
 /// Characters of a job's id that are kept, so that they fit into the content with room to spare.
 const MAX_JOB: usize = 256;
 
-/// How often a lock is asked for that somebody holds: whoever asks for it, too, holds it for a moment.
+/// How often a lock is asked for that somebody holds: whoever asks for it, too, holds it for a
+/// moment.
 const ASKED: usize = 4;
 
 /// Between two of these questions: nothing wakes us.
@@ -88,8 +89,8 @@ pub(crate) fn is_ours(fs: &dyn Fs, path: &Path, job: Option<&str>) -> bool {
     }
 }
 
-/// The last line of this process's lock files. Processes of two containers, or of two hosts with one file
-/// system, may have one number.
+/// The last line of this process's lock files. Processes of two containers, or of two hosts with
+/// one file system, may have one number.
 fn this_run() -> String {
     static DRAWN: OnceLock<u64> = OnceLock::new();
     // The keys of a hash table are random, and the standard library draws them from the system.

@@ -1,5 +1,5 @@
-//! Mutexes whose data is valid whenever nobody holds them. Nothing below the services may lock, so each
-//! crate that does has this function for itself.
+//! Mutexes whose data is valid whenever nobody holds them. Nothing below the services may lock, so
+//! each crate that does has this function for itself.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -6,9 +6,9 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-/// The folder in a destination root that holds the lock and the resume files, where no other user has
-/// one of that name already, and the ending of a part file's name: no file of a torrent gets such
-/// names.
+/// The folder in a destination root that holds the lock and the resume files, where no other user
+/// has one of that name already, and the ending of a part file's name: no file of a torrent gets
+/// such names.
 pub use dunlin_metainfo::{PART_SUFFIX, STATE_DIR};
 
 /// Whether a name is that of a state folder, of whatever user.
@@ -32,8 +32,8 @@ const MAX_NAME: usize = 255;
 /// Hex digits of the hash that keeps cut names apart.
 const HASH_DIGITS: usize = 16;
 
-/// Where a file of a cluster's name is below a folder. The name is text; what of the file's own name
-/// text cannot hold is escaped in it ([`dunlin_metainfo::escape_name`]).
+/// Where a file of a cluster's name is below a folder. The name is text; what of the file's own
+/// name text cannot hold is escaped in it ([`dunlin_metainfo::escape_name`]).
 #[must_use]
 pub fn path_of(root: &Path, name: &str) -> PathBuf {
     root.join(OsString::from_vec(dunlin_metainfo::unescape_name(name)))
@@ -66,8 +66,8 @@ pub fn part_path(final_path: &Path) -> PathBuf {
     final_path.with_file_name(OsString::from_vec(part))
 }
 
-/// Where a file is while it is unfinished, if another torrent has its part file, or another user: each of
-/// them has one of its own then. Torrent and user are part of the name.
+/// Where a file is while it is unfinished, if another torrent has its part file, or another user:
+/// each of them has one of its own then. Torrent and user are part of the name.
 pub(crate) fn own_part_path(final_path: &Path, torrent: InfoHash, user: u32) -> PathBuf {
     let mut name = final_path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{torrent}-{user}"));

@@ -28,7 +28,8 @@ impl Storage {
     ///
     /// # Errors
     /// If a source is missing, has another length or is not what was seen, or a folder cannot be
-    /// made; `Claimed` if another run works in a folder below the root; `Interrupted` if the storage is told to stop meanwhile.
+    /// made; `Claimed` if another run works in a folder below the root; `Interrupted` if the
+    /// storage is told to stop meanwhile.
     pub fn open(
         &self,
         torrent: TorrentId,
@@ -63,8 +64,8 @@ impl Storage {
             | FilePlace::Blocked { source: Some(source), .. } = &mut place
             {
                 let now = self.check_source(&source.path, geometry.file_length(file))?;
-                // Who gave it a further name since, as a neighbour does, has left it as it is; where its
-                // bytes are taken unread, more is asked.
+                // Who gave it a further name since, as a neighbour does, has left it as it is;
+                // where its bytes are taken unread, more is asked.
                 if source.seen.get_or_insert(now).meta != now.meta {
                     return Err(DiskError::new(&source.path, DiskErrorKind::Changed));
                 }
@@ -155,8 +156,8 @@ impl Storage {
         Ok(())
     }
 
-    /// The place of a file that is written, or why it cannot be: something stands in the way. Without
-    /// a tree to keep that is for the first write to find.
+    /// The place of a file that is written, or why it cannot be: something stands in the way.
+    /// Without a tree to keep that is for the first write to find.
     fn passable(&self, content: &Content, file: FileIndex, place: FilePlace) -> FilePlace {
         let dest = match &place {
             FilePlace::Copy { dest, .. } | FilePlace::Wanted { dest, .. } => dest.clone(),
@@ -191,8 +192,8 @@ impl Storage {
         }
     }
 
-    /// What another content that stands there has in common with a file. If that goes wrong, the file
-    /// fails by itself.
+    /// What another content that stands there has in common with a file. If that goes wrong, the
+    /// file fails by itself.
     fn begin_repair(
         &self,
         files: &TorrentFiles,

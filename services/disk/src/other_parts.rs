@@ -1,5 +1,5 @@
-//! Part files that other torrents have left unfinished, to go on with later: nobody else writes to them,
-//! or what their states claim would not hold.
+//! Part files that other torrents have left unfinished, to go on with later: nobody else writes to
+//! them, or what their states claim would not hold.
 
 use crate::checksum::SealError;
 use crate::names::part_path;
@@ -56,8 +56,9 @@ impl OtherParts<'_> {
 }
 
 impl Storage {
-    /// Removes part files of ours of which nothing comes any more: the file is finished, or another part
-    /// file of it is written to. What cannot be removed is found by the next run, or by `clean`.
+    /// Removes part files of ours of which nothing comes any more: the file is finished, or another
+    /// part file of it is written to. What cannot be removed is found by the next run, or by
+    /// `clean`.
     pub(crate) fn drop_parts(&self, files: &TorrentFiles, kept: &[FileRecord]) {
         let info_hash = files.content.info_hash;
         for (slot, file) in files.inner().slots.iter().zip((0..).map(FileIndex)) {

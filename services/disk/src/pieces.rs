@@ -1,6 +1,6 @@
-//! Pieces on their way to disk: verified, written, spilled, streamed and synced, in all worlds by this
-//! one worker. Jobs come in order, reports go out; it decides nothing, and payload passes from job to
-//! file here and nowhere else.
+//! Pieces on their way to disk: verified, written, spilled, streamed and synced, in all worlds by
+//! this one worker. Jobs come in order, reports go out; it decides nothing, and payload passes from
+//! job to file here and nowhere else.
 //!
 //! ```text
 //!   Verify ──▶ pool ──────────────▶ Hashed         Spill, StreamBlock ──▶ part file
@@ -8,11 +8,12 @@
 //!   Finish ──▶ (due) ── sync ─────▶ Synced
 //! ```
 //!
-//! A piece too large for the budget is *streamed*: its blocks are written as they come, and hashed in
-//! order. A block that comes too early is read back when its turn comes, so nothing waits in memory.
+//! A piece too large for the budget is *streamed*: its blocks are written as they come, and hashed
+//! in order. A block that comes too early is read back when its turn comes, so nothing waits in
+//! memory.
 //!
-//! [`PieceWorker`] runs jobs for one [`PieceStore`]; [`work`] is the loop of a thread that does so, and
-//! whatever else its world asks for ([`Chores`]).
+//! [`PieceWorker`] runs jobs for one [`PieceStore`]; [`work`] is the loop of a thread that does so,
+//! and whatever else its world asks for ([`Chores`]).
 
 mod chores;
 mod schedule;

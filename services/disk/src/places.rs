@@ -26,8 +26,8 @@ pub enum FilePlace {
         /// Whether other content that stands there may be replaced in the end.
         replace: bool,
     },
-    /// It is not wanted (a torrent of the internet). What comes of it with pieces of other files goes to
-    /// the store of its torrent, unless a part file or the whole file is there.
+    /// It is not wanted (a torrent of the internet). What comes of it with pieces of other files
+    /// goes to the store of its torrent, unless a part file or the whole file is there.
     Skipped {
         /// Where it would go.
         dest: PathBuf,
@@ -58,8 +58,9 @@ pub struct Repair {
     pub base: SourceFile,
     /// The hashes of its pieces, if somebody has taken them.
     pub known: Option<KnownHashes>,
-    /// Change it where it stands, instead of a copy beside it that replaces it in the end. Who reads
-    /// it meanwhile sees a mixture, and so does who looks after a crash. Only for a file of one name.
+    /// Change it where it stands, instead of a copy beside it that replaces it in the end. Who
+    /// reads it meanwhile sees a mixture, and so does who looks after a crash. Only for a file of
+    /// one name.
     pub in_place: bool,
 }
 
@@ -100,13 +101,13 @@ pub struct TorrentPlan {
     pub wanted: Vec<bool>,
     /// What may be done with files that stand there already.
     pub existing: Existing,
-    /// The root of each file's tree of hashes (BEP 52), by index, where the torrent has one; empty if
-    /// it has none. Two torrents with one root mean the same content.
+    /// The root of each file's tree of hashes (BEP 52), by index, where the torrent has one; empty
+    /// if it has none. Two torrents with one root mean the same content.
     pub roots: Vec<Option<[u8; 32]>>,
 }
 
-/// What may be done with a complete file that stands where one of the torrent's goes. What is right is
-/// taken in any case.
+/// What may be done with a complete file that stands where one of the torrent's goes. What is right
+/// is taken in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Existing {
     /// Other content is a refusal, and nothing is touched.

@@ -1,6 +1,7 @@
-//! Torrents whose files are only read ([`Existing::Read`]): what stands in their folder, and what is
-//! wrong with which file. Nothing here fails for what stands there: a file that cannot be used is named,
-//! and the others are served. And for all torrents: data under other names than ours, and links.
+//! Torrents whose files are only read ([`Existing::Read`]): what stands in their folder, and what
+//! is wrong with which file. Nothing here fails for what stands there: a file that cannot be used
+//! is named, and the others are served. And for all torrents: data under other names than ours, and
+//! links.
 
 use crate::claiming::Right;
 use crate::error::{DiskError, DiskErrorKind, FaultKind, FileFault};
@@ -21,8 +22,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 impl Storage {
-    /// Looks at everything that stands where the files of a torrent are. Nothing is touched. `misled` says
-    /// of how many names of a file it is known that other content stands under them.
+    /// Looks at everything that stands where the files of a torrent are. Nothing is touched.
+    /// `misled` says of how many names of a file it is known that other content stands under them.
     pub(crate) fn survey_to_read(
         &self,
         plan: &TorrentPlan,
@@ -126,9 +127,9 @@ impl Storage {
         text.flatten().as_ref().is_some_and(leads)
     }
 
-    /// A file of the right length that stands under another name than the one which we would give it:
-    /// the raw one where there is such a file, that of other programs where nothing has ours. The first of
-    /// them that was not `tried`.
+    /// A file of the right length that stands under another name than the one which we would give
+    /// it: the raw one where there is such a file, that of other programs where nothing has ours.
+    /// The first of them that was not `tried`.
     pub(crate) fn find_elsewhere(
         &self,
         plan: &TorrentPlan,
@@ -192,8 +193,8 @@ impl Storage {
         slot.ok_or_else(nameless)
     }
 
-    /// Makes the link of a torrent. Nothing is written through it, and what stands in its place is only
-    /// replaced where that is meant.
+    /// Makes the link of a torrent. Nothing is written through it, and what stands in its place is
+    /// only replaced where that is meant.
     pub(crate) fn make_link(&self, text: &[u8], dest: &Path, replace: bool) -> io::Result<()> {
         let text = Path::new(OsStr::from_bytes(text));
         if !replace {
@@ -218,8 +219,8 @@ impl Storage {
 }
 
 impl Survey {
-    /// What is wrong with each file, now that it is known which pieces are right. `failed` are files
-    /// that could not be read.
+    /// What is wrong with each file, now that it is known which pieces are right. `failed` are
+    /// files that could not be read.
     pub(crate) fn faults_of(
         &mut self,
         geometry: &Geometry,
@@ -252,8 +253,8 @@ impl Survey {
     }
 }
 
-/// Whether anything of a torrent is right: a piece with bytes of a file, or, where no file has any, a
-/// file. `faulty` is how many files have a fault.
+/// Whether anything of a torrent is right: a piece with bytes of a file, or, where no file has any,
+/// a file. `faulty` is how many files have a fault.
 pub(crate) fn is_any_right(content: &Content, right: &Bitfield, faulty: usize) -> bool {
     let geometry = &content.geometry;
     if geometry.total_len() == 0 {

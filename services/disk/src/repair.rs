@@ -1,11 +1,11 @@
 //! Files that are made of another content: what is right of that is kept.
 //!
 //! ```text
-//!   base ──(shared, or the right pieces copied)──▶ part ──(missing pieces written)──▶ renamed over base
+//!   base ─(shared, or the right pieces copied)─▶ part ─(missing pieces written)─▶ renamed over base
 //! ```
 //!
-//! Who has the old file open goes on seeing the old bytes. What is kept is what the hashes say, and the
-//! hashes are believed only of a file that nobody has touched since they were taken.
+//! Who has the old file open goes on seeing the old bytes. What is kept is what the hashes say, and
+//! the hashes are believed only of a file that nobody has touched since they were taken.
 
 use crate::cache::is_settled;
 use crate::error::{DiskError, DiskErrorKind};

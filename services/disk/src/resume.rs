@@ -6,12 +6,12 @@
 //! and the pieces that are durable. It is the "being written" mark of its files, too: it is on disk
 //! before the first byte of a part file is.
 //!
-//! The state of a torrent of the internet is another format ([`crate::state`]): there the metainfo has
-//! the hashes, and it stays after completion. Here the hashes are kept, since nobody else may have them
-//! before an owner is found, and the file goes with the last unfinished one.
+//! The state of a torrent of the internet is another format ([`crate::state`]): there the metainfo
+//! has the hashes, and it stays after completion. Here the hashes are kept, since nobody else may
+//! have them before an owner is found, and the file goes with the last unfinished one.
 //!
-//! Version 1 knew of a part file no more than its number: what it claims is hashed again. A file of a
-//! later version is refused, since what it says cannot be kept.
+//! Version 1 knew of a part file no more than its number: what it claims is hashed again. A file of
+//! a later version is refused, since what it says cannot be kept.
 
 use crate::checksum::{SealError, open, seal};
 use crate::stamp::{Ending, Stamp};

@@ -1,5 +1,5 @@
-//! When and how what is kept for the next run is saved: before anything is written, after syncs, and
-//! at the end.
+//! When and how what is kept for the next run is saved: before anything is written, after syncs,
+//! and at the end.
 //!
 //! ```text
 //!   open ──▶ mark ──▶ writes ──▶ sync ──▶ save ──▶ writes … ──▶ close: last sync, save as ended
@@ -85,7 +85,8 @@ struct Save<'a> {
 
 impl Storage {
     /// The durable "being written" mark: a resume file that is young enough, and says that the run
-    /// goes on. Before every write to its files, and before anything else that changes their stamps.
+    /// goes on. Before every write to its files, and before anything else that changes their
+    /// stamps.
     ///
     /// # Errors
     /// If it cannot be saved; then nothing may be written.
@@ -157,8 +158,8 @@ impl Storage {
         }
     }
 
-    /// Whether what is known of a torrent may be written down. Who only reads its files leaves that to
-    /// whoever is writing them.
+    /// Whether what is known of a torrent may be written down. Who only reads its files leaves that
+    /// to whoever is writing them.
     fn may_keep(&self, files: &TorrentFiles) -> bool {
         let busy = || is_held(self.fs(), &self.config.root, files.content.info_hash);
         files.keeps && !(files.is_read() && busy())

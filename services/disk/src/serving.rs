@@ -1,7 +1,7 @@
 //! Reading what is here: blocks and whole pieces for peers, ranges of files for the kernel to send.
 //!
-//! A file that stands under its final name, or is only read, must still look as it did when its hashes
-//! were taken; otherwise it is not served.
+//! A file that stands under its final name, or is only read, must still look as it did when its
+//! hashes were taken; otherwise it is not served.
 
 use crate::error::{DiskError, DiskErrorKind};
 use crate::fs::{Fs, FsFile};
@@ -66,9 +66,9 @@ impl Storage {
         Ok(leaf_hashes(&[self.read_from(&files, files.whole(piece))?]))
     }
 
-    /// Where a block lies in one open file, so that the kernel can send it. The file looked right just
-    /// now. `None` where it must be read instead: it is spread over files, not in a file of this
-    /// machine, or the file has changed.
+    /// Where a block lies in one open file, so that the kernel can send it. The file looked right
+    /// just now. `None` where it must be read instead: it is spread over files, not in a file of
+    /// this machine, or the file has changed.
     #[must_use]
     pub fn file_range(&self, torrent: TorrentId, block: BlockRef) -> Option<FileRange> {
         let files = self.torrent(torrent).ok()?;
@@ -222,9 +222,9 @@ impl Storage {
     }
 }
 
-/// Whether a file is what it was when its hashes were taken. Rights are set, and a backup or a neighbour
-/// gives it further names, while it is served: there the time of writing must do, since whoever gets the
-/// bytes hashes them.
+/// Whether a file is what it was when its hashes were taken. Rights are set, and a backup or a
+/// neighbour gives it further names, while it is served: there the time of writing must do, since
+/// whoever gets the bytes hashes them.
 fn is_unchanged(to_give: bool, from: &Readable, file: &dyn FsFile) -> io::Result<bool> {
     let Some(seen) = from.seen else { return Ok(true) };
     let now = file.look()?.seen();

@@ -2,9 +2,9 @@
 //! was verified then.
 //!
 //! All of number, length, time of writing and time of change must be the same. The last one changes
-//! with every write, link, rename and change of the other times, and nobody can set it back. After a
-//! run that did not end, a file may differ by what that run wrote after it saved for the last time;
-//! that is told by the times, too ([`Ending::vouches`]).
+//! with every write, link, rename and change of the other times, and nobody can set it back. After
+//! a run that did not end, a file may differ by what that run wrote after it saved for the last
+//! time; that is told by the times, too ([`Ending::vouches`]).
 
 use crate::checksum::SealError;
 use crate::fs::{FileKind, Look};
@@ -28,8 +28,8 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
-    /// The stamp of a regular file; `None` for anything else, and where a time is beyond all reason:
-    /// such a file is hashed again.
+    /// The stamp of a regular file; `None` for anything else, and where a time is beyond all
+    /// reason: such a file is hashed again.
     pub(crate) fn of(look: &Look) -> Option<Stamp> {
         if look.kind != FileKind::File {
             return None;

@@ -1,14 +1,14 @@
-//! What is kept of a torrent of the internet between two runs: the pieces that are durable, and where
-//! the bytes of each file are.
+//! What is kept of a torrent of the internet between two runs: the pieces that are durable, and
+//! where the bytes of each file are.
 //!
-//! It stands in `.dunlin/<info hash>.state` of the destination root: one bencoded dictionary (BEP 3,
-//! "bencoding") and the SHA-1 of it. A piece counts for the next run only if all files that hold its
-//! bytes are still the ones that are meant here ([`crate::stamp`]); everything else is hashed again.
-//! It stays when the torrent is complete, so that a finished file that nobody touched is not read
-//! again. Sets of a cluster have another format ([`crate::resume`]), which carries hashes.
+//! It stands in `.dunlin/<info hash>.state` of the destination root: one bencoded dictionary (BEP
+//! 3, "bencoding") and the SHA-1 of it. A piece counts for the next run only if all files that hold
+//! its bytes are still the ones that are meant here ([`crate::stamp`]); everything else is hashed
+//! again. It stays when the torrent is complete, so that a finished file that nobody touched is not
+//! read again. Sets of a cluster have another format ([`crate::resume`]), which carries hashes.
 //!
-//! Version 1 knew less of files than that, and not how the run ended: what it claims is hashed again.
-//! A file of a later version is refused, since what it says cannot be kept.
+//! Version 1 knew less of files than that, and not how the run ended: what it claims is hashed
+//! again. A file of a later version is refused, since what it says cannot be kept.
 
 use crate::checksum::{SealError, open, seal};
 use crate::stamp::{Ending, STAMP, Stamp};
@@ -128,8 +128,8 @@ impl FileRecord {
 }
 
 impl State {
-    /// Whether nothing is under way: no file is in a part file, and there is no store. Files that would
-    /// be in it are no sign: padding never is anywhere else.
+    /// Whether nothing is under way: no file is in a part file, and there is no store. Files that
+    /// would be in it are no sign: padding never is anywhere else.
     pub(crate) fn is_finished(&self) -> bool {
         let under_way = |file: &FileRecord| matches!(file, FileRecord::Part { .. });
         self.store.is_none() && !self.files.iter().any(under_way)

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 /// Files of claims, and locks, that are read of one state folder that is a stranger's.
 pub(crate) const MAX_FOREIGN_CLAIMS: usize = 256;
 
-/// The state folder of this user in `root`: [`STATE_DIR`], or `.dunlin-UID` where that is of another
-/// user or cannot be written, so that users who share a folder do not lock one another out. Who has
-/// one of his own keeps it. Nothing is made.
+/// The state folder of this user in `root`: [`STATE_DIR`], or `.dunlin-UID` where that is of
+/// another user or cannot be written, so that users who share a folder do not lock one another out.
+/// Who has one of his own keeps it. Nothing is made.
 #[must_use]
 pub fn state_folder(fs: &dyn Fs, root: &Path) -> PathBuf {
     let (shared, own) = (root.join(STATE_DIR), root.join(format!("{STATE_DIR}-{}", fs.user())));
@@ -31,9 +31,9 @@ pub fn state_folder(fs: &dyn Fs, root: &Path) -> PathBuf {
     if ours { shared } else { own }
 }
 
-/// Lets other users see a state folder of ours, or a file in it that tells what we do here, whatever our
-/// umask says: who cannot read it does not know of us. Where the file system has no modes, that is as it
-/// is.
+/// Lets other users see a state folder of ours, or a file in it that tells what we do here,
+/// whatever our umask says: who cannot read it does not know of us. Where the file system has no
+/// modes, that is as it is.
 pub(crate) fn show(fs: &dyn Fs, path: &Path) {
     let Ok(held) = fs.hold(path) else { return };
     let Ok(look) = held.look() else { return };

@@ -45,8 +45,8 @@ pub struct StorageConfig {
     pub sync_bytes: u64,
     /// Where blocks that are read get their buffers: the budget's, where there is one.
     pub buffers: Arc<BufferPool>,
-    /// Whether files keep the metadata of a tree ([`Storage::preserve`]), and one that cannot be written fails
-    /// by itself instead of its torrent.
+    /// Whether files keep the metadata of a tree ([`Storage::preserve`]), and one that cannot be
+    /// written fails by itself instead of its torrent.
     pub placing: bool,
     /// Set by the owner when what earlier runs left need not be checked to the end.
     pub stop: Arc<AtomicBool>,
@@ -59,8 +59,8 @@ pub struct StorageConfig {
 }
 
 impl StorageConfig {
-    /// The defaults: 64 open files, a sync every second or 64 MiB, buffers that are not kept, a thread
-    /// for every core, no budget.
+    /// The defaults: 64 open files, a sync every second or 64 MiB, buffers that are not kept, a
+    /// thread for every core, no budget.
     #[must_use]
     pub fn new(fs: Arc<dyn Fs>, root: PathBuf) -> StorageConfig {
         let sync_interval = Duration::from_secs(1);
@@ -148,8 +148,8 @@ impl Storage {
         }
     }
 
-    /// Files of this tree's names get their metadata with their names from now on; until then nobody but
-    /// the owner may read them.
+    /// Files of this tree's names get their metadata with their names from now on; until then
+    /// nobody but the owner may read them.
     pub fn preserve(&self, preserver: Arc<MetadataPreserver>) {
         *lock(&self.preserver) = Some(preserver);
     }
@@ -188,8 +188,9 @@ impl Storage {
         found.ok_or_else(|| DiskError::misuse(&self.config.root, "a torrent that is not open"))
     }
 
-    /// Ends the check of a torrent that is being opened, soon and from any thread: the call that opens it
-    /// fails as `Interrupted`, unless it is through already. Nothing happens if none is under way.
+    /// Ends the check of a torrent that is being opened, soon and from any thread: the call that
+    /// opens it fails as `Interrupted`, unless it is through already. Nothing happens if none is
+    /// under way.
     pub fn interrupt(&self, torrent: TorrentId) {
         self.checking.interrupt(torrent);
     }

@@ -1,5 +1,5 @@
-//! What stands in the folder of a torrent before it is opened: finished files, part files, the store;
-//! which of them the last run has vouched for, and which are in the way.
+//! What stands in the folder of a torrent before it is opened: finished files, part files, the
+//! store; which of them the last run has vouched for, and which are in the way.
 
 use crate::check::Location;
 use crate::claiming::Right;
@@ -125,9 +125,9 @@ impl Store {
 }
 
 impl Storage {
-    /// Looks at everything that stands where the files of a torrent go. Nothing is touched. Files that
-    /// are only read have a way of their own ([`Storage::survey_to_read`]). `misled` says of how many
-    /// other names of a file it is known that they mislead.
+    /// Looks at everything that stands where the files of a torrent go. Nothing is touched. Files
+    /// that are only read have a way of their own ([`Storage::survey_to_read`]). `misled` says of
+    /// how many other names of a file it is known that they mislead.
     pub(crate) fn survey(
         &self,
         plan: &TorrentPlan,
@@ -229,8 +229,13 @@ impl Storage {
         // One that is not our own is replaced by one that is, like one of another length.
         let own = |look: &Look| self.is_own_part(&part_path(dest), look, "");
         let whole = part.filter(|look| look.meta.len == *length && own(look));
-        let ours = |look: &Look| matches!(kept, FileRecord::Part { stamp, replaces: true } if stamp.inode == look.meta.inode);
-        // Whoever is not asked to replace what stands there now does not, though an earlier run was.
+        let replaced = match kept {
+            FileRecord::Part { stamp, replaces: true } => Some(stamp.inode),
+            _ => None,
+        };
+        let ours = |look: &Look| replaced == Some(look.meta.inode);
+        // Whoever is not asked to replace what stands there now does not, though an earlier run
+        // was.
         let goes_on = plan.existing == Existing::Replace && whole.as_ref().is_some_and(ours);
         let replaces = self.replaces(plan, looking, stands);
         if let Some(look) = stands.filter(|_| !goes_on) {
@@ -279,7 +284,8 @@ impl Storage {
         }
     }
 
-    /// What stands under the name of a part file; nothing else than a file is of use, or in the way.
+    /// What stands under the name of a part file; nothing else than a file is of use, or in the
+    /// way.
     fn look_at_part(&self, part: &Path) -> Result<Option<Look>, DiskError> {
         match self.fs().look(part) {
             Ok(look) if look.kind == FileKind::File => Ok(Some(look)),
@@ -289,8 +295,8 @@ impl Storage {
         }
     }
 
-    /// The part file of a file whose usual one another torrent has, runs now or is to go on; or had, when
-    /// this one last wrote.
+    /// The part file of a file whose usual one another torrent has, runs now or is to go on; or
+    /// had, when this one last wrote.
     fn own_part(
         &self,
         plan: &TorrentPlan,
@@ -304,8 +310,8 @@ impl Storage {
             part && self.fs().look(path).is_ok_and(|look| Some(look.meta.inode) == kept)
         };
         let is_begun = || self.fs().look(&own).is_ok_and(|look| look.kind == FileKind::File);
-        // What somebody else has there cannot be removed from a folder with the sticky bit; and what we
-        // may not write is of no use, whoever is trusted.
+        // What somebody else has there cannot be removed from a folder with the sticky bit; and
+        // what we may not write is of no use, whoever is trusted.
         let usual = part_path(&looking.dest);
         let is_taken = || {
             self.fs().look(&usual).is_ok_and(|look| {
@@ -414,8 +420,8 @@ impl Survey {
         self.finals.get(file.index()).is_some_and(Option::is_some)
     }
 
-    /// What has become of each file that stands, and that nobody vouched for, since it was looked at.
-    /// One that was touched counts as looked at now.
+    /// What has become of each file that stands, and that nobody vouched for, since it was looked
+    /// at. One that was touched counts as looked at now.
     pub(crate) fn since(&mut self, fs: &dyn Fs) -> Vec<Since> {
         let looked = self.finals.iter_mut().zip(&mut self.slots);
         let listed = looked.zip(self.trusted.iter().zip(&self.locations));
@@ -455,8 +461,8 @@ impl Survey {
         bad
     }
 
-    /// Files whose first name has other content. Where they are fetched that is left alone, and they get
-    /// the name that we give them.
+    /// Files whose first name has other content. Where they are fetched that is left alone, and
+    /// they get the name that we give them.
     pub(crate) fn misled(&self, geometry: &Geometry, wrong: &Bitfield) -> BTreeSet<FileIndex> {
         if self.elsewhere.is_empty() {
             return BTreeSet::new();
@@ -464,9 +470,9 @@ impl Survey {
         &self.bad(geometry, wrong) & &self.elsewhere
     }
 
-    /// Refuses what others write and what is not, as far as is known, what is wanted: whatever stands
-    /// there must be right to the last piece. So must what others have finished, though they proved that
-    /// they write the same: what they wrote is not replaced.
+    /// Refuses what others write and what is not, as far as is known, what is wanted: whatever
+    /// stands there must be right to the last piece. So must what others have finished, though they
+    /// proved that they write the same: what they wrote is not replaced.
     ///
     /// # Errors
     /// `Claimed` for the first file that is not.

@@ -29,8 +29,8 @@ const MAX_SAID: usize = 1000;
 /// One torrent's share of a batch.
 struct Batch {
     files: Arc<TorrentFiles>,
-    /// Finished files of which pieces were hashed where they stood. That they cannot be synced is no
-    /// reason not to serve them.
+    /// Finished files of which pieces were hashed where they stood. That they cannot be synced is
+    /// no reason not to serve them.
     stands: Vec<PathBuf>,
     /// Files with new data or a new name, and their part files.
     parts: BTreeMap<u32, PathBuf>,
@@ -138,8 +138,8 @@ impl Storage {
         }
     }
 
-    /// Says what is wrong, once until the state is saved again: what fails for many pieces, or at every
-    /// sync, is one fault.
+    /// Says what is wrong, once until the state is saved again: what fails for many pieces, or at
+    /// every sync, is one fault.
     pub(crate) fn warn(&self, text: String) {
         let mut said = lock(&self.said);
         if said.len() < MAX_SAID && said.insert(text.clone()) {
@@ -275,8 +275,8 @@ impl Storage {
         Ok(Some(folder))
     }
 
-    /// A file has come under the final name of a complete part file: another torrent may write the same
-    /// content there. Then it is ours, too. What may be replaced is replaced if it is not.
+    /// A file has come under the final name of a complete part file: another torrent may write the
+    /// same content there. Then it is ours, too. What may be replaced is replaced if it is not.
     fn adopt(
         &self,
         torrent: TorrentId,

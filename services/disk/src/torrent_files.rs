@@ -44,8 +44,8 @@ pub(crate) struct TorrentFiles {
 /// What changes. The sets of pieces are disjoint.
 #[derive(Debug)]
 pub(crate) struct Inner {
-    /// One a file. A torrent of the internet has one more: the store, for bytes of files that are not
-    /// wanted, each at its place in the stream of the torrent.
+    /// One a file. A torrent of the internet has one more: the store, for bytes of files that are
+    /// not wanted, each at its place in the stream of the torrent.
     pub(crate) slots: Vec<Slot>,
     /// Right and synced: the resume file may claim them.
     pub(crate) durable: Bitfield,
@@ -63,12 +63,13 @@ pub(crate) struct Inner {
     /// When a durable resume file of this run was saved that names the files, and says that the run
     /// goes on.
     pub(crate) marked: Option<Instant>,
-    /// The resume file says that the run that wrote it ended in order. Before anything is written, it
-    /// must say something else.
+    /// The resume file says that the run that wrote it ended in order. Before anything is written,
+    /// it must say something else.
     pub(crate) ended: bool,
     /// Whether the resume file says less than we know.
     pub(crate) changed: bool,
-    /// Whether files look different from what the resume file says, though no more is known of them.
+    /// Whether files look different from what the resume file says, though no more is known of
+    /// them.
     pub(crate) moved: bool,
     /// Bytes that became durable since the resume file was saved.
     pub(crate) since_save: u64,
@@ -89,8 +90,8 @@ pub(crate) struct Slot {
     pub(crate) own_part: Option<PathBuf>,
     /// What the file was when it got its final name, where it must stay that.
     pub(crate) seen: Option<Seen>,
-    /// What it looks like now, to be kept for the next run; `None` where it must be looked at again,
-    /// since it was written.
+    /// What it looks like now, to be kept for the next run; `None` where it must be looked at
+    /// again, since it was written.
     pub(crate) stamp: Option<Stamp>,
     /// Why a sync of the file failed. From then on pieces made of earlier blocks are suspects.
     pub(crate) fault: Option<DiskError>,
@@ -101,8 +102,8 @@ pub(crate) struct Slot {
 pub(crate) enum Replaces {
     /// Nothing.
     Nothing,
-    /// The very file that was seen there. What comes in its place is somebody's who was not asked, or
-    /// what another torrent has finished.
+    /// The very file that was seen there. What comes in its place is somebody's who was not asked,
+    /// or what another torrent has finished.
     This(Seen),
     /// Whatever stands there.
     Anything,
@@ -159,8 +160,8 @@ impl Inner {
         }
     }
 
-    /// Looks at the files that were written since. Nobody can write to them unnoticed meanwhile: who
-    /// has written waits for us, and says so afterwards.
+    /// Looks at the files that were written since. Nobody can write to them unnoticed meanwhile:
+    /// who has written waits for us, and says so afterwards.
     fn look_again(&mut self, fs: &dyn Fs) {
         for slot in self.slots.iter_mut().filter(|slot| slot.stamp.is_none()) {
             if let PartFile::There(inode) = slot.part {

@@ -1,4 +1,5 @@
-//! Torrents of the internet: opened in a folder where anything may stand, checked, and closed again.
+//! Torrents of the internet: opened in a folder where anything may stand, checked, and closed
+//! again.
 //!
 //! ```text
 //!   state of the last run ─▶ survey ─▶ hash what no claim covers ─▶ judge ─▶ open
@@ -31,7 +32,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-/// How often a file is hashed that is touched meanwhile: whoever does so again and again may be writing.
+/// How often a file is hashed that is touched meanwhile: whoever does so again and again may be
+/// writing.
 const CHECKS: u32 = 3;
 
 /// Receives each step, and returns whether to go on.
@@ -52,16 +54,16 @@ struct CheckOutcome {
 }
 
 impl Storage {
-    /// Opens a torrent of the internet. Finished files that look as they did in the last run, and pieces
-    /// that it has synced, are taken as they are; all else that has data is hashed, on all threads.
-    /// `progress` receives each step, and ends the work by `Break`.
+    /// Opens a torrent of the internet. Finished files that look as they did in the last run, and
+    /// pieces that it has synced, are taken as they are; all else that has data is hashed, on all
+    /// threads. `progress` receives each step, and ends the work by `Break`.
     ///
     /// # Errors
-    /// `Claimed` where another torrent writes something else to one of its paths, `Newer` if a later
-    /// version of the program kept its state; `OtherContent` where a wanted file may not be replaced; `Exists` or `NoFolder` where something
-    /// else than a file or a folder stands in the way, links among them: they are never followed.
-    /// `NothingRight` if files are only read ([`Existing::Read`]) and nothing of them is right.
-    /// `Interrupted` if it is stopped.
+    /// `Claimed` where another torrent writes something else to one of its paths, `Newer` if a
+    /// later version of the program kept its state; `OtherContent` where a wanted file may not be
+    /// replaced; `Exists` or `NoFolder` where something else than a file or a folder stands in the
+    /// way, links among them: they are never followed. `NothingRight` if files are only read
+    /// ([`Existing::Read`]) and nothing of them is right. `Interrupted` if it is stopped.
     pub fn open_torrent(
         &self,
         torrent: TorrentId,
@@ -84,9 +86,9 @@ impl Storage {
         Ok(opened)
     }
 
-    /// Opens an open torrent again and hashes everything that is there, whatever is claimed of it: when
-    /// a read has failed as `Changed`. Nobody may write to it meanwhile; who reads hears what was known
-    /// before.
+    /// Opens an open torrent again and hashes everything that is there, whatever is claimed of it:
+    /// when a read has failed as `Changed`. Nobody may write to it meanwhile; who reads hears what
+    /// was known before.
     ///
     /// # Errors
     /// As [`Storage::open_torrent`]; the torrent is closed then.
@@ -106,9 +108,9 @@ impl Storage {
         opened
     }
 
-    /// Other files are wanted from now on. Bytes that came with pieces of others go from the store to
-    /// newly wanted files; of files that are not wanted any more, what is there stays. Nobody may write
-    /// to the torrent meanwhile.
+    /// Other files are wanted from now on. Bytes that came with pieces of others go from the store
+    /// to newly wanted files; of files that are not wanted any more, what is there stays. Nobody
+    /// may write to the torrent meanwhile.
     ///
     /// # Errors
     /// As [`Storage::open_torrent`]; what was wanted before still is then.
@@ -140,8 +142,8 @@ impl Storage {
     }
 
     /// The last sync of one torrent; then it is closed. What is kept of it stays, also when it is
-    /// complete, so that opening it again costs nothing; without `keep` that goes, with the bytes of files
-    /// that were not wanted. The report is of all torrents.
+    /// complete, so that opening it again costs nothing; without `keep` that goes, with the bytes
+    /// of files that were not wanted. The report is of all torrents.
     pub fn close_torrent(&self, torrent: TorrentId, keep: bool) -> SyncReport {
         let Ok(files) = self.torrent(torrent) else { return SyncReport::default() };
         let report = self.sync_all(Last::One(torrent));
@@ -152,8 +154,8 @@ impl Storage {
         let stored = filled.any(|(slot, _)| slot.is_stored());
         drop(filled);
         drop(inner);
-        // What cannot be removed is found by the next run, or by `clean`. The store of a torrent that is
-        // only read belongs to whoever writes it.
+        // What cannot be removed is found by the next run, or by `clean`. The store of a torrent
+        // that is only read belongs to whoever writes it.
         if !(files.is_read() || keep && stored) {
             let _ = self.fs().remove_file(&self.store_path(&files.content));
         }
@@ -333,8 +335,8 @@ impl Storage {
         Ok(opened)
     }
 
-    /// Which pieces are right: claimed ones where all their files are still the same, and others with
-    /// data by their hashes.
+    /// Which pieces are right: claimed ones where all their files are still the same, and others
+    /// with data by their hashes.
     fn find(
         &self,
         plan: &TorrentPlan,
@@ -373,8 +375,8 @@ impl Storage {
         Ok(found)
     }
 
-    /// Hashes pieces, and those of files that were touched meanwhile again: who gives a file another
-    /// name or other rights changes nothing in it, but nobody else can tell.
+    /// Hashes pieces, and those of files that were touched meanwhile again: who gives a file
+    /// another name or other rights changes nothing in it, but nobody else can tell.
     fn hash_open(
         &self,
         plan: &TorrentPlan,
@@ -418,7 +420,8 @@ impl Storage {
             }
         }
         if plan.existing == Existing::Read {
-            // It is served as it was found, and hashed again by the next run: whoever gets it hashes it.
+            // It is served as it was found, and hashed again by the next run: whoever gets it
+            // hashes it.
             for (slot, since) in survey.slots.iter_mut().zip(&mut since) {
                 if *since == Since::Touched {
                     (slot.stamp, *since) = (None, Since::Same);

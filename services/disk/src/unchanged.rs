@@ -14,8 +14,8 @@ pub(crate) fn is_unchanged(fs: &dyn Fs, path: &Path, seen: &Look) -> bool {
 pub(crate) enum Since {
     /// Nothing.
     Same,
-    /// It is the same file with the same length and time of writing, but something of it was changed: a
-    /// name, rights, or content by somebody who has set its time back.
+    /// It is the same file with the same length and time of writing, but something of it was
+    /// changed: a name, rights, or content by somebody who has set its time back.
     Touched,
     /// It is another one, or was written to.
     Other,

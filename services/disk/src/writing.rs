@@ -1,4 +1,5 @@
-//! Writing pieces and blocks to part files. What is zeros stays a hole where nothing was written yet.
+//! Writing pieces and blocks to part files. What is zeros stays a hole where nothing was written
+//! yet.
 
 use crate::error::{DiskError, DiskErrorKind};
 use crate::fs::FsFile;
@@ -61,8 +62,8 @@ impl Storage {
         self.write_over(&files, block, std::slice::from_ref(bytes))
     }
 
-    /// Writes, and first moves a finished file of other content back to a part file, where it may be
-    /// replaced.
+    /// Writes, and first moves a finished file of other content back to a part file, where it may
+    /// be replaced.
     fn write_over(
         &self,
         files: &TorrentFiles,
@@ -167,8 +168,9 @@ impl Storage {
         Ok(())
     }
 
-    /// A finished file has what a piece of it and of an unfinished one brings: then there is nothing to
-    /// write. Otherwise it is not the file that it was taken for, or (`Changed`) nobody knows what it is.
+    /// A finished file has what a piece of it and of an unfinished one brings: then there is
+    /// nothing to write. Otherwise it is not the file that it was taken for, or (`Changed`) nobody
+    /// knows what it is.
     fn compare(
         &self,
         files: &TorrentFiles,
@@ -192,8 +194,8 @@ impl Storage {
         Ok(())
     }
 
-    /// The open part file of a file that is written, or the store, and its path. Makes it at the first
-    /// write. `None` for a file of a torrent of the internet that is finished already.
+    /// The open part file of a file that is written, or the store, and its path. Makes it at the
+    /// first write. `None` for a file of a torrent of the internet that is finished already.
     fn writable(
         &self,
         files: &TorrentFiles,
@@ -232,8 +234,8 @@ impl Storage {
         Ok(Some(Writable { file: open, path, fresh }))
     }
 
-    /// Makes the part file of `file`, or the store, empty and sparse, after a durable mark that it is
-    /// written.
+    /// Makes the part file of `file`, or the store, empty and sparse, after a durable mark that it
+    /// is written.
     pub(crate) fn make_part(
         &self,
         files: &TorrentFiles,

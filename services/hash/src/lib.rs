@@ -1,7 +1,8 @@
-//! SHA-1 and SHA-256 of pieces (BEP 3, BEP 52): several side by side in the lanes of the processor's
-//! vector registers, on a pool of threads.
+//! SHA-1 and SHA-256 of pieces (BEP 3, BEP 52): several side by side in the lanes of the
+//! processor's vector registers, on a pool of threads.
 //!
-//! It opens no file and knows no torrent: bytes go in, hashes come out. `simd` has all its unsafe code.
+//! It opens no file and knows no torrent: bytes go in, hashes come out. `simd` has all its unsafe
+//! code.
 //!
 //! ```
 //! use bytes::Bytes;

@@ -39,14 +39,15 @@ pub fn verify_pieces(jobs: &[PieceJob]) -> Vec<bool> {
     jobs.iter().map(right).collect()
 }
 
-/// The root over `leaves` leaves (a power of two): the SHA-256 of each block of 16 KiB of `parts`, the
-/// last of which may be short, and zeros behind them (BEP 52).
+/// The root over `leaves` leaves (a power of two): the SHA-256 of each block of 16 KiB of `parts`,
+/// the last of which may be short, and zeros behind them (BEP 52).
 #[must_use]
 pub fn merkle_root(parts: &[Bytes], leaves: u32) -> [u8; 32] {
     root_over(&leaf_hashes(parts), leaves)
 }
 
-/// The SHA-256 of each block of 16 KiB of `parts`, which are one after another; the last may be short.
+/// The SHA-256 of each block of 16 KiB of `parts`, which are one after another; the last may be
+/// short.
 #[must_use]
 pub fn leaf_hashes(parts: &[Bytes]) -> Vec<[u8; 32]> {
     sha256_many(&leaf_jobs(parts))

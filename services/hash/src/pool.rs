@@ -110,8 +110,8 @@ impl HashPool {
         self.push(Batch::Hash(jobs, done));
     }
 
-    /// Compares the pieces with what they must be, and calls `done` with what is right, in order, on
-    /// a worker. Otherwise as [`HashPool::submit`].
+    /// Compares the pieces with what they must be, and calls `done` with what is right, in order,
+    /// on a worker. Otherwise as [`HashPool::submit`].
     pub fn verify(&self, jobs: Vec<PieceJob>, done: Box<dyn FnOnce(Vec<bool>) + Send>) {
         self.push(Batch::Verify(jobs, done));
     }

@@ -1,6 +1,6 @@
 //! SHA-1 (BEP 3, piece hashes) and SHA-256 (BEP 52, hashes of blocks) of several messages side by
-//! side: each message has one lane of the processor's vector registers, and one instruction makes the
-//! same step for all of them.
+//! side: each message has one lane of the processor's vector registers, and one instruction makes
+//! the same step for all of them.
 //!
 //! One message alone cannot go faster than the processor's SHA instruction, in whatever library;
 //! sixteen messages beside one another go several times as fast. Which way is taken is decided at

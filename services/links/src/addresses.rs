@@ -1,12 +1,13 @@
-//! The addresses under which others may reach this host. What the system lists need not be reachable
-//! from everywhere: whoever is told them tries them.
+//! The addresses under which others may reach this host. What the system lists need not be
+//! reachable from everywhere: whoever is told them tries them.
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-/// The most that is read of the system's lists, in bytes: a host with more addresses has enough of them.
+/// The most that is read of the system's lists, in bytes: a host with more addresses has enough of
+/// them.
 const MAX_LIST: u64 = 256 * 1024;
 /// Addresses that are given at most.
 const MAX_ADDRESSES: usize = 16;

@@ -10,10 +10,10 @@ fn party(rank: u32) -> Party {
     Party { key, rank: Rank(rank), life: u64::from(rank) }
 }
 
-/// Whatever comes over a connection, only what the other end sealed is opened, in the order in which
-/// it was sealed. The first byte chooses: 0, a first message follows; 1, an answer follows; any
-/// other, the rest is steps on the frames of a link: a frame to send (even) or what happens to one of
-/// those on their way.
+/// Whatever comes over a connection, only what the other end sealed is opened, in the order in
+/// which it was sealed. The first byte chooses: 0, a first message follows; 1, an answer follows;
+/// any other, the rest is steps on the frames of a link: a frame to send (even) or what happens to
+/// one of those on their way.
 ///
 /// # Panics
 /// If a property does not hold.
@@ -110,7 +110,9 @@ mod tests {
         }
 
         #[test]
-        fn a_few_changed_bits(choice in 0..2_u8, changes in proptest::collection::vec(0..3_u8, 0..120)) {
+        fn a_few_changed_bits(
+            choice in 0..2_u8, changes in proptest::collection::vec(0..3_u8, 0..120),
+        ) {
             let mut data = vec![choice];
             data.extend(changes.iter().map(|change| change.saturating_sub(1)));
             super::sealed(&data);

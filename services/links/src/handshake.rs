@@ -1,5 +1,5 @@
-//! Who is at the other end, proved by the job's key: pure, from bytes to bytes. It opens no socket and
-//! knows no time.
+//! Who is at the other end, proved by the job's key: pure, from bytes to bytes. It opens no socket
+//! and knows no time.
 //!
 //! ```text
 //!   dialler                                             listener
@@ -9,10 +9,11 @@
 //!   first sealed frame, empty ─────────────────────────▶   now the dialler is no replay
 //! ```
 //!
-//! A MAC is HMAC-SHA-256 with the job's key. Both ends derive one AES-256-GCM key for each direction
-//! by HKDF from the job's key and both messages: each holds a fresh nonce, so no two links have a key in
-//! common, and what was recorded of one is noise on another. Whoever learns the job's key later can
-//! read what was recorded: a key lives as long as its job, and is never used again.
+//! A MAC is HMAC-SHA-256 with the job's key. Both ends derive one AES-256-GCM key for each
+//! direction by HKDF from the job's key and both messages: each holds a fresh nonce, so no two
+//! links have a key in common, and what was recorded of one is noise on another. Whoever learns the
+//! job's key later can read what was recorded: a key lives as long as its job, and is never used
+//! again.
 
 use crate::key::{JobKey, KEY, NoRandomness, random};
 use crate::seal::{Opener, Sealer};

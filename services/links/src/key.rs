@@ -1,5 +1,5 @@
-//! The key of a job: 32 random bytes that all its processes share and nobody else knows. It is never
-//! shown: not by `Debug`, not in an error.
+//! The key of a job: 32 random bytes that all its processes share and nobody else knows. It is
+//! never shown: not by `Debug`, not in an error.
 
 use dunlin_base::{hex, parse_hex};
 

@@ -1,11 +1,12 @@
-//! TCP links between parties that share a key: a listener that opens for who has it, dialling, and frames
-//! that nobody else can read, change, repeat, drop or reorder.
+//! TCP links between parties that share a key: a listener that opens for who has it, dialling, and
+//! frames that nobody else can read, change, repeat, drop or reorder.
 //!
-//! What is sent is handed to the system only as fast as the network carries it away, so that whoever
-//! sends knows what was sent. A body is received where its reader wants it, and opened in place.
+//! What is sent is handed to the system only as fast as the network carries it away, so that
+//! whoever sends knows what was sent. A body is received where its reader wants it, and opened in
+//! place.
 //!
-//! This crate never decides whom to dial or what to send, never keeps a queue, never makes a link anew,
-//! never answers who has no key, and knows nothing of pieces, ranks' business or disks.
+//! This crate never decides whom to dial or what to send, never keeps a queue, never makes a link
+//! anew, never answers who has no key, and knows nothing of pieces, ranks' business or disks.
 //!
 //! ```
 //! use dunlin_base::Rank;

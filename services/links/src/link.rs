@@ -1,5 +1,5 @@
-//! A sealed link over a TCP connection: one end that sends, one that receives, and one that cuts. It
-//! decides nothing about what is sent, keeps no queue, and never makes a link anew.
+//! A sealed link over a TCP connection: one end that sends, one that receives, and one that cuts.
+//! It decides nothing about what is sent, keeps no queue, and never makes a link anew.
 
 use crate::handshake::{Keys, Remote};
 use crate::seal::{AuthError, HEAD, Head, Opener, Sealer, TAG, TooLong};
@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
-/// Bytes that are read at once while it is not known what comes. An idle link holds none of them: rank 0
-/// of a large job has ten thousand.
+/// Bytes that are read at once while it is not known what comes. An idle link holds none of them:
+/// rank 0 of a large job has ten thousand.
 const READ_AHEAD: usize = 32 * 1024;
 /// Bytes that are read at once behind a body: they are copied once more, so they are few.
 const BEHIND: usize = 2 * 1024;
@@ -125,7 +125,8 @@ impl Link {
 }
 
 impl LinkSender {
-    /// Seals a frame that holds `parts` one after another, and keeps it until [`LinkSender::flush`].
+    /// Seals a frame that holds `parts` one after another, and keeps it until
+    /// [`LinkSender::flush`].
     ///
     /// # Errors
     /// If it is longer than [`crate::MAX_FRAME`].
@@ -179,8 +180,8 @@ impl LinkReceiver {
         Ok(Head::read(head)?)
     }
 
-    /// The body of the frame whose head has just come, into a place that is as long as it says. What
-    /// stands there on an error means nothing.
+    /// The body of the frame whose head has just come, into a place that is as long as it says.
+    /// What stands there on an error means nothing.
     ///
     /// # Errors
     /// If the link is over.

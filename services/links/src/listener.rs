@@ -1,5 +1,5 @@
-//! Where links begin: a listener that lets in who has the key, and dialling. Whoever has no key gets not
-//! one byte, little time, and one of few places, of which one source has its share alone.
+//! Where links begin: a listener that lets in who has the key, and dialling. Whoever has no key
+//! gets not one byte, little time, and one of few places, of which one source has its share alone.
 
 use crate::handshake::{self, ANSWER, Dialler, HELLO, HandshakeError, Party, Remote, nonce_of};
 use crate::key::{KEY, NoRandomness, random};
@@ -16,17 +16,18 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-/// Connections that may be at the listener without having shown their key; for a further one the one that
-/// has waited for longest makes room. Each costs a descriptor and a few hundred bytes.
+/// Connections that may be at the listener without having shown their key; for a further one the
+/// one that has waited for longest makes room. Each costs a descriptor and a few hundred bytes.
 const MAX_PENDING: usize = 256;
-/// Those of one source (an IPv4 address, a /64 of IPv6): as many ranks as one host starts at a moment.
+/// Those of one source (an IPv4 address, a /64 of IPv6): as many ranks as one host starts at a
+/// moment.
 const MAX_PER_SOURCE: usize = 128;
 /// A connection that has not shown its key by then is closed: one of ours does so in two trips.
 const SHOW: Duration = Duration::from_secs(3);
 /// The length of the system's queue: a whole job may start at the same moment.
 const QUEUE: i32 = 4096;
-/// Handshakes that are remembered, so that a recorded one gets nothing: several for each rank of a large
-/// job. Older ones get an answer that is of no use to them.
+/// Handshakes that are remembered, so that a recorded one gets nothing: several for each rank of a
+/// large job. Older ones get an answer that is of no use to them.
 const REMEMBERED: usize = 65_536;
 /// What is waited for after the system could not accept: it may be out of descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -105,8 +106,8 @@ pub struct Listener {
     address: SocketAddr,
 }
 
-/// Takes a place at `address`, for a listener to be made of it; port 0 takes any. Nobody is let in yet, but
-/// whoever comes waits. The unspecified address of IPv6 stands for those of IPv4, too.
+/// Takes a place at `address`, for a listener to be made of it; port 0 takes any. Nobody is let in
+/// yet, but whoever comes waits. The unspecified address of IPv6 stands for those of IPv4, too.
 ///
 /// # Errors
 /// What the system says: the port is taken, say.

@@ -1,5 +1,5 @@
-//! Frames that nobody but the two ends can read, change, repeat, drop or reorder: pure, from bytes to
-//! bytes.
+//! Frames that nobody but the two ends can read, change, repeat, drop or reorder: pure, from bytes
+//! to bytes.
 //!
 //! ```text
 //!   kind (u8) ‖ length (u24) ‖ ciphertext, as long as the length says ‖ tag (16)
@@ -7,7 +7,8 @@
 //!
 //! AES-256-GCM; kind and length are authenticated with the rest. The nonce is not sent: it is the
 //! frame's number in its direction, so that a frame in any other place than its own is a forgery.
-//! Everything is encrypted: with the processor's instructions AES-GCM costs no more than a MAC alone.
+//! Everything is encrypted: with the processor's instructions AES-GCM costs no more than a MAC
+//! alone.
 
 use ring::aead::{Aad, LessSafeKey, NONCE_LEN, Nonce};
 
@@ -19,7 +20,8 @@ pub const TAG: usize = 16;
 /// whether the frame is right.
 pub const MAX_FRAME: usize = 1 << 20;
 
-/// Why a frame is none. The other end is to blame, or somebody between; the link is of no use any more.
+/// Why a frame is none. The other end is to blame, or somebody between; the link is of no use any
+/// more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
     /// Its length is beyond [`MAX_FRAME`].

@@ -1,6 +1,7 @@
-//! ConnectionSlots for connections of strangers: so many in all, and so many for each source. Whoever comes gets
-//! a slot; who was idle for longest makes room, of the same source if that has its share, otherwise of
-//! the source that has most slots. So one host keeps nobody else out, however fast it connects.
+//! ConnectionSlots for connections of strangers: so many in all, and so many for each source.
+//! Whoever comes gets a slot; who was idle for longest makes room, of the same source if that has
+//! its share, otherwise of the source that has most slots. So one host keeps nobody else out,
+//! however fast it connects.
 
 use dunlin_base::source_of;
 use std::cmp::Reverse;
@@ -46,9 +47,9 @@ impl ConnectionSlots {
         Arc::new(ConnectionSlots { most, share: share.clamp(1, most), state: Mutex::default() })
     }
 
-    /// Runs a task that holds a slot for a connection from `ip` until it drops it. The task is ended
-    /// at its next wait when it has to make room. A source that is `exempt` (a proxy that speaks for
-    /// many) has no share of its own. Returns whether somebody else had to make room.
+    /// Runs a task that holds a slot for a connection from `ip` until it drops it. The task is
+    /// ended at its next wait when it has to make room. A source that is `exempt` (a proxy that
+    /// speaks for many) has no share of its own. Returns whether somebody else had to make room.
     pub fn spawn<F>(
         self: &Arc<ConnectionSlots>,
         ip: IpAddr,

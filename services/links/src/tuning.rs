@@ -1,17 +1,17 @@
-//! What is asked of the system for every connection. Each request is a wish: where the system does not
-//! know it, the connection works all the same.
+//! What is asked of the system for every connection. Each request is a wish: where the system does
+//! not know it, the connection works all the same.
 
 use socket2::{SockRef, TcpKeepalive};
 use std::time::Duration;
 use tokio::net::TcpStream;
 
-/// Bytes that the system takes beyond what the network can carry away now. What is handed to it counts
-/// as sent, so a slow reader must not look like a fast one; at 100 Gbit/s it lasts for 40 µs, which is
-/// longer than it takes to wake who sends. What is on its way unacknowledged comes on top, and has
-/// no bound but the system's own: it follows rate and distance.
+/// Bytes that the system takes beyond what the network can carry away now. What is handed to it
+/// counts as sent, so a slow reader must not look like a fast one; at 100 Gbit/s it lasts for 40
+/// µs, which is longer than it takes to wake who sends. What is on its way unacknowledged comes on
+/// top, and has no bound but the system's own: it follows rate and distance.
 const UNSENT: u32 = 512 * 1024;
-/// What was sent and is not acknowledged for so long ends the connection: the other host is dead, or
-/// the way to it.
+/// What was sent and is not acknowledged for so long ends the connection: the other host is dead,
+/// or the way to it.
 const UNHEARD: Duration = Duration::from_secs(10);
 /// An idle connection is looked at after so long, and then each time after so long again.
 const IDLE: Duration = Duration::from_secs(5);

@@ -94,7 +94,8 @@ fn whoever_has_no_key_gets_not_one_byte() {
         let elsewhere = dial(&party(3), Rank(1), address, LONG, LONG).await;
         assert!(matches!(elsewhere, Err(DialError::NoAnswer(_))), "{elsewhere:?}");
         let asked = tokio::task::spawn_blocking(move || {
-            // All of a message that is none, and parts of one; the last says nothing and is shut out.
+            // All of a message that is none, and parts of one; the last says nothing and is shut
+            // out.
             [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0; HELLO], &[7; 10 * HELLO], b"dunlin\0\x01", b""]
                 .map(|bytes| answer_to(address, bytes, bytes.len() < HELLO && !bytes.is_empty()))
         });
@@ -114,8 +115,8 @@ fn nobody_is_nobody() {
     });
 }
 
-/// Between a dialler and a listener: hands on what `change` makes of everything that the dialler has
-/// sent once it has sent `all` bytes, and what comes back as it is. Keeps what it has seen.
+/// Between a dialler and a listener: hands on what `change` makes of everything that the dialler
+/// has sent once it has sent `all` bytes, and what comes back as it is. Keeps what it has seen.
 fn between(
     upstream: SocketAddr,
     all: usize,
@@ -342,8 +343,8 @@ fn silent_sockets_keep_no_rank_out() {
     });
 }
 
-/// Connects to `address` from `ip` again and again, and holds what it can, until it is told to end. Not
-/// for ever: a host has only so many ports. Counts in `made`.
+/// Connects to `address` from `ip` again and again, and holds what it can, until it is told to end.
+/// Not for ever: a host has only so many ports. Counts in `made`.
 fn flood(
     ip: [u8; 4],
     address: SocketAddr,

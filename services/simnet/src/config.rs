@@ -36,7 +36,8 @@ impl<Id> Default for NetworkConfig<Id> {
 pub enum Latency {
     /// Always the same. Draws nothing from the generator.
     Constant(Duration),
-    /// Between `min` and `max`, both included: one draw a message. With a `max` below `min` it is `min`.
+    /// Between `min` and `max`, both included: one draw a message. With a `max` below `min` it is
+    /// `min`.
     Uniform {
         /// The shortest latency.
         min: Duration,
@@ -64,8 +65,8 @@ impl Latency {
     }
 }
 
-/// Whether messages from one node to another may overtake one another. Between other pairs there is no
-/// order but that of time.
+/// Whether messages from one node to another may overtake one another. Between other pairs there is
+/// no order but that of time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Order {
     /// Each arrives when its own latency has passed, like datagrams.
@@ -114,12 +115,13 @@ impl<Id: Ord> LinkRates<Id> {
 /// How a node's link is shared by what it sends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sharing {
-    /// The uplink carries one message after another, each as a whole; downlinks take no time. A message
-    /// of 0 bytes takes no link and waits for none, so it may overtake others.
+    /// The uplink carries one message after another, each as a whole; downlinks take no time. A
+    /// message of 0 bytes takes no link and waits for none, so it may overtake others.
     #[default]
     Fifo,
-    /// The uplink carries packets of its destinations in turn, as fair queueing and many TCP flows do.
-    /// Downlinks have the same rate and carry packets in order. Messages of a pair are in order.
+    /// The uplink carries packets of its destinations in turn, as fair queueing and many TCP flows
+    /// do. Downlinks have the same rate and carry packets in order. Messages of a pair are in
+    /// order.
     RoundRobin,
 }
 

@@ -20,7 +20,8 @@ impl<Id: Copy + Ord> Fifo<Id> {
         self.free_at.get(&id).map_or(now, |free| now.max(*free))
     }
 
-    /// Lets an uplink carry so many bytes after what it carries already; returns when they have left.
+    /// Lets an uplink carry so many bytes after what it carries already; returns when they have
+    /// left.
     pub(crate) fn carry(&mut self, now: Time, id: Id, rate: Option<Rate>, bytes: u64) -> Time {
         let left = self.free_at(now, id) + time_for(rate, bytes);
         if left > now {

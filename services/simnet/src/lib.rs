@@ -1,10 +1,10 @@
-//! A network in virtual time, for worlds that run many nodes on one thread: a clock, a queue of events
-//! in one total order, and models of links. It only computes: it opens no socket, starts no thread and
-//! reads no clock, and the same calls with the same seed give the same run, bit for bit.
+//! A network in virtual time, for worlds that run many nodes on one thread: a clock, a queue of
+//! events in one total order, and models of links. It only computes: it opens no socket, starts no
+//! thread and reads no clock, and the same calls with the same seed give the same run, bit for bit.
 //!
-//! [`Network`] is what a world uses. It is generic over the name of a node (`Id`) and over what travels
-//! (`T`), of which it knows the number of bytes alone. [`EventQueue`] and [`Timers`] are its parts for
-//! worlds that have other things to order.
+//! [`Network`] is what a world uses. It is generic over the name of a node (`Id`) and over what
+//! travels (`T`), of which it knows the number of bytes alone. [`EventQueue`] and [`Timers`] are
+//! its parts for worlds that have other things to order.
 //!
 //! ```
 //! use dunlin_base::{Rate, Rng, Time};
@@ -29,15 +29,16 @@
 //!
 //! # Units
 //!
-//! Moments are [`Time`](dunlin_base::Time): whole nanoseconds since the start of the run. Sizes are bytes,
-//! rates whole bytes a second. How long bytes take is rounded down to a nanosecond. No float orders
-//! anything.
+//! Moments are [`Time`](dunlin_base::Time): whole nanoseconds since the start of the run. Sizes are
+//! bytes, rates whole bytes a second. How long bytes take is rounded down to a nanosecond. No float
+//! orders anything.
 //!
 //! # Order
 //!
-//! 1. Events happen by their time, and those of one time in the order in which they were scheduled. A
-//!    sequence number that is never used again decides; nothing is left to chance or to a hash.
-//! 2. What is scheduled for the past happens now, after everything that is already scheduled for now.
+//! 1. Events happen by their time, and those of one time in the order in which they were scheduled.
+//!    A sequence number that is never used again decides; nothing is left to chance or to a hash.
+//! 2. What is scheduled for the past happens now, after everything that is already scheduled for
+//!    now.
 //! 3. A [`Transfer`] schedules its delivery before the notice that it has been sent.
 //! 4. Whether messages of one pair of nodes may overtake one another is [`Order`]'s choice.
 //!
@@ -46,11 +47,11 @@
 //!
 //! # Adding a model
 //!
-//! A [`Latency`] is what a message takes beside its bytes; one that depends on the pair of nodes is one
-//! more variant. A [`Sharing`] is how links carry bytes: one more variant, and a module beside `fifo` and
-//! `round_robin` that keeps the state of the links, schedules its own steps in the network's queue, and
-//! may cancel them when the rates of others change. Loss is a decision at the landing of a transfer,
-//! drawn from the network's generator.
+//! A [`Latency`] is what a message takes beside its bytes; one that depends on the pair of nodes is
+//! one more variant. A [`Sharing`] is how links carry bytes: one more variant, and a module beside
+//! `fifo` and `round_robin` that keeps the state of the links, schedules its own steps in the
+//! network's queue, and may cancel them when the rates of others change. Loss is a decision at the
+//! landing of a transfer, drawn from the network's generator.
 
 mod config;
 mod fifo;

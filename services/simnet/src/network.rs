@@ -23,8 +23,8 @@ enum Links<Id, T> {
 
 /// A clock, nodes, and links between them. See the crate's documentation for units and order.
 ///
-/// There is no list of nodes: whoever is named exists. Memory is proportional to the nodes and pairs
-/// that have sent, and to what is on its way.
+/// There is no list of nodes: whoever is named exists. Memory is proportional to the nodes and
+/// pairs that have sent, and to what is on its way.
 #[derive(Debug)]
 pub struct Network<Id, T> {
     config: NetworkConfig<Id>,
@@ -63,8 +63,8 @@ impl<Id: Copy + Ord, T> Network<Id, T> {
         self.queue.next_at()
     }
 
-    /// A time between `min` and `max`, both included, drawn from the network's generator: for what nodes
-    /// do beside sending, so that one seed gives the whole run.
+    /// A time between `min` and `max`, both included, drawn from the network's generator: for what
+    /// nodes do beside sending, so that one seed gives the whole run.
     pub fn draw(&mut self, min: Duration, max: Duration) -> Duration {
         Latency::Uniform { min, max }.draw(&mut self.rng)
     }
@@ -85,8 +85,8 @@ impl<Id: Copy + Ord, T> Network<Id, T> {
         self.config.rates.rate(id)
     }
 
-    /// The rate of a node's link, in bytes a second, for what it begins to carry from now on; `None` for
-    /// one that takes no time, unless all links have a rate.
+    /// The rate of a node's link, in bytes a second, for what it begins to carry from now on;
+    /// `None` for one that takes no time, unless all links have a rate.
     pub fn set_rate(&mut self, id: Id, rate: Option<Rate>) {
         match rate {
             Some(rate) => self.config.rates.of.insert(id, rate),
@@ -126,14 +126,14 @@ impl<Id: Copy + Ord, T> Network<Id, T> {
         }
     }
 
-    /// Schedules what a node delivers to itself at `at`, beside all links. It has its place in the order
-    /// of all events; with `at` in the past it comes now.
+    /// Schedules what a node delivers to itself at `at`, beside all links. It has its place in the
+    /// order of all events; with `at` in the past it comes now.
     pub fn schedule(&mut self, at: Time, id: Id, message: T) -> EventKey {
         self.queue.schedule(at, Step::Deliver(Delivery { from: id, to: id, message }))
     }
 
-    /// Takes back what a node has scheduled for itself; `None` if it has been delivered, or was cancelled
-    /// before.
+    /// Takes back what a node has scheduled for itself; `None` if it has been delivered, or was
+    /// cancelled before.
     pub fn cancel(&mut self, key: EventKey) -> Option<T> {
         match self.queue.cancel(key)? {
             Step::Deliver(delivery) => Some(delivery.message),
@@ -141,8 +141,8 @@ impl<Id: Copy + Ord, T> Network<Id, T> {
         }
     }
 
-    /// The next delivery, if there is one at `until` or before. The clock then stands at its time; without
-    /// one it stands at the last thing that happened on a link.
+    /// The next delivery, if there is one at `until` or before. The clock then stands at its time;
+    /// without one it stands at the last thing that happened on a link.
     pub fn next_delivery(&mut self, until: Time) -> Option<Delivery<Id, T>> {
         loop {
             let delivery = match self.queue.pop(until)? {
@@ -185,7 +185,8 @@ impl<Id: Copy + Ord, T> Network<Id, T> {
     /// themselves, as streams that wait for their reader do.
     ///
     /// # Panics
-    /// If links are shared in another way than [`Sharing::Fifo`]: there the uplink has its own queue.
+    /// If links are shared in another way than [`Sharing::Fifo`]: there the uplink has its own
+    /// queue.
     #[must_use]
     pub fn uplink_free_at(&self, id: Id) -> Time {
         match &self.links {
@@ -194,8 +195,8 @@ impl<Id: Copy + Ord, T> Network<Id, T> {
         }
     }
 
-    /// Lets the uplink of a node carry bytes that are no message of this network, after what it carries
-    /// already; returns when they have left.
+    /// Lets the uplink of a node carry bytes that are no message of this network, after what it
+    /// carries already; returns when they have left.
     ///
     /// # Panics
     /// As [`Network::uplink_free_at`].

@@ -1,11 +1,11 @@
-//! A virtual clock and the events that it has before it, in one total order: by time, then by the order
-//! in which they were scheduled.
+//! A virtual clock and the events that it has before it, in one total order: by time, then by the
+//! order in which they were scheduled.
 
 use dunlin_base::Time;
 use std::collections::BTreeMap;
 
-/// The place of an event in the order of all events, and its name for whoever wants to cancel it. No two
-/// events of a queue have the same.
+/// The place of an event in the order of all events, and its name for whoever wants to cancel it.
+/// No two events of a queue have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EventKey {
     at: Time,
@@ -73,14 +73,15 @@ impl<E> EventQueue<E> {
         self.events.remove(&key)
     }
 
-    /// When the next event happens. This may be in the past, if [`EventQueue::advance_to`] went beyond it.
+    /// When the next event happens. This may be in the past, if [`EventQueue::advance_to`] went
+    /// beyond it.
     #[must_use]
     pub fn next_at(&self) -> Option<Time> {
         self.events.first_key_value().map(|(key, _)| key.at)
     }
 
-    /// The next event, if it happens at `until` or before; then the clock stands at its time, if it did
-    /// not stand later already.
+    /// The next event, if it happens at `until` or before; then the clock stands at its time, if it
+    /// did not stand later already.
     pub fn pop(&mut self, until: Time) -> Option<E> {
         let entry = self.events.first_entry()?;
         if entry.key().at > until {
@@ -90,8 +91,8 @@ impl<E> EventQueue<E> {
         Some(entry.remove())
     }
 
-    /// Puts the clock forward. Events that are then overdue are not lost: the next pops return them, in
-    /// their order, at the later time.
+    /// Puts the clock forward. Events that are then overdue are not lost: the next pops return
+    /// them, in their order, at the later time.
     pub fn advance_to(&mut self, to: Time) {
         self.now = self.now.max(to);
     }

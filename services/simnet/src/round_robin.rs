@@ -1,5 +1,6 @@
-//! Links that carry packets of several destinations in turn. Every node has one link to a switch that is
-//! never short of anything. A destination that does not take its packets holds up nobody else's.
+//! Links that carry packets of several destinations in turn. Every node has one link to a switch
+//! that is never short of anything. A destination that does not take its packets holds up nobody
+//! else's.
 //!
 //! ```text
 //!   messages ─▶ queue by destination ─▶ uplink, in turn ─▶ switch ─▶ downlink, in order ─▶ landing
@@ -15,8 +16,8 @@ use std::time::Duration;
 
 /// Bytes that a link carries at a time for one destination.
 const PACKET: u64 = 16 * 1024;
-/// What one flow may have on its way: so much time of the sender's link, since the buffers of connections
-/// and switches grow with it …
+/// What one flow may have on its way: so much time of the sender's link, since the buffers of
+/// connections and switches grow with it …
 const FLOW: Duration = Duration::from_millis(10);
 /// … and at least so many bytes.
 const LEAST_FLOW: u64 = 64 * 1024;
@@ -107,7 +108,8 @@ impl<Id: Copy + Ord, T> RoundRobin<Id, T> {
         link.start(now, from)
     }
 
-    /// A packet has left: what the link carries next, when the packet lands, and the sender's notice.
+    /// A packet has left: what the link carries next, when the packet lands, and the sender's
+    /// notice.
     #[must_use]
     pub(crate) fn left(
         &mut self,

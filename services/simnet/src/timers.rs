@@ -46,7 +46,8 @@ impl<Key: Copy + Ord> Timers<Key> {
         self.by_time.first().map(|(at, _)| *at)
     }
 
-    /// Takes the earliest deadline out, with its key. Of keys with one deadline the lowest is first.
+    /// Takes the earliest deadline out, with its key. Of keys with one deadline the lowest is
+    /// first.
     pub fn pop(&mut self) -> Option<(Time, Key)> {
         let (at, key) = self.by_time.pop_first()?;
         self.deadlines.remove(&key);

@@ -1,5 +1,5 @@
-//! Networks drawn by seed: equal seeds and equal calls give equal runs, nothing is lost, time never goes
-//! back, and no link carries more than its rate.
+//! Networks drawn by seed: equal seeds and equal calls give equal runs, nothing is lost, time never
+//! goes back, and no link carries more than its rate.
 
 use dunlin_base::{Rate, Rng, Time};
 use dunlin_simnet::{

@@ -1,5 +1,6 @@
-//! Checks that hold for any bytes. The fuzz target and the replay of its corpus call them. The world here
-//! has no queue of events on purpose: the input chooses each next one, in orders no network would have.
+//! Checks that hold for any bytes. The fuzz target and the replay of its corpus call them. The
+//! world here has no queue of events on purpose: the input chooses each next one, in orders no
+//! network would have.
 
 use crate::world::disk::Disk;
 use crate::world::{T, adding, magnet, torrent};
@@ -66,9 +67,9 @@ struct World {
     stopped: bool,
 }
 
-/// A client and its world, driven by any bytes: connections, handshakes, messages, blocks, answers of the
-/// disk in any order, acknowledgements, time and commands. After every step all invariants hold, and
-/// nothing is asked of the world that makes no sense.
+/// A client and its world, driven by any bytes: connections, handshakes, messages, blocks, answers
+/// of the disk in any order, acknowledgements, time and commands. After every step all invariants
+/// hold, and nothing is asked of the world that makes no sense.
 ///
 /// # Panics
 /// If a property does not hold.

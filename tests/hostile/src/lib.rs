@@ -1,7 +1,7 @@
-//! Hostile peers as a library: strategies that flood, lie, hold places, send too little or too much or
-//! nonsense. A strategy is a state machine over wire messages; it opens no socket, reads no clock and
-//! draws every choice from a seed, so the same one runs in virtual time against the engine ([`siege`])
-//! and over real sockets against a running program ([`sockets`]).
+//! Hostile peers as a library: strategies that flood, lie, hold places, send too little or too much
+//! or nonsense. A strategy is a state machine over wire messages; it opens no socket, reads no
+//! clock and draws every choice from a seed, so the same one runs in virtual time against the
+//! engine ([`siege`]) and over real sockets against a running program ([`sockets`]).
 //!
 //! The crate never attacks anything by itself: whoever uses it names the address.
 //!
@@ -23,8 +23,8 @@ pub mod siege;
 pub mod sockets;
 mod strategy;
 
-/// The world in virtual time that this crate's sieges and the engine's tests share. It is compiled from
-/// the engine's tests, which cannot use a crate that uses the engine.
+/// The world in virtual time that this crate's sieges and the engine's tests share. It is compiled
+/// from the engine's tests, which cannot use a crate that uses the engine.
 #[allow(missing_docs, reason = "a part of tests")]
 #[path = "../../../engine/tests/internet_world/mod.rs"]
 pub mod world;

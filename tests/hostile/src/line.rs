@@ -142,7 +142,8 @@ impl Line {
         self.output.drain(..bytes.min(self.output.len()));
     }
 
-    /// Takes the next of the blocks in the output, in order: whether its bytes are meant to be right.
+    /// Takes the next of the blocks in the output, in order: whether its bytes are meant to be
+    /// right.
     pub fn next_block_is_right(&mut self) -> Option<bool> {
         self.right.pop_front()
     }

@@ -1,6 +1,7 @@
-//! Honest nodes in virtual time, with strangers around them and disks that fail: drawn from a seed, run,
-//! and judged. The same seed is the same run, bit for bit. Strangers have no queue of events: a strategy
-//! is asked for its next wake, and reads when its socket has something and its own pace allows.
+//! Honest nodes in virtual time, with strangers around them and disks that fail: drawn from a seed,
+//! run, and judged. The same seed is the same run, bit for bit. Strangers have no queue of events:
+//! a strategy is asked for its next wake, and reads when its socket has something and its own pace
+//! allows.
 
 mod plan;
 
@@ -18,9 +19,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What one connection may hold besides what waits when reading from it stops: the longest answer to
-/// one message (8192 hashes and their proof), the blocks of an upload window (32 of 16 KiB), and what
-/// others bring about (a HAVE for every piece, chokes, keep-alives).
+/// What one connection may hold besides what waits when reading from it stops: the longest answer
+/// to one message (8192 hashes and their proof), the blocks of an upload window (32 of 16 KiB), and
+/// what others bring about (a HAVE for every piece, chokes, keep-alives).
 pub const HELD: usize = byte_streams::UNREAD + (257 << 10) + (512 << 10) + (64 << 10);
 /// Steps at one moment after which nothing comes to rest.
 const RESTLESS: u32 = 100_000;

@@ -1,5 +1,5 @@
-//! Strategies over real sockets, on a thread of their own: what a test or a tool turns against a running
-//! program. Whoever starts an attack names the address, and it connects to nothing else.
+//! Strategies over real sockets, on a thread of their own: what a test or a tool turns against a
+//! running program. Whoever starts an attack names the address, and it connects to nothing else.
 
 use crate::line::{Line, Received};
 use crate::strategy::{Kind, Target};

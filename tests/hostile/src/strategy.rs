@@ -32,8 +32,9 @@ pub struct Target {
     pub roots: Vec<[u8; 32]>,
     /// Peer ids of honest peers, to be stolen.
     pub peer_ids: Vec<PeerId>,
-    /// Its bytes, for strategies that give right blocks. Without them every block is zeros, and only
-    /// [`Line::next_block_is_right`](crate::Line::next_block_is_right) tells which were meant to be right.
+    /// Its bytes, for strategies that give right blocks. Without them every block is zeros, and
+    /// only [`Line::next_block_is_right`](crate::Line::next_block_is_right) tells which were meant
+    /// to be right.
     pub content: Option<Arc<Vec<u8>>>,
     /// Bytes of the info dictionary; a guess for who does not know it.
     pub metadata_size: u32,
@@ -211,8 +212,8 @@ impl Context<'_> {
         (0..length).map(|_| self.rng.next_u64() as u8).collect()
     }
 
-    /// A bitfield in which about one piece of `part` is set, in the right length and with clean spare
-    /// bits.
+    /// A bitfield in which about one piece of `part` is set, in the right length and with clean
+    /// spare bits.
     pub fn bitfield(&mut self, part: u64) -> Bytes {
         let mut field = dunlin_base::Bitfield::new(self.target.pieces);
         for piece in 0..self.target.pieces {
@@ -243,8 +244,8 @@ pub enum Kind {
     Churn,
     /// Has an honest peer's id and everything, and gives nothing.
     Thief,
-    /// Comes and goes as somebody else each time: as an honest peer, or as nobody known, with another
-    /// listening port.
+    /// Comes and goes as somebody else each time: as an honest peer, or as nobody known, with
+    /// another listening port.
     Impostor,
     /// Has everything; its blocks are wrong.
     WrongBlocks,

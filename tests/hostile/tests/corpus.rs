@@ -1,4 +1,5 @@
-//! Every file of the committed corpus keeps the properties of a client and its world; and so does chance.
+//! Every file of the committed corpus keeps the properties of a client and its world, and so do
+//! random inputs.
 
 #[path = "../../../fuzz/replay.rs"]
 mod replay;

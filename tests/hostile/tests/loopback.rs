@@ -108,8 +108,8 @@ impl Program {
     }
 }
 
-/// A seed that is attacked by many connections of one kind, and an honest peer that takes everything
-/// from it meanwhile.
+/// A seed that is attacked by many connections of one kind, and an honest peer that takes
+/// everything from it meanwhile.
 fn besieged(kinds: &[Kind]) {
     let (torrent, bytes) = torrent();
     let (home, here) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

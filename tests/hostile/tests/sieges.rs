@@ -10,8 +10,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Runs a siege; a panic in it is a failure of one line, too. With `DUNLIN_TRACE=FILE` everything that
-/// happens is written there.
+/// Runs a siege; a panic in it is a failure of one line, too. With `DUNLIN_TRACE=FILE` everything
+/// that happens is written there.
 fn outcome(plan: Plan) -> Result<Outcome, String> {
     let mut siege = Siege::new(plan);
     let trace = std::env::var_os("DUNLIN_TRACE");

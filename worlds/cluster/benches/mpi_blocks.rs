@@ -1,6 +1,6 @@
 //! Blocks between peers over MPI, and nothing else: no disk, no hash, no engine. It is started by a
-//! launcher, as in `mpirun -np 6 mpi_blocks [BLOCK_BYTES [IN_FLIGHT [SECONDS]]]`: rank 0 and five peers.
-//! Rank 0 prints one line: bytes a second of all peers together.
+//! launcher, as in `mpirun -np 6 mpi_blocks [BLOCK_BYTES [IN_FLIGHT [SECONDS]]]`: rank 0 and five
+//! peers. Rank 0 prints one line: bytes a second of all peers together.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a line on stdout is what it is for")]
 
 use dunlin_cluster::mpi::measure;

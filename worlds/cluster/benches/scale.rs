@@ -1,9 +1,9 @@
-//! Large clusters in virtual time: one source, N receivers, links of one rate. It prints a line a size:
-//! how long the copy takes against the bound, how many copies the source sends, how often the tracker is
-//! asked again, and memory a rank, the files' own bytes in memory included.
+//! Large clusters in virtual time: one source, N receivers, links of one rate. It prints a line a
+//! size: how long the copy takes against the bound, how many copies the source sends, how often the
+//! tracker is asked again, and memory a rank, the files' own bytes in memory included.
 //!
-//! `cargo bench -p dunlin-cluster --bench scale -- [RANKS [PIECES [MBIT [KIB]]]]`, with pieces of so many
-//! KiB (16). All files are in memory: RANKS times the bytes of one.
+//! `cargo bench -p dunlin-cluster --bench scale -- [RANKS [PIECES [MBIT [KIB]]]]`, with pieces of
+//! so many KiB (16). All files are in memory: RANKS times the bytes of one.
 #![allow(clippy::print_stdout, reason = "lines on stdout are what it is for")]
 
 use bytes::Bytes;

@@ -13,8 +13,8 @@ pub enum Mode {
     /// Every rank fetches the files that it wants and does not have.
     #[default]
     Swarm,
-    /// A plan is carried out: files that differ are repaired, and trees keep their metadata. Peers have
-    /// content with a [`Placement`] then.
+    /// A plan is carried out: files that differ are repaired, and trees keep their metadata. Peers
+    /// have content with a [`Placement`] then.
     Place,
 }
 
@@ -70,12 +70,13 @@ pub struct Placement {
     pub pins: BTreeSet<String>,
     /// Files that it should have given and cannot, each with its reason.
     pub unreadable: Vec<FailedFile>,
-    /// Files that it should have wanted and cannot take, each with its reason. They count as failed.
+    /// Files that it should have wanted and cannot take, each with its reason. They count as
+    /// failed.
     pub refused: Vec<FailedFile>,
     /// Where it runs; `None` where ranks of one host do not help each other.
     pub location: Option<Location>,
-    /// A lower rank of this host writes into the same folder: this one neither checks nor writes the
-    /// files there.
+    /// A lower rank of this host writes into the same folder: this one neither checks nor writes
+    /// the files there.
     pub mirrors: bool,
     /// Whether a file that differs is changed in place, instead of replaced by a copy.
     pub in_place: bool,

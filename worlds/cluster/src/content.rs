@@ -128,8 +128,8 @@ impl Content {
         &self.shared.pool
     }
 
-    /// Checks every file, hashes whole ones, and returns what the rank has and wants. `progress` is called
-    /// with bytes done and bytes in all.
+    /// Checks every file, hashes whole ones, and returns what the rank has and wants. `progress` is
+    /// called with bytes done and bytes in all.
     ///
     /// # Errors
     /// If a file cannot be read or something stands in the way; `Stopped` soon after the run was
@@ -182,16 +182,16 @@ impl Content {
         }
     }
 
-    /// Sets what the wanted trees are beside the bytes of files: makes their folders, and keeps the rest
-    /// for [`Content::finish_tree`]. Where no plan is carried out, it does nothing.
+    /// Sets what the wanted trees are beside the bytes of files: makes their folders, and keeps the
+    /// rest for [`Content::finish_tree`]. Where no plan is carried out, it does nothing.
     pub fn set_tree(&self, entries: Arc<[TreeEntry]>) {
         if let Kind::Files(files) = &self.kind {
             files.set_tree(&self.shared, entries);
         }
     }
 
-    /// Links or copies the file at `from`, which a rank of this host has, to the wanted file `name`:
-    /// how many bytes did not travel.
+    /// Links or copies the file at `from`, which a rank of this host has, to the wanted file
+    /// `name`: how many bytes did not travel.
     ///
     /// # Errors
     /// If it cannot be read or written.
@@ -205,15 +205,16 @@ impl Content {
         }
     }
 
-    /// Lets [`Content::finish_tree`] remove files that no rank has, if the plan asks for that. Only for a
-    /// rank without failures: a file that seems to have no source may have one after all.
+    /// Lets [`Content::finish_tree`] remove files that no rank has, if the plan asks for that. Only
+    /// for a rank without failures: a file that seems to have no source may have one after all.
     pub fn allow_delete(&self) {
         if let Kind::Files(files) = &self.kind {
             files.allow_delete();
         }
     }
 
-    /// Makes links, and sets the metadata of folders and files; returns what could not be made or kept.
+    /// Makes links, and sets the metadata of folders and files; returns what could not be made or
+    /// kept.
     pub fn finish_tree(&self) -> Vec<FailedFile> {
         match &self.kind {
             Kind::Tokens(_) => Vec::new(),
@@ -221,8 +222,8 @@ impl Content {
         }
     }
 
-    /// Bytes that files have at their places without having been copied there: they share them with files
-    /// that this rank has elsewhere.
+    /// Bytes that files have at their places without having been copied there: they share them with
+    /// files that this rank has elsewhere.
     #[must_use]
     pub fn bytes_linked(&self) -> u64 {
         match &self.kind {
@@ -240,8 +241,8 @@ impl Content {
         }
     }
 
-    /// The end of the run, when neighbours link nothing any more: keeps the hashes that the next run need
-    /// not compute.
+    /// The end of the run, when neighbours link nothing any more: keeps the hashes that the next
+    /// run need not compute.
     pub fn keep_at_end(&self) {
         if let Kind::Files(files) = &self.kind {
             files.keep_at_end(&self.shared);

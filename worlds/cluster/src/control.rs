@@ -124,8 +124,8 @@ impl RunControl {
         Arc::clone(&self.0.ending)
     }
 
-    /// Sets what is called at once with each sentence that cannot wait for the report: that a rank died,
-    /// say.
+    /// Sets what is called at once with each sentence that cannot wait for the report: that a rank
+    /// died, say.
     pub fn set_notifier(&self, notifier: impl Fn(&str) + Send + 'static) {
         *lock(&self.0.notifier) = Some(Box::new(notifier));
     }
@@ -167,7 +167,8 @@ impl RunControl {
     pub(crate) fn progress_cell(&self, rank: Rank) -> Arc<ProgressCell> {
         let (control, numbers) = (self.clone(), Numbers::default());
         let cell = Arc::new(ProgressCell { rank, control, numbers });
-        // A cell keeps this control alive, and the list the cell: `forget_progress` empties the list.
+        // A cell keeps this control alive, and the list the cell: `forget_progress` empties the
+        // list.
         lock(&self.0.progress).push(Arc::clone(&cell));
         cell
     }

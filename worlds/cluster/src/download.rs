@@ -1,6 +1,6 @@
 //! The download side of a rank: checking files, and the work on pieces, which is that of
-//! [`dunlin_disk::pieces`]. The jobs are the same in both drivers: the threaded one runs them on the
-//! thread `r<R>-download`, virtual time at once.
+//! [`dunlin_disk::pieces`]. The jobs are the same in both drivers: the threaded one runs them on
+//! the thread `r<R>-download`, virtual time at once.
 
 mod thread;
 
@@ -35,8 +35,8 @@ pub enum DownloadJob {
     },
     /// Something to do with a piece, or with a file whose pieces are all here.
     Pieces(pieces::Job),
-    /// What the wanted trees are beside the bytes of files: make their folders, and keep the rest for
-    /// the end.
+    /// What the wanted trees are beside the bytes of files: make their folders, and keep the rest
+    /// for the end.
     Tree {
         /// The entries, by name.
         entries: Arc<[TreeEntry]>,
@@ -54,7 +54,8 @@ pub enum DownloadJob {
     },
     /// All files are finished: make links, and give everything its looks.
     FinishTree {
-        /// Whether nothing has failed, so that what nobody has may be removed, if that is asked for.
+        /// Whether nothing has failed, so that what nobody has may be removed, if that is asked
+        /// for.
         clean: bool,
     },
     /// The last sync. Nothing follows.

@@ -45,8 +45,8 @@ pub enum Frame {
     },
 }
 
-/// The data of a block on its way, with the memory it is charged for. Dropping it gives the memory back;
-/// until then it counts against the budget of the process.
+/// The data of a block on its way, with the memory it is charged for. Dropping it gives the memory
+/// back; until then it counts against the budget of the process.
 pub struct Payload {
     /// The bytes; for a token file the token itself.
     pub data: Bytes,
@@ -102,8 +102,8 @@ fn message_survives(message: &Message) -> bool {
 }
 
 fn piece_survives(range: BlockRef, data: &Bytes) -> bool {
-    // A token is as long as it is, whatever its length in segments: on a byte fabric the length of the
-    // frame determines it.
+    // A token is as long as it is, whatever its length in segments: on a byte fabric the length of
+    // the frame determines it.
     let on_wire = BlockRef { len: data.len() as u32, ..range };
     let mut bytes = Vec::new();
     dunlin_wire::encode_piece_header(on_wire, &mut bytes);

@@ -55,9 +55,9 @@ pub fn mpi_stream(data: &[u8]) {
     }
 }
 
-/// Whatever is sent where a job comes together, it is understood or not, and what is understood can be
-/// sent again. The first byte chooses what follows: 0, a message of a carrier; 1, a message of the
-/// launch or the end; any other, the line for a rank's standard input.
+/// Whatever is sent where a job comes together, it is understood or not, and what is understood can
+/// be sent again. The first byte chooses what follows: 0, a message of a carrier; 1, a message of
+/// the launch or the end; any other, the line for a rank's standard input.
 ///
 /// # Panics
 /// If a property does not hold.
@@ -209,7 +209,8 @@ mod tests {
             let mut rng = dunlin_base::Rng::new(order);
             for length in pushes {
                 // A session of so many bytes; the last ones wait for credits that never come.
-                stream.push(&[&(length as u32 + 1).to_be_bytes()[..], &[8], &vec![7; length]].concat());
+                let head = (length as u32 + 1).to_be_bytes();
+                stream.push(&[&head[..], &[8], &vec![7; length]].concat());
             }
             let sent = std::iter::from_fn(|| stream.next(1)).map(|fragment| fragment.to_vec());
             let mut sent: Vec<Vec<u8>> = sent.collect();

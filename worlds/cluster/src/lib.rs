@@ -1,8 +1,8 @@
 //! Ranks over a fabric: rank 0 hosts the tracker, the others are peers that share files.
 //!
-//! The engine decides; this crate moves the bytes, keeps the threads and the clock, and records what
-//! happened. It never decides which piece comes next, whom to serve or whom to trust, never reads a plan,
-//! and prints nothing: it takes a [`RunConfig`] and returns a [`Report`].
+//! The engine decides; this crate moves the bytes, keeps the threads and the clock, and records
+//! what happened. It never decides which piece comes next, whom to serve or whom to trust, never
+//! reads a plan, and prints nothing: it takes a [`RunConfig`] and returns a [`Report`].
 //!
 //! ```
 //! use dunlin_cluster::{FabricKind, PeerConfig, PeerContent, RunConfig, RunControl};

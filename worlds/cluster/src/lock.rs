@@ -1,6 +1,6 @@
-//! Locks that forgive poison: what a thread that panicked left behind is still whole here, since every
-//! change under a lock is made in one step. Nothing below the services may lock, so each crate that does
-//! has this function for itself.
+//! Locks that forgive poison: what a thread that panicked left behind is still whole here, since
+//! every change under a lock is made in one step. Nothing below the services may lock, so each
+//! crate that does has this function for itself.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -1,8 +1,8 @@
 //! One rank: the state machine around the engine's member, used by every driver.
 //!
-//! `handle(now, arrival)` takes what came in; `poll` returns the effects to carry out, in order. The
-//! engine decides; this module keeps what the engine must not hold: payload, memory, the ranks at the
-//! other ends of connections, and the records for trace and report.
+//! `handle(now, arrival)` takes what came in; `poll` returns the effects to carry out, in order.
+//! The engine decides; this module keeps what the engine must not hold: payload, memory, the ranks
+//! at the other ends of connections, and the records for trace and report.
 //!
 //! ```text
 //!   Mute ── Stop ──▶ Over            Running ── shutdown, Stop ──▶ Closing ── Closed ──▶ Over
@@ -124,8 +124,8 @@ enum Phase {
     Over,
 }
 
-/// Where the download side is. It ends when the rank has all that it wants, or a reason why not; the
-/// upload side serves on.
+/// Where the download side is. It ends when the rank has all that it wants, or a reason why not;
+/// the upload side serves on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Downloads {
     Open,
@@ -249,7 +249,8 @@ impl Peer {
             self.run(now);
         }
         if memory_free && !self.queued {
-            // A rank that was woken and wants nothing any more must not keep others from being woken.
+            // A rank that was woken and wants nothing any more must not keep others from being
+            // woken.
             self.budget.cancel(u64::from(self.rank.0));
         }
         self.show();

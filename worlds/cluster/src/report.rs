@@ -134,8 +134,8 @@ pub struct PeerReport {
     pub bytes_sent: u64,
     /// Errors of its own disk, for people.
     pub errors: Vec<String>,
-    /// The hashes of every file that it has whole. They stay with the rank, and are not part of the JSON
-    /// form.
+    /// The hashes of every file that it has whole. They stay with the rank, and are not part of the
+    /// JSON form.
     #[serde(skip)]
     pub hashes: BTreeMap<String, PieceHashes>,
 }
@@ -447,7 +447,8 @@ struct ErrorForm {
     message: String,
 }
 
-/// The value of a form. Every one has string keys and finite numbers, which is all that JSON asks for.
+/// The value of a form. Every one has string keys and finite numbers, which is all that JSON asks
+/// for.
 fn to_value(form: &impl Serialize) -> Value {
     serde_json::to_value(form).unwrap_or_default()
 }

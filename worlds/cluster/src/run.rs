@@ -30,8 +30,8 @@ use std::time::Duration;
 
 /// A rank that sends nothing for so long is dead. Every rank sends something every few seconds.
 const SILENCE: Duration = Duration::from_secs(10);
-/// A load is asked for again when it is older than this for each rank of the run: as fresh as can be to
-/// balance by, and all ranks together answer no more than four thousand times a second.
+/// A load is asked for again when it is older than this for each rank of the run: as fresh as can
+/// be to balance by, and all ranks together answer no more than four thousand times a second.
 const LOAD_AGE_A_RANK: Duration = Duration::from_micros(250);
 /// In a swarm of more peers than this …
 const FEW_PEERS: u32 = 100;
@@ -50,16 +50,16 @@ pub enum FabricKind {
     Memory,
     /// One thread in virtual time.
     Virtual(VirtualConfig),
-    /// One process a rank. `peers` of the run holds only this process's own peer; none at rank 0, unless
-    /// that is a peer, too. The report of rank 0 is the whole run's, that of a peer its own.
+    /// One process a rank. `peers` of the run holds only this process's own peer; none at rank 0,
+    /// unless that is a peer, too. The report of rank 0 is the whole run's, that of a peer its own.
     Ranks(Job),
 }
 
 /// The configuration of a run.
 #[derive(Debug)]
 pub struct RunConfig {
-    /// The peers: rank 1, 2, … in order, without a gap; or from rank 0 on, which is tracker and peer
-    /// then.
+    /// The peers: rank 1, 2, … in order, without a gap; or from rank 0 on, which is tracker and
+    /// peer then.
     pub peers: Vec<PeerConfig>,
     /// The fabric.
     pub fabric: FabricKind,
@@ -200,7 +200,8 @@ pub fn run(mut config: RunConfig, control: &RunControl) -> Report {
     report
 }
 
-/// The ranks of a run are 1, 2, … (or 0, 1, …) without a gap; of a job only this process's own is here.
+/// The ranks of a run are 1, 2, … (or 0, 1, …) without a gap; of a job only this process's own is
+/// here.
 fn check_ranks(config: &RunConfig) -> Result<(), RunError> {
     let ranks = config.peers.iter().map(|peer| peer.rank);
     let (right, text) = match &config.fabric {
@@ -356,7 +357,8 @@ fn coordinator_config(config: &RunConfig) -> CoordinatorConfig {
 
 fn rank_setups(config: RunConfig, control: &RunControl) -> Vec<RankSetup> {
     let budget = Budget::new(config.memory);
-    // Links, locks, folders and the rest need three quarters of what there is, where that is little.
+    // Links, locks, folders and the rest need three quarters of what there is, where that is
+    // little.
     let allowed = dunlin_disk::allow_descriptors(OPEN_FILES * 4).unwrap_or(OPEN_FILES);
     let each = OPEN_FILES.min(allowed / 4) / config.peers.len().max(1);
     let shared = Arc::new(SharedResources {

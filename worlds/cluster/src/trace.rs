@@ -64,8 +64,8 @@ impl TraceSink {
         TraceSink::new(TraceTarget::Memory(Vec::new()))
     }
 
-    /// Lines wait in memory until the fabric sends them to rank 0: for a rank that is a process of its
-    /// own.
+    /// Lines wait in memory until the fabric sends them to rank 0: for a rank that is a process of
+    /// its own.
     #[must_use]
     pub fn remote() -> TraceSink {
         TraceSink::memory()
@@ -80,8 +80,8 @@ impl TraceSink {
         self.sink().clock = Some(clock);
     }
 
-    /// Takes the lines out of a sink in memory, and up to which time of the trace, in nanoseconds, they
-    /// are complete.
+    /// Takes the lines out of a sink in memory, and up to which time of the trace, in nanoseconds,
+    /// they are complete.
     pub(crate) fn take(&self) -> (u64, Bytes) {
         let mut sink = self.sink();
         // A thread that took a time before now and has not written yet writes now's: see `write`.

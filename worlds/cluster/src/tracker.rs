@@ -1,5 +1,5 @@
-//! Rank 0: the tracker. The engine's coordinator decides; this module records the coordinator's messages
-//! in the trace, and runs it on a thread of its own in the threaded drivers.
+//! Rank 0: the tracker. The engine's coordinator decides; this module records the coordinator's
+//! messages in the trace, and runs it on a thread of its own in the threaded drivers.
 
 use crate::trace::{TraceLine, TraceSink, classic_control};
 use dunlin_base::{FileIndex, Rank, Time, TorrentId};
@@ -132,8 +132,8 @@ impl Tracker {
         self.names.get(&torrent)?.get(file.index()).map(String::as_str)
     }
 
-    /// The files that a refresh asks for: of each torrent the first, which stands for it; with scope
-    /// `all` each that the rank has not completed.
+    /// The files that a refresh asks for: of each torrent the first, which stands for it; with
+    /// scope `all` each that the rank has not completed.
     fn refreshed<'a>(&'a self, from: Rank, refresh: &'a Refresh) -> Vec<&'a str> {
         let torrents = refresh.torrents.iter().map(|(torrent, _)| *torrent);
         match self.scope {

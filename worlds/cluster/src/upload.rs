@@ -117,8 +117,8 @@ impl Uploader {
         Uploader { content, queue, bucket, corrupt: faults.corrupt, handed }
     }
 
-    /// Takes a job. A cancel or the end of a connection takes queued blocks out; the engine is notified
-    /// of each that it would wait for.
+    /// Takes a job. A cancel or the end of a connection takes queued blocks out; the engine is
+    /// notified of each that it would wait for.
     pub fn push(&mut self, job: UploadJob) -> Option<UploadDone> {
         match job {
             UploadJob::Serve(serve) => self.queue.push_back(serve),
@@ -149,8 +149,8 @@ impl Uploader {
         None
     }
 
-    /// What may be handed over for one destination at a time, in bytes: all together stay within half
-    /// of the memory that serving and hashing have.
+    /// What may be handed over for one destination at a time, in bytes: all together stay within
+    /// half of the memory that serving and hashing have.
     fn window(&self) -> u64 {
         let all = self.content.budget().short_share() / 2;
         WINDOW.min(all / (self.handed.len() as u64 + 1))
@@ -203,8 +203,8 @@ impl Uploader {
     }
 }
 
-/// The same bytes but for one bit of the first one. The copy leaves the content of the rank right, so that
-/// its later pieces can be served corrupted, too.
+/// The same bytes but for one bit of the first one. The copy leaves the content of the rank right,
+/// so that its later pieces can be served corrupted, too.
 fn flipped(data: &Bytes) -> Bytes {
     let mut copy = data.to_vec();
     if let Some(first) = copy.first_mut() {

@@ -1,7 +1,7 @@
 //! The threads that use the disk. `disk` writes pieces, gives finished files their names and syncs
-//! when that is due ([`dunlin_disk::pieces`]); `check-N` open torrents and check what is there; `serve`
-//! reads for others. Hashing runs on the pool. They decide nothing, and never speak to the engine: what
-//! they have done goes back to the loop.
+//! when that is due ([`dunlin_disk::pieces`]); `check-N` open torrents and check what is there;
+//! `serve` reads for others. Hashing runs on the pool. They decide nothing, and never speak to the
+//! engine: what they have done goes back to the loop.
 //!
 //! ```text
 //!   loop ── Pieces ──────▶ disk ─────────────────────▶ Pieces ─▶ loop
@@ -10,8 +10,8 @@
 //!        ── ReadJob ─────▶ serve ────────────────────▶ Read ───▶ loop
 //! ```
 //!
-//! The jobs of one torrent keep their order: what comes while it is checked waits for the check, but
-//! not the other torrents' jobs, and not a `Close`, which ends the check.
+//! The jobs of one torrent keep their order: what comes while it is checked waits for the check,
+//! but not the other torrents' jobs, and not a `Close`, which ends the check.
 
 mod checks;
 pub(crate) mod serve;

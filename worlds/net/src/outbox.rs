@@ -129,7 +129,10 @@ impl Outbox {
     /// The messages at the end of the queue, and how many bytes of them are answers.
     fn chunk(&mut self) -> (&mut Vec<u8>, &mut usize) {
         // The first part may have begun to go; more may still be put behind it.
-        let room = matches!(self.segments.back(), Some(Segment::Messages(chunk, _)) if chunk.len() < CHUNK);
+        let room = match self.segments.back() {
+            Some(Segment::Messages(chunk, _)) => chunk.len() < CHUNK,
+            _ => false,
+        };
         if !room {
             self.segments.push_back(Segment::Messages(Vec::new(), 0));
         }

@@ -1,6 +1,6 @@
-//! The real loop against peers that do not read, that take back what they ask for, that flood it with
-//! messages that say nothing, or that begin what they never end: memory stays within the budget, and an
-//! honest peer gets all of the torrent meanwhile.
+//! The real loop against peers that do not read, that take back what they ask for, that flood it
+//! with messages that say nothing, or that begin what they never end: memory stays within the
+//! budget, and an honest peer gets all of the torrent meanwhile.
 
 use dunlin_base::{BlockRef, InfoHash, PeerId, PieceIndex, TorrentId};
 use dunlin_bencode::Writer;
@@ -153,8 +153,8 @@ fn range(n: u32) -> BlockRef {
     BlockRef { piece: PieceIndex(at / PIECE as u32), begin: at % PIECE as u32, len: BLOCK }
 }
 
-/// Runs `attack` from so many addresses against a seed while an honest peer takes the torrent, after
-/// every attacker has had its say. Returns how many bytes the attackers could send.
+/// Runs `attack` from so many addresses against a seed while an honest peer takes the torrent,
+/// after every attacker has had its say. Returns how many bytes the attackers could send.
 fn honest_beside(addresses: u8, attack: impl Fn(TcpStream, &AtomicU64) + Sync, small: bool) -> u64 {
     let (home, here) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (torrent, bytes) = torrent();

@@ -31,7 +31,8 @@ fn data(length: usize) -> Vec<u8> {
     (0..length).map(|_| rng.next_u64() as u8).collect()
 }
 
-/// Files of these names and lengths as a torrent with pieces across files, and their bytes in order.
+/// Files of these names and lengths as a torrent with pieces across files, and their bytes in
+/// order.
 fn torrent(files: &[(&str, usize)]) -> (Arc<Torrent>, Vec<u8>) {
     let bytes = data(files.iter().map(|(_, length)| length).sum());
     let mut hashes = Vec::new();
@@ -160,11 +161,9 @@ impl Peer {
                     if is(self, &event) {
                         return;
                     }
-                    let failed = TorrentState::Failed;
-                    assert!(
-                        !matches!(&event, NetEvent::Client(ClientEvent::State { state, .. }) if *state == failed),
-                        "{event:?}"
-                    );
+                    if let NetEvent::Client(ClientEvent::State { state, .. }) = &event {
+                        assert_ne!(*state, TorrentState::Failed, "{event:?}");
+                    }
                 }
                 Err(error) => panic!("{what} never came: {error}"),
             }
@@ -260,8 +259,8 @@ fn message(message: &Message) -> Vec<u8> {
     out
 }
 
-/// A connection from the `n`-th address of this host: who breaks the protocol often is shut out with
-/// all who share its address.
+/// A connection from the `n`-th address of this host: who breaks the protocol often is shut out
+/// with all who share its address.
 fn connect(to: SocketAddr, n: u8) -> TcpStream {
     let from = SocketAddr::from(([127, 0, 66, n], 0));
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
@@ -383,8 +382,8 @@ fn liar(listener: &TcpListener, hash: InfoHash) {
     }
 }
 
-/// A peer that has everything and stops in the middle of the first block; ends when it is hung up on.
-/// It sends one message when it has stopped.
+/// A peer that has everything and stops in the middle of the first block; ends when it is hung up
+/// on. It sends one message when it has stopped.
 fn stops_in_a_block(listener: &TcpListener, hash: InfoHash, stopped: &Sender<()>) {
     let (mut stream, _) = listener.accept().unwrap();
     let mut greeting = [0; 68];

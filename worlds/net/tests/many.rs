@@ -205,7 +205,8 @@ fn fetch_blocks(net: &Net, of: Range<u32>) -> Vec<TcpStream> {
     seeds.map(|n| fetch_block(net.addresses()[0], n)).collect()
 }
 
-/// Adds torrents, and waits until each is where it should be, and those with a tracker have asked it.
+/// Adds torrents, and waits until each is where it should be, and those with a tracker have asked
+/// it.
 fn add(net: &Net, events: &Receiver<NetEvent>, of: Range<u32>, root: &Path, others: &Others) {
     let mut expected = BTreeMap::new();
     let mut unasked = BTreeSet::new();
@@ -262,8 +263,8 @@ fn the_memory_of_two_thousand_torrents_is_given_back() {
     let (net, events) = start();
     let with =
         |server: &TrackerServer| Others { tracker: format!("udp://{}", server.udp()[0]), closed };
-    // Threads make what they keep when they are used first, and queues keep the room of their longest
-    // burst: some torrents of each kind have come and gone before anything is counted.
+    // Threads make what they keep when they are used first, and queues keep the room of their
+    // longest burst: some torrents of each kind have come and gone before anything is counted.
     let server = tracker_server();
     add(&net, &events, 0..WARM_UP, root.path(), &with(&server));
     let peers = fetch_blocks(&net, 0..WARM_UP);

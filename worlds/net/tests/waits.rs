@@ -129,8 +129,8 @@ fn nobody_waits_for_the_check_of_a_large_torrent() {
     peer.add(LARGE, &large(), here.path(), None);
     arrived.recv_timeout(LIMIT).expect("the large torrent is being checked");
 
-    // The check goes on until the gate is opened. Another torrent of the same folder is fetched, written,
-    // synced and gets its name meanwhile.
+    // The check goes on until the gate is opened. Another torrent of the same folder is fetched,
+    // written, synced and gets its name meanwhile.
     let (torrent, bytes) = small();
     peer.add(SMALL, &torrent, here.path(), Some(seed.net.addresses()[0]));
     peer.until_seeding(SMALL);

@@ -52,7 +52,13 @@ pub(crate) struct CreateArgs {
     /// A tracker; repeatable, each is a tier of its own. Commas make one tier of several.
     ///
     /// Programs ask the first tier first, and the others if none of it answers (BEP 12).
-    #[arg(short, long, value_name = "URL", value_parser = parsers::tier, help_heading = "Who has it")]
+    #[arg(
+        short,
+        long,
+        value_name = "URL",
+        value_parser = parsers::tier,
+        help_heading = "Who has it"
+    )]
     pub(crate) tracker: Vec<parsers::Tier>,
 
     /// A server that has the files; repeatable.
@@ -71,14 +77,26 @@ pub(crate) struct CreateArgs {
     ///
     /// `v1` is what every program reads. `v2` (BEP 52) verifies blocks of 16KiB and names each file
     /// by its content; few programs know it. `hybrid` is both, with padding between files.
-    #[arg(long, value_name = "FORMAT", default_value = "v1", hide_default_value = true, value_parser = parsers::format, help_heading = "Content")]
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "v1",
+        hide_default_value = true,
+        value_parser = parsers::format,
+        help_heading = "Content"
+    )]
     pub(crate) format: Format,
 
     /// Bytes a piece: a power of two from 16KiB to 64MiB [default: by the length].
     ///
     /// The default is the smallest power of two of at least 16KiB that gives at most 2000 pieces,
     /// and at most 16MiB.
-    #[arg(long, value_name = "SIZE", value_parser = crate::parsers::piece_size, help_heading = "Content")]
+    #[arg(
+        long,
+        value_name = "SIZE",
+        value_parser = crate::parsers::piece_size,
+        help_heading = "Content"
+    )]
     pub(crate) piece_size: Option<u32>,
 
     /// Leaves out what matches; repeatable. Names are relative to PATH.
@@ -99,7 +117,14 @@ pub(crate) struct CreateArgs {
     /// `name`: by the bytes of each name, so that the same files are the same torrent everywhere;
     /// v2 and hybrid have no other order. `listed`: as the file system lists them, as some programs
     /// do.
-    #[arg(long, value_name = "ORDER", default_value = "name", hide_default_value = true, value_parser = parsers::file_order, help_heading = "Content")]
+    #[arg(
+        long,
+        value_name = "ORDER",
+        default_value = "name",
+        hide_default_value = true,
+        value_parser = parsers::file_order,
+        help_heading = "Content"
+    )]
     pub(crate) order: parsers::FileOrder,
 
     /// The torrent's name [default: that of PATH].

@@ -1,5 +1,5 @@
-//! Plans that cannot be placed as they stand: each fault is said clearly, the rest is placed, and nothing
-//! is lost.
+//! Plans that cannot be placed as they stand: each fault is said clearly, the rest is placed, and
+//! nothing is lost.
 
 use crate::common::{Sandbox, data};
 use std::fs;

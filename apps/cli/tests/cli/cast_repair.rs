@@ -1,4 +1,5 @@
-//! `dunlin cast` onto what is there already: only what differs moves, and nobody sees it half changed.
+//! `dunlin cast` onto what is there already: only what differs moves, and nobody sees it half
+//! changed.
 
 use crate::common::{Sandbox, data, number, peer};
 use crate::trees::{flip, make, same_tree};

@@ -1,5 +1,5 @@
-//! What the trace of a run with profile `course` shows beside the rules of every run, where each file
-//! is a torrent of its own, as in course plans: answers are awaited, and with tracker order
+//! What the trace of a run with profile `course` shows beside the rules of every run, where each
+//! file is a torrent of its own, as in course plans: answers are awaited, and with tracker order
 //! `least-busy` sorted by loads that were asked for them.
 
 use crate::common::number;

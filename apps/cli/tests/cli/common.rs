@@ -30,9 +30,9 @@ pub(crate) struct Done {
 }
 
 impl Sandbox {
-    /// Puts the program there, for users who may not read where it was built. Another process copies it:
-    /// what other tests start meanwhile would inherit a file that is open for writing here, and a program
-    /// that is open for writing cannot be run.
+    /// Puts the program there, for users who may not read where it was built. Another process
+    /// copies it: what other tests start meanwhile would inherit a file that is open for writing
+    /// here, and a program that is open for writing cannot be run.
     pub(crate) fn copy_program(&self, path: &str) {
         let mut copy = Command::new("cp");
         copy.arg(env!("CARGO_BIN_EXE_dunlin")).arg(self.path(path));

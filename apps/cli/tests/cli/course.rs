@@ -144,8 +144,8 @@ fn a_finished_file_is_not_waited_for() {
     let begun = Instant::now();
     let report = sandbox.json(0, "swarm plan --out out");
     course.check(&sandbox, "out");
-    // Tens of milliseconds a file would be many times that, whatever else the machine does. scripts/soak
-    // wants 2 s of the release build.
+    // Tens of milliseconds a file would be many times that, whatever else the machine does.
+    // scripts/soak wants 2 s of the release build.
     assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
     let virtually = sandbox.json(0, "swarm plan --out virtual --fabric virtual");
     // Round trips and syncs of the modelled machine: 10 ms a file at most.

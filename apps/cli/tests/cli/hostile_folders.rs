@@ -51,8 +51,8 @@ fn links_in_the_place_of_what_a_run_writes_lead_nowhere() {
     assert_eq!(fs::read(sandbox.path("victim")).unwrap(), b"precious");
 }
 
-/// Whatever stands in the place of a name that a run uses: nothing outside is read or written, nothing
-/// waits, and a run that ends well has made what it should.
+/// Whatever stands in the place of a name that a run uses: nothing outside is read or written,
+/// nothing waits, and a run that ends well has made what it should.
 #[test]
 fn whatever_stands_there_nothing_outside_is_touched() {
     let names = [".dunlin", ".dunlin/lock", ".dunlin/run", "src/.a.dunlin-part", "src/a", "src"];

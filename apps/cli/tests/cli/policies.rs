@@ -1,4 +1,5 @@
-//! Every legal combination of profile and policies moves the same plan right: 33 runs for each source order.
+//! Every legal combination of profile and policies moves the same plan right: 33 runs for each
+//! source order.
 
 use crate::common::{Course, Sandbox};
 use dunlin_engine::config::SourceOrder;

@@ -1,5 +1,5 @@
-//! What a run in one process asks of the system, as `strace` sees it: no network, and no write outside
-//! its outputs and state.
+//! What a run in one process asks of the system, as `strace` sees it: no network, and no write
+//! outside its outputs and state.
 
 use crate::common::{Sandbox, data, end};
 use std::fs;
@@ -33,8 +33,8 @@ impl<'a> Call<'a> {
         !opens || flags.iter().any(|flag| self.rest.contains(flag))
     }
 
-    /// The paths that it names: texts, each below the folder that stands before it, and descriptors of
-    /// calls without a text.
+    /// The paths that it names: texts, each below the folder that stands before it, and descriptors
+    /// of calls without a text.
     fn paths(&self, cwd: &Path) -> Vec<PathBuf> {
         let (mut paths, mut folder, mut rest) = (Vec::new(), cwd.to_owned(), self.rest);
         while let Some(at) = rest.find(['<', '"']) {

@@ -171,8 +171,8 @@ fn a_trace_that_is_none_is_bad_input() {
     assert!(done.stderr.contains("nowhere"), "{}", done.stderr);
 }
 
-/// What the rules are worth: a trace from which one message is taken, or in which one comes twice or
-/// too early, breaks them.
+/// What the rules are worth: a trace from which one message is taken, or in which one comes twice
+/// or too early, breaks them.
 #[test]
 fn the_rules_notice_what_is_missing() {
     let (_, lines) = record("virtual", REFUSING);

@@ -84,8 +84,8 @@ pub(crate) fn same_tree(left: &Path, right: &Path) {
     }
 }
 
-/// Makes a tree with one of everything: 2 MiB and some, hard links, symlinks, empty things, modes and
-/// times that nobody has by chance. Its payload in bytes.
+/// Makes a tree with one of everything: 2 MiB and some, hard links, symlinks, empty things, modes
+/// and times that nobody has by chance. Its payload in bytes.
 pub(crate) fn make(sandbox: &Sandbox, name: &str) -> u64 {
     let at = |rest: &str| sandbox.path(&format!("{name}/{rest}"));
     let files = [("big.bin", 2 << 20), ("sub/deep/b", 70_000), ("sub/run.sh", 30), ("zero", 0)];

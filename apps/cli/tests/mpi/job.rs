@@ -132,8 +132,8 @@ impl<'a> Job<'a> {
         self
     }
 
-    /// Runs it to its end. A launcher that writes to a rank which has ended already may die of it, whatever
-    /// the rank did; then it runs once more.
+    /// Runs it to its end. A launcher that writes to a rank which has ended already may die of it,
+    /// whatever the rank did; then it runs once more.
     pub(crate) fn run(&self) -> Done {
         let done = self.start().end();
         if !done.stderr.contains(LAUNCHER_DIED_WRITING) {

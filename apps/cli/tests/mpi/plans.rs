@@ -37,8 +37,8 @@ pub(crate) fn same(found: &Outputs, expected: &Outputs, folder: &str) {
     }
 }
 
-/// A course plan with all there is in one: files of no token, one and many, with two owners and one;
-/// a rank that wants what it owns, one that only serves, and one that only wants.
+/// A course plan with all there is in one: files of no token, one and many, with two owners and
+/// one; a rank that wants what it owns, one that only serves, and one that only wants.
 pub(crate) fn course(sandbox: &Sandbox, folder: &str) -> Plan {
     let course = Course::new(&[("a", 60), ("b", 37), ("one", 1), ("none", 0)])
         .peer("a b one none", "")

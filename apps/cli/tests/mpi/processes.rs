@@ -29,7 +29,8 @@ impl Process {
     }
 }
 
-/// The strings of a file below `/proc` that ends each with a zero byte; none if the process is gone.
+/// The strings of a file below `/proc` that ends each with a zero byte; none if the process is
+/// gone.
 fn strings(id: u32, file: &str) -> Vec<String> {
     let bytes = fs::read(format!("/proc/{id}/{file}")).unwrap_or_default();
     let strings = bytes.split(|byte| *byte == 0).filter(|string| !string.is_empty());

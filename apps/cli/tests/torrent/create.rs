@@ -1,4 +1,5 @@
-//! `dunlin create`: the same torrents as the specification and another program make of the same files.
+//! `dunlin create`: the same torrents as the specification and another program make of the same
+//! files.
 
 use crate::common::Sandbox;
 use crate::{pattern, pipe};

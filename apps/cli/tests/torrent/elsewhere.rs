@@ -1,4 +1,5 @@
-//! `dunlin seed` where nothing is right: another folder is advised, and never the one that was refused.
+//! `dunlin seed` where nothing is right: another folder is advised, and never the one that was
+//! refused.
 
 use crate::common::{Sandbox, data};
 

@@ -1,4 +1,5 @@
-//! Files without a piece: empty ones, at the beginning, at the end and alone; wanted, not wanted, gone.
+//! Files without a piece: empty ones, at the beginning, at the end and alone; wanted, not wanted,
+//! gone.
 
 use crate::common::{Sandbox, data};
 use crate::transfer::{HERE, Seed};

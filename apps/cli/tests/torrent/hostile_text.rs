@@ -1,5 +1,5 @@
-//! Texts from outside, over every command: whatever they hold, nothing reaches stdout or stderr that
-//! does something to a terminal, turns a line around or begins a line that is not ours.
+//! Texts from outside, over every command: whatever they hold, nothing reaches stdout or stderr
+//! that does something to a terminal, turns a line around or begins a line that is not ours.
 
 use crate::common::{Done, Sandbox, data, end, signal};
 use std::collections::BTreeSet;

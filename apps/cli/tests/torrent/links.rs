@@ -1,5 +1,5 @@
-//! Symbolic links and executable bits (BEP 47): made by `create`, then by `get`, and kept by `seed` and
-//! `verify`.
+//! Symbolic links and executable bits (BEP 47): made by `create`, then by `get`, and kept by `seed`
+//! and `verify`.
 
 use crate::common::{Sandbox, data};
 use crate::transfer::{HERE, Seed};
@@ -200,7 +200,8 @@ fn links_out_of_the_torrent_are_refused_and_others_harm_nobody() {
         }
         assert!(!sandbox.path("out").exists());
     }
-    // Files below a link have a folder; the link gets another name. To nothing, or in a circle: empty.
+    // Files below a link have a folder; the link gets another name. To nothing, or in a circle:
+    // empty.
     let files: [(&str, usize, &str, &[&str]); 5] = [
         // As libtorrent writes links.
         ("d", 0, "xl", &["e"]),

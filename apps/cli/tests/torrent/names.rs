@@ -1,5 +1,5 @@
-//! Names as files have them, from `create` to `get` and back: every class of names that some program
-//! changes, in files, folders and the torrent's own name.
+//! Names as files have them, from `create` to `get` and back: every class of names that some
+//! program changes, in files, folders and the torrent's own name.
 
 use crate::common::{Done, Sandbox, data, end};
 use crate::transfer::{HERE, Seed};
@@ -348,7 +348,8 @@ fn other_content_under_a_name_that_is_not_ours_is_neither_taken_nor_touched() {
     }
 }
 
-/// Two of the three names of a file have other content of its length: the third is found, whichever it is.
+/// Two of the three names of a file have other content of its length: the third is found, whichever
+/// it is.
 #[test]
 fn data_is_found_under_each_of_three_names() {
     let names = ["two\t\u{2060}ways", "two_ways", "two_\u{2060}ways"];

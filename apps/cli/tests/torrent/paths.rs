@@ -1,5 +1,5 @@
-//! Torrents that want one path: in one process, in two, below one folder and below nested ones; and part
-//! files that change between two runs. What the storage does of it is tested where it is.
+//! Torrents that want one path: in one process, in two, below one folder and below nested ones; and
+//! part files that change between two runs. What the storage does of it is tested where it is.
 
 use crate::common::{Done, Sandbox, data, end, number, signal, wait_for};
 use crate::transfer::{HERE, Seed};
@@ -98,7 +98,8 @@ fn of_two_processes_the_second_is_refused_before_it_writes() {
     pair.is("out/same.bin", "one/same.bin");
 }
 
-/// A hybrid torrent has two names, and a link may know one of them: it is written once all the same.
+/// A hybrid torrent has two names, and a link may know one of them: it is written once all the
+/// same.
 #[test]
 fn a_torrent_of_two_names_is_written_once() {
     let sandbox = Sandbox::new();
@@ -217,8 +218,8 @@ fn parts(folder: &Path) -> Vec<(PathBuf, u64)> {
     parts
 }
 
-/// Root and the owner of a folder are trusted, but nobody else may write what a killed run of theirs left:
-/// each goes on with a part file of its own name, whatever the umask.
+/// Root and the owner of a folder are trusted, but nobody else may write what a killed run of
+/// theirs left: each goes on with a part file of its own name, whatever the umask.
 #[test]
 fn what_a_killed_run_of_root_or_of_the_folders_owner_left_locks_nobody_out() {
     if !is_root() {
@@ -239,7 +240,8 @@ fn what_a_killed_run_of_root_or_of_the_folders_owner_left_locks_nobody_out() {
         users.open(&out, mode);
         std::os::unix::fs::chown(pair.sandbox.path(&out), Some(owner), Some(owner)).unwrap();
         let get = pair.get("one.torrent", &out);
-        // One is killed when it has written something; so is somebody else. Then come the rest, in turn.
+        // One is killed when it has written something; so is somebody else. Then come the rest, in
+        // turn.
         for user in [first, 61_002] {
             let folder = pair.sandbox.path(&out);
             let before = parts(&folder);

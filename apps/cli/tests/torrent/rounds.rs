@@ -1,9 +1,9 @@
-//! Two torrents with one path, again and again, each time in another order, at other speeds and with
-//! another pause between them: whoever has claimed the path first completes, the other one is refused
-//! before it writes, and what a run that ends with 0 has written is right.
+//! Two torrents with one path, again and again, each time in another order, at other speeds and
+//! with another pause between them: whoever has claimed the path first completes, the other one is
+//! refused before it writes, and what a run that ends with 0 has written is right.
 //!
-//! `DUNLIN_ROUNDS` says how many rounds (`scripts/soak --only paths`), `DUNLIN_SEED` with which one they
-//! begin: whatever fails names it.
+//! `DUNLIN_ROUNDS` says how many rounds (`scripts/soak --only paths`), `DUNLIN_SEED` with which one
+//! they begin: whatever fails names it.
 
 use crate::common::{Done, Sandbox, data, end, wait_for};
 use crate::transfer::{HERE, Seed};
@@ -16,8 +16,8 @@ const SIZE: usize = 18 * 32 * 1024;
 /// Speeds of a process, as its words.
 const SPEEDS: [&str; 4] = ["", "--limit-down 8MiB", "--limit-down 1MiB", "--limit-down 400KiB"];
 
-/// The torrents, by name: where the common file is in each, which content it has, and more words for
-/// `create`.
+/// The torrents, by name: where the common file is in each, which content it has, and more words
+/// for `create`.
 const TORRENTS: [(&str, &str, u64, &str); 6] = [
     ("one", "Box/in/same.bin", 1, "--piece-size 32KiB"),
     ("two", "Box/in/same.bin", 2, "--piece-size 32KiB"),
@@ -111,8 +111,8 @@ impl Scene {
         });
     }
 
-    /// What stands in the folder of a round, when it is over: all files of who is `done`, each of them
-    /// right, and nothing of anybody else.
+    /// What stands in the folder of a round, when it is over: all files of who is `done`, each of
+    /// them right, and nothing of anybody else.
     fn check(&self, root: &str, done: &[Side], what: &str) {
         let mut expected = std::collections::BTreeMap::new();
         for (name, out) in done {

@@ -12,8 +12,8 @@ use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 
 const HERE: &str = "--bind 127.0.0.1 --port 0";
-/// Of each torrent: name and length. In pieces of 16 KiB; in a hybrid each file has pieces of its own,
-/// in version 1 they share some.
+/// Of each torrent: name and length. In pieces of 16 KiB; in a hybrid each file has pieces of its
+/// own, in version 1 they share some.
 const FILES: [(&str, usize); 4] =
     [("a.bin", 80_000), ("c.txt", 40_000), ("deep/b.bin", 50_000), ("deep/empty", 0)];
 const TORRENTS: usize = 5;

@@ -1,5 +1,5 @@
-//! `dunlin get` and `dunlin seed` without any other client: refusals, resuming, and how they end. What they
-//! do with other programs is in `tests/interop`.
+//! `dunlin get` and `dunlin seed` without any other client: refusals, resuming, and how they end.
+//! What they do with other programs is in `tests/interop`.
 
 use crate::common::{Sandbox, data};
 use serde_json::Value;

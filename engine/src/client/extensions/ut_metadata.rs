@@ -1,5 +1,5 @@
-//! `ut_metadata` (BEP 9): requests for the info dictionary are answered here, what peers answer goes on to
-//! `magnet`.
+//! `ut_metadata` (BEP 9): requests for the info dictionary are answered here, what peers answer
+//! goes on to `magnet`.
 
 use crate::client::extension::{Extension, ExtensionContext, ExtensionEvent, ExtensionMessage};
 use bytes::Bytes;

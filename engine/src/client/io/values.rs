@@ -1,4 +1,5 @@
-//! What commands, events and views of the internet carry: torrents that people add, goals, trackers.
+//! What commands, events and views of the internet carry: torrents that people add, goals,
+//! trackers.
 
 use crate::swarm::rate_limit::Limits;
 use dunlin_base::{PeerId, PieceIndex, Rate, TorrentId};
@@ -22,8 +23,8 @@ pub enum Priority {
     High,
 }
 
-/// When a torrent that is complete is done. Whatever is reached first; with nothing set it seeds until
-/// somebody stops it.
+/// When a torrent that is complete is done. Whatever is reached first; with nothing set it seeds
+/// until somebody stops it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SeedGoal {
     /// Bytes given for each thousand bytes of the torrent (1500 is a ratio of 1.5); 0 ends at once.
@@ -117,8 +118,8 @@ pub struct AnnounceNews {
 pub struct PeerTotal {
     /// Its address; `None` counts those together that are not told apart.
     pub address: Option<IpAddr>,
-    /// Its program as it says itself (BEP 10), or the beginning of its peer id (BEP 20). A stranger wrote
-    /// it.
+    /// Its program as it says itself (BEP 10), or the beginning of its peer id (BEP 20). A stranger
+    /// wrote it.
     pub program: String,
     /// Bytes of payload that came of it, kept or not.
     pub received: u64,

@@ -22,8 +22,8 @@ impl Coordinator {
         self.finish_links(from);
     }
 
-    /// A rank lives. Whoever is given up only comes back by registering, and whoever has yet to come is
-    /// expected to make progress.
+    /// A rank lives. Whoever is given up only comes back by registering, and whoever has yet to
+    /// come is expected to make progress.
     pub(super) fn received(&mut self, now: Time, rank: Rank) {
         if let Some(peer) = self.peer_mut(rank)
             && matches!(peer.life, Life::Registered | Life::Complete)

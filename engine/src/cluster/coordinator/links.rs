@@ -189,8 +189,8 @@ impl Coordinator {
         self.send(rank, Control::Linkable { torrent, files: Vec::new(), last: true });
     }
 
-    /// A rank has all that it will ever have. Who shares its folder need not try what it tried; others
-    /// fetch the rest themselves.
+    /// A rank has all that it will ever have. Who shares its folder need not try what it tried;
+    /// others fetch the rest themselves.
     pub(super) fn finish_links(&mut self, from: Rank) {
         let failed = self.outcome.failed.contains_key(&from);
         let followed: Vec<TorrentId> =
@@ -205,8 +205,8 @@ impl Coordinator {
         }
     }
 
-    /// A rank is gone. One that shares its folder takes over, and the others there wait for that one;
-    /// who has a folder of its own fetches the rest itself.
+    /// A rank is gone. One that shares its folder takes over, and the others there wait for that
+    /// one; who has a folder of its own fetches the rest itself.
     pub(super) fn drop_links(&mut self, gone: Rank) {
         let follows: Vec<TorrentId> =
             self.links.follows.range(of(gone)).map(|((_, torrent), _)| *torrent).collect();
@@ -262,8 +262,8 @@ impl Coordinator {
         }
     }
 
-    /// From whom a late rank links a torrent: from who writes into its folder, whoever that is; else,
-    /// if it has nothing of it, from the lowest rank of its file system that follows nobody.
+    /// From whom a late rank links a torrent: from who writes into its folder, whoever that is;
+    /// else, if it has nothing of it, from the lowest rank of its file system that follows nobody.
     pub(super) fn late_link(&self, rank: Rank, torrent: TorrentId, has_any: bool) -> Option<Rank> {
         let location = self.peer(rank)?.location.as_ref()?;
         let near = self.ranks().filter(|other| {
@@ -291,8 +291,8 @@ impl Coordinator {
         open || done.is_some_and(|done| done.0.is_full())
     }
 
-    /// A late rank takes a torrent, and links it if there is somebody to link from. To be called when it
-    /// has been told to go.
+    /// A late rank takes a torrent, and links it if there is somebody to link from. To be called
+    /// when it has been told to go.
     pub(super) fn note_late(&mut self, rank: Rank, torrent: TorrentId, from: Option<Rank>) {
         self.links.late.insert((rank, torrent));
         let Some(from) = from else { return };

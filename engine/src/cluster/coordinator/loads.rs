@@ -5,12 +5,12 @@
 //! such an answer is sorted by loads that were asked for it:
 //!
 //! ```text
-//!   lookup, refresh ──▶ load query to each member ──▶ all have reported, or LOAD_WAIT has passed ──▶ swarm
+//!   lookup, refresh ──▶ load query to each member ──▶ all reported, or LOAD_WAIT passed ──▶ swarm
 //! ```
 //!
 //! A member that reports too late counts with its last load, and no answer waits for it again until
-//! it has reported. A rank owes at most one report at a time: a query that comes while it owes one is
-//! sent once that one is answered, for all answers that wait for it by then.
+//! it has reported. A rank owes at most one report at a time: a query that comes while it owes one
+//! is sent once that one is answered, for all answers that wait for it by then.
 
 use super::Coordinator;
 use dunlin_base::{Rank, Time, TorrentId};
@@ -21,8 +21,8 @@ use std::time::Duration;
 /// How long an answer waits for the loads that were asked for it: far longer than a rank that lives
 /// takes to report, and a tenth of the silence after which a rank counts as dead.
 pub const LOAD_WAIT: Duration = Duration::from_secs(1);
-/// Answers to one rank that may wait for loads. A rank that awaits its answers has one lookup and one
-/// refresh on their way; one that sends more does not wait, and gets what is known.
+/// Answers to one rank that may wait for loads. A rank that awaits its answers has one lookup and
+/// one refresh on their way; one that sends more does not wait, and gets what is known.
 const MAX_WAITING: usize = 4;
 
 /// The load queries of one rank.
@@ -54,8 +54,8 @@ pub(super) struct PendingAnswer {
 }
 
 impl LoadQueries {
-    /// The number of a query that is sent now, or as soon as the owed one is answered; and whether it
-    /// is to be sent now.
+    /// The number of a query that is sent now, or as soon as the owed one is answered; and whether
+    /// it is to be sent now.
     fn ask(&mut self) -> (u64, bool) {
         if self.owed {
             self.again = true;

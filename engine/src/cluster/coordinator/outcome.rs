@@ -48,8 +48,8 @@ pub struct PlannedMove {
     pub bytes: u64,
     /// Payload bytes of wanted files that are there already, or are zeros, which need not come.
     pub bytes_here: u64,
-    /// Payload bytes that come from the same host: linked from another rank's folder, or copied from
-    /// where the rank owns them.
+    /// Payload bytes that come from the same host: linked from another rank's folder, or copied
+    /// from where the rank owns them.
     pub linked: u64,
 }
 

@@ -160,7 +160,8 @@ impl Coordinator {
     }
 }
 
-/// Why nothing may move, the weightiest reason first. When placing, space is each rank's own matter.
+/// Why nothing may move, the weightiest reason first. When placing, space is each rank's own
+/// matter.
 fn refusal(sets: &Sets, registers: &[(Rank, &Register)], placing: bool) -> Option<Refusal> {
     if let Some(text) = first_of(&sets.conflicts) {
         let conflict = sets.conflicts.first().cloned();
@@ -205,8 +206,8 @@ fn advice(
     }
 }
 
-/// What to do about owners that disagree: whether `--force` is enough, and what is to be said beside
-/// `--on-conflict lowest-rank`, if that is.
+/// What to do about owners that disagree: whether `--force` is enough, and what is to be said
+/// beside `--on-conflict lowest-rank`, if that is.
 fn ways_out(conflicts: &[Conflict], force: bool, settled: Option<&str>) -> String {
     let gives_way = conflicts.first().and_then(|first| first.gives_way);
     let mut ways = vec!["make the copies equal".to_owned()];

@@ -103,8 +103,8 @@ impl Run {
 
 /// A registration drawn as text: `a=ABC` owned, `a@ABC` in place, `a~ABC/101` a part, `+a` and
 /// `*a/**` wanted, `!` shares nothing, `%7/100` 100 bytes free on device 7, `-a` unreadable, `:d` a
-/// folder, `elsewhere` owned files elsewhere, `&host:folder` a location, in rack `r`, `awaits` profile
-/// course. A letter is a piece of 4 bytes.
+/// folder, `elsewhere` owned files elsewhere, `&host:folder` a location, in rack `r`, `awaits`
+/// profile course. A letter is a piece of 4 bytes.
 fn registration(text: &str) -> Register {
     let mut register = Register { shares: true, ..Register::default() };
     for word in text.split_whitespace() {

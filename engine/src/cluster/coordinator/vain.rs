@@ -1,6 +1,7 @@
 //! The end of waiting for what nobody can give any more: a rank that had something of a torrent has
-//! withdrawn (it stops, or cannot read it any more), and whoever still fetches it has asked in vain for
-//! long enough that all of them know of one another. A rank that died without a word may come back; it is waited for.
+//! withdrawn (it stops, or cannot read it any more), and whoever still fetches it has asked in vain
+//! for long enough that all of them know of one another. A rank that died without a word may come
+//! back; it is waited for.
 
 use super::{Coordinator, Life};
 use dunlin_base::{PieceIndex, Rank, TorrentId};

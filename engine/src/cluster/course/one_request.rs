@@ -1,5 +1,5 @@
-//! The classic algorithm: one request in flight, every member of the swarm may be asked, and a refusal is
-//! remembered for (peer, piece) until the next refresh.
+//! The classic algorithm: one request in flight, every member of the swarm may be asked, and a
+//! refusal is remembered for (peer, piece) until the next refresh.
 
 use crate::swarm::config::Availability;
 use crate::swarm::partials::Stage;
@@ -13,7 +13,8 @@ use dunlin_base::{ConnId, Endpoint, PieceIndex, Rate, Time};
 /// The classic way to ask for the blocks of one torrent.
 #[derive(Debug, Default)]
 pub(in crate::cluster) struct OneRequest {
-    /// The member that was chosen and does not answer requests yet, and until when it is waited for.
+    /// The member that was chosen and does not answer requests yet, and until when it is waited
+    /// for.
     chosen: Option<(Endpoint, Time)>,
 }
 
@@ -143,9 +144,9 @@ impl OneRequest {
     }
 }
 
-/// Whether something is asked for, or memory for it is, or what came is not verified and written yet: the
-/// classic algorithm requests the next piece when it has the last one, and a refresh that falls due then
-/// goes before any further request.
+/// Whether something is asked for, or memory for it is, or what came is not verified and written
+/// yet: the classic algorithm requests the next piece when it has the last one, and a refresh that
+/// falls due then goes before any further request.
 fn piece_under_way(view: &SwarmView<'_>) -> bool {
     let asked = |peer: &Peer| peer.asks.iter().any(|ask| ask.state == AskState::Live);
     let open = |stage| match stage {
@@ -170,7 +171,8 @@ fn unplan_unless(swarm: &mut dyn RequestActions, conn: ConnId) {
     }
 }
 
-/// Asks for the next block of a started piece: of `conn`, or of the member that gives that piece already.
+/// Asks for the next block of a started piece: of `conn`, or of the member that gives that piece
+/// already.
 fn continue_started(swarm: &mut dyn RequestActions, now: Time, conn: Option<ConnId>) -> bool {
     let ready: Vec<PieceIndex> = swarm.view().partials.ready().collect();
     for piece in ready {

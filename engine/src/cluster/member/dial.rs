@@ -10,8 +10,8 @@ use std::time::Duration;
 
 /// Time before a peer that could not be reached, or hung up, is dialled again.
 const REDIAL: Duration = Duration::from_secs(2);
-/// Connections of one torrent up to which members are dialled: enough to find any piece, few enough that a
-/// HAVE to all of them stays cheap (practice of the field: 50 to 100).
+/// Connections of one torrent up to which members are dialled: enough to find any piece, few enough
+/// that a HAVE to all of them stays cheap (practice of the field: 50 to 100).
 const MAX_CONNECTIONS: usize = 80;
 
 /// Dials members that are not connected, in the tracker's order.

@@ -1,4 +1,5 @@
-//! Files that a rank of the same host fetches for this one, and what trees are beside the bytes of files.
+//! Files that a rank of the same host fetches for this one, and what trees are beside the bytes of
+//! files.
 //!
 //! ```text
 //!   Linking ── linkable (files) ─▶ Link ─▶ finished
@@ -91,7 +92,8 @@ impl Member {
         }
     }
 
-    /// Whether the trees are as they should be. Asks for it, once every file is finished or has failed.
+    /// Whether the trees are as they should be. Asks for it, once every file is finished or has
+    /// failed.
     pub(super) fn tree_is_finished(&mut self) -> bool {
         if !self.config.placing {
             return true;

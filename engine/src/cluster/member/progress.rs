@@ -21,8 +21,8 @@ impl Member {
         progress
     }
 
-    /// Whether no piece comes before a finished file has its name: all that was looked up is here, and
-    /// what waits for its turn is looked up after that.
+    /// Whether no piece comes before a finished file has its name: all that was looked up is here,
+    /// and what waits for its turn is looked up after that.
     #[must_use]
     pub fn waits_for_files(&self) -> bool {
         let wanted = self.torrents.iter().filter(|(_, entry)| entry.assignment.wants);

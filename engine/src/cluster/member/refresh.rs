@@ -1,5 +1,5 @@
-//! When to ask the tracker for a fresh swarm: after every N verified pieces, or at once when nobody in the
-//! swarm gives a wanted piece, then with a bounded back-off.
+//! When to ask the tracker for a fresh swarm: after every N verified pieces, or at once when nobody
+//! in the swarm gives a wanted piece, then with a bounded back-off.
 
 use super::{Member, TorrentPhase};
 use crate::cluster::io::MemberEvent;
@@ -19,7 +19,8 @@ const MAX_BACKOFF: Duration = Duration::from_millis(500);
 pub(super) struct RefreshPace {
     verified: u64,
     gained: Vec<PieceIndex>,
-    /// Refreshes on their way. While there is one nobody asks out of turn: its answer may change all.
+    /// Refreshes on their way. While there is one nobody asks out of turn: its answer may change
+    /// all.
     asked: u32,
     starved: bool,
     /// No forced refresh before.
@@ -74,9 +75,9 @@ impl Member {
         }
     }
 
-    /// What a refresh asks for that this torrent is the occasion of: the torrent, or with scope `all`
-    /// every one of which a file is unfinished, also those that wait for their turn. What a neighbour
-    /// fetches has no swarm here.
+    /// What a refresh asks for that this torrent is the occasion of: the torrent, or with scope
+    /// `all` every one of which a file is unfinished, also those that wait for their turn. What a
+    /// neighbour fetches has no swarm here.
     fn refresh_targets(&self, id: TorrentId) -> Vec<TorrentId> {
         match self.config.refresh_scope {
             RefreshScope::File => vec![id],
@@ -121,8 +122,8 @@ impl Member {
     /// What this rank has of a torrent cannot be read any more: nobody must wait for it.
     pub(super) fn withdraw(&mut self, now: Time, id: TorrentId) {
         let Some(entry) = self.torrents.get_mut(&id) else { return };
-        // What it downloads itself it may still get from others, and give to them; and of several files
-        // the others can still be read.
+        // What it downloads itself it may still get from others, and give to them; and of several
+        // files the others can still be read.
         let gives = self.session.torrent(id).is_some_and(|torrent| {
             torrent.downloads.wants_pieces() || torrent.geometry.files() > 1
         });

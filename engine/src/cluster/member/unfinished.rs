@@ -1,5 +1,5 @@
-//! Which files of a torrent are neither finished nor failed, and how many: trees have tens of thousands,
-//! and each that is finished asks whether it was the last.
+//! Which files of a torrent are neither finished nor failed, and how many: trees have tens of
+//! thousands, and each that is finished asks whether it was the last.
 
 use dunlin_base::FileIndex;
 

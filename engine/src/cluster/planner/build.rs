@@ -119,8 +119,8 @@ fn pure_holders(resolved: &ResolvedFile<'_>, wants: impl Fn(Rank) -> bool) -> Ve
 }
 
 impl Builder<'_, '_> {
-    /// Makes one set of the files, or one of each if they cannot stand together (a file and a folder
-    /// of one name). A file that cannot even stand alone is missing to all who want it.
+    /// Makes one set of the files, or one of each if they cannot stand together (a file and a
+    /// folder of one name). A file that cannot even stand alone is missing to all who want it.
     fn finish(&mut self, files: &[WantedFile<'_, '_>]) {
         let Some(first) = files.first() else { return };
         let classes = self.want_table.wanters(first.index).to_vec();

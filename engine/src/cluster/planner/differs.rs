@@ -31,8 +31,8 @@ impl DifferingLists {
     }
 }
 
-/// What of all that is wanted is missing or other than it should be, by rank. Ranks that write into one
-/// folder are not told the same twice.
+/// What of all that is wanted is missing or other than it should be, by rank. Ranks that write into
+/// one folder are not told the same twice.
 pub(super) fn differs(
     names: &[Named<'_, '_>],
     resolutions: &[Resolution<'_>],

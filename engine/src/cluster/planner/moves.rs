@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 pub(super) struct Zeros(BTreeMap<u32, Option<[u8; 20]>>);
 
 impl Zeros {
-    /// The pieces of a file that are all zeros: nobody fetches them. With a piece length that nobody
-    /// may choose there are none: their hashes are not worth the work.
+    /// The pieces of a file that are all zeros: nobody fetches them. With a piece length that
+    /// nobody may choose there are none: their hashes are not worth the work.
     pub(super) fn of(&mut self, piece_length: u32, hashes: &PieceHashes) -> Vec<u32> {
         let PieceHashes::Sha1(hashes) = hashes else { return Vec::new() };
         let zero = self
@@ -141,8 +141,8 @@ fn bytes_here(content: &OwnedFile, pieces: &Bitfield, zeros: &[u32]) -> u64 {
     (count * unit).saturating_sub(lacks).saturating_add(zeros).min(content.bytes)
 }
 
-/// Bytes of the payload that need not come where `base` is repaired: pieces that are right in it, and
-/// zeros. What is cut into other pieces cannot be compared here.
+/// Bytes of the payload that need not come where `base` is repaired: pieces that are right in it,
+/// and zeros. What is cut into other pieces cannot be compared here.
 fn right_bytes(content: &OwnedFile, base: &OwnedFile, zero_bytes: u64) -> u64 {
     let (PieceHashes::Sha1(wanted), PieceHashes::Sha1(found)) = (&content.hashes, &base.hashes)
     else {

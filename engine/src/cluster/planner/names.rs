@@ -44,7 +44,8 @@ impl<'a> Lists<'a> {
             lists.claims.extend(claims);
             lists.unreadable.extend(register.unreadable.iter().map(|failed| (rank, failed)));
         }
-        // Stable: copies of a name stay in the order of ranks. Registrations are mostly sorted runs.
+        // Stable: copies of a name stay in the order of ranks. Registrations are mostly sorted
+        // runs.
         lists.copies.sort_by(|a, b| a.file.name.cmp(&b.file.name));
         lists.claims.sort_by(|a, b| a.entry.name.cmp(&b.entry.name));
         lists.unreadable.sort_by(|a, b| a.1.name.cmp(&b.1.name));

@@ -47,7 +47,8 @@ impl Sites {
         sites
     }
 
-    /// All ranks that write into the folder of `rank`, itself too; nobody if it is alone on its host.
+    /// All ranks that write into the folder of `rank`, itself too; nobody if it is alone on its
+    /// host.
     pub(super) fn mates(&self, rank: Rank) -> &[Rank] {
         let site = self.of.get(&rank);
         let mates = site.and_then(|site| self.folders.get(&site.folder));

@@ -7,8 +7,8 @@ use dunlin_base::{Rank, format_size};
 use dunlin_control::{Register, Space};
 use std::collections::BTreeMap;
 
-/// The ranks whose wants do not fit, each with what to tell people. Lower ranks go first. What ranks of
-/// one file system link counts once; what a rank copies from where it owns it counts, too.
+/// The ranks whose wants do not fit, each with what to tell people. Lower ranks go first. What
+/// ranks of one file system link counts once; what a rank copies from where it owns it counts, too.
 pub(super) fn too_small(
     plan: &Plan,
     by_rank: &[(Rank, &Register)],

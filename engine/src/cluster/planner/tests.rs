@@ -14,10 +14,10 @@ mod trees;
 /// an owner's file, `@` one in place, `~` a part with its pieces, `#` an owner's token file; every
 /// letter is a piece (of 4 bytes, the last one of 3) or a token; `!x` at the end is a SHA-256. `+`
 /// wants a name, `*` a glob. `-a` is unreadable. `a:d`, `a:f`, `a:>to` and `a:^to` are entries: a
-/// folder, a file, a symlink and a hard link, with another mode if a `'` follows; `.a:d` stands where
-/// wanted things go. `%host:folder` is the location (a device for each host, unless `:8` is one), `$100`
-/// free space on the device of that host, and `elsewhere` says that owned files are not in that
-/// folder.
+/// folder, a file, a symlink and a hard link, with another mode if a `'` follows; `.a:d` stands
+/// where wanted things go. `%host:folder` is the location (a device for each host, unless `:8` is
+/// one), `$100` free space on the device of that host, and `elsewhere` says that owned files are
+/// not in that folder.
 pub(crate) fn registers(text: &str) -> Vec<(Rank, Register)> {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     lines
@@ -483,8 +483,8 @@ fn many_files_and_ranks_take_linear_time() {
 
 #[test]
 fn ten_thousand_ranks_with_equal_wants_are_one_class() {
-    // Twenty thousand files for ten thousand ranks, eight a host: two hundred million pairs, none of
-    // which is looked at.
+    // Twenty thousand files for ten thousand ranks, eight a host: two hundred million pairs, none
+    // of which is looked at.
     let word = |file: u32| owned(&format!("dir{}/file{file}=A", file % 7));
     let owner = Register { files: (0..20_000).map(word).collect(), ..Register::default() };
     let wanter = |rank: u32| {

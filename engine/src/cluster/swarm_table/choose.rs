@@ -4,7 +4,8 @@ use super::{SwarmEntry, SwarmTable};
 use dunlin_base::{Rank, Rng};
 use std::collections::BTreeSet;
 
-/// Sources take up one place of so many: if everybody only knew sources, they would serve everybody.
+/// Sources take up one place of so many: if everybody only knew sources, they would serve
+/// everybody.
 const SOURCE_SHARE: usize = 4;
 /// Of the rest one place of so many is for members of the asker's rack, whose wires are short.
 const RACK_SHARE: usize = 2;
@@ -21,8 +22,8 @@ struct Draw<'d> {
 
 impl SwarmTable {
     /// At most `limit` members, the asker among them if it is one: sources, neighbours in the
-    /// asker's rack, and whom the seed gives. What everybody knows together stays in one piece: whoever
-    /// joins is told of members that were drawn evenly from all before it.
+    /// asker's rack, and whom the seed gives. What everybody knows together stays in one piece:
+    /// whoever joins is told of members that were drawn evenly from all before it.
     pub(super) fn choose(
         &self,
         torrent: &SwarmEntry,

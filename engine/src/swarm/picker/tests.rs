@@ -1,7 +1,8 @@
 use super::*;
 use proptest::prelude::{Strategy, any, prop_assert_eq, prop_oneof, proptest};
 
-/// Draws a swarm: one line a peer, `1` where it has the piece; the last line marks open pieces with `x`.
+/// Draws a swarm: one line a peer, `1` where it has the piece; the last line marks open pieces with
+/// `x`.
 fn swarm(order: PieceOrder, drawing: &str) -> Picker {
     let mut lines: Vec<&str> = drawing.split_whitespace().collect();
     let open = lines.pop().unwrap();
@@ -114,7 +115,10 @@ proptest! {
             match step {
                 Step::Open(p) => { picker.open(PieceIndex(p)); open[p as usize] = true; }
                 Step::Close(p) => { picker.close(PieceIndex(p)); open[p as usize] = false; }
-                Step::Gained(p) => { picker.inc_availability(PieceIndex(p)); available[p as usize] += 1; }
+                Step::Gained(p) => {
+                    picker.inc_availability(PieceIndex(p));
+                    available[p as usize] += 1;
+                }
                 Step::Lost(p) if available[p as usize] > 0 => {
                     picker.dec_availability(PieceIndex(p));
                     available[p as usize] -= 1;

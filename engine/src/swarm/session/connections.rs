@@ -1,5 +1,5 @@
-//! Connections of a session, from the first packet to the end: who may send its handshake, for which torrent
-//! it is, and what a breach of the protocol leads to.
+//! Connections of a session, from the first packet to the end: who may send its handshake, for
+//! which torrent it is, and what a breach of the protocol leads to.
 
 use super::Session;
 use crate::swarm::context::SessionContext;

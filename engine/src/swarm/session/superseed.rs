@@ -1,5 +1,5 @@
-//! What is offered to the peer whose turn it is: a seed of several torrents divides what it gives by what the
-//! swarm of each still needs.
+//! What is offered to the peer whose turn it is: a seed of several torrents divides what it gives
+//! by what the swarm of each still needs.
 
 use super::Session;
 use crate::swarm::torrent::Torrent;

@@ -16,8 +16,8 @@ pub(super) static POLICY: SourcePolicy = SourcePolicy {
     choose: |sources, _, _| best(sources, soonest),
 };
 
-/// Who would answer first: (in flight + 1) / rate. A source that was never measured comes first while
-/// it owes nothing, so that everybody is tried; then it counts as the slower one.
+/// Who would answer first: (in flight + 1) / rate. A source that was never measured comes first
+/// while it owes nothing, so that everybody is tried; then it counts as the slower one.
 fn soonest(a: &SourceView, b: &SourceView) -> Ordering {
     let untried = |source: &SourceView| source.rate.0 == 0 && source.in_flight == 0;
     let time = |source: &SourceView, other: &SourceView| {

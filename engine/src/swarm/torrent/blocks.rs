@@ -1,4 +1,5 @@
-//! Blocks that were asked for: how they are asked, arrive, are refused, are late, or are taken back.
+//! Blocks that were asked for: how they are asked, arrive, are refused, are late, or are taken
+//! back.
 
 use super::connect::Violation;
 use super::connections::is_silent;
@@ -72,8 +73,8 @@ impl Torrent {
                 peer.forgotten -= 1;
                 return Ok(());
             }
-            // BEP 6: with the fast extension every answer has its request. Programs that answer what was
-            // cancelled twice lose a block by it, and not the connection.
+            // BEP 6: with the fast extension every answer has its request. Programs that answer
+            // what was cancelled twice lose a block by it, and not the connection.
             return peer.tolerate(what);
         };
         if ask.state == AskState::Cancelled {
@@ -128,8 +129,8 @@ impl Torrent {
         Ok(())
     }
 
-    /// Whether a block of this piece may come from this peer: not from a banned one, and where one peer alone
-    /// must give the piece, not from another.
+    /// Whether a block of this piece may come from this peer: not from a banned one, and where one
+    /// peer alone must give the piece, not from another.
     fn is_welcome(&self, context: &SessionContext, conn: ConnId, piece: PieceIndex) -> bool {
         let honest =
             self.connections.peers.get(&conn).is_some_and(|peer| !context.is_banned(peer.remote));
@@ -192,7 +193,8 @@ impl Torrent {
         }
     }
 
-    /// We are choked. Without the fast extension every request is dropped; with it each is answered.
+    /// We are choked. Without the fast extension every request is dropped; with it each is
+    /// answered.
     pub(super) fn on_choke(&mut self, context: &mut SessionContext, conn: ConnId) {
         let Some(peer) = self.connections.peers.get_mut(&conn) else { return };
         peer.peer_choking = true;
@@ -223,8 +225,8 @@ impl Torrent {
         self.downloads.unplan_all(&mut self.connections, &self.geometry, conn);
     }
 
-    /// Requests whose deadline has passed are open again, and the peer that owes them is snubbed: one request
-    /// at a time until it answers. A late answer is still welcome.
+    /// Requests whose deadline has passed are open again, and the peer that owes them is snubbed:
+    /// one request at a time until it answers. A late answer is still welcome.
     pub(super) fn expire_requests(&mut self, context: &mut SessionContext, now: Time) {
         let mut late: Vec<(ConnId, BlockRef)> = Vec::new();
         let silent: Vec<ConnId> = self

@@ -16,8 +16,8 @@ use dunlin_wire::{Handshake, Message, Reserved};
 pub(crate) type Violation = &'static str;
 
 impl Torrent {
-    /// A connection to `remote` stands; the side that dialled sends its handshake first. `incoming`: the
-    /// other side did.
+    /// A connection to `remote` stands; the side that dialled sends its handshake first.
+    /// `incoming`: the other side did.
     pub(crate) fn connected(
         &mut self,
         context: &mut SessionContext,
@@ -172,8 +172,9 @@ impl Torrent {
         Ok(())
     }
 
-    /// A bitfield. A later one counts as so many HAVEs: aria2 sends one where it is shorter than the HAVEs
-    /// that it owes. What it does not name stays: only `lt_donthave` takes a piece back (BEP 54).
+    /// A bitfield. A later one counts as so many HAVEs: aria2 sends one where it is shorter than
+    /// the HAVEs that it owes. What it does not name stays: only `lt_donthave` takes a piece back
+    /// (BEP 54).
     fn on_bitfield(
         &mut self,
         context: &mut SessionContext,

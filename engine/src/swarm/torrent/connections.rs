@@ -1,5 +1,6 @@
-//! The connections of a torrent and the peers that are known for it: who has what, who is interested, and
-//! what is sent to one or to all of them. Knows nothing of started pieces, slots or rates.
+//! The connections of a torrent and the peers that are known for it: who has what, who is
+//! interested, and what is sent to one or to all of them. Knows nothing of started pieces, slots or
+//! rates.
 
 use crate::swarm::choker::ChokerKind;
 use crate::swarm::config::{Availability, SwarmConfig};
@@ -32,7 +33,8 @@ pub(crate) fn is_silent(config: &SwarmConfig, peer: &Peer) -> bool {
 }
 
 impl Connections {
-    /// Interested if and only if the peer has a wanted piece that we lack (BEP 3), also while choked.
+    /// Interested if and only if the peer has a wanted piece that we lack (BEP 3), also while
+    /// choked.
     pub(crate) fn update_interest(&mut self, out: &mut Outputs, conn: ConnId, missing: &Bitfield) {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         let interested = match peer.pieces {
@@ -92,8 +94,8 @@ impl Connections {
         self.known.entry(peer.remote).source(members, in_flight, rate)
     }
 
-    /// Until when a connection younger than `age` may yet announce what it has: a strict order does not begin without
-    /// it.
+    /// Until when a connection younger than `age` may yet announce what it has: a strict order does
+    /// not begin without it.
     pub(crate) fn waits_for_answers(
         &self,
         config: &SwarmConfig,

@@ -1,5 +1,5 @@
-//! What a torrent fetches: which pieces are missing, which are started, and what is asked of whom for
-//! them. Takes the connections where a request or a plan stands with a peer.
+//! What a torrent fetches: which pieces are missing, which are started, and what is asked of whom
+//! for them. Takes the connections where a request or a plan stands with a peer.
 
 use super::connections::Connections;
 use crate::config::PieceOrder;
@@ -41,8 +41,8 @@ impl DiskPause {
         !self.length.is_zero()
     }
 
-    /// The disk is full. Returns when the pause ends. Pieces that were under way fail together; that is
-    /// one failure.
+    /// The disk is full. Returns when the pause ends. Pieces that were under way fail together;
+    /// that is one failure.
     pub(crate) fn disk_is_full(&mut self, now: Time) -> Time {
         if now >= self.until {
             self.length = (self.length * 2).clamp(DISK_FULL_PAUSE, MAX_FULL_PAUSE);
@@ -73,8 +73,8 @@ pub(crate) struct Downloads {
     /// When a block last arrived, or the torrent was started.
     pub(crate) last_gain: Time,
     pub(crate) disk_pause: DiskPause,
-    /// Nobody in the swarm gives a wanted piece: that was reported, and nothing was asked for or refreshed
-    /// since.
+    /// Nobody in the swarm gives a wanted piece: that was reported, and nothing was asked for or
+    /// refreshed since.
     pub(crate) starved: bool,
 }
 
@@ -142,7 +142,8 @@ impl Downloads {
         })
     }
 
-    /// The peer that began a piece which one peer alone must give, if it is still there and answers.
+    /// The peer that began a piece which one peer alone must give, if it is still there and
+    /// answers.
     pub(crate) fn single_giver(
         &self,
         connections: &Connections,
@@ -265,7 +266,8 @@ impl Downloads {
         self.partials.set_block(block.piece, index, state);
     }
 
-    /// An open block arrives after its deadline: the peer that it is planned for has that much less to give.
+    /// An open block arrives after its deadline: the peer that it is planned for has that much less
+    /// to give.
     pub(crate) fn ask_is_answered_late(&mut self, connections: &mut Connections, block: BlockRef) {
         let planned = self.partials.get(block.piece).and_then(|partial| partial.planned);
         if let Some(peer) = planned.and_then(|conn| connections.peers.get_mut(&conn)) {

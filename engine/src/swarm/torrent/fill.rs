@@ -1,8 +1,9 @@
 //! Which block to ask of whom, with many requests in flight.
 //!
 //! 1. Pieces that were started come first (strict priority).
-//! 2. Then new pieces: the picker chooses which, the source policy from whom. A fast peer is planned for the
-//!    whole piece, slow peers share one. Memory is reserved before anything is asked for.
+//! 2. Then new pieces: the picker chooses which, the source policy from whom. A fast peer is
+//!    planned for the whole piece, slow peers share one. Memory is reserved before anything is
+//!    asked for.
 //! 3. When there is nothing left to start, idle peers take open blocks that others planned.
 //! 4. Endgame: every block is asked for; idle peers ask for what is slow to come a second time.
 
@@ -18,19 +19,19 @@ use crate::wake::Reason;
 use dunlin_base::{ConnId, PieceIndex, PieceKey, Time};
 use std::time::Duration;
 
-/// A peer that gives a piece in this time gets whole pieces; slower ones share (practice of the field:
-/// under 20 s for pieces of the internet; here pieces are asked for by the megabyte).
+/// A peer that gives a piece in this time gets whole pieces; slower ones share (practice of the
+/// field: under 20 s for pieces of the internet; here pieces are asked for by the megabyte).
 const WHOLE_PIECE: Duration = Duration::from_secs(2);
-/// A block is asked for a second time when it has been under way for so many times what the idle peer
-/// would need for it.
+/// A block is asked for a second time when it has been under way for so many times what the idle
+/// peer would need for it.
 const ENDGAME_PATIENCE: u32 = 2;
 /// … and for at least so long.
 const ENDGAME_AGE: Duration = Duration::from_millis(100);
 
 /// A strict order passes over a source that is so many times slower than the next.
 const LAGGARD: u64 = 4;
-/// … which nobody knows of a connection before it is so old: until then a thread that was not scheduled
-/// looks like a slow source.
+/// … which nobody knows of a connection before it is so old: until then a thread that was not
+/// scheduled looks like a slow source.
 const LAG_AFTER: Duration = Duration::from_secs(1);
 
 impl Torrent {
@@ -129,7 +130,8 @@ impl Torrent {
                     Some(conn) if givers.contains(&conn) && may(&conn) => conn,
                     Some(_) => return,
                     None => {
-                        // The peer that began it is gone: what it gave cannot stand beside another's.
+                        // The peer that began it is gone: what it gave cannot stand beside
+                        // another's.
                         self.drop_partial(context, piece);
                         return;
                     }
@@ -181,8 +183,8 @@ impl Torrent {
             return false;
         }
         loop {
-            // The disk was full: the piece that is under way shows whether it still is. One that nobody
-            // gives shows nothing.
+            // The disk was full: the piece that is under way shows whether it still is. One that
+            // nobody gives shows nothing.
             let tries = |partial: &Partial| match partial.stage {
                 Stage::Reserving | Stage::Hashing | Stage::Storing { written: false, .. } => true,
                 Stage::Active => {
@@ -242,9 +244,10 @@ impl Torrent {
         }
     }
 
-    /// A strict order waits for the peer whose turn it is, though its window is full, unless it is much slower
-    /// than the one that would take its place: a slow source must not set the pace. Without the wait the
-    /// windows would decide and not the order: a source that gave more has the larger window.
+    /// A strict order waits for the peer whose turn it is, though its window is full, unless it is
+    /// much slower than the one that would take its place: a slow source must not set the pace.
+    /// Without the wait the windows would decide and not the order: a source that gave more has the
+    /// larger window.
     fn is_its_turn(
         &mut self,
         context: &mut SessionContext,

@@ -1,5 +1,6 @@
-//! Messages that change nothing. Each costs little; a peer that sends them faster than any use explains
-//! is hung up on. What moves payload or is news costs nothing here: it is bounded by what there is.
+//! Messages that change nothing. Each costs little; a peer that sends them faster than any use
+//! explains is hung up on. What moves payload or is news costs nothing here: it is bounded by what
+//! there is.
 
 use super::connect::Violation;
 use super::connections::Connections;
@@ -11,11 +12,12 @@ use dunlin_wire::Message;
 const PIECES_PER_MESSAGE: u32 = 1024;
 
 impl Connections {
-    /// Whether a message may come now, in a torrent of so many pieces; counts what it costs if it changes nothing.
+    /// Whether a message may come now, in a torrent of so many pieces; counts what it costs if it
+    /// changes nothing.
     ///
     /// # Errors
-    /// If the handshake has not come yet, or if the peer sends more messages that change nothing than
-    /// anybody has use for.
+    /// If the handshake has not come yet, or if the peer sends more messages that change nothing
+    /// than anybody has use for.
     pub(crate) fn may_send(
         &mut self,
         pieces: u32,
@@ -68,7 +70,8 @@ fn cost(peer: &Peer, message: &Message, pieces: u32) -> u32 {
             return 1 + pieces / PIECES_PER_MESSAGE;
         }
         Message::Bitfield(_) | Message::HaveAll | Message::HaveNone => true,
-        // What is queued is served; what is asked for again, or in vain, is counted where that shows.
+        // What is queued is served; what is asked for again, or in vain, is counted where that
+        // shows.
         Message::Request(_) | Message::HashRequest(_) => true,
         Message::RejectRequest(_) => true,
         _ => false,

@@ -4,8 +4,8 @@ use crate::swarm::config::HaveRule;
 use dunlin_base::{PieceIndex, Time};
 use std::time::Duration;
 
-/// Among many ranks most of what is sent are announcements. Pieces that come in a crowd are announced
-/// together, so often at most; the first of a crowd at once.
+/// Among many ranks most of what is sent are announcements. Pieces that come in a crowd are
+/// announced together, so often at most; the first of a crowd at once.
 const CROWD: Duration = Duration::from_millis(15);
 
 /// Pieces that wait to be announced.

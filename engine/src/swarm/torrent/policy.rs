@@ -1,4 +1,5 @@
-//! A torrent that asks for blocks by the policy of a driver: what the policy sees, and what it does.
+//! A torrent that asks for blocks by the policy of a driver: what the policy sees, and what it
+//! does.
 
 use super::{SessionContext, Torrent};
 use crate::swarm::partials::Stage;

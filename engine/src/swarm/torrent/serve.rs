@@ -1,4 +1,5 @@
-//! Requests of others, and choking (BEP 3, "choking"; BEP 6: every request gets exactly one answer).
+//! Requests of others, and choking (BEP 3, "choking"; BEP 6: every request gets exactly one
+//! answer).
 
 use super::connect::Violation;
 use super::slots::{SlotRoom, judge, uses_slot};
@@ -195,8 +196,8 @@ impl Torrent {
         self.pump(context, now, conn);
     }
 
-    /// A block will not be sent, because our disk failed or the request was taken back: the peer gets its
-    /// one answer, and nobody is blamed.
+    /// A block will not be sent, because our disk failed or the request was taken back: the peer
+    /// gets its one answer, and nobody is blamed.
     pub(crate) fn not_served(
         &mut self,
         context: &mut SessionContext,

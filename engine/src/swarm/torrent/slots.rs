@@ -1,5 +1,5 @@
-//! What peers make of their upload slots: who lets one pass, who takes far less than it could have, and
-//! whether there is one for a newcomer.
+//! What peers make of their upload slots: who lets one pass, who takes far less than it could have,
+//! and whether there is one for a newcomer.
 
 use super::SessionContext;
 use super::connections::Connections;
@@ -12,14 +12,14 @@ use crate::swarm::slot_memory::SlotMemory;
 use dunlin_base::{ConnId, Time};
 use std::time::Duration;
 
-/// A peer that has just been let in and has asked for nothing yet has a slot on trial; one that asks for
-/// nothing for so long keeps nobody out.
+/// A peer that has just been let in and has asked for nothing yet has a slot on trial; one that
+/// asks for nothing for so long keeps nobody out.
 const TRIAL: Duration = Duration::from_secs(3);
-/// A peer that asks for more than has gone is slow below this part of a fair share: others have shown
-/// that more can be given, so it is its path that takes no more.
+/// A peer that asks for more than has gone is slow below this part of a fair share: others have
+/// shown that more can be given, so it is its path that takes no more.
 const SLOW_PART: u64 = 4;
-/// A peer that asks for nothing more at the moment is slow below so many shares: it is given all that
-/// it wants, and others may want more.
+/// A peer that asks for nothing more at the moment is slow below so many shares: it is given all
+/// that it wants, and others may want more.
 const IDLE_SHARES: u64 = 2;
 
 /// What a peer that wants something may have at once.
@@ -31,8 +31,8 @@ pub(super) enum SlotRoom {
     Trial,
 }
 
-/// How many slots in a row a peer has let pass, the present one included where it took nothing of it for
-/// a whole round though we were ready to give; and whether it is slow.
+/// How many slots in a row a peer has let pass, the present one included where it took nothing of
+/// it for a whole round though we were ready to give; and whether it is slow.
 pub(super) fn judge(
     memory: &mut SlotMemory,
     peer: &mut Peer,
@@ -58,8 +58,8 @@ pub(super) fn judge(
     (wasted_so_far(memory, peer, now), slow_so_far(memory, peer, now))
 }
 
-/// The same as far as it is known. A peer that has taken something is judged by itself, all others of a
-/// source by what that has let pass: connections are made faster than slots move on.
+/// The same as far as it is known. A peer that has taken something is judged by itself, all others
+/// of a source by what that has let pass: connections are made faster than slots move on.
 fn wasted_so_far(memory: &SlotMemory, peer: &Peer, now: Time) -> u32 {
     let of_source = match peer.moved {
         None => memory.unused(now, peer.remote),
@@ -68,7 +68,8 @@ fn wasted_so_far(memory: &SlotMemory, peer: &Peer, now: Time) -> u32 {
     of_source.max(peer.slot.unused)
 }
 
-/// Whether it is slow as far as it is known: as its source is until it had a slot for a whole round.
+/// Whether it is slow as far as it is known: as its source is until it had a slot for a whole
+/// round.
 fn slow_so_far(memory: &SlotMemory, peer: &Peer, now: Time) -> bool {
     peer.slot.slow.unwrap_or_else(|| memory.was_slow(now, peer.remote))
 }
@@ -79,8 +80,8 @@ pub(super) fn uses_slot(peer: &Peer) -> bool {
 }
 
 impl Uploads {
-    /// What a peer that wants something may have at once: a slot is free, or, of a seed, as good as free,
-    /// since nobody uses it and this one's source has none on trial.
+    /// What a peer that wants something may have at once: a slot is free, or, of a seed, as good as
+    /// free, since nobody uses it and this one's source has none on trial.
     pub(super) fn room_for(
         &self,
         context: &SessionContext,
@@ -102,8 +103,8 @@ impl Uploads {
             let slow = holders().filter(|other| slow_so_far(memory, other, now));
             return (slow.count() < SLOW_SLOTS).then_some(SlotRoom::Slot);
         }
-        // A peer that let its last slot pass and has another one because nobody waited keeps nobody out,
-        // and a slow peer has one besides.
+        // A peer that let its last slot pass and has another one because nobody waited keeps nobody
+        // out, and a slow peer has one besides.
         let taken =
             holders().filter(|other| other.slot.unused == 0 && !slow_so_far(memory, other, now));
         if taken.clone().count() < context.config.uploads.slots {
@@ -123,8 +124,8 @@ impl Uploads {
         free.then_some(SlotRoom::Trial)
     }
 
-    /// Before one more slot on trial is given: where that would be one too many, of the newcomer's source or
-    /// in all, the one that was unused for longest goes. Its peer has let it pass.
+    /// Before one more slot on trial is given: where that would be one too many, of the newcomer's
+    /// source or in all, the one that was unused for longest goes. Its peer has let it pass.
     pub(super) fn end_a_trial(
         &self,
         connections: &mut Connections,

@@ -1,7 +1,8 @@
-//! What a seed gives first, among cooperating ranks: whatever the swarm has fewest copies of. It says of
-//! no piece that it has it until it offers that piece to somebody (`suggest piece`, BEP 6), so that its
-//! uplink, which is what everybody waits for at first, carries nothing twice before everything once. The
-//! offer is answered by ordinary requests; the peers swap the rest among themselves, rarest first.
+//! What a seed gives first, among cooperating ranks: whatever the swarm has fewest copies of. It
+//! says of no piece that it has it until it offers that piece to somebody (`suggest piece`, BEP 6),
+//! so that its uplink, which is what everybody waits for at first, carries nothing twice before
+//! everything once. The offer is answered by ordinary requests; the peers swap the rest among
+//! themselves, rarest first.
 //!
 //! ```text
 //!   seed ── have none, unchoke, suggest 7, suggest 3 ──▶ peer
@@ -28,8 +29,8 @@ use dunlin_wire::Message;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// An offer that was not taken up after so long no longer keeps others back: the piece is on its way
-/// from somebody else. It may still be taken.
+/// An offer that was not taken up after so long no longer keeps others back: the piece is on its
+/// way from somebody else. It may still be taken.
 const PATIENCE: Duration = Duration::from_millis(50);
 
 impl Uploads {
@@ -38,8 +39,8 @@ impl Uploads {
         self.offers.is_some()
     }
 
-    /// A connection to somebody who wants what we have: it is unchoked at once, so that it can ask as
-    /// soon as it is offered something.
+    /// A connection to somebody who wants what we have: it is unchoked at once, so that it can ask
+    /// as soon as it is offered something.
     pub(super) fn begin_offers(
         &mut self,
         connections: &mut Connections,

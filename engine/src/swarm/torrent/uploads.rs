@@ -65,7 +65,8 @@ pub(crate) struct Uploads {
 }
 
 impl Uploads {
-    /// A round begins, `sent` bytes of payload were sent so far: what each slot's share is of what we have shown that we can give in one.
+    /// A round begins, `sent` bytes of payload were sent so far: what each slot's share is of what
+    /// we have shown that we can give in one.
     pub(crate) fn fair_share(&mut self, rules: UploadRules, sent: u64) -> Option<u64> {
         if !rules.rotates {
             return None;

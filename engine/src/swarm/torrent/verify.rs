@@ -117,8 +117,8 @@ impl Torrent {
         self.finish_piece(context, piece);
         self.announce(context, now, piece);
         context.notify(DriverEvent::PieceDone { torrent: self.id, piece });
-        // The last one that was under way: perhaps nobody gives the rest. A policy of a driver goes on
-        // when its driver calls it.
+        // The last one that was under way: perhaps nobody gives the rest. A policy of a driver goes
+        // on when its driver calls it.
         if self.requests.is_pipelined() && !self.downloads.is_under_way() {
             self.fill(context, now);
         }

@@ -1,5 +1,5 @@
-//! What is wanted of a torrent, and how much: piece by piece, changed at run time. And the moment at
-//! which a torrent that was added by its name alone is known.
+//! What is wanted of a torrent, and how much: piece by piece, changed at run time. And the moment
+//! at which a torrent that was added by its name alone is known.
 
 use super::connect::uncount;
 use super::{SessionContext, Torrent};
@@ -83,8 +83,8 @@ impl Torrent {
         self.fill(context, now);
     }
 
-    /// The metadata is here at last. What peers announced of their pieces before counts for nothing: the
-    /// driver kept it, and passes it on now.
+    /// The metadata is here at last. What peers announced of their pieces before counts for
+    /// nothing: the driver kept it, and passes it on now.
     pub(crate) fn set_metadata(
         &mut self,
         context: &mut SessionContext,

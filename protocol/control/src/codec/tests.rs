@@ -146,13 +146,24 @@ fn register() -> impl Strategy<Value = Register> {
     let stands = proptest::option::of(vec(entry(), 0..3));
     let beside = (vec(entry(), 0..4), vec(failed(), 0..3), location, stands);
     (vec(file, 0..5), vec(want, 0..5), any::<(bool, bool, bool)>(), space, beside).prop_map(
-        |(files, wants, (shares, elsewhere, awaits_answers), space, (entries, unreadable, location, stands))| {
+        |(files, wants, flags, space, beside)| {
+            let (shares, elsewhere, awaits_answers) = flags;
+            let (entries, unreadable, location, stands) = beside;
             let space = space.map(|(device, free)| Space { device, free });
-            let location = location.map(|(host, rack, dest, device)| Location { host, rack, dest, device });
-            #[rustfmt::skip]
-            let register =
-                Register { files, wants, shares, space, entries, unreadable, location, elsewhere, stands, awaits_answers };
-            register
+            let location =
+                location.map(|(host, rack, dest, device)| Location { host, rack, dest, device });
+            Register {
+                files,
+                wants,
+                shares,
+                space,
+                entries,
+                unreadable,
+                location,
+                elsewhere,
+                stands,
+                awaits_answers,
+            }
         },
     )
 }

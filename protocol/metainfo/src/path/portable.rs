@@ -1,7 +1,7 @@
 //! Names as other programs make them. Data that they fetched stands under these.
 //!
-//! The rules are those of libtorrent 2.0 (`sanitize_append_path_element`), and so of qBittorrent, Deluge
-//! and others that are built on it.
+//! The rules are those of libtorrent 2.0 (`sanitize_append_path_element`), and so of qBittorrent,
+//! Deluge and others that are built on it.
 
 /// Bytes of a name after which nothing but a short extension is kept.
 const MAX_PORTABLE: usize = 240;
@@ -14,8 +14,8 @@ fn is_left_out(c: char) -> bool {
     matches!(c, '/' | '\\' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}')
 }
 
-/// A component of a path; `None` where it is dropped, as `.` and `..` are. What comes out may still be
-/// no name that a file system takes.
+/// A component of a path; `None` where it is dropped, as `.` and `..` are. What comes out may still
+/// be no name that a file system takes.
 pub(crate) fn portable_name(bytes: &[u8]) -> Option<Vec<u8>> {
     if bytes.is_empty() {
         return Some(b"_".to_vec());

@@ -47,8 +47,8 @@ impl Torrent {
         self.layers_missing().is_empty()
     }
 
-    /// The torrent with these piece layers, too: the hashes of each by the root of the file, without
-    /// filling.
+    /// The torrent with these piece layers, too: the hashes of each by the root of the file,
+    /// without filling.
     ///
     /// # Errors
     /// If a root names no file of more than one piece, or a layer has another length or root.

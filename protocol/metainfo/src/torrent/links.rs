@@ -1,8 +1,8 @@
 //! BEP 47, "symlink path": where the links of a torrent lead, within the torrent, also through one
 //! another.
 //!
-//! BEP 47 counts the path from the root of the torrent; libtorrent up to 2.0 writes the link's own text,
-//! which counts from its folder. So the first is tried before the second.
+//! BEP 47 counts the path from the root of the torrent; libtorrent up to 2.0 writes the link's own
+//! text, which counts from its folder. So the first is tried before the second.
 
 use std::collections::BTreeMap;
 

@@ -139,8 +139,8 @@ proptest! {
             return Ok(());
         }
         let plain = |pattern: &str| {
-            let (p, n): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
-            slow(&p, &n)
+            let chars = |text: &str| text.chars().collect::<Vec<_>>();
+            slow(&chars(pattern), &chars(&name))
         };
         if let Ok(pattern) = Pattern::parse(&text) {
             prop_assert_eq!(pattern.matches(&name), plain(&text), "{} {}", text, name);

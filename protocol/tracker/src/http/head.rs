@@ -1,5 +1,6 @@
-//! The head of a request (RFC 9112, as far as a tracker needs it): method, target, and the few headers
-//! that matter. Bytes that a target may not hold are taken as they are: some send an info-hash raw.
+//! The head of a request (RFC 9112, as far as a tracker needs it): method, target, and the few
+//! headers that matter. Bytes that a target may not hold are taken as they are: some send an
+//! info-hash raw.
 
 use std::net::IpAddr;
 use thiserror::Error;
@@ -22,7 +23,8 @@ pub struct Head<'a> {
     pub keep_alive: bool,
     /// A body follows, which no tracker reads.
     pub body: bool,
-    /// The last address in `X-Forwarded-For`, or `X-Real-IP`: whom the next host on the way speaks for.
+    /// The last address in `X-Forwarded-For`, or `X-Real-IP`: whom the next host on the way speaks
+    /// for.
     pub forwarded: Option<IpAddr>,
     /// Bytes of the head, with the empty line.
     pub len: usize,
@@ -83,7 +85,8 @@ impl<'a> Head<'a> {
     }
 }
 
-/// `GET /announce?info_hash=… HTTP/1.1`: the target is everything between the first space and the last.
+/// `GET /announce?info_hash=… HTTP/1.1`: the target is everything between the first space and the
+/// last.
 fn request_line(line: &[u8]) -> Result<Head<'_>, HeadError> {
     let space = |byte: &u8| *byte == b' ';
     let first = line.iter().position(space).ok_or(HeadError::NotHttp)?;

@@ -1,5 +1,5 @@
-//! The query of an announce (BEP 3, 7, 21, 23): written in the order that most trackers know, and read
-//! from the raw bytes, since a URL library would take an info-hash for text.
+//! The query of an announce (BEP 3, 7, 21, 23): written in the order that most trackers know, and
+//! read from the raw bytes, since a URL library would take an info-hash for text.
 
 use crate::{AnnounceEvent, AnnounceRequest};
 use bytes::Bytes;
@@ -42,8 +42,8 @@ pub struct AnnounceQuery {
     pub no_peer_id: bool,
 }
 
-/// Writes the query of an announce. Everything is in upper-case hex where it must be encoded, and in
-/// the order of libtorrent, by which some trackers tell clients apart.
+/// Writes the query of an announce. Everything is in upper-case hex where it must be encoded, and
+/// in the order of libtorrent, by which some trackers tell clients apart.
 #[must_use]
 pub fn announce_query(request: &AnnounceRequest) -> String {
     let mut text = String::with_capacity(320);
@@ -82,7 +82,8 @@ impl AnnounceQuery {
     /// Reads the raw bytes behind the `?`. Of a key that comes twice the first counts.
     ///
     /// # Errors
-    /// If one of the three things is missing or wrong without which nobody can be told about the peer.
+    /// If one of the three things is missing or wrong without which nobody can be told about the
+    /// peer.
     pub fn parse(query: &[u8]) -> Result<AnnounceQuery, QueryError> {
         let fields = Fields::read(query);
         let twenty = |name, value: Option<&[u8]>| {

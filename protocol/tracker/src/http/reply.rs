@@ -23,8 +23,8 @@ const MAX_INTERVAL: u64 = 86_400;
 /// The longest time that `retry in` keeps us away, in minutes.
 const MAX_RETRY: u64 = 7 * 24 * 60;
 
-/// An answer as a tracker writes it. Peers are in the compact form already: 6 bytes each of IPv4, 18 of
-/// IPv6 (BEP 7, 23).
+/// An answer as a tracker writes it. Peers are in the compact form already: 6 bytes each of IPv4,
+/// 18 of IPv6 (BEP 7, 23).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AnnounceAnswer<'a> {
     /// Seconds until the next regular announce.
@@ -159,8 +159,8 @@ pub(crate) fn makes_sense(peer: &SocketAddr) -> bool {
     peer.port() != 0 && !nobody
 }
 
-/// Reads the body of an answer, leniently: keys in any order, numbers as text, peers that make no sense
-/// left out, bytes behind it ignored.
+/// Reads the body of an answer, leniently: keys in any order, numbers as text, peers that make no
+/// sense left out, bytes behind it ignored.
 ///
 /// # Errors
 /// [`AnnounceFailure::Refused`] with the tracker's own words, or [`AnnounceFailure::Malformed`].

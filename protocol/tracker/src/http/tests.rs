@@ -377,8 +377,9 @@ fn heads_of_requests() {
 proptest! {
     #[test]
     fn any_announce_survives(
-        info_hash: [u8; 20], peer_id: [u8; 20], port in 1..=u16::MAX, uploaded: u64, downloaded: u64,
-        left: u64, corrupt: u64, redundant: u64, key: u32, num_want: Option<u32>, event in 0_usize..5,
+        info_hash: [u8; 20], peer_id: [u8; 20], port in 1..=u16::MAX,
+        uploaded: u64, downloaded: u64, left: u64,
+        corrupt: u64, redundant: u64, key: u32, num_want: Option<u32>, event in 0_usize..5,
         tracker_id in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..40)),
     ) {
         let events = [AnnounceEvent::None, AnnounceEvent::Started, AnnounceEvent::Completed,
@@ -386,7 +387,8 @@ proptest! {
         let event = events[event];
         let num_want = if event == AnnounceEvent::Stopped { Some(0) } else { num_want };
         let request = AnnounceRequest {
-            info_hash: InfoHash(info_hash), peer_id: PeerId(peer_id), port, uploaded, downloaded, left,
+            info_hash: InfoHash(info_hash), peer_id: PeerId(peer_id),
+            port, uploaded, downloaded, left,
             corrupt, redundant, event, key, num_want, tracker_id: tracker_id.map(Bytes::from),
         };
         let read = AnnounceQuery::parse(announce_query(&request).as_bytes());
@@ -397,9 +399,11 @@ proptest! {
     fn any_reply_survives(
         four in proptest::collection::vec((1_u32..0xE000_0000, 1..=u16::MAX), 0..20),
         six in proptest::collection::vec((1_u128..1 << 120, 1..=u16::MAX), 0..20),
-        interval in 1_u64..86_400, tracker_id in proptest::option::of("[a-z]{0,20}"), complete: Option<u32>,
+        interval in 1_u64..86_400,
+        tracker_id in proptest::option::of("[a-z]{0,20}"), complete: Option<u32>,
     ) {
-        let four = four.into_iter().map(|(ip, port)| SocketAddr::new(std::net::Ipv4Addr::from(ip).into(), port));
+        let four = four.into_iter().map(|(ip, port)| (std::net::Ipv4Addr::from(ip), port));
+        let four = four.map(|(ip, port)| SocketAddr::new(ip.into(), port));
         let six = six.into_iter().map(|(ip, port)| (std::net::Ipv6Addr::from(ip), port))
             .filter(|(ip, _)| ip.to_ipv4_mapped().is_none())
             .map(|(ip, port)| SocketAddr::new(ip.into(), port));

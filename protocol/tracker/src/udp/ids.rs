@@ -1,5 +1,5 @@
-//! Connection ids without memory (BEP 15): the time of their making and a seal over time and address,
-//! under a key that only this tracker has. HMAC as in RFC 2104.
+//! Connection ids without memory (BEP 15): the time of their making and a seal over time and
+//! address, under a key that only this tracker has. HMAC as in RFC 2104.
 
 use sha2::{Digest, Sha256};
 use std::net::IpAddr;

@@ -22,8 +22,8 @@ pub enum UdpReply {
     Refused(String),
 }
 
-/// Reads an answer and the number of what it answers. `v6` says that the packet came over IPv6, on which
-/// alone the form of its peers depends. `None` if it is none.
+/// Reads an answer and the number of what it answers. `v6` says that the packet came over IPv6, on
+/// which alone the form of its peers depends. `None` if it is none.
 #[must_use]
 pub fn parse_reply(packet: &[u8], v6: bool) -> Option<(u32, UdpReply)> {
     let transaction = u32_at(packet, 4)?;

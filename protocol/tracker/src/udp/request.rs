@@ -54,8 +54,8 @@ pub enum UdpRequest<'a> {
     },
 }
 
-/// Reads a request. `None` is what no tracker can answer: shorter than the 16 bytes that every request
-/// has (BEP 15).
+/// Reads a request. `None` is what no tracker can answer: shorter than the 16 bytes that every
+/// request has (BEP 15).
 #[must_use]
 pub fn parse_request(packet: &[u8]) -> Option<UdpRequest<'_>> {
     let connection = u64_at(packet, 0)?;
@@ -139,8 +139,8 @@ pub fn connect_request(transaction: u32) -> Vec<u8> {
     head(PROTOCOL, action::CONNECT, transaction)
 }
 
-/// Writes an announce. `target` is path and query of the tracker's address, which go with it as far as
-/// one option holds them (BEP 41), or empty.
+/// Writes an announce. `target` is path and query of the tracker's address, which go with it as far
+/// as one option holds them (BEP 41), or empty.
 #[must_use]
 pub fn announce_request(
     connection: u64,

@@ -204,8 +204,9 @@ fn what_is_no_reply_is_not_read() {
 proptest! {
     #[test]
     fn any_announce_survives(
-        info_hash: [u8; 20], peer_id: [u8; 20], port in 1..=u16::MAX, uploaded: u64, downloaded: u64,
-        left: u64, key: u32, num_want in proptest::option::of(0..=i32::MAX as u32), event in 0_usize..4,
+        info_hash: [u8; 20], peer_id: [u8; 20], port in 1..=u16::MAX,
+        uploaded: u64, downloaded: u64, left: u64, key: u32,
+        num_want in proptest::option::of(0..=i32::MAX as u32), event in 0_usize..4,
         connection: u64, transaction: u32, target in "[/a-z]{0,255}",
     ) {
         let events = [AnnounceEvent::None, AnnounceEvent::Started, AnnounceEvent::Completed,
@@ -213,12 +214,14 @@ proptest! {
         let event = events[event];
         let num_want = if event == AnnounceEvent::Stopped { Some(0) } else { num_want };
         let request = AnnounceRequest {
-            info_hash: InfoHash(info_hash), peer_id: PeerId(peer_id), port, uploaded, downloaded, left,
+            info_hash: InfoHash(info_hash), peer_id: PeerId(peer_id),
+            port, uploaded, downloaded, left,
             corrupt: 0, redundant: 0, event, key, num_want, tracker_id: None,
         };
         let packet = announce_request(connection, transaction, &request, &target);
         let options = &packet[98..];
-        prop_assert_eq!(url_data(options), (!target.is_empty()).then(|| target.clone().into_bytes()));
+        let data = (!target.is_empty()).then(|| target.clone().into_bytes());
+        prop_assert_eq!(url_data(options), data);
         let expected = UdpRequest::Announce { connection, transaction, request, options };
         prop_assert_eq!(parse_request(&packet), Some(expected));
     }

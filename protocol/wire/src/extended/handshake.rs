@@ -13,8 +13,8 @@ pub const MAX_CLIENT_NAME: usize = 64;
 /// Metadata larger than this is nobody's; common programs stop there, too (BEP 9, practice).
 const MAX_METADATA: u64 = 30 << 20;
 
-/// The sender's numbers of extensions, by name (`m`). 0 is "not any more", and an absent name is "nothing
-/// new". Memory follows the message that they came in.
+/// The sender's numbers of extensions, by name (`m`). 0 is "not any more", and an absent name is
+/// "nothing new". Memory follows the message that they came in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExtensionIds(BTreeMap<String, u8>);
 

@@ -1,5 +1,5 @@
-//! Metadata exchange (BEP 9, `ut_metadata`): the info dictionary of a torrent, as it is, in pieces of
-//! 16 KiB.
+//! Metadata exchange (BEP 9, `ut_metadata`): the info dictionary of a torrent, as it is, in pieces
+//! of 16 KiB.
 
 use super::ExtendedError;
 use bytes::Bytes;

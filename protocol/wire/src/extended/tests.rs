@@ -143,7 +143,9 @@ proptest! {
     }
 
     #[test]
-    fn metadata_both_ways(piece in any::<u32>(), total_size in any::<u32>(), data in any::<Vec<u8>>()) {
+    fn metadata_both_ways(
+        piece in any::<u32>(), total_size in any::<u32>(), data in any::<Vec<u8>>(),
+    ) {
         let all = [
             MetadataMessage::Request { piece },
             MetadataMessage::Data { piece, total_size, data: data.into() },

@@ -1,8 +1,8 @@
 //! Files of claims: how one is published, and how those of others are found.
 //!
-//! What users lay there whom the folder does not trust is read within bounds, and what is wrong with it
-//! is no error of ours. What is there of those whom it trusts, and cannot be read, is one: nobody knows
-//! what it claims.
+//! What users lay there whom the folder does not trust is read within bounds, and what is wrong
+//! with it is no error of ours. What is there of those whom it trusts, and cannot be read, is one:
+//! nobody knows what it claims.
 
 use super::format::{ClaimList, SETTLED};
 use super::{CLAIMS_SUFFIX, Claimant, Clash, FoundClaims, PathHash, Wish};
@@ -30,8 +30,9 @@ const MAX_FOREIGN_BYTES: u64 = 16 << 20;
 /// publishes them at this moment.
 const MAX_NAMES: u64 = 1000;
 
-/// How long others are waited for in all, who have claimed later and have not given way yet: they need
-/// the time to look at our claims. What strangers have laid there is not read any more after that.
+/// How long others are waited for in all, who have claimed later and have not given way yet: they
+/// need the time to look at our claims. What strangers have laid there is not read any more after
+/// that.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Between two looks, at first and at most: nothing wakes us.
@@ -87,9 +88,9 @@ fn publish_as(fs: &dyn Fs, path: &Path, bytes: &Bytes) -> io::Result<Option<Arc<
     }
 }
 
-/// Makes an empty file of this name and locks it, unless somebody else does at this moment. What nobody
-/// has locked was left by a killed run, or is about to be locked by one that will find it gone: nobody
-/// removes or moves what another one has locked.
+/// Makes an empty file of this name and locks it, unless somebody else does at this moment. What
+/// nobody has locked was left by a killed run, or is about to be locked by one that will find it
+/// gone: nobody removes or moves what another one has locked.
 fn make_locked(fs: &dyn Fs, part: &Path) -> io::Result<Option<Arc<dyn FsFile>>> {
     if let Ok(left) = fs.open_read(part)
         && fs.lock_exclusive(&left)?
@@ -126,8 +127,8 @@ fn sweep(who: &Claimant<'_>) {
             continue;
         }
         let Ok(file) = fs.open_read(&path) else { continue };
-        // The lock is held until the name is gone: others sweep, too, and who publishes at this moment
-        // may have taken the name of what another one has removed.
+        // The lock is held until the name is gone: others sweep, too, and who publishes at this
+        // moment may have taken the name of what another one has removed.
         if fs.lock_exclusive(&file).unwrap_or(false) {
             remove_if_named(fs, &path, &file);
         }
@@ -145,8 +146,8 @@ pub(super) fn settle(file: &dyn FsFile) -> io::Result<()> {
     file.write_at(&[Bytes::from_static(&[SETTLED])], 0)
 }
 
-/// What of a wish, published at `time` as `mine`, is claimed by others that were first. Those that came
-/// later have so much `patience` in all to give way.
+/// What of a wish, published at `time` as `mine`, is claimed by others that were first. Those that
+/// came later have so much `patience` in all to give way.
 pub(super) fn others(
     who: &Claimant<'_>,
     wish: &Wish,
@@ -235,7 +236,8 @@ struct ClaimReader<'a> {
 }
 
 impl ClaimReader<'_> {
-    /// The files of claims in a state folder, and how many bytes of it are read that are strangers'.
+    /// The files of claims in a state folder, and how many bytes of it are read that are
+    /// strangers'.
     fn files(&self, state: &Path) -> io::Result<(Vec<PathBuf>, u64)> {
         let stranger = !self.fs.look(state).is_ok_and(|look| self.fs.trusts(look.uid, self.root));
         let most = if stranger { MAX_FOREIGN_CLAIMS } else { usize::MAX };

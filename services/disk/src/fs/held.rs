@@ -1,5 +1,5 @@
-//! Something that is held by a descriptor while it is looked at and changed, whatever becomes of its
-//! name.
+//! Something that is held by a descriptor while it is looked at and changed, whatever becomes of
+//! its name.
 
 use super::metadata::{self, look_of_stat};
 use super::place::Place;
@@ -16,7 +16,8 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-/// What stands under a name, a file, a folder or a link, held so that its metadata can be read and set.
+/// What stands under a name, a file, a folder or a link, held so that its metadata can be read and
+/// set.
 ///
 /// # Errors
 /// Every method fails with what the operating system says.
@@ -30,8 +31,8 @@ pub trait Held: Debug {
     fn set_modified(&self, time: i64) -> io::Result<()>;
     /// Sets owner and group.
     fn set_owner(&self, uid: u32, gid: u32) -> io::Result<()>;
-    /// The names of the extended attributes, escaped like those of files, in order; none where there are
-    /// no such things.
+    /// The names of the extended attributes, escaped like those of files, in order; none where
+    /// there are no such things.
     fn attribute_names(&self) -> io::Result<Vec<String>>;
     /// The value of an extended attribute.
     fn attribute(&self, name: &str) -> io::Result<Vec<u8>>;
@@ -44,8 +45,8 @@ pub trait Held: Debug {
 #[derive(Debug)]
 pub(super) struct RealHeld {
     file: OwnedFd,
-    /// Whether the descriptor is good for nothing but being named: of a link, or of a file that we may
-    /// not read.
+    /// Whether the descriptor is good for nothing but being named: of a link, or of a file that we
+    /// may not read.
     name_only: bool,
     link: bool,
 }

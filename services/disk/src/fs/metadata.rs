@@ -1,5 +1,5 @@
-//! What the machine's file systems say of a file, and how it is set: modes, times, attributes, holes
-//! and shared bytes.
+//! What the machine's file systems say of a file, and how it is set: modes, times, attributes,
+//! holes and shared bytes.
 
 use super::{FileKind, Look, Meta};
 use rustix::fs::{FallocateFlags, FileType, Stat, copy_file_range, fallocate};

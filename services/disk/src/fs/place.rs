@@ -1,9 +1,10 @@
-//! Where a name is: the one way to every file and folder of this machine that is opened, made, renamed
-//! or removed.
+//! Where a name is: the one way to every file and folder of this machine that is opened, made,
+//! renamed or removed.
 //!
-//! A name below an entered root is looked up from a descriptor of the root, and no link is followed on
-//! the way; what is done then is done to the last component, relative to the descriptor of its folder.
-//! So whatever somebody puts in the place of a folder meanwhile, nothing outside is reached.
+//! A name below an entered root is looked up from a descriptor of the root, and no link is followed
+//! on the way; what is done then is done to the last component, relative to the descriptor of its
+//! folder. So whatever somebody puts in the place of a folder meanwhile, nothing outside is
+//! reached.
 
 use super::Unfit;
 use super::shortage::with_room;

@@ -288,9 +288,9 @@ impl<W: Resolver> Fs for W {
     }
 }
 
-/// Opens a file that a person has named for writing, made or emptied: a regular file of our own of one
-/// name, or a character device such as `/dev/null`. No link is followed, so that nobody who may make
-/// names in the folder can have us write elsewhere.
+/// Opens a file that a person has named for writing, made or emptied: a regular file of our own of
+/// one name, or a character device such as `/dev/null`. No link is followed, so that nobody who may
+/// make names in the folder can have us write elsewhere.
 ///
 /// # Errors
 /// [`Unfit`] if something else stands there; what the operating system says.

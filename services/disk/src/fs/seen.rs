@@ -2,8 +2,9 @@
 
 use super::{Look, Meta};
 
-/// What a file was when its bytes were hashed. Whoever believes hashes later compares all of it: who
-/// writes to a file can set the time of that back ([`Meta::modified`]), but not the time of the change.
+/// What a file was when its bytes were hashed. Whoever believes hashes later compares all of it:
+/// who writes to a file can set the time of that back ([`Meta::modified`]), but not the time of the
+/// change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seen {
     /// Length, number and time of its content.

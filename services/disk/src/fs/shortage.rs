@@ -1,5 +1,5 @@
-//! Descriptors are a budget of the whole process: files that are kept open use a part of it, and when
-//! the system has none left, files that nobody reads just now are closed, and the call waits.
+//! Descriptors are a budget of the whole process: files that are kept open use a part of it, and
+//! when the system has none left, files that nobody reads just now are closed, and the call waits.
 
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

@@ -158,8 +158,8 @@ fn a_name_that_was_given_to_another_file_is_noticed() {
     }
 }
 
-/// Threads of three jobs and of plain runs come and go; at no time do two of them hold the lock that
-/// may not.
+/// Threads of three jobs and of plain runs come and go; at no time do two of them hold the lock
+/// that may not.
 #[test]
 fn never_two_jobs_at_once() {
     let (_folder, places) = places();

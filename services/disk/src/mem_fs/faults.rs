@@ -16,15 +16,15 @@ impl MemFs {
         self.disk().freeze_at = Some(sync);
     }
 
-    /// So many more changes of names, content or metadata are made, at least one; then all operations
-    /// fail, as they never happen to a process that is killed there. [`MemFs::reopen`] is what it
-    /// leaves.
+    /// So many more changes of names, content or metadata are made, at least one; then all
+    /// operations fail, as they never happen to a process that is killed there. [`MemFs::reopen`]
+    /// is what it leaves.
     pub fn freeze_after_changes(&self, changes: u64) {
         self.disk().changes_left = Some(changes.max(1));
     }
 
-    /// The disk as the next process finds it, the power having been on all the time: nothing is lost,
-    /// and nothing is frozen, full, broken or locked.
+    /// The disk as the next process finds it, the power having been on all the time: nothing is
+    /// lost, and nothing is frozen, full, broken or locked.
     #[must_use]
     pub fn reopen(&self) -> MemFs {
         let disk = self.disk();

@@ -1,10 +1,11 @@
-//! When to sync: when the store says that it is due, and when a file is whole; but no more often than a
-//! share of the time allows, since finished files come in crowds, and one sync serves all of them.
+//! When to sync: when the store says that it is due, and when a file is whole; but no more often
+//! than a share of the time allows, since finished files come in crowds, and one sync serves all of
+//! them.
 
 use std::time::{Duration, Instant};
 
-/// After a sync, files that are finished wait for the next one this many times as long as it took: so
-/// syncs take one part of three of the time at most.
+/// After a sync, files that are finished wait for the next one this many times as long as it took:
+/// so syncs take one part of three of the time at most.
 const REST: u32 = 2;
 
 /// What waits for the next sync.

@@ -34,8 +34,8 @@ struct Stream {
 }
 
 impl<S: PieceStore> PieceWorker<S> {
-    /// A worker for `store`. A finished file waits `finish_delay` for others before the sync that gives
-    /// it its name.
+    /// A worker for `store`. A finished file waits `finish_delay` for others before the sync that
+    /// gives it its name.
     #[must_use]
     pub fn new(store: Arc<S>, finish_delay: Duration) -> PieceWorker<S> {
         let schedule = SyncSchedule::new(finish_delay);
@@ -125,8 +125,8 @@ impl<S: PieceStore> PieceWorker<S> {
         })
     }
 
-    /// Runs one job; a piece that is to be verified is collected for the pool instead, and reported by
-    /// it ([`PieceWorker::flush`]).
+    /// Runs one job; a piece that is to be verified is collected for the pool instead, and reported
+    /// by it ([`PieceWorker::flush`]).
     pub fn take(&mut self, job: Job, pool: &HashPool, report: &Reporter) {
         if let Job::Verify { key, parts } = job {
             match self.store.expected(key.torrent, key.piece) {
@@ -241,8 +241,8 @@ impl<S: PieceStore> PieceWorker<S> {
     }
 }
 
-/// Hands pieces to the pool, which reports each of them: also for a thread that must not wait behind the
-/// writes of a worker.
+/// Hands pieces to the pool, which reports each of them: also for a thread that must not wait
+/// behind the writes of a worker.
 pub fn verify(pieces: Vec<(PieceKey, PieceJob)>, pool: &HashPool, report: &Reporter) {
     let (mut keys, mut jobs) = (Vec::new(), Vec::new());
     for (key, job) in pieces {

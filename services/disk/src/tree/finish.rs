@@ -1,11 +1,11 @@
 //! Making at a destination what a tree is beside the bytes of its files.
 //!
 //! ```text
-//!   make_folders ──▶ (files come and get their names) ──▶ finish: links, then metadata, deepest first
+//!   make_folders ─▶ (files come and get their names) ─▶ finish: links, then metadata, deepest first
 //! ```
 //!
-//! A link or a file that stands where a folder must be is neither followed nor removed: what would go
-//! below it is refused, by name.
+//! A link or a file that stands where a folder must be is neither followed nor removed: what would
+//! go below it is refused, by name.
 
 use super::Unkept;
 use super::metadata::apply_metadata;
@@ -32,8 +32,8 @@ pub struct MetadataPreserver {
 }
 
 impl MetadataPreserver {
-    /// The tree of `entries` in the folder `root`. Touches nothing. An entry that breaks the rules of
-    /// entries is none.
+    /// The tree of `entries` in the folder `root`. Touches nothing. An entry that breaks the rules
+    /// of entries is none.
     #[must_use]
     pub fn new(fs: Arc<dyn Fs>, root: PathBuf, mut entries: Arc<[TreeEntry]>) -> MetadataPreserver {
         let sound = |entry: &TreeEntry| entry.check().is_ok();
@@ -60,8 +60,8 @@ impl MetadataPreserver {
         &self.entries
     }
 
-    /// Makes the folders that are not there. They get their modes with [`MetadataPreserver::finish`]. Returns
-    /// those that cannot be made.
+    /// Makes the folders that are not there. They get their modes with
+    /// [`MetadataPreserver::finish`]. Returns those that cannot be made.
     #[must_use]
     pub fn make_folders(&self) -> Vec<Unkept> {
         let folders = self.entries.iter().filter(|entry| entry.kind == EntryKind::Directory);
@@ -109,8 +109,9 @@ impl MetadataPreserver {
         self.entry(name).filter(|entry| entry.kind == EntryKind::File)
     }
 
-    /// Makes links, and gives everything that stands its owner, attributes, mode and time, where they
-    /// differ. Returns what could not be made or kept; a file that is not there is no part of that.
+    /// Makes links, and gives everything that stands its owner, attributes, mode and time, where
+    /// they differ. Returns what could not be made or kept; a file that is not there is no part of
+    /// that.
     #[must_use]
     pub fn finish(&self) -> Vec<Unkept> {
         let mut failed = Vec::new();

@@ -11,10 +11,10 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Everything at `path`, named from `prefix` on: the thing itself is called `prefix`, and what is in
-/// it `prefix/…`. With an empty prefix the folder's content is meant, and a link to it is followed.
-/// Part files and state folders are left out. Several names of one file are one file, the first of
-/// them in order, and links.
+/// Everything at `path`, named from `prefix` on: the thing itself is called `prefix`, and what is
+/// in it `prefix/…`. With an empty prefix the folder's content is meant, and a link to it is
+/// followed. Part files and state folders are left out. Several names of one file are one file, the
+/// first of them in order, and links.
 ///
 /// # Errors
 /// If `path` itself cannot be looked at, or is no folder where the prefix is empty; `Interrupted`
@@ -30,8 +30,8 @@ pub fn scan_tree(
     Ok(walk.finish())
 }
 
-/// The same for a destination: every name of a regular file is a file by itself, though entries tell
-/// which names are of one file, and extended attributes are not looked at.
+/// The same for a destination: every name of a regular file is a file by itself, though entries
+/// tell which names are of one file, and extended attributes are not looked at.
 ///
 /// # Errors
 /// As [`scan_tree`].

@@ -1,7 +1,7 @@
-//! What stands there is changed between two runs in every way that a file system shows: the second run
-//! either ends with the right bytes under every final name, or refuses by name. On the file systems of
-//! this machine, on the one in memory, and on that after it has lost power; after runs that ended in
-//! order and after others.
+//! What stands there is changed between two runs in every way that a file system shows: the second
+//! run either ends with the right bytes under every final name, or refuses by name. On the file
+//! systems of this machine, on the one in memory, and on that after it has lost power; after runs
+//! that ended in order and after others.
 
 use crate::common::torrent::{Kind, Torrent, flip, put};
 use crate::common::{PIECE, Set, T};
@@ -156,7 +156,8 @@ fn length(fs: &dyn Fs, path: &Path) -> u64 {
 
 type Change = fn(&dyn Fs, &Path);
 
-/// What is done to a file, and what follows where it is a part file, and where it is a finished one.
+/// What is done to a file, and what follows where it is a part file, and where it is a finished
+/// one.
 const CHANGES: [(&str, Change, Comes, Comes); 16] = [
     ("nothing", |_, _| {}, Comes::Right, Comes::Right),
     ("written", overwrite, Comes::Right, Comes::Asks),
@@ -494,7 +495,8 @@ fn after_a_kill_the_times_tell_who_wrote() {
     }
 }
 
-/// After a run that ended in order every difference counts, whatever its time: the whole file is hashed.
+/// After a run that ended in order every difference counts, whatever its time: the whole file is
+/// hashed.
 #[test]
 fn after_a_clean_end_every_difference_counts() {
     // The part has two synced pieces and a third one that came with the last sync.

@@ -1,5 +1,5 @@
-//! Two torrents with one path: the second is refused by name before it writes, or both complete where
-//! the content is the same; in one process and in two, below one root and below nested ones.
+//! Two torrents with one path: the second is refused by name before it writes, or both complete
+//! where the content is the same; in one process and in two, below one root and below nested ones.
 
 use crate::common::torrent::{Kind, Torrent, put};
 use crate::common::{PIECE, Set, T};
@@ -369,8 +369,8 @@ fn a_run_that_has_a_folder_has_those_below_it() {
         false => OutputLock::acquire(&fs, Path::new("/o/a/b")),
     };
     let torrent = || OutputLock::acquire_for(&fs, Path::new("/o/a/b"), InfoHash([1; 20]));
-    // (what the lock says, whether a rank of job j gets a folder below, and whether anybody else does)
-    // What this process says itself, and what another one of the same number would.
+    // (what the lock says, whether a rank of job j gets a folder below, and whether anybody else
+    // does) What this process says itself, and what another one of the same number would.
     let _ours = OutputLock::acquire(&fs, Path::new("/p")).unwrap();
     let process = fs.read_all(Path::new("/p/.dunlin/lock"), 10_000).unwrap();
     let process = String::from_utf8(process).unwrap();
@@ -633,8 +633,8 @@ fn of_many_at_once_one_is_first() {
     }
 }
 
-/// What one torrent has left unfinished is written to by itself alone: another one with the path has a
-/// part file of its own, whatever the length of its file, and a run that is over.
+/// What one torrent has left unfinished is written to by itself alone: another one with the path
+/// has a part file of its own, whatever the length of its file, and a run that is over.
 #[test]
 fn nobody_writes_to_what_another_torrent_goes_on_with() {
     let piece = PIECE as usize;

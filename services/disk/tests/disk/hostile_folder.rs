@@ -1,6 +1,6 @@
-//! What somebody else may do to the names that a run uses: links, hard links, pipes, folders, files of
-//! another user, before the run and while it goes on. Nothing outside is read or written, nothing that
-//! was swapped gets a final name, and nothing waits.
+//! What somebody else may do to the names that a run uses: links, hard links, pipes, folders, files
+//! of another user, before the run and while it goes on. Nothing outside is read or written,
+//! nothing that was swapped gets a final name, and nothing waits.
 
 use crate::common::torrent::{KINDS, Torrent, put};
 use crate::common::{Set, T, storage};
@@ -121,8 +121,8 @@ fn a_state_folder_is_never_a_link() {
     outside.assert_untouched("link");
 }
 
-/// In a folder where all may make names, somebody may have made a state folder that has our name, with
-/// a state in it that says that everything is verified.
+/// In a folder where all may make names, somebody may have made a state folder that has our name,
+/// with a state in it that says that everything is verified.
 #[test]
 fn a_state_folder_that_somebody_else_made_is_not_believed() {
     if !is_root() {
@@ -286,7 +286,8 @@ fn folders_that_are_swapped_during_the_run() {
     }
 }
 
-/// The state and the resume file: what was laid there is not believed, and is replaced, not written to.
+/// The state and the resume file: what was laid there is not believed, and is replaced, not written
+/// to.
 #[test]
 fn states_that_were_laid() {
     for kind in kinds() {

@@ -1,5 +1,5 @@
-//! Storage, checks and resume files, on disks in memory and real ones: one program, since all its files
-//! need the same torrents.
+//! Storage, checks and resume files, on disks in memory and real ones: one program, since all its
+//! files need the same torrents.
 
 mod common;
 

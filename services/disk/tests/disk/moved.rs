@@ -1,5 +1,6 @@
-//! Files of other content whose bytes move to a part file (`get --force`), and that somebody changes at
-//! the worst moment: what was not hashed as it stands never counts, and what was only touched is not lost.
+//! Files of other content whose bytes move to a part file (`get --force`), and that somebody
+//! changes at the worst moment: what was not hashed as it stands never counts, and what was only
+//! touched is not lost.
 
 use crate::common::torrent::{KINDS, Kind, Torrent, flip, put};
 use crate::common::{T, storage};
@@ -60,8 +61,8 @@ fn a_file_that_changes_during_the_run_is_hashed_again() {
     }
 }
 
-/// The file has other content in its first piece, and is changed after it was hashed, before its bytes
-/// are copied.
+/// The file has other content in its first piece, and is changed after it was hashed, before its
+/// bytes are copied.
 #[test]
 fn a_file_that_changes_after_it_was_hashed_is_hashed_again() {
     for (kind, (what, deed, stays)) in KINDS.into_iter().flat_map(|kind| DEEDS.map(|d| (kind, d))) {

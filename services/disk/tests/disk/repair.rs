@@ -64,8 +64,8 @@ fn place(fs: &dyn Fs, set: &Set, way: Way) -> FilePlace {
     FilePlace::Repair(Box::new(Repair { dest, base, known, in_place: way.in_place }))
 }
 
-/// What must be fetched: hashes of a longer file tell nothing of the piece in which the new one ends;
-/// reading it does.
+/// What must be fetched: hashes of a longer file tell nothing of the piece in which the new one
+/// ends; reading it does.
 fn fetched<'a>(what: &str, fetched: &'a [u32], way: Way) -> &'a [u32] {
     if what == "longer" && !way.known { &[] } else { fetched }
 }

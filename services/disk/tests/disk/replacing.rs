@@ -1,5 +1,5 @@
-//! What `--force` replaces: the very file that was seen there and nothing else, and what comes of its
-//! looks.
+//! What `--force` replaces: the very file that was seen there and nothing else, and what comes of
+//! its looks.
 
 use crate::common::torrent::{Kind, Torrent, put};
 use crate::common::{PIECE, T};

@@ -1,6 +1,6 @@
-//! Power is lost at every sync of the download of a torrent, in which files share pieces or not, and of
-//! which not everything is wanted at first; and again while it is resumed. Claims are right, final names
-//! stand for whole files, and the download can go on.
+//! Power is lost at every sync of the download of a torrent, in which files share pieces or not,
+//! and of which not everything is wanted at first; and again while it is resumed. Claims are right,
+//! final names stand for whole files, and the download can go on.
 
 use crate::common::torrent::{KINDS, Kind, Torrent};
 use crate::common::{T, storage};
@@ -104,8 +104,8 @@ impl Run<'_> {
     }
 }
 
-/// Downloads a part of the files, drawn by `seed`, and then all, until it is done or the power fails.
-/// Files that were reported as finished go to `finished`.
+/// Downloads a part of the files, drawn by `seed`, and then all, until it is done or the power
+/// fails. Files that were reported as finished go to `finished`.
 fn download(
     fs: &MemFs,
     torrent: &Torrent,

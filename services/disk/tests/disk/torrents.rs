@@ -1,5 +1,5 @@
-//! Torrents of the internet in a folder where anything may stand: what is taken, what is refused, what
-//! is read again, and where bytes of files go that nobody wants.
+//! Torrents of the internet in a folder where anything may stand: what is taken, what is refused,
+//! what is read again, and where bytes of files go that nobody wants.
 
 use crate::common::torrent::{KINDS, Kind, Torrent, flip, put};
 use crate::common::{PIECE, T, storage};
@@ -120,7 +120,8 @@ fn files_that_stand_there_are_hashed_once() {
         assert_eq!((told, of), (all, all));
         assert_eq!(names(&fs, root()), before, "nothing is written by opening");
         store.close_torrent(T, true);
-        // What they look like is kept, so that they are not hashed again; but one that is touched is.
+        // What they look like is kept, so that they are not hashed again; but one that is touched
+        // is.
         let again = |checked: u64| {
             let store = storage(&fs, root());
             let opened = torrent.open(&store, torrent.plan(existing)).unwrap();
@@ -159,7 +160,8 @@ fn a_file_that_is_touched_while_it_is_hashed_is_hashed_again() {
         let opened = store.open_torrent(T, torrent.plan(existing), &mut touch);
         assert_eq!(missing(&opened.unwrap().have), [], "{existing:?} {times}");
         store.close_torrent(T, true);
-        // Not without an end: who never leaves it alone may be writing, so the next run looks again.
+        // Not without an end: who never leaves it alone may be writing, so the next run looks
+        // again.
         let (store, mut hashed) = (storage(&fs, root()), 0);
         let mut count = |step| {
             if let OpenStep::Hashed { total, .. } = step {
@@ -240,7 +242,8 @@ fn what_changes_behind_our_back_is_not_served() {
         complete(&torrent, &fs);
         let store = storage(&fs, root());
         torrent.open(&store, torrent.plan(existing)).unwrap();
-        // What it looks like otherwise is nobody's business here: whoever gets the bytes hashes them.
+        // What it looks like otherwise is nobody's business here: whoever gets the bytes hashes
+        // them.
         let modified = fs.metadata(&torrent.dest(0)).unwrap().modified;
         fs.set_modified(&torrent.dest(0), 5).unwrap();
         fs.set_modified(&torrent.dest(0), modified as i64).unwrap();

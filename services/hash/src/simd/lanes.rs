@@ -62,8 +62,8 @@ pub(super) trait Kernel<const N: usize, const W: usize>: Copy {
     fn compress(self, states: &mut States<N, W>, blocks: &Blocks<'_, N>);
 }
 
-/// The hashes of the messages, `OUT` bytes each, in order. Lanes are refilled as long as messages wait; once fewer than
-/// `worth` are left, each is finished alone, which is faster then.
+/// The hashes of the messages, `OUT` bytes each, in order. Lanes are refilled as long as messages
+/// wait; once fewer than `worth` are left, each is finished alone, which is faster then.
 pub(super) fn side_by_side<F, K, const N: usize, const W: usize, const OUT: usize>(
     kernel: K,
     jobs: &[HashJob],

@@ -1,8 +1,9 @@
-//! The sixty-four steps of SHA-256 on one block (FIPS 180-4, section 6.2.2), for any kind of vector.
+//! The sixty-four steps of SHA-256 on one block (FIPS 180-4, section 6.2.2), for any kind of
+//! vector.
 //!
-//! They are macros for the same reason as those of SHA-1. Who uses `rounds256!` has functions `add`,
-//! `splat`, `choose`, `majority`, `parity`, `right` (a rotation to the right) and `shift` (to the
-//! right).
+//! They are macros for the same reason as those of SHA-1. Who uses `rounds256!` has functions
+//! `add`, `splat`, `choose`, `majority`, `parity`, `right` (a rotation to the right) and `shift`
+//! (to the right).
 
 /// The first 32 bits of the fractional parts of the cube roots of the first 64 primes.
 pub(super) const K: [u32; 64] = [

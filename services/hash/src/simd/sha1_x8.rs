@@ -13,8 +13,8 @@ use std::arch::x86_64::{
 pub(super) const LANES: usize = 8;
 
 /// Equally long messages from which on eight lanes beat the SHA instruction, which makes 2.2 GB/s
-/// on the core on which this was measured (AMD EPYC, Zen 5, messages of 256 KiB). Lanes make 0.46 GB/s
-/// each, 1.9 for four messages, 2.3 for five, and 3.6 for eight.
+/// on the core on which this was measured (AMD EPYC, Zen 5, messages of 256 KiB). Lanes make 0.46
+/// GB/s each, 1.9 for four messages, 2.3 for five, and 3.6 for eight.
 pub(super) const WORTH: usize = 5;
 
 /// The same without the SHA instruction: plain code makes 1.1 GB/s there, two lanes 0.95, three

@@ -6,9 +6,9 @@ use std::arch::x86_64::{
     __m256i, _mm_cvtsi32_si128, _mm256_loadu_si256, _mm256_srl_epi32, _mm256_storeu_si256,
 };
 
-/// Equally long messages from which on eight lanes beat the SHA instructions: none do. With messages of
-/// 16 KiB they make 1.41 GB/s on the core on which this was measured (AMD EPYC), and eight lanes 1.37,
-/// 0.17 each.
+/// Equally long messages from which on eight lanes beat the SHA instructions: none do. With
+/// messages of 16 KiB they make 1.41 GB/s on the core on which this was measured (AMD EPYC), and
+/// eight lanes 1.37, 0.17 each.
 pub(super) const WORTH: usize = usize::MAX;
 
 /// The same without the SHA instructions.

@@ -97,8 +97,8 @@ impl Plan {
         plan
     }
 
-    /// Strangers of one kind alone: five sources with three connections each, so fewer sources than a
-    /// node has upload slots.
+    /// Strangers of one kind alone: five sources with three connections each, so fewer sources than
+    /// a node has upload slots.
     #[must_use]
     pub fn of_one(kind: Kind, seed: u64) -> Plan {
         let mut rng = Rng::fork(seed, 12);
@@ -109,9 +109,9 @@ impl Plan {
         plan
     }
 
-    /// A seed, an honest peer that joins late, and strangers of one kind: a seed has fewer upload slots
-    /// than sources that come to it. The torrent is long: whoever takes a block each tempo does not come
-    /// to the end of a quantum of [`SEED_QUANTUM_PIECES`].
+    /// A seed, an honest peer that joins late, and strangers of one kind: a seed has fewer upload
+    /// slots than sources that come to it. The torrent is long: whoever takes a block each tempo
+    /// does not come to the end of a quantum of [`SEED_QUANTUM_PIECES`].
     ///
     /// [`SEED_QUANTUM_PIECES`]: dunlin_engine::swarm::choker::SEED_QUANTUM_PIECES
     #[must_use]
@@ -172,7 +172,8 @@ impl Plan {
         plan
     }
 
-    /// Honest peers alone, and a torrent that they have exchanged within a minute if nobody disturbs.
+    /// Honest peers alone, and a torrent that they have exchanged within a minute if nobody
+    /// disturbs.
     fn swarm(seed: u64, rng: &mut Rng) -> Plan {
         let format = [Format::V1, Format::V1, Format::V2, Format::Hybrid][rng.below(4) as usize];
         let piece_length = 16_384 << rng.below(4);

@@ -5,8 +5,8 @@ use crate::scan::Source;
 
 /// Code lines of a file, tests apart.
 const MAX_LINES: usize = 600;
-/// What is read in an evening: the classic way to ask, and from whom; and how many lines that may be,
-/// tests included.
+/// What is read in an evening: the classic way to ask, and from whom; and how many lines that may
+/// be, tests included.
 const EVENING: (&[&str], usize) =
     (&["engine/src/cluster/course", "engine/src/swarm/sources"], 1000);
 /// Files that may be longer. Empty, and to stay so: a long file is a hub that decides.
@@ -61,8 +61,8 @@ const MACROS: &[(&str, &str)] = &[
     ("include", "a source that is not seen is not checked"),
 ];
 
-/// Where files of a run are opened by name: nothing but this module of the disk's crate does it, so that
-/// no link and no pipe in an output folder can be forgotten.
+/// Where files of a run are opened by name: nothing but this module of the disk's crate does it, so
+/// that no link and no pipe in an output folder can be forgotten.
 const OPENS: &str = "services/disk/src/fs/";
 
 /// Crates that write only through the disk's crate.

@@ -154,7 +154,8 @@ pub(crate) fn check_fuzz(house: &House) -> Vec<String> {
 /// The seconds that `scripts/test` never takes more than, on two cores.
 const WHOLE: u32 = 1440;
 
-/// The budgets of the parts of `scripts/test` are within that of the whole, and that within the bound.
+/// The budgets of the parts of `scripts/test` are within that of the whole, and that within the
+/// bound.
 pub(crate) fn check_budgets(page: &str) -> Vec<String> {
     let place = "docs/testing.md:1";
     let rows: Vec<(&str, u32)> = page.lines().filter_map(budget).collect();

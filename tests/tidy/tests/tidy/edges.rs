@@ -19,8 +19,8 @@ const ALLOWED: &[&str] = &[
 const ALLOWED_FOR: &[(&str, &str)] = &[("dunlin-plan", "toml")];
 /// Crates that their tests may use besides.
 const ALLOWED_IN_TESTS: &[&str] = &["cap", "expect-test", "proptest"];
-/// Edges up that tests may have. The worlds of the engine's tests run on the network in virtual time,
-/// which knows no engine.
+/// Edges up that tests may have. The worlds of the engine's tests run on the network in virtual
+/// time, which knows no engine.
 const UP_IN_TESTS: &[(&str, &str)] = &[("dunlin-engine", "dunlin-simnet")];
 
 /// Crates that only these may use: whoever else wants a socket or a key asks them.

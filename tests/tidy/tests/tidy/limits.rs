@@ -9,8 +9,8 @@ const PAGE: &str = "docs/limits.md";
 /// Cells of a row: file, constant, value, what it bounds, reason.
 const CELLS: usize = 5;
 
-/// The page has a row for every bound, every row a constant with that value, and every row says what
-/// it bounds and why; rows are in order.
+/// The page has a row for every bound, every row a constant with that value, and every row says
+/// what it bounds and why; rows are in order.
 pub(crate) fn check(house: &House) -> Vec<String> {
     let sources = house.sources.iter().filter(|source| !source.is_test());
     let sources: Vec<&Source> =

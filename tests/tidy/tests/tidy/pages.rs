@@ -9,7 +9,8 @@ const UNSAFE: &str = "docs/unsafe.md";
 /// Who can do what, and where that is held.
 const THREATS: &str = "docs/threat-model.md";
 
-/// Every file with the word `unsafe` has a row with the number of its uses, what for, and why it holds.
+/// Every file with the word `unsafe` has a row with the number of its uses, what for, and why it
+/// holds.
 pub(crate) fn check_unsafe(house: &House) -> Vec<String> {
     check_unsafe_page(&house.text(UNSAFE), &house.sources)
 }
@@ -108,8 +109,8 @@ pub(crate) fn check_vocabulary_page(page: &str, sources: &[Source]) -> Vec<Strin
     check_places(VOCABULARY, page, sources, |line| line.starts_with("| ") && rows.contains(&line))
 }
 
-/// Compares places on a page with sources: `file.rs: name, name` in backticks is a place. A row that
-/// names none is a fault.
+/// Compares places on a page with sources: `file.rs: name, name` in backticks is a place. A row
+/// that names none is a fault.
 fn check_places(
     path: &str,
     page: &str,

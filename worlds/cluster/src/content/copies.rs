@@ -1,5 +1,5 @@
-//! What a rank knows of the copies of its files: what it hashed, what it linked, and the hash lists that
-//! it keeps for the next run.
+//! What a rank knows of the copies of its files: what it hashed, what it linked, and the hash lists
+//! that it keeps for the next run.
 
 use dunlin_base::TorrentId;
 use dunlin_disk::{HashCache, Look, Meta, MetadataPreserver, Seen, SourceFile};

@@ -148,7 +148,8 @@ impl FileContent {
         let places = places.collect();
         drop(known);
         for path in in_the_way {
-            // `--force`: this rank owns the content that replaces it, so that it cannot fail to come.
+            // `--force`: this rank owns the content that replaces it, so that it cannot fail to
+            // come.
             let fs = shared.fs.inside(&self.lists.dest);
             fs.remove_file(&path).map_err(|error| DiskError::io(&path, &error))?;
         }

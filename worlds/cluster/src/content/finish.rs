@@ -1,5 +1,5 @@
-//! The end of a plan that is carried out: links and metadata, the removal of files that no rank has, if
-//! that was asked for, and the hashes that are kept for the next run.
+//! The end of a plan that is carried out: links and metadata, the removal of files that no rank
+//! has, if that was asked for, and the hashes that are kept for the next run.
 
 use super::SharedResources;
 use super::files::FileContent;

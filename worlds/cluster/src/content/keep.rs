@@ -1,16 +1,16 @@
-//! What the next run need not read: the hashes of the files at a destination. They are kept when a file
-//! is placed and once more at the end of the run, since a neighbour's hard link changes the metadata of a
-//! file and leaves its content.
+//! What the next run need not read: the hashes of the files at a destination. They are kept when a
+//! file is placed and once more at the end of the run, since a neighbour's hard link changes the
+//! metadata of a file and leaves its content.
 //!
 //! ```text
-//!   placed ──▶ kept, with its metadata now ──▶ (neighbours link it) ──▶ the end: kept with that of then
-//!   linked ──▶ noted ────────────────────────────────────────────────▶ the end: kept, with the
-//!                                                                      hashes that the neighbour kept
+//!   placed ─▶ kept, with its metadata now ─▶ (neighbours link it) ─▶ the end: kept with that of then
+//!   linked ─▶ noted ───────────────────────────────────────────────▶ the end: kept, with the hashes
+//!                                                                    that the neighbour kept
 //! ```
 //!
-//! Nothing is kept of a file whose metadata changed in between without a further name. A write whose time
-//! was set back, to a file that was linked at about the same time, passes for the link: `--verify-only`
-//! finds it.
+//! Nothing is kept of a file whose metadata changed in between without a further name. A write
+//! whose time was set back, to a file that was linked at about the same time, passes for the link:
+//! `--verify-only` finds it.
 
 use super::SharedResources;
 use super::copies::{HashedFile, KeptAtEnd, KeptHashes};
@@ -44,8 +44,8 @@ impl FileContent {
             for file in self.storage.placed(*torrent) {
                 let Some(named) = info.files.get(file.index()) else { continue };
                 let path = path_of(&self.lists.dest, &named.name);
-                // A file without an entry has the time of just now, so that a later write could not be
-                // told from ours.
+                // A file without an entry has the time of just now, so that a later write could not
+                // be told from ours.
                 let Some(entry) = preserver.entry(&named.name) else { continue };
                 let modified = i128::from(entry.meta.modified);
                 let Ok(look) = fs.look(&path) else { continue };
@@ -105,8 +105,8 @@ impl FileContent {
         lock(&self.placed).later = later;
     }
 
-    /// The end of the run: the hashes of files that got further names since are kept again, and those of
-    /// linked files are taken from the neighbours that have them.
+    /// The end of the run: the hashes of files that got further names since are kept again, and
+    /// those of linked files are taken from the neighbours that have them.
     pub(super) fn keep_at_end(&self, shared: &SharedResources) {
         let later = std::mem::take(&mut lock(&self.placed).later);
         if later.is_empty() {
@@ -142,7 +142,8 @@ impl FileContent {
         caches.save();
     }
 
-    /// The folder below which the neighbour's file has the name that ours has below our destination.
+    /// The folder below which the neighbour's file has the name that ours has below our
+    /// destination.
     fn neighbours_root(&self, path: &Path, from: &Path) -> Option<PathBuf> {
         let name = path.strip_prefix(&self.lists.dest).ok()?;
         let above = from.ends_with(name).then(|| from.ancestors().nth(name.components().count()));

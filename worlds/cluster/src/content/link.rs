@@ -1,4 +1,5 @@
-//! Taking a file from a rank of the same host: shared, linked or copied, never sent over the network.
+//! Taking a file from a rank of the same host: shared, linked or copied, never sent over the
+//! network.
 
 use super::copies::LinkedFile;
 use super::files::FileContent;
@@ -79,9 +80,9 @@ enum Made {
     Named,
 }
 
-/// Makes `part` of `from`, durably, or links `from` under the name `free`, which is not taken. A name is
-/// given in one step: a rename would change the metadata of the neighbour's file a second time, perhaps
-/// just when the neighbour reads it.
+/// Makes `part` of `from`, durably, or links `from` under the name `free`, which is not taken. A
+/// name is given in one step: a rename would change the metadata of the neighbour's file a second
+/// time, perhaps just when the neighbour reads it.
 fn make(
     fs: &dyn Fs,
     from: &Path,

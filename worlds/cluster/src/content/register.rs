@@ -1,5 +1,5 @@
-//! Checking a rank's files before the start: which of them it offers, which are already where its wanted
-//! files go, and the hashes of all of them.
+//! Checking a rank's files before the start: which of them it offers, which are already where its
+//! wanted files go, and the hashes of all of them.
 
 use super::copies::{HashedFile, KnownCopies};
 use super::files::FileContent;
@@ -40,8 +40,8 @@ struct FileChecker<'a> {
 }
 
 impl FileContent {
-    /// The files that count, by name. A file that the plan lists as the rank's makes it an owner; one
-    /// that is merely where a wanted file goes does not.
+    /// The files that count, by name. A file that the plan lists as the rank's makes it an owner;
+    /// one that is merely where a wanted file goes does not.
     fn candidates(&self) -> BTreeMap<&str, Candidate<'_>> {
         let elsewhere = self.elsewhere();
         let writes = !self.mirrors();
@@ -225,8 +225,8 @@ impl FileChecker<'_> {
         Ok(known)
     }
 
-    /// The same where a plan is carried out: a file that cannot be read is reported, and a difference is
-    /// no obstacle.
+    /// The same where a plan is carried out: a file that cannot be read is reported, and a
+    /// difference is no obstacle.
     fn placed(
         &mut self,
         found: &Candidate<'_>,
@@ -292,8 +292,8 @@ impl FileChecker<'_> {
         Ok((owned(file, &copy, pinned), copy))
     }
 
-    /// The hashes of a file that are known already: another name of it was hashed in this run, or it was
-    /// hashed in an earlier one.
+    /// The hashes of a file that are known already: another name of it was hashed in this run, or
+    /// it was hashed in an earlier one.
     fn remembered(
         &self,
         file: &FoundFile,

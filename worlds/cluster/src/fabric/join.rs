@@ -1,4 +1,5 @@
-//! Joining a job over one of the carriers: the only place that knows both the job and what carries it.
+//! Joining a job over one of the carriers: the only place that knows both the job and what carries
+//! it.
 
 use super::mpi::{self, MpiStartError};
 use super::process::job::{Job, SilentRoot};

@@ -1,5 +1,6 @@
-//! The carrier over an MPI library that is loaded at run time. No build needs MPI: which library, and
-//! which of the three kinds of handles and layouts it has, is found out when the process starts.
+//! The carrier over an MPI library that is loaded at run time. No build needs MPI: which library,
+//! and which of the three kinds of handles and layouts it has, is found out when the process
+//! starts.
 //!
 //! ```text
 //!   drivers and ranks ── frames, commands ──▶ mpi: MpiEndpoint over Transport ──▶ libmpi

@@ -1,5 +1,5 @@
-//! Ranks as processes: joining a job and leaving it. What drives the ranks of a job is `supervision`'s
-//! business, how frames travel between them that of a `carrier`: MPI, or TCP.
+//! Ranks as processes: joining a job and leaving it. What drives the ranks of a job is
+//! `supervision`'s business, how frames travel between them that of a `carrier`: MPI, or TCP.
 //!
 //! ```text
 //!   job: joining, hello, welcome, leaving     supervision: the drivers of rank 0 and of a peer

@@ -1,5 +1,5 @@
-//! The threads of one peer rank in the threaded drivers: its state machine (`r3`), `r3-download` and
-//! `r3-upload`. What carries frames is the driver's business: here it is an [`Outbound`].
+//! The threads of one peer rank in the threaded drivers: its state machine (`r3`), `r3-download`
+//! and `r3-upload`. What carries frames is the driver's business: here it is an [`Outbound`].
 
 use crate::content::Content;
 use crate::download::{DownloadDone, DownloadJob, Downloader, SendDone, download_loop};
@@ -22,8 +22,8 @@ pub(crate) trait Outbound: Send + Sync + 'static {
     /// The time of the run.
     fn now(&self) -> Time;
 
-    /// Sends a frame. One for a rank that is gone is dropped, and its memory is given back. `sent` is
-    /// called once, from any thread, with whether the network has it.
+    /// Sends a frame. One for a rank that is gone is dropped, and its memory is given back. `sent`
+    /// is called once, from any thread, with whether the network has it.
     fn send(&self, from: Rank, to: Rank, frame: Frame, sent: Option<Sent>);
 
     /// Puts something into the inbox of a rank of this process.
@@ -36,7 +36,8 @@ pub(crate) trait Outbound: Send + Sync + 'static {
     fn rank_over(&self, _rank: Rank) {}
 }
 
-/// Stops the rank when one of its threads panics, and reports it, so that no other rank waits for it.
+/// Stops the rank when one of its threads panics, and reports it, so that no other rank waits for
+/// it.
 struct PanicGuard<P: Outbound> {
     rank: Rank,
     outbound: Arc<P>,

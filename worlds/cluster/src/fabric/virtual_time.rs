@@ -2,7 +2,8 @@
 //! ranks is kept, between pairs it is not. Jobs are done at once and are complete after a seeded
 //! time. The payload moves for real. The same seed gives the same run, bit for bit.
 //!
-//! `dunlin_simnet` has the clock, the order of events and the links; here are ranks, frames and jobs.
+//! `dunlin_simnet` has the clock, the order of events and the links; here are ranks, frames and
+//! jobs.
 
 use super::RunOutcome;
 use crate::control::RunControl;
@@ -27,8 +28,8 @@ pub use dunlin_simnet::LinkRates;
 const SYNC_AFTER: Duration = Duration::from_secs(1);
 /// The stream of the run's seed that delays are drawn from.
 const STREAM_DELAY: u64 = 3 << 32;
-/// What a message costs on the wire beside its payload, in bytes: its header and seal, and its part of a
-/// packet.
+/// What a message costs on the wire beside its payload, in bytes: its header and seal, and its part
+/// of a packet.
 const OVERHEAD: u64 = 32;
 
 /// The world that virtual time makes.
@@ -185,7 +186,8 @@ impl World {
         ))
     }
 
-    /// The next thing that happens; false if nothing ever will. At one time what comes is before timers.
+    /// The next thing that happens; false if nothing ever will. At one time what comes is before
+    /// timers.
     fn step(&mut self) -> bool {
         let timer = self.timers.next_at();
         if let Some(delivery) = self.network.next_delivery(timer.unwrap_or(Time::NEVER)) {

@@ -215,8 +215,8 @@ impl Peer {
         }
     }
 
-    /// The blocks of a complete piece. A hole in it is a defect of this program: the engine is notified
-    /// that the piece failed here, and no source is blamed.
+    /// The blocks of a complete piece. A hole in it is a defect of this program: the engine is
+    /// notified that the piece failed here, and no source is blamed.
     fn parts(&mut self, key: PieceKey) -> Option<Vec<Bytes>> {
         let parts = self.buffers.parts(key);
         if parts.is_none() {

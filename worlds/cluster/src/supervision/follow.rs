@@ -1,5 +1,5 @@
-//! A peer rank that is a process of its own: it runs the rank's threads over a carrier, sends rank 0 how
-//! far it is, takes in who died, and reports in the end. It decides nothing about pieces.
+//! A peer rank that is a process of its own: it runs the rank's threads over a carrier, sends rank
+//! 0 how far it is, takes in who died, and reports in the end. It decides nothing about pieces.
 
 use super::run_mark::Ending;
 use crate::control::{ProgressCell, RankProgress, RankState, RunControl};

@@ -1,7 +1,7 @@
-//! Rank 0 as a process of its own: it runs the tracker over a carrier, shows how far everyone is, takes
-//! in who died and who came back, writes the trace of all, and gathers the reports of the ranks. Where
-//! it is a peer too, it runs that beside the tracker. It never touches a file of another peer, and
-//! decides nothing about pieces.
+//! Rank 0 as a process of its own: it runs the tracker over a carrier, shows how far everyone is,
+//! takes in who died and who came back, writes the trace of all, and gathers the reports of the
+//! ranks. Where it is a peer too, it runs that beside the tracker. It never touches a file of
+//! another peer, and decides nothing about pieces.
 
 use super::run_mark::Ending;
 use crate::control::{ProgressCell, RankProgress, RankState, RunControl};

@@ -1,6 +1,6 @@
-//! What a rank leaves on disk about its run, so that the next launch can report which ranks died: a small
-//! text that is there from the start, so that a process that is being killed need not write anything. It
-//! contains nothing about content: that is what resume files are for.
+//! What a rank leaves on disk about its run, so that the next launch can report which ranks died: a
+//! small text that is there from the start, so that a process that is being killed need not write
+//! anything. It contains nothing about content: that is what resume files are for.
 //!
 //! ```text
 //! dunlin run 1            the format and its version
@@ -63,8 +63,8 @@ pub struct LastRun {
 }
 
 impl LastRun {
-    /// What the last run left below `dest`; `None` if it finished, or left nothing that can be read.
-    /// To be asked before [`RunMark::begin`], which replaces it.
+    /// What the last run left below `dest`; `None` if it finished, or left nothing that can be
+    /// read. To be asked before [`RunMark::begin`], which replaces it.
     #[must_use]
     pub fn read(fs: &dyn Fs, dest: &Path) -> Option<LastRun> {
         let fs = &*fs.inside(dest);
@@ -122,9 +122,9 @@ impl RunMark {
         Ok(RunMark { fs, path, temporary: false, deaths: Mutex::default() })
     }
 
-    /// Writes the mark of this process into the system's folder for temporary files: for a rank that
-    /// writes no files, so that the witness can see whether it ended in order. No later run reads
-    /// it.
+    /// Writes the mark of this process into the system's folder for temporary files: for a rank
+    /// that writes no files, so that the witness can see whether it ended in order. No later run
+    /// reads it.
     ///
     /// # Errors
     /// That of the operating system. A run can go on without a mark.
@@ -137,9 +137,9 @@ impl RunMark {
         Ok(RunMark { fs, path, temporary: true, deaths: Mutex::default() })
     }
 
-    /// Adds that `rank` has died, if it does not contain that yet. Ranks that die within five seconds of
-    /// one that was named have been taken down with it, and are not named. The line outlives this
-    /// process as soon as this returns; it need not outlive a power cut.
+    /// Adds that `rank` has died, if it does not contain that yet. Ranks that die within five
+    /// seconds of one that was named have been taken down with it, and are not named. The line
+    /// outlives this process as soon as this returns; it need not outlive a power cut.
     pub fn died(&self, rank: Rank) {
         self.died_at(rank, Instant::now());
     }
@@ -180,8 +180,8 @@ fn path_in(fs: &dyn Fs, dest: &Path) -> PathBuf {
     state_folder(fs, dest).join(RUN_MARK)
 }
 
-/// Where the mark of a process is, and the file system below the folder that it is in. The name of a
-/// temporary one follows from what other processes know already: its number and start.
+/// Where the mark of a process is, and the file system below the folder that it is in. The name of
+/// a temporary one follows from what other processes know already: its number and start.
 fn place_of(fs: &dyn Fs, process: &Neighbour) -> (Arc<dyn Fs>, PathBuf) {
     if let Some(dest) = process.mark.as_deref() {
         let fs = fs.inside(dest);

@@ -36,9 +36,9 @@ pub(crate) struct OwnRun<'a> {
     pub(crate) place: Option<(&'a Path, &'a Arc<dyn Fs>)>,
 }
 
-/// What a process does for the ranks of its host: it watches their processes, keeps the mark of its own
-/// run, and starts the witness of the host if it is the lowest rank there. It also remembers which
-/// ranks of the job are dead.
+/// What a process does for the ranks of its host: it watches their processes, keeps the mark of its
+/// own run, and starts the witness of the host if it is the lowest rank there. It also remembers
+/// which ranks of the job are dead.
 #[derive(Default)]
 pub(crate) struct HostWatch {
     watch: Option<Watch>,
@@ -49,8 +49,8 @@ pub(crate) struct HostWatch {
 }
 
 impl HostWatch {
-    /// Begins to watch the processes of this host, and leaves the mark of this run. `died` is called for
-    /// each process that ends, on a thread of its own.
+    /// Begins to watch the processes of this host, and leaves the mark of this run. `died` is
+    /// called for each process that ends, on a thread of its own.
     pub(crate) fn begin(
         &mut self,
         own: &OwnRun<'_>,
@@ -116,8 +116,8 @@ impl HostWatch {
         }
     }
 
-    /// Ends the watching. What this returns ends threads when it is dropped, which may wait: it must be
-    /// dropped outside of every lock.
+    /// Ends the watching. What this returns ends threads when it is dropped, which may wait: it
+    /// must be dropped outside of every lock.
     #[must_use]
     pub(crate) fn stop(&mut self) -> impl Sized + use<> {
         (self.watch.take(), lock(&self.witness).take())

@@ -1,6 +1,6 @@
-//! The processes of this host: which they are, which of them can watch each other, and an event as soon
-//! as one ends. It sees that a process has ended, never why: that is `witness`'s business. Where the
-//! system has no way to see it, no process is watched, and that is no error.
+//! The processes of this host: which they are, which of them can watch each other, and an event as
+//! soon as one ends. It sees that a process has ended, never why: that is `witness`'s business.
+//! Where the system has no way to see it, no process is watched, and that is no error.
 
 #[cfg_attr(not(target_os = "linux"), path = "watch/nobody.rs")]
 mod ends;
@@ -22,8 +22,8 @@ use std::thread::JoinHandle;
 /// The most that is read of a file below `/proc`, in bytes; what we look for is at its start.
 const MAX_PROC: u64 = 4096;
 
-/// The start time of a process is the 22nd field of its `stat`; this is its place among those behind
-/// the name, which may hold anything and ends with the last `)`. See proc_pid_stat(5).
+/// The start time of a process is the 22nd field of its `stat`; this is its place among those
+/// behind the name, which may hold anything and ends with the last `)`. See proc_pid_stat(5).
 const STARTED: usize = 22 - 3;
 
 /// The name of this host, as its system gives it.
@@ -88,8 +88,8 @@ fn read(path: &str) -> Option<String> {
 }
 
 /// A text that is the same for processes that can watch each other, and for no others: the running
-/// system, and the namespace that numbers its processes. Where that is not known, it is a text that no
-/// other process has.
+/// system, and the namespace that numbers its processes. Where that is not known, it is a text that
+/// no other process has.
 #[must_use]
 pub fn node_id() -> String {
     of_this_system("pid")
@@ -126,8 +126,9 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Watches all `neighbours` from now on. `ended` is called once for each that ends, or has ended
-    /// already, on the thread, in the order in which they ended; never for those that cannot be watched.
+    /// Watches all `neighbours` from now on. `ended` is called once for each that ends, or has
+    /// ended already, on the thread, in the order in which they ended; never for those that cannot
+    /// be watched.
     ///
     /// # Errors
     /// If there are no more descriptors or threads.

@@ -1,7 +1,7 @@
-//! The witness: a small process that outlives the ranks of a host to record which of them died first.
-//! Launchers kill all ranks within a millisecond of the first death, so no rank can write it down.
-//! It kills no process, keeps nothing from ending, holds nothing of the launcher open, and ends at the
-//! latest when all ranks have.
+//! The witness: a small process that outlives the ranks of a host to record which of them died
+//! first. Launchers kill all ranks within a millisecond of the first death, so no rank can write it
+//! down. It kills no process, keeps nothing from ending, holds nothing of the launcher open, and
+//! ends at the latest when all ranks have.
 //!
 //! ```text
 //!   lowest rank of the host                 witness (`dunlin witness`, a session of its own)
@@ -10,7 +10,8 @@
 //!   ◀──────────────────────────── "ready"
 //!                                           a rank ends, and its run mark does not record that it
 //!                                           ended in order: it died. That goes into all marks of
-//!                                           ranks that go on; ranks that fall with it are not named
+//!                                           ranks that go on; ranks that fall with it are not
+//!                                           named
 //! ```
 
 use crate::fabric::mpi::descriptors;
@@ -37,8 +38,8 @@ const MAX_NEIGHBOURS: usize = 65_536;
 /// What the witness writes once it watches.
 const READY: &[u8] = b"ready\n";
 
-/// The witness of a host, which was started by this process. Dropping it leaves the witness alone: it
-/// ends when all ranks have.
+/// The witness of a host, which was started by this process. Dropping it leaves the witness alone:
+/// it ends when all ranks have.
 #[derive(Debug)]
 pub struct Witness {
     child: Child,

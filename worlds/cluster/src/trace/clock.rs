@@ -1,6 +1,6 @@
-//! The clock of a run over processes. Deadlines look at its local time; traces at its own, which every
-//! message from a clock that is ahead sets forward, so that no message seems to be handled before it was
-//! sent, on whatever hosts the ranks are.
+//! The clock of a run over processes. Deadlines look at its local time; traces at its own, which
+//! every message from a clock that is ahead sets forward, so that no message seems to be handled
+//! before it was sent, on whatever hosts the ranks are.
 
 use dunlin_base::Time;
 use std::sync::OnceLock;

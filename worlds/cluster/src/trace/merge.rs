@@ -1,5 +1,6 @@
-//! One trace of many ranks' lines: each rank sends up to which time its lines are complete, and lines
-//! that no other line can precede any more are written, in order. It reads no line further than its time.
+//! One trace of many ranks' lines: each rank sends up to which time its lines are complete, and
+//! lines that no other line can precede any more are written, in order. It reads no line further
+//! than its time.
 
 use super::TraceSink;
 use bytes::Bytes;

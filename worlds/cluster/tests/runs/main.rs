@@ -1,5 +1,5 @@
-//! Whole runs of a cluster, in virtual time and on threads: one program, since most files need the same
-//! plans. What counts the threads of its process has one of its own.
+//! Whole runs of a cluster, in virtual time and on threads: one program, since most files need the
+//! same plans. What counts the threads of its process has one of its own.
 
 mod common;
 

@@ -1,4 +1,5 @@
-//! What a rank does with its files where a plan is to be made so: one rank at a time, without a swarm.
+//! What a rank does with its files where a plan is to be made so: one rank at a time, without a
+//! swarm.
 
 use bytes::Bytes;
 use dunlin_base::{FileIndex, Rank, TorrentId};

@@ -9,7 +9,8 @@ use dunlin_engine::config::Profile;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A full copy from `sources` to `receivers`, over links of `mbit`; who has a link of its own, in `own`.
+/// A full copy from `sources` to `receivers`, over links of `mbit`; who has a link of its own, in
+/// `own`.
 struct Copy {
     sources: u32,
     receivers: u32,

@@ -7,7 +7,8 @@ use dunlin_engine::config::{PieceOrder, Profile, SourceOrder};
 fn round_robin_asks_everybody_alike() {
     const SEEDS: u64 = 8;
     for profile in Profile::ALL {
-        // A source that is slow by chance is passed over now and then: over a few runs that evens out.
+        // A source that is slow by chance is passed over now and then: over a few runs that evens
+        // out.
         let mut given = std::collections::BTreeMap::<_, u64>::new();
         for seed in 1..=SEEDS {
             let owner = ("a:200", "");

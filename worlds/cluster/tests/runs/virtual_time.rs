@@ -1,6 +1,6 @@
-//! Runs by seed in virtual time, of which a digest of the trace is kept: with and without rates of links,
-//! with a rate limit, with little memory. A change of the network's model, or of the order in which things
-//! happen in it, shows here. `UPDATE_EXPECT=1` writes the digests anew.
+//! Runs by seed in virtual time, of which a digest of the trace is kept: with and without rates of
+//! links, with a rate limit, with little memory. A change of the network's model, or of the order
+//! in which things happen in it, shows here. `UPDATE_EXPECT=1` writes the digests anew.
 
 use crate::common::Run;
 use dunlin_base::{Rank, Rate};

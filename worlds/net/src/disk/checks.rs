@@ -1,8 +1,10 @@
-//! The threads `check-N`: they open torrents, and check what is there. A check reads and hashes on threads
-//! of its own ([`Storage::open_torrent`]); its buffers are charged to the budget that all share.
+//! The threads `check-N`: they open torrents, and check what is there. A check reads and hashes on
+//! threads of its own ([`Storage::open_torrent`]); its buffers are charged to the budget that all
+//! share.
 //!
-//! Of two torrents that write one path, the one that was added first keeps it. So checks claim their
-//! paths in the order in which they were pushed: the next one begins when the one before has claimed.
+//! Of two torrents that write one path, the one that was added first keeps it. So checks claim
+//! their paths in the order in which they were pushed: the next one begins when the one before has
+//! claimed.
 
 use super::{DiskDone, Reporter};
 use dunlin_base::TorrentId;
@@ -15,8 +17,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Torrents that are opened or checked at a time: a new one does not wait for the checks of a few large
-/// ones, and a disk that turns still reads long runs of each.
+/// Torrents that are opened or checked at a time: a new one does not wait for the checks of a few
+/// large ones, and a disk that turns still reads long runs of each.
 const MAX_CHECKS: usize = 4;
 /// The progress of a check is reported this often.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);

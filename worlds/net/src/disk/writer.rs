@@ -1,5 +1,5 @@
-//! What the thread `disk` does: the jobs of all torrents in order, but for those of a torrent that is
-//! being checked, which wait for the check.
+//! What the thread `disk` does: the jobs of all torrents in order, but for those of a torrent that
+//! is being checked, which wait for the check.
 //!
 //! ```text
 //!   Open, Want ──▶ waits for ──▶ is checked ──▶ Opened, then the jobs that came meanwhile
@@ -7,8 +7,8 @@
 //!                      └──────────────┴── Close ──▶ Closed
 //! ```
 //!
-//! A check that was cancelled may still read for a moment, and holds the claims of its torrent until it
-//! ends. So nothing is opened in its folder before.
+//! A check that was cancelled may still read for a moment, and holds the claims of its torrent
+//! until it ends. So nothing is opened in its folder before.
 
 use super::checks::{Check, CheckKind, CheckNumber, Checked, Checks};
 use super::{DiskDone, DiskJob, Reporter};
@@ -22,8 +22,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-/// A finished file waits this long for others before the sync that gives it its name: pieces of several
-/// files come together.
+/// A finished file waits this long for others before the sync that gives it its name: pieces of
+/// several files come together.
 const FINISH_DELAY: Duration = Duration::from_millis(50);
 
 /// What the thread receives.
@@ -158,8 +158,9 @@ impl Writer {
         (self.report)(DiskDone::Closed { torrent, report });
     }
 
-    /// Closes a torrent that is being checked: the check ends. Nothing is durable yet of one that was not
-    /// open before, so it is closed at once. Another one is closed when the check has ended.
+    /// Closes a torrent that is being checked: the check ends. Nothing is durable yet of one that
+    /// was not open before, so it is closed at once. Another one is closed when the check has
+    /// ended.
     fn close_checking(&mut self, torrent: TorrentId) {
         let Some(mut checking) = self.checking.remove(&torrent) else { return };
         let storage = Arc::clone(&checking.storage);

@@ -1,5 +1,5 @@
-//! The file systems of this machine, but for one file: it counts as data from its begin to its end, and
-//! whoever reads it waits at a gate.
+//! The file systems of this machine, but for one file: it counts as data from its begin to its end,
+//! and whoever reads it waits at a gate.
 
 use bytes::Bytes;
 use dunlin_disk::{DirEntry, Fs, FsFile, Held, Look, Meta, RealFs};

@@ -60,7 +60,13 @@ pub(crate) struct GetArgs {
     ///
     /// Exit 8 then; what is here stays, and the same command goes on. A full disk and the check of
     /// files do not count.
-    #[arg(long, value_name = "TIME", value_parser = patience, default_value = "5m", help_heading = "Limits")]
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = patience,
+        default_value = "5m",
+        help_heading = "Limits"
+    )]
     pub(crate) stall_timeout: Patience,
 
     /// What `get` and `seed` have in common.
@@ -98,7 +104,12 @@ pub(crate) struct NetArgs {
     ///
     /// Like http://host/announce or udp://host:port/announce. Each is a tier of its own, behind
     /// those of the torrent. Not for private torrents, which have their own.
-    #[arg(long, value_name = "URL", value_parser = crate::torrents::parsers::tracker, help_heading = "Peers")]
+    #[arg(
+        long,
+        value_name = "URL",
+        value_parser = crate::torrents::parsers::tracker,
+        help_heading = "Peers"
+    )]
     pub(crate) tracker: Vec<String>,
 
     /// A peer to connect to, like 10.0.0.7:6881 or [::1]:6881; repeatable.
@@ -153,7 +164,13 @@ pub(crate) struct NetArgs {
     /// Memory for payload in the whole process, at least 1MiB.
     ///
     /// Receiving, serving and hashing draw on this one budget.
-    #[arg(long, value_name = "SIZE", value_parser = parsers::memory, default_value = "64MiB", help_heading = "Limits")]
+    #[arg(
+        long,
+        value_name = "SIZE",
+        value_parser = parsers::memory,
+        default_value = "64MiB",
+        help_heading = "Limits"
+    )]
     pub(crate) memory: u64,
 
     /// Prints one JSON document on stdout instead of the table.

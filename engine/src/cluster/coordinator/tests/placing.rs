@@ -1,4 +1,5 @@
-//! A plan that is to be made so: rank 0 as a peer, failures by name and by rank, looks, differences.
+//! A plan that is to be made so: rank 0 as a peer, failures by name and by rank, looks,
+//! differences.
 
 use super::*;
 

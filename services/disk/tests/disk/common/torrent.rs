@@ -87,7 +87,8 @@ impl Torrent {
         let pieces = (0..geometry.pieces()).map(PieceIndex);
         let data = |piece| self.bytes(self.whole(piece));
         if kind == Kind::Trees {
-            // No file here is shorter than a block, so a piece has one leaf or is its file's only one.
+            // No file here is shorter than a block, so a piece has one leaf or is its file's only
+            // one.
             assert_eq!(PIECE, dunlin_metainfo::BLOCK_LENGTH);
             return PieceHashes::Merkle(pieces.map(|p| merkle_root(&[data(p)], 1)).collect());
         }

@@ -1,6 +1,6 @@
-//! How long the MPI thread pauses between two polls. A poll costs as much as a small message, and ranks
-//! often share their cores, so a pause that ends before anything has come takes time from those who
-//! would bring it. It knows neither MPI nor a clock.
+//! How long the MPI thread pauses between two polls. A poll costs as much as a small message, and
+//! ranks often share their cores, so a pause that ends before anything has come takes time from
+//! those who would bring it. It knows neither MPI nor a clock.
 //!
 //! ```text
 //!   blocks on their way   many are, so none is waited for: pauses as long as events are apart
@@ -66,8 +66,8 @@ impl Backoff {
 mod tests {
     use super::*;
 
-    /// Pauses until time `until` (µs) while something comes every `every` µs; returns the polls and the
-    /// longest that anything waited in the second half.
+    /// Pauses until time `until` (µs) while something comes every `every` µs; returns the polls and
+    /// the longest that anything waited in the second half.
     fn run(blocks: bool, every: u64, until: u64) -> (u64, u64) {
         let mut backoff = Backoff::new();
         let (mut now, mut came, mut polls, mut longest) = (0, every, 0, 0);

@@ -11,15 +11,15 @@ const MAX_INFO: u64 = 4096;
 
 /// Closes every descriptor that came through exec, but the standard three.
 ///
-/// Those that this program opened are not touched: it opens all of them with close-on-exec, and what
-/// came through exec has that flag cleared. Does nothing where `/proc` is missing.
+/// Those that this program opened are not touched: it opens all of them with close-on-exec, and
+/// what came through exec has that flag cleared. Does nothing where `/proc` is missing.
 pub(crate) fn close_inherited() {
     for descriptor in inherited() {
         // SAFETY: a descriptor must not be closed while something in the process owns it. The
         // standard library and rustix open every descriptor with close-on-exec, and nothing here
         // clears that flag, so one without it was opened before exec. What came from there is owned
-        // by nobody: no code of this program, nor of the crates it uses, takes up a descriptor above
-        // the standard three by its number.
+        // by nobody: no code of this program, nor of the crates it uses, takes up a descriptor
+        // above the standard three by its number.
         unsafe { rustix::io::close(descriptor) }
     }
 }

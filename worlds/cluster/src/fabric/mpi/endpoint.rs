@@ -1,7 +1,7 @@
 //! What the MPI thread does: frames in, messages out, and back. It keeps the stream of every other
-//! rank, posts the receives that payload lands in, and answers each request that it gets exactly once:
-//! with the block, or with a `void` that none will come. It knows no engine, no disk and no clock but
-//! the trace's, and never waits.
+//! rank, posts the receives that payload lands in, and answers each request that it gets exactly
+//! once: with the block, or with a `void` that none will come. It knows no engine, no disk and no
+//! clock but the trace's, and never waits.
 //!
 //! ```text
 //!   requester                                    holder
@@ -12,8 +12,8 @@
 //! ```
 //!
 //! Invariants: a tag of a source is in use from the posting of its receive until that receive has
-//! ended; a holder never sends under a tag that it has voided; what is sent to or comes from a rank that
-//! is gone is dropped.
+//! ended; a holder never sends under a tag that it has voided; what is sent to or comes from a rank
+//! that is gone is dropped.
 
 use super::remote::{Answer, Posted, RemoteRank};
 use super::transport::{Done, Lane, OperationId, STREAM_TAG, Transport, TransportError};
@@ -39,8 +39,8 @@ const STREAM_RECEIVES: usize = 64;
 const STREAM_RECEIVES_ALONE: usize = 16;
 /// Memory for fragments on their way in, in bytes.
 const FRAGMENT_POOL: u64 = 4 << 20;
-/// A posted receive that is older than this counts against the memory budget by itself: the piece that
-/// it was reserved for may be long done.
+/// A posted receive that is older than this counts against the memory budget by itself: the piece
+/// that it was reserved for may be long done.
 const OVERDUE: Duration = Duration::from_secs(8);
 
 /// What a send that is on its way carries.
@@ -142,9 +142,9 @@ impl<T: Transport> MpiEndpoint<T> {
         self.frames = Some(frames);
     }
 
-    /// From now on no credit is given back and no pulse is sent: the job is about to end, and no rank
-    /// receives what comes after the end. What a peer still has for other peers is dropped: they have all
-    /// they wanted, and may give no credit for it any more.
+    /// From now on no credit is given back and no pulse is sent: the job is about to end, and no
+    /// rank receives what comes after the end. What a peer still has for other peers is dropped:
+    /// they have all they wanted, and may give no credit for it any more.
     pub(crate) fn be_quiet(&mut self) {
         self.quiet = true;
         if self.me != 0 {
@@ -279,8 +279,8 @@ impl<T: Transport> MpiEndpoint<T> {
         Ok(())
     }
 
-    /// What is done every second: rank 0 sends a pulse, and receives that are overdue are charged to the
-    /// budget.
+    /// What is done every second: rank 0 sends a pulse, and receives that are overdue are charged
+    /// to the budget.
     pub(crate) fn sweep(&mut self, now: Instant) {
         if self.me == 0 && !self.quiet {
             (1..self.transport.size())
@@ -351,8 +351,8 @@ impl<T: Transport> MpiEndpoint<T> {
                 self.queue(to, &Packet::Frame(Frame::Piece { torrent, range, payload }));
                 notice.sent();
             }
-            // Longer than what was asked for it would be written beyond the receive's buffer: not every
-            // library stops at its end.
+            // Longer than what was asked for it would be written beyond the receive's buffer: not
+            // every library stops at its end.
             Some(tag) if payload.data.len() > range.len as usize => {
                 self.queue(to, &Packet::Void { torrent, tag });
             }
@@ -465,7 +465,8 @@ impl<T: Transport> MpiEndpoint<T> {
         if !std::mem::replace(&mut remote.dirty, true) {
             self.dirty.push(from);
         }
-        // Before anything that came is handled: else its trace line could seem older than its cause.
+        // Before anything that came is handled: else its trace line could seem older than its
+        // cause.
         if let Ok(stamp) = &received {
             self.clock.observe(*stamp);
         }

@@ -1,5 +1,5 @@
-//! The MPI thread: the only one that makes calls of MPI. It takes frames and commands, polls everything
-//! that was started, and pauses in between: MPI has nothing to wait on.
+//! The MPI thread: the only one that makes calls of MPI. It takes frames and commands, polls
+//! everything that was started, and pauses in between: MPI has nothing to wait on.
 //!
 //! ```text
 //!   inputs ─▶ start ─▶ poll ─▶ deliver ─▶ flush ─┐
@@ -87,7 +87,8 @@ fn run<T: Transport>(
             happened = true;
         }
         happened |= endpoint.poll()?;
-        // On a busy machine something happens between any two polls: this must not wait for a pause.
+        // On a busy machine something happens between any two polls: this must not wait for a
+        // pause.
         let now = Instant::now();
         if now.duration_since(swept) >= SWEEP {
             swept = now;

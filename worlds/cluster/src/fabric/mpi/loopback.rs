@@ -1,6 +1,6 @@
-//! The contract of `transport` between threads of one process, for tests: messages in order within a
-//! pair and lane, receives matched in the order they were posted, cancelled when nothing matched them,
-//! as MPI does. It can swallow what a rank sends, and slip in messages that nobody sent.
+//! The contract of `transport` between threads of one process, for tests: messages in order within
+//! a pair and lane, receives matched in the order they were posted, cancelled when nothing matched
+//! them, as MPI does. It can swallow what a rank sends, and slip in messages that nobody sent.
 
 use super::transport::{Done, Lane, OperationId, Transport, TransportError};
 use crate::lock::lock;

@@ -1,5 +1,6 @@
-//! What the fabric alone can move: every peer requests blocks from every other, as many at a time as the
-//! caller sets, and serves them from memory. Nothing is hashed, written or decided. For benchmarks.
+//! What the fabric alone can move: every peer requests blocks from every other, as many at a time
+//! as the caller sets, and serves them from memory. Nothing is hashed, written or decided. For
+//! benchmarks.
 
 use crate::fabric::process::carrier::{CarrierCommand, CarrierEvent};
 use crate::fabric::process::job::{Job, JobEvent};
@@ -29,8 +30,8 @@ pub struct Throughput {
     pub seconds: f64,
 }
 
-/// Moves blocks of `block` bytes between all peers for `time`, with `in_flight` requests open to each
-/// source. Every process of the job calls it; rank 0 gets the sum, the others nothing.
+/// Moves blocks of `block` bytes between all peers for `time`, with `in_flight` requests open to
+/// each source. Every process of the job calls it; rank 0 gets the sum, the others nothing.
 #[must_use]
 pub fn blocks(job: &Job, block: u32, in_flight: u32, time: Duration) -> Option<Throughput> {
     if !job.leads() {

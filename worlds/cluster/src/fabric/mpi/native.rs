@@ -38,7 +38,8 @@ pub(crate) enum StartError {
     /// The library refused.
     #[error("MPI does not start: {0}")]
     Call(#[from] TransportError),
-    /// The library did not connect to the other processes: it does not support the launcher's protocol.
+    /// The library did not connect to the other processes: it does not support the launcher's
+    /// protocol.
     #[error(
         "this process was started by {launcher} as rank {launched}, but the MPI library \
          ({library}, {version}) came up as rank {rank} of {size}: it does not belong to this launcher; use the \
@@ -102,8 +103,8 @@ impl Native {
     }
 
     /// Ends MPI: cancels what is open and waits a little for that, then leaves the job with all the
-    /// others; a process that never gets here makes the others wait, so this must not be called when
-    /// one is gone. The buffers of what could not be cancelled are never used again.
+    /// others; a process that never gets here makes the others wait, so this must not be called
+    /// when one is gone. The buffers of what could not be cancelled are never used again.
     pub(crate) fn finalize(self) {
         match either!(self.ranks, process => process.finalize()) {
             Ok(0) => tracing::debug!("MPI has ended"),

@@ -74,7 +74,8 @@ impl RemoteRank {
         self.stream.push(&self.scratch);
     }
 
-    /// Takes a fragment; whole packets go to `packets`. Returns the stamp of the sender, or what is wrong.
+    /// Takes a fragment; whole packets go to `packets`. Returns the stamp of the sender, or what is
+    /// wrong.
     pub(super) fn receive(
         &mut self,
         bytes: &[u8],

@@ -154,7 +154,8 @@ impl FragmentStream {
         }
     }
 
-    /// Drops what waits. What comes later would follow a part of it: only for a stream that is over.
+    /// Drops what waits. What comes later would follow a part of it: only for a stream that is
+    /// over.
     pub(crate) fn clear(&mut self) {
         self.waiting.clear();
         self.queued = 0;

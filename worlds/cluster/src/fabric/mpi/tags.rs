@@ -4,7 +4,7 @@
 //! ```text
 //!  tag = slot × 8 + use          slots 1 to 4095, uses 0 to 7: tags 8 to 32 767
 //!
-//!  unused ─ take ─▶ taken ─ give_back ─▶ free, behind all others ─ take ─▶ taken, with the next use
+//!  unused ─ take ─▶ taken ─ give_back ─▶ free, behind all others ─ take ─▶ taken, the next use
 //! ```
 //!
 //! A receive that cannot be cancelled keeps its tag for ever.

@@ -1,5 +1,5 @@
-//! Whole jobs over the loop-back transport: every rank is a thread with a disk of its own, and all of
-//! the fabric but the library itself is at work.
+//! Whole jobs over the loop-back transport: every rank is a thread with a disk of its own, and all
+//! of the fabric but the library itself is at work.
 
 use super::endpoint::MpiEndpoint;
 use super::loopback::{Hub, Loopback};
@@ -75,7 +75,8 @@ impl Job {
         Job { tokens: true, ..Job::files(parts) }
     }
 
-    /// Runs it; `meddle` has the hub while it runs, and how many bytes a rank has moved. Rank 0 first.
+    /// Runs it; `meddle` has the hub while it runs, and how many bytes a rank has moved. Rank 0
+    /// first.
     fn go(self, meddle: impl FnOnce(&Hub, &Moved)) -> Vec<Left> {
         let (hub, ends) = Hub::of(self.parts.len() as u32 + 1);
         let moved = Moved(ends.iter().map(|_| RunControl::new()).collect());
@@ -316,8 +317,8 @@ fn whatever_comes_on_the_lanes_does_no_harm() {
     assert_eq!(report.peers[3].state, PeerState::Dead, "named");
 }
 
-/// Four processes join a job, and these leave it; rank 0 waits for so long for the others. Who ended
-/// MPI, and the codes.
+/// Four processes join a job, and these leave it; rank 0 waits for so long for the others. Who
+/// ended MPI, and the codes.
 fn part(leaving: &'static [u32], patience: Duration) -> (Vec<u32>, Vec<u8>) {
     let (hub, ends) = Hub::of(4);
     let start = |(rank, end): (u32, Loopback)| {

@@ -1,6 +1,6 @@
-//! What the fabric needs of MPI, as a safe contract: sends and receives that own their buffers until
-//! they are done, one poll of all of them at a time, and no wildcard but for the streams. It decides
-//! nothing: no protocol, no time, no order of its own.
+//! What the fabric needs of MPI, as a safe contract: sends and receives that own their buffers
+//! until they are done, one poll of all of them at a time, and no wildcard but for the streams. It
+//! decides nothing: no protocol, no time, no order of its own.
 //!
 //! Two things fulfil it: `native` over a loaded library, and `loopback` between threads for tests.
 
@@ -57,7 +57,8 @@ pub(crate) enum Done {
         /// The operation.
         id: OperationId,
     },
-    /// The library reports that the operation failed (a message longer than its buffer, for example).
+    /// The library reports that the operation failed (a message longer than its buffer, for
+    /// example).
     Failed {
         /// The operation.
         id: OperationId,
@@ -98,7 +99,8 @@ pub(crate) trait Transport {
         data: Bytes,
     ) -> Result<OperationId, TransportError>;
 
-    /// Posts a receive of at most the buffer's length, from one rank, or from any if `from` is `None`.
+    /// Posts a receive of at most the buffer's length, from one rank, or from any if `from` is
+    /// `None`.
     ///
     /// # Errors
     /// If the library refuses.
@@ -110,8 +112,8 @@ pub(crate) trait Transport {
         buffer: Buffer,
     ) -> Result<OperationId, TransportError>;
 
-    /// Asks to cancel. The operation still ends by itself, as cancelled or as done; or never, and then
-    /// its buffer stays where it is for ever.
+    /// Asks to cancel. The operation still ends by itself, as cancelled or as done; or never, and
+    /// then its buffer stays where it is for ever.
     fn cancel(&mut self, id: OperationId);
 
     /// Polls everything that was started: operations that have ended since go to `done`.

@@ -1,13 +1,14 @@
-//! How many blocks the library sends to one rank at a time. One after another keeps a slow link busy, and
-//! blocks that wait here can still be cancelled, or overtaken by more urgent ones; a fast link needs
-//! several, since the end of each is noticed only at the next poll. It knows no clock: its caller
-//! measures how long a block took.
+//! How many blocks the library sends to one rank at a time. One after another keeps a slow link
+//! busy, and blocks that wait here can still be cancelled, or overtaken by more urgent ones; a fast
+//! link needs several, since the end of each is noticed only at the next poll. It knows no clock:
+//! its caller measures how long a block took.
 
 use std::time::Duration;
 
 /// Blocks on their way to one rank at most.
 const MOST: usize = 4;
-/// A block that took no longer than this went over a link that is fast enough for one more at a time.
+/// A block that took no longer than this went over a link that is fast enough for one more at a
+/// time.
 const QUICK: Duration = Duration::from_millis(4);
 /// Bytes that may always be on their way together.
 const SMALL: usize = 128 << 10;

@@ -1,5 +1,6 @@
-//! What carries frames and messages between processes, as the drivers see it: frames and commands go in,
-//! frames and events come out. How they travel is the carrier's own business: the MPI thread, or TCP.
+//! What carries frames and messages between processes, as the drivers see it: frames and commands
+//! go in, frames and events come out. How they travel is the carrier's own business: the MPI
+//! thread, or TCP.
 
 use super::message::ProcessMessage;
 use crate::frame::{Frame, Sent};
@@ -10,7 +11,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 
-/// Calls [`Sent`] exactly once, whatever becomes of the block: one that is dropped will never be sent.
+/// Calls [`Sent`] exactly once, whatever becomes of the block: one that is dropped will never be
+/// sent.
 pub(crate) struct SentNotice(Option<Sent>);
 
 impl SentNotice {
@@ -106,6 +108,7 @@ pub(crate) enum CarrierEvent {
     Broken(String),
     /// The links with the rank break again and again, and nothing comes over them.
     Flapping(String),
-    /// There is no way to the rank any more, and why. It may be started again; the carrier lets it in.
+    /// There is no way to the rank any more, and why. It may be started again; the carrier lets it
+    /// in.
     Lost(String),
 }

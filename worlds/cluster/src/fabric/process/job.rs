@@ -1,5 +1,6 @@
-//! A process's part in a job: joining it, sending how its part of the plan was read, receiving events,
-//! and leaving it together with the others. The drivers `lead` and `follow` run the swarm in between.
+//! A process's part in a job: joining it, sending how its part of the plan was read, receiving
+//! events, and leaving it together with the others. The drivers `lead` and `follow` run the swarm
+//! in between.
 
 mod leaving;
 
@@ -26,7 +27,8 @@ use std::time::{Duration, Instant};
 const TICK: Duration = Duration::from_millis(100);
 /// Rank 0 sends a pulse every second; after so long without one it counts as gone.
 pub(crate) const SILENCE: Duration = Duration::from_secs(10);
-/// Everyone comes up within so long of each other: launchers start thousands of processes one by one.
+/// Everyone comes up within so long of each other: launchers start thousands of processes one by
+/// one.
 const GATHER: Duration = Duration::from_secs(60);
 
 /// A process's part in a job. Clones are handles on the same part.
@@ -313,8 +315,8 @@ impl Job {
         hellos
     }
 
-    /// Rank 0 knows that a rank was not started, or ended before it joined: it is not waited for any
-    /// more, though it is let in if it comes after all. Any thread may call this.
+    /// Rank 0 knows that a rank was not started, or ended before it joined: it is not waited for
+    /// any more, though it is let in if it comes after all. Any thread may call this.
     pub fn give_up(&self, rank: Rank) {
         // The driver may have left.
         let _ = self.0.events.send(JobEvent::GivenUp(rank));

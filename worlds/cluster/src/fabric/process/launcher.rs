@@ -1,6 +1,7 @@
-//! The launcher that started this process as one rank of many, read from the environment that launchers
-//! leave behind. It is given a way to look up a variable and reads nothing else; it starts nothing, and
-//! the ranks and sizes that an MPI library reports are compared with this elsewhere.
+//! The launcher that started this process as one rank of many, read from the environment that
+//! launchers leave behind. It is given a way to look up a variable and reads nothing else; it
+//! starts nothing, and the ranks and sizes that an MPI library reports are compared with this
+//! elsewhere.
 //!
 //! A launcher starts daemons on other machines, often by another launcher, and a process inherits
 //! the variables of both. So the order counts: a source that only its own launcher sets comes
@@ -136,8 +137,8 @@ const AFTER_SLURM: &[LauncherVariables] = &[
 const FIRST_RESERVED_STEP: u32 = 0xffff_fff0;
 
 impl Launcher {
-    /// The launcher that started this process as a rank; `None` if none did. Values that make no sense (no
-    /// number, a rank beyond the size) count as not set.
+    /// The launcher that started this process as a rank; `None` if none did. Values that make no
+    /// sense (no number, a rank beyond the size) count as not set.
     #[must_use]
     pub fn detect(lookup: &dyn Fn(&str) -> Option<String>) -> Option<Launcher> {
         let first =

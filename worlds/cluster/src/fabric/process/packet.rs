@@ -17,8 +17,8 @@
 //! | 10 | trace | until (u64), lines to the end |
 //! | 11 | pulse | nothing |
 //!
-//! Every packet has exactly one encoding. All ranks run one build, so whatever is not known is an error,
-//! and the stream cannot be followed after it.
+//! Every packet has exactly one encoding. All ranks run one build, so whatever is not known is an
+//! error, and the stream cannot be followed after it.
 
 use super::message::ProcessMessage;
 use crate::fabric::mpi::transport::MAX_TAG;
@@ -58,9 +58,9 @@ mod kind {
 /// What one rank sends to another over the stream between them.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Packet {
-    /// A frame of the swarm. Of blocks only tokens travel here, and those of so few bytes that a receive
-    /// of their own would cost more: 1 to [`MAX_BLOCK`] bytes. A token is as long as it is, whatever its
-    /// length in segments.
+    /// A frame of the swarm. Of blocks only tokens travel here, and those of so few bytes that a
+    /// receive of their own would cost more: 1 to [`MAX_BLOCK`] bytes. A token is as long as it is,
+    /// whatever its length in segments.
     Frame(Frame),
     /// A request whose answer is to land under a tag of the data lane.
     Ask {
@@ -157,8 +157,8 @@ pub(crate) enum PacketError {
     },
 }
 
-/// Appends the bytes of a packet. A `piece` in [`Frame::Wire`], a tag or a block outside its limits, or
-/// more than [`MAX_PACKET`] bytes are the caller's mistakes: the other end refuses them.
+/// Appends the bytes of a packet. A `piece` in [`Frame::Wire`], a tag or a block outside its
+/// limits, or more than [`MAX_PACKET`] bytes are the caller's mistakes: the other end refuses them.
 pub(crate) fn encode(packet: &Packet, out: &mut Vec<u8>) {
     let start = out.len();
     out.extend_from_slice(&[0; 4]);
@@ -264,8 +264,8 @@ impl PacketDecoder {
     /// The next packet; `None` until all of it has come.
     ///
     /// # Errors
-    /// [`PacketError`] if the bytes are none. The decoder is dead from then on: it holds nothing, and
-    /// every later call gives the same error.
+    /// [`PacketError`] if the bytes are none. The decoder is dead from then on: it holds nothing,
+    /// and every later call gives the same error.
     pub(crate) fn next(&mut self) -> Result<Option<Packet>, PacketError> {
         if let Some(error) = &self.error {
             return Err(error.clone());
@@ -404,8 +404,8 @@ fn packet(found: u8, body: &[u8], name: &'static str) -> Result<Packet, PacketEr
     })
 }
 
-/// A message with its length in front. The length of a bitfield has no cap of its own: it depends on
-/// the torrent, which is the reader's to know, and the packet has one.
+/// A message with its length in front. The length of a bitfield has no cap of its own: it depends
+/// on the torrent, which is the reader's to know, and the packet has one.
 fn wire(frame: &[u8], kind: &'static str) -> Result<Message, PacketError> {
     let body = frame.get(4..).unwrap_or_default();
     let (expected, found) = (body.len() as u32, u32::from_be_bytes(at(frame, 0)));

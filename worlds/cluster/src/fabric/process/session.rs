@@ -1,5 +1,6 @@
-//! The messages of the launch and of the end, between rank 0 and the peers, as JSON: how a rank's part of
-//! the plan was read, which processes it may watch, which ranks died, its report, and its exit code.
+//! The messages of the launch and of the end, between rank 0 and the peers, as JSON: how a rank's
+//! part of the plan was read, which processes it may watch, which ranks died, its report, and its
+//! exit code.
 
 use crate::json;
 use crate::report::{PeerReport, RunError};
@@ -43,7 +44,8 @@ pub(crate) struct RankProcess {
     pub(crate) mount: String,
     pub(crate) pid: u32,
     pub(crate) started: u64,
-    /// Where its run mark is; `None` also for a path that is no UTF-8, so that its rank is not watched.
+    /// Where its run mark is; `None` also for a path that is no UTF-8, so that its rank is not
+    /// watched.
     #[serde(with = "json::text_path")]
     pub(crate) mark: Option<PathBuf>,
 }
@@ -69,8 +71,8 @@ pub(crate) enum Session {
     Bye { code: u8, together: bool },
     /// Peer → rank 0: the bye has come; the peer sends nothing more.
     Gone,
-    /// Rank 0 → peer: no rank sends anything more. Whether everyone has acknowledged it, and all leave
-    /// MPI together.
+    /// Rank 0 → peer: no rank sends anything more. Whether everyone has acknowledged it, and all
+    /// leave MPI together.
     End { together: bool },
 }
 
@@ -80,8 +82,8 @@ impl Session {
         Bytes::from(serde_json::to_vec(self).unwrap_or_default())
     }
 
-    /// Reads a message; `None` for bytes that are no message. The receiver checks whether the sender may
-    /// send it.
+    /// Reads a message; `None` for bytes that are no message. The receiver checks whether the
+    /// sender may send it.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Session> {
         serde_json::from_slice(bytes).ok()
     }

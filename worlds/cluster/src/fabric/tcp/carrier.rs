@@ -1,5 +1,5 @@
-//! The carrier over TCP: it joins a job, takes frames and commands, and ends. Its tasks run on a few
-//! threads of their own; no disk, hash or engine runs on them, and no call waits for them.
+//! The carrier over TCP: it joins a job, takes frames and commands, and ends. Its tasks run on a
+//! few threads of their own; no disk, hash or engine runs on them, and no call waits for them.
 
 use super::dial::{self, SILENCE, to_root};
 use super::key_file::{KeyFile, Secret};

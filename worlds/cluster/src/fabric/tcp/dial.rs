@@ -1,5 +1,5 @@
-//! Which rank to dial, and where: rank 0 at the start and after a break, a peer when there is something
-//! to send to it. Rank 0 dials nobody: its peers connect to it.
+//! Which rank to dial, and where: rank 0 at the start and after a break, a peer when there is
+//! something to send to it. Rank 0 dials nobody: its peers connect to it.
 
 use super::link_protocol::LinkMessage;
 use super::link_table::{GRACE, LinkTable};

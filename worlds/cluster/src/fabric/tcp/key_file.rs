@@ -1,13 +1,13 @@
-//! The file that brings a job's key and rank 0's address to its ranks: readable by its owner
-//! alone, made by rank 0 at once and whole, removed when the job ends. A key never stands on a command
+//! The file that brings a job's key and rank 0's address to its ranks: readable by its owner alone,
+//! made by rank 0 at once and whole, removed when the job ends. A key never stands on a command
 //! line or in the environment.
 //!
 //! ```text
 //! {"dunlin":1,"key":"64 digits","root":["10.0.0.1:40123","n01:40123"],"size":17,"job":"…"}
 //! ```
 //!
-//! A file of 64 hexadecimal digits alone is a key that was distributed by other means; it is used, and left
-//! where it is.
+//! A file of 64 hexadecimal digits alone is a key that was distributed by other means; it is used,
+//! and left where it is.
 
 use dunlin_links::JobKey;
 use rustix::fs::{Mode, OFlags};
@@ -121,9 +121,9 @@ impl Drop for KeyFile {
 }
 
 impl KeyFile {
-    /// Rank 0: makes the file for a job of `size` ranks whose rank 0 is found at `places`. One that is
-    /// there and of no job that `goes_on` is an earlier job's, and is replaced. A key alone is used as
-    /// it is, and there is nothing to remove.
+    /// Rank 0: makes the file for a job of `size` ranks whose rank 0 is found at `places`. One that
+    /// is there and of no job that `goes_on` is an earlier job's, and is replaced. A key alone is
+    /// used as it is, and there is nothing to remove.
     ///
     /// # Errors
     /// [`KeyFileError`].

@@ -1,5 +1,5 @@
-//! What carriers send each other beside what they carry: where ranks are, and how much of the resumable
-//! stream has come. One message, one frame.
+//! What carriers send each other beside what they carry: where ranks are, and how much of the
+//! resumable stream has come. One message, one frame.
 //!
 //! | tag | | body, numbers big-endian |
 //! |---|---|---|
@@ -17,7 +17,8 @@ use std::net::{IpAddr, SocketAddr};
 /// One message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LinkMessage {
-    /// The sender listens at this port, at the address that its link comes from unless it names another.
+    /// The sender listens at this port, at the address that its link comes from unless it names
+    /// another.
     ListensAt {
         /// The port.
         port: u16,

@@ -1,8 +1,8 @@
-//! The table of all links of a process: which ranks are linked, where frames and events go, what follows
-//! when a link breaks, and when a rank counts as lost. It decides nothing about pieces.
+//! The table of all links of a process: which ranks are linked, where frames and events go, what
+//! follows when a link breaks, and when a rank counts as lost. It decides nothing about pieces.
 //!
-//! A link that breaks between two peers is a hang-up of all their torrents: the engine dials again. One
-//! that breaks between rank 0 and a peer is made again by the peer within [`GRACE`], and their
+//! A link that breaks between two peers is a hang-up of all their torrents: the engine dials again.
+//! One that breaks between rank 0 and a peer is made again by the peer within [`GRACE`], and their
 //! resumable streams lose nothing; after that each takes the other for dead.
 
 use super::link_protocol::LinkMessage;
@@ -28,21 +28,22 @@ use tokio::sync::Notify;
 
 /// A peer's link to rank 0 that is not made again within so long is not made again.
 pub(super) const GRACE: Duration = Duration::from_secs(3);
-/// Links between rank 0 and a peer may break for so long without carrying anything, where no run has
-/// set how long.
+/// Links between rank 0 and a peer may break for so long without carrying anything, where no run
+/// has set how long.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// A peer whose links are changed on the way, one after the other for so long, gives nothing more: the
-/// rest of the stall time is left to find out that no other source has its files.
+/// A peer whose links are changed on the way, one after the other for so long, gives nothing more:
+/// the rest of the stall time is left to find out that no other source has its files.
 const FORGED: Duration = Duration::from_secs(8);
 /// Rank 0 waits a little longer than a peer tries.
 const LAST: Duration = Duration::from_millis(500);
-/// Blocks up to this many bytes travel among the small things: a frame of their own would cost more than
-/// the copy. Tokens always are that small.
+/// Blocks up to this many bytes travel among the small things: a frame of their own would cost more
+/// than the copy. Tokens always are that small.
 const INLINE: usize = 2048;
 /// Memory for blocks that come before there is a budget, in bytes.
 const SPARE: u64 = 4 << 20;
 
-/// Something for a task of its own to do. The table names it; the carrier that made the table starts it.
+/// Something for a task of its own to do. The table names it; the carrier that made the table
+/// starts it.
 pub(super) enum LinkTask {
     /// Send and receive on a link that stands.
     Run {

@@ -1,6 +1,6 @@
 //! The two tasks of a link: one takes what waits for the rank and hands it to the system, the other
-//! decodes what comes and passes it on. Payload is copied once on its way out, by the sealing, and not
-//! at all on its way in.
+//! decodes what comes and passes it on. Payload is copied once on its way out, by the sealing, and
+//! not at all on its way in.
 //!
 //! | frame | | body |
 //! |---|---|---|
@@ -31,8 +31,8 @@ use tokio::time::{Instant, timeout_at};
 
 /// Every rank sends a pulse this often.
 const PULSE: Duration = Duration::from_secs(1);
-/// Bytes of a block in one frame: they still lie in the processor's cache when they are handed to the
-/// system, and small things that come up need not wait for the whole block.
+/// Bytes of a block in one frame: they still lie in the processor's cache when they are handed to
+/// the system, and small things that come up need not wait for the whole block.
 const PART: usize = 128 * 1024;
 
 mod kind {
@@ -223,8 +223,8 @@ impl LinkReader<'_> {
         }
     }
 
-    /// Takes the stamp in front in, before what came behind it is handled: else a trace line could seem
-    /// older than its cause.
+    /// Takes the stamp in front in, before what came behind it is handled: else a trace line could
+    /// seem older than its cause.
     fn stamp<'b>(&self, body: &'b [u8]) -> Result<&'b [u8], LinkEnd> {
         let (stamp, rest) = body.split_first_chunk().ok_or(LinkEnd::Violation("no stamp"))?;
         self.table.clock.observe(u64::from_be_bytes(*stamp));
@@ -382,8 +382,8 @@ impl LinkReader<'_> {
         Ok(())
     }
 
-    /// Answers where a rank is, as the asker can reach it: a rank that is linked to us over the loop-back
-    /// is on our host, and others find it under the address that they find us under.
+    /// Answers where a rank is, as the asker can reach it: a rank that is linked to us over the
+    /// loop-back is on our host, and others find it under the address that they find us under.
     fn answer_where(&self, rank: Rank, here: IpAddr, there: IpAddr) {
         let other = self.table.of(rank);
         let state = other.state();

@@ -1,6 +1,7 @@
-//! What waits to be sent to one rank, and in which order it goes: pure. Small things go before blocks.
-//! The resumable stream, between rank 0 and a peer, outlives a link: bytes that the other end has not
-//! acknowledged are kept, and sent again over the next link. All else is lost with its link.
+//! What waits to be sent to one rank, and in which order it goes: pure. Small things go before
+//! blocks. The resumable stream, between rank 0 and a peer, outlives a link: bytes that the other
+//! end has not acknowledged are kept, and sent again over the next link. All else is lost with its
+//! link.
 
 use crate::frame::{Payload, Sent};
 use bytes::Bytes;
@@ -166,8 +167,8 @@ impl ResumableStream {
         }
     }
 
-    /// A new link, over which the other end acknowledged so many bytes. `false` if no part ends there:
-    /// then the number belongs to another stream.
+    /// A new link, over which the other end acknowledged so many bytes. `false` if no part ends
+    /// there: then the number belongs to another stream.
     pub(super) fn resume(&mut self, received: u64) -> bool {
         self.sent = self.kept.len();
         self.acknowledged(received);

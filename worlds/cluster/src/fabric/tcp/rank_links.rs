@@ -1,5 +1,5 @@
-//! What one rank keeps of another: the links between them, what waits to be sent, where it is, and which
-//! process it is. Every change is made under one lock, and nothing is called under it.
+//! What one rank keeps of another: the links between them, what waits to be sent, where it is, and
+//! which process it is. Every change is made under one lock, and nothing is called under it.
 //!
 //! ```text
 //!   nobody yet ── link ──▶ linked ── every link is over ──▶ broken ── link in time ──▶ linked
@@ -91,8 +91,8 @@ pub(super) struct LinksState {
     reported: bool,
 }
 
-/// Links that break again and again: before anything of use has come over them, or since what comes was
-/// changed on the way.
+/// Links that break again and again: before anything of use has come over them, or since what comes
+/// was changed on the way.
 struct FailingLinks {
     since: Instant,
     links: u32,
@@ -195,8 +195,8 @@ impl LinksState {
         BreakReport { since, forged, flapping: report.then(|| count.clone()), count }
     }
 
-    /// Something of use has come over a link. That is no gain while the links do not last since bits
-    /// are turned around on the way: there is no end of it.
+    /// Something of use has come over a link. That is no gain while the links do not last since
+    /// bits are turned around on the way: there is no end of it.
     pub(super) fn progressed(&mut self) {
         self.failing.take_if(|failing| !failing.forged);
     }

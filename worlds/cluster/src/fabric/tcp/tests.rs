@@ -340,7 +340,8 @@ fn turner(root: &WireUp, at: usize) -> String {
     place
 }
 
-/// A bit is turned around in every link for ever: before anything of use has come, or in every block.
+/// A bit is turned around in every link for ever: before anything of use has come, or in every
+/// block.
 #[test]
 fn links_that_carry_nothing_count_against_the_stall_time() {
     // What a rank says of so many files is longer than what any link lets through.

@@ -1,6 +1,6 @@
-//! How a process finds its job: its rank, the job's size, where rank 0 is, and the key. Decided from the
-//! command line and from what launchers leave in the environment: pure, given a way to look up a
-//! variable. A key is never looked up there.
+//! How a process finds its job: its rank, the job's size, where rank 0 is, and the key. Decided
+//! from the command line and from what launchers leave in the environment: pure, given a way to
+//! look up a variable. A key is never looked up there.
 //!
 //! | | rank and size | rank 0's address |
 //! |---|---|---|
@@ -55,8 +55,8 @@ pub enum KeySource {
     Known(JobKey),
 }
 
-/// Why it cannot be stdin_secret which rank of which job this is. The command line or the environment is to
-/// blame.
+/// Why it cannot be stdin_secret which rank of which job this is. The command line or the
+/// environment is to blame.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WireUpError {
@@ -203,8 +203,8 @@ impl WireUp {
         })
     }
 
-    /// Rank 0 of a job of `size` ranks that this process starts itself: it has a new key, and it listens
-    /// when this returns.
+    /// Rank 0 of a job of `size` ranks that this process starts itself: it has a new key, and it
+    /// listens when this returns.
     ///
     /// # Errors
     /// If there is no randomness, or the address is taken.
@@ -232,8 +232,8 @@ impl WireUp {
         address.map(|address| places(address, self.root.as_deref())).unwrap_or_default()
     }
 
-    /// The line for the standard input of a rank of the job that [`WireUp::start`] began, without its
-    /// end. It holds the key: it must go nowhere else. `more` are places to try first.
+    /// The line for the standard input of a rank of the job that [`WireUp::start`] began, without
+    /// its end. It holds the key: it must go nowhere else. `more` are places to try first.
     #[must_use]
     pub fn line_for(&self, rank: Rank, more: &[String]) -> String {
         let key = match &self.key {
@@ -304,8 +304,8 @@ impl WireUp {
         self.listen
     }
 
-    /// Opens rank 0's listener: at the address of the command line, at the port of rank 0's address, or
-    /// anywhere.
+    /// Opens rank 0's listener: at the address of the command line, at the port of rank 0's
+    /// address, or anywhere.
     pub(crate) fn open(&self) -> Result<TcpListener, TcpStartError> {
         let taken = |address: SocketAddr| {
             move |error: std::io::Error| {

@@ -233,7 +233,9 @@ proptest! {
     }
 
     #[test]
-    fn what_is_read_is_what_would_be_written(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn what_is_read_is_what_would_be_written(
+        bytes in proptest::collection::vec(any::<u8>(), 0..200),
+    ) {
         check(&bytes);
     }
 

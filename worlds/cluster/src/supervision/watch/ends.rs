@@ -1,5 +1,6 @@
-//! The ends of processes, in the order in which they come: a line or a pidfd for each, and one epoll
-//! for all. See pidfd_open(2) and epoll(7). No process is ever signalled, traced or waited for.
+//! The ends of processes, in the order in which they come: a line or a pidfd for each, and one
+//! epoll for all. See pidfd_open(2) and epoll(7). No process is ever signalled, traced or waited
+//! for.
 
 use super::{Neighbour, line, started};
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};

@@ -1,11 +1,11 @@
-//! A line to a process: a socket that the system closes while the process dies, before its parent gets
-//! to know of the death.
+//! A line to a process: a socket that the system closes while the process dies, before its parent
+//! gets to know of the death.
 //!
-//! A launcher sees a death by a descriptor that closes, and kills all other ranks at once. On a busy host
-//! they may be gone before the first one is: by the order of their ends it was not the first. Descriptors
-//! have an order of their own: Linux queues those of a dying process and closes the highest first, and
-//! this one is opened after those of the launcher. So the other end of a line closes before the launcher
-//! sees the death. See unix(7) for the names.
+//! A launcher sees a death by a descriptor that closes, and kills all other ranks at once. On a
+//! busy host they may be gone before the first one is: by the order of their ends it was not the
+//! first. Descriptors have an order of their own: Linux queues those of a dying process and closes
+//! the highest first, and this one is opened after those of the launcher. So the other end of a
+//! line closes before the launcher sees the death. See unix(7) for the names.
 
 use super::Neighbour;
 use rustix::fd::OwnedFd;

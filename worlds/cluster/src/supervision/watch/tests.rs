@@ -103,7 +103,8 @@ fn ends_are_told_in_their_order() {
         let (_watch, told) = watch(neighbours);
         for place in order {
             children[place].kill().unwrap();
-            // Its end is waited for, so that the order is certain; it is reported before that or after.
+            // Its end is waited for, so that the order is certain; it is reported before that or
+            // after.
             children[place].wait().unwrap();
         }
         assert_eq!(all(&told), order.map(|place| place as u32));

@@ -1,6 +1,7 @@
-//! How the processes of a job leave: rank 0 sends everyone its exit code, everyone acknowledges it and
-//! sends nothing from then on, and when rank 0 has all acknowledgements, all leave MPI together. Where a
-//! rank has died they leave without finalizing MPI, since the library would wait for the dead.
+//! How the processes of a job leave: rank 0 sends everyone its exit code, everyone acknowledges it
+//! and sends nothing from then on, and when rank 0 has all acknowledgements, all leave MPI
+//! together. Where a rank has died they leave without finalizing MPI, since the library would wait
+//! for the dead.
 //!
 //! ```text
 //!   rank 0 ── bye (code) ──▶ peer        quiet from here on
@@ -20,14 +21,14 @@ use std::time::{Duration, Instant};
 
 /// The longest time between the last message and the end of the MPI thread.
 const FINALIZE: Duration = Duration::from_secs(10);
-/// Rank 0 waits so long for all acknowledgements: a rank that lives may be starved, and leaving without
-/// it looks like a failure to the launcher.
+/// Rank 0 waits so long for all acknowledgements: a rank that lives may be starved, and leaving
+/// without it looks like a failure to the launcher.
 const PARTING: Duration = SILENCE;
 
 impl Job {
-    /// Every process's last step: rank 0 sends the run's exit code, and every peer that has none of its
-    /// own takes it; no process returns before everything is sent. Returns this process's code. `code` of a
-    /// peer counts only if rank 0 is gone.
+    /// Every process's last step: rank 0 sends the run's exit code, and every peer that has none of
+    /// its own takes it; no process returns before everything is sent. Returns this process's code.
+    /// `code` of a peer counts only if rank 0 is gone.
     #[must_use]
     pub fn leave(&self, code: u8) -> u8 {
         self.leave_within(code, PARTING)
@@ -48,7 +49,8 @@ impl Job {
         if done.recv_timeout(FINALIZE).is_ok()
             && let Some(ended) = &self.0.ended
         {
-            // A rank that dies now keeps everyone else waiting in the library; nothing is left to do.
+            // A rank that dies now keeps everyone else waiting in the library; nothing is left to
+            // do.
             let _ = lock(ended).recv_timeout(FINALIZE);
         }
         code
