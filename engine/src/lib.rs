@@ -1,13 +1,13 @@
 //! The engine decides: sessions, torrents, peers, and the two sides of a cluster.
 //!
-//! It never touches a socket, a file, a clock, a thread, a lock or the environment, and payload never
-//! passes through it. [`io`] is the whole contract. The same compiled engine runs on the internet, in a
-//! cluster and in virtual time.
+//! It never touches a socket, a file, a clock, a thread, a lock or the environment, and payload
+//! never passes through it. [`io`] is the whole contract. The same compiled engine runs on the
+//! internet, in a cluster and in virtual time.
 //!
-//! The run loop, whole: each input to `handle`, each output of `poll` carried out, the answers back in. Here
-//! two clients share a process; what one sends the other receives at once, and every piece is right. A world
-//! also waits, for arrivals or until `next_timeout()`: `examples/embed` does, with sockets and files, and
-//! `examples/two_sessions.rs` is this loop with bytes.
+//! The run loop, whole: each input to `handle`, each output of `poll` carried out, the answers back
+//! in. Here two clients share a process; what one sends the other receives at once, and every piece
+//! is right. A world also waits, for arrivals or until `next_timeout()`: `examples/embed` does,
+//! with sockets and files, and `examples/two_sessions.rs` is this loop with bytes.
 //!
 //! ```
 //! use dunlin_base::{Bitfield, ConnId, Endpoint, PeerId, Time, TorrentId};
@@ -25,7 +25,8 @@
 //! let address = |at: usize| std::net::SocketAddr::from(([192, 0, 2, at as u8 + 1], 6881));
 //!
 //! // Client 0 has the file, and seeds it for ever; client 1 has nothing, and is given an address.
-//! let mut clients = [0, 1].map(|seed| Client::new(ClientConfig { seed, ..ClientConfig::default() }));
+//! let config = |seed| ClientConfig { seed, ..ClientConfig::default() };
+//! let mut clients = [0, 1].map(|seed| Client::new(config(seed)));
 //! let mut inputs: VecDeque<(usize, ClientInput)> = VecDeque::new();
 //! for (at, peers, seed) in [(0, vec![], Some(SeedGoal::default())), (1, vec![address(0)], None)] {
 //!     inputs.push_back((at, Command::Add(Box::new(AddTorrent {
@@ -38,39 +39,56 @@
 //! while let Some((at, input)) = inputs.pop_front() {
 //!     clients[at].handle(Time::ZERO, input);
 //!     while let Some(output) = clients[at].poll() {
-//!         let mut answer = |input: ClientInput| inputs.push_back((at, input));
+//!         let (mut answers, mut remote) = (Vec::<ClientInput>::new(), None::<SwarmInput>);
 //!         match output {
-//!             ClientOutput::Open { .. } if at == 0 => {
-//!                 answer(ClientInput::Opened { torrent, have: Bitfield::full(pieces), resumed: 0 });
-//!             }
+//!             ClientOutput::Swarm(output) => match output {
+//!                 SwarmOutput::Dial { remote: to, .. } => {
+//!                     answers.push(SwarmInput::Connected { torrent, conn, remote: to }.into());
+//!                     let from = Endpoint::Socket(address(at));
+//!                     remote = Some(SwarmInput::Incoming { conn, remote: from });
+//!                 }
+//!                 SwarmOutput::HangUp { .. } => remote = Some(SwarmInput::Disconnected { conn }),
+//!                 SwarmOutput::SendHandshake { handshake, .. } => {
+//!                     remote = Some(SwarmInput::Handshake { conn, handshake });
+//!                 }
+//!                 SwarmOutput::Send { message, .. } => {
+//!                     remote = Some(SwarmInput::Message { conn, message });
+//!                 }
+//!                 SwarmOutput::Serve { block, .. } => {
+//!                     answers.push(SwarmInput::BlockSent { conn, block }.into());
+//!                     remote = Some(SwarmInput::BlockArrived { conn, block });
+//!                 }
+//!                 SwarmOutput::Reserve { key, .. } => {
+//!                     answers.push(SwarmInput::Reserved(key).into());
+//!                 }
+//!                 SwarmOutput::Hash(key) => {
+//!                     answers.push(SwarmInput::PieceHashed { key, matches: true }.into());
+//!                 }
+//!                 SwarmOutput::Write(key) => answers.push(SwarmInput::PieceWritten(key).into()),
+//!                 SwarmOutput::Keep { .. } => blocks += 1,
+//!                 // No block has bytes here, so nothing is kept that these were about.
+//!                 SwarmOutput::Drop { .. } | SwarmOutput::Release(_) => {}
+//!                 SwarmOutput::Spill(_) | SwarmOutput::Digest(_) => {}
+//!                 SwarmOutput::Event(_) => {}
+//!             },
 //!             ClientOutput::Open { .. } => {
-//!                 answer(ClientInput::Opened { torrent, have: Bitfield::new(pieces), resumed: 0 });
+//!                 let have = if at == 0 { Bitfield::full(pieces) } else { Bitfield::new(pieces) };
+//!                 answers.push(ClientInput::Opened { torrent, have, resumed: 0 });
 //!             }
-//!             ClientOutput::Swarm(SwarmOutput::Dial { remote, .. }) => {
-//!                 answer(SwarmInput::Connected { torrent, conn, remote }.into());
-//!                 let remote = Endpoint::Socket(address(at));
-//!                 inputs.push_back((1 - at, SwarmInput::Incoming { conn, remote }.into()));
+//!             ClientOutput::FinishFile { file, .. } => {
+//!                 answers.push(ClientInput::FileFinished { torrent, file });
 //!             }
-//!             ClientOutput::Swarm(SwarmOutput::SendHandshake { handshake, .. }) => {
-//!                 inputs.push_back((1 - at, SwarmInput::Handshake { conn, handshake }.into()));
+//!             ClientOutput::Close { .. } => answers.push(ClientInput::Closed { torrent }),
+//!             ClientOutput::Event(ClientEvent::State { state, .. }) if at == 1 => {
+//!                 last = Some(state);
 //!             }
-//!             ClientOutput::Swarm(SwarmOutput::Send { message, .. }) => {
-//!                 inputs.push_back((1 - at, SwarmInput::Message { conn, message }.into()));
-//!             }
-//!             ClientOutput::Swarm(SwarmOutput::Serve { block, .. }) => {
-//!                 answer(SwarmInput::BlockSent { conn, block }.into());
-//!                 inputs.push_back((1 - at, SwarmInput::BlockArrived { conn, block }.into()));
-//!             }
-//!             ClientOutput::Swarm(SwarmOutput::Reserve { key, .. }) => answer(SwarmInput::Reserved(key).into()),
-//!             ClientOutput::Swarm(SwarmOutput::Keep { .. }) => blocks += 1,
-//!             ClientOutput::Swarm(SwarmOutput::Hash(key)) => answer(SwarmInput::PieceHashed { key, matches: true }.into()),
-//!             ClientOutput::Swarm(SwarmOutput::Write(key)) => answer(SwarmInput::PieceWritten(key).into()),
-//!             ClientOutput::FinishFile { file, .. } => answer(ClientInput::FileFinished { torrent, file }),
-//!             ClientOutput::Close { .. } => answer(ClientInput::Closed { torrent }),
-//!             ClientOutput::Swarm(SwarmOutput::HangUp { .. }) => inputs.push_back((1 - at, SwarmInput::Disconnected { conn }.into())),
-//!             ClientOutput::Event(ClientEvent::State { state, .. }) if at == 1 => last = Some(state),
-//!             _ => {}
+//!             // Nobody asks for these here: other files, hashes of blocks, trackers, a removal.
+//!             ClientOutput::Want { .. } | ClientOutput::HashBlocks(_) => {}
+//!             ClientOutput::Announce { .. } | ClientOutput::Removed { .. } => {}
+//!             ClientOutput::Event(_) => {}
 //!         }
+//!         inputs.extend(answers.into_iter().map(|input| (at, input)));
+//!         inputs.extend(remote.map(|input| (1 - at, input.into())));
 //!     }
 //! }
 //! assert_eq!((blocks, last), (4, Some(TorrentState::Done)));
