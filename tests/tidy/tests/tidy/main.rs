@@ -4,6 +4,7 @@
 mod allow_list;
 mod bans;
 mod circles;
+mod columns;
 mod documents;
 mod edges;
 mod house;
@@ -11,7 +12,6 @@ mod limits;
 mod lock;
 mod macros;
 mod manifest;
-mod markdown;
 mod modules;
 mod names;
 mod pages;
@@ -215,10 +215,13 @@ fn one_name_is_one_type() {
 }
 
 #[test]
-fn markdown_is_as_wide_as_code() {
+fn pages_comments_and_code_have_one_width() {
     let house = House::get();
-    let pages = house.texts().filter(|(path, _)| path.ends_with(".md"));
-    let complaints: Vec<String> =
-        pages.flat_map(|(path, text)| markdown::check(path, text)).collect();
+    let check = |(path, text): (&str, &str)| match path.rsplit_once('.') {
+        Some((_, "md")) => columns::check_page(path, text),
+        Some((_, "rs")) => columns::check_source(path, text),
+        _ => Vec::new(),
+    };
+    let complaints: Vec<String> = house.texts().flat_map(check).collect();
     expect_none(&complaints);
 }

@@ -62,7 +62,7 @@ impl Source {
 }
 
 /// Blanks out comments and the inside of literals; lines stay where they are.
-fn strip(text: &str) -> String {
+pub(crate) fn strip(text: &str) -> String {
     let chars: Vec<char> = text.chars().collect();
     let mut out = String::with_capacity(text.len());
     let mut at = 0;

@@ -3,7 +3,7 @@
 
 use crate::modules::{Modules, trees};
 use crate::scan::Source;
-use crate::{allow_list, circles, markdown, names, parts};
+use crate::{allow_list, circles, columns, names, parts};
 
 /// The complaints of a check on a crate in the folder `engine`, of files by name and text.
 fn check(files: &[(&str, &str)], check: impl Fn(&[Modules]) -> Vec<String>) -> Vec<String> {
@@ -174,8 +174,8 @@ fn one_name_is_one_type_in_a_crate() {
 }
 
 #[test]
-fn markdown_is_measured() {
-    let found = |text: &str| markdown::check("x.md", text).len();
+fn pages_are_measured() {
+    let found = |text: &str| columns::check_page("x.md", text).len();
     let words = "word ".repeat(19);
     assert_eq!(found(&format!("{words}words")), 0, "100 columns");
     assert_eq!(found(&format!("{words}a words")), 1);
@@ -201,4 +201,20 @@ fn the_allow_list_shrinks() {
     assert_eq!(settle("apps/cli", 0), [""; 0]);
     assert_eq!(settle("apps/cli", 1).len(), 2);
     assert_eq!(allow_list::settle_by(&list, "names", "engine", vec![String::new()]).len(), 2);
+}
+
+#[test]
+fn sources_are_measured() {
+    let found = |text: &str| columns::check_source("x.rs", text).len();
+    let long = "word ".repeat(21);
+    assert_eq!(found(&format!("/// {long}\n    // {long}\n")), 2);
+    assert_eq!(found(&format!("let a = 1 + {}1;\n", "1 + ".repeat(25))), 1);
+    assert_eq!(found(&format!("let a = 1; {} // why\n", " ".repeat(100))), 1);
+    // Strings, tables, code blocks and links may be long.
+    assert_eq!(found(&format!("let a = \"{long}\";\n")), 0);
+    assert_eq!(found(&format!("/// | {long} |\n")), 0);
+    assert_eq!(found(&format!("/// ```text\n/// {long}\n/// ```\nfn f() {{}}\n")), 0);
+    assert_eq!(found(&format!("/// <https://example.org/{}>\n", "a".repeat(100))), 0);
+    // A block ends with its comment.
+    assert_eq!(found(&format!("/// ```text\nfn f() {{}}\n/// {long}\n")), 1);
 }
