@@ -44,7 +44,7 @@ use crate::client::io::{ClientEvent, ClientInput, ClientOutput, TorrentState};
 use crate::config::{ChokerKind, SourceOrder};
 use crate::stats::Stats;
 use crate::swarm::config::{
-    Availability, HaveRule, PeerRules, RejectRule, SwarmConfig, UploadRules,
+    Availability, BanRules, HaveRule, PeerRules, RejectRule, SwarmConfig, UploadRules,
 };
 use crate::swarm::context::DriverEvent;
 use crate::swarm::io::SwarmInput;
@@ -52,6 +52,7 @@ use crate::swarm::outputs::OutputQueue;
 use crate::swarm::session::Session;
 use crate::wake::{Reason, Wake};
 pub use config::ClientConfig;
+use config::{BAN_LIFETIME, MAX_BANS, MAX_NAMED};
 use dunlin_base::{PieceKey, Rng, Time, TorrentId};
 use internet_torrent::InternetPeers;
 use std::collections::{BTreeMap, BTreeSet};
@@ -106,6 +107,12 @@ impl Client {
                 rejects: RejectRule::UntilUnchoked,
                 counts_idle_messages: true,
                 strict: false,
+            },
+            bans: BanRules {
+                lifetime: Some(BAN_LIFETIME),
+                most: MAX_BANS,
+                serves: false,
+                named: MAX_NAMED,
             },
             memory: config.memory,
         };

@@ -69,6 +69,14 @@ policy! {
     }
 }
 
+impl ChokerKind {
+    /// Whether each peer is unchoked as soon as it is established, and never choked again.
+    #[must_use]
+    pub fn unchokes_all(self) -> bool {
+        self == ChokerKind::Cooperative
+    }
+}
+
 policy! {
     /// How a peer works: a bundle of defaults.
     Profile, "profile" {

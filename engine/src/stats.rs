@@ -31,23 +31,20 @@ pub struct Stats {
     served_parts: u64,
 }
 
-/// Peers of the internet that counters name at most: strangers come by the thousand.
-const MAX_NAMED: usize = 4096;
-
 impl Stats {
     /// A whole piece, in the parts that [`Stats::served`] counts.
     const PARTS: u64 = 1 << 32;
 
-    /// A peer was caught lying.
-    pub(crate) fn ban(&mut self, remote: Endpoint) {
-        if self.banned.len() < MAX_NAMED || remote.rank().is_some() {
+    /// A peer sent wrong data. At most `named` of them are named.
+    pub(crate) fn ban(&mut self, remote: Endpoint, named: usize) {
+        if self.banned.len() < named {
             self.banned.insert(remote);
         }
     }
 
-    /// One more for this peer, if it is counted.
-    pub(crate) fn count(counters: &mut BTreeMap<Endpoint, u64>, remote: Endpoint) {
-        if counters.len() < MAX_NAMED || remote.rank().is_some() || counters.contains_key(&remote) {
+    /// One more for this peer, if it is counted: at most `named` are.
+    pub(crate) fn count(counters: &mut BTreeMap<Endpoint, u64>, remote: Endpoint, named: usize) {
+        if counters.len() < named || counters.contains_key(&remote) {
             *counters.entry(remote).or_default() += 1;
         }
     }

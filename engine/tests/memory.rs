@@ -1,6 +1,7 @@
-//! What an idle torrent costs: a node that serves ten thousand of them must not need gigabytes.
+//! What an idle torrent costs: a client that serves ten thousand of them must not need gigabytes.
 
 use cap::Cap;
+use dunlin_engine::config::ChokerKind;
 use dunlin_engine::swarm::probe::idle_session;
 use std::alloc::System;
 
@@ -14,7 +15,7 @@ const MOST: usize = 2 << 10;
 fn an_idle_torrent_costs_little() {
     let (torrents, pieces) = (1000, 1000);
     let before = COUNTED.allocated();
-    let session = idle_session(torrents, pieces);
+    let session = idle_session(ChokerKind::TitForTat, torrents, pieces);
     let each = (COUNTED.allocated() - before) / torrents as usize;
     session.check();
     assert!(each <= MOST, "{each} bytes a torrent of {pieces} pieces");

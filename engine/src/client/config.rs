@@ -17,6 +17,14 @@ const DIALS_PER_SECOND: u32 = 30;
 /// Peers of one torrent on the internet that are served at a time (practice: 4 to 8).
 const UPLOAD_SLOTS: usize = 8;
 
+/// A source that sent wrong data is banned for so long: addresses get other owners, and who sends
+/// wrong data again is banned again.
+pub(super) const BAN_LIFETIME: Duration = Duration::from_secs(3600);
+/// Sources that are banned at a time; with more, the ban that ends first ends at once.
+pub(super) const MAX_BANS: usize = 1000;
+/// Peers that counters name: strangers come by the thousand.
+pub(super) const MAX_NAMED: usize = 4096;
+
 /// The configuration of a client. The defaults are those of the field.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {

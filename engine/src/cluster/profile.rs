@@ -2,7 +2,7 @@
 
 use super::course::OneRequest;
 use crate::config::{Config, Profile};
-use crate::swarm::config::{Availability, HaveRule, PeerRules, SwarmConfig, UploadRules};
+use crate::swarm::config::{Availability, BanRules, HaveRule, PeerRules, SwarmConfig, UploadRules};
 use crate::swarm::policy::Requests;
 
 /// Torrents that are downloaded at the same time; the others wait their turn.
@@ -54,6 +54,7 @@ impl Config {
             superseeds,
             uploads: UploadRules::default(),
             peers: PeerRules::default(),
+            bans: BanRules { serves: self.choker.unchokes_all(), ..BanRules::default() },
             memory: self.memory,
         }
     }

@@ -85,7 +85,7 @@ impl Choker {
         rng: &mut Rng,
     ) -> Vec<ConnId> {
         self.round += 1;
-        if kind == ChokerKind::Cooperative {
+        if kind.unchokes_all() {
             return peers.iter().map(|peer| peer.conn).collect();
         }
         let mut ranked: Vec<&Candidate> = peers.iter().collect();

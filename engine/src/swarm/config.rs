@@ -88,6 +88,26 @@ impl Default for PeerRules {
     }
 }
 
+/// What follows when a peer sends wrong data, and how many peers counters name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BanRules {
+    /// For how long nothing is requested from it; `None` is for as long as the session lasts.
+    pub lifetime: Option<Duration>,
+    /// Peers that are banned at a time, and remembered; at least 1.
+    pub most: usize,
+    /// Whether it is still served. Cooperating ranks are: the cause is a bad disk or bad memory,
+    /// and its owner wants right files like all others. Strangers are shut out.
+    pub serves: bool,
+    /// Peers that a counter names; further ones are not counted.
+    pub named: usize,
+}
+
+impl Default for BanRules {
+    fn default() -> BanRules {
+        BanRules { lifetime: None, most: usize::MAX, serves: true, named: usize::MAX }
+    }
+}
+
 /// Everything a session is given once.
 #[derive(Clone, Debug)]
 pub struct SwarmConfig {
@@ -108,19 +128,13 @@ pub struct SwarmConfig {
     pub uploads: UploadRules,
     /// What holds for each peer.
     pub peers: PeerRules,
+    /// Peers that sent wrong data.
+    pub bans: BanRules,
     /// The memory budget of the process, in bytes: pieces above a quarter of it are streamed.
     pub memory: u64,
 }
 
 impl SwarmConfig {
-    /// Whether a peer that sent wrong data is still served. Cooperating ranks are: the cause is a
-    /// bad disk or bad memory, and its owner wants right files like everybody else. Strangers are
-    /// shut out.
-    #[must_use]
-    pub fn serves_banned(&self) -> bool {
-        self.choker == ChokerKind::Cooperative
-    }
-
     /// Whether a piece of so many bytes is hashed in order and written block by block.
     #[must_use]
     pub fn streamed(&self, piece_bytes: u32) -> bool {

@@ -1,7 +1,7 @@
 //! Sessions for measurements: what the core holds, without a driver.
 
 use crate::config::{ChokerKind, PieceOrder};
-use crate::swarm::config::{Availability, HaveRule, PeerRules, SwarmConfig, UploadRules};
+use crate::swarm::config::{Availability, BanRules, HaveRule, PeerRules, SwarmConfig, UploadRules};
 use crate::swarm::policy::Requests;
 use crate::swarm::priorities::PiecePriorities;
 use crate::swarm::rate_limit::Limits;
@@ -15,17 +15,18 @@ use dunlin_wire::Reserved;
 /// A session of so many torrents of so many pieces: all of each is here, and nobody is connected.
 /// They share one layout of files.
 #[must_use]
-pub fn idle_session(torrents: u32, pieces: u32) -> Session {
+pub fn idle_session(choker: ChokerKind, torrents: u32, pieces: u32) -> Session {
     const LENGTH: u32 = 1 << 18;
     let config = SwarmConfig {
         sources: SourceOrder::FASTEST,
-        choker: ChokerKind::TitForTat,
+        choker,
         availability: Availability::Announced,
         haves: HaveRule::Each,
         shares: true,
         superseeds: false,
         uploads: UploadRules::default(),
         peers: PeerRules::default(),
+        bans: BanRules::default(),
         memory: 64 << 20,
     };
     let mut session = Session::new(config, Limits::default(), Rng::new(1));

@@ -52,6 +52,7 @@ pub struct Session {
 impl Session {
     /// A session without torrents. Every random choice comes from `rng`.
     pub(crate) fn new(config: SwarmConfig, limits: Limits, rng: Rng) -> Session {
+        let banned = Bans::new(config.bans);
         let context = SessionContext {
             config,
             rng,
@@ -59,7 +60,7 @@ impl Session {
             events: VecDeque::new(),
             stats: Stats::default(),
             timers: Timers::default(),
-            banned: Bans::default(),
+            banned,
             to_ban: BTreeSet::new(),
             out_of_memory: false,
             requests_held: false,
@@ -195,7 +196,7 @@ impl Session {
             if ends != Time::NEVER {
                 self.context.timers.by(Reason::Dial, ends);
             }
-            self.context.stats.ban(remote);
+            self.context.stats.ban(remote, self.context.config.bans.named);
             self.context.event(SwarmEvent::Banned { remote });
             for torrent in self.torrents.values_mut() {
                 torrent.ban(&mut self.context, now, remote);
@@ -214,7 +215,7 @@ impl Session {
 
     /// Whether nobody may connect from there.
     pub(crate) fn shuts_out(&self, remote: Endpoint) -> bool {
-        self.context.is_banned(remote) && !self.context.config.serves_banned()
+        self.context.is_banned(remote) && !self.context.config.bans.serves
     }
 
     /// A peer is gone for good: nobody dials it again.

@@ -350,7 +350,7 @@ impl Torrent {
         let conns: Vec<ConnId> =
             self.connections.peers.iter().filter(theirs).map(|(conn, _)| *conn).collect();
         for conn in conns {
-            if context.config.serves_banned() {
+            if context.config.bans.serves {
                 self.distrust(context, conn);
             } else {
                 self.hang_up(context, now, conn, HangUpReason::Banned);

@@ -1,7 +1,6 @@
 //! Connections of a torrent: handshakes, who has what, interest (BEP 3, "peer messages"; BEP 6).
 
 use super::{DriverEvent, SessionContext, SwarmName, Torrent};
-use crate::swarm::choker::ChokerKind;
 use crate::swarm::config::{Availability, HaveRule};
 use crate::swarm::context::Outputs;
 use crate::swarm::io::{HangUpReason, SwarmOutput};
@@ -50,7 +49,7 @@ impl Torrent {
         self.connections.peers.insert(conn, peer);
         // A connection that announces nothing by then is not waited for.
         context.timers.by(Reason::Request, now + MIN_DEADLINE);
-        if context.config.choker == ChokerKind::TitForTat {
+        if !context.config.choker.unchokes_all() {
             context.timers.by(Reason::Choke, now + crate::swarm::choker::ROUND);
         }
         true

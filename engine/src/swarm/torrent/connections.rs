@@ -2,7 +2,6 @@
 //! interested, and what is sent to one or to all of them. Knows nothing of started pieces, slots or
 //! rates.
 
-use crate::swarm::choker::ChokerKind;
 use crate::swarm::config::{Availability, SwarmConfig};
 use crate::swarm::context::Outputs;
 use crate::swarm::io::SwarmOutput;
@@ -26,10 +25,9 @@ pub(crate) struct Connections {
 /// reported, or to let us ask for it, which a cooperative peer does at once.
 pub(crate) fn is_silent(config: &SwarmConfig, peer: &Peer) -> bool {
     let listens = config.availability != Availability::Reported;
-    let cooperative = config.choker == ChokerKind::Cooperative;
     !peer.is_established()
         || listens && peer.pieces == Pieces::Unknown
-        || cooperative && peer.am_interested && peer.peer_choking
+        || config.choker.unchokes_all() && peer.am_interested && peer.peer_choking
 }
 
 impl Connections {

@@ -5,9 +5,7 @@ use super::connect::Violation;
 use super::slots::{SlotRoom, judge, uses_slot};
 use super::{SessionContext, Torrent};
 use crate::swarm::address::source_of;
-use crate::swarm::choker::{
-    Candidate, ChokerKind, ROUND, SEED_QUANTUM_PIECES, SEED_QUANTUM_ROUNDS,
-};
+use crate::swarm::choker::{Candidate, ROUND, SEED_QUANTUM_PIECES, SEED_QUANTUM_ROUNDS};
 use crate::swarm::config::RejectRule;
 use crate::swarm::io::SwarmOutput;
 use crate::swarm::peer::MAX_QUEUED;
@@ -60,7 +58,7 @@ impl Torrent {
 
     /// One round of the choker.
     pub(crate) fn rechoke(&mut self, context: &mut SessionContext, now: Time) {
-        if context.config.choker == ChokerKind::Cooperative || self.connections.peers.is_empty() {
+        if context.config.choker.unchokes_all() || self.connections.peers.is_empty() {
             return;
         }
         let piece_length = u64::from(self.geometry.piece_length().max(1));

@@ -5,7 +5,7 @@ use super::SessionContext;
 use super::connections::Connections;
 use super::uploads::Uploads;
 use crate::swarm::address::source_of;
-use crate::swarm::choker::{ChokerKind, ROUND, SLOW_SLOTS, TRIALS};
+use crate::swarm::choker::{ROUND, SLOW_SLOTS, TRIALS};
 use crate::swarm::context::Outputs;
 use crate::swarm::peer::Peer;
 use crate::swarm::slot_memory::SlotMemory;
@@ -92,7 +92,7 @@ impl Uploads {
     ) -> Option<SlotRoom> {
         let peer = connections.peers.get(&conn)?;
         let memory = &context.slot_memory;
-        if context.config.choker == ChokerKind::Cooperative {
+        if context.config.choker.unchokes_all() {
             return Some(SlotRoom::Slot);
         }
         let holders = || {

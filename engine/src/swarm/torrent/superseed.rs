@@ -16,7 +16,6 @@
 use super::SessionContext;
 use super::connections::Connections;
 use super::uploads::Uploads;
-use crate::swarm::choker::ChokerKind;
 use crate::swarm::io::SwarmOutput;
 use crate::swarm::requests::MIN_DEADLINE;
 use crate::swarm::superseed::{Destination, Offer};
@@ -62,7 +61,7 @@ impl Uploads {
             exhausted: false,
         }));
         context.upload_scheduler.wait(peer.remote);
-        if context.config.choker == ChokerKind::Cooperative && peer.am_choking {
+        if context.config.choker.unchokes_all() && peer.am_choking {
             connections.unchoke(&mut context.out, self.choker.round(), conn);
         }
     }

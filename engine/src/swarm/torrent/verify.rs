@@ -39,7 +39,7 @@ impl Torrent {
         context.stats.bad_pieces += 1;
         self.traffic.corrupt += u64::from(self.geometry.data_len(piece));
         for sender in &senders {
-            Stats::count(&mut context.stats.bad_from, *sender);
+            Stats::count(&mut context.stats.bad_from, *sender, context.config.bans.named);
         }
         context.event(SwarmEvent::BadPiece {
             key: PieceKey { torrent: self.id, piece },
@@ -110,7 +110,7 @@ impl Torrent {
         self.traffic.kept += u64::from(self.geometry.data_len(piece));
         self.downloads.single_source.remove(&piece);
         if let Some((from, _)) = most {
-            Stats::count(&mut context.stats.pieces_from, from);
+            Stats::count(&mut context.stats.pieces_from, from, context.config.bans.named);
             context.event(SwarmEvent::Verified { key: PieceKey { torrent: self.id, piece }, from });
         }
         // While the piece is being stored it is still in the list of started pieces.

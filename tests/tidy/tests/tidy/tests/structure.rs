@@ -137,6 +137,10 @@ fn questions_for_the_world_are_found() {
         "if config.is_internet() {}",
         "match config.profile {}",
         "use crate::config::Profile;",
+        "if choker == ChokerKind::Cooperative {}",
+        "matches!(remote, Endpoint::Rank(_))",
+        "let Endpoint::Socket(at) = remote else { return };",
+        "remote.rank().is_some()",
     ];
     for case in cases {
         assert_eq!(found(core, case), 1, "{case}");
@@ -146,6 +150,7 @@ fn questions_for_the_world_are_found() {
     }
     assert_eq!(found(core, "// abroad\nlet net = limits.is_some();"), 0);
     assert_eq!(found("engine/src/swarm_table.rs", cases[0]), 0);
+    assert_eq!(found("engine/src/swarm/address.rs", "Endpoint::Rank(_) => None"), 0);
 }
 
 #[test]
