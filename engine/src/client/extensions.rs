@@ -1,7 +1,7 @@
 //! The extension protocol (BEP 10): who we are, whom a payload goes to, and who may ask for hashes
 //! (BEP 52).
 //!
-//! An extension is a file of its own below this one, and a line of [`extensions`]: the handshake
+//! An extension is a file of its own below this one, and a line of `extensions!`: the handshake
 //! takes its name and its number from there. A program may bring more with its `ClientConfig`.
 
 use super::Client;

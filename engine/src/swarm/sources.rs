@@ -1,6 +1,6 @@
 //! From whom. A pure choice over the sources that could give a piece now.
 //!
-//! A policy is a file of its own below this one, and a line of [`source_policies`]: the command
+//! A policy is a file of its own below this one, and a line of `source_policies!`: the command
 //! line, its help and the pages take its name and its summary from there.
 
 use dunlin_base::{Rate, Rng};
