@@ -1,4 +1,4 @@
-//! How far a torrent of a node is, from being added to being gone.
+//! How far a torrent of a client is, from being added to being gone.
 //!
 //! ```text
 //!   Active(Closed) ─▶ Active(Opening) ─▶ Active(Open)      a check again goes back to Opening

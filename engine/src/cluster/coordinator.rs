@@ -12,8 +12,8 @@
 //!                            └── registers late
 //! ```
 //!
-//! A hub that routes: what the sets are and what the swarm table says is decided in
-//! `dunlin-tracker`. Invariants, held by [`Coordinator::check`]: nobody is awaited once the barrier
+//! A hub that routes: `planner` decides what the sets are, `swarm_table` who is in which swarm.
+//! Invariants, held by [`Coordinator::check`]: nobody is awaited once the barrier
 //! is open; the dead are in no swarm; after [`CoordinatorOutput::Finished`] nothing follows but
 //! refusals of ranks that come even later.
 

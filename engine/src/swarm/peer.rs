@@ -174,7 +174,7 @@ pub struct UploadSlot {
     pub slow: Option<bool>,
 }
 
-// A node keeps one of these for each of its connections.
+// A session keeps one of these for each of its connections.
 const _: () = assert!(size_of::<Peer>() <= 512);
 
 impl Peer {

@@ -1,5 +1,6 @@
-//! Routes inputs to torrents; decides only which connections are let in. One session is one peer:
-//! all its torrents, all its connections.
+//! Routes inputs to torrents, and refuses connections to torrents that are not here and to banned
+//! peers; who is let in besides is for the driver to decide. One session is one peer: all its
+//! torrents, all its connections.
 
 mod connections;
 mod inputs;

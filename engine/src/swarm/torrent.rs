@@ -86,7 +86,7 @@ pub(crate) struct Torrent {
     pub(crate) traffic: Traffic,
 }
 
-// A node keeps one of these for each torrent, however idle.
+// A session keeps one of these for each torrent, however idle.
 const _: () = assert!(size_of::<Torrent>() <= 1152);
 
 impl Torrent {

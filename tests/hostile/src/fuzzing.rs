@@ -73,7 +73,7 @@ struct World {
 ///
 /// # Panics
 /// If a property does not hold.
-pub fn node(data: &[u8]) {
+pub fn client(data: &[u8]) {
     let mut choices = Choices(data);
     let mut world = World::begin(&mut choices);
     for _ in 0..STEPS {

@@ -9,8 +9,8 @@ use dunlin_hostile::fuzzing;
 use replay::replay;
 
 #[test]
-fn corpus_of_node() {
-    replay("fuzz/corpus/node", 20, fuzzing::node);
+fn corpus_of_client() {
+    replay("fuzz/corpus/client", 20, fuzzing::client);
 }
 
 /// Inputs by chance: `DUNLIN_SEEDS` of them, from `DUNLIN_SEED` on. A line for each that fails.
@@ -24,7 +24,7 @@ fn chance() {
         let mut rng = Rng::fork(seed, 5);
         let length = 100 + rng.below(5000);
         let bytes: Vec<u8> = (0..length).map(|_| rng.next_u64() as u8).collect();
-        if let Err(panic) = std::panic::catch_unwind(|| fuzzing::node(&bytes)) {
+        if let Err(panic) = std::panic::catch_unwind(|| fuzzing::client(&bytes)) {
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
             failed.push(format!("seed {seed}: {}", text.unwrap_or_default().replace('\n', " ")));
